@@ -1,0 +1,1 @@
+"""What starts and connects the system: command line, local cluster, Kafka, images."""

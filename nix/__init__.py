@@ -1,0 +1,1 @@
+"""Expressions to store paths: package sets, evaluation, the cache."""

@@ -1,0 +1,1 @@
+"""The components that consume topics: stores, workers, builders, health checkers."""

@@ -1,0 +1,68 @@
+"""What a stage may use: names, units, defaults and ceilings, as in the table of docs/architecture.md.
+
+A field's default applies where a request says nothing; a value above its ceiling is refused. The
+resolved limits are written into Requested, so later changes of this table never change the past.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from topics.model import Model
+
+KiB = 1024
+MiB = 1024 * KiB
+GiB = 1024 * MiB
+
+
+class OutputLimits(Model):
+    """How much a stage may print; beyond it the stage is ended and what came before is kept."""
+
+    stdout_bytes: Annotated[int, Field(gt=0, le=4 * MiB)] = 1 * MiB
+    stderr_bytes: Annotated[int, Field(gt=0, le=4 * MiB)] = 1 * MiB
+
+
+class RunLimits(OutputLimits):
+    """Limits of one test case."""
+
+    wall_time_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    cpu_time_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """CPU time of all processes of the stage together."""
+    memory_bytes: Annotated[int, Field(gt=0, le=2 * GiB)] = 256 * MiB
+    """All processes of the stage and the pages of its tmpfs mounts; there is no swap."""
+    processes: Annotated[int, Field(gt=0, le=512)] = 64
+    """Processes and threads; beyond it fork and clone answer EAGAIN."""
+    file_size_bytes: Annotated[int, Field(gt=0, le=256 * MiB)] = 32 * MiB
+    """Largest single file; beyond it SIGXFSZ."""
+    open_files: Annotated[int, Field(gt=0, le=4096)] = 256
+    box_bytes: Annotated[int, Field(gt=0, le=512 * MiB)] = 64 * MiB
+    """Size of the writable /box; beyond it ENOSPC."""
+    box_files: Annotated[int, Field(gt=0, le=65536)] = 4096
+    cpus: Annotated[float, Field(gt=0, le=2)] = 1.0
+
+
+class CompileLimits(RunLimits):
+    """Limits of the compile stage."""
+
+    wall_time_s: Annotated[float, Field(gt=0, le=300)] = 60.0
+    cpu_time_s: Annotated[float, Field(gt=0, le=300)] = 60.0
+    memory_bytes: Annotated[int, Field(gt=0, le=4 * GiB)] = 1 * GiB
+    processes: Annotated[int, Field(gt=0, le=512)] = 128
+    file_size_bytes: Annotated[int, Field(gt=0, le=512 * MiB)] = 128 * MiB
+    box_bytes: Annotated[int, Field(gt=0, le=1 * GiB)] = 256 * MiB
+    box_files: Annotated[int, Field(gt=0, le=65536)] = 16384
+
+
+class DependenciesLimits(OutputLimits):
+    """Limits of evaluating and building a set of dependencies."""
+
+    wall_time_s: Annotated[float, Field(gt=0, le=900)] = 300.0
+    memory_bytes: Annotated[int, Field(gt=0, le=4 * GiB)] = 2 * GiB
+
+
+class Limits(Model):
+    """The limits of a submission, by stage."""
+
+    dependencies: DependenciesLimits = DependenciesLimits()
+    compile: CompileLimits = CompileLimits()
+    run: RunLimits = RunLimits()
