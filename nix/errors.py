@@ -1,0 +1,13 @@
+"""Whose fault it is."""
+
+
+class DependenciesError(Exception):
+    """Something is wrong with the dependencies themselves; the message explains it to whoever wrote them."""
+
+
+class CacheError(Exception):
+    """The Cache could not do its work (disk full, Nix missing, no network): our fault, worth a retry."""
+
+
+class MissingError(CacheError):
+    """A store path is not, or no longer, in this Cache."""

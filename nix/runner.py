@@ -1,0 +1,48 @@
+"""What the Cache is handed to run commands under limits; the sandbox's owner implements it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended; exactly one of `exit_code` and `signal` is set."""
+
+    stdout: bytes
+    stderr: bytes
+    exit_code: int | None
+    signal: str | None
+    """A name such as SIGSEGV."""
+    limit_exceeded: str | None
+    """Name of the limit that ended it (`wall_time_s`, `memory_bytes`, `stdout_bytes`, ...)."""
+
+
+class Runner(Protocol):
+    """Two ways to run a command: one that is not trusted, one that is."""
+
+    async def sandboxed(
+        self,
+        argv: Sequence[str],
+        *,
+        mounts: Mapping[str, Path],
+        stdin: bytes,
+        wall_time_s: float,
+        memory_bytes: int,
+    ) -> Ran:
+        """Run untrusted work: unprivileged uid, no network, no /nix; the host's /usr and `mounts` read-only."""
+        ...
+
+    async def bounded(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        wall_time_s: float,
+        memory_bytes: int,
+        stdout_bytes: int,
+        stderr_bytes: int,
+    ) -> Ran:
+        """Run a trusted command as root in a cgroup of its own: no network, environment exactly `env`."""
+        ...

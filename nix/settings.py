@@ -1,0 +1,16 @@
+"""Where the Cache keeps things."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class NixSettings(BaseSettings):
+    """Folders of package sets, archives and environments."""
+
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_")
+
+    nix_root: Path = Path("/var/lib/envicutor/nix")
+    """Root of the Nix store that holds the environments; several builders and workers of a host share it."""
+    cache_dir: Path = Path("/var/cache/envicutor")
+    """Package sets and downloaded archives, shared by all stores of a host; what is missing is fetched."""
