@@ -4,8 +4,10 @@ A field's default applies where a request says nothing; a value above its ceilin
 resolved limits are written into Requested, so later changes of this table never change the past.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
+from annotated_types import Le
 from pydantic import Field
 
 from topics.model import Model
@@ -66,3 +68,14 @@ class Limits(Model):
     dependencies: DependenciesLimits = DependenciesLimits()
     compile: CompileLimits = CompileLimits()
     run: RunLimits = RunLimits()
+
+
+def ceiling_of(path: Sequence[str]) -> float | int | None:
+    """The largest allowed value of a limit such as `("run", "cpus")`; None where there is no such limit."""
+    if len(path) != 2 or path[0] not in Limits.model_fields:
+        return None
+    stage = Limits.model_fields[path[0]].annotation
+    if not (isinstance(stage, type) and issubclass(stage, Model)) or path[1] not in stage.model_fields:
+        return None
+    bounds = [bound.le for bound in stage.model_fields[path[1]].metadata if isinstance(bound, Le)]
+    return bounds[0] if bounds and isinstance(bounds[0], float | int) else None

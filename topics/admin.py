@@ -1,0 +1,49 @@
+"""Making the topics, and refusing to use them where they are not what the catalogue says."""
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from topics.catalogue import Topic
+from topics.clients import connection
+from topics.settings import KafkaSettings
+
+
+class TopicMismatchError(Exception):
+    """A topic exists with another partition count than the catalogue's."""
+
+
+def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s: float = 30.0) -> None:
+    """Create the topics that are missing.
+
+    Raises:
+        TopicMismatchError: a partition count differs; it is fixed at creation.
+        KafkaException: the broker did not do it.
+    """
+    admin = AdminClient(connection(settings))
+    existing = admin.list_topics(timeout=timeout_s).topics
+    for topic in topics:
+        if topic.name in existing:
+            found, wanted = len(existing[topic.name].partitions), topic.partitions(settings.profile)
+            if found != wanted:
+                raise TopicMismatchError(
+                    f"{topic.name} has {found} partitions, profile {settings.profile!r} wants {wanted}: "
+                    "it is fixed at creation, use the profile that it was made with"
+                )
+    missing = [_new_topic(settings, topic) for topic in topics if topic.name not in existing]
+    futures = admin.create_topics(missing, operation_timeout=timeout_s) if missing else {}
+    for future in futures.values():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another start was first
+                raise
+
+
+def _new_topic(settings: KafkaSettings, topic: Topic) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        topic.partitions(settings.profile),
+        settings.replication_factor,
+        config=topic.config(),
+    )

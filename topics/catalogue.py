@@ -1,0 +1,237 @@
+"""Every topic: the only place that knows names, partitions, clean-up, retention, sizes and rights."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from topics.limits import MiB
+from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+FOR_EVER = -1
+
+Role = Literal[
+    "external",
+    "ingest",
+    "request-handler",
+    "submission-store",
+    "build-store",
+    "worker",
+    "cache-builder",
+    "health-checker",
+    "operator",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic, as it is created."""
+
+    name: str
+    description: str
+    local_partitions: int
+    cluster_partitions: int
+    writers: tuple[Role, ...]
+    readers: tuple[Role, ...]
+    retention_ms: int = FOR_EVER
+    compacted: bool = False
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    compression: Literal["producer", "uncompressed"] = "producer"
+
+    def partitions(self, profile: Literal["local", "cluster"]) -> int:
+        """Its partition count, fixed at creation."""
+        return self.local_partitions if profile == "local" else self.cluster_partitions
+
+    def config(self) -> dict[str, str]:
+        """Its settings at the broker."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.max_message_bytes),
+            "message.timestamp.type": "LogAppendTime",
+            "compression.type": self.compression,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The topics that submissions and dependencies have alike."""
+
+    events: Topic
+    store: Topic
+    queue: Topic
+    leases: Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All topics of one system."""
+
+    submissions: Family
+    dependencies: Family
+    requests: Topic
+    stops: Topic
+    output: Topic
+    package_sets: Topic
+    dead_letters: Topic
+
+    def topics(self) -> tuple[Topic, ...]:
+        """Every topic, for creation and documents."""
+        families = (self.submissions, self.dependencies)
+        ours = tuple(t for f in families for t in (f.events, f.store, f.queue, f.leases))
+        return (self.requests, *ours, self.stops, self.output, self.package_sets, self.dead_letters)
+
+
+_SUBMISSIONS = Family(
+    events=Topic(
+        "submissions.events",
+        "Facts about submissions: the truth.",
+        local_partitions=1,
+        cluster_partitions=6,
+        writers=("ingest", "request-handler", "worker", "health-checker"),
+        readers=("submission-store", "operator"),
+    ),
+    store=Topic(
+        "submissions.store",
+        "Each submission as it is now.",
+        local_partitions=1,
+        cluster_partitions=6,
+        writers=("submission-store",),
+        readers=("ingest", "submission-store", "request-handler", "operator"),
+        compacted=True,
+    ),
+    queue=Topic(
+        "submissions.queue",
+        "Work for workers.",
+        local_partitions=4,
+        cluster_partitions=12,
+        writers=("submission-store", "worker"),
+        readers=("worker",),
+    ),
+    leases=Topic(
+        "submissions.leases",
+        "Who holds which attempt; ticks of health checkers.",
+        local_partitions=2,
+        cluster_partitions=6,
+        writers=("worker", "health-checker"),
+        readers=("health-checker", "operator"),
+        retention_ms=7 * DAY_MS,
+    ),
+)
+_DEPENDENCIES = Family(
+    events=Topic(
+        "dependencies.events",
+        "Facts about sets of dependencies: the truth.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=("worker", "cache-builder", "health-checker", "operator"),
+        readers=("build-store", "operator"),
+    ),
+    store=Topic(
+        "dependencies.store",
+        "Each set of dependencies as it is now.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=("build-store",),
+        readers=("worker", "build-store", "ingest", "operator"),
+        compacted=True,
+    ),
+    queue=Topic(
+        "dependencies.queue",
+        "Work for cache builders.",
+        local_partitions=2,
+        cluster_partitions=6,
+        writers=("build-store", "cache-builder"),
+        readers=("cache-builder",),
+    ),
+    leases=Topic(
+        "dependencies.leases",
+        "Who builds what; ticks of health checkers.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=("cache-builder", "health-checker"),
+        readers=("health-checker", "operator"),
+        retention_ms=7 * DAY_MS,
+    ),
+)
+_CATALOGUE = Catalogue(
+    submissions=_SUBMISSIONS,
+    dependencies=_DEPENDENCIES,
+    requests=Topic(
+        "submissions.requests",
+        "Requests and cancellations from other systems.",
+        local_partitions=1,
+        cluster_partitions=6,
+        writers=("external",),
+        readers=("request-handler",),
+        retention_ms=7 * DAY_MS,
+        # The broker then enforces real sizes: a small batch that unpacks past 100 MB stalls librdkafka.
+        compression="uncompressed",
+    ),
+    stops=Topic(
+        "submissions.stops",
+        "Attempts that must stop.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("submission-store",),
+        readers=("worker",),
+        retention_ms=7
+        * DAY_MS,  # every worker reads all of it at start; a missed stop costs work, never truth
+    ),
+    output=Topic(
+        "submissions.output",
+        "Output while a program still runs.",
+        local_partitions=1,
+        cluster_partitions=6,
+        writers=("worker",),
+        readers=("ingest",),
+        retention_ms=HOUR_MS,
+    ),
+    package_sets=Topic(
+        "package-sets",
+        "The package set in force, by name.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("operator",),
+        readers=("ingest", "request-handler", "cache-builder", "operator"),
+        compacted=True,
+    ),
+    dead_letters=Topic(
+        "dead-letters",
+        "Records that could not be read or accepted, as they came.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=(
+            "request-handler",
+            "submission-store",
+            "build-store",
+            "worker",
+            "cache-builder",
+            "health-checker",
+        ),
+        readers=("operator",),
+        retention_ms=30 * DAY_MS,
+        max_message_bytes=MAX_MESSAGE_BYTES + MiB,
+    ),
+)
+
+
+def catalogue(settings: KafkaSettings) -> Catalogue:
+    """The topics as they are called in the system that `settings` describe."""
+
+    def named(topic: Topic) -> Topic:
+        return replace(topic, name=settings.topic_prefix + topic.name)
+
+    def family(plain: Family) -> Family:
+        return Family(*(named(t) for t in (plain.events, plain.store, plain.queue, plain.leases)))
+
+    plain = _CATALOGUE
+    return Catalogue(
+        submissions=family(plain.submissions),
+        dependencies=family(plain.dependencies),
+        requests=named(plain.requests),
+        stops=named(plain.stops),
+        output=named(plain.output),
+        package_sets=named(plain.package_sets),
+        dead_letters=named(plain.dead_letters),
+    )

@@ -1,0 +1,111 @@
+"""Facts as Kafka records: JSON values, CloudEvents headers in Kafka's binary mode.
+
+https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
+
+from confluent_kafka import Message
+from pydantic import ValidationError
+
+from topics.fold import Recorded
+from topics.model import Model
+
+FactT = TypeVar("FactT", bound=Model)
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+class UndecodableError(ValueError):
+    """The record is not what its topic promises; the message says why."""
+
+
+class Record(NamedTuple):
+    """A record to be produced."""
+
+    topic: str
+    key: str | bytes | None
+    value: str | bytes | None
+    headers: Headers
+
+
+def encode(model: Model) -> bytes:
+    """Canonical JSON: fields in the order of their declaration, so equal models give equal bytes."""
+    return model.model_dump_json().encode()
+
+
+def encode_fact(topic: str, id: str, fact: Model, facts: Mapping[str, type[Model]], source: str) -> Record:
+    """The record of `fact` about `id`, said by `source`, such as `worker/7f3a`."""
+    return Record(topic, id.encode(), encode(fact), fact_headers(id, fact, facts, source))
+
+
+def fact_headers(id: str, fact: Model, facts: Mapping[str, type[Model]], source: str) -> Headers:
+    """CloudEvents attributes of a fact."""
+    ce_type = next(name for name, model in facts.items() if model is type(fact))
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", uuid.uuid4().hex.encode()),
+        ("ce_type", ce_type.encode()),
+        ("ce_source", f"/envicutor/{source}".encode()),
+        ("ce_subject", id.encode()),
+        ("ce_time", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
+        ("content-type", b"application/json"),
+    ]
+
+
+def decode_fact(message: Message, facts: Mapping[str, type[FactT]]) -> Recorded[FactT]:
+    """Read a fact.
+
+    Raises:
+        UndecodableError: it has no key, an unknown type, or a value that is not of its type.
+    """
+    ce_type = header(message, "ce_type")
+    model = facts.get(ce_type or "")
+    if model is None:
+        raise UndecodableError(f"unknown ce_type {ce_type!r}")
+    return Recorded(decode_key(message), decode(model, message.value()), message.timestamp()[1])
+
+
+def decode_key(message: Message) -> str:
+    """The record's key as text.
+
+    Raises:
+        UndecodableError: it has none, or it is not UTF-8.
+    """
+    if key := _text(message.key()):
+        return key
+    raise UndecodableError("no key, or one that is not UTF-8")
+
+
+def decode(model: type[FactT], value: str | bytes | None) -> FactT:
+    """Read a value.
+
+    Raises:
+        UndecodableError: it is not JSON of this model.
+    """
+    try:
+        return model.model_validate_json(value or b"")
+    except ValidationError as error:
+        raise UndecodableError(f"not a {model.__name__}: {error.errors()[0]['msg']}") from None
+
+
+def header(message: Message, name: str) -> str | None:
+    """A header's text, None where it is missing or not UTF-8."""
+    return _text(dict(message.headers() or ()).get(name))
+
+
+def _text(raw: str | bytes | None) -> str | None:
+    try:
+        return raw.decode() if isinstance(raw, bytes) else raw
+    except UnicodeDecodeError:
+        return None
+
+
+def dead_letter(topic: str, message: Message, reason: str) -> Record:
+    """The record as it came, with headers that say from where (`topic/partition/offset`) and why."""
+    origin = f"{message.topic()}/{message.partition()}/{message.offset()}"
+    why: Headers = [("dead_letter_from", origin.encode()), ("dead_letter_reason", reason[:1000].encode())]
+    return Record(topic, message.key(), message.value(), [*(message.headers() or ()), *why])

@@ -1,0 +1,17 @@
+"""A set of dependencies: its identity, facts, state, and the fold that makes the one of the other."""
+
+import hashlib
+import json
+
+from topics.request import Dependencies
+
+
+def dependencies_id(dependencies: Dependencies, package_set: str, system: str) -> str:
+    """The id that all submissions with these dependencies share.
+
+    `package_set` is the pin in force, `system` Nix's name of the platform, such as `x86_64-linux`.
+    Order and repetition of packages do not matter.
+    """
+    packages = None if dependencies.packages is None else sorted(set(dependencies.packages))
+    identity = json.dumps([packages, dependencies.nix, package_set, system], ensure_ascii=False)
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]

@@ -1,0 +1,168 @@
+"""The dependencies' fold. Attempts count on over generations, so an attempt names its generation too."""
+
+from topics.dependencies.facts import (
+    DependenciesFact,
+    Evicted,
+    Failed,
+    HandedBack,
+    Installed,
+    LeaseExpired,
+    Lost,
+    Requested,
+    Started,
+)
+from topics.dependencies.state import Build, EnvironmentState
+from topics.fold import Effect, Enqueue, Folded, Recorded, Stop
+
+AttemptFact = Started | Installed | Failed | HandedBack | LeaseExpired
+
+_EXPIRES_AFTER_GIVING_UP_S = 10.0
+"""A failure of ours says nothing about the dependencies: whoever asks again soon gets a new try."""
+
+
+def apply(state: EnvironmentState | None, recorded: Recorded[DependenciesFact]) -> Folded[EnvironmentState]:
+    """What `recorded` makes of `state`, and what must happen because of it."""
+    match recorded.fact:
+        case Requested() as fact:
+            return _requested(state, fact, recorded)
+        case Evicted() | Lost() as fact:
+            return _gone(state, fact)
+        case fact:
+            return _of_attempt(state, fact, recorded)
+
+
+def _requested(
+    state: EnvironmentState | None, fact: Requested, recorded: Recorded[DependenciesFact]
+) -> Folded[EnvironmentState]:
+    if state is None:
+        return _queued(_generation(fact, recorded, generation=1, attempt=1))
+    if state.status == "gone" or _expired(state, recorded):
+        return _queued(
+            _generation(fact, recorded, generation=state.generation + 1, attempt=state.attempt + 1)
+        )
+    # Every request gets a visible answer: that it is answered by the state as it is.
+    return Folded(state.replace(requested_at_ms=recorded.time_ms))
+
+
+def _expired(state: EnvironmentState, recorded: Recorded[DependenciesFact]) -> bool:
+    return state.expires_at_ms is not None and recorded.time_ms >= state.expires_at_ms
+
+
+def _generation(
+    fact: Requested, recorded: Recorded[DependenciesFact], *, generation: int, attempt: int
+) -> EnvironmentState:
+    return EnvironmentState(
+        id=recorded.id,
+        generation=generation,
+        status="queued",
+        attempt=attempt,
+        allowed_attempts=fact.allowed_attempts,
+        allowed_host_faults=fact.allowed_host_faults,
+        requested_at_ms=recorded.time_ms,
+        created_at=recorded.time,
+        dependencies=fact.dependencies,
+        package_set=fact.package_set,
+        system=fact.system,
+        limits=fact.limits,
+    )
+
+
+def _gone(state: EnvironmentState | None, fact: Evicted | Lost) -> Folded[EnvironmentState]:
+    if state is None:
+        return Folded(None, refused="no such dependencies")
+    if (state.generation, state.host, state.status) != (fact.generation, fact.host, "installed"):
+        return Folded(state, refused="of another generation or host")
+    return Folded(state.replace(status="gone"))
+
+
+def _of_attempt(
+    state: EnvironmentState | None, fact: AttemptFact, recorded: Recorded[DependenciesFact]
+) -> Folded[EnvironmentState]:
+    if state is None:
+        return Folded(None, refused="no such dependencies")
+    if state.final:
+        return Folded(state, refused=f"late: already {state.status}")
+    if fact.attempt != state.attempt:
+        return Folded(state, refused=f"of attempt {fact.attempt}, now at {state.attempt}")
+    match fact:
+        case Started(builder=builder):
+            return Folded(state.replace(status="started", builder=builder))
+        case Installed():
+            return Folded(_installed(state, fact, recorded))
+        case Failed():
+            return Folded(_failed(state, fact, recorded))
+        case HandedBack() | LeaseExpired():
+            return _attempt_ended(state, fact, recorded)
+
+
+def _installed(
+    state: EnvironmentState, fact: Installed, recorded: Recorded[DependenciesFact]
+) -> EnvironmentState:
+    return state.replace(
+        status="installed",
+        finished_at=recorded.time,
+        builder=fact.builder,
+        host=fact.host,
+        store_path=fact.store_path,
+        variables=fact.variables,
+        packages=fact.packages,
+        size_bytes=fact.size_bytes,
+        wall_time_s=fact.wall_time_s,
+    )
+
+
+def _failed(state: EnvironmentState, fact: Failed, recorded: Recorded[DependenciesFact]) -> EnvironmentState:
+    return state.replace(
+        status="failed",
+        finished_at=recorded.time,
+        expires_at_ms=recorded.time_ms + round(fact.expires_s * 1000),
+        builder=fact.builder,
+        fault=fact.fault,
+        explanation=fact.explanation,
+        log=fact.log,
+        wall_time_s=fact.wall_time_s,
+    )
+
+
+def _attempt_ended(
+    state: EnvironmentState, fact: HandedBack | LeaseExpired, recorded: Recorded[DependenciesFact]
+) -> Folded[EnvironmentState]:
+    """The next attempt, or the end where no more are allowed (rule 5)."""
+    charged = isinstance(fact, LeaseExpired)
+    reason = fact.reason if isinstance(fact, HandedBack) else "its builder was not heard of any more"
+    host_fault = isinstance(fact, HandedBack) and fact.host_fault
+    state = state.replace(
+        charged_attempts=state.charged_attempts + charged, host_faults=state.host_faults + host_fault
+    )
+    stop = Stop(state.id, state.attempt)
+    if state.charged_attempts >= state.allowed_attempts or state.host_faults >= state.allowed_host_faults:
+        given_up = Failed(
+            attempt=state.attempt,
+            builder=state.builder or "",
+            fault="ours",
+            explanation=f"given up after {state.attempt} attempts, the last one because: {reason}",
+            log="",
+            wall_time_s=0.0,
+            expires_s=_EXPIRES_AFTER_GIVING_UP_S,
+        )
+        return Folded(_failed(state, given_up, recorded), (stop,))
+    again = _queued(state.replace(status="queued", attempt=state.attempt + 1, builder=None))
+    return again._replace(effects=(stop, *again.effects))
+
+
+def _queued(state: EnvironmentState) -> Folded[EnvironmentState]:
+    return Folded(state, (_enqueue(state),))
+
+
+def _enqueue(state: EnvironmentState) -> Effect:
+    build = Build(
+        id=state.id,
+        generation=state.generation,
+        attempt=state.attempt,
+        dependencies=state.dependencies,
+        package_set=state.package_set,
+        system=state.system,
+        limits=state.limits,
+        alone=0 < state.charged_attempts == state.allowed_attempts - 1,
+    )
+    return Enqueue(state.id, build)

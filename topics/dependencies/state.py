@@ -1,0 +1,67 @@
+"""A set of dependencies as it is now (`dependencies.store`), and as a builder gets it (`….queue`)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from topics.limits import DependenciesLimits
+from topics.model import Model
+from topics.request import Dependencies
+
+FOLD_VERSION = 1
+"""Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
+
+Status = Literal["queued", "started", "installed", "failed", "gone"]
+"""`gone`: installed once, then evicted or lost; the next request starts a new generation."""
+
+
+class EnvironmentState(Model):
+    """The whole object."""
+
+    id: str
+    fold_version: int = FOLD_VERSION
+    generation: int = 1
+    status: Status
+    attempt: int = 1
+    charged_attempts: int = 0
+    host_faults: int = 0
+    allowed_attempts: int = 3
+    allowed_host_faults: int = 10
+    requested_at_ms: int
+    """Append time of the latest request that is answered by this state."""
+    created_at: str
+    finished_at: str | None = None
+    expires_at_ms: int | None = None
+    """From when on a request after a failure tries again."""
+    dependencies: Dependencies
+    package_set: str
+    system: str
+    limits: DependenciesLimits
+    builder: str | None = None
+    host: str | None = None
+    store_path: str | None = None
+    variables: dict[str, str] = Field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    size_bytes: int | None = None
+    wall_time_s: float | None = None
+    fault: Literal["theirs", "limit", "ours"] | None = None
+    explanation: str | None = None
+    log: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether nobody is to work on it now."""
+        return self.status in {"installed", "failed", "gone"}
+
+
+class Build(Model):
+    """A record of `dependencies.queue`: all that a builder needs."""
+
+    id: str
+    generation: int
+    attempt: int
+    dependencies: Dependencies
+    package_set: str
+    system: str
+    limits: DependenciesLimits
+    alone: bool = False

@@ -1,0 +1,53 @@
+"""Which names a submission's files may have."""
+
+from collections.abc import Iterable
+
+COMPONENT_BYTES = 255
+"""NAME_MAX of Linux file systems."""
+PATH_BYTES = 1024
+
+
+def check_file_names(names: Iterable[str]) -> None:
+    """Accept relative paths, each once, none of them both a file and a folder.
+
+    Raises:
+        ValueError: naming the offending name and why it is refused.
+    """
+    seen: set[str] = set()
+    folders: set[str] = set()
+    for name in names:
+        if problem := _problem(name):
+            raise ValueError(f"file name {name!r} {problem}")
+        if name in seen:
+            raise ValueError(f"file name {name!r} is given twice")
+        seen.add(name)
+        parts = name.split("/")
+        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    if both := sorted(seen & folders):
+        raise ValueError(f"file name {both[0]!r} is also a folder of another file")
+
+
+def _problem(name: str) -> str | None:
+    if not name:
+        return "is empty"
+    if "\0" in name:
+        return "contains NUL"
+    if name.startswith("/"):
+        return "is absolute"
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return "is not valid Unicode"
+    if len(encoded) > PATH_BYTES:
+        return f"is longer than {PATH_BYTES} bytes"
+    return next(filter(None, map(_component_problem, name.split("/"))), None)
+
+
+def _component_problem(part: str) -> str | None:
+    if not part:
+        return "has an empty component"
+    if part in {".", ".."}:
+        return f"has a component {part!r}"
+    if len(part.encode()) > COMPONENT_BYTES:
+        return f"has a component longer than {COMPONENT_BYTES} bytes"
+    return None

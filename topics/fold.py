@@ -1,0 +1,59 @@
+"""What both folds share: `apply(state, recorded) -> Folded`, pure, of state and event alone (rule 1)."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from topics.model import Model
+
+StateT = TypeVar("StateT", bound=Model)
+FactT = TypeVar("FactT", bound=Model, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[FactT]):
+    """A fact as it stands on the log."""
+
+    id: str
+    """The record's key."""
+    fact: FactT
+    time_ms: int
+    """Append time, by the broker's clock."""
+
+    @property
+    def time(self) -> str:
+        """Append time as RFC 3339, UTC, with milliseconds."""
+        moment = datetime.fromtimestamp(self.time_ms / 1000, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Enqueue(NamedTuple):
+    """Effect: work for the queue."""
+
+    id: str
+    work: Model
+
+
+class Stop(NamedTuple):
+    """Effect: whoever still works on this or an earlier attempt must stop."""
+
+    id: str
+    attempt: int
+
+
+class DeadLetter(NamedTuple):
+    """Effect: the event itself goes to the dead letters, since nobody else will tell its producer."""
+
+    reason: str
+
+
+Effect = Enqueue | Stop | DeadLetter
+
+
+class Folded(NamedTuple, Generic[StateT]):
+    """What a fact made of the state."""
+
+    state: StateT | None
+    effects: tuple[Effect, ...] = ()
+    refused: str | None = None
+    """Why the fact changed nothing; None where it was accepted."""

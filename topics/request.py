@@ -1,0 +1,238 @@
+"""A submission as a client asks for it: over HTTP and on the topic `submissions.requests` alike."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+
+from topics.file_names import check_file_names
+from topics.limits import Limits, MiB, ceiling_of
+from topics.model import Model
+
+REQUEST_BYTES_CEILING = 4 * MiB
+
+SubmissionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""Client-made or ours; also the Kafka key of everything about the submission."""
+
+DEPENDENCIES_FILES = ("cutor.nix", "shell.nix")
+COMPILE_FILE = "cutor-compile.sh"
+RUN_FILE = "cutor-run.sh"
+
+
+class InvalidRequestError(ValueError):
+    """The request cannot be accepted; `errors` say which field, why, and the limit where there is one."""
+
+    def __init__(self, errors: "tuple[FieldError, ...]") -> None:
+        super().__init__("; ".join(f"{e.field}: {e.message}" for e in errors))
+        self.errors = errors
+
+
+class NotJsonError(InvalidRequestError):
+    """The bytes are not JSON at all."""
+
+
+class TooLargeError(InvalidRequestError):
+    """The request has more bytes than are allowed."""
+
+
+class FieldError(Model):
+    """One thing wrong with a request."""
+
+    field: str
+    """Path of the field, such as `limits.run.wall_time_s` or `files.0.name`; empty for the whole."""
+    message: str
+    limit: float | int | str | None = None
+
+
+class File(Model):
+    """A file of the submission, placed below /box."""
+
+    name: str
+    content: str
+    encoding: Literal["utf8", "base64", "hex"] = "utf8"
+
+    @model_validator(mode="after")
+    def _decodable(self) -> Self:
+        try:
+            self.data()
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"content of {self.name!r} is not valid {self.encoding}: {error}") from None
+        return self
+
+    def data(self) -> bytes:
+        """The content as bytes."""
+        match self.encoding:
+            case "utf8":
+                return self.content.encode()
+            case "base64":
+                return base64.b64decode(self.content, validate=True)
+            case "hex":
+                return bytes.fromhex(self.content)
+
+
+class Dependencies(Model):
+    """What must be installed: names of packages, or a Nix expression. Neither means the base alone."""
+
+    packages: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] | None = Field(
+        default=None, max_length=1000
+    )
+    nix: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.packages is None) == (self.nix is None):
+            raise ValueError("give either packages or nix")
+        return self
+
+
+BASE = Dependencies(packages=())
+"""The base environment alone: bash, coreutils and the like."""
+
+
+class TestCase(Model):
+    """One run of the program."""
+
+    __test__ = False  # not a test class, whatever its name says to pytest
+
+    input: str = ""
+    args: tuple[str, ...] = ()
+    expected_output: str | None = None
+
+    @field_validator("args")
+    @classmethod
+    def _no_nul(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        return _without_nul(args)
+
+
+Program = Annotated[
+    Annotated[str, Field(min_length=1), Tag("(script)")]
+    | Annotated[tuple[str, ...], Field(min_length=1), Tag("(argv)")],
+    Discriminator(lambda value: "(script)" if isinstance(value, str) else "(argv)"),
+]
+"""A script, run as `bash -c SCRIPT run ARGS…`, or an argv, executed without a shell."""
+
+
+class SubmissionRequest(Model):
+    """What to run, with what, within which limits."""
+
+    id: SubmissionId | None = None
+    files: tuple[File, ...] = ()
+    dependencies: Dependencies | None = None
+    compile: Program | None = None
+    run: Program | None = None
+    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
+    test_cases: Annotated[tuple[TestCase, ...], Field(max_length=1000)] = ()
+    limits: Limits = Limits()
+
+    @field_validator("files")
+    @classmethod
+    def _file_names(cls, files: tuple[File, ...]) -> tuple[File, ...]:
+        check_file_names([file.name for file in files])
+        return files
+
+    @field_validator("compile", "run")
+    @classmethod
+    def _script_without_nul(cls, script: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if script is not None:
+            _without_nul((script,) if isinstance(script, str) else script)
+        return script
+
+    @field_validator("env")
+    @classmethod
+    def _env_without_nul(cls, env: dict[str, str]) -> dict[str, str]:
+        _without_nul(tuple(env.values()))
+        return env
+
+    @model_validator(mode="after")
+    def _runnable(self) -> Self:
+        for name in (*DEPENDENCIES_FILES, COMPILE_FILE, RUN_FILE):
+            try:
+                self.text_of(name)
+            except UnicodeDecodeError:
+                raise ValueError(f"{name} is not UTF-8 text") from None
+        if not self.program:
+            raise ValueError(f"run is missing: give `run` or a file {RUN_FILE}")
+        return self
+
+    def text_of(self, name: str) -> str | None:
+        """The text of the file called `name`, None where there is none."""
+        return next((file.data().decode() for file in self.files if file.name == name), None)
+
+    @property
+    def program(self) -> str | tuple[str, ...] | None:
+        """The script or argv of each test case: the field, else the file of the older convention."""
+        return self.run or self.text_of(RUN_FILE)
+
+    @property
+    def compiler(self) -> str | tuple[str, ...] | None:
+        """The script or argv of the compile stage, None where there is none."""
+        return self.compile or self.text_of(COMPILE_FILE)
+
+    @property
+    def environment(self) -> Dependencies:
+        """The dependencies: the field, else the file of the older convention, else the base."""
+        texts = (self.text_of(name) for name in DEPENDENCIES_FILES)
+        expression = next((text for text in texts if text), None)
+        return self.dependencies or (Dependencies(nix=expression) if expression else BASE)
+
+    @property
+    def cases(self) -> tuple[TestCase, ...]:
+        """The test cases; none given means one with empty input."""
+        return self.test_cases or (TestCase(),)
+
+
+def _without_nul(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if any("\0" in text for text in texts):
+        raise ValueError("must not contain NUL")
+    return texts
+
+
+def parse_request(raw: bytes, request_bytes: int) -> tuple[SubmissionRequest, str]:
+    """Read a request and the hash of its content as sent, without its id.
+
+    Raises:
+        TooLargeError: it is longer than `request_bytes`.
+        NotJsonError: it is not JSON.
+        InvalidRequestError: a field is wrong.
+    """
+    if len(raw) > request_bytes:
+        message = f"the request is larger than {request_bytes} bytes"
+        raise TooLargeError((FieldError(field="", message=message, limit=request_bytes),))
+    try:
+        request = SubmissionRequest.model_validate_json(raw)
+    except ValidationError as error:
+        wrong = NotJsonError if error.errors()[0]["type"] == "json_invalid" else InvalidRequestError
+        raise wrong(field_errors(error)) from None
+    return request, content_hash(json.loads(raw))
+
+
+def content_hash(body: Mapping[str, Any]) -> str:
+    """SHA-256 of a request's canonical JSON without its id: equal hashes mean the same request."""
+    content = {name: value for name, value in body.items() if name != "id"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
+    """Translate pydantic's errors into ours."""
+    return tuple(_field_error(details) for details in error.errors(include_url=False, include_input=False))
+
+
+_BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
+
+
+def _field_error(details: Any) -> FieldError:
+    location = [str(part) for part in details["loc"] if not str(part).startswith("(")]  # without union tags
+    context = details.get("ctx", {})
+    message = details["msg"].removeprefix("Value error, ")
+    ceiling = ceiling_of(location[1:]) if location[:1] == ["limits"] else None
+    if ceiling is not None:
+        return FieldError(
+            field=".".join(location), message=f"{message} (above 0, at most {ceiling})", limit=ceiling
+        )
+    limit = next((context[name] for name in _BOUNDS if name in context), None)
+    return FieldError(field=".".join(location), message=message, limit=limit)

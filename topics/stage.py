@@ -1,0 +1,58 @@
+"""What happened in one stage of a submission."""
+
+from typing import Literal
+
+from topics.model import Model
+
+
+class Stage(Model):
+    """Output and cost of one program; exactly one of `exit_code` and `signal` is set once it ran."""
+
+    stdout: str = ""
+    stderr: str = ""
+    encoding: Literal["utf8", "base64"] = "utf8"
+    """Of `stdout` and `stderr` together: base64 where bytes are not UTF-8, or escaping would double them."""
+    exit_code: int | None = None
+    signal: str | None = None
+    """Name of the signal that ended it, such as `SIGSEGV`."""
+    wall_time_s: float = 0.0
+    cpu_time_s: float = 0.0
+    memory_bytes: int = 0
+    """Peak of all processes of the stage together."""
+    limit_exceeded: str | None = None
+    """Name of the limit that was hit first, such as `memory_bytes`."""
+    truncated: bool = False
+    """Whether output is missing."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ended by itself with exit code 0."""
+        return self.exit_code == 0 and self.limit_exceeded is None
+
+
+class RunStage(Stage):
+    """One test case."""
+
+    passed: bool | None = None
+    """Whether the output is the expected one; None where none was given."""
+
+
+class DependenciesStage(Model):
+    """What became of a submission's dependencies."""
+
+    id: str
+    """Of the Dependencies object, shared by all submissions with the same dependencies."""
+    cached: bool
+    """Whether they were there when the submission asked."""
+    store_path: str | None = None
+    explanation: str | None = None
+    """Why they could not be installed."""
+    log: str = ""
+    """The end of the build's log, where it failed."""
+    wall_time_s: float = 0.0
+    """How long the submission waited for them."""
+
+
+Outcome = Literal[
+    "ok", "dependencies_failed", "compile_failed", "run_failed", "wrong_output", "internal_error"
+]

@@ -1,0 +1,171 @@
+"""The submissions' fold. The first Finished of the current attempt wins (rule 3)."""
+
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
+from topics.submissions.facts import (
+    Cancelled,
+    Compiled,
+    DependenciesInstalled,
+    Finished,
+    HandedBack,
+    LeaseExpired,
+    Rejected,
+    Requested,
+    Started,
+    SubmissionFact,
+)
+from topics.submissions.state import EndedAttempt, Status, Submission, Work
+
+AttemptFact = Started | DependenciesInstalled | Compiled | Finished | HandedBack | LeaseExpired
+
+_PROGRESS: tuple[Status, ...] = ("queued", "started", "dependencies_installed", "compiled")
+
+
+def apply(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
+    """What `recorded` makes of `state`, and what must happen because of it."""
+    match recorded.fact:
+        case Requested() as fact:
+            return _requested(state, fact, recorded)
+        case Rejected() as fact:
+            return _rejected(state, fact, recorded)
+        case Cancelled():
+            return _cancelled(state, recorded)
+        case fact:
+            return _of_attempt(state, fact, recorded)
+
+
+def _requested(
+    state: Submission | None, fact: Requested, recorded: Recorded[SubmissionFact]
+) -> Folded[Submission]:
+    # A rejected id was never accepted: a client may mend its request and send it again.
+    if state and state.status != "rejected":
+        if (state.content_hash, state.owner) == (fact.content_hash, fact.owner):
+            return Folded(state, refused="the same request again")
+        reason = "conflict: the id was used before with other content"
+        return Folded(state, (DeadLetter(reason),) if fact.source == "kafka" else (), refused=reason)
+    new = Submission(
+        id=recorded.id,
+        status="queued",
+        created_at=recorded.time,
+        allowed_attempts=fact.allowed_attempts,
+        allowed_host_faults=fact.allowed_host_faults,
+        owner=fact.owner,
+        content_hash=fact.content_hash,
+        dependencies_id=fact.dependencies_id,
+        package_set=fact.package_set,
+        request=fact.request,
+    )
+    return Folded(new, (_enqueue(new),))
+
+
+def _rejected(
+    state: Submission | None, fact: Rejected, recorded: Recorded[SubmissionFact]
+) -> Folded[Submission]:
+    if state:
+        return Folded(state, refused="a rejection never changes a submission that exists")
+    return Folded(
+        Submission(
+            id=recorded.id,
+            status="rejected",
+            created_at=recorded.time,
+            finished_at=recorded.time,
+            errors=fact.errors,
+        )
+    )
+
+
+def _cancelled(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
+    if state is None:
+        return Folded(None, refused="no such submission")
+    if state.final:
+        return Folded(state, refused=f"too late: already {state.status}")
+    return Folded(_ended(state, recorded, status="cancelled"), (Stop(state.id, state.attempt),))
+
+
+def _of_attempt(
+    state: Submission | None, fact: AttemptFact, recorded: Recorded[SubmissionFact]
+) -> Folded[Submission]:
+    if state is None:
+        return Folded(None, refused="no such submission")
+    if state.final:
+        return Folded(state, refused=f"late: already {state.status}")
+    if fact.attempt != state.attempt:
+        return Folded(state, refused=f"of attempt {fact.attempt}, now at {state.attempt}")
+    match fact:
+        case Started(worker=worker):
+            return Folded(_progressed(state, "started", worker=worker))
+        case DependenciesInstalled(dependencies=dependencies):
+            return Folded(_progressed(state, "dependencies_installed", dependencies=dependencies))
+        case Compiled(compile=stage):
+            return Folded(_progressed(state, "compiled", compile=stage))
+        case Finished():
+            return Folded(_finished(state, fact, recorded))
+        case HandedBack() | LeaseExpired():
+            return _attempt_ended(state, fact, recorded)
+
+
+def _progressed(state: Submission, status: Status, **changes: object) -> Submission:
+    # Two workers may run one attempt: the slower one never takes the status back.
+    further = max(state.status, status, key=_PROGRESS.index)
+    return state.replace(status=further, **changes)
+
+
+def _finished(state: Submission, fact: Finished, recorded: Recorded[SubmissionFact]) -> Submission:
+    return _ended(
+        state,
+        recorded,
+        status="finished",
+        worker=fact.worker,
+        outcome=fact.outcome,
+        dependencies=fact.dependencies,
+        compile=fact.compile,
+        run=fact.run,
+        error=fact.error,
+    )
+
+
+def _attempt_ended(
+    state: Submission, fact: HandedBack | LeaseExpired, recorded: Recorded[SubmissionFact]
+) -> Folded[Submission]:
+    """The next attempt, or the end where no more are allowed (rule 5)."""
+    match fact:
+        case LeaseExpired():
+            reason, charged, host_fault = "its worker was not heard of any more", True, False
+        case HandedBack():
+            reason, charged, host_fault = fact.reason, False, fact.host_fault
+    ended = EndedAttempt(attempt=state.attempt, reason=reason, charged=charged, worker=state.worker)
+    state = state.replace(
+        ended_attempts=(*state.ended_attempts, ended), host_faults=state.host_faults + host_fault
+    )
+    stop = Stop(state.id, state.attempt)
+    if state.charged_attempts >= state.allowed_attempts or state.host_faults >= state.allowed_host_faults:
+        return Folded(_given_up(state, recorded), (stop,))
+    state = _reset(state).replace(status="queued", attempt=state.attempt + 1)
+    return Folded(state, (stop, _enqueue(state)))
+
+
+def _given_up(state: Submission, recorded: Recorded[SubmissionFact]) -> Submission:
+    reasons = "; ".join(f"attempt {ended.attempt}: {ended.reason}" for ended in state.ended_attempts)
+    return _ended(
+        _reset(state), recorded, status="finished", outcome="internal_error", error=f"given up: {reasons}"
+    )
+
+
+def _reset(state: Submission) -> Submission:
+    return state.replace(dependencies=None, compile=None, run=(), worker=None)
+
+
+def _ended(state: Submission, recorded: Recorded[SubmissionFact], **changes: object) -> Submission:
+    return state.replace(finished_at=recorded.time, **changes)
+
+
+def _enqueue(state: Submission) -> Effect:
+    assert state.request is not None
+    work = Work(
+        id=state.id,
+        attempt=state.attempt,
+        request=state.request,
+        dependencies_id=state.dependencies_id,
+        package_set=state.package_set,
+        alone=0 < state.charged_attempts == state.allowed_attempts - 1,
+    )
+    return Enqueue(state.id, work)
