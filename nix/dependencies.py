@@ -51,6 +51,6 @@ def from_json(value: Mapping[str, object] | None) -> Dependencies:
 
 
 def key(dependencies: Dependencies, pin: str, system: str = SYSTEM) -> str:
-    """Return the id of a Dependencies object: 64 hex digits, equal for equal dependencies of a package set."""
+    """Return the id of a Dependencies object: 64 hex digits, equal for equal dependencies."""
     content = {"dependencies": dependencies.canonical(), "pin": pin, "system": system}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -31,7 +31,7 @@ class Runner(Protocol):
         wall_time_s: float,
         memory_bytes: int,
     ) -> Ran:
-        """Run untrusted work: unprivileged uid, no network, no /nix; the host's /usr and `mounts` read-only."""
+        """Run untrusted work: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only."""
         ...
 
     async def bounded(
