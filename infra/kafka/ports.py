@@ -1,0 +1,26 @@
+"""Ports on 127.0.0.1 that nothing else takes."""
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+
+_FREE_PORTS = range(10_240, 32_768)
+"""Below Linux's ephemeral ports: a client that calls a stopped server there could be given the very port that
+it calls, connect to itself and keep the server from coming back."""
+
+
+def choose_free_port() -> int:
+    """A random port that is free now."""
+    return next(port for port in random.sample(_FREE_PORTS, k=1_000) if is_free(port))
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port now."""
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
