@@ -1,0 +1,16 @@
+"""Runs one command under limits, in a sandbox; knows nothing of Kafka."""
+
+from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
+from processors.sandbox.sandboxes import Box, Sandboxes
+from processors.sandbox.settings import SandboxSettings
+
+__all__ = [
+    "Box",
+    "BoxTooSmallError",
+    "Command",
+    "Completed",
+    "Rootfs",
+    "SandboxError",
+    "SandboxSettings",
+    "Sandboxes",
+]

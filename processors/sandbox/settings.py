@@ -1,0 +1,31 @@
+"""Settings of the sandboxes of one worker."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _most_of_the_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 4 // 5
+
+
+class SandboxSettings(BaseSettings):
+    """Settings of the sandboxes of one worker process; several workers of a host may share them."""
+
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_")
+
+    state_dir: Path = Path("/run/envicutor/sandboxes")
+    """Boxes and locks; all workers of a host share it, so that each can clean up after dead ones."""
+    cache_dir: Path = Path("/var/cache/envicutor")
+    """Where the launcher is kept once it is compiled; on a file system that is not mounted noexec."""
+    first_uid: Annotated[int, Field(ge=1000)] = 1_900_000_000
+    """Worker n of a host gives its boxes the user ids from first_uid + n * boxes on; nothing else may use them."""
+    boxes: Annotated[int, Field(gt=0)] = 64
+    """Boxes at a time, each with a user id of its own."""
+    total_memory_bytes: Annotated[int, Field(gt=0)] = Field(default_factory=_most_of_the_memory)
+    """All stages of the worker together; four fifths of the machine's memory by default."""
+    total_processes: Annotated[int, Field(gt=0)] = 8192
+    """All stages of the worker together."""
