@@ -45,13 +45,19 @@ def encode_fact(topic: str, id: str, fact: Model, facts: Mapping[str, type[Model
 def fact_headers(id: str, fact: Model, facts: Mapping[str, type[Model]], source: str) -> Headers:
     """CloudEvents attributes of a fact."""
     ce_type = next(name for name, model in facts.items() if model is type(fact))
+    return cloud_event(ce_type, uuid.uuid4().hex, id, source)
+
+
+def cloud_event(ce_type: str, ce_id: str, subject: str, source: str) -> Headers:
+    """The attributes of one CloudEvent with a JSON value."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return [
         ("ce_specversion", b"1.0"),
-        ("ce_id", uuid.uuid4().hex.encode()),
+        ("ce_id", ce_id.encode()),
         ("ce_type", ce_type.encode()),
         ("ce_source", f"/envicutor/{source}".encode()),
-        ("ce_subject", id.encode()),
-        ("ce_time", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
+        ("ce_subject", subject.encode()),
+        ("ce_time", now.encode()),
         ("content-type", b"application/json"),
     ]
 

@@ -1,0 +1,1 @@
+"""The two stores: what turns `X.events` into `X.store`, `X.queue` and stops."""

@@ -1,0 +1,23 @@
+"""BuildStore: folds `dependencies.events` into `dependencies.store`, enqueues on `dependencies.queue`."""
+
+from processors.store.partition import Store
+from topics.catalogue import Catalogue
+from topics.dependencies.facts import FACTS, Started
+from topics.dependencies.fold import apply
+from topics.dependencies.state import FOLD_VERSION, EnvironmentState
+
+
+def build_store(catalogue: Catalogue) -> Store:
+    """What a StoreProcessor needs to be the BuildStore."""
+    return Store(
+        name="build-store",
+        subject="dependencies",
+        family=catalogue.dependencies,
+        catalogue=catalogue,
+        facts=FACTS,
+        state=EnvironmentState,
+        fold_version=FOLD_VERSION,
+        apply=apply,
+        deferrable=Started,
+        stops=None,
+    )

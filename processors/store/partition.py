@@ -1,0 +1,121 @@
+"""Folding one partition of events in memory; no Kafka client here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Message
+
+from topics.catalogue import Catalogue, Family
+from topics.codec import Headers, Record, UndecodableError, cloud_event, dead_letter, decode_fact, encode
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
+from topics.leases import StopOrder
+from topics.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What is folded: everything in which the SubmissionStore and the BuildStore differ."""
+
+    name: str
+    subject: str
+    """Of its CloudEvents types: `submission` or `dependencies`."""
+    family: Family
+    catalogue: Catalogue
+    facts: Mapping[str, type[Model]]
+    state: type[Model]
+    fold_version: int
+    apply: Callable[[Any, Recorded[Any]], Folded[Any]]
+    deferrable: type[Model]
+    """A fact that nobody waits for: a transaction for nothing else may be deferred."""
+    stops: str | None
+    """Topic of stop orders, None where nobody reads any."""
+
+
+class StaleStoreError(Exception):
+    """The store was made by another version of the fold: it must be rebuilt from the log."""
+
+
+@dataclass(slots=True)
+class Partition:
+    """All memory of one partition; dropped as one object. `dirty` and `out` are not committed yet."""
+
+    store: Store
+    states: dict[str, bytes] = field(default_factory=dict)
+    """As they stand on the store topic; parsed only when an event needs them."""
+    next_offset: int = 0
+    committed_offset: int = 0
+    dirty: dict[str, str] = field(default_factory=dict)
+    """Ids to be stored anew, each with the event that changed it last."""
+    out: list[Record] = field(default_factory=list)
+    urgent: bool = False
+    """Whether somebody waits for the commit."""
+
+    def fold(self, message: Message) -> None:
+        """Take one event in. An unreadable one becomes a dead letter and the partition goes on."""
+        event = f"{message.topic()}/{message.partition()}/{message.offset()}"
+        try:
+            recorded = decode_fact(message, self.store.facts)
+        except UndecodableError as error:
+            self._dead_letter(message, str(error))
+        else:
+            folded = self.store.apply(self._state(recorded.id), recorded)
+            if folded.state is not None and folded.refused is None:
+                self.states[recorded.id] = encode(folded.state)
+                self.dirty[recorded.id] = event
+                self.urgent |= not isinstance(recorded.fact, self.store.deferrable)
+            for effect in folded.effects:
+                self._effect(effect, message, event)
+        self.next_offset = (message.offset() or 0) + 1
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether events were folded since the last commit."""
+        return self.next_offset != self.committed_offset
+
+    def committed(self) -> None:
+        """Everything up to `next_offset` is on the topics."""
+        self.committed_offset = self.next_offset
+        self.dirty.clear()
+        self.out.clear()
+        self.urgent = False
+
+    def records(self) -> list[Record]:
+        """What must be produced, besides the offset, for everything folded since the last commit."""
+        store = self.store.family.store.name
+        rows = [
+            Record(store, key.encode(), self.states[key], self._headers("stored", event, key))
+            for key, event in sorted(self.dirty.items())
+        ]
+        return rows + self.out
+
+    def _state(self, key: str) -> Model | None:
+        raw = self.states.get(key)
+        if raw is None:
+            return None
+        state = self.store.state.model_validate_json(raw)
+        found = getattr(state, "fold_version", None)
+        if found != self.store.fold_version:
+            raise StaleStoreError(f"{key} was folded by version {found}, this is {self.store.fold_version}")
+        return state
+
+    def _effect(self, effect: Effect, message: Message, event: str) -> None:
+        self.urgent = True
+        match effect:
+            case Enqueue(id=key, work=work):
+                self._put(self.store.family.queue.name, key, work, "enqueued", event)
+            case Stop(id=key, attempt=attempt):
+                if self.store.stops:
+                    self._put(self.store.stops, key, StopOrder(id=key, attempt=attempt), "stopped", event)
+            case DeadLetter(reason=reason):
+                self._dead_letter(message, reason)
+
+    def _put(self, topic: str, key: str, model: Model, what: str, event: str) -> None:
+        self.out.append(Record(topic, key.encode(), encode(model), self._headers(what, event, key)))
+
+    def _headers(self, what: str, event: str, key: str) -> Headers:
+        return cloud_event(f"envicutor.{self.store.subject}.{what}.v1", event, key, self.store.name)
+
+    def _dead_letter(self, message: Message, reason: str) -> None:
+        self.urgent = True
+        self.out.append(dead_letter(self.store.catalogue.dead_letters.name, message, reason))

@@ -1,0 +1,208 @@
+"""The store processor: state, queue records, stops and offsets in one transaction (rule 2).
+
+consumes  `X.events`
+produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`
+
+Everything but the watchdog happens in one thread. A crash at any point is safe: the next instance
+fences this one and begins where the last transaction ended.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from processors.store.partition import Partition, Store
+from processors.store.restore import Restorer
+from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TRANSACTION_TIMEOUT_MS = 5000
+"""After a kill inside a transaction nobody reads past it for this long, unless its slot restarts sooner."""
+DEFER_S = 0.05
+"""How long a transaction for nothing but Started may wait for company."""
+STUCK_S = 20.0
+"""librdkafka 2.16 can hang for ever in `send_offsets_to_transaction` after a broker restart (#5456)."""
+EXIT_STUCK = 70
+_BATCH = 500
+
+
+class Stopping(Exception):  # noqa: N818 - not an error: SIGTERM came while something waited
+    """The process was asked to stop."""
+
+
+class StoreProcessor:
+    """One instance; `slot` tells the instances of one store apart, across their restarts."""
+
+    def __init__(self, settings: KafkaSettings, store: Store, slot: str) -> None:
+        self._settings, self._store, self._slot = settings, store, slot
+        self._partitions: dict[int, Partition] = {}
+        self._stopping = threading.Event()
+        self._deadline: float | None = None
+        self._alive_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Ask `run` to return soon; may be called from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Fold until stopped.
+
+        Raises:
+            KafkaException: the consumer is dead; the process must be started again.
+        """
+        threading.Thread(target=self._watchdog, daemon=True).start()
+        # The producer comes before the group: it ends a transaction that its predecessor left open.
+        try:
+            self._producer = self._new_producer()
+            self._restorer = Restorer(self._settings, self._store, self._progress)
+            self._consumer = Consumer(self._group())
+        except Stopping:
+            return
+        self._consumer.subscribe(
+            [self._store.family.events.name],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+        try:
+            while not self._stopping.is_set():
+                self._step()
+        except Stopping:
+            pass
+        finally:
+            self._consumer.close()
+            self._restorer.close()
+
+    # -- clients -----------------------------------------------------------------------------------
+
+    def _group(self) -> dict[str, object]:
+        instance = f"{self._settings.topic_prefix}{self._store.name}-{self._slot}"
+        return consumer_config(self._settings, self._store.name) | {"group.instance.id": instance}
+
+    def _new_producer(self) -> Producer:
+        transactional = {
+            "transactional.id": f"{self._settings.topic_prefix}{self._store.name}-{self._slot}",
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        }
+        config = producer_config(self._settings, message_timeout_ms=TRANSACTION_TIMEOUT_MS)
+        producer = Producer(config | transactional)
+        self._retrying(lambda: producer.init_transactions(5))
+        return producer
+
+    def _retrying(self, call: Callable[[], T]) -> T:
+        """The same call again while the client says that this is allowed (also after its own timeout)."""
+        while True:
+            self._progress(alive=False)
+            try:
+                return call()
+            except KafkaException as exception:
+                error = exception.args[0]
+                if not error.retriable() or error.txn_requires_abort() or error.fatal():
+                    raise
+                time.sleep(0.02)
+
+    # -- assignment: no memory survives it -----------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        consumer.incremental_assign(self._restore([tp.partition for tp in assigned]))
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        for tp in revoked:
+            self._partitions.pop(tp.partition, None)
+        consumer.incremental_unassign(revoked)
+
+    def _restore(self, partitions: list[int]) -> list[TopicPartition]:
+        for partition in partitions:
+            self._partitions.pop(partition, None)
+        if not partitions:
+            return []
+        self._partitions |= self._restorer.restore(self._consumer, partitions)
+        topic = self._store.family.events.name
+        return [TopicPartition(topic, p, self._partitions[p].next_offset) for p in partitions]
+
+    # -- fold and commit -------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        self._progress()
+        wait_s = max(0.0, self._deadline - time.monotonic()) if self._deadline else 0.2
+        for message in consume_batch(self._consumer, _BATCH, wait_s):
+            error = message.error()
+            if error is not None:
+                if is_fatal(error):
+                    raise KafkaException(error)
+                log.warning("%s: %s", self._store.name, error)
+                continue
+            partition = self._partitions.get(message.partition() or 0)
+            if partition is not None and (message.offset() or 0) >= partition.next_offset:
+                partition.fold(message)
+        self._commit_if_due()
+
+    def _commit_if_due(self) -> None:
+        due = {p: partition for p, partition in self._partitions.items() if partition.uncommitted}
+        now = time.monotonic()
+        self._deadline = (self._deadline or now + DEFER_S) if due else None
+        urgent = any(partition.urgent for partition in due.values())
+        if self._deadline is None or not (urgent or now >= self._deadline):
+            return
+        try:
+            self._commit(due)
+        # SystemError: a fatal error that surfaced inside a callback of the client.
+        except (KafkaException, BufferError, SystemError) as error:
+            self._recover(error)
+
+    def _commit(self, due: dict[int, Partition]) -> None:
+        producer = self._producer
+        producer.begin_transaction()
+        for number, partition in due.items():
+            for record in partition.records():
+                own = record.topic == self._store.family.store.name
+                producer.produce(
+                    record.topic, record.value, record.key, number if own else -1, headers=record.headers
+                )
+        group = self._consumer.consumer_group_metadata()
+        if not self._consumer.memberid():  # metadata without a member would not be fenced
+            raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))
+        topic = self._store.family.events.name
+        offsets = [TopicPartition(topic, number, partition.next_offset) for number, partition in due.items()]
+        self._retrying(lambda: producer.send_offsets_to_transaction(offsets, group, 10))
+        self._retrying(lambda: producer.commit_transaction(10))
+        for partition in due.values():
+            partition.committed()
+        self._deadline = None
+
+    def _recover(self, cause: BaseException) -> None:
+        """Whatever went wrong: the transaction goes, all memory goes, the log says where we are."""
+        log.warning("%s restores after: %s", self._store.name, cause)
+        error = cause.args[0] if isinstance(cause, KafkaException) else None
+        try:
+            if error is not None and error.fatal():
+                raise cause
+            self._retrying(lambda: self._producer.abort_transaction(10))
+        except KafkaException:  # fenced, or nothing to abort: a new epoch ends the old transaction
+            self._producer = self._new_producer()
+        self._deadline = None
+        for start in self._restore(list(self._partitions)):
+            self._consumer.seek(start)
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def _progress(self, *, alive: bool = True) -> None:
+        if alive:
+            self._alive_at = time.monotonic()
+        if self._stopping.is_set():
+            raise Stopping
+
+    def _watchdog(self) -> None:
+        while time.monotonic() - self._alive_at < STUCK_S:
+            time.sleep(1)
+        log.error("%s made no progress for %s s: exit", self._store.name, STUCK_S)
+        os._exit(EXIT_STUCK)

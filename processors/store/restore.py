@@ -1,0 +1,115 @@
+"""What a partition's memory is made of when it is assigned (rule 2)."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from processors.store.partition import Partition, Store
+from topics.clients import connection, consume_batch, consumer_config
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1000
+
+
+class Restorer:
+    """Reads the store topic up to where the committed offsets say that it is complete."""
+
+    def __init__(self, settings: KafkaSettings, store: Store, progress: Callable[[], None]) -> None:
+        """`progress` is called again and again while it waits or reads; it raises to give up."""
+        self._store = store
+        self._progress = progress
+        self._admin = AdminClient(connection(settings))
+        options = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+        self._reader = Consumer(consumer_config(settings, f"{store.name}-restore") | options)
+        self._reader.list_topics(store.family.store.name, 10)  # cold metadata costs the first restore 500 ms
+
+    def restore(self, consumer: Consumer, partitions: list[int]) -> dict[int, Partition]:
+        """The memory of `partitions`, none of which may be remembered elsewhere.
+
+        `consumer` is the group's own, read_committed, so that `committed()` waits for pending offsets.
+        The order matters: committed offsets, then the end of the store, then everything below that end.
+        """
+        started = time.monotonic()
+        offsets, ends = self._committed_and_ends(consumer, partitions)
+        restored = {
+            p: Partition(self._store, next_offset=offsets[p], committed_offset=offsets[p]) for p in partitions
+        }
+        self._read(restored, ends)
+        rows = sum(len(partition.states) for partition in restored.values())
+        elapsed_ms = (time.monotonic() - started) * 1000
+        log.info(
+            "%s restored partitions %s: %d rows in %.0f ms", self._store.name, partitions, rows, elapsed_ms
+        )
+        return restored
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._reader.close()
+
+    def _committed_and_ends(
+        self, consumer: Consumer, partitions: list[int]
+    ) -> tuple[dict[int, int], dict[int, int]]:
+        while True:
+            self._progress()
+            try:
+                return self._committed(consumer, partitions), self._ends(partitions)
+            except KafkaException as error:
+                log.info("%s waits to restore: %s", self._store.name, error)
+                self._refresh()
+
+    def _committed(self, consumer: Consumer, partitions: list[int]) -> dict[int, int]:
+        asked = [TopicPartition(self._store.family.events.name, p) for p in partitions]
+        offsets = consumer.committed(asked, timeout=10)
+        for offset in offsets:
+            if offset.error:  # errors come per partition, not as an exception
+                raise KafkaException(offset.error)
+        return {offset.partition: max(offset.offset, 0) for offset in offsets}
+
+    def _ends(self, partitions: list[int]) -> dict[int, int]:
+        # read_uncommitted: the read_committed end stops below the first open transaction.
+        futures = self._admin.list_offsets(
+            {TopicPartition(self._store.family.store.name, p): OffsetSpec.latest() for p in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=10,
+        )
+        return {tp.partition: future.result().offset for tp, future in futures.items()}
+
+    def _refresh(self) -> None:
+        """Without this, FENCED_LEADER_EPOCH stays for minutes after a broker's restart."""
+        try:
+            self._admin.list_topics(timeout=5)
+        except KafkaException:
+            time.sleep(0.1)
+
+    def _read(self, restored: dict[int, Partition], ends: dict[int, int]) -> None:
+        todo = {p for p in restored if ends[p] > 0}
+        topic = self._store.family.store.name
+        self._reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in todo])
+        while todo:
+            self._progress()
+            for message in consume_batch(self._reader, _BATCH, 1.0):
+                partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+                if error is None:
+                    key, value = message.key(), message.value()
+                    assert isinstance(key, bytes)
+                    assert isinstance(value, bytes)
+                    restored[partition].states[key.decode()] = value
+                    offset += 1
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    continue
+                # An EOF's offset counts transaction markers and aborted records, the last record's does not.
+                if offset >= ends[partition]:
+                    todo.discard(partition)
+        self._reader.unassign()

@@ -1,0 +1,23 @@
+"""SubmissionStore: folds `submissions.events` into `submissions.store`, enqueues on `submissions.queue`."""
+
+from processors.store.partition import Store
+from topics.catalogue import Catalogue
+from topics.submissions.facts import FACTS, Started
+from topics.submissions.fold import apply
+from topics.submissions.state import FOLD_VERSION, Submission
+
+
+def submission_store(catalogue: Catalogue) -> Store:
+    """What a StoreProcessor needs to be the SubmissionStore."""
+    return Store(
+        name="submission-store",
+        subject="submission",
+        family=catalogue.submissions,
+        catalogue=catalogue,
+        facts=FACTS,
+        state=Submission,
+        fold_version=FOLD_VERSION,
+        apply=apply,
+        deferrable=Started,
+        stops=catalogue.stops.name,
+    )
