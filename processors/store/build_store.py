@@ -18,6 +18,6 @@ def build_store(catalogue: Catalogue) -> Store:
         state=EnvironmentState,
         fold_version=FOLD_VERSION,
         apply=apply,
-        deferrable=Started,
+        deferrable=(Started,),
         stops=None,
     )

@@ -26,8 +26,8 @@ class Store:
     state: type[Model]
     fold_version: int
     apply: Callable[[Any, Recorded[Any]], Folded[Any]]
-    deferrable: type[Model]
-    """A fact that nobody waits for: a transaction for nothing else may be deferred."""
+    deferrable: tuple[type[Model], ...]
+    """Facts that nobody waits for: a transaction for nothing else may be deferred."""
     stops: str | None
     """Topic of stop orders, None where nobody reads any."""
 

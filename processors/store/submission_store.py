@@ -2,7 +2,7 @@
 
 from processors.store.partition import Store
 from topics.catalogue import Catalogue
-from topics.submissions.facts import FACTS, Started
+from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Started
 from topics.submissions.fold import apply
 from topics.submissions.state import FOLD_VERSION, Submission
 
@@ -18,6 +18,6 @@ def submission_store(catalogue: Catalogue) -> Store:
         state=Submission,
         fold_version=FOLD_VERSION,
         apply=apply,
-        deferrable=Started,
+        deferrable=(Started, DependenciesInstalled, Compiled),
         stops=catalogue.stops.name,
     )

@@ -1,0 +1,64 @@
+"""How the Cache runs commands: expressions in the sandbox, builds in a control group of their own."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nix.runner import Ran
+from processors.sandbox import Command, Completed, Rootfs, Sandboxes
+from topics.limits import RunLimits
+
+
+class SandboxRunner:
+    """`nix.runner.Runner` on our sandboxes."""
+
+    def __init__(self, sandboxes: Sandboxes) -> None:
+        self._sandboxes = sandboxes
+
+    async def sandboxed(
+        self,
+        argv: Sequence[str],
+        *,
+        mounts: Mapping[str, Path],
+        stdin: bytes,
+        wall_time_s: float,
+        memory_bytes: int,
+    ) -> Ran:
+        """Run untrusted work: unprivileged, without network, with the host's /usr and `mounts` read-only."""
+        limits = RunLimits(
+            wall_time_s=wall_time_s, cpu_time_s=wall_time_s, memory_bytes=memory_bytes, stdout_bytes=4 << 20
+        )
+        async with self._sandboxes.box({}, limits) as box:
+            rootfs = Rootfs.of_host_tools(mounts)
+            return _ran(await box.run(Command(argv, stdin=stdin), rootfs, limits))
+
+    async def bounded(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        wall_time_s: float,
+        memory_bytes: int,
+        stdout_bytes: int,
+        stderr_bytes: int,
+    ) -> Ran:
+        """Run a trusted command as root, bounded, without network and with no environment but `env`."""
+        return _ran(
+            await self._sandboxes.run_bounded(
+                argv,
+                env=env,
+                wall_time_s=wall_time_s,
+                memory_bytes=memory_bytes,
+                stdout_bytes=stdout_bytes,
+                stderr_bytes=stderr_bytes,
+            )
+        )
+
+
+def _ran(completed: Completed) -> Ran:
+    return Ran(
+        completed.stdout,
+        completed.stderr,
+        completed.exit_code,
+        completed.signal,
+        completed.limit_exceeded,
+    )

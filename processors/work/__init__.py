@@ -1,0 +1,1 @@
+"""What Worker and CacheBuilder share: popping a queue, holding leases, slots."""

@@ -1,0 +1,95 @@
+"""Seeing that a submission's dependencies are in the Cache, whoever must build them."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nix.cache import Cache
+from topics.catalogue import Catalogue
+from topics.clients import EventProducer
+from topics.codec import encode_fact
+from topics.dependencies.facts import FACTS, DependenciesFact, Lost, Requested
+from topics.dependencies.state import EnvironmentState
+from topics.request import SubmissionRequest
+from topics.submissions.state import Work
+from topics.view import View
+
+log = logging.getLogger(__name__)
+
+
+class Environments:
+    """The BuildStore as a worker sees it: a view to look into, and events to ask with."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        view: View,
+        producer: EventProducer,
+        cache: Cache,
+        *,
+        host: str,
+        system: str,
+        source: str,
+    ) -> None:
+        self._topic = catalogue.dependencies.events.name
+        self._view, self._producer, self._cache = view, producer, cache
+        self._host, self._system, self._source = host, system, source
+
+    def known(self, id: str) -> EnvironmentState | None:
+        """The dependencies as far as this worker has heard."""
+        return _read(self._view.get(id))
+
+    async def wait(self, work: Work) -> EnvironmentState:
+        """Ask for the dependencies, unless somebody is at work on them, and wait until it is decided."""
+        state = self.known(work.dependencies_id)
+        while True:
+            asked_at_ms = 0
+            if state is None or state.final:
+                asked_at_ms = await self._say(work.dependencies_id, self._request(work))
+            state = await self._decided(work.dependencies_id, asked_at_ms)
+            if state.status != "gone":  # else it was evicted or lost again before we looked
+                return state
+
+    async def _decided(self, id: str, asked_at_ms: int) -> EnvironmentState:
+        def answered(raw: bytes | None) -> bool:
+            now = _read(raw)
+            return now is not None and now.final and now.requested_at_ms >= asked_at_ms
+
+        decided = _read(await self._view.wait_for(id, answered, None))
+        assert decided is not None
+        return decided
+
+    @contextmanager
+    def mounted(self, state: EnvironmentState) -> Iterator[Path]:
+        """Hold the environment in the Cache; yields its tree.
+
+        Raises:
+            MissingError: this host has it not; see `lost`.
+        """
+        assert state.store_path
+        with self._cache.hold(state.store_path) as tree:
+            yield tree
+
+    async def lost(self, state: EnvironmentState) -> None:
+        """Say that this host needs the environment and has it not."""
+        log.warning("dependencies %s are not in the cache any more", state.id)
+        await self._say(state.id, Lost(generation=state.generation, host=state.host or self._host))
+
+    def _request(self, work: Work) -> Requested:
+        request: SubmissionRequest = work.request
+        return Requested(
+            dependencies=request.environment,
+            package_set=work.package_set,
+            system=self._system,
+            limits=request.limits.dependencies,
+        )
+
+    async def _say(self, id: str, fact: DependenciesFact) -> int:
+        """The fact's append time, in milliseconds."""
+        message = await self._producer.send(encode_fact(self._topic, id, fact, FACTS, self._source))
+        return message.timestamp()[1]
+
+
+def _read(raw: bytes | None) -> EnvironmentState | None:
+    return None if raw is None else EnvironmentState.model_validate_json(raw)
