@@ -1,14 +1,39 @@
-"""The Debian package set: names, versions and archives of every package, as of one moment."""
+"""The Debian package set: names, versions and archives of every package, as of one moment.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A set is a folder in `cache_dir`, complete in itself and never changed, named by its pin:
 
+    index               see nix.index
+    set.json            what PackageSet says
+    pkgs/default.nix    `import <pkgs> { }`
+    pkgs/names.json     the names that expressions and requests may use
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from nix import index
+from nix.errors import CacheError
+from nix.index import Index
 from nix.settings import NixSettings
+
+SOURCES = Path(__file__).parent
+APT_HELPER = "/usr/lib/apt/apt-helper"
 
 
 @dataclass(frozen=True)
 class PackageSet:
-    """A package set in the shared folder `cache_dir`, immutable once it is there."""
+    """A package set on this host."""
 
     name: str
     """The distribution: `debian`."""
@@ -16,6 +41,57 @@ class PackageSet:
     """Names the set in submissions, keys and records; made of its date and content."""
     index_digest: str
     """sha256 of the index, hexadecimal."""
+    date: str
+    """Day on which the distribution released it."""
+    architecture: str
+    """As Debian calls it, `amd64`."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that requests may use, besides those of the index."""
+
+    aliases: Mapping[str, list[str]]
+    """What nixpkgs calls a thing, and the Debian packages that are it."""
+    sets: Mapping[str, Mapping[str, Any]]
+    """By name of a set such as python3Packages: its package, and its members' Debian packages."""
+
+
+class OpenPackageSet:
+    """The content of a package set, read when it is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.set = PackageSet(**json.loads((folder / "set.json").read_text()))
+        self.expressions = folder / "pkgs"
+        """What expressions import as <pkgs>."""
+        self._folder = folder
+
+    @cached_property
+    def index(self) -> Index:
+        """The packages. Raises CacheError if the file is not what its digest says."""
+        content = (self._folder / "index").read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.set.index_digest:
+            raise CacheError(f"the index of package set {self.set.pin} is damaged: remove {self._folder}")
+        return Index(content)
+
+    @cached_property
+    def names(self) -> Names:
+        """The aliases and sets."""
+        value = json.loads((self.expressions / "names.json").read_text())
+        return Names(value["aliases"], value["sets"])
+
+
+def load(settings: NixSettings, pin: str) -> OpenPackageSet:
+    """Open the package set `pin`. Raises CacheError if this host does not have it."""
+    return _load(settings.cache_dir, pin)
+
+
+@lru_cache(maxsize=2)
+def _load(cache_dir: Path, pin: str) -> OpenPackageSet:
+    folder = _folder(cache_dir, pin)
+    if not folder.is_dir():
+        raise CacheError(f"this host does not have the package set {pin}")
+    return OpenPackageSet(folder)
 
 
 def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSet:
@@ -23,9 +99,98 @@ def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSe
 
     Raises CacheError if apt has no lists.
     """
-    raise NotImplementedError
+    choices = tomllib.loads((SOURCES / "debian.toml").read_text())
+    architecture = _output("dpkg", "--print-architecture").strip()
+    targets = list(_targets(architecture))
+    if not targets:
+        raise CacheError("apt has no package lists: run `apt-get update`")
+    progress(f"reading {len(targets)} package lists")
+    lists = [(repository, _output(APT_HELPER, "cat-file", filename)) for repository, filename in targets]
+    progress("writing the index")
+    content = index.write(lists, set(choices["left_out"]), choices["preferred"])
+    names = json.dumps(make_names(Index(content), choices), sort_keys=True, separators=(",", ":"))
+    expressions = (SOURCES / "pkgs/default.nix").read_text()
+    date = _release_date(Path(filename).parent for _, filename in targets)
+
+    index_digest = hashlib.sha256(content).hexdigest()
+    parts = json.dumps([index_digest, names, expressions, architecture])
+    pin = f"debian-{date}-{hashlib.sha256(parts.encode()).hexdigest()[:16]}"
+    package_set = PackageSet("debian", pin, index_digest, date, architecture)
+    files = {
+        "index": content,
+        "set.json": json.dumps(asdict(package_set)).encode(),
+        "pkgs/default.nix": expressions.encode(),
+        "pkgs/names.json": names.encode(),
+    }
+    _publish(_folder(settings.cache_dir, pin), files)
+    progress(f"package set {pin}")
+    return package_set
 
 
-def load(settings: NixSettings, pin: str) -> PackageSet:
-    """Open the package set `pin`. Raises CacheError if this host does not have it."""
-    raise NotImplementedError
+def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what names.json says: the names of the index, and the aliases and sets that exist in it."""
+    aliases = {
+        name: targets for name, targets in choices["aliases"].items() if all(map(packages.package, targets))
+    }
+    sets = {
+        name: {"package": rule["package"], "members": _members(packages, rule)}
+        for name, rule in choices["sets"].items()
+        if packages.package(rule["package"])
+    }
+    return {"packages": packages.names, "aliases": aliases, "sets": sets}
+
+
+def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:
+    """Return the members of a set: by prefix and suffix, and those with a name of their own."""
+    prefix, suffix = rule["prefix"], rule["suffix"]
+    members = {
+        name[len(prefix) : len(name) - len(suffix)]: name
+        for name in packages.names
+        if name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
+    }
+    own = {name: f"{prefix}{target}{suffix}" for name, target in rule.get("names", {}).items()}
+    return members | {name: target for name, target in own.items() if packages.package(target)}
+
+
+def _targets(architecture: str) -> Iterator[tuple[str, str]]:
+    """Yield `(repository, file name)` of each list that apt has for this architecture."""
+    form = "$(ARCHITECTURE)|$(CODENAME)/$(COMPONENT)|$(FILENAME)"
+    for line in _output("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines():
+        target, repository, filename = line.split("|")
+        if target in (architecture, "all"):
+            yield repository, filename
+
+
+def _release_date(folders: Iterable[Path]) -> str:
+    """Return the latest day that a Release file among apt's lists gives."""
+    releases = [file.read_text() for folder in set(folders) for file in folder.glob("*Release")]
+    dates = [match.group(1) for text in releases if (match := re.search(r"^Date: (.+)$", text, re.MULTILINE))]
+    return max(parsedate_to_datetime(date).date().isoformat() for date in dates)
+
+
+def _output(*argv: str) -> str:
+    try:
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError as error:
+        raise CacheError(f"{argv[0]} is not installed: package sets are made on Debian") from error
+    except subprocess.CalledProcessError as error:
+        raise CacheError(f"{' '.join(argv[:2])} failed: {error.stderr.strip()}") from error
+
+
+def _folder(cache_dir: Path, pin: str) -> Path:
+    return cache_dir / "package-sets" / pin
+
+
+def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder so that it is there completely or not at all; one that is there already stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    try:
+        for name, content in files.items():
+            (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).write_bytes(content)
+        draft.chmod(0o755)
+        if not folder.exists():
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,184 @@
+# Makes one environment of Debian archives: a tree with usr, etc and var, complete and configured.
+#
+# Runs as a build user inside Nix's sandbox: no network, no files but the archives in /archives, busybox and this.
+# Given by the derivation: $out, $busybox, $architecture, $archives (a list of `name:sha256`, dependencies first).
+set -eu
+
+main() {
+    mkdir_tools
+    mkdir "$out"
+    cd "$out"
+    merge_usr
+    unpack
+    account_files
+    configure
+    remove_what_nobody_needs
+}
+
+# Every command is busybox.
+mkdir_tools() {
+    "$busybox" mkdir /build/bin
+    "$busybox" --install -s /build/bin
+    export PATH=/build/bin
+}
+
+# Archives bring files below /bin and /usr/bin alike; both are one folder.
+merge_usr() {
+    mkdir -p usr etc var/lib var/tmp
+    for folder in bin sbin lib lib32 lib64 libx32; do
+        mkdir "usr/$folder"
+        ln -s "usr/$folder" "$folder"
+    done
+}
+
+# All archives, as many at once as there are cores; their maintainer scripts go to /build/scripts.
+unpack() {
+    mkdir /build/scripts
+    cat > /build/unpack-one << 'END'
+set -eu -o pipefail
+name=${1%%:*}
+sha256=${1#*:}
+archive=/archives/$sha256.deb
+echo "$sha256  $archive" | sha256sum -c -s || { echo "$name: the archive is damaged"; exit 1; }
+extract() {
+    member=$(ar t "$archive" | grep "^$1\.tar")
+    case $member in
+        *.xz) ar p "$archive" "$member" | unxz ;;
+        *.gz) ar p "$archive" "$member" | gunzip ;;
+        *.tar) ar p "$archive" "$member" ;;
+        *) echo "$name: cannot unpack $member"; exit 1 ;;
+    esac
+}
+extract control | tar -x -O ./postinst > "/build/scripts/$name" 2> /dev/null || rm -f "/build/scripts/$name"
+extract data | tar -x -o
+END
+    for archive in $archives; do echo "$archive"; done |
+        xargs -n 1 -P "$NIX_BUILD_CORES" sh /build/unpack-one
+}
+
+# Users and groups of the system, as Debian ships them, so that names resolve.
+account_files() {
+    for file in passwd group; do
+        [ -e "etc/$file" ] || cp "usr/share/base-passwd/$file.master" "etc/$file"
+    done
+    [ -e etc/hosts ] || echo "127.0.0.1 localhost" > etc/hosts
+}
+
+# Runs the maintainer scripts in the finished tree as its root folder. They are root of a user namespace of their own,
+# that is, nobody but the build user. One that fails is told in the log: most of them only prepare services.
+configure() {
+    mkdir -p .configure/bin dev proc tmp
+    cp -r /build/scripts .configure/scripts
+    cp "$busybox" .configure/busybox
+    write_stand_ins
+    write_configure_script
+    unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || echo "configuring failed"
+mount -o rbind /dev "$out/dev"
+mount -t proc proc "$out/proc"
+mount -t tmpfs tmpfs "$out/tmp"
+exec chroot "$out" /.configure/busybox sh /.configure/run
+END
+    rm -rf .configure
+    rmdir dev proc tmp
+}
+
+# Commands that maintainer scripts call but that have nothing to do, or something else, here.
+write_stand_ins() {
+    for command in add-shell adduser addgroup chgrp chown deb-systemd-helper deb-systemd-invoke dpkg-divert \
+        dpkg-maintscript-helper dpkg-realpath dpkg-statoverride dpkg-trigger install-info invoke-rc.d mknod py3clean \
+        py3compile pycompile remove-shell systemctl ucfr update-menus update-mime-database update-rc.d; do
+        stand_in "$command" << 'END'
+END
+    done
+
+    stand_in dpkg << END
+case \$1 in
+    --print-architecture) echo $architecture ;;
+    -L | --listfiles) exit 1 ;;
+esac
+END
+
+    # ucf [options] NEW FILE: installs a configuration file.
+    stand_in ucf << 'END'
+while [ "${1#-}" != "$1" ]; do shift; done
+[ -e "$2" ] || { $b mkdir -p "${2%/*}"; $b cp "$1" "$2"; }
+END
+
+    # The highest priority wins; --slave links follow their master.
+    stand_in update-alternatives << 'END'
+link() { # LINK NAME PATH PRIORITY
+    [ -e "$3" ] || return 0
+    highest=-1
+    [ ! -e "/.configure/alternative.$2" ] || read -r highest < "/.configure/alternative.$2"
+    [ "$4" -gt "$highest" ] || return 0
+    if [ -L "$1" ] || [ ! -e "$1" ]; then
+        $b mkdir -p "${1%/*}"
+        $b ln -sfn "$3" "$1"
+        echo "$4" > "/.configure/alternative.$2"
+    fi
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+        --install) priority=$5; link "$2" "$3" "$4" "$priority"; shift 5 ;;
+        --slave) link "$2" "$3" "$4" "$priority"; shift 4 ;;
+        *) shift ;;
+    esac
+done
+END
+    chmod +x .configure/bin/*
+
+    # debconf: every question is answered with nothing.
+    if [ ! -e usr/share/debconf/confmodule ]; then
+        mkdir -p usr/share/debconf
+        for function in beginblock capb clear endblock fget fset get go info input metaget purge register reset set \
+            settitle stop subst title unregister version; do
+            echo "db_$function() { RET=; }"
+        done > usr/share/debconf/confmodule
+    fi
+}
+
+stand_in() {
+    { echo '#!/.configure/busybox sh'; echo 'b=/.configure/busybox'; cat; } > ".configure/bin/$1"
+}
+
+# What runs inside: the maintainer scripts in order, then the caches that programs look for at run time.
+write_configure_script() {
+    names=
+    for archive in $archives; do names="$names ${archive%%:*}"; done
+    echo "names='$names'" > .configure/run
+    cat >> .configure/run << 'END'
+b=/.configure/busybox
+export PATH=/.configure/bin:/usr/sbin:/usr/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8
+export DEBIAN_FRONTEND=noninteractive DPKG_MAINTSCRIPT_ARCH=$architecture DPKG_MAINTSCRIPT_NAME=postinst
+
+$b mkdir -p /var/lib/dpkg/info
+for name in $names; do
+    case $name in
+        # These set up the machine, which is not theirs.
+        base-files | base-passwd | libc6 | tzdata) continue ;;
+    esac
+    [ -s "/.configure/scripts/$name" ] || continue
+    script=/var/lib/dpkg/info/$name.postinst # some look at their own name
+    $b cp "/.configure/scripts/$name" "$script"
+    $b chmod +x "$script"
+    DPKG_MAINTSCRIPT_PACKAGE=$name $b timeout 30 "$script" configure '' > /.configure/log 2>&1 < /dev/null ||
+        echo "$name: its maintainer script ended with $?: $($b tail -n 1 /.configure/log)"
+done
+$b rm -rf /var/lib/dpkg
+
+[ ! -x /usr/sbin/ldconfig ] || /usr/sbin/ldconfig -X
+# Nix sets all times to one moment, so bytecode must not be compared with the time of its source.
+if [ -x /usr/bin/python3 ]; then
+    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(test|tests|lib2to3|idlelib|tkinter|turtledemo|ensurepip|distutils)/' \
+        /usr/lib/python3* || echo "some Python modules could not be compiled"
+fi
+END
+}
+
+remove_what_nobody_needs() {
+    rm -rf usr/share/doc usr/share/info usr/share/lintian usr/share/locale usr/share/man
+    # Programs of a package that was left out may be gone; a shell may not.
+    [ -e usr/bin/sh ] || ln -s dash usr/bin/sh
+}
+
+main

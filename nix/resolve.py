@@ -1,0 +1,98 @@
+"""From names to the packages of an environment: which ones, and in which order they are configured."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Set
+
+from nix.errors import DependenciesError
+from nix.index import Index, Package
+from nix.package_set import Names
+
+
+def debian_names(requested: Iterable[str], index: Index, names: Names) -> list[str]:
+    """Return the Debian packages that requested names mean.
+
+    Names are Debian's own, those of nixpkgs, or a set's such as `python3Packages.numpy`.
+    Raises DependenciesError with all unknown names and what they may have meant.
+    """
+    found: dict[str, list[str]] = {}
+    for name in requested:
+        found[name] = _meaning(name, index, names)
+    unknown = [name for name, meaning in found.items() if not meaning]
+    if unknown:
+        raise DependenciesError(_explain_unknown(unknown, index, names))
+    return [debian for meaning in found.values() for debian in meaning]
+
+
+def closure(roots: Iterable[str], index: Index) -> list[Package]:
+    """Return the packages of an environment, each after those it depends on (cycles are cut).
+
+    The result depends only on the set of packages that comes out, not on how it was asked for.
+    Raises DependenciesError if a package, or something that it needs, is not in the index.
+    """
+    wanted = set(roots)
+    chosen: set[str] = set()
+    pending = [_choose("the request", (name,), wanted, index) for name in wanted]
+    while pending:
+        name = pending.pop()
+        if name not in chosen:
+            chosen.add(name)
+            pending += [_choose(name, group, wanted, index) for group in _package(name, index).depends]
+    return [_package(name, index) for name in _dependencies_first(chosen, index)]
+
+
+def _meaning(name: str, index: Index, names: Names) -> list[str]:
+    if name in names.aliases:
+        return names.aliases[name]
+    if index.candidates(name):
+        return [name]
+    set_name, _, member = name.partition(".")
+    member = names.sets.get(set_name, {}).get("members", {}).get(member)
+    return [member] if member else []
+
+
+def _explain_unknown(unknown: Iterable[str], index: Index, names: Names) -> str:
+    members = [f"{name}.{member}" for name, content in names.sets.items() for member in content["members"]]
+    lines = []
+    for name in unknown:
+        # Comparing with members only where a set is meant keeps this a matter of half a second.
+        known = members if "." in name else [*index.names, *names.aliases]
+        near = difflib.get_close_matches(name, known, n=3)
+        lines.append(f"there is no package {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    return "\n".join(lines)
+
+
+def _choose(needed_by: str, group: Iterable[str], wanted: set[str], index: Index) -> str:
+    """Return the package that satisfies a group of alternatives: one asked for by name, else the first."""
+    candidates = [candidate for name in group for candidate in index.candidates(name)]
+    if not candidates:
+        needs = " or ".join(group)
+        raise DependenciesError(f"{needed_by} needs {needs}, which is not in the package set")
+    return next((candidate for candidate in candidates if candidate in wanted), candidates[0])
+
+
+def _package(name: str, index: Index) -> Package:
+    package = index.package(name)
+    assert package is not None, f"{name} was chosen from the index"
+    return package
+
+
+def _dependencies_first(names: Set[str], index: Index) -> Iterator[str]:
+    """Order names depth first; visiting them sorted makes the order a function of the set alone."""
+    visited: set[str] = set()
+
+    def enter(name: str) -> tuple[str, Iterator[str]]:
+        visited.add(name)
+        groups = _package(name, index).depends
+        candidates = {other for group in groups for needed in group for other in index.candidates(needed)}
+        return name, iter(sorted(candidates & names))
+
+    for start in sorted(names):
+        stack = [] if start in visited else [enter(start)]
+        while stack:
+            name, following = stack[-1]
+            other = next((other for other in following if other not in visited), None)
+            if other:
+                stack.append(enter(other))
+            else:
+                stack.pop()
+                yield name
