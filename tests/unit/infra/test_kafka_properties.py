@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.kafka.properties import broker_properties, render
+
+
+def properties(port: int = 1, controller_port: int = 2) -> dict[str, str]:
+    return broker_properties(log_dir=Path("/data/log"), port=port, controller_port=controller_port)
+
+
+@given(port=st.integers(1, 65_535), controller_port=st.integers(1, 65_535))
+def test_listens_on_loopback_only(port: int, controller_port: int) -> None:
+    listeners = properties(port, controller_port)["listeners"]
+    assert listeners == f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
+
+
+def test_sweep_of_transactions_is_longer_than_the_brokers_session() -> None:
+    """Else a transaction that was open at a kill would hang for ever."""
+    sweep = int(properties()["transaction.abort.timed.out.transaction.cleanup.interval.ms"])
+    assert sweep > int(properties()["broker.session.timeout.ms"])
+
+
+def test_one_node_needs_one_replica_of_everything() -> None:
+    replicas = {
+        name: value
+        for name, value in properties().items()
+        if name.endswith((".replication.factor", ".min.isr"))
+    }
+    assert len(replicas) == 5
+    assert set(replicas.values()) == {"1"}
+
+
+def test_rendered_as_java_reads_it() -> None:
+    assert render({"a.b": "c=d:e", "f": ""}) == "a.b=c=d:e\nf=\n"
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\\b"])
+def test_what_java_would_read_differently_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=r"log\.dirs"):
+        render({"log.dirs": value})
