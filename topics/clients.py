@@ -46,6 +46,7 @@ def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
         "group.id": settings.topic_prefix + group,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": max(200, settings.session_timeout_ms // 6),

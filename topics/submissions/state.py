@@ -14,20 +14,6 @@ Status = Literal[
 ]
 FINAL: frozenset[Status] = frozenset({"finished", "cancelled", "rejected"})
 
-ANSWER_FIELDS = {
-    "id",
-    "status",
-    "attempt",
-    "created_at",
-    "finished_at",
-    "outcome",
-    "dependencies",
-    "compile",
-    "run",
-    "error",
-    "errors",
-}
-
 
 class EndedAttempt(Model):
     """An attempt that brought no answer."""
@@ -38,23 +24,31 @@ class EndedAttempt(Model):
     worker: str | None
 
 
-class Submission(Model):
-    """The whole object."""
+class Answer(Model):
+    """What clients see of a submission."""
 
     id: str
-    fold_version: int = FOLD_VERSION
     status: Status
     attempt: int = 1
     created_at: str
+    """RFC 3339, UTC, with milliseconds; like all times here the broker's append time."""
     finished_at: str | None = None
     outcome: Outcome | None = None
+    """None until it is finished."""
     dependencies: DependenciesStage | None = None
     compile: Stage | None = None
     run: tuple[RunStage, ...] = ()
+    """One entry per test case, in order."""
     error: str | None = None
     """What went wrong, for an internal_error."""
     errors: tuple[FieldError, ...] = ()
     """Why it was rejected."""
+
+
+class Submission(Answer):
+    """The whole object."""
+
+    fold_version: int = FOLD_VERSION
     worker: str | None = None
     """Who works, or worked last, on the present attempt."""
     ended_attempts: tuple[EndedAttempt, ...] = ()
@@ -79,8 +73,8 @@ class Submission(Model):
         return sum(ended.charged for ended in self.ended_attempts)
 
     def answer(self) -> dict[str, Any]:
-        """What clients see."""
-        return self.model_dump(mode="json", include=ANSWER_FIELDS)
+        """What clients see, as JSON."""
+        return self.model_dump(mode="json", include=set(Answer.model_fields))
 
 
 class Work(Model):

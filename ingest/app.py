@@ -1,0 +1,147 @@
+"""Ingest: HTTP in front of the log.
+
+consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views)
+produces  Requested, Cancelled on `submissions.events`
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+
+from ingest import problems
+from ingest.problems import ProblemError
+from ingest.readiness import Readiness
+from ingest.settings import IngestSettings
+from ingest.submissions import Submissions
+from topics.catalogue import Catalogue
+from topics.request import SubmissionRequest
+from topics.settings import KafkaSettings
+from topics.submissions.state import Submission
+
+log = logging.getLogger(__name__)
+
+Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The submission's id.")]
+
+_REQUEST_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": SubmissionRequest.model_json_schema()}},
+    }
+}
+
+
+def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> FastAPI:
+    """The application; it starts to read the stores when the server starts it."""
+    submissions = Submissions(kafka, catalogue, settings, instance)
+    readiness = Readiness(kafka, catalogue, submissions, instance)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await submissions.start()
+        await readiness.start()
+        yield
+        await readiness.close()
+        await submissions.close()
+
+    app: FastAPI = FastAPIOffline(
+        title="Envicutor",
+        description="Runs programs that bring their own dependencies.",
+        lifespan=lifespan,
+        openapi_url="/openapi.json",
+    )
+    problems.install(app)
+
+    @app.post(
+        "/submissions",
+        status_code=202,
+        openapi_extra=_inlined(_REQUEST_BODY),
+        summary="Submit a program",
+        responses={200: {"description": "The answer (with `wait`)."}},
+    )
+    async def post_submission(
+        request: Request,
+        wait: Annotated[bool, Query(description="Answer when it is finished.")] = False,
+        wait_timeout_s: Annotated[
+            float, Query(gt=0, le=settings.wait_timeout_max_s, description="How long, in seconds.")
+        ] = 30.0,
+    ) -> Response:
+        _check_media_type(request)
+        submission = await submissions.accept(await _body(request, kafka.request_bytes))
+        if wait:
+            submission = await submissions.wait_final(submission.id, wait_timeout_s)
+        status = 200 if wait and submission.final else 202
+        return _answer(submission, status, {"Location": f"/submissions/{submission.id}"})
+
+    @app.get("/submissions/{id}", summary="A submission as it is now")
+    async def get_submission(id: Id) -> Response:
+        return _answer(await submissions.get(id))
+
+    @app.delete("/submissions/{id}", summary="Cancel a submission")
+    async def delete_submission(id: Id) -> Response:
+        return _answer(await submissions.cancel(id))
+
+    @app.get("/health", summary="Whether the process lives")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/ready", summary="Whether a submission can run now")
+    async def ready() -> dict[str, str]:
+        if missing := await readiness.missing():
+            raise ProblemError(
+                503,
+                "not-ready",
+                f"not ready: {missing}",
+                headers={"Retry-After": str(settings.retry_after_s)},
+            )
+        return {"status": "ready"}
+
+    return app
+
+
+def serve(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> None:
+    """Serve HTTP until SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        make_app(kafka, catalogue, settings, instance),
+        host=settings.http_host,
+        port=settings.http_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=3,
+        backlog=4096,
+    )
+    uvicorn.Server(config).run()
+
+
+async def _body(request: Request, request_bytes: int) -> bytes:
+    """The body, read no further than one byte past what is allowed."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > request_bytes:
+            break  # what is said about it does not need the rest
+    return bytes(body)
+
+
+def _check_media_type(request: Request) -> None:
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ProblemError(
+            415, "unsupported-media-type", f"the body must be application/json, not {media_type!r}"
+        )
+
+
+def _answer(submission: Submission, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(submission.answer(), status, headers=headers)
+
+
+def _inlined(operation: dict[str, Any]) -> dict[str, Any]:
+    """The operation with its schema's definitions where OpenAPI looks for them: beside the schema."""
+    return operation

@@ -1,0 +1,80 @@
+"""Errors as `application/problem+json` (RFC 9457)."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from topics.request import FieldError, InvalidRequestError, NotJsonError, TooLargeError
+
+_TYPE = "https://envicutor.example/problems/"
+
+
+class ProblemError(Exception):
+    """An answer that is an error; `kind` is the stable last part of its `type`."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.errors, self.headers = errors, headers
+
+
+def invalid(error: InvalidRequestError) -> ProblemError:
+    """The problem of a request that cannot be accepted."""
+    match error:
+        case NotJsonError():
+            return ProblemError(400, "not-json", str(error.errors[0].message), errors=error.errors)
+        case TooLargeError():
+            return ProblemError(413, "too-large", str(error.errors[0].message), errors=error.errors)
+        case _:
+            return ProblemError(422, "invalid-request", str(error), errors=error.errors)
+
+
+def response(problem: ProblemError) -> Response:
+    """The problem as HTTP sends it."""
+    body = {
+        "type": _TYPE + problem.kind,
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "errors": [error.model_dump() for error in problem.errors],
+    }
+    return JSONResponse(body, problem.status, headers=problem.headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in this form."""
+
+    @app.exception_handler(ProblemError)
+    async def _problem(_: Request, error: ProblemError) -> Response:
+        return response(error)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> Response:
+        kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        headers = dict(error.headers) if error.headers else None
+        return response(ProblemError(error.status_code, kind, str(error.detail), headers=headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def _parameters(_: Request, error: RequestValidationError) -> Response:
+        errors = [
+            FieldError(
+                field=".".join(str(part) for part in details["loc"]),
+                message=details["msg"],
+                limit=next(iter(details.get("ctx", {}).values()), None),
+            )
+            for details in error.errors()
+        ]
+        detail = "; ".join(f"{e.field}: {e.message}" for e in errors)
+        return response(ProblemError(422, "invalid-parameters", detail, errors=errors))

@@ -1,0 +1,75 @@
+"""Whether a submission can run now, for `GET /ready`."""
+
+import asyncio
+import time
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ingest.submissions import Submissions
+from topics.acceptance import SYSTEM
+from topics.catalogue import Catalogue
+from topics.clients import connection
+from topics.dependencies import dependencies_id
+from topics.dependencies.state import EnvironmentState
+from topics.request import BASE
+from topics.settings import KafkaSettings
+from topics.view import View
+
+_ASK_AGAIN_S = 1.0
+
+
+class Readiness:
+    """Asks the broker who works, at most once a second."""
+
+    def __init__(
+        self, kafka: KafkaSettings, catalogue: Catalogue, submissions: Submissions, instance: str
+    ) -> None:
+        self._submissions = submissions
+        self._environments = View(
+            kafka,
+            catalogue.dependencies.store.name,
+            kafka.data_dir / "views" / f"ingest-{instance}-environments",
+        )
+        self._admin = AdminClient(connection(kafka))
+        self._group = f"{kafka.topic_prefix}workers"
+        self._asked_at = -_ASK_AGAIN_S
+        self._workers = 0
+
+    async def start(self) -> None:
+        """Begin to read the store of dependencies."""
+        await self._environments.start()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._environments.close()
+
+    async def missing(self) -> str | None:
+        """What is missing before a submission can run; None when nothing is."""
+        if not (self._submissions.view.alive and self._environments.alive):
+            return "the broker"
+        if not self._submissions.view.caught_up:
+            return "the store: it is still being read"
+        package_set = self._submissions.package_sets.in_force
+        if package_set is None:
+            return "a package set"
+        raw = self._environments.get(dependencies_id(BASE, package_set.pin, SYSTEM))
+        if raw is None or EnvironmentState.model_validate_json(raw).status != "installed":
+            return "the base environment: it is not built yet"
+        if await self._count_workers() == 0:
+            return "a worker"
+        return None
+
+    async def _count_workers(self) -> int:
+        if time.monotonic() - self._asked_at >= _ASK_AGAIN_S:
+            self._workers = await asyncio.to_thread(self._ask)
+            self._asked_at = time.monotonic()
+        return self._workers
+
+    def _ask(self) -> int:
+        try:
+            futures = self._admin.describe_consumer_groups([self._group], request_timeout=5)
+            members = futures[self._group].result().members
+        except KafkaException:
+            return 0
+        return sum(bool(member.assignment.topic_partitions) for member in members)

@@ -1,0 +1,19 @@
+"""Settings of the HTTP side."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class IngestSettings(BaseSettings):
+    """Where ingest listens and how long it waits."""
+
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8000, ge=0, le=65535)
+    acknowledge_timeout_s: float = Field(default=8.0, gt=0)
+    """How long the broker may take to acknowledge a request, and the store to show a verdict; then 503."""
+    wait_timeout_max_s: float = Field(default=300.0, gt=0)
+    """Ceiling of `wait_timeout_s` of a POST that waits."""
+    retry_after_s: int = Field(default=2, ge=1)
+    """What a 503 tells clients to wait."""

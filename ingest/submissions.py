@@ -1,0 +1,166 @@
+"""What ingest does with submissions, apart from HTTP: accept, look up, wait, cancel."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+
+from ingest.problems import ProblemError, invalid
+from ingest.settings import IngestSettings
+from topics.acceptance import requested
+from topics.catalogue import Catalogue
+from topics.clients import EventProducer
+from topics.codec import encode_fact
+from topics.fold import Recorded
+from topics.package_sets import PackageSets
+from topics.request import InvalidRequestError, parse_request
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Cancelled, SubmissionFact
+from topics.submissions.fold import apply
+from topics.submissions.state import Submission
+from topics.view import View
+
+log = logging.getLogger(__name__)
+
+
+class Submissions:
+    """The log to write to, and the store to read from."""
+
+    def __init__(
+        self, kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str
+    ) -> None:
+        self._kafka, self._settings = kafka, settings
+        self._events = catalogue.submissions.events.name
+        self._source = f"ingest/{instance}"
+        views = kafka.data_dir / "views"
+        timeout_ms = round(settings.acknowledge_timeout_s * 1000)
+        self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
+        self.view = View(kafka, catalogue.submissions.store.name, views / f"ingest-{instance}")
+        self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
+        self._unseen: dict[str, asyncio.Task[None]] = {}
+        """Ids that the log has and the view does not show yet."""
+
+    async def start(self) -> None:
+        """Begin to read the store."""
+        await self.view.start()
+        await self.package_sets.start()
+
+    async def close(self) -> None:
+        """Stop reading; send what is still to be sent."""
+        await self.view.close()
+        await self.package_sets.close()
+        self._producer.close()
+
+    async def accept(self, raw: bytes) -> Submission:
+        """Append a request to the log; the submission that it made, or that it is the same as.
+
+        Raises:
+            ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while it cannot be accepted.
+        """
+        try:
+            request, content_hash = parse_request(raw, self._kafka.request_bytes)
+        except InvalidRequestError as error:
+            raise invalid(error) from None
+        package_set = self.package_sets.in_force
+        if package_set is None:
+            raise self._unavailable("no package set is in force yet", None)
+        id = request.id or str(uuid.uuid4())
+        fact = requested(request, content_hash, package_set.pin, source="http")
+        time_ms = await self._append(id, fact)
+        if request.id is not None:
+            return await self._verdict(id, content_hash)
+        self._unseen[id] = asyncio.create_task(self._until_seen(id))
+        # Nobody else has this id, so what the store will make of it is known.
+        first = apply(None, Recorded(id, fact, time_ms)).state
+        assert first is not None
+        return first
+
+    def find(self, id: str) -> Submission | None:
+        """The submission as far as this node has heard; None where there is none."""
+        raw = self.view.get(id)
+        return None if raw is None else Submission.model_validate_json(raw)
+
+    async def get(self, id: str) -> Submission:
+        """The submission; what was just acknowledged here is waited for, never unknown.
+
+        Raises:
+            ProblemError: 404.
+        """
+        submission = self.find(id)
+        if submission is None and id in self._unseen:
+            await self._wait_for(id, lambda raw: raw is not None, self._settings.acknowledge_timeout_s)
+            submission = self.find(id)
+        if submission is None:
+            raise ProblemError(404, "unknown-submission", f"there is no submission {id!r}")
+        return submission
+
+    async def wait_final(self, id: str, timeout_s: float) -> Submission:
+        """The submission once nothing will change any more, or as it is after `timeout_s`."""
+        try:
+            raw = await self.view.wait_for(id, _is_final, timeout_s)
+        except TimeoutError:
+            return await self.get(id)
+        assert raw is not None
+        return Submission.model_validate_json(raw)
+
+    async def cancel(self, id: str) -> Submission:
+        """Stop it; the verdict is the fold's.
+
+        Raises:
+            ProblemError: 404, 409 where it was finished before, 503.
+        """
+        before = await self.get(id)
+        if not before.final:
+            await self._append(id, Cancelled())
+            await self._wait_for(id, _is_final, self._settings.acknowledge_timeout_s)
+        after = await self.get(id)
+        if after.status != "cancelled":
+            raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
+        return after
+
+    async def _until_seen(self, id: str) -> None:
+        await self.view.wait_for(id, lambda raw: raw is not None, None)
+        del self._unseen[id]
+
+    async def _verdict(self, id: str, content_hash: str) -> Submission:
+        """Wait until the store shows who was first with this id."""
+        raw = await self._wait_for(id, _is_accepted, self._settings.acknowledge_timeout_s)
+        submission = Submission.model_validate_json(raw)
+        if submission.content_hash != content_hash:
+            raise ProblemError(
+                409, "conflict", f"the id {id!r} was used before with other content: choose another id"
+            )
+        return submission
+
+    async def _append(self, id: str, fact: SubmissionFact) -> int:
+        """The fact's append time, in milliseconds."""
+        try:
+            message = await self._producer.send(encode_fact(self._events, id, fact, FACTS, self._source))
+            return message.timestamp()[1]
+        except KafkaException as error:
+            log.warning("submission %s was not acknowledged: %s", id, error)
+            raise self._unavailable("the broker did not acknowledge in time", id) from None
+
+    async def _wait_for(self, id: str, accept: Callable[[bytes | None], bool], timeout_s: float) -> bytes:
+        try:
+            raw = await self.view.wait_for(id, accept, timeout_s)
+        except TimeoutError:
+            raise self._unavailable("the store did not answer in time", id) from None
+        assert raw is not None
+        return raw
+
+    def _unavailable(self, why: str, id: str | None) -> ProblemError:
+        what = f"; whether submission {id!r} was accepted is unknown: the same request with this id is safe"
+        headers = {"Retry-After": str(self._settings.retry_after_s)}
+        return ProblemError(503, "unavailable", why + (what if id else ""), headers=headers)
+
+
+def _is_final(raw: bytes | None) -> bool:
+    return raw is not None and Submission.model_validate_json(raw).final
+
+
+def _is_accepted(raw: bytes | None) -> bool:
+    # A rejected id was never accepted: the fold lets a mended request take it.
+    return raw is not None and Submission.model_validate_json(raw).status != "rejected"

@@ -1,0 +1,138 @@
+"""RequestHandler for Kafka.
+
+consumes  `submissions.requests` (consumer group): requests as HTTP takes them, and cancellations
+produces  Requested, Cancelled, Rejected on `submissions.events`; `dead-letters`
+"""
+
+import asyncio
+import logging
+import re
+import threading
+from concurrent.futures import wait
+
+from confluent_kafka import Consumer, KafkaException, Message
+
+from topics.acceptance import requested
+from topics.catalogue import Catalogue
+from topics.clients import EventProducer, consume_batch, consumer_config, is_fatal
+from topics.codec import Record, UndecodableError, dead_letter, decode_key, encode_fact, header
+from topics.package_sets import PackageSets
+from topics.request import FieldError, InvalidRequestError, parse_request
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Cancelled, Rejected, SubmissionFact
+
+log = logging.getLogger(__name__)
+
+GROUP = "request-handlers"
+CANCEL = "envicutor.submission.cancel.v1"
+"""`ce_type` of a cancellation; its value does not matter."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_BATCH = 100
+
+
+def handle(
+    message: Message, package_set: str, request_bytes: int
+) -> tuple[str, SubmissionFact] | InvalidRequestError:
+    """What a record asks for: a fact about an id, or what is wrong with it. Pure.
+
+    Raises:
+        UndecodableError: not even its id can be read.
+    """
+    id = decode_key(message)
+    if not _ID.fullmatch(id):
+        raise UndecodableError(f"the key {id[:80]!r} is not an id: 1-64 of A-Za-z0-9_-")
+    if header(message, "ce_type") == CANCEL:
+        return id, Cancelled()
+    value = message.value()
+    try:
+        request, content_hash = parse_request(
+            value.encode() if isinstance(value, str) else value or b"", request_bytes
+        )
+        if request.id not in {None, id}:
+            raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
+    except InvalidRequestError as error:
+        return error
+    return id, requested(request, content_hash, package_set, source="kafka")
+
+
+class RequestHandler:
+    """One process of the consumer group."""
+
+    def __init__(self, settings: KafkaSettings, catalogue: Catalogue, instance: str) -> None:
+        self._settings, self._catalogue = settings, catalogue
+        self._source = f"request-handler/{instance}"
+        self._producer = EventProducer(settings)
+        self._package_sets = PackageSets(
+            settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
+        )
+        self._consumer = Consumer(consumer_config(settings, GROUP))
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ask `run` to return soon."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Handle requests until stopped.
+
+        Raises:
+            KafkaException: the consumer is dead; the process must be started again.
+        """
+        await self._package_sets.start()
+        self._consumer.subscribe([self._catalogue.requests.name])
+        try:
+            await asyncio.to_thread(self._loop)
+        finally:
+            self._consumer.close()
+            await self._package_sets.close()
+            self._producer.close()
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            package_set = self._package_sets.in_force
+            if package_set is None:  # nothing can be accepted yet: the records can wait where they are
+                self._stopping.wait(0.1)
+                continue
+            messages = self._readable(consume_batch(self._consumer, _BATCH, 0.1))
+            if not messages:
+                continue
+            records = [record for message in messages for record in self._records(message, package_set.pin)]
+            acknowledgements = [self._producer.produce(record) for record in records]
+            wait(acknowledgements)
+            for acknowledgement in acknowledgements:
+                acknowledgement.result()
+            self._commit(messages)
+
+    def _readable(self, messages: list[Message]) -> list[Message]:
+        readable = []
+        for message in messages:
+            if error := message.error():
+                if is_fatal(error):
+                    raise KafkaException(error)
+                log.warning("request handler: %s", error)
+            else:
+                readable.append(message)
+        return readable
+
+    def _records(self, message: Message, package_set: str) -> list[Record]:
+        letters = self._catalogue.dead_letters.name
+        try:
+            handled = handle(message, package_set, self._settings.request_bytes)
+        except UndecodableError as error:
+            return [dead_letter(letters, message, str(error))]
+        if isinstance(handled, InvalidRequestError):
+            rejected = self._fact(decode_key(message), Rejected(errors=handled.errors))
+            return [rejected, dead_letter(letters, message, str(handled))]
+        return [self._fact(*handled)]
+
+    def _fact(self, id: str, fact: SubmissionFact) -> Record:
+        return encode_fact(self._catalogue.submissions.events.name, id, fact, FACTS, self._source)
+
+    def _commit(self, messages: list[Message]) -> None:
+        try:
+            for message in messages:
+                self._consumer.store_offsets(message)
+            self._consumer.commit(asynchronous=False)
+        except KafkaException as error:
+            # Another handler reads the records again: the same id with the same content is one submission.
+            log.warning("request handler: commit failed: %s", error)

@@ -1,0 +1,30 @@
+"""From a valid request to the fact that it was made: the same for HTTP and for Kafka."""
+
+import platform
+from typing import Literal
+
+from topics.dependencies import dependencies_id
+from topics.request import SubmissionRequest
+from topics.submissions.facts import Requested
+
+SYSTEM = f"{platform.machine()}-linux"
+"""The platform that environments are built for, as Nix calls it."""
+
+
+def requested(
+    request: SubmissionRequest,
+    content_hash: str,
+    package_set: str,
+    *,
+    source: Literal["http", "kafka"],
+    owner: str | None = None,
+) -> Requested:
+    """The fact that `request` was made while `package_set` was in force."""
+    return Requested(
+        request=request,
+        content_hash=content_hash,
+        dependencies_id=dependencies_id(request.environment, package_set, SYSTEM),
+        package_set=package_set,
+        owner=owner,
+        source=source,
+    )

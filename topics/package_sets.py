@@ -1,0 +1,41 @@
+"""The package set in force, which every request is accepted under."""
+
+from pathlib import Path
+
+from topics.catalogue import Catalogue
+from topics.leases import PackageSetInForce
+from topics.settings import KafkaSettings
+from topics.view import View
+
+DEBIAN = "debian"
+
+
+class PackageSets:
+    """A view of the topic `package-sets`."""
+
+    def __init__(self, settings: KafkaSettings, catalogue: Catalogue, directory: Path) -> None:
+        self._view = View(settings, catalogue.package_sets.name, directory)
+
+    async def start(self) -> None:
+        """Begin to read."""
+        await self._view.start()
+
+    @property
+    def in_force(self) -> PackageSetInForce | None:
+        """None until an operator has published one."""
+        raw = self._view.get(DEBIAN)
+        return None if raw is None else PackageSetInForce.model_validate_json(raw)
+
+    async def wait(self, timeout_s: float | None = None) -> PackageSetInForce:
+        """The one in force, as soon as there is one.
+
+        Raises:
+            TimeoutError: there is none within `timeout_s`.
+        """
+        raw = await self._view.wait_for(DEBIAN, lambda value: value is not None, timeout_s)
+        assert raw is not None
+        return PackageSetInForce.model_validate_json(raw)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._view.close()
