@@ -6,15 +6,22 @@ PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup check unit lock clean
+.PHONY: setup system check unit lock clean
 
-setup: $(VENV)/.installed
+setup: $(VENV)/.installed $(VENV)/.kafka
 
-$(VENV)/.installed: requirements-dev.txt pyproject.toml
+system: ## what Debian must provide: packages, system users
+	@infra/setup/system-packages.sh
+
+$(VENV)/.installed: requirements-dev.txt pyproject.toml | system
 	@echo "setup: Python packages into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
+	@$(BIN)/python -m infra.kafka.install
 	@touch $@
 
 check: setup ## lint, format, types, layers

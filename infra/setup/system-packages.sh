@@ -1,0 +1,68 @@
+#!/bin/bash
+# What Debian must provide: packages and system users. Installs only what is missing; the second time it is over at once.
+# Needs root only if something is missing.
+set -euo pipefail
+
+packages=(
+  bubblewrap libseccomp2            # the sandbox
+  gcc libc6-dev                     # builds its small launcher
+  nix-bin busybox-static            # the cache of dependencies
+  openjdk-17-jre-headless maven     # Kafka
+  python3 python3-venv
+  util-linux iproute2               # setpriv, unshare, ip
+)
+build_users=16 # of Nix: as many builds can run at once on this host
+
+say() { echo "system: $*"; }
+
+require_root() {
+  [ "$(id -u)" = 0 ] || { say "run as root once, to $*" >&2; exit 1; }
+}
+
+missing_packages() {
+  local installed
+  installed=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | sed -n 's/ installed$//p' || true)
+  comm -23 <(printf '%s\n' "${packages[@]}" | sort) <(sort -u <<<"$installed")
+}
+
+# The package set of the cache is made from these lists, so they must be there even if no package is missing.
+have_package_lists() {
+  compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null
+}
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages)
+  if [ ${#missing[@]} = 0 ] && have_package_lists; then return; fi
+  require_root "install Debian packages: ${missing[*]:-package lists}"
+  say "fetching Debian's package lists"
+  apt-get update -qq
+  if [ ${#missing[@]} = 0 ]; then return; fi
+  say "installing ${missing[*]}"
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends -o DPkg::Lock::Timeout=300 \
+    "${missing[@]}" >/dev/null
+}
+
+add_system_user() {
+  local name=$1 group=$2
+  useradd --system --gid "$group" --groups "$group" --no-create-home --home-dir /nonexistent \
+    --shell /usr/sbin/nologin "$name"
+}
+
+add_group_of_users() {
+  local group=$1; shift
+  local missing=()
+  mapfile -t missing < <(comm -23 <(printf '%s\n' "$@" | sort) <(getent passwd "$@" | cut -d: -f1 | sort))
+  if [ ${#missing[@]} = 0 ]; then return; fi
+  require_root "add system users: ${missing[*]}"
+  say "adding system users: ${missing[*]}"
+  getent group "$group" >/dev/null || groupadd --system "$group"
+  local name
+  for name in "${missing[@]}"; do add_system_user "$name" "$group"; done
+}
+
+command -v apt-get >/dev/null || { say "this is not Debian; install by hand: ${packages[*]}" >&2; exit 1; }
+exec 9<"$0" && flock 9 # one set-up at a time
+install_packages
+add_group_of_users envicutor envicutor                       # runs every role that needs no root
+add_group_of_users nixbld $(seq --format 'nixbld%g' $build_users) # one for each build; Nix wants them listed in the group
