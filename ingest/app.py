@@ -4,10 +4,9 @@ consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views)
 produces  Requested, Cancelled on `submissions.events`
 """
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import uvicorn
 from fastapi import FastAPI, Path, Query, Request, Response
@@ -15,23 +14,21 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from ingest import problems
+from ingest.openapi import document_request
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from topics.catalogue import Catalogue
-from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
-from topics.submissions.state import Submission
-
-log = logging.getLogger(__name__)
+from topics.submissions.state import Answer, Submission
 
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The submission's id.")]
 
 _REQUEST_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": SubmissionRequest.model_json_schema()}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SubmissionRequest"}}},
     }
 }
 
@@ -60,9 +57,10 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
     @app.post(
         "/submissions",
         status_code=202,
-        openapi_extra=_inlined(_REQUEST_BODY),
+        openapi_extra=_REQUEST_BODY,
         summary="Submit a program",
-        responses={200: {"description": "The answer (with `wait`)."}},
+        response_model=Answer,
+        responses={200: {"model": Answer, "description": "The answer (with `wait`)."}},
     )
     async def post_submission(
         request: Request,
@@ -78,11 +76,11 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
         status = 200 if wait and submission.final else 202
         return _answer(submission, status, {"Location": f"/submissions/{submission.id}"})
 
-    @app.get("/submissions/{id}", summary="A submission as it is now")
+    @app.get("/submissions/{id}", response_model=Answer, summary="A submission as it is now")
     async def get_submission(id: Id) -> Response:
         return _answer(await submissions.get(id))
 
-    @app.delete("/submissions/{id}", summary="Cancel a submission")
+    @app.delete("/submissions/{id}", response_model=Answer, summary="Cancel a submission")
     async def delete_submission(id: Id) -> Response:
         return _answer(await submissions.cancel(id))
 
@@ -101,6 +99,7 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
             )
         return {"status": "ready"}
 
+    document_request(app)
     return app
 
 
@@ -140,8 +139,3 @@ def _check_media_type(request: Request) -> None:
 
 def _answer(submission: Submission, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse(submission.answer(), status, headers=headers)
-
-
-def _inlined(operation: dict[str, Any]) -> dict[str, Any]:
-    """The operation with its schema's definitions where OpenAPI looks for them: beside the schema."""
-    return operation

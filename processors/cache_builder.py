@@ -16,7 +16,7 @@ from confluent_kafka import Message
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import CacheError, DependenciesError
-from processors.sandbox import Sandboxes, SandboxError
+from processors.sandbox import SandboxError, Sandboxes
 from processors.settings import WorkSettings
 from processors.work.leases import LeaseKeeper
 from processors.work.popper import Popper
