@@ -26,11 +26,8 @@ class Readiness:
         self, kafka: KafkaSettings, catalogue: Catalogue, submissions: Submissions, instance: str
     ) -> None:
         self._submissions = submissions
-        self._environments = View(
-            kafka,
-            catalogue.dependencies.store.name,
-            kafka.data_dir / "views" / f"ingest-{instance}-environments",
-        )
+        directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
+        self._environments = View(kafka, catalogue.dependencies.store.name, directory)
         self._admin = AdminClient(connection(kafka))
         self._group = f"{kafka.topic_prefix}workers"
         self._asked_at = -_ASK_AGAIN_S

@@ -57,7 +57,7 @@ class Submissions:
         """Append a request to the log; the submission that it made, or that it is the same as.
 
         Raises:
-            ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while it cannot be accepted.
+            ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while nothing can be.
         """
         try:
             request, content_hash = parse_request(raw, self._kafka.request_bytes)
