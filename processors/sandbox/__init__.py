@@ -1,7 +1,8 @@
 """Runs one command under limits, in a sandbox; knows nothing of Kafka."""
 
+from processors.sandbox.boxes import Box
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
-from processors.sandbox.sandboxes import Box, Sandboxes
+from processors.sandbox.sandboxes import Sandboxes
 from processors.sandbox.settings import SandboxSettings
 
 __all__ = [

@@ -1,6 +1,5 @@
 """What is run, on what, and what came of it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,12 +42,12 @@ class Rootfs:
 
     @classmethod
     def of_host_tools(cls, extra: Mapping[str, Path] = MappingProxyType({})) -> Self:
-        """Take the host's own /usr and linker files, and `extra` mounts; for commands of ours on foreign data."""
+        """Take the host's own /usr and `extra` mounts, for commands of ours on foreign data."""
         host = [Path("/usr"), Path("/etc/ld.so.cache"), Path("/etc/alternatives")]
-        links = [Path("/", name) for name in MERGED_USR]
+        links = [Path("/", name) for name in MERGED_USR if Path("/", name).is_symlink()]
         return cls(
             mounts={str(path): path for path in host if path.exists()} | dict(extra),
-            symlinks={str(link): os.readlink(link) for link in links if link.is_symlink()},
+            symlinks={str(link): str(link.readlink()) for link in links},
         )
 
 

@@ -1,28 +1,26 @@
 """The sandboxes of one worker process."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import itertools
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from processors.sandbox.model import Command, Completed, Rootfs
+from processors.sandbox import bubblewrap, cgroups, launcher, mounts, seccomp
+from processors.sandbox.boxes import Box, mounted
+from processors.sandbox.cgroups import Cgroups, Group, GroupLimits
+from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
 from processors.sandbox.settings import SandboxSettings
+from processors.sandbox.stage import Stage, see_through
+from processors.sandbox.verdict import Bounds, Report, Usage, limit_exceeded, signal_name
+from processors.sandbox.workplace import Workplace
 from topics.limits import RunLimits
 
-
-class Box:
-    """A folder of bounded size that programs run in, as /box."""
-
-    async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
-        """Run `command` in this box; raises SandboxError if it could not be set up. Cancelling kills all of it."""
-        raise NotImplementedError
-
-    def fork(self, limits: RunLimits) -> AbstractAsyncContextManager["Box"]:
-        """A box that starts as this one is now; what is written there is private to it and bounded by `limits`."""
-        raise NotImplementedError
-
-    def read(self, name: str, max_bytes: int) -> bytes:
-        """Return a regular file; OSError if it is none, is reached through a link, or is larger than `max_bytes`."""
-        raise NotImplementedError
+REMOVE_S = 20.0
+REMOVE_AGAIN_S = 0.002
 
 
 class Sandboxes:
@@ -30,18 +28,66 @@ class Sandboxes:
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
+        self._numbers = itertools.count()
+        self._undo = ExitStack()
 
     async def start(self) -> None:
         """Check and prepare the host, and clean up after dead workers; SandboxError names what is missing."""
-        raise NotImplementedError
+        if os.geteuid() != 0:
+            raise SandboxError("mounts, control groups and user ids need root: start the worker as root")
+        with ExitStack() as undo:
+            self._bubblewrap = bubblewrap.find_bubblewrap()
+            self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
+            self._launcher_file = os.open(self._launcher, os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, self._launcher_file)
+            self._seccomp = seccomp.make_filter()
+            undo.callback(os.close, self._seccomp)
+            self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
+            undo.callback(self._workplace.leave)
+            self._cgroups = self._make_cgroups()
+            self._dev = self._workplace.folder / "dev"
+            mounts.make_devices(self._dev)
+            first_uid = self._settings.first_uid + self._workplace.number * self._settings.boxes
+            self._free_uids = list(range(first_uid, first_uid + self._settings.boxes))
+            await self._try()
+            self._undo = undo.pop_all()
 
     async def close(self) -> None:
         """Remove what `start` made; boxes must be closed before."""
-        raise NotImplementedError
+        self._undo.close()
 
-    def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AbstractAsyncContextManager[Box]:
+    def _make_cgroups(self) -> Cgroups:
+        parent = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
+        self._workplace.note_groups(parent.paths())
+        try:
+            parent.make(GroupLimits(self._settings.total_memory_bytes, self._settings.total_processes))
+        except OSError as error:
+            raise SandboxError(f"control groups cannot be made: {error}") from error
+        return parent
+
+    async def _try(self) -> None:
+        """Run something harmless, so that what the host refuses is known before work is taken."""
+        limits = RunLimits()
+        async with self.box({}, limits) as box:
+            tried = await box.run(Command(["true"]), Rootfs.of_host_tools(), limits)
+        if tried.exit_code != 0:
+            raise SandboxError(f"a sandbox cannot run even `true`: {tried}")
+
+    @asynccontextmanager
+    async def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AsyncIterator[Box]:
         """A box holding `files` (relative paths to contents); BoxTooSmallError if they do not fit."""
-        raise NotImplementedError
+        if not self._free_uids:
+            raise SandboxError(f"all {self._settings.boxes} boxes are in use")
+        uid = self._free_uids.pop(0)
+        folder = self._workplace.folder / f"box-{next(self._numbers)}"
+        try:
+            async with mounted(folder):
+                box = Box(folder, uid, self._run)
+                mounts.mount_box(box.path, uid, limits.box_bytes, limits.box_files)
+                box.write(files)
+                yield box
+        finally:
+            self._free_uids.append(uid)  # last in the queue: used again as late as possible
 
     async def run_bounded(
         self,
@@ -55,5 +101,105 @@ class Sandboxes:
         cwd: Path | None = None,
         stdin: bytes = b"",
     ) -> Completed:
-        """Run a command of ours as root on the host: bounded, without network, with no environment but `env`."""
-        raise NotImplementedError
+        """Run a command of ours as root on the host: bounded, without network, with no environment but `env`.
+
+        `limit_exceeded` is one of the four bounds. Cancelling kills it and all of its descendants. Raises
+        SandboxError if it could not be started.
+        """
+        bounds = Bounds(wall_time_s, stdout_bytes, stderr_bytes)
+        async with self._group(GroupLimits(memory_bytes)) as group:
+            launched = launcher.launch(
+                [str(self._launcher), "bounded", str(os.getpid())],
+                lambda descriptors: launcher.orders_for_host(argv, env, descriptors),
+                stdin=stdin,
+                groups=group.join_files(),
+                cwd=cwd or Path("/"),
+            )
+            stage = Stage(launched, group, bounds)
+            report = await stage.end()
+            if report.wait_status is None:
+                report = replace(report, wait_status=stage.exit_status)
+            return _completed(stage, report, group, bounds, full=None)
+
+    async def _run(self, box: Box, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
+        bounds = Bounds(
+            limits.wall_time_s, limits.stdout_bytes, limits.stderr_bytes, limits.cpu_time_s, limits.cpus
+        )
+        async with self._group(GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)) as group:
+            engine = bubblewrap.arguments(self._bubblewrap, rootfs, self._dev, box.path)
+            # Inside, the launcher is reached by descriptor: no mount tells where it is on the host.
+            inside = [f"/proc/self/fd/{self._launcher_file}", "inside"]
+            launched = launcher.launch(
+                [str(self._launcher), "enter", str(box.uid), str(os.getpid()), *engine, *inside],
+                lambda descriptors: launcher.orders_for_box(
+                    command.argv, command.env, limits, descriptors, self._seccomp
+                ),
+                stdin=command.stdin,
+                groups=group.join_files(),
+                passed=[self._launcher_file, self._seccomp],
+                owner=box.uid,
+            )
+            stage = Stage(launched, group, bounds)
+            report = await stage.end()
+            return _completed(stage, report, group, bounds, box.full())
+
+    @asynccontextmanager
+    async def _group(self, limits: GroupLimits) -> AsyncIterator[Group]:
+        try:
+            group = self._cgroups.create(f"stage-{next(self._numbers)}", limits)
+        except OSError as error:
+            raise SandboxError(f"a control group cannot be made: {error}") from error
+        try:
+            yield group
+        finally:
+            await see_through(_remove(group))
+
+
+async def _remove(group: Group) -> None:
+    """Remove a group whose processes are gone; the kernel may take a moment to see that."""
+    deadline = asyncio.get_running_loop().time() + REMOVE_S
+    while True:
+        try:
+            group.remove()
+        except OSError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise SandboxError(f"a control group cannot be removed: {error}") from error
+            await asyncio.sleep(REMOVE_AGAIN_S)
+        else:
+            return
+
+
+def _completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:
+    oom_kills = group.oom_kills()
+    status = report.wait_status
+    if report.started_ns is None and not oom_kills:
+        raise SandboxError(f"the sandbox could not be set up: {report.complaints or 'no reason was given'}")
+    if status is None:
+        if not (stage.stopped or oom_kills):
+            raise SandboxError(f"the sandbox was ended from outside {report.complaints}")
+        status = 9  # its pid 1 was killed with everything else
+    wall_time_s = stage.wall_time_s
+    if report.started_ns is not None and report.ended_ns is not None:
+        wall_time_s = (report.ended_ns - report.started_ns) / 1e9
+    name = signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+    usage = Usage(
+        failed=status != 0,
+        signal=name,
+        wall_time_s=wall_time_s,
+        cpu_time_s=group.cpu_time_s(),
+        printed_too_much=stage.printed_too_much,
+        oom_kills=oom_kills,
+        refused_forks=group.refused_forks(),
+        full=full,
+    )
+    return Completed(
+        stdout=bytes(stage.stdout.kept),
+        stderr=bytes(stage.stderr.kept),
+        exit_code=None if name else os.WEXITSTATUS(status),
+        signal=name,
+        wall_time_s=wall_time_s,
+        cpu_time_s=usage.cpu_time_s,
+        memory_bytes=group.memory_peak_bytes(),
+        limit_exceeded=limit_exceeded(stage.stopped_for, usage, bounds),
+        truncated=stage.printed_too_much is not None,
+    )

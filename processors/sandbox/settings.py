@@ -22,7 +22,7 @@ class SandboxSettings(BaseSettings):
     cache_dir: Path = Path("/var/cache/envicutor")
     """Where the launcher is kept once it is compiled; on a file system that is not mounted noexec."""
     first_uid: Annotated[int, Field(ge=1000)] = 1_900_000_000
-    """Worker n of a host gives its boxes the user ids from first_uid + n * boxes on; nothing else may use them."""
+    """Worker n of a host gives its boxes the user ids from first_uid + n * boxes on, which must be free."""
     boxes: Annotated[int, Field(gt=0)] = 64
     """Boxes at a time, each with a user id of its own."""
     total_memory_bytes: Annotated[int, Field(gt=0)] = Field(default_factory=_most_of_the_memory)

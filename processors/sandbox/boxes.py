@@ -1,0 +1,128 @@
+"""The box: a file system of bounded size that a program finds as /box."""
+
+import asyncio
+import errno
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+
+from processors.sandbox import mounts
+from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
+from processors.sandbox.stage import see_through
+from topics.limits import RunLimits
+
+Runner = Callable[["Box", Command, Rootfs, RunLimits], Awaitable[Completed]]
+
+
+class Box:
+    """A folder of bounded size that programs run in, as /box. Made by Sandboxes.box and Box.fork."""
+
+    def __init__(self, folder: Path, uid: int, runner: Runner) -> None:
+        self.uid = uid
+        """The user that owns the box and that its programs run as, on the host."""
+        self._folder = folder
+        self._runner = runner
+        self._forks = 0
+
+    @property
+    def path(self) -> Path:
+        """Where it is mounted on the host."""
+        return self._folder / "box"
+
+    async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
+        """Run `command` in /box and return when nothing of it is left; cancelling kills all of it.
+
+        Raises SandboxError if the sandbox could not be set up, ValueError for a command that cannot be one.
+        """
+        if self._forks:
+            raise RuntimeError("a box must not change while there are forks of it")
+        return await self._runner(self, command, rootfs, limits)
+
+    @asynccontextmanager
+    async def fork(self, limits: RunLimits) -> AsyncIterator["Box"]:
+        """A box that starts as this one is now; its own changes are private and bounded by `limits`."""
+        self._forks += 1
+        folder = self._folder / f"fork-{self._forks}"
+        try:
+            async with mounted(folder):
+                fork = Box(folder, self.uid, self._runner)
+                size = (limits.box_bytes, limits.box_files)
+                mounts.mount_fork(fork.path, self.path, folder / "changes", self.uid, *size)
+                yield fork
+        finally:
+            self._forks -= 1
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Return a regular file, following no link; OSError if it is none, or larger than `max_bytes`."""
+        folder = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = mounts.open_regular(folder, name)
+        finally:
+            os.close(folder)
+        with open(descriptor, "rb") as file:
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes", name)
+        return content
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Put files into a box in which nothing has run yet.
+
+        Raises BoxTooSmallError, and ValueError for a bad name.
+        """
+        try:
+            for name, content in files.items():
+                self._write_one(PurePosixPath(name), content)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise BoxTooSmallError(self.full() or "box_bytes") from error
+
+    def _write_one(self, name: PurePosixPath, content: bytes) -> None:
+        if name.is_absolute() or ".." in name.parts or not name.parts:
+            raise ValueError(f"{str(name)!r} is not a path inside the box")
+        for parent in reversed(name.parents[:-1]):
+            if not (self.path / parent).is_dir():
+                (self.path / parent).mkdir()
+                os.chown(self.path / parent, self.uid, self.uid)
+        target = self.path / name
+        with open(target, "xb") as file:
+            file.write(content)
+        target.chmod(0o755)  # a request tells no modes: scripts among the files can be started
+        os.chown(target, self.uid, self.uid)
+
+    def full(self) -> str | None:
+        """Name the limit, `box_bytes` or `box_files`, of which nothing is left."""
+        state = os.statvfs(self.path)
+        if state.f_ffree == 0:
+            return "box_files"
+        return "box_bytes" if state.f_bfree == 0 else None
+
+
+@asynccontextmanager
+async def mounted(folder: Path) -> AsyncIterator[None]:
+    """Make a folder with a place to mount a box, and take both away at the end; raises SandboxError."""
+    try:
+        _prepare(folder)
+        yield
+    finally:
+        # Freeing hundreds of megabytes takes a while.
+        await see_through(asyncio.to_thread(_take_away, folder))
+
+
+def _prepare(folder: Path) -> None:
+    folder.mkdir(mode=0o711)
+    for name in ("box", "changes"):
+        folder.joinpath(name).mkdir()
+
+
+def _take_away(folder: Path) -> None:
+    try:
+        for point in (folder / "box", folder / "changes"):
+            if os.path.ismount(point):
+                mounts.unmount(point)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise SandboxError(f"a box cannot be removed: {error}") from error

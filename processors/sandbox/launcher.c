@@ -1,0 +1,328 @@
+/*
+ * The steps of a stage that Python cannot take: those between fork and exec, and those inside the sandbox.
+ *
+ *   launcher enter UID PARENT_PID PROGRAM ARG...   become UID, then exec PROGRAM (the engine that builds the sandbox)
+ *   launcher inside ORDERS_FD                      pid 1 of the sandbox: finish it, run the program, report its end
+ *   launcher bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, exec
+ *
+ * Descriptor 2 is the report, which the program never gets. It carries "started NANOSECONDS" when every step is
+ * taken and only exec is left, "ended WAIT_STATUS NANOSECONDS" at the end, and before "started" nothing else but
+ * complaints: whatever step fails, we complain and exit, and the program is not run.
+ *
+ * ORDERS_FD holds NUL-terminated words, see launcher.py. They are the worker's; nothing here is the program's
+ * but the values of "arg" and "env".
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, MAX_GROUPS = 8, MAX_LIMITS = 16 };
+
+static int report_fd = 2;
+
+static _Noreturn void fail(const char *step, const char *what) {
+	dprintf(report_fd, "%s %s: %s\n", step, what, strerror(errno));
+	_exit(SETUP_FAILED);
+}
+
+static void report(const char *format, ...) {
+	va_list values;
+	va_start(values, format);
+	int written = vdprintf(report_fd, format, values);
+	va_end(values);
+	if (written < 0)
+		_exit(SETUP_FAILED); /* nobody is left to run for */
+}
+
+static long long now_ns(void) {
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static long number(const char *text) {
+	char *end;
+	errno = 0;
+	long value = strtol(text, &end, 10);
+	if (errno || end == text || *end) {
+		errno = EINVAL;
+		fail("number", text);
+	}
+	return value;
+}
+
+/* ---- orders ---- */
+
+struct orders {
+	int join_fds[MAX_GROUPS];    /* open files of control groups; writing "0" moves the writer there */
+	size_t joins;
+	struct { int resource; struct rlimit limit; } rlimits[MAX_LIMITS];
+	size_t limits;
+	int stderr_fd;               /* what the program gets as descriptor 2 */
+	struct sock_fprog seccomp;
+	char **argv, **envp;
+};
+
+static char *word, *words_end;
+
+static char *next_word(void) {
+	char *found = word, *end = found < words_end ? memchr(found, 0, words_end - found) : NULL;
+	if (!end) {
+		errno = EINVAL;
+		fail("read", "orders");
+	}
+	word = end + 1;
+	return found;
+}
+
+static struct sock_fprog read_filter(int fd) {
+	struct stat file;
+	if (fstat(fd, &file))
+		fail("stat", "seccomp filter");
+	struct sock_fprog program = {.len = file.st_size / sizeof(struct sock_filter), .filter = malloc(file.st_size)};
+	if (!program.filter || pread(fd, program.filter, file.st_size, 0) != file.st_size)
+		fail("read", "seccomp filter");
+	return program;
+}
+
+static void mount_tmpfs(const char *target, const char *options) {
+	if (mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options))
+		fail("mount tmpfs on", target);
+}
+
+/* Puts something empty over a path that tells of the host; what this kernel does not have needs no cover. */
+static void mask(const char *target) {
+	struct stat file;
+	if (stat(target, &file)) {
+		if (errno == ENOENT)
+			return;
+		fail("stat", target);
+	}
+	int failed = S_ISDIR(file.st_mode)
+		? mount("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=1")
+		: mount("/dev/null", target, NULL, MS_BIND, NULL);
+	if (failed)
+		fail("mask", target);
+}
+
+static void make_read_only(const char *target) {
+	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
+	if (mount(target, target, NULL, MS_BIND | MS_REC, NULL)) {
+		if (errno == ENOENT)
+			return;
+		fail("bind", target);
+	}
+	if (mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attributes, sizeof attributes))
+		fail("make read-only", target);
+}
+
+/* Reads all orders; those about mounts are carried out at once, the others are for the program's process. */
+static void read_orders(int fd, struct orders *orders) {
+	struct stat file;
+	if (fstat(fd, &file))
+		fail("stat", "orders");
+	word = mmap(NULL, file.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (word == MAP_FAILED)
+		fail("map", "orders");
+	words_end = word + file.st_size;
+	size_t args = number(next_word()), vars = number(next_word());
+	orders->argv = calloc(args + 1, sizeof *orders->argv);
+	orders->envp = calloc(vars + 1, sizeof *orders->envp);
+	if (!orders->argv || !orders->envp)
+		fail("allocate", "arguments");
+	for (size_t i = 0; i < args; i++)
+		orders->argv[i] = next_word();
+	for (size_t i = 0; i < vars; i++)
+		orders->envp[i] = next_word();
+	while (word < words_end) {
+		char *order = next_word(), *value = next_word();
+		if (!strcmp(order, "stderr"))
+			orders->stderr_fd = number(value);
+		else if (!strcmp(order, "join") && orders->joins < MAX_GROUPS)
+			orders->join_fds[orders->joins++] = number(value);
+		else if (!strcmp(order, "rlimit") && orders->limits < MAX_LIMITS) {
+			orders->rlimits[orders->limits].resource = number(value);
+			orders->rlimits[orders->limits].limit.rlim_cur = number(next_word());
+			orders->rlimits[orders->limits++].limit.rlim_max = number(next_word());
+		} else if (!strcmp(order, "seccomp"))
+			orders->seccomp = read_filter(number(value));
+		else if (!strcmp(order, "tmpfs"))
+			mount_tmpfs(value, next_word());
+		else if (!strcmp(order, "mask"))
+			mask(value);
+		else if (!strcmp(order, "read-only"))
+			make_read_only(value);
+		else {
+			errno = EINVAL;
+			fail("order", order);
+		}
+	}
+}
+
+/* ---- steps ---- */
+
+static void die_with_parent(void) {
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+		fail("set", "parent death signal");
+}
+
+static void die_with(pid_t parent) {
+	die_with_parent();
+	if (getppid() != parent) /* it died before the signal was set */
+		_exit(SETUP_FAILED);
+}
+
+static void reset_signals(void) {
+	sigset_t none;
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL))
+		fail("reset", "signal mask");
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL); /* refused for SIGKILL, SIGSTOP and libc's own */
+}
+
+static void join_groups(const struct orders *orders) {
+	for (size_t i = 0; i < orders->joins; i++)
+		if (write(orders->join_fds[i], "0", 1) != 1)
+			fail("join", "control group");
+}
+
+static void drop_capabilities(void) {
+	for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
+		if (prctl(PR_CAPBSET_DROP, capability))
+			fail("drop", "capability of the bounding set");
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+		fail("drop", "ambient capabilities");
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct none[2] = {{0}};
+	if (syscall(SYS_capset, &header, none))
+		fail("drop", "capabilities");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		fail("set", "no_new_privs");
+}
+
+/* From here on descriptor 2 is the program's, and nothing above it survives exec. */
+static void arrange_descriptors(int stderr_fd) {
+	report_fd = fcntl(2, F_DUPFD_CLOEXEC, 3);
+	if (report_fd < 0) {
+		report_fd = 2;
+		fail("keep", "report");
+	}
+	if (dup2(stderr_fd, 2) < 0)
+		fail("set", "standard error");
+	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC))
+		fail("close", "descriptors");
+}
+
+static _Noreturn void execute(const struct orders *orders) {
+	report("started %lld\n", now_ns());
+	environ = orders->envp;
+	execvp(orders->argv[0], orders->argv);
+	int reason = errno;
+	int unknown = reason == ENOENT && !strchr(orders->argv[0], '/');
+	dprintf(2, "%s: %s\n", orders->argv[0], unknown ? "command not found" : strerror(reason));
+	_exit(reason == ENOENT ? NOT_FOUND : CANNOT_EXECUTE);
+}
+
+static _Noreturn void become_program(const struct orders *orders) {
+	if (setsid() < 0)
+		fail("start", "session");
+	join_groups(orders);
+	if (unshare(CLONE_NEWCGROUP)) /* after joining: /proc/self/cgroup then says "/" */
+		fail("unshare", "control group namespace");
+	arrange_descriptors(orders->stderr_fd);
+	for (size_t i = 0; i < orders->limits; i++)
+		if (setrlimit(orders->rlimits[i].resource, &orders->rlimits[i].limit))
+			fail("set", "resource limit");
+	drop_capabilities();
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &orders->seccomp))
+		fail("install", "seccomp filter");
+	execute(orders);
+}
+
+/* ---- the three ways in ---- */
+
+static _Noreturn void enter(char **argv) {
+	uid_t uid = number(argv[0]);
+	pid_t parent = number(argv[1]);
+	reset_signals();
+	umask(022);
+	if (uid == 0 || setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
+		fail("become user", argv[0]);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		fail("set", "no_new_privs");
+	die_with(parent); /* a change of user would clear it */
+	execv(argv[2], argv + 2);
+	fail("execute", argv[2]);
+}
+
+static _Noreturn void inside(char **argv) {
+	struct orders orders = {.stderr_fd = -1};
+	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user: keep it out of our /proc files */
+		fail("set", "dumpable");
+	read_orders(number(argv[0]), &orders);
+	pid_t child = fork();
+	if (child < 0)
+		fail("fork", "program");
+	if (child == 0)
+		become_program(&orders);
+	if (dup2(report_fd, 0) < 0 || close_range(1, ~0U, 0))
+		_exit(SETUP_FAILED);
+	report_fd = 0;
+	drop_capabilities();
+	die_with_parent();
+	for (;;) { /* pid 1 reaps what its children leave behind; when it exits, the kernel kills all that is left */
+		int status;
+		pid_t dead = waitpid(-1, &status, 0);
+		if (dead == child) {
+			report("ended %d %lld\n", status, now_ns());
+			_exit(0);
+		}
+		if (dead < 0 && errno != EINTR)
+			fail("wait for", "program");
+	}
+}
+
+static _Noreturn void bounded(char **argv) {
+	struct orders orders = {.stderr_fd = -1};
+	die_with(number(argv[0]));
+	read_orders(number(argv[1]), &orders);
+	reset_signals();
+	umask(022);
+	join_groups(&orders);
+	if (unshare(CLONE_NEWNET))
+		fail("unshare", "network");
+	arrange_descriptors(orders.stderr_fd);
+	execute(&orders);
+}
+
+int main(int argc, char **argv) {
+	if (argc >= 5 && !strcmp(argv[1], "enter"))
+		enter(argv + 2);
+	if (argc == 3 && !strcmp(argv[1], "inside"))
+		inside(argv + 2);
+	if (argc == 4 && !strcmp(argv[1], "bounded"))
+		bounded(argv + 2);
+	errno = EINVAL;
+	fail("usage", argc > 1 ? argv[1] : "");
+}

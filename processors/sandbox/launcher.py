@@ -1,0 +1,173 @@
+"""The launcher, a small static program (launcher.c): how it is built, and how it is told what to do."""
+
+import hashlib
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from processors.sandbox.descriptors import sealed_memory
+from processors.sandbox.model import SandboxError
+from topics.limits import RunLimits
+
+SOURCE = Path(__file__).with_name("launcher.c")
+COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")
+DEFAULT_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/box", "LANG": "C.UTF-8"}
+_MASKED = """
+acpi asound bus cmdline config.gz driver dynamic_debug fs interrupts irq kallsyms kcore key-users keys kmsg
+kpagecgroup kpagecount kpageflags latency_stats modules pressure sched_debug schedstat scsi slabinfo
+sysrq-trigger timer_list timer_stats vmallocinfo
+"""
+MASKED = _MASKED.split()
+"""Below /proc: what tells of the host, or would act on it."""
+READ_ONLY = ("/proc/sys",)
+STACK_BYTES = 8 << 20
+GRACE_CPU_S = 2
+
+
+def build_launcher(into: Path) -> Path:
+    """Compile the launcher below `into`, unless this very source is there already; raises SandboxError."""
+    version = hashlib.sha256(SOURCE.read_bytes() + " ".join(COMPILE).encode()).hexdigest()[:16]
+    launcher = into / f"launcher-{version}"
+    if launcher.exists():
+        return launcher
+    into.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=into) as folder:
+        built = Path(folder, "launcher")
+        try:
+            subprocess.run([*COMPILE, "-o", built, SOURCE], check=True, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            raise SandboxError("gcc is missing: apt-get install gcc libc6-dev") from error
+        except subprocess.CalledProcessError as error:
+            raise SandboxError(f"the launcher does not compile: {error.stderr}") from error
+        built.chmod(0o755)
+        built.replace(launcher)  # others see the whole file or none
+    return launcher
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """Open files that the launcher gets beside standard input, output and the report."""
+
+    stderr: int
+    """The program's."""
+    groups: Sequence[int]
+    """Files of control groups to write "0" to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A launcher that was started, and the reading ends of its pipes."""
+
+    process: subprocess.Popen[bytes]
+    stdout: int
+    stderr: int
+    report: int
+
+
+def launch(
+    argv: Sequence[str],
+    orders: Callable[[Descriptors], bytes],
+    *,
+    stdin: bytes,
+    groups: Sequence[Path],
+    passed: Sequence[int] = (),
+    owner: int = 0,
+    cwd: Path = Path("/"),
+) -> Launched:
+    """Start the launcher with `argv` and, as last argument, its orders' descriptor; raises SandboxError.
+
+    `groups` are the files of control groups to join, `passed` more descriptors that the launcher needs,
+    `owner` the user to whom the program's pipes belong, so that it can open /dev/stdout.
+    """
+    with ExitStack() as ours, ExitStack() as theirs:
+        try:
+            ends = [_pipe(ours, theirs) for _ in range(3)]
+            (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = ends
+            os.fchown(stdout_end, owner, owner)
+            os.fchown(stderr_end, owner, owner)
+            joined = [_kept(theirs, os.open(group, os.O_WRONLY | os.O_CLOEXEC)) for group in groups]
+            memory = _kept(theirs, sealed_memory(orders(Descriptors(stderr_end, joined))))
+            process = subprocess.Popen(
+                [*argv, str(memory)],
+                stdin=_kept(theirs, sealed_memory(stdin)) if stdin else subprocess.DEVNULL,
+                stdout=stdout_end,
+                stderr=report_end,
+                pass_fds=[stderr_end, memory, *joined, *passed],
+                env={},
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxError(f"the launcher cannot be started: {error}") from error
+        ours.pop_all()
+    return Launched(process, stdout, stderr, report)
+
+
+def _kept(stack: ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    return _kept(ours, reading), _kept(theirs, writing)
+
+
+def orders_for_box(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    limits: RunLimits,
+    descriptors: Descriptors,
+    seccomp: int,
+) -> bytes:
+    """Return the orders for `launcher inside`."""
+    shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
+    cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
+    # What the control group does not limit; and CPU time again, should the worker be too busy to look.
+    rlimits = (
+        (resource.RLIMIT_FSIZE, limits.file_size_bytes, limits.file_size_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
+        (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+        (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),
+    )
+    orders = [
+        *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
+        *(("mask", f"/proc/{name}") for name in MASKED),
+        *(("read-only", path) for path in READ_ONLY),
+        *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),
+        ("seccomp", str(seccomp)),
+    ]
+    return _encode(argv, DEFAULT_ENV | dict(env), [*orders, *_orders_for(descriptors)])
+
+
+def orders_for_host(argv: Sequence[str], env: Mapping[str, str], descriptors: Descriptors) -> bytes:
+    """Return the orders for `launcher bounded`."""
+    return _encode(argv, env, _orders_for(descriptors))
+
+
+def _orders_for(descriptors: Descriptors) -> list[tuple[str, ...]]:
+    return [("stderr", str(descriptors.stderr)), *(("join", str(group)) for group in descriptors.groups)]
+
+
+def _encode(argv: Sequence[str], env: Mapping[str, str], orders: Sequence[Sequence[str]]) -> bytes:
+    variables = [f"{name}={value}" for name, value in env.items()]
+    if not argv:
+        raise ValueError("there is no program to run")
+    if any("\0" in text for text in (*argv, *variables)):
+        raise ValueError("arguments and variables cannot hold a NUL")
+    words = [
+        str(len(argv)),
+        str(len(variables)),
+        *argv,
+        *variables,
+        *(word for order in orders for word in order),
+    ]
+    return b"".join(os.fsencode(word) + b"\0" for word in words)

@@ -1,0 +1,103 @@
+"""Mounts, and opening files that a hostile program may have arranged."""
+
+import ctypes
+import os
+import stat
+from pathlib import Path
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MNT_DETACH = 2
+SYS_OPENAT2 = 437
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 1, 2, 4, 8
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, path: str | Path) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return result
+
+
+def mount(kind: str, target: Path, flags: int, options: str) -> None:
+    """Mount a file system that has no device; its name tells no more than its kind."""
+    _check(
+        _libc.mount(kind.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), options.encode()),
+        target,
+    )
+
+
+def unmount(target: Path) -> None:
+    """Take a mount away at once, whatever still uses it."""
+    _check(_libc.umount2(bytes(target), MNT_DETACH), target)
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Return the mount points at and below a folder, the ones mounted last first."""
+    text = Path("/proc/self/mountinfo").read_text()
+    points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in text.splitlines()]
+    return [point for point in reversed(points) if point.is_relative_to(folder)]
+
+
+def open_regular(folder: int, name: str) -> int:
+    """Open a regular file for reading, below an open folder, through no link and no mount; raises OSError."""
+    how = (ctypes.c_uint64 * 3)(
+        os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC,
+        0,
+        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    )
+    arguments = (folder, os.fsencode(name), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
+    descriptor = _check(_libc.syscall(ctypes.c_long(SYS_OPENAT2), *arguments), name)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{name} is not a regular file")
+    return descriptor
+
+
+def make_devices(folder: Path) -> None:
+    """Mount a read-only /dev for all sandboxes: harmless devices and the standard streams, no terminal."""
+    folder.mkdir()
+    mount("tmpfs", folder, MS_NOSUID | MS_NOEXEC, "size=64k,mode=755")
+    for name, minor in {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}.items():
+        os.mknod(folder / name, stat.S_IFCHR, os.makedev(1, minor))
+        (folder / name).chmod(0o666)
+    for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
+        (folder / name).symlink_to(f"/proc/self/fd{target}")
+    (folder / "shm").mkdir()
+    mount("tmpfs", folder, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC, "size=64k")
+
+
+def mount_box(target: Path, uid: int, size_bytes: int, files: int) -> None:
+    """Mount an empty file system of bounded size that belongs to a user."""
+    options = f"size={size_bytes},nr_inodes={files + 1},mode=0700,uid={uid},gid={uid}"
+    mount("tmpfs", target, MS_NOSUID | MS_NODEV, options)
+
+
+def mount_fork(target: Path, original: Path, changes: Path, uid: int, size_bytes: int, files: int) -> None:
+    """Mount a box as it is now, with a bounded file system of its own for all changes.
+
+    The layers are named by descriptors, since the program can read the options of its mounts.
+    """
+    overhead = 4  # upper, work, and what overlayfs makes below work
+    mount(
+        "tmpfs",
+        changes,
+        MS_NOSUID | MS_NODEV,
+        f"size={size_bytes},nr_inodes={files + 1 + overhead},mode=0700",
+    )
+    try:
+        (changes / "work").mkdir()
+        (changes / "upper").mkdir(0o700)
+        os.chown(changes / "upper", uid, uid)
+        lower = os.open(original, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        layers = os.open(changes, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            upper = f"upperdir=/proc/self/fd/{layers}/upper,workdir=/proc/self/fd/{layers}/work"
+            options = f"lowerdir=/proc/self/fd/{lower},{upper},redirect_dir=on"
+            mount("overlay", target, MS_NOSUID | MS_NODEV, options)
+        finally:
+            os.close(lower)
+            os.close(layers)
+    finally:
+        unmount(changes)  # the overlay keeps it
