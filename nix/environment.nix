@@ -1,21 +1,21 @@
 # The only derivation that is ever realised; all of its inputs are ours.
 #
-# `archives` names the Debian archives by their sha256, in the order in which they are to be configured. They are not
-# store paths: copying thousands of them in and out of the store costs more than unpacking them, and their hashes,
-# which the build checks, make the store path depend on their content all the same.
+# `archives` is a file that lists the Debian archives by their sha256, in the order in which they are configured. They
+# are not store paths themselves: Nix would copy, register and later collect each, while the hashes, which the build
+# checks, make the result depend on their content all the same.
 { archives, architecture, system, busybox }:
 let
-  folder = dirOf busybox;
   tools = builtins.path {
     name = "busybox";
-    path = folder;
+    path = dirOf busybox;
     # A folder of one file: busybox must be called by its own name.
     filter = path: _: path == busybox;
   };
 in
 derivation {
   name = "environment";
-  inherit archives architecture system;
+  inherit architecture system;
+  archives = builtins.path { name = "archives"; path = archives; };
   busybox = "${tools}/busybox";
   builder = "${tools}/busybox";
   args = [ "sh" (builtins.path { name = "environment.sh"; path = ./environment.sh; }) ];

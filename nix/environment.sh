@@ -1,7 +1,8 @@
 # Makes one environment of Debian archives: a tree with usr, etc and var, complete and configured.
 #
 # Runs as a build user inside Nix's sandbox: no network, no files but the archives in /archives, busybox and this.
-# Given by the derivation: $out, $busybox, $architecture, $archives (a list of `name:sha256`, dependencies first).
+# Given by the derivation: $out, $busybox, $architecture, $archives (a file of lines `name sha256`, each after those
+# that it depends on).
 set -eu
 
 main() {
@@ -36,8 +37,8 @@ unpack() {
     mkdir /build/scripts
     cat > /build/unpack-one << 'END'
 set -eu -o pipefail
-name=${1%%:*}
-sha256=${1#*:}
+name=$1
+sha256=$2
 archive=/archives/$sha256.deb
 echo "$sha256  $archive" | sha256sum -c -s || { echo "$name: the archive is damaged"; exit 1; }
 extract() {
@@ -52,8 +53,7 @@ extract() {
 extract control | tar -x -O ./postinst > "/build/scripts/$name" 2> /dev/null || rm -f "/build/scripts/$name"
 extract data | tar -x -o
 END
-    for archive in $archives; do echo "$archive"; done |
-        xargs -n 1 -P "$NIX_BUILD_CORES" sh /build/unpack-one
+    xargs -n 2 -P "$NIX_BUILD_CORES" sh /build/unpack-one < "$archives"
 }
 
 # Users and groups of the system, as Debian ships them, so that names resolve.
@@ -68,8 +68,7 @@ account_files() {
 # that is, nobody but the build user. One that fails is told in the log: most of them only prepare services.
 configure() {
     mkdir -p .configure/bin dev proc tmp
-    cp -r /build/scripts .configure/scripts
-    cp "$busybox" .configure/busybox
+    cp -r /build/scripts "$busybox" "$archives" .configure
     write_stand_ins
     write_configure_script
     unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || echo "configuring failed"
@@ -143,16 +142,13 @@ stand_in() {
 
 # What runs inside: the maintainer scripts in order, then the caches that programs look for at run time.
 write_configure_script() {
-    names=
-    for archive in $archives; do names="$names ${archive%%:*}"; done
-    echo "names='$names'" > .configure/run
-    cat >> .configure/run << 'END'
+    cat > .configure/run << 'END'
 b=/.configure/busybox
 export PATH=/.configure/bin:/usr/sbin:/usr/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8
 export DEBIAN_FRONTEND=noninteractive DPKG_MAINTSCRIPT_ARCH=$architecture DPKG_MAINTSCRIPT_NAME=postinst
 
 $b mkdir -p /var/lib/dpkg/info
-for name in $names; do
+while read -r name _; do
     case $name in
         # These set up the machine, which is not theirs.
         base-files | base-passwd | libc6 | tzdata) continue ;;
@@ -163,7 +159,7 @@ for name in $names; do
     $b chmod +x "$script"
     DPKG_MAINTSCRIPT_PACKAGE=$name $b timeout 30 "$script" configure '' > /.configure/log 2>&1 < /dev/null ||
         echo "$name: its maintainer script ended with $?: $($b tail -n 1 /.configure/log)"
-done
+done < "/.configure/${archives##*/}"
 $b rm -rf /var/lib/dpkg
 
 [ ! -x /usr/sbin/ldconfig ] || /usr/sbin/ldconfig -X
@@ -177,8 +173,11 @@ END
 
 remove_what_nobody_needs() {
     rm -rf usr/share/doc usr/share/info usr/share/lintian usr/share/locale usr/share/man
-    # Programs of a package that was left out may be gone; a shell may not.
-    [ -e usr/bin/sh ] || ln -s dash usr/bin/sh
+    [ -e usr/bin/sh ] || ln -s dash usr/bin/sh # what the maintainer script of a later dash would do
+    for folder in *; do
+        # What is mounted from here stays; of the rest only what a package put something into.
+        case $folder in usr | etc | var) ;; *) [ -L "$folder" ] || rmdir "$folder" 2> /dev/null || true ;; esac
+    done
 }
 
 main

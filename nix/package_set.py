@@ -51,6 +51,8 @@ class PackageSet:
 class Names:
     """The names that requests may use, besides those of the index."""
 
+    base: list[str]
+    """Debian packages of every environment."""
     aliases: Mapping[str, list[str]]
     """What nixpkgs calls a thing, and the Debian packages that are it."""
     sets: Mapping[str, Mapping[str, Any]]
@@ -78,7 +80,7 @@ class OpenPackageSet:
     def names(self) -> Names:
         """The aliases and sets."""
         value = json.loads((self.expressions / "names.json").read_text())
-        return Names(value["aliases"], value["sets"])
+        return Names(value["base"], value["aliases"], value["sets"])
 
 
 def load(settings: NixSettings, pin: str) -> OpenPackageSet:
@@ -128,7 +130,7 @@ def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSe
 
 
 def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what names.json says: the names of the index, and the aliases and sets that exist in it."""
+    """Return what names.json says: the names of the index, and the aliases and sets of which it has all."""
     aliases = {
         name: targets for name, targets in choices["aliases"].items() if all(map(packages.package, targets))
     }
@@ -137,7 +139,7 @@ def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
         for name, rule in choices["sets"].items()
         if packages.package(rule["package"])
     }
-    return {"packages": packages.names, "aliases": aliases, "sets": sets}
+    return {"base": choices["base"], "packages": packages.names, "aliases": aliases, "sets": sets}
 
 
 def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,9 @@ from nix.errors import DependenciesError
 from nix.index import Index, Package
 from nix.package_set import Names
 
+EXPLAINED = 5
+"""Unknown names that get suggestions; each takes half a second."""
+
 
 def debian_names(requested: Iterable[str], index: Index, names: Names) -> list[str]:
     """Return the Debian packages that requested names mean.
@@ -19,7 +22,9 @@ def debian_names(requested: Iterable[str], index: Index, names: Names) -> list[s
         found[name] = _meaning(name, index, names)
     unknown = [name for name, meaning in found.items() if not meaning]
     if unknown:
-        raise DependenciesError(_explain_unknown(unknown, index, names))
+        raise DependenciesError(
+            "\n".join(_explain_unknown(name, index, names) for name in unknown[:EXPLAINED])
+        )
     return [debian for meaning in found.values() for debian in meaning]
 
 
@@ -50,15 +55,21 @@ def _meaning(name: str, index: Index, names: Names) -> list[str]:
     return [member] if member else []
 
 
-def _explain_unknown(unknown: Iterable[str], index: Index, names: Names) -> str:
-    members = [f"{name}.{member}" for name, content in names.sets.items() for member in content["members"]]
-    lines = []
-    for name in unknown:
-        # Comparing with members only where a set is meant keeps this a matter of half a second.
-        known = members if "." in name else [*index.names, *names.aliases]
-        near = difflib.get_close_matches(name, known, n=3)
-        lines.append(f"there is no package {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
-    return "\n".join(lines)
+def nearest(name: str, index: Index, names: Names) -> list[str]:
+    """Return names that may have been meant, best first; takes half a second."""
+    members = {
+        member: f"{name}.{member}" for name, content in names.sets.items() for member in content["members"]
+    }
+    wanted = name.rpartition(".")[2]
+    known = members | {known: known for known in [*index.names, *names.aliases]}
+    exact = [members[wanted]] if wanted in members else []
+    near = difflib.get_close_matches(wanted, members if "." in name else known, n=4)
+    return list(dict.fromkeys(exact + [known[match] for match in near]))
+
+
+def _explain_unknown(name: str, index: Index, names: Names) -> str:
+    near = nearest(name, index, names)
+    return f"there is no package {name!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
 
 
 def _choose(needed_by: str, group: Iterable[str], wanted: set[str], index: Index) -> str:

@@ -14,3 +14,5 @@ class NixSettings(BaseSettings):
     """Root of the Nix store that holds the environments; several builders and workers of a host share it."""
     cache_dir: Path = Path("/var/cache/envicutor")
     """Package sets and downloaded archives, shared by all stores of a host; what is missing is fetched."""
+    environment_bytes: int = 4 << 30
+    """Largest environment, by the sizes that its packages state; larger ones are refused."""

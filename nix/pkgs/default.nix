@@ -4,7 +4,7 @@
 # evaluating an expression yields these, and never anything that Nix could build or fetch.
 { ... }:
 let
-  inherit (builtins) attrNames concatLists concatMap filter functionArgs intersectAttrs isAttrs isFunction isList
+  inherit (builtins) attrNames concatLists concatMap filter functionArgs intersectAttrs isAttrs isFunction isList isString
     listToAttrs mapAttrs removeAttrs toString typeOf;
 
   names = builtins.fromJSON (builtins.readFile ./names.json);
@@ -32,7 +32,10 @@ let
     if isList value then concatMap packagesOf value
     else if isAttrs value && value ? debianPackages then value.debianPackages
     else throw "expected a package, got ${describe value}";
-  describe = value: if isAttrs value && value ? name then "'${toString value.name}'" else "a ${typeOf value}";
+  describe = value:
+    if isString value then "the string \"${value}\""
+    else if isAttrs value && value ? name then "'${toString value.name}'"
+    else "a ${typeOf value}";
 
   environment = packages: variables: {
     debianPackages = packagesOf packages;

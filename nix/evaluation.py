@@ -1,0 +1,138 @@
+"""Expressions to data: an unprivileged Nix without a store, in the sandbox, says which packages are meant."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from nix import resolve
+from nix.errors import CacheError, DependenciesError
+from nix.package_set import OpenPackageSet
+from nix.runner import Ran, Runner
+
+WALL_TIME_S = 30.0
+"""An honest expression takes 0.3 s; the limits of a request count where they are lower."""
+MEMORY_BYTES = 1 << 30
+"""An honest expression takes 0.1 GiB."""
+EXPRESSION_BYTES = 256 << 10
+ENVIRONMENT_BYTES = 64 << 10
+"""All variables together; Linux gives a program 128 KiB for one."""
+
+# What the user's file is called in messages. It is a file of its own: nothing is spliced into other text.
+EXPRESSION = "dependencies.nix"
+COMMAND = (
+    "env",
+    "HOME=/tmp",
+    "nix-instantiate",
+    "--store",
+    "dummy://",
+    "--option",
+    "restrict-eval",
+    "true",
+    "--option",
+    "allow-import-from-derivation",
+    "false",
+    "-I",
+    "pkgs=/pkgs",
+    "-I",
+    "nixpkgs=/pkgs",
+    "-I",
+    f"/{EXPRESSION}",
+    "--eval",
+    "--strict",
+    "--json",
+    "--expr",
+    f"(import /pkgs {{ }}).evaluate (import /{EXPRESSION})",
+)
+
+DebianName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$", max_length=200)]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=ENVIRONMENT_BYTES)]
+
+
+class Evaluated(BaseModel):
+    """What an expression comes to. It was made by the user's code: nothing else may be in it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    packages: Annotated[list[DebianName], Field(max_length=2000)]
+    variables: Annotated[dict[VariableName, VariableValue], Field(max_length=256)]
+
+
+async def evaluate(
+    expression: str,
+    package_set: OpenPackageSet,
+    work: Path,
+    runner: Runner,
+    wall_time_s: float,
+    memory_bytes: int,
+) -> Evaluated:
+    """Evaluate an expression against a package set, with a file in the folder `work`.
+
+    Raises DependenciesError with Nix's own message, the limit that was hit, or what is wrong with the result.
+    """
+    if len(expression.encode()) > EXPRESSION_BYTES:
+        raise DependenciesError(f"the expression is larger than {EXPRESSION_BYTES} bytes")
+    wall_time_s, memory_bytes = min(wall_time_s, WALL_TIME_S), min(memory_bytes, MEMORY_BYTES)
+    ran = await runner.sandboxed(
+        COMMAND,
+        mounts={"/pkgs": package_set.expressions, f"/{EXPRESSION}": _write(work / EXPRESSION, expression)},
+        stdin=b"",
+        wall_time_s=wall_time_s,
+        memory_bytes=memory_bytes,
+    )
+    if ran.limit_exceeded:
+        limits = {"wall_time_s": f"{wall_time_s:g}", "memory_bytes": f"{memory_bytes}"}
+        limit = f"{ran.limit_exceeded} = {limits.get(ran.limit_exceeded, 'its maximum')}"
+        raise DependenciesError(f"evaluating the expression hit the limit {limit}")
+    # JSON is printed in part before an error: only success says that it is whole.
+    if ran.exit_code != 0:
+        raise _explain(ran, package_set)
+    return validate(ran.stdout)
+
+
+def validate(result: bytes) -> Evaluated:
+    """Read what an evaluation printed. Raises DependenciesError if it is not plain packages and variables."""
+    try:
+        evaluated = Evaluated.model_validate_json(result)
+    except ValidationError as error:
+        problems = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors()[:10])
+        raise DependenciesError(f"the expression's result is not valid: {problems}") from error
+    if (
+        sum(len(name) + len(value.encode()) for name, value in evaluated.variables.items())
+        > ENVIRONMENT_BYTES
+    ):
+        raise DependenciesError(f"the expression's variables are larger than {ENVIRONMENT_BYTES} bytes")
+    return evaluated
+
+
+def _write(file: Path, expression: str) -> Path:
+    file.write_text(expression)
+    file.chmod(0o644)
+    return file
+
+
+def _place(location: Sequence[int | str]) -> str:
+    return ".".join(map(str, location)) or "result"
+
+
+def _explain(ran: Ran, package_set: OpenPackageSet) -> Exception:
+    """Tell the user's errors, which Nix explains, from a Nix that did not even start."""
+    message = re.sub(r"\x1b\[[0-9;]*m|\(use '--show-trace' .*\)", "", ran.stderr.decode(errors="replace"))
+    _, found, explanation = message.replace(f"/{EXPRESSION}", EXPRESSION).partition("error: ")
+    if found:
+        return DependenciesError(explanation.strip() + _suggestions(explanation, package_set))
+    if ran.signal:
+        return DependenciesError(
+            f"evaluating the expression ended with {ran.signal}, as endless recursion does"
+        )
+    return CacheError(f"nix-instantiate failed with {ran.exit_code}: {message.strip()}")
+
+
+def _suggestions(explanation: str, package_set: OpenPackageSet) -> str:
+    """Nix looks for similar names in one set; the package may be in another."""
+    missing = re.match(r"attribute '(.+)' missing", explanation)
+    near = missing and resolve.nearest(missing[1], package_set.index, package_set.names)
+    return f"\nSimilar packages: {', '.join(near)}" if near else ""

@@ -1,0 +1,44 @@
+"""File locks, which end with their holder, however it ends."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+POLL_S = 0.05
+"""The kernel does not tell when a lock becomes free without blocking a thread."""
+
+
+@asynccontextmanager
+async def exclusive(path: Path) -> AsyncIterator[None]:
+    """Wait for the lock file and hold it alone."""
+    with _opened(path) as lock:
+        while not _taken(lock, fcntl.LOCK_EX):  # noqa: ASYNC110 - other processes set no event of ours
+            await asyncio.sleep(POLL_S)
+        yield
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[bool]:
+    """Hold the lock file together with others; yields False if somebody holds it alone. Never waits."""
+    with _opened(path) as lock:
+        yield _taken(lock, fcntl.LOCK_SH)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _taken(lock: int, kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

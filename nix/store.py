@@ -1,0 +1,132 @@
+"""The Nix store that holds the environments: `nix_root/nix/store`, beside any other on the host."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nix.dependencies import SYSTEM
+from nix.errors import CacheError, DependenciesError
+from nix.index import Package
+from nix.runner import Ran, Runner
+
+DERIVATION = Path(__file__).with_name("environment.nix")
+BUSYBOX = Path("/usr/bin/busybox")
+"""Debian's busybox-static."""
+BUILD_FAILED = 100
+"""Nix's exit code when a builder fails; all others are ours."""
+
+
+@dataclass(frozen=True)
+class BuildLimits:
+    """What evaluating and building one set of dependencies may use."""
+
+    wall_time_s: float = 300.0
+    memory_bytes: int = 2 << 30
+    stdout_bytes: int = 1 << 20
+    stderr_bytes: int = 1 << 20
+    """Of this the build's log may take all."""
+
+
+@dataclass(frozen=True)
+class Realised:
+    """An environment in the store."""
+
+    store_path: str
+    log: str
+
+
+class Store:
+    """Commands of one Nix store."""
+
+    def __init__(self, root: Path, archives: Path, runner: Runner) -> None:
+        self.root = root
+        self.roots = root / "nix/var/nix/gcroots/envicutor"
+        """A link for each environment that garbage collection must leave alone, named like it."""
+        self._archives = archives
+        self._runner = runner
+
+    def physical(self, store_path: str) -> Path:
+        """Return where a store path is on this host."""
+        return self.root / store_path.removeprefix("/")
+
+    async def realise(
+        self, packages: Iterable[Package], architecture: str, work: Path, limits: BuildLimits
+    ) -> Realised:
+        """Build the environment of `packages`, which are in the order of their configuration.
+
+        A link in the folder `work`, which also gets the build's own files, keeps it from garbage collection.
+        Raises DependenciesError if the build fails or hits a limit, CacheError if Nix fails.
+        """
+        archives = work / "archives"
+        archives.write_text(manifest(packages))
+        arguments = {
+            "archives": str(archives),
+            "architecture": architecture,
+            "system": SYSTEM,
+            "busybox": str(BUSYBOX),
+        }
+        options = [option for name, value in arguments.items() for option in ("--argstr", name, value)]
+        command = ["nix-build", str(DERIVATION), *options, "--out-link", str(work / "result")]
+        ran = await self._nix(command, work, limits)
+        log = ran.stderr.decode(errors="replace")
+        if ran.exit_code != 0 or ran.limit_exceeded:
+            raise _explain(ran, log, limits)
+        return Realised(ran.stdout.decode().strip(), log)
+
+    async def size_bytes(self, store_path: str, work: Path, limits: BuildLimits) -> int:
+        """Return the size of a store path."""
+        ran = await self._nix(["nix-store", "--query", "--size", store_path], work, limits)
+        if ran.exit_code != 0:
+            raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')}")
+        return int(ran.stdout)
+
+    async def _nix(self, command: Sequence[str], work: Path, limits: BuildLimits) -> Ran:
+        program, *arguments = command
+        return await self._runner.bounded(
+            [program, "--store", f"local?root={self.root}", *arguments],
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": "/nonexistent",
+                "TMPDIR": str(work),
+                "NIX_CONF_DIR": "/nonexistent",
+                "NIX_CONFIG": configuration(self._archives, limits.stderr_bytes),
+            },
+            wall_time_s=limits.wall_time_s,
+            memory_bytes=limits.memory_bytes,
+            stdout_bytes=limits.stdout_bytes,
+            stderr_bytes=limits.stderr_bytes,
+        )
+
+
+def manifest(packages: Iterable[Package]) -> str:
+    """Return the list of archives that make an environment; the same list is the same store path."""
+    return "".join(f"{package.name} {package.sha256}\n" for package in packages)
+
+
+def configuration(archives: Path, log_bytes: int) -> str:
+    """Return Nix's whole configuration: nothing of the host's counts."""
+    values = {
+        "build-users-group": "nixbld",
+        "sandbox": "true",
+        "sandbox-fallback": "false",
+        "sandbox-paths": f"/archives={archives}",
+        "substituters": "",
+        "auto-optimise-store": "true",
+        "max-jobs": "1",
+        "cores": "0",
+        "build-poll-interval": "1",
+        "max-build-log-size": str(log_bytes),
+        "keep-derivations": "false",
+        "allow-import-from-derivation": "false",
+    }
+    return "".join(f"{name} = {value}\n" for name, value in values.items())
+
+
+def _explain(ran: Ran, log: str, limits: BuildLimits) -> Exception:
+    """Tell whose fault a failed build is."""
+    if ran.limit_exceeded:
+        limit = getattr(limits, ran.limit_exceeded, "its maximum")
+        return DependenciesError(f"building hit the limit {ran.limit_exceeded} = {limit}")
+    if ran.exit_code == BUILD_FAILED and "No space left on device" not in log:
+        return DependenciesError(f"building failed:\n{log[-4000:]}")
+    return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
