@@ -1,0 +1,258 @@
+"""WorkerHealthChecker and CacheBuilderHealthChecker: one Faust app, on the topics of one of two families.
+
+consumes  `X.leases`: what workers say, and ticks; at each tick of its own it judges
+keeps     a table of the leases that exist; their times are only in memory (`judgement`)
+produces  `X.events`: LeaseExpired; `X.leases`: ticks, into each partition that it owns; `dead-letters`
+"""
+
+import asyncio
+import logging
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, NoReturn
+
+import faust
+from confluent_kafka import KafkaException
+from confluent_kafka import Message as DeliveredMessage
+from faust.types import TP, Message
+
+from processors.health_checker.judgement import Change, Held, Judge, Late
+from processors.health_checker.progress import Progress
+from processors.health_checker.records import read, tick_record
+from processors.health_checker.settings import HealthCheckerSettings
+from topics.catalogue import Catalogue, Family, catalogue
+from topics.clients import EventProducer
+from topics.codec import Headers, Record, UndecodableError, encode_fact
+from topics.dependencies import facts as dependencies
+from topics.leases import Tick
+from topics.model import Model
+from topics.settings import KafkaSettings
+from topics.submissions import facts as submissions
+
+logger = logging.getLogger(__name__)
+
+ASSIGNMENT_TIMEOUT_S = 120.0
+"""For how long there may be no assignment, not even an empty one: ten times what a rebalance takes."""
+
+CHANGELOG_CONFIG = {
+    # It is read from its beginning at every assignment: keep it as short as the leases that exist.
+    "segment.bytes": str(16 * 1024 * 1024),
+    "segment.ms": "600000",
+    "max.compaction.lag.ms": "600000",
+    "min.cleanable.dirty.ratio": "0.1",
+    "delete.retention.ms": "600000",
+}
+
+
+class Watched(NamedTuple):
+    """What distinguishes the two health checkers."""
+
+    name: str
+    topics: Family
+    lease_expired: type[submissions.LeaseExpired] | type[dependencies.LeaseExpired]
+    facts: Mapping[str, type[Model]]
+
+
+def watched(of: Literal["submissions", "dependencies"], topics: Catalogue) -> Watched:
+    """What the health checker of `of` watches."""
+    if of == "submissions":
+        return Watched(
+            "worker-health-checker", topics.submissions, submissions.LeaseExpired, submissions.FACTS
+        )
+    return Watched(
+        "cache-builder-health-checker", topics.dependencies, dependencies.LeaseExpired, dependencies.FACTS
+    )
+
+
+@dataclass(slots=True)
+class _Partition:
+    """A partition of `X.leases` that this process owns, from the assignment on."""
+
+    judge: Judge
+    progress: Progress
+    tick: "Future[DeliveredMessage] | None" = None
+    """The latest. The next one waits for it, so that they do not pile up while Kafka is away."""
+
+
+class HealthChecker:
+    """The Faust app and what it knows."""
+
+    def __init__(self, kafka: KafkaSettings, settings: HealthCheckerSettings, watched: Watched) -> None:
+        self.name = f"{watched.name}/{uuid.uuid4().hex[:8]}"
+        """Fresh at every start of a process."""
+        self._watched = watched
+        self._settings = settings
+        self._leases = watched.topics.leases.name
+        self._dead_letters = catalogue(kafka).dead_letters.name
+        self._producer = EventProducer(kafka)
+        self._owned: dict[int, _Partition] = {}
+        self._assigned = False
+        self._unassigned_s = 0.0
+
+        partitions = watched.topics.leases.partitions(kafka.profile)
+        self.app = _faust_app(kafka, watched.name, partitions)
+        # Held -> {"partition": number}
+        self._table = self.app.Table(
+            "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._take_over
+        )
+        raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw"}
+        topic = self.app.topic(self._leases, key_type=bytes, value_type=bytes, **raw)
+        self.app.agent(topic, name="leases")(self._watch)
+        self.app.timer(settings.tick_period_s)(self._beat)
+
+    def run(self) -> NoReturn:
+        """Work until SIGTERM or SIGINT.
+
+        Raises:
+            SystemExit: 0 after a signal, else after a fault: it wants to be started again.
+        """
+        for library in ("aiokafka", "faust", "mode"):  # each start and rebalance is a page of theirs
+            logging.getLogger(library).setLevel(logging.WARNING)
+        worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
+        worker.spinner = None
+        try:
+            worker.execute_from_commandline()
+        finally:
+            self._producer.close()
+
+    async def _take_over(self) -> None:
+        """Start anew with what is owned now. After each rebalance, once the changelog has been read."""
+        assignment = self.app.consumer.assignment()
+        numbers = sorted(tp.partition for tp in assignment if tp.topic == self._leases)
+        held: dict[int, list[Held]] = defaultdict(list)
+        for key, entry in list(self._table.data.items()):
+            if entry["partition"] in numbers:
+                held[entry["partition"]].append(Held(*key))
+            else:  # the memory store keeps what was set while it was ours; this writes no changelog
+                del self._table.data[key]
+        self._owned = {number: self._partition(held[number]) for number in numbers}
+        self._assigned = True
+        counts = ", ".join(f"{number} ({len(owned.judge)} held)" for number, owned in self._owned.items())
+        logger.info("%s owns of %s: %s", self.name, self._leases, counts or "nothing")
+
+    def _partition(self, held: list[Held]) -> _Partition:
+        settings = self._settings
+        judge = Judge(
+            held,
+            mark=uuid.uuid4().hex,
+            timeout_s=settings.lease_timeout_s,
+            tick_period_s=settings.tick_period_s,
+        )
+        return _Partition(judge, Progress(settings.stuck_timeout_s / settings.tick_period_s))
+
+    async def _watch(self, stream: faust.StreamT[bytes]) -> None:
+        """The agent: one record after the other."""
+        async for event in stream.events():
+            owned = self._owned.get(event.message.partition)
+            if owned is None:  # it was in flight when the partition left us: its next owner reads it
+                continue
+            try:
+                await self._handle(owned, event.message)
+            except Exception:  # Faust would count the record as done; a new start reads it again
+                logger.exception("%s cannot handle a record of %s", self.name, event.message.tp)
+                _leave(self.name, "a record could not be handled")
+
+    async def _handle(self, owned: _Partition, message: Message) -> None:
+        owned.progress.record_handled()
+        try:
+            record = read(message.key, message.value)
+        except UndecodableError as error:
+            await self._bury(message, str(error))
+            return
+        if isinstance(record, Tick):
+            await self._judge(owned, record, message)
+        else:
+            self._apply(owned.judge.observe(record, message.timestamp), message.partition)
+
+    async def _judge(self, owned: _Partition, tick: Tick, message: Message) -> None:
+        verdict = owned.judge.tick(tick, message.timestamp)
+        if verdict is None:
+            return
+        if verdict.clocks_started:
+            logger.info("%s starts the clocks of %s", self.name, message.tp)
+        await asyncio.gather(*(self._declare_dead(late) for late in verdict.late))
+        if self._owned.get(message.partition) is owned:  # not reassigned meanwhile
+            for late in verdict.late:
+                self._apply(owned.judge.remove(late), message.partition)
+        owned.progress.tick_handled(message.offset)
+
+    async def _declare_dead(self, late: Late) -> None:
+        workers = ", ".join(late.workers)
+        logger.warning("%s: lease expired of %s, attempt %d: %s", self.name, late.id, late.attempt, workers)
+        expired = self._watched.lease_expired(attempt=late.attempt, checker=self.name)
+        events, facts = self._watched.topics.events.name, self._watched.facts
+        await self._producer.send(encode_fact(events, late.id, expired, facts, self.name))
+
+    def _apply(self, change: Change, partition: int) -> None:
+        for held in change.removed:
+            self._table.pop(held, None)
+        for held in change.added:
+            self._table[held] = {"partition": partition}
+
+    async def _bury(self, message: Message, reason: str) -> None:
+        origin = f"{message.topic}/{message.partition}/{message.offset}"
+        logger.warning("%s cannot read %s: %s", self.name, origin, reason)
+        why: Headers = [("dead_letter_from", origin.encode()), ("dead_letter_reason", reason[:1000].encode())]
+        letter = Record(self._dead_letters, message.key, message.value, [*(message.headers or ()), *why])
+        try:
+            await self._producer.send(letter)
+        except KafkaException as error:  # it never can be: going on matters more
+            logger.error("%s cannot keep %s as a dead letter: %s", self.name, origin, error)
+
+    async def _beat(self) -> None:
+        """The timer."""
+        if self.app.rebalancing or not self._assigned:
+            self._unassigned_s += self._settings.tick_period_s
+            if self._unassigned_s > ASSIGNMENT_TIMEOUT_S:
+                _leave(self.name, f"no assignment for {ASSIGNMENT_TIMEOUT_S:g} s")
+            return
+        self._unassigned_s = 0.0
+        for number, owned in self._owned.items():
+            if owned.tick is None or owned.tick.done():
+                self._tick(number, owned)
+
+    def _tick(self, number: int, owned: _Partition) -> None:
+        if owned.tick is not None:
+            owned.tick.result()  # one that can never be delivered ends the process
+            owned.progress.tick_acknowledged()
+        committed = self.app.monitor.tp_committed_offsets.get(TP(self._leases, number), 0)
+        if trouble := owned.progress.trouble(committed):
+            _leave(self.name, f"partition {number} of {self._leases} is stuck: {trouble}")
+        record = tick_record(self._leases, owned.judge.mark, self.name)
+        owned.tick = self._producer.produce(record, partition=number)
+
+
+def _faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
+    session_s = kafka.session_timeout_ms / 1000
+    data_dir = kafka.data_dir / "faust" / name
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return faust.App(
+        kafka.topic_prefix + name,
+        broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
+        datadir=data_dir,
+        store="memory://",
+        web_enabled=False,
+        processing_guarantee="at_least_once",
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=session_s / 3,
+        broker_rebalance_timeout=session_s,
+        stream_wait_empty=False,
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_allow_declare=True,
+        topic_partitions=partitions,
+        topic_replication_factor=kafka.replication_factor,
+    )
+
+
+def _leave(name: str, reason: str) -> NoReturn:
+    """End the process at once; Faust's own way out might be what is stuck."""
+    logger.critical("%s ends, to be started again: %s", name, reason)
+    logging.shutdown()
+    os._exit(os.EX_TEMPFAIL)
