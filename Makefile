@@ -6,7 +6,7 @@ PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup system check unit lock clean
+.PHONY: setup system test-containers check unit lock clean
 
 setup: $(VENV)/.installed $(VENV)/.kafka
 
@@ -29,6 +29,9 @@ check: setup ## lint, format, types, layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-containers: setup ## the broker's image, and the integration tests against it; says so where no Docker can be started
+	@infra/setup/with-docker.sh infra/kafka/test-image.sh || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
 
 unit: setup ## pure tests, seconds
 	$(BIN)/pytest -q tests/unit

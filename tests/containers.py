@@ -32,7 +32,7 @@ class KafkaContainer(DockerContainer):
         # Chosen here, not by Docker: the broker has to be told at its start where clients will reach it.
         port = choose_free_port()
         self.bootstrap_servers = f"{LOOPBACK}:{port}"
-        self.with_kwargs(ports={9092: (LOOPBACK, port)})
+        self.ports["9092"] = (LOOPBACK, port)  # type: ignore[assignment]  # Docker takes a pair as well
         self.with_env(
             "KAFKA_ADVERTISED_LISTENERS", f"CLIENTS://{self.bootstrap_servers},BROKERS://127.0.0.1:9093"
         )

@@ -13,8 +13,7 @@ _ONE_NODE = {
     "node.id": 1,
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    "inter.broker.listener.name": "CLIENTS",
+    "listener.security.protocol.map": "CLIENTS:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT",
     # One replica of everything, and few partitions: each costs memory, files and start-up time.
     "offsets.topic.replication.factor": 1,
     "offsets.topic.num.partitions": 4,
@@ -57,13 +56,32 @@ _GROUPS = {
 
 def broker_properties(*, log_dir: Path, port: int, controller_port: int) -> dict[str, str]:
     """The properties of a broker on 127.0.0.1 that keeps its logs in `log_dir` and is its own controller."""
-    where = {
-        "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
-        # Static voters: the controller's port may then differ from start to start.
-        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "log.dirs": log_dir,
-    }
+    return _with_defaults(
+        {
+            "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
+            "inter.broker.listener.name": "CLIENTS",
+            # Static voters: the controller's port may then differ from start to start.
+            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "log.dirs": log_dir,
+        }
+    )
+
+
+def container_properties() -> dict[str, str]:
+    """The same in a container, without `advertised.listeners`: who runs it knows where clients reach it."""
+    return _with_defaults(
+        {
+            "listeners": "CLIENTS://0.0.0.0:9092,BROKERS://127.0.0.1:9093,CONTROLLER://127.0.0.1:9094",
+            # The broker calls itself for transactions, and may not reach the address that its clients use.
+            "inter.broker.listener.name": "BROKERS",
+            "controller.quorum.voters": "1@127.0.0.1:9094",
+            "log.dirs": "/var/lib/kafka/data",
+        }
+    )
+
+
+def _with_defaults(where: dict[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in (where | _ONE_NODE | _LOG | _GROUPS).items()}
 
 

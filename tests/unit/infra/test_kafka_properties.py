@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.kafka.properties import broker_properties, render
+from infra.kafka.properties import broker_properties, container_properties, render
 
 
 def properties(port: int = 1, controller_port: int = 2) -> dict[str, str]:
@@ -15,6 +15,18 @@ def properties(port: int = 1, controller_port: int = 2) -> dict[str, str]:
 def test_listens_on_loopback_only(port: int, controller_port: int) -> None:
     listeners = properties(port, controller_port)["listeners"]
     assert listeners == f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
+
+
+def test_container_differs_only_in_where_things_are() -> None:
+    embedded, container = properties(), container_properties()
+    different = {name for name in embedded | container if embedded.get(name) != container.get(name)}
+    assert different == {
+        "listeners",
+        "advertised.listeners",
+        "inter.broker.listener.name",
+        "controller.quorum.voters",
+        "log.dirs",
+    }
 
 
 def test_sweep_of_transactions_is_longer_than_the_brokers_session() -> None:

@@ -1,0 +1,28 @@
+"""The build context of the broker's image: `python -m infra.kafka.image FOLDER; docker build FOLDER`."""
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from infra.kafka.embedded import Distribution
+from infra.kafka.install import install_kafka
+from infra.kafka.properties import container_properties, render
+from infra.kafka.settings import KafkaBrokerSettings
+
+_HERE = Path(__file__).parent
+
+
+def make_build_context(folder: Path, distribution: Distribution) -> None:
+    """Put all that the image holds, and its Dockerfile, into a folder that does not exist yet."""
+    shutil.copytree(_HERE / "container", folder)
+    shutil.copy(_HERE / "Dockerfile", folder)
+    (folder / "server.properties").write_text(render(container_properties()))
+    (folder / "lib").mkdir()
+    for jar in distribution.jars:
+        shutil.copy(jar, folder / "lib")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    make_build_context(Path(sys.argv[1]), install_kafka(KafkaBrokerSettings().cache_dir))

@@ -1,0 +1,28 @@
+#!/bin/bash
+# Builds the broker's image and runs the integration tests against it through testcontainers; needs a Docker daemon.
+# BASE_IMAGE names the image to build on; without it one is made of what this machine has, and nothing is pulled.
+set -euo pipefail
+image=envicutor/kafka # as tests/containers.py names it
+folder=$(mktemp -d -t envicutor-image.XXXXXX)
+base=${BASE_IMAGE:-envicutor/base}
+
+clean_up() {
+  rm -rf "$folder"
+  docker image rm --force $image envicutor/base >/dev/null 2>&1 || true
+}
+trap clean_up EXIT
+
+say() { echo "test-containers: $*"; }
+
+if [ -z "${BASE_IMAGE:-}" ]; then
+  say "making a base image of this machine's Java and busybox"
+  infra/kafka/base-image.sh "$base"
+fi
+say "building $image on $base"
+.venv/bin/python -m infra.kafka.image "$folder/context"
+# The classic builder needs no image but the base.
+DOCKER_BUILDKIT=0 docker build --quiet --build-arg BASE_IMAGE="$base" --tag $image "$folder/context" >"$folder/build.log" 2>&1 ||
+  { cat "$folder/build.log"; exit 1; }
+say "running the integration tests against it"
+# Ryuk, which clears up after testcontainers, would have to be pulled; the tests' broker keeper does its work.
+TESTCONTAINERS_RYUK_DISABLED=true .venv/bin/pytest -q -n 2 --broker=container tests/integration
