@@ -1,0 +1,145 @@
+"""Files in boxes, what comes out of them, and forks of them."""
+
+from pathlib import Path
+
+import pytest
+
+from processors.sandbox import Box, BoxTooSmallError, Sandboxes
+from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
+
+FILES = {"main.py": b"print(1)", "a/b/c.txt": b"c", "a/d.bin": bytes(range(256))}
+
+
+def test_files_and_folders_are_the_programs_own(laboratory: Laboratory) -> None:
+    done = laboratory.script("find . -type f | sort; rm -r a; echo x >> main.py; ls", files=FILES)
+    assert done.stdout == b"./a/b/c.txt\n./a/d.bin\n./main.py\nmain.py\n"
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "."])
+def test_names_that_lead_out_of_the_box_are_refused(laboratory: Laboratory, name: str) -> None:
+    with pytest.raises(ValueError, match="not a path inside"):
+        laboratory.script("true", files={name: b"x"})
+
+
+def test_files_that_do_not_fit_name_the_limit(laboratory: Laboratory) -> None:
+    with pytest.raises(BoxTooSmallError) as error:
+        laboratory.script("true", LIMITS.replace(box_bytes=4096), {"x": bytes(5000)})
+    assert error.value.limit == "box_bytes"
+    with pytest.raises(BoxTooSmallError) as error:
+        laboratory.script("true", LIMITS.replace(box_files=2), {"a/b": b"", "c": b""})
+    assert error.value.limit == "box_files"
+
+
+def test_forks_see_the_box_as_it_was_and_not_each_other(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box(FILES, LIMITS) as box:
+            await bash(box, "echo compiled > out; mkdir -p deep/er; ln -s out link")
+            for number in range(2):
+                async with box.fork(LIMITS) as fork:
+                    done = await bash(
+                        fork,
+                        "cat out link; ls; rm -r a main.py; mv deep moved; echo more >> out;"
+                        "mkdir new; echo x > new/x; ls /tmp",
+                    )
+                    assert done.stderr == b"", number
+                    assert done.stdout == b"compiled\ncompiled\na\ndeep\nlink\nmain.py\nout\n"
+                    assert fork.read("out", 100) == b"compiled\nmore\n"
+                    assert fork.read("new/x", 100) == b"x\n"
+            assert box.read("out", 100) == b"compiled\n"
+
+    laboratory.run(experiment)
+
+
+def test_forks_side_by_side(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with (
+            sandboxes.box({"x": b"0"}, LIMITS) as box,
+            box.fork(LIMITS) as one,
+            box.fork(LIMITS) as other,
+        ):
+            await bash(one, "echo 1 > x")
+            await bash(other, "echo 2 > x")
+            assert (one.read("x", 9), other.read("x", 9), box.read("x", 9)) == (b"1\n", b"2\n", b"0")
+            with pytest.raises(RuntimeError):
+                await bash(box, "true")
+
+    laboratory.run(experiment)
+
+
+def test_writing_to_a_fork_is_bounded_by_its_own_limits(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({"large": bytes(8 << 20)}, LIMITS) as box:
+            small = LIMITS.replace(box_bytes=1 << 20, box_files=10)
+            async with box.fork(small) as fork:
+                done = await bash(fork, "head -c 2000000 /dev/zero > x", small)
+                assert done.limit_exceeded == "box_bytes"
+            async with box.fork(small) as fork:
+                done = await bash(fork, "for i in {1..20}; do : > $i || exit 1; done", small)
+                assert done.limit_exceeded == "box_files"
+                assert done.stderr.count(b"No space") == 1
+            async with box.fork(small) as fork:
+                done = await bash(fork, "for i in {1..9}; do : > $i || exit 1; done; wc -c < large", small)
+                assert (done.stdout, done.limit_exceeded) == (b"8388608\n", None)
+
+    laboratory.run(experiment)
+
+
+def test_reading_a_file(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box(FILES, LIMITS) as box:
+            assert box.read("a/b/c.txt", 1) == b"c"
+            with pytest.raises(OSError, match="larger than 255"):
+                box.read("a/d.bin", 255)
+            with pytest.raises(FileNotFoundError):
+                box.read("none", 1)
+
+    laboratory.run(experiment)
+
+
+@pytest.mark.parametrize("forked", [False, True], ids=["box", "fork"])
+def test_reading_never_leaves_the_box_nor_blocks(laboratory: Laboratory, forked: bool) -> None:
+    script = (
+        "ln -s /etc/passwd link; ln -s /etc folder; mkfifo fifo; mkdir dir; ln -s main.py inner;"
+        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\""
+    )
+    names = ["link", "folder/passwd", "fifo", "dir", "inner", "socket", "../box/main.py", "/etc/passwd"]
+
+    async def check(box: Box) -> None:
+        done = await bash(box, script)
+        assert done.stderr == b""
+        for name in names:
+            with pytest.raises(OSError, match=r".+"):
+                box.read(name, 1 << 20)
+        assert box.read("main.py", 100) == b"print(1)"
+
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box(FILES, LIMITS) as box:
+            if not forked:
+                await check(box)
+                return
+            async with box.fork(LIMITS) as fork:
+                await check(fork)
+
+    laboratory.run(experiment)
+
+
+def test_undeletable_trees_are_gone_with_the_box(laboratory: Laboratory) -> None:
+    script = (
+        "for i in {1..500}; do mkdir -m 700 $(printf 'x%.0s' {1..200}) && cd x* || break; done;"
+        "chmod 000 . ; cd /box; chmod 000 .; chattr +i . 2>/dev/null; true"
+    )
+    assert laboratory.script(script).exit_code == 0
+
+
+def test_a_box_takes_no_descriptors(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(5):
+            async with sandboxes.box(FILES, LIMITS) as box:
+                await bash(box, "cat", stdin=b"x")
+                async with box.fork(LIMITS) as fork:
+                    await bash(fork, "sleep 100", LIMITS.replace(wall_time_s=0.05))
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    laboratory.run(experiment)

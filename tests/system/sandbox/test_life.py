@@ -1,0 +1,238 @@
+"""Starting, cancelling, running side by side, dying, and cleaning up."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from processors.sandbox import Completed, SandboxError, Sandboxes, SandboxSettings
+from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash, groups_of, mounts_of, processes_of
+
+DEADLINE_S = 60
+
+WORKER = """
+import asyncio, sys
+from collections.abc import Callable
+from pathlib import Path
+from processors.sandbox import *
+from topics.limits import RunLimits
+from tests.system.sandbox.laboratory import bash
+
+async def main(state_dir, first_uid):
+    sandboxes = Sandboxes(SandboxSettings(state_dir=Path(state_dir), first_uid=int(first_uid), boxes=32))
+    await sandboxes.start()
+    limits = RunLimits(wall_time_s=60, cpu_time_s=60)
+    async with sandboxes.box({"x": b"x"}, limits) as box, box.fork(limits) as fork:
+        await asyncio.gather(
+            bash(fork, "(setsid sleep 1000 &); : > /box/running; while :; do :; done", limits),
+            sandboxes.run_bounded(["bash", "-c", "setsid sleep 1000 & sleep 1000"], env={"PATH": "/usr/bin"},
+                wall_time_s=60, memory_bytes=1 << 26, stdout_bytes=1, stderr_bytes=1000),
+        )
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def start_worker(settings: SandboxSettings) -> subprocess.Popen[bytes]:
+    """Start another process with a box, a fork of it, a running program and a running host command."""
+    before = set(settings.state_dir.glob("*/box-*/fork-*/box/running"))
+    command = [sys.executable, "-c", WORKER, str(settings.state_dir), str(settings.first_uid)]
+    worker = subprocess.Popen(command)
+    wait_until(lambda: bool(set(settings.state_dir.glob("*/box-*/fork-*/box/running")) - before))
+    return worker
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+async def nothing(_: Sandboxes) -> None:
+    """Start and close."""
+
+
+def test_what_a_killed_worker_leaves_is_swept_by_the_next(laboratory: Laboratory) -> None:
+    worker = start_worker(laboratory.settings)
+    groups = groups_of(laboratory.settings.state_dir)
+    assert groups
+    assert mounts_of(laboratory.settings)
+    worker.kill()
+    worker.wait()
+    laboratory.run(nothing)
+    assert not any(group.exists() for group in groups)
+    assert mounts_of(laboratory.settings) == []
+    wait_until(lambda: processes_of(laboratory.settings) == [])
+
+
+def test_boxes_die_with_the_worker_before_anybody_sweeps(laboratory: Laboratory) -> None:
+    worker = start_worker(laboratory.settings)
+    assert processes_of(laboratory.settings)
+    worker.kill()
+    worker.wait()
+    wait_until(lambda: processes_of(laboratory.settings) == [])
+    laboratory.run(nothing)
+
+
+def test_a_living_worker_is_not_touched(laboratory: Laboratory) -> None:
+    worker = start_worker(laboratory.settings)
+    try:
+        running = len(processes_of(laboratory.settings))
+        mounted = mounts_of(laboratory.settings)
+
+        async def experiment(sandboxes: Sandboxes) -> None:
+            async with sandboxes.box({}, LIMITS) as box:
+                assert (await bash(box, "echo x")).stdout == b"x\n"
+                assert {path.parent.name for path in laboratory.settings.state_dir.glob("*/groups")} == {
+                    "0",
+                    "1",
+                }
+
+        laboratory.run(experiment)
+        assert len(processes_of(laboratory.settings)) == running
+        assert mounts_of(laboratory.settings) == mounted
+        assert worker.poll() is None
+        # Stopped is not dead.
+        worker.send_signal(signal.SIGSTOP)
+        laboratory.run(nothing)
+        assert mounts_of(laboratory.settings) == mounted
+    finally:
+        worker.kill()
+        worker.wait()
+    laboratory.run(nothing)
+
+
+def test_cancelling_kills_everything_first(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS) as box:
+            script = "(setsid sleep 1000 &); : > running; while :; do :; done"
+            run = asyncio.create_task(bash(box, script))
+            await asyncio.to_thread(wait_until, (box.path / "running").exists)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert processes_of(laboratory.settings) == []
+            assert (await bash(box, "echo again")).stdout == b"again\n"
+
+    laboratory.run(experiment)
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.001, 0.003, 0.006, 0.01, 0.015])
+def test_cancelling_at_any_moment(laboratory: Laboratory, delay_s: float) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS) as box:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await bash(box, "sleep 1000")
+
+    laboratory.run(experiment)
+
+
+def test_many_boxes_at_once(laboratory: Laboratory) -> None:
+    async def one(sandboxes: Sandboxes, number: int) -> bytes:
+        async with sandboxes.box({"x": str(number).encode()}, LIMITS) as box:
+            return (await bash(box, "sleep 0.1; cat x -", stdin=b"in")).stdout
+
+    async def experiment(sandboxes: Sandboxes) -> list[bytes]:
+        return await asyncio.gather(*(one(sandboxes, number) for number in range(32)))
+
+    assert laboratory.run(experiment) == [b"%din" % number for number in range(32)]
+
+
+def test_no_more_boxes_than_users(laboratory: Laboratory) -> None:
+    few = Laboratory(laboratory.settings.model_copy(update={"boxes": 1}))
+
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS):
+            with pytest.raises(SandboxError, match="all 1 boxes are in use"):
+                async with sandboxes.box({}, LIMITS):
+                    pass
+        async with sandboxes.box({}, LIMITS):
+            pass
+
+    few.run(experiment)
+
+
+def test_a_state_folder_that_users_cannot_reach(laboratory: Laboratory) -> None:
+    laboratory.settings.state_dir.chmod(0o700)
+    with pytest.raises(SandboxError, match=r"chmod o\+x"):
+        laboratory.run(nothing)
+
+
+def test_a_machine_without_a_compiler(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = laboratory.settings.state_dir / "cache"
+    elsewhere = Laboratory(laboratory.settings.model_copy(update={"cache_dir": empty}))
+    elsewhere.run(nothing)
+    assert [path.name.partition("-")[0] for path in empty.iterdir()] == ["launcher"]
+    (built,) = empty.iterdir()
+    built.unlink()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        with pytest.raises(SandboxError, match="missing: apt-get install"):
+            elsewhere.run(nothing)
+    assert list(empty.iterdir()) == []
+    empty.rmdir()
+
+
+def bounded(laboratory: Laboratory, script: str, **bounds: float) -> Completed:
+    async def experiment(sandboxes: Sandboxes) -> Completed:
+        return await sandboxes.run_bounded(
+            ["bash", "-c", script],
+            env={"PATH": "/usr/bin", "X": "y"},
+            cwd=Path("/usr"),
+            stdin=b"in",
+            wall_time_s=bounds.get("wall_time_s", DEADLINE_S),
+            memory_bytes=int(bounds.get("memory_bytes", 1 << 28)),
+            stdout_bytes=int(bounds.get("stdout_bytes", 1 << 20)),
+            stderr_bytes=1000,
+        )
+
+    return laboratory.run(experiment)
+
+
+def test_a_host_command_is_root_without_network(laboratory: Laboratory) -> None:
+    done = bounded(laboratory, "id -u; pwd; echo $X; cat; grep -c : /proc/net/dev; echo err >&2; exit 3")
+    assert done.stdout == b"0\n/usr\ny\nin1\n"
+    assert (done.stderr, done.exit_code, done.limit_exceeded) == (b"err\n", 3, None)
+    assert done.memory_bytes > 0
+    assert done.cpu_time_s > 0
+
+
+def test_a_host_command_has_no_environment_but_the_given_one(laboratory: Laboratory) -> None:
+    done = bounded(laboratory, "cat /proc/self/environ | tr '\\0' '\\n'; ls /proc/self/fd")
+    words = set(done.stdout.decode().split())
+    assert {"PATH=/usr/bin", "X=y", "0", "1", "2", "3"} <= words
+    assert {word.partition("=")[0] for word in words} <= {"PATH", "X", "PWD", "OLDPWD", "SHLVL", "_", *"0123"}
+
+
+def test_a_host_command_is_bounded_with_its_descendants(laboratory: Laboratory) -> None:
+    marker = f"{time.time():.6f}"
+    done = bounded(laboratory, f"setsid sleep 1000 {marker} & sleep 1000", wall_time_s=0.3)
+    assert (done.limit_exceeded, done.signal) == ("wall_time_s", "SIGKILL")
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.exists()]
+    assert not any(marker.encode() in command for command in running)
+    done = bounded(laboratory, "yes", stdout_bytes=1000)
+    assert (done.limit_exceeded, len(done.stdout), done.truncated) == ("stdout_bytes", 1000, True)
+    done = bounded(laboratory, "python3 -c 'x = bytearray(1 << 30)'", memory_bytes=32 << 20)
+    assert done.limit_exceeded == "memory_bytes"
+
+
+def test_descendants_of_a_host_command_do_not_outlive_it(laboratory: Laboratory) -> None:
+    done = bounded(laboratory, "setsid sleep 1000 & echo done")
+    assert (done.stdout, done.exit_code, done.limit_exceeded) == (b"done\n", 0, None)
+    assert done.wall_time_s < DEADLINE_S / 2
+
+
+def test_only_root_can_start(laboratory: Laboratory) -> None:
+    source = (
+        "import asyncio, os; from processors.sandbox import *\nos.setuid(65534)\n"
+        "asyncio.run(Sandboxes(SandboxSettings()).start())"
+    )
+    failed = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, env=os.environ)
+    assert "start the worker as root" in failed.stderr
