@@ -11,12 +11,19 @@ packages=(
   python3 python3-venv
   util-linux iproute2               # setpriv, unshare, ip
 )
+cache=/var/cache/envicutor # the default of the setting `cache_dir`
 build_users=16 # of Nix: as many builds can run at once on this host
 
 say() { echo "system: $*"; }
 
 require_root() {
   [ "$(id -u)" = 0 ] || { say "run as root once, to $*" >&2; exit 1; }
+}
+
+# Shows what a command printed only if it fails.
+quietly() {
+  local output
+  output=$("$@" 2>&1) || { echo "$output" >&2; exit 1; }
 }
 
 missing_packages() {
@@ -36,11 +43,11 @@ install_packages() {
   if [ ${#missing[@]} = 0 ] && have_package_lists; then return; fi
   require_root "install Debian packages: ${missing[*]:-package lists}"
   say "fetching Debian's package lists"
-  apt-get update -qq
+  quietly apt-get update -qq
   if [ ${#missing[@]} = 0 ]; then return; fi
   say "installing ${missing[*]}"
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends -o DPkg::Lock::Timeout=300 \
-    "${missing[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --yes --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 "${missing[@]}"
 }
 
 add_system_user() {
@@ -61,8 +68,16 @@ add_group_of_users() {
   for name in "${missing[@]}"; do add_system_user "$name" "$group"; done
 }
 
+# Roles without privileges read it, whatever root's umask is.
+make_cache_folder() {
+  if [ -d $cache ]; then return; fi
+  require_root "make $cache"
+  install --directory --mode=755 $cache
+}
+
 command -v apt-get >/dev/null || { say "this is not Debian; install by hand: ${packages[*]}" >&2; exit 1; }
 exec 9<"$0" && flock 9 # one set-up at a time
 install_packages
+make_cache_folder
 add_group_of_users envicutor envicutor                       # runs every role that needs no root
 add_group_of_users nixbld $(seq --format 'nixbld%g' $build_users) # one for each build; Nix wants them listed in the group

@@ -20,7 +20,8 @@ install_docker() {
   say "installing docker.io"
   {
     apt-get update -qq &&
-      DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends docker.io
+      DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 docker.io
   } >"$folder/install.log" 2>&1 || cannot "$(tail -n 1 "$folder/install.log")"
 }
 
