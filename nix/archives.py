@@ -31,7 +31,7 @@ async def fetch(
     """
     folder = pool(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [package for package in packages if not (folder / f"{package.sha256}.deb").exists()]
+    missing = [package for package in packages if not _has(folder, package)]
     if not missing:
         return
     progress(f"fetching {len(missing)} archives, {sum(p.archive_bytes for p in missing) >> 20} MiB")
@@ -48,6 +48,14 @@ async def fetch(
         shutil.rmtree(drafts)
     if lost:
         raise _explain(lost, complaints, package_set)
+
+
+def _has(folder: Path, package: Package) -> bool:
+    """Say whether the pool has an archive; one of another size was cut short by a crash of the host."""
+    try:
+        return (folder / f"{package.sha256}.deb").stat().st_size == package.archive_bytes
+    except FileNotFoundError:
+        return False
 
 
 def _download(package: Package, uris: dict[str, str], drafts: Path) -> tuple[str, str, str]:

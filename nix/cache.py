@@ -162,7 +162,7 @@ class Cache:
     ) -> Installed:
         progress("resolving")
         roots, variables = await self._roots(dependencies, package_set, work, deadline)
-        packages = resolve.closure(roots, package_set.index)
+        packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
         self._check_size(packages)
         async with deadline.step("fetching"):
             await archives.fetch(packages, package_set.set, self._settings, progress)
@@ -183,7 +183,10 @@ class Cache:
         """Return the Debian packages asked for, those of the base among them, and the variables."""
         names = package_set.names
         if isinstance(dependencies, Packages):
-            return names.base + resolve.debian_names(dependencies.names, package_set.index, names), {}
+            found = await asyncio.to_thread(
+                resolve.debian_names, dependencies.names, package_set.index, names
+            )
+            return names.base + found, {}
         limits = deadline.limits()
         evaluated = await evaluate(
             dependencies.text, package_set, work, self._runner, limits.wall_time_s, limits.memory_bytes

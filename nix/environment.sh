@@ -56,11 +56,14 @@ END
     xargs -n 2 -P "$NIX_BUILD_CORES" sh /build/unpack-one < "$archives"
 }
 
-# Users and groups of the system, as Debian ships them, so that names resolve.
+# Users and groups as Debian ships them, and the one that programs run as, so that names resolve.
 account_files() {
     for file in passwd group; do
-        [ -e "etc/$file" ] || cp "usr/share/base-passwd/$file.master" "etc/$file"
+        master=usr/share/base-passwd/$file.master
+        [ -e "etc/$file" ] || [ ! -e "$master" ] || cp "$master" "etc/$file"
     done
+    echo "box:x:1000:1000::/box:/bin/bash" >> etc/passwd
+    echo "box:x:1000:" >> etc/group
     [ -e etc/hosts ] || echo "127.0.0.1 localhost" > etc/hosts
 }
 

@@ -73,7 +73,7 @@ async def evaluate(
 
     Raises DependenciesError with Nix's own message, the limit that was hit, or what is wrong with the result.
     """
-    if len(expression.encode()) > EXPRESSION_BYTES:
+    if len(expression.encode(errors="replace")) > EXPRESSION_BYTES:
         raise DependenciesError(f"the expression is larger than {EXPRESSION_BYTES} bytes")
     wall_time_s, memory_bytes = min(wall_time_s, WALL_TIME_S), min(memory_bytes, MEMORY_BYTES)
     ran = await runner.sandboxed(
@@ -109,7 +109,8 @@ def validate(result: bytes) -> Evaluated:
 
 
 def _write(file: Path, expression: str) -> Path:
-    file.write_text(expression)
+    # The last line needs its end, or Nix does not show it in errors.
+    file.write_text(expression + "\n", errors="replace")
     file.chmod(0o644)
     return file
 

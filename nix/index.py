@@ -51,12 +51,13 @@ class Index:
     """Looks names up in the lines of an index."""
 
     def __init__(self, content: bytes) -> None:
-        self._lines: dict[bytes, Any] = dict(line.split(b"\t", 1) for line in content.splitlines())
+        lines = content.decode().split("\n")[:-1]
+        self._values: dict[str, Any] = dict(line.split("\t", 1) for line in lines)
 
     @cached_property
     def names(self) -> list[str]:
         """Every name that can be looked up, sorted."""
-        return [name.decode() for name in self._lines]
+        return list(self._values)
 
     def package(self, name: str) -> Package | None:
         """Return the package of that name, not one that merely provides it."""
@@ -69,13 +70,13 @@ class Index:
         return [name] if isinstance(value, Package) else value or []
 
     def _value(self, name: str) -> Package | list[str] | None:
-        value = self._lines.get(name.encode())
-        if isinstance(value, bytes):
+        value = self._values.get(name)
+        if isinstance(value, str):
             value = json.loads(value)
             if isinstance(value, dict):
                 depends = tuple(tuple(group) for group in value.pop("depends"))
                 value = Package(name=name, depends=depends, **value)
-            self._lines[name.encode()] = value
+            self._values[name] = value
         return value
 
 

@@ -55,8 +55,8 @@ class Names:
     """Debian packages of every environment."""
     aliases: Mapping[str, list[str]]
     """What nixpkgs calls a thing, and the Debian packages that are it."""
-    sets: Mapping[str, Mapping[str, Any]]
-    """By name of a set such as python3Packages: its package, and its members' Debian packages."""
+    sets: Mapping[str, Mapping[str, str]]
+    """By name of a set such as python3Packages: its members and their Debian packages."""
 
 
 class OpenPackageSet:
@@ -80,7 +80,8 @@ class OpenPackageSet:
     def names(self) -> Names:
         """The aliases and sets."""
         value = json.loads((self.expressions / "names.json").read_text())
-        return Names(value["base"], value["aliases"], value["sets"])
+        sets = {name: content["members"] for name, content in value["sets"].items()}
+        return Names(value["base"], value["aliases"], sets)
 
 
 def load(settings: NixSettings, pin: str) -> OpenPackageSet:

@@ -17,9 +17,7 @@ def debian_names(requested: Iterable[str], index: Index, names: Names) -> list[s
     Names are Debian's own, those of nixpkgs, or a set's such as `python3Packages.numpy`.
     Raises DependenciesError with all unknown names and what they may have meant.
     """
-    found: dict[str, list[str]] = {}
-    for name in requested:
-        found[name] = _meaning(name, index, names)
+    found = {name: _meaning(name, index, names) for name in requested}
     unknown = [name for name, meaning in found.items() if not meaning]
     if unknown:
         raise DependenciesError(
@@ -51,20 +49,18 @@ def _meaning(name: str, index: Index, names: Names) -> list[str]:
     if index.candidates(name):
         return [name]
     set_name, _, member = name.partition(".")
-    member = names.sets.get(set_name, {}).get("members", {}).get(member)
-    return [member] if member else []
+    meaning = names.sets.get(set_name, {}).get(member)
+    return [meaning] if meaning else []
 
 
 def nearest(name: str, index: Index, names: Names) -> list[str]:
     """Return names that may have been meant, best first; takes half a second."""
-    members = {
-        member: f"{name}.{member}" for name, content in names.sets.items() for member in content["members"]
-    }
+    members = {member: f"{set_name}.{member}" for set_name, those in names.sets.items() for member in those}
+    shown = members if "." in name else members | {other: other for other in [*index.names, *names.aliases]}
     wanted = name.rpartition(".")[2]
-    known = members | {known: known for known in [*index.names, *names.aliases]}
     exact = [members[wanted]] if wanted in members else []
-    near = difflib.get_close_matches(wanted, members if "." in name else known, n=4)
-    return list(dict.fromkeys(exact + [known[match] for match in near]))
+    near = difflib.get_close_matches(wanted, shown, n=4)
+    return list(dict.fromkeys(exact + [shown[match] for match in near]))
 
 
 def _explain_unknown(name: str, index: Index, names: Names) -> str:

@@ -1,5 +1,6 @@
 """The Nix store that holds the environments: `nix_root/nix/store`, beside any other on the host."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ BUSYBOX = Path("/usr/bin/busybox")
 """Debian's busybox-static."""
 BUILD_FAILED = 100
 """Nix's exit code when a builder fails; all others are ours."""
+OUR_FAULTS = ("No space left on device", "the archive is damaged")
+NOISE = re.compile(
+    r"^(this derivation will be built:|  /nix/store/.*\.drv|building '.*\.drv'\.\.\.)\n", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Store:
         log = ran.stderr.decode(errors="replace")
         if ran.exit_code != 0 or ran.limit_exceeded:
             raise _explain(ran, log, limits)
-        return Realised(ran.stdout.decode().strip(), log)
+        return Realised(ran.stdout.decode().strip(), NOISE.sub("", log))
 
     async def size_bytes(self, store_path: str, work: Path, limits: BuildLimits) -> int:
         """Return the size of a store path."""
@@ -127,6 +132,6 @@ def _explain(ran: Ran, log: str, limits: BuildLimits) -> Exception:
     if ran.limit_exceeded:
         limit = getattr(limits, ran.limit_exceeded, "its maximum")
         return DependenciesError(f"building hit the limit {ran.limit_exceeded} = {limit}")
-    if ran.exit_code == BUILD_FAILED and "No space left on device" not in log:
-        return DependenciesError(f"building failed:\n{log[-4000:]}")
+    if ran.exit_code == BUILD_FAILED and not any(fault in log for fault in OUR_FAULTS):
+        return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
     return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
