@@ -59,6 +59,6 @@ def topic_prefix(kafka: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def cache_dir() -> Path:
     """Where what was fetched once is kept between runs."""
-    from infra.kafka.settings import KafkaBrokerSettings
+    from infra.kafka.settings import KafkaInstallSettings
 
-    return KafkaBrokerSettings().cache_dir
+    return KafkaInstallSettings().cache_dir
