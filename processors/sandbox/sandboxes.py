@@ -11,7 +11,7 @@ from pathlib import Path
 
 from processors.sandbox import bubblewrap, cgroups, launcher, mounts, seccomp
 from processors.sandbox.boxes import Box, mounted
-from processors.sandbox.cgroups import Cgroups, Group, GroupLimits
+from processors.sandbox.cgroups import Group, GroupLimits
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
@@ -44,11 +44,14 @@ class Sandboxes:
             undo.callback(os.close, self._seccomp)
             self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
             undo.callback(self._workplace.leave)
-            self._cgroups = self._make_cgroups()
+            first_uid = self._settings.first_uid + self._workplace.number * self._settings.boxes
+            uids = range(first_uid, first_uid + self._settings.boxes)
+            self._free_uids = list(uids)
+            self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
+            undo.callback(self._leave_cgroups, uids)
+            self._enter_cgroups()
             self._dev = self._workplace.folder / "dev"
             mounts.make_devices(self._dev)
-            first_uid = self._settings.first_uid + self._workplace.number * self._settings.boxes
-            self._free_uids = list(range(first_uid, first_uid + self._settings.boxes))
             await self._try()
             self._undo = undo.pop_all()
 
@@ -56,14 +59,18 @@ class Sandboxes:
         """Remove what `start` made; boxes must be closed before."""
         self._undo.close()
 
-    def _make_cgroups(self) -> Cgroups:
-        parent = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
-        self._workplace.note_groups(parent.paths())
+    def _enter_cgroups(self) -> None:
+        self._workplace.note_groups(self._cgroups.paths())
         try:
-            parent.make(GroupLimits(self._settings.total_memory_bytes, self._settings.total_processes))
+            self._cgroups.make(GroupLimits(self._settings.total_memory_bytes, self._settings.total_processes))
+            self._cgroups.worker.enter()
         except OSError as error:
             raise SandboxError(f"control groups cannot be made: {error}") from error
-        return parent
+
+    def _leave_cgroups(self, uids: range) -> None:
+        self._cgroups.worker.kill_strays(uids)
+        self._cgroups.worker.leave()
+        self._cgroups.remove()
 
     async def _try(self) -> None:
         """Run something harmless, so that what the host refuses is known before work is taken."""
@@ -141,6 +148,8 @@ class Sandboxes:
             )
             stage = Stage(launched, group, bounds)
             report = await stage.end()
+            if report.wait_status is None:
+                self._cgroups.worker.kill_strays({box.uid})
             return _completed(stage, report, group, bounds, box.full())
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ GIVE_UP_S = 20.0
 """Processes that outlive SIGKILL for so long hang in the kernel."""
 OUTPUT_GRACE_S = 5.0
 """Once all processes are gone their pipes close, unless another thread is just starting a process."""
+STUCK = "processes cannot be killed"
 REPORT_BYTES = 16384
 CHUNK_BYTES = 65536
 
@@ -140,21 +141,14 @@ class Stage:
         self.stopped = True
         self.stopped_for = limit
         self._stopped_at = self._loop.time()
-        self._kill()
-        self._look_in(KILL_AGAIN_S)
-
-    def _kill(self) -> None:
-        with suppress(FileNotFoundError):
-            self._group.kill()
-        if self._started is None or self._loop.time() - self._stopped_at > KILL_LAUNCHER_S:
-            self._launcher.kill()  # pid 1 dies with it, and everything with pid 1
+        self._look_in(0)
 
     async def _gone(self) -> None:
         await self._done
         deadline = self._loop.time() + GIVE_UP_S
         while self._group.pids():
             if self._loop.time() > deadline:
-                raise SandboxError("processes of a stage cannot be killed")
+                raise SandboxError(STUCK)
             self._group.kill()
             await asyncio.sleep(KILL_AGAIN_S)
 
@@ -162,7 +156,7 @@ class Stage:
         """React to what a pipe brought."""
         if self._started is None and b"started " in self._report.kept:
             self._started = self._loop.time()
-            self._look()
+            self._look()  # and kill it, if it was stopped before it started
         if (limit := self.printed_too_much) is not None:
             self.stop(limit)
         pipes_ended = self.stdout.ended and self.stderr.ended and self._report.ended
@@ -170,15 +164,12 @@ class Stage:
             self._done.set_result(None)
 
     def _exit(self) -> None:
-        """Reap the launcher; what still writes to the pipes is not supposed to be there."""
+        """Reap the launcher."""
         self._loop.remove_reader(self._pidfd)
         self._launcher.wait()
         self._exited = self._loop.time()
         self.wall_time_s = 0.0 if self._started is None else self._exited - self._started
-        with suppress(FileNotFoundError):
-            if self._group.pids():
-                self._group.kill()
-        self._look_in(KILL_AGAIN_S)
+        self._look()
         self._changed()
 
     def _notice_oom(self) -> None:
@@ -189,54 +180,60 @@ class Stage:
         self._look()
 
     def _look(self) -> None:
-        """Look whether something is to be done now, and decide when to look next."""
-        now = self._loop.time()
+        """Look whether something is to be done now, and when to look next."""
         if self._done.done():
             return
-        if self._exited is not None:
-            self._look_after_exit(now)
-        elif self.stopped:
-            self._look_after_stop(now)
-        elif self._started is None:
-            self._look_at_setup(now)
+        try:
+            delay_s = self._act(self._loop.time())
+        except (OSError, SandboxError) as error:
+            self._launcher.kill()
+            self._done.set_exception(SandboxError(f"a stage cannot be watched: {error}"))
         else:
-            self._look_at_usage(now - self._started)
-
-    def _look_after_exit(self, now: float) -> None:
-        assert self._exited is not None
-        if now - self._exited > OUTPUT_GRACE_S:
-            self._done.set_result(None)
-            return
-        self._group.kill()
-        self._look_in(KILL_AGAIN_S)
-
-    def _look_after_stop(self, now: float) -> None:
-        if now - self._stopped_at > GIVE_UP_S:
-            self._done.set_exception(SandboxError("the processes of a stage cannot be killed"))
-            return
-        self._kill()
-        self._look_in(KILL_AGAIN_S)
-
-    def _look_at_setup(self, now: float) -> None:
-        if now - self._born > SETUP_S:
-            self.stop(None)
-        else:
-            self._look_in(self._born + SETUP_S - now)
-
-    def _look_at_usage(self, wall_time_s: float) -> None:
-        cpu_time_s = self._group.cpu_time_s()
-        if self._out_of_memory and self._group.oom_kills():
-            self.stop("memory_bytes")
-        elif (limit := time_exceeded(self._bounds, wall_time_s, cpu_time_s)) is not None:
-            self.stop(limit)
-        elif self._out_of_memory:
-            self._look_in(KILL_AGAIN_S)  # the kernel tells a moment before it kills
-        else:
-            self._look_in(next_look_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus))
+            self._look_in(delay_s)
 
     def _look_in(self, delay_s: float) -> None:
         self._timer.cancel()
         self._timer = self._loop.call_later(delay_s, self._look)
+
+    def _act(self, now: float) -> float:
+        if self._exited is not None:
+            return self._after_exit(now - self._exited)
+        if self.stopped:
+            return self._after_stop(now - self._stopped_at)
+        if self._started is None:
+            return self._before_start(now - self._born)
+        return self._while_running(now - self._started)
+
+    def _after_exit(self, since_s: float) -> float:
+        if since_s > OUTPUT_GRACE_S:
+            self._done.set_result(None)
+        self._group.kill()  # nothing may outlive the stage
+        return KILL_AGAIN_S
+
+    def _after_stop(self, since_s: float) -> float:
+        if since_s > GIVE_UP_S:
+            raise SandboxError(STUCK)
+        self._group.kill()  # then the launcher ends in good order
+        if since_s > KILL_LAUNCHER_S:
+            self._launcher.kill()  # pid 1 of the sandbox dies with it, and everything with that
+        return KILL_AGAIN_S
+
+    def _before_start(self, since_s: float) -> float:
+        if since_s > SETUP_S:
+            self.stop(None)
+        return max(SETUP_S - since_s, 0)
+
+    def _while_running(self, wall_time_s: float) -> float:
+        cpu_time_s = self._group.cpu_time_s()
+        limit = time_exceeded(self._bounds, wall_time_s, cpu_time_s)
+        if self._out_of_memory:  # the kernel tells it a moment before it kills
+            limit = "memory_bytes" if self._group.oom_kills() else limit
+        if limit is not None:
+            self.stop(limit)
+            return 0
+        if self._out_of_memory:
+            return KILL_AGAIN_S
+        return next_look_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus)
 
     def _close(self) -> None:
         self._timer.cancel()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processors.sandbox import mounts
-from processors.sandbox.cgroups import kill_members, read_pids
+from processors.sandbox.cgroups.files import kill_members, read_pids
 from processors.sandbox.model import SandboxError
 
 PLACES = 256

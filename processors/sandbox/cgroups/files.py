@@ -1,0 +1,79 @@
+"""Reading and writing the files of control groups."""
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+CPU_PERIOD_US = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """What a group may use."""
+
+    memory_bytes: int
+    processes: int | None = None
+    cpus: float | None = None
+
+
+def write(path: Path, value: str | int) -> None:
+    """Write a value; OSError if the kernel does not take it."""
+    # Unbuffered, so that the kernel's refusal is an error here.
+    with open(path, "wb", buffering=0) as file:
+        file.write(str(value).encode())
+
+
+def parsecounters(text: str) -> dict[str, int]:
+    """Parse lines of a name and a number, as in memory.events."""
+    return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+
+
+def counters(path: Path) -> dict[str, int]:
+    """Read a file of counters."""
+    return parsecounters(path.read_text())
+
+
+def quota_us(cpus: float) -> int:
+    """Return how much of each CPU_PERIOD_US so many processors are; the kernel takes no less than 1 ms."""
+    return max(1000, int(cpus * CPU_PERIOD_US))
+
+
+def read_pids(folder: Path) -> list[int]:
+    """Return the processes of a group, without those of its children; a group that is gone has none."""
+    try:
+        return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def kill_members(folder: Path, only: Iterable[int] | None = None) -> None:
+    """Kill the processes of a group, oldest first, and nobody who got the number of one that just died."""
+    handles: dict[int, int] = {}
+    try:
+        for pid in read_pids(folder) if only is None else only:
+            with suppress(ProcessLookupError):
+                handles[pid] = os.pidfd_open(pid)
+        members = set(read_pids(folder))
+        for pid in (pid for pid in handles if pid in members and pid != os.getpid()):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handles[pid], signal.SIGKILL)
+    finally:
+        for handle in handles.values():
+            os.close(handle)
+
+
+def move_members(source: Path, target: Path) -> None:
+    """Move all processes of a group to another one."""
+    while pids := read_pids(source):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                write(target / "cgroup.procs", pid)
+
+
+def remove(folder: Path) -> None:
+    """Remove a group if it is there; OSError (EBUSY) while a process is in it."""
+    with suppress(FileNotFoundError):
+        folder.rmdir()

@@ -1,0 +1,111 @@
+"""Control groups, version 1: a hierarchy per controller."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from processors.sandbox.cgroups.files import (
+    CPU_PERIOD_US,
+    GroupLimits,
+    counters,
+    kill_members,
+    quota_us,
+    read_pids,
+    remove,
+    write,
+)
+from processors.sandbox.cgroups.worker import WorkerGroup
+
+CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupV1:
+    """One folder per controller, each in a hierarchy of its own (or shared by some of them)."""
+
+    folders: dict[str, Path]
+
+    def join_files(self) -> Sequence[Path]:
+        """See Group."""
+        # Moving one thread is quick; for cgroup.procs the kernel first stops all forks, which takes 5 ms.
+        return [folder / "tasks" for folder in dict.fromkeys(self.folders.values())]
+
+    def cpu_time_s(self) -> float:
+        """See Group."""
+        return int((self.folders["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
+
+    def memory_peak_bytes(self) -> int:
+        """See Group."""
+        return int((self.folders["memory"] / "memory.max_usage_in_bytes").read_text())
+
+    def oom_kills(self) -> int:
+        """See Group."""
+        return counters(self.folders["memory"] / "memory.oom_control")["oom_kill"]
+
+    def refused_forks(self) -> int:
+        """See Group."""
+        return counters(self.folders["pids"] / "pids.events")["max"]
+
+    def pids(self) -> list[int]:
+        """See Group."""
+        return read_pids(self.folders["pids"])
+
+    def kill(self) -> None:
+        """See Group."""
+        kill_members(self.folders["pids"])
+
+    def open_oom_event(self) -> int:
+        """See Group. Version 1 kills one process of the group and lets the others go on."""
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with open(self.folders["memory"] / "memory.oom_control", "rb") as control:
+            write(self.folders["memory"] / "cgroup.event_control", f"{event} {control.fileno()}")
+        return event
+
+    def remove(self) -> None:
+        """See Group."""
+        for folder in dict.fromkeys(self.folders.values()):
+            remove(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupsV1:
+    """See Cgroups."""
+
+    folders: dict[str, Path]
+    worker: WorkerGroup
+
+    def paths(self) -> Sequence[Path]:
+        """See Cgroups."""
+        return [*dict.fromkeys(self.folders.values()), self.worker.folder]
+
+    def make(self, limits: GroupLimits) -> None:
+        """See Cgroups."""
+        _make(self.folders, limits)
+
+    def create(self, name: str, limits: GroupLimits) -> GroupV1:
+        """See Cgroups."""
+        folders = {controller: parent / name for controller, parent in self.folders.items()}
+        _make(folders, limits)
+        return GroupV1(folders)
+
+    def remove(self) -> None:
+        """See Cgroups."""
+        GroupV1(self.folders).remove()
+
+
+def _make(folders: dict[str, Path], limits: GroupLimits) -> None:
+    for folder in dict.fromkeys(folders.values()):
+        folder.mkdir()
+    memory = folders["memory"]
+    write(memory / "memory.limit_in_bytes", limits.memory_bytes)
+    with suppress(FileNotFoundError):  # without swap accounting or swap there is nothing to limit
+        write(memory / "memory.memsw.limit_in_bytes", limits.memory_bytes)
+    with suppress(FileNotFoundError):  # socket buffers are counted only where they are limited
+        write(memory / "memory.kmem.tcp.limit_in_bytes", limits.memory_bytes)
+    if limits.processes is not None:
+        write(folders["pids"] / "pids.max", limits.processes)
+    if limits.cpus is not None:
+        write(folders["cpu"] / "cpu.cfs_period_us", CPU_PERIOD_US)
+        write(folders["cpu"] / "cpu.cfs_quota_us", quota_us(limits.cpus))
