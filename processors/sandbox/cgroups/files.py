@@ -26,14 +26,14 @@ def write(path: Path, value: str | int) -> None:
         file.write(str(value).encode())
 
 
-def parsecounters(text: str) -> dict[str, int]:
+def parse_counters(text: str) -> dict[str, int]:
     """Parse lines of a name and a number, as in memory.events."""
     return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
 
 
 def counters(path: Path) -> dict[str, int]:
     """Read a file of counters."""
-    return parsecounters(path.read_text())
+    return parse_counters(path.read_text())
 
 
 def quota_us(cpus: float) -> int:

@@ -132,14 +132,18 @@ def test_undeletable_trees_are_gone_with_the_box(laboratory: Laboratory) -> None
     assert laboratory.script(script).exit_code == 0
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_a_box_takes_no_descriptors(laboratory: Laboratory) -> None:
     async def experiment(sandboxes: Sandboxes) -> None:
-        before = len(list(Path("/proc/self/fd").iterdir()))
+        before = open_descriptors()
         for _ in range(5):
             async with sandboxes.box(FILES, LIMITS) as box:
                 await bash(box, "cat", stdin=b"x")
                 async with box.fork(LIMITS) as fork:
                     await bash(fork, "sleep 100", LIMITS.replace(wall_time_s=0.05))
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert open_descriptors() == before
 
     laboratory.run(experiment)

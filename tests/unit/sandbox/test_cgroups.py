@@ -1,0 +1,68 @@
+"""Where control groups are, from what the kernel says."""
+
+from pathlib import Path
+
+import pytest
+
+from processors.sandbox import SandboxError
+from processors.sandbox.cgroups import CgroupMount, own_folder, parse_membership, parse_mounts
+from processors.sandbox.cgroups.files import parse_counters, quota_us
+from processors.sandbox.cgroups.worker import is_stray
+
+MOUNTINFO = """\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+30 29 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct
+31 29 0:27 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory
+32 29 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
+"""
+
+
+def test_mounts() -> None:
+    assert parse_mounts(MOUNTINFO) == [
+        CgroupMount(1, frozenset({"rw", "cpu", "cpuacct"}), "/", Path("/sys/fs/cgroup/cpu,cpuacct")),
+        CgroupMount(1, frozenset({"rw", "memory"}), "/docker/abc", Path("/sys/fs/cgroup/memory")),
+        CgroupMount(2, frozenset(), "/", Path("/sys/fs/cgroup/unified")),
+    ]
+
+
+def test_membership() -> None:
+    text = "9:name=systemd:/\n4:memory:/docker/abc/x:y\n1:cpu,cpuacct:/\n0::/user.slice\n"
+    assert parse_membership(text) == {
+        "name=systemd": "/",
+        "memory": "/docker/abc/x:y",
+        "cpu": "/",
+        "cpuacct": "/",
+        "": "/user.slice",
+    }
+
+
+def test_our_own_folder() -> None:
+    mount = parse_mounts(MOUNTINFO)[1]
+    assert own_folder(mount, "/docker/abc/x") == Path("/sys/fs/cgroup/memory/x")
+    assert own_folder(mount, "/docker/abc") == Path("/sys/fs/cgroup/memory")
+    with pytest.raises(SandboxError, match="cgroupns"):
+        own_folder(mount, "/elsewhere")
+
+
+def test_counters() -> None:
+    assert parse_counters("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")["oom_kill"] == 3
+
+
+def test_quota() -> None:
+    assert [quota_us(cpus) for cpus in (2, 0.5, 0.001)] == [200_000, 50_000, 1000]
+
+
+@pytest.mark.parametrize(
+    ("parent", "uid", "state", "stray"),
+    [(1, 7, "S", True), (50, 7, "S", False), (1, 8, "S", False), (1, 7, "Z", False)],
+    ids=["stray", "has-parent", "other-user", "dead"],
+)
+def test_strays(parent: int, uid: int, state: str, stray: bool) -> None:
+    status = (
+        f"Name:\tbwrap\nState:\t{state} (x)\nPid:\t60\nPPid:\t{parent}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"
+    )
+    assert is_stray(status, members=[50, 60], uids=range(7, 8)) is stray
+
+
+def test_a_process_that_is_gone_is_no_stray() -> None:
+    assert not is_stray("", members=[], uids=[0])

@@ -1,0 +1,61 @@
+"""What the launcher and bubblewrap are told."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.sandbox import Rootfs
+from processors.sandbox.bubblewrap import arguments
+from processors.sandbox.launcher import DEFAULT_ENV, Descriptors, orders_for_box, orders_for_host
+from topics.limits import RunLimits
+
+words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+names = st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1)
+DESCRIPTORS = Descriptors(stderr=7, groups=(8, 9))
+
+
+@given(argv=st.lists(words, min_size=1), env=st.dictionaries(names, words))
+def test_arguments_and_variables_are_framed_by_their_number(argv: list[str], env: dict[str, str]) -> None:
+    told = orders_for_host(argv, env, DESCRIPTORS).decode().split("\0")
+    variables = [f"{name}={value}" for name, value in env.items()]
+    assert told == [
+        str(len(argv)),
+        str(len(env)),
+        *argv,
+        *variables,
+        *("stderr", "7", "join", "8", "join", "9", ""),
+    ]
+
+
+def test_a_box_gets_its_limits_and_defaults() -> None:
+    limits = RunLimits(open_files=33, box_bytes=4096, box_files=5)
+    told = orders_for_box(["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, seccomp=6).decode().split("\0")
+    assert told[:3] == ["1", str(len(DEFAULT_ENV)), "a"]
+    assert "HOME=/tmp" in told
+    assert "LANG=C.UTF-8" in told
+    text = " ".join(told)
+    assert "rlimit 7 33 33" in text
+    assert "tmpfs /tmp size=4096,nr_inodes=6,mode=1777" in text
+    assert "seccomp 6" in text
+    assert "mask /proc/keys" in text
+
+
+@pytest.mark.parametrize(("argv", "env"), [([], {}), (["a\0"], {}), (["a"], {"b": "\0"})])
+def test_what_cannot_be_told_is_refused(argv: list[str], env: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"NUL|no program"):
+        orders_for_host(argv, env, DESCRIPTORS)
+
+
+def test_bubblewrap_mounts_what_it_is_given_and_nothing_else() -> None:
+    rootfs = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
+    told = arguments("/bin/bwrap", rootfs, Path("/state/dev"), Path("/state/box"))
+    mounts = [told[index : index + 3] for index, word in enumerate(told) if "bind" in word]
+    assert mounts == [
+        ["--ro-bind", "/tree/usr", "/usr"],
+        ["--dev-bind", "/state/dev", "/dev"],
+        ["--bind", "/state/box", "/box"],
+    ]
+    assert told.index("--remount-ro") > told.index("--symlink")
+    assert {"--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"} <= set(told)
