@@ -10,8 +10,9 @@ import logging
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -97,7 +98,7 @@ class HealthChecker:
         self.app = _faust_app(kafka, watched.name, partitions)
         # Held -> {"partition": number}
         self._table = self.app.Table(
-            "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._take_over
+            "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._on_recover
         )
         raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw"}
         topic = self.app.topic(self._leases, key_type=bytes, value_type=bytes, **raw)
@@ -117,10 +118,16 @@ class HealthChecker:
         try:
             worker.execute_from_commandline()
         finally:
+            logger.info("%s stops", self.name)
             self._producer.close()
 
-    async def _take_over(self) -> None:
-        """Start anew with what is owned now. After each rebalance, once the changelog has been read."""
+    async def _on_recover(self) -> None:
+        """Called after each rebalance, once the changelog has been read."""
+        with self._leaving_on_error():  # Faust would not notice
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Start anew with what is owned now."""
         assignment = self.app.consumer.assignment()
         numbers = sorted(tp.partition for tp in assignment if tp.topic == self._leases)
         held: dict[int, list[Held]] = defaultdict(list)
@@ -150,11 +157,8 @@ class HealthChecker:
             owned = self._owned.get(event.message.partition)
             if owned is None:  # it was in flight when the partition left us: its next owner reads it
                 continue
-            try:
+            with self._leaving_on_error():  # Faust would count the record as done
                 await self._handle(owned, event.message)
-            except Exception:  # Faust would count the record as done; a new start reads it again
-                logger.exception("%s cannot handle a record of %s", self.name, event.message.tp)
-                _leave(self.name, "a record could not be handled")
 
     async def _handle(self, owned: _Partition, message: Message) -> None:
         owned.progress.record_handled()
@@ -173,7 +177,7 @@ class HealthChecker:
         if verdict is None:
             return
         if verdict.clocks_started:
-            logger.info("%s starts the clocks of %s", self.name, message.tp)
+            logger.info("%s starts the clocks of %s/%d", self.name, message.topic, message.partition)
         await asyncio.gather(*(self._declare_dead(late) for late in verdict.late))
         if self._owned.get(message.partition) is owned:  # not reassigned meanwhile
             for late in verdict.late:
@@ -208,7 +212,7 @@ class HealthChecker:
         if self.app.rebalancing or not self._assigned:
             self._unassigned_s += self._settings.tick_period_s
             if self._unassigned_s > ASSIGNMENT_TIMEOUT_S:
-                _leave(self.name, f"no assignment for {ASSIGNMENT_TIMEOUT_S:g} s")
+                self._leave(f"no assignment for {ASSIGNMENT_TIMEOUT_S:g} s")
             return
         self._unassigned_s = 0.0
         for number, owned in self._owned.items():
@@ -221,9 +225,24 @@ class HealthChecker:
             owned.progress.tick_acknowledged()
         committed = self.app.monitor.tp_committed_offsets.get(TP(self._leases, number), 0)
         if trouble := owned.progress.trouble(committed):
-            _leave(self.name, f"partition {number} of {self._leases} is stuck: {trouble}")
+            self._leave(f"{self._leases}/{number} is stuck: {trouble}")
         record = tick_record(self._leases, owned.judge.mark, self.name)
         owned.tick = self._producer.produce(record, partition=number)
+
+    @contextmanager
+    def _leaving_on_error(self) -> Iterator[None]:
+        """What was not handled is read again at the next start."""
+        try:
+            yield
+        except Exception as error:
+            logger.exception("%s failed", self.name)
+            self._leave(repr(error))
+
+    def _leave(self, reason: str) -> NoReturn:
+        """End the process at once: Faust's own way out might be what is stuck."""
+        logger.critical("%s ends, to be started again: %s", self.name, reason)
+        logging.shutdown()
+        os._exit(os.EX_TEMPFAIL)
 
 
 def _faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
@@ -249,10 +268,3 @@ def _faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
         topic_partitions=partitions,
         topic_replication_factor=kafka.replication_factor,
     )
-
-
-def _leave(name: str, reason: str) -> NoReturn:
-    """End the process at once; Faust's own way out might be what is stuck."""
-    logger.critical("%s ends, to be started again: %s", name, reason)
-    logging.shutdown()
-    os._exit(os.EX_TEMPFAIL)
