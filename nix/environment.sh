@@ -176,6 +176,7 @@ END
 
 remove_what_nobody_needs() {
     rm -rf usr/share/doc usr/share/info usr/share/lintian usr/share/locale usr/share/man
+    find . ! -type f ! -type d ! -type l -delete # pipes and sockets, which a store cannot hold
     [ -e usr/bin/sh ] || ln -s dash usr/bin/sh # what the maintainer script of a later dash would do
     for folder in *; do
         # What is mounted from here stays; of the rest only what a package put something into.

@@ -1,0 +1,209 @@
+"""An expression is hostile input; archives and their maintainer scripts are treated as if they were."""
+
+import http.server
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from nix.cache import BuildLimits, Cache, Installed
+from nix.dependencies import Expression, Packages
+from nix.errors import CacheError, DependenciesError
+from nix.settings import NixSettings
+from processors.runner import SandboxRunner
+from processors.sandbox import Sandboxes
+from tests.system.nix.archives import Member, deb, make_package_set
+from tests.system.nix.conftest import Host
+
+READERS = [
+    'builtins.readFile "/etc/passwd"',
+    "builtins.readFile /etc/passwd",
+    "builtins.readFile /pkgs/../etc/passwd",
+    'builtins.readDir "/"',
+    "import /etc/passwd",
+    'builtins.path { path = "/etc"; }',
+    '"${/etc/passwd}"',
+    'builtins.exec [ "cat" "/etc/passwd" ]',
+    'builtins.importNative "/usr/lib/x86_64-linux-gnu/libc.so.6" "x"',
+    'builtins.storePath "/nix/store/00000000000000000000000000000000-x"',
+    'import (derivation { name = "x"; system = builtins.currentSystem; builder = "/bin/sh"; })',
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_file_of_the_host_is_read(host: Host, reader: str) -> None:
+    with pytest.raises(DependenciesError) as told:
+        host.install(Expression(f"{{ pkgs }}: pkgs.mkShell {{ A = builtins.toJSON ({reader}); }}"))
+    assert "root:" not in str(told.value)
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def server(asked: list[str]) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("fetch", ["fetchurl", "fetchTarball", "fetchGit"])
+def test_nothing_is_fetched(host: Host, server: str, asked: list[str], fetch: str) -> None:
+    url = f"http://{server}/x"
+    with pytest.raises(DependenciesError):
+        host.install(Expression(f'{{ pkgs }}: pkgs.mkShell {{ A = "${{builtins.{fetch} "{url}"}}"; }}'))
+    assert asked == []
+
+
+def test_a_derivation_is_not_built(host: Host) -> None:
+    derivation = 'derivation { name = "x"; system = builtins.currentSystem; builder = "/bin/sh"; }'
+    with pytest.raises(DependenciesError, match="expected a package, got 'x'"):
+        host.install(Expression(f"[ ({derivation}) ]"))
+
+
+def test_a_store_path_in_a_variable_is_only_text(host: Host) -> None:
+    expression = '{ pkgs }: pkgs.mkShell { A = builtins.toFile "x" "y"; }'
+    path = host.install(Expression(expression)).variables["A"]
+    assert path.startswith("/nix/store/")
+    assert not (host.settings.nix_root / path.removeprefix("/")).exists()
+
+
+def test_the_environment_of_the_builder_does_not_leak(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "do not tell")
+    installed = host.install(Expression('{ pkgs }: pkgs.mkShell { A = builtins.getEnv "SECRET"; }'))
+    assert installed.variables == {"A": ""}
+
+
+class Build(Protocol):
+    def __call__(self, members: list[Member], postinst: str = "", wall_time_s: float = 100) -> Installed: ...
+
+
+@pytest.fixture
+def build(host: Host, sandboxes: Sandboxes, tmp_path: Path) -> Build:
+    """Installs one package made of the given members and maintainer script."""
+
+    def build(members: list[Member], postinst: str = "", wall_time_s: float = 100) -> Installed:
+        settings = NixSettings(nix_root=host.settings.nix_root, cache_dir=tmp_path / "pool")
+        pin = make_package_set(settings, {"evil": deb(members, postinst)})
+        cache = Cache(settings, SandboxRunner(sandboxes))
+        limits = BuildLimits(wall_time_s=wall_time_s, memory_bytes=512 << 20, stderr_bytes=64 << 10)
+        return host.loop.run(cache.install(Packages(("evil",)), pin, limits, print))
+
+    return build
+
+
+def test_a_package_of_a_test_installs(build: Build, host: Host) -> None:
+    installed = build([Member("./usr/bin/hello", b"hello")], "echo configured > /etc/mark")
+    with host.cache.hold(installed.store_path) as tree:
+        assert (tree / "usr/bin/hello").read_text() == "hello"
+        assert (tree / "etc/mark").read_text() == "configured\n"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [Member("../../../../../../../../tmp/envicutor-escaped", b"x")],
+        [Member("/tmp/envicutor-escaped", b"x")],
+        [
+            Member("./usr/out", type=tarfile.SYMTYPE, link="/tmp"),
+            Member("./usr/out/envicutor-escaped", b"x"),
+        ],
+        [
+            Member("./usr/out", type=tarfile.SYMTYPE, link="../../../../../../../tmp"),
+            Member("./usr/out/envicutor-escaped", b"x"),
+        ],
+        [Member("./usr/passwd", type=tarfile.LNKTYPE, link="/etc/passwd")],
+        [Member("./usr/passwd", type=tarfile.LNKTYPE, link="../../../../../../../etc/passwd")],
+    ],
+)
+def test_no_member_leads_out_of_the_build(build: Build, host: Host, members: list[Member]) -> None:
+    try:
+        installed = build(members)
+    except DependenciesError:
+        pass
+    else:
+        with host.cache.hold(installed.store_path) as tree:
+            leaked = tree / "usr/passwd"
+            assert leaked.is_symlink() or not leaked.exists() or "root:" not in leaked.read_text()
+    assert not Path("/tmp/envicutor-escaped").exists()
+
+
+def test_privileges_and_devices_do_not_reach_the_tree(build: Build, host: Host) -> None:
+    installed = build(
+        [Member("./usr/bin/su", b"x", mode=0o6755)], "chmod 6755 /usr/bin/su; chmod 1777 /var/tmp"
+    )
+    with host.cache.hold(installed.store_path) as tree:
+        assert (tree / "usr/bin/su").stat().st_mode & 0o7777 == 0o555
+    installed = build(
+        [Member("./usr/null", type=tarfile.CHRTYPE), Member("./usr/pipe", type=tarfile.FIFOTYPE)]
+    )
+    with host.cache.hold(installed.store_path) as tree:
+        assert not (tree / "usr/null").exists()
+        assert not (tree / "usr/pipe").is_fifo()
+
+
+@pytest.mark.parametrize("folder", ["usr", "etc", "var", "var/lib"])
+def test_a_tree_whose_folders_are_links_is_refused(build: Build, folder: str) -> None:
+    script = (
+        f"b=/.configure/busybox; $b mv /{folder} /var/away || $b mv /{folder} /away; $b ln -s / /{folder}"
+    )
+    with pytest.raises(DependenciesError, match=r"something else than a folder|No such file or directory"):
+        build([], script)
+
+
+def test_a_maintainer_script_sees_no_host(build: Build, server: str, asked: list[str]) -> None:
+    address, port = server.split(":")
+    script = f"""
+        b=/.configure/busybox
+        $b wget -q -O /dev/null -T 2 http://{address}:{port}/x && echo reached the host
+        $b ls /root /home /work 2>/dev/null
+        $b env
+        $b id -u
+        $b mount -t tmpfs none /usr/share && $b umount /usr/share
+        $b ps | $b wc -l
+        exec $b cat /etc/shadow
+    """
+    # Whatever it prints is lost but for its last line: make all of it that.
+    installed = build([], f"({script}) 2>&1 | /.configure/busybox tr '\\n' ' '; exit 1")
+    assert "evil: its maintainer script ended with 1" in installed.log
+    assert "root:" not in installed.log
+    assert "reached the host" not in installed.log
+    assert "SECRET" not in installed.log
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("script", "wall_time_s", "limit"),
+    [
+        ("while :; do :; done & while :; do :; done", 5, "wall_time_s"),
+        ("/.configure/busybox dd if=/dev/zero of=/dev/null bs=900M count=9", 100, "memory_bytes"),
+        ("/.configure/busybox dd if=/dev/zero of=/tmp/x bs=1M count=900", 100, "memory_bytes"),
+    ],
+)
+def test_a_maintainer_script_is_bounded(build: Build, script: str, wall_time_s: float, limit: str) -> None:
+    with pytest.raises(DependenciesError, match=limit):
+        build([], script, wall_time_s)
+
+
+def test_an_archive_that_was_changed_is_not_unpacked(
+    host: Host, sandboxes: Sandboxes, tmp_path: Path
+) -> None:
+    settings = NixSettings(nix_root=host.settings.nix_root, cache_dir=tmp_path)
+    pin = make_package_set(settings, {"good": deb([Member("./usr/good", b"good")])})
+    (archive,) = tmp_path.glob("archives/*.deb")
+    archive.write_bytes(archive.read_bytes()[:-2] + b"xx")
+    cache = Cache(settings, SandboxRunner(sandboxes))
+    with pytest.raises(CacheError, match="the archive is damaged"):
+        host.loop.run(cache.install(Packages(("good",)), pin, BuildLimits(), print))

@@ -1,0 +1,117 @@
+"""Environments are what was asked for, and run."""
+
+import os
+import re
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from nix.dependencies import Dependencies, Expression, Packages
+from nix.errors import MissingError
+from tests.system.nix.conftest import Host
+
+NUMPY = Packages(("python3", "python3-numpy"))
+
+
+def test_the_base_has_a_shell_and_its_tools(host: Host) -> None:
+    installed = host.install(Packages())
+    script = """
+        set -e
+        echo b a | tr ' ' '\\n' | sort | sed s/a/A/ | grep A | awk '{ print $1 "!" }'
+        cd /tmp && echo x > f && tar -czf f.tar.gz f && xz -k f && bzip2 -k f && find . -name 'f.*' | wc -l
+        [ -n "$(find /etc -name passwd | xargs cat | cut -d: -f1 | head -n 1)" ] && whoami && diff f f
+    """
+    assert host.run(installed, "bash", "-c", script).split() == ["A!", "3", "box"]
+    assert installed.variables == {}
+    assert "bash" in installed.packages
+    assert installed.packages == sorted(installed.packages)
+    assert 10 << 20 < installed.size_bytes < 100 << 20
+
+
+def test_numpy_runs_from_a_read_only_tree(host: Host) -> None:
+    code = "import numpy, sys; print(numpy.arange(4).sum(), numpy.linalg.det(numpy.eye(2)), sys.prefix)"
+    assert host.run(host.install(NUMPY), "python3", "-c", code) == "6 1.0 /usr\n"
+
+
+def test_the_standard_library_is_compiled(host: Host) -> None:
+    with host.cache.hold(host.install(NUMPY).store_path) as tree:
+        bytecode = list(tree.glob("usr/lib/python3*/**/json/__pycache__/*.pyc"))
+        assert bytecode
+        loaded = host.run(host.install(NUMPY), "python3", "-v", "-c", "import json.decoder")
+        assert loaded == ""
+
+
+def test_spellings_of_one_environment_are_one_store_path(host: Host) -> None:
+    spellings: list[Dependencies] = [
+        NUMPY,
+        Packages(("python3-numpy", "python3", "bash", "python3")),
+        Packages(("python3Packages.numpy",)),
+        Expression(
+            "{ pkgs ? import <pkgs> { } }: pkgs.mkShell { packages = [ pkgs.python3Packages.numpy ]; }"
+        ),
+        Expression("with import <nixpkgs> { }; [ (python3.withPackages (ps: [ ps.numpy ])) ]"),
+    ]
+    assert len({host.install(spelling).store_path for spelling in spellings}) == 1
+
+
+def test_an_expression_brings_variables(host: Host) -> None:
+    expression = """
+        { pkgs ? import <pkgs> { } }:
+        pkgs.mkShell { FOO = "two\\nlines"; N = 3; PYTHON = "${pkgs.python3}/bin/python3"; }
+    """
+    installed = host.install(Expression(expression))
+    assert installed.variables == {"FOO": "two\nlines", "N": "3", "PYTHON": "/usr/bin/python3"}
+    assert installed.store_path == host.install(Packages()).store_path
+
+
+def test_cpp_compiles_and_runs(host: Host) -> None:
+    source = "#include <iostream>\nint main() { std::cout << 6 * 7; }"
+    script = f"cd /tmp && echo '{source}' > a.cpp && g++ -O1 a.cpp -o a && ./a"
+    assert host.run(host.install(Packages(("gcc",))), "bash", "-c", script) == "42"
+
+
+def test_a_tree_knows_nothing_of_the_store_and_has_no_special_files(host: Host) -> None:
+    # These bring setuid programs, and ask for users and groups.
+    installed = host.install(Packages(("passwd", "login")))
+    with host.cache.hold(installed.store_path) as tree:
+        for folder, _, files in os.walk(tree):
+            for name in files:
+                status = Path(folder, name).lstat()
+                assert stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode), name
+                assert not status.st_mode & (stat.S_ISUID | stat.S_ISGID | 0o222) or stat.S_ISLNK(
+                    status.st_mode
+                )
+                assert status.st_uid == 0
+        assert (tree / "usr/bin/passwd").exists()
+        assert not list(tree.glob(".*"))
+    assert re.fullmatch(r"/nix/store/[0-9a-z]{32}-environment", installed.store_path)
+
+
+def test_a_cached_environment_costs_next_to_nothing(host: Host) -> None:
+    installed = host.install(NUMPY)
+    started = time.monotonic()
+    for _ in range(100):
+        with host.cache.hold(installed.store_path):
+            pass
+    assert (time.monotonic() - started) / 100 < 0.02  # aimed at: 2 ms
+    started = time.monotonic()
+    assert host.install(NUMPY) == installed
+    assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    "store_path",
+    [
+        f"/nix/store/{'a' * 32}-environment",
+        f"/nix/store/{'a' * 32}-other",
+        "/etc",
+        "../../etc",
+        "",
+        "/nix/store/..",
+    ],
+)
+def test_what_is_not_there_cannot_be_held(host: Host, store_path: str) -> None:
+    with pytest.raises(MissingError), host.cache.hold(store_path):
+        pass
