@@ -233,8 +233,19 @@ def make(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[Make]:
         system.close()
 
 
+def assert_beside_the_events_of_the_worker(system: System) -> None:
+    """What a health checker says of a submission is in the same partition, in the same form."""
+    for message in system.events.read():
+        id = decode_fact(message, FACTS["submissions"]).id
+        assert header(message, "ce_subject") == id
+        assert str(header(message, "ce_source")).startswith("/envicutor/worker-health-checker/")
+        started = submissions.Started(attempt=1, worker="w")
+        record = encode_fact(system.family.events.name, id, started, submissions.FACTS, "worker/1")
+        assert system.producer.produce(record).result(DEADLINE_S).partition() == message.partition()
+
+
 def test_declares_the_highest_attempt_dead_once_and_nobody_else(make: Make) -> None:
-    system = make()
+    system = make(profile="cluster")
     checker = system.start_checker()
     alive = system.in_each_partition(system.hold)
     with_a_dead_twin = system.take(worker="dead")
@@ -257,20 +268,7 @@ def test_declares_the_highest_attempt_dead_once_and_nobody_else(make: Make) -> N
     assert {key for key in counts if key[0] in {dead, handed_on}} == {(dead, 2), (handed_on, 2)}
     assert not (alive | {with_a_dead_twin, over}) & system.dead_ids()
     assert checker.end(signal.SIGTERM) == 0
-
-
-def test_says_it_as_an_event_beside_those_of_the_worker(make: Make) -> None:
-    system = make(profile="cluster")
-    system.start_checker()
-    ids = system.in_each_partition(system.take)
-    system.wait_until_dead(ids)
-    for message in system.events.read():
-        id = decode_fact(message, FACTS["submissions"]).id
-        assert header(message, "ce_subject") == id
-        assert str(header(message, "ce_source")).startswith("/envicutor/worker-health-checker/")
-        started = submissions.Started(attempt=1, worker="w")
-        record = encode_fact(system.family.events.name, id, started, submissions.FACTS, "worker/1")
-        assert system.producer.produce(record).result(DEADLINE_S).partition() == message.partition()
+    assert_beside_the_events_of_the_worker(system)
 
 
 def test_a_killed_checker_takes_no_live_lease_with_it(make: Make) -> None:
