@@ -5,6 +5,8 @@ import os
 import stat
 from pathlib import Path
 
+from processors.sandbox.model import SandboxError
+
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MNT_DETACH = 2
 SYS_OPENAT2 = 437
@@ -21,11 +23,12 @@ def _check(result: int, path: str | Path) -> int:
 
 
 def mount(kind: str, target: Path, flags: int, options: str) -> None:
-    """Mount a file system that has no device; its name tells no more than its kind."""
-    _check(
-        _libc.mount(kind.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), options.encode()),
-        target,
-    )
+    """Mount a file system that has no device, named after its kind; raises SandboxError."""
+    arguments = (kind.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    try:
+        _check(_libc.mount(*arguments), target)
+    except OSError as error:
+        raise SandboxError(f"the kernel does not mount {kind} ({options}): {error}") from error
 
 
 def unmount(target: Path) -> None:

@@ -75,8 +75,8 @@ class Sandboxes:
     async def _try(self) -> None:
         """Run something harmless, so that what the host refuses is known before work is taken."""
         limits = RunLimits()
-        async with self.box({}, limits) as box:
-            tried = await box.run(Command(["true"]), Rootfs.of_host_tools(), limits)
+        async with self.box({}, limits) as box, box.fork(limits) as fork:
+            tried = await fork.run(Command(["true"]), Rootfs.of_host_tools(), limits)
         if tried.exit_code != 0:
             raise SandboxError(f"a sandbox cannot run even `true`: {tried}")
 
