@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -24,7 +25,8 @@ class Box:
         """The user that owns the box and that its programs run as, on the host."""
         self._folder = folder
         self._runner = runner
-        self._forks = 0
+        self._forks = itertools.count()
+        self._living_forks = 0
 
     @property
     def path(self) -> Path:
@@ -36,15 +38,15 @@ class Box:
 
         Raises SandboxError if the sandbox could not be set up, ValueError for a command that cannot be one.
         """
-        if self._forks:
+        if self._living_forks:
             raise RuntimeError("a box must not change while there are forks of it")
         return await self._runner(self, command, rootfs, limits)
 
     @asynccontextmanager
     async def fork(self, limits: RunLimits) -> AsyncIterator["Box"]:
         """A box that starts as this one is now; its own changes are private and bounded by `limits`."""
-        self._forks += 1
-        folder = self._folder / f"fork-{self._forks}"
+        self._living_forks += 1
+        folder = self._folder / f"fork-{next(self._forks)}"
         try:
             async with mounted(folder):
                 fork = Box(folder, self.uid, self._runner)
@@ -52,7 +54,7 @@ class Box:
                 mounts.mount_fork(fork.path, self.path, folder / "changes", self.uid, *size)
                 yield fork
         finally:
-            self._forks -= 1
+            self._living_forks -= 1
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return a regular file, following no link; OSError if it is none, or larger than `max_bytes`."""

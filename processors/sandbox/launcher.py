@@ -18,9 +18,8 @@ SOURCE = Path(__file__).with_name("launcher.c")
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")
 DEFAULT_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/box", "LANG": "C.UTF-8"}
 _MASKED = """
-acpi asound bus cmdline config.gz driver dynamic_debug fs interrupts irq kallsyms kcore key-users keys kmsg
-kpagecgroup kpagecount kpageflags latency_stats modules pressure sched_debug schedstat scsi slabinfo
-sysrq-trigger timer_list timer_stats vmallocinfo
+acpi asound bus cmdline fs interrupts irq kcore key-users keys latency_stats sched_debug scsi sysrq-trigger
+timer_list timer_stats
 """
 MASKED = _MASKED.split()
 """Below /proc: what tells of the host, or would act on it."""
@@ -67,6 +66,13 @@ class Launched:
     stdout: int
     stderr: int
     report: int
+
+    def abandon(self) -> None:
+        """End it again; for when nobody can watch it."""
+        self.process.kill()
+        self.process.wait()
+        for descriptor in (self.stdout, self.stderr, self.report):
+            os.close(descriptor)
 
 
 def launch(
@@ -133,7 +139,7 @@ def orders_for_box(
         (resource.RLIMIT_FSIZE, limits.file_size_bytes, limits.file_size_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
         (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
-        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_CORE, 1, 1),  # 1, not 0, also keeps a host's core dump handler from being started
         (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
         (resource.RLIMIT_MSGQUEUE, 0, 0),
         (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -38,9 +39,14 @@ def unmount(target: Path) -> None:
 
 def mounts_below(folder: Path) -> list[Path]:
     """Return the mount points at and below a folder, the ones mounted last first."""
-    text = Path("/proc/self/mountinfo").read_text()
-    points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in text.splitlines()]
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    points = [Path(os.fsdecode(unescape(line.split()[4]))) for line in lines]
     return [point for point in reversed(points) if point.is_relative_to(folder)]
+
+
+def unescape(path: bytes) -> bytes:
+    r"""Undo the kernel's writing of blanks and the like as \040."""
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path)
 
 
 def open_regular(folder: int, name: str) -> int:

@@ -13,9 +13,10 @@ from processors.sandbox import bubblewrap, cgroups, launcher, mounts, seccomp
 from processors.sandbox.boxes import Box, mounted
 from processors.sandbox.cgroups import Group, GroupLimits
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
+from processors.sandbox.outcome import completed
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
-from processors.sandbox.verdict import Bounds, Report, Usage, limit_exceeded, signal_name
+from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
 from topics.limits import RunLimits
 
@@ -113,7 +114,7 @@ class Sandboxes:
         `limit_exceeded` is one of the four bounds. Cancelling kills it and all of its descendants. Raises
         SandboxError if it could not be started.
         """
-        bounds = Bounds(wall_time_s, stdout_bytes, stderr_bytes)
+        bounds = Bounds(wall_time_s, memory_bytes, stdout_bytes, stderr_bytes)
         async with self._group(GroupLimits(memory_bytes)) as group:
             launched = launcher.launch(
                 [str(self._launcher), "bounded", str(os.getpid())],
@@ -126,11 +127,16 @@ class Sandboxes:
             report = await stage.end()
             if report.wait_status is None:
                 report = replace(report, wait_status=stage.exit_status)
-            return _completed(stage, report, group, bounds, full=None)
+            return completed(stage, report, group, bounds, full=None)
 
     async def _run(self, box: Box, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         bounds = Bounds(
-            limits.wall_time_s, limits.stdout_bytes, limits.stderr_bytes, limits.cpu_time_s, limits.cpus
+            limits.wall_time_s,
+            limits.memory_bytes,
+            limits.stdout_bytes,
+            limits.stderr_bytes,
+            limits.cpu_time_s,
+            limits.cpus,
         )
         async with self._group(GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)) as group:
             engine = bubblewrap.arguments(self._bubblewrap, rootfs, self._dev, box.path)
@@ -150,7 +156,7 @@ class Sandboxes:
             report = await stage.end()
             if report.wait_status is None:
                 self._cgroups.worker.kill_strays({box.uid})
-            return _completed(stage, report, group, bounds, box.full())
+            return completed(stage, report, group, bounds, box.full())
 
     @asynccontextmanager
     async def _group(self, limits: GroupLimits) -> AsyncIterator[Group]:
@@ -160,6 +166,8 @@ class Sandboxes:
             raise SandboxError(f"a control group cannot be made: {error}") from error
         try:
             yield group
+        except OSError as error:
+            raise SandboxError(f"a stage cannot be watched: {error}") from error
         finally:
             await see_through(_remove(group))
 
@@ -176,39 +184,3 @@ async def _remove(group: Group) -> None:
             await asyncio.sleep(REMOVE_AGAIN_S)
         else:
             return
-
-
-def _completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:
-    oom_kills = group.oom_kills()
-    status = report.wait_status
-    if report.started_ns is None and not oom_kills:
-        raise SandboxError(f"the sandbox could not be set up: {report.complaints or 'no reason was given'}")
-    if status is None:
-        if not (stage.stopped or oom_kills):
-            raise SandboxError(f"the sandbox was ended from outside {report.complaints}")
-        status = 9  # its pid 1 was killed with everything else
-    wall_time_s = stage.wall_time_s
-    if report.started_ns is not None and report.ended_ns is not None:
-        wall_time_s = (report.ended_ns - report.started_ns) / 1e9
-    name = signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
-    usage = Usage(
-        failed=status != 0,
-        signal=name,
-        wall_time_s=wall_time_s,
-        cpu_time_s=group.cpu_time_s(),
-        printed_too_much=stage.printed_too_much,
-        oom_kills=oom_kills,
-        refused_forks=group.refused_forks(),
-        full=full,
-    )
-    return Completed(
-        stdout=bytes(stage.stdout.kept),
-        stderr=bytes(stage.stderr.kept),
-        exit_code=None if name else os.WEXITSTATUS(status),
-        signal=name,
-        wall_time_s=wall_time_s,
-        cpu_time_s=usage.cpu_time_s,
-        memory_bytes=group.memory_peak_bytes(),
-        limit_exceeded=limit_exceeded(stage.stopped_for, usage, bounds),
-        truncated=stage.printed_too_much is not None,
-    )

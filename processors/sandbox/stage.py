@@ -85,6 +85,12 @@ class Stage:
         group: Group,
         bounds: Bounds,
     ) -> None:
+        try:
+            self._pidfd = os.pidfd_open(launched.process.pid)
+            self._oom_event = group.open_oom_event()
+        except OSError as error:
+            launched.abandon()
+            raise SandboxError(f"a stage cannot be watched: {error}") from error
         self.stopped = False
         self.stopped_for: str | None = None
         """The limit that the stage was ended for."""
@@ -102,9 +108,7 @@ class Stage:
         self._started: float | None = None
         self._stopped_at = 0.0
         self._exited: float | None = None
-        self._pidfd = os.pidfd_open(self._launcher.pid)
         self._loop.add_reader(self._pidfd, self._exit)
-        self._oom_event = group.open_oom_event()
         self._out_of_memory = False
         if self._oom_event is not None:
             self._loop.add_reader(self._oom_event, self._notice_oom)
@@ -156,7 +160,8 @@ class Stage:
         """React to what a pipe brought."""
         if self._started is None and b"started " in self._report.kept:
             self._started = self._loop.time()
-            self._look()  # and kill it, if it was stopped before it started
+            # It may have been stopped before it started; else there is nothing to see yet.
+            self._look_in(0 if self.stopped else next_look_s(self._bounds, 0, 0, self._host_cpus))
         if (limit := self.printed_too_much) is not None:
             self.stop(limit)
         pipes_ended = self.stdout.ended and self.stderr.ended and self._report.ended
@@ -169,7 +174,7 @@ class Stage:
         self._launcher.wait()
         self._exited = self._loop.time()
         self.wall_time_s = 0.0 if self._started is None else self._exited - self._started
-        self._look()
+        self._look_in(KILL_AGAIN_S)
         self._changed()
 
     def _notice_oom(self) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 SOON_S = 0.005
 """Never look at a stage's usage more often than that."""
+CHARGE_BYTES = 1 << 20
+"""The kernel takes memory in pieces, the largest of which that kills for want of room is smaller."""
 BURST_S = 0.1
 """The period of the CPU quota: that much of it may be used up at once."""
 
@@ -14,6 +16,7 @@ class Bounds:
     """What a stage may use, as far as the worker watches it."""
 
     wall_time_s: float
+    memory_bytes: int
     stdout_bytes: int
     stderr_bytes: int
     cpu_time_s: float = float("inf")
@@ -77,6 +80,11 @@ def time_exceeded(bounds: Bounds, wall_time_s: float, cpu_time_s: float) -> str 
     }
     worst = max(over, key=lambda name: over[name])
     return worst if over[worst] > 0 else None
+
+
+def was_full(peak_bytes: int, limit_bytes: int) -> bool:
+    """Say whether a group reached its own memory limit; the kernel also kills when a larger one is full."""
+    return peak_bytes + CHARGE_BYTES >= limit_bytes
 
 
 def limit_exceeded(stopped_for: str | None, usage: Usage, bounds: Bounds) -> str | None:

@@ -30,6 +30,7 @@ class Workplace:
     def claim(cls, state_dir: Path) -> "Workplace":
         """Clean up after dead workers and take the first free place; raises SandboxError."""
         _make_passable(state_dir)
+        state_dir = state_dir.resolve()  # as the kernel names it in its list of mounts
         for folder in sorted(state_dir.glob("[0-9]*"), key=lambda path: int(path.name)):
             with _Lock(folder) as lock:
                 if lock.held:

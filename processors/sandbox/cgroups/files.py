@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CPU_PERIOD_US = 100_000
+"""The kernel's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,11 @@ class GroupLimits:
 
 def write(path: Path, value: str | int) -> None:
     """Write a value; OSError if the kernel does not take it."""
-    # Unbuffered, so that the kernel's refusal is an error here.
-    with open(path, "wb", buffering=0) as file:
-        file.write(str(value).encode())
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode())
+    finally:
+        os.close(descriptor)
 
 
 def parse_counters(text: str) -> dict[str, int]:
@@ -37,7 +40,7 @@ def counters(path: Path) -> dict[str, int]:
 
 
 def quota_us(cpus: float) -> int:
-    """Return how much of each CPU_PERIOD_US so many processors are; the kernel takes no less than 1 ms."""
+    """Return how much of each period so many processors are; the kernel takes no less than 1 ms."""
     return max(1000, int(cpus * CPU_PERIOD_US))
 
 

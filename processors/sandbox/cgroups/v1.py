@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processors.sandbox.cgroups.files import (
-    CPU_PERIOD_US,
     GroupLimits,
     counters,
     kill_members,
@@ -17,6 +16,7 @@ from processors.sandbox.cgroups.files import (
     write,
 )
 from processors.sandbox.cgroups.worker import WorkerGroup
+from processors.sandbox.model import SandboxError
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 
@@ -83,12 +83,19 @@ class CgroupsV1:
     def make(self, limits: GroupLimits) -> None:
         """See Cgroups."""
         _make(self.folders, limits)
+        if not (self.folders["memory"] / "cgroup.event_control").exists():
+            raise SandboxError("this kernel does not tell of full control groups: boot with cgroup version 2")
 
     def create(self, name: str, limits: GroupLimits) -> GroupV1:
         """See Cgroups."""
         folders = {controller: parent / name for controller, parent in self.folders.items()}
-        _make(folders, limits)
-        return GroupV1(folders)
+        group = GroupV1(folders)
+        try:
+            _make(folders, limits)
+        except OSError:
+            group.remove()
+            raise
+        return group
 
     def remove(self) -> None:
         """See Cgroups."""
@@ -107,5 +114,4 @@ def _make(folders: dict[str, Path], limits: GroupLimits) -> None:
     if limits.processes is not None:
         write(folders["pids"] / "pids.max", limits.processes)
     if limits.cpus is not None:
-        write(folders["cpu"] / "cpu.cfs_period_us", CPU_PERIOD_US)
         write(folders["cpu"] / "cpu.cfs_quota_us", quota_us(limits.cpus))

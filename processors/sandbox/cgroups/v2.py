@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processors.sandbox.cgroups.files import (
-    CPU_PERIOD_US,
     GroupLimits,
     counters,
     move_members,
@@ -16,6 +15,7 @@ from processors.sandbox.cgroups.files import (
     write,
 )
 from processors.sandbox.cgroups.worker import WorkerGroup
+from processors.sandbox.model import SandboxError
 
 CONTROLLERS = ("memory", "pids", "cpu")
 LEAF = "envicutor-processes"
@@ -86,13 +86,19 @@ class CgroupsV2:
         _delegate(base)
         _make(self.folder, limits)
         _delegate(self.folder)
+        if not (self.folder / "memory.peak").exists():
+            raise SandboxError("this kernel does not count peak memory: Linux 5.19 or newer is needed")
 
     def create(self, name: str, limits: GroupLimits) -> GroupV2:
         """See Cgroups."""
-        folder = self.folder / name
-        _make(folder, limits)
-        write(folder / "memory.oom.group", 1)
-        return GroupV2(folder)
+        group = GroupV2(self.folder / name)
+        try:
+            _make(group.folder, limits)
+            write(group.folder / "memory.oom.group", 1)
+        except OSError:
+            group.remove()
+            raise
+        return group
 
     def remove(self) -> None:
         """See Cgroups."""
@@ -116,4 +122,4 @@ def _make(folder: Path, limits: GroupLimits) -> None:
     if limits.processes is not None:
         write(folder / "pids.max", limits.processes)
     if limits.cpus is not None:
-        write(folder / "cpu.max", f"{quota_us(limits.cpus)} {CPU_PERIOD_US}")
+        write(folder / "cpu.max", quota_us(limits.cpus))

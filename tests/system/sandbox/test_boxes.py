@@ -148,3 +148,21 @@ def test_a_box_takes_no_descriptors(laboratory: Laboratory) -> None:
         assert open_descriptors() == before
 
     laboratory.run(experiment)
+
+
+def test_forks_of_forks_and_forks_that_end_in_any_order(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({"x": b"0"}, LIMITS) as box:
+            first = box.fork(LIMITS)
+            one = await first.__aenter__()
+            async with box.fork(LIMITS) as two:
+                await bash(one, "echo 1 > x")
+                await bash(two, "echo 2 > x")
+                await first.__aexit__(None, None, None)
+                async with box.fork(LIMITS) as three, two.fork(LIMITS) as deeper:
+                    await bash(deeper, "echo 4 >> x")
+                    assert three.read("x", 9) == b"0"
+                    assert deeper.read("x", 9) == b"2\n4\n"
+                    assert two.read("x", 9) == b"2\n"
+
+    laboratory.run(experiment)

@@ -197,3 +197,15 @@ def test_standard_devices_work(laboratory: Laboratory) -> None:
     assert done.stdout == b"4\n4\nout\nin\npipe\n"
     assert b"No space left" in done.stderr
     assert done.stderr.endswith(b"err\n")
+
+
+def test_signals_are_as_in_a_fresh_process(laboratory: Laboratory) -> None:
+    done = laboratory.script("exec grep -E '^(SigBlk|SigIgn)' /proc/self/status")
+    assert {line.split()[1] for line in done.stdout.splitlines()} == {b"0" * 16}
+
+
+def test_crashes_do_not_start_the_hosts_core_dump_handler(laboratory: Laboratory) -> None:
+    done = laboratory.script("ulimit -H -c; ulimit -S -c; kill -SEGV $$")
+    assert done.signal == "SIGSEGV"
+    limits = laboratory.script("grep 'core file' /proc/self/limits").stdout
+    assert limits.split()[4:6] == [b"1", b"1"]

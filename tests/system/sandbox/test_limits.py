@@ -2,6 +2,7 @@
 
 import pytest
 
+from processors.sandbox import SandboxError
 from tests.system.sandbox.laboratory import LIMITS, Laboratory
 
 MIB = 1 << 20
@@ -173,3 +174,9 @@ def test_a_program_inside_all_limits_is_not_disturbed(laboratory: Laboratory) ->
     assert (done.stdout, done.stderr, done.exit_code, done.limit_exceeded) == (b"done\n", b"", 0, None)
     assert done.cpu_time_s > 0.05
     assert done.memory_bytes > 27 * MIB
+
+
+def test_a_full_machine_is_not_the_programs_fault(laboratory: Laboratory) -> None:
+    crowded = Laboratory(laboratory.settings.model_copy(update={"total_memory_bytes": 32 * MIB}))
+    with pytest.raises(SandboxError, match="out of memory"):
+        crowded.python("x = bytearray(100 << 20)", LIMITS.replace(memory_bytes=256 * MIB))

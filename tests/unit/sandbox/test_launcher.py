@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from processors.sandbox import Rootfs
 from processors.sandbox.bubblewrap import arguments
 from processors.sandbox.launcher import DEFAULT_ENV, Descriptors, orders_for_box, orders_for_host
+from processors.sandbox.mounts import unescape
 from topics.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
@@ -59,3 +60,7 @@ def test_bubblewrap_mounts_what_it_is_given_and_nothing_else() -> None:
     ]
     assert told.index("--remount-ro") > told.index("--symlink")
     assert {"--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"} <= set(told)
+
+
+def test_paths_of_mounts() -> None:
+    assert unescape(rb"/a\040b\134c/\303\244") == "/a b\\c/ä".encode()

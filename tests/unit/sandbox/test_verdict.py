@@ -18,7 +18,7 @@ from processors.sandbox.verdict import (
     time_exceeded,
 )
 
-BOUNDS = Bounds(wall_time_s=10, stdout_bytes=100, stderr_bytes=100, cpu_time_s=5, cpus=1)
+BOUNDS = Bounds(wall_time_s=10, memory_bytes=1, stdout_bytes=100, stderr_bytes=100, cpu_time_s=5, cpus=1)
 FINE = Usage(
     failed=False,
     signal=None,
@@ -84,7 +84,7 @@ def test_no_limit_is_passed_unseen(
 
 
 def test_a_stage_without_a_limit_of_cpu_time_is_left_alone() -> None:
-    assert next_look_s(Bounds(300, 1, 1), 0, 10, 2) == 300
+    assert next_look_s(Bounds(300, 1, 1, 1), 0, 10, 2) == 300
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""From what was observed of a stage to its result."""
+
+import os
+import signal
+
+from processors.sandbox.cgroups import Group
+from processors.sandbox.model import Completed, SandboxError
+from processors.sandbox.stage import Stage
+from processors.sandbox.verdict import Bounds, Report, Usage, limit_exceeded, signal_name, was_full
+
+
+def completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:
+    """Judge a stage that is over; raises SandboxError if what happened is not the program's doing.
+
+    `full` names the limit of the box of which nothing was left, see Box.full.
+    """
+    oom_kills = group.oom_kills()
+    memory_bytes = group.memory_peak_bytes()
+    if oom_kills and not was_full(memory_bytes, bounds.memory_bytes):
+        raise SandboxError("the machine, or the limit of all stages together, was out of memory")
+    status = report.wait_status
+    if report.started_ns is None and not oom_kills:
+        raise SandboxError(f"the sandbox could not be set up: {report.complaints or 'no reason was given'}")
+    if status is None:
+        if not (stage.stopped or oom_kills):
+            raise SandboxError(f"the sandbox was ended from outside: {report.complaints or 'no trace'}")
+        status = signal.SIGKILL  # its pid 1 was killed with everything else
+    wall_time_s = stage.wall_time_s
+    if report.started_ns is not None and report.ended_ns is not None:
+        wall_time_s = (report.ended_ns - report.started_ns) / 1e9
+    name = signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+    usage = Usage(
+        failed=status != 0,
+        signal=name,
+        wall_time_s=wall_time_s,
+        cpu_time_s=group.cpu_time_s(),
+        printed_too_much=stage.printed_too_much,
+        oom_kills=oom_kills,
+        refused_forks=group.refused_forks(),
+        full=full,
+    )
+    return Completed(
+        stdout=bytes(stage.stdout.kept),
+        stderr=bytes(stage.stderr.kept),
+        exit_code=None if name else os.WEXITSTATUS(status),
+        signal=name,
+        wall_time_s=wall_time_s,
+        cpu_time_s=usage.cpu_time_s,
+        memory_bytes=memory_bytes,
+        limit_exceeded=limit_exceeded(stage.stopped_for, usage, bounds),
+        truncated=stage.printed_too_much is not None,
+    )
