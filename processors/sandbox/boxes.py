@@ -115,9 +115,12 @@ async def mounted(folder: Path) -> AsyncIterator[None]:
 
 
 def _prepare(folder: Path) -> None:
-    folder.mkdir(mode=0o711)
-    for name in ("box", "changes"):
-        folder.joinpath(name).mkdir()
+    try:
+        folder.mkdir(mode=0o711)
+        for name in ("box", "changes"):
+            folder.joinpath(name).mkdir()
+    except OSError as error:
+        raise SandboxError(f"a box cannot be made: {error}") from error
 
 
 def _take_away(folder: Path) -> None:

@@ -31,12 +31,11 @@ class WorkerGroup:
         move_members(self.folder, self.home)
         remove(self.folder)
 
-    def kill_strays(self, uids: Container[int]) -> bool:
-        """Kill processes of these users whose parent is gone, and say whether there were any."""
+    def kill_strays(self, uids: Container[int]) -> None:
+        """Kill processes of these users whose parent is gone."""
         members = read_pids(self.folder)
         strays = [pid for pid in members if is_stray(_status(pid), members, uids)]
         kill_members(self.folder, strays)
-        return bool(strays)
 
 
 def is_stray(status: str, members: Container[int], uids: Container[int]) -> bool:

@@ -56,7 +56,6 @@ def test_memory_of_all_kinds_and_processes(laboratory: Laboratory, source: str) 
     assert (done.limit_exceeded, done.signal) == ("memory_bytes", "SIGKILL")
     assert done.stdout == b"before\n"
     assert 40 * MIB < done.memory_bytes <= 48 * MIB
-    assert done.wall_time_s < 8
 
 
 def test_memory_limit_in_a_child_ends_the_whole_stage(laboratory: Laboratory) -> None:
