@@ -70,8 +70,7 @@ class Sandboxes:
 
     def _leave_cgroups(self, uids: range) -> None:
         self._cgroups.worker.kill_strays(uids)
-        self._cgroups.worker.leave()
-        self._cgroups.remove()
+        self._cgroups.worker.leave()  # the groups themselves go when the place is swept
 
     async def _try(self) -> None:
         """Run something harmless, so that what the host refuses is known before work is taken."""

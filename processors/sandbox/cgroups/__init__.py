@@ -65,9 +65,6 @@ class Cgroups(Protocol):
     def create(self, name: str, limits: GroupLimits) -> Group:
         """Make the group of a stage in it; raises OSError."""
 
-    def remove(self) -> None:
-        """Remove the parent, which must be empty."""
-
 
 @dataclass(frozen=True, slots=True)
 class CgroupMount:

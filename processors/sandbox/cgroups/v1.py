@@ -97,10 +97,6 @@ class CgroupsV1:
             raise
         return group
 
-    def remove(self) -> None:
-        """See Cgroups."""
-        GroupV1(self.folders).remove()
-
 
 def _make(folders: dict[str, Path], limits: GroupLimits) -> None:
     for folder in dict.fromkeys(folders.values()):

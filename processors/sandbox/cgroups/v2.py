@@ -100,10 +100,6 @@ class CgroupsV2:
             raise
         return group
 
-    def remove(self) -> None:
-        """See Cgroups."""
-        GroupV2(self.folder).remove()
-
 
 def needs_leaf(base: Path) -> bool:
     """Say whether a group cannot keep its processes; the root of the hierarchy, which has no type, can."""

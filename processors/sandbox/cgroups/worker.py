@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from processors.sandbox.cgroups.files import kill_members, move_members, read_pids, remove, write
+from processors.sandbox.cgroups.files import kill_members, move_members, read_pids, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,6 @@ class WorkerGroup:
     def leave(self) -> None:
         """Move this process back, with whatever else it has started."""
         move_members(self.folder, self.home)
-        remove(self.folder)
 
     def kill_strays(self, uids: Container[int]) -> None:
         """Kill processes of these users whose parent is gone."""

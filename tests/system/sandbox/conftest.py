@@ -26,9 +26,11 @@ def settings() -> Iterator[SandboxSettings]:
 
 @pytest.fixture
 def laboratory(settings: SandboxSettings) -> Iterator[Laboratory]:
-    yield Laboratory(settings)
+    laboratory = Laboratory(settings)
+    yield laboratory
     assert processes_of(settings) == []
     assert mounts_of(settings) == []
     assert groups_of(settings.state_dir) == []
+    assert [group for group in laboratory.groups if group.exists()] == []
     left = [path for path in settings.state_dir.glob("*/*") if path.name != "lock"]
     assert left == []

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ LIMITS = RunLimits(wall_time_s=30, cpu_time_s=20)
 @dataclass(frozen=True)
 class Laboratory:
     settings: SandboxSettings
+    groups: list[Path] = field(default_factory=list)
+    """All control groups that were ever made for workers here."""
 
     def run(self, experiment: Callable[[Sandboxes], Awaitable[T]]) -> T:
         """Run a coroutine function with started sandboxes."""
@@ -24,6 +26,7 @@ class Laboratory:
         async def main() -> T:
             sandboxes = Sandboxes(self.settings)
             await sandboxes.start()
+            self.groups.extend(groups_of(self.settings.state_dir))
             try:
                 return await experiment(sandboxes)
             finally:
