@@ -124,24 +124,45 @@ class HealthChecker:
     async def _on_recover(self) -> None:
         """Called after each rebalance, once the changelog has been read."""
         with self._leaving_on_error():  # Faust would not notice
-            self._take_over()
+            # Faust resumes partitions, then empties its queues: until it resumes the flow, nothing may come.
+            self.app.consumer.stop_flow()
+            await self._take_over()
 
-    def _take_over(self) -> None:
+    async def _take_over(self) -> None:
         """Start anew with what is owned now."""
-        assignment = self.app.consumer.assignment()
-        numbers = sorted(tp.partition for tp in assignment if tp.topic == self._leases)
+        self._forget_partitions_that_left()
         held: dict[int, list[Held]] = defaultdict(list)
-        for key, entry in list(self._table.data.items()):
-            if entry["partition"] in numbers:
-                held[entry["partition"]].append(Held(*key))
-            else:  # the memory store keeps what was set while it was ours; this writes no changelog
-                del self._table.data[key]
-        self._owned = {number: self._partition(held[number]) for number in numbers}
+        for key, entry in self._table.data.items():
+            held[entry["partition"]].append(Held(*key))
+        next_offsets = await self._next_offsets()
+        self._owned = {n: self._partition(held[n], offset) for n, offset in sorted(next_offsets.items())}
         self._assigned = True
         counts = ", ".join(f"{number} ({len(owned.judge)} held)" for number, owned in self._owned.items())
         logger.info("%s owns of %s: %s", self.name, self._leases, counts or "nothing")
 
-    def _partition(self, held: list[Held]) -> _Partition:
+    async def _next_offsets(self) -> dict[int, int]:
+        """Of each partition that is assigned now: the first record that must come."""
+        consumer: Any = self.app.consumer  # Faust's types are narrower than its classes
+        partitions = {tp for tp in consumer.assignment() if tp.topic == self._leases}
+        if not partitions:
+            return {}
+        committed = await consumer.seek_to_committed()  # as Faust itself is about to do
+        earliest = await consumer.earliest_offsets(*partitions)
+        return {tp.partition: max(committed.get(tp) or 0, earliest[tp]) for tp in partitions}
+
+    def _forget_partitions_that_left(self) -> None:
+        """Faust's memory store keeps what was set while they were ours. This writes no changelog.
+
+        Of the partitions in `active_tps` Faust does not read the changelog again, so theirs must stay, even
+        where the assignment has moved on meanwhile.
+        """
+        tables: Any = self.app.tables
+        recovered = {tp.partition for tp in tables.recovery.active_tps}
+        for key, entry in list(self._table.data.items()):
+            if entry["partition"] not in recovered:
+                del self._table.data[key]
+
+    def _partition(self, held: list[Held], next_offset: int) -> _Partition:
         settings = self._settings
         judge = Judge(
             held,
@@ -149,7 +170,7 @@ class HealthChecker:
             timeout_s=settings.lease_timeout_s,
             tick_period_s=settings.tick_period_s,
         )
-        return _Partition(judge, Progress(settings.stuck_timeout_s / settings.tick_period_s))
+        return _Partition(judge, Progress(next_offset, settings.stuck_timeout_s / settings.tick_period_s))
 
     async def _watch(self, stream: faust.StreamT[bytes]) -> None:
         """The agent: one record after the other."""
@@ -161,7 +182,8 @@ class HealthChecker:
                 await self._handle(owned, event.message)
 
     async def _handle(self, owned: _Partition, message: Message) -> None:
-        owned.progress.record_handled()
+        if missing := owned.progress.record_came(message.offset):
+            self._leave(f"{message.topic}/{message.partition}: {missing}")
         try:
             record = read(message.key, message.value)
         except UndecodableError as error:

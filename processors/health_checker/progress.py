@@ -1,15 +1,21 @@
-"""Whether a health checker still gets on. Its own ticks are its clock: it stands still while Kafka is away.
+"""Whether a health checker still gets on, and misses nothing.
 
-After some rebalances Faust stops to commit a partition, since a record that was in flight was dropped, and
-only a new start reads it again.
+Around a rebalance Faust can drop records that were in flight. Where it drops several it never commits that
+partition again; where it drops a single one it commits as if nothing were missing. A new start reads them
+again, as long as nothing after them was acknowledged to Faust.
 """
 
 
 class Progress:
-    """What happens in one partition, from its assignment on."""
+    """What happens in one partition, from its assignment on.
 
-    def __init__(self, patience_ticks: float) -> None:
-        """Be patient for so many acknowledged ticks."""
+    Its clock are its own ticks, which stand still while Kafka is away. The log must have no holes: leases are
+    neither compacted nor written in transactions.
+    """
+
+    def __init__(self, next_offset: int, patience_ticks: float) -> None:
+        """Expect records from `next_offset` on; be patient for so many acknowledged ticks."""
+        self.next_offset = next_offset
         self._patience_ticks = patience_ticks
         self._since_record = 0
         self._since_handled_tick = 0
@@ -20,9 +26,12 @@ class Progress:
         self._since_record += 1
         self._since_handled_tick += 1
 
-    def record_handled(self) -> None:
-        """The agent is done with a record."""
+    def record_came(self, offset: int) -> str | None:
+        """Which records are missing before this one; None where it is the next, or one read again."""
         self._since_record = 0
+        missing = range(self.next_offset, offset)
+        self.next_offset = max(self.next_offset, offset + 1)
+        return f"{len(missing)} records from offset {missing.start} on did not come" if missing else None
 
     def tick_handled(self, offset: int) -> None:
         """The agent is done with a tick of ours: from now on its offset should be committed."""
