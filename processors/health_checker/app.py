@@ -141,7 +141,10 @@ class HealthChecker:
         logger.info("%s owns of %s: %s", self.name, self._leases, counts or "nothing")
 
     async def _next_offsets(self) -> dict[int, int]:
-        """Of each partition that is assigned now: the first record that must come."""
+        """Of each partition that is assigned now: the first record that must come.
+
+        The last commit of an earlier owner may still follow. Then this is too low, and the new start in vain.
+        """
         consumer: Any = self.app.consumer  # Faust's types are narrower than its classes
         partitions = {tp for tp in consumer.assignment() if tp.topic == self._leases}
         if not partitions:
