@@ -147,8 +147,12 @@ stand_in() {
 write_configure_script() {
     cat > .configure/run << 'END'
 b=/.configure/busybox
-export PATH=/.configure/bin:/usr/sbin:/usr/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8
+export PATH=/.configure/bin:/usr/sbin:/usr/bin:/.configure/applets HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8
 export DEBIAN_FRONTEND=noninteractive DPKG_MAINTSCRIPT_ARCH=$architecture DPKG_MAINTSCRIPT_NAME=postinst
+
+# After the packages' own: tools that every Debian system has, such as getopt.
+$b mkdir /.configure/applets
+$b --install -s /.configure/applets
 
 $b mkdir -p /var/lib/dpkg/info
 while read -r name _; do
@@ -176,7 +180,7 @@ END
 
 remove_what_nobody_needs() {
     rm -rf usr/share/doc usr/share/info usr/share/lintian usr/share/locale usr/share/man
-    find . ! -type f ! -type d ! -type l -delete # pipes and sockets, which a store cannot hold
+    find . ! -type f ! -type d ! -type l -exec rm {} + # pipes and sockets, which a store cannot hold
     [ -e usr/bin/sh ] || ln -s dash usr/bin/sh # what the maintainer script of a later dash would do
     for folder in *; do
         # What is mounted from here stays; of the rest only what a package put something into.
