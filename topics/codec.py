@@ -5,7 +5,6 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protoco
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Message
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from topics.fold import Recorded
 from topics.model import Model
+from topics.times import now
 
 FactT = TypeVar("FactT", bound=Model)
 
@@ -50,14 +50,13 @@ def fact_headers(id: str, fact: Model, facts: Mapping[str, type[Model]], source:
 
 def cloud_event(ce_type: str, ce_id: str, subject: str, source: str) -> Headers:
     """The attributes of one CloudEvent with a JSON value."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", ce_id.encode()),
         ("ce_type", ce_type.encode()),
         ("ce_source", f"/envicutor/{source}".encode()),
         ("ce_subject", subject.encode()),
-        ("ce_time", now.encode()),
+        ("ce_time", now().encode()),
         ("content-type", b"application/json"),
     ]
 

@@ -1,10 +1,10 @@
 """What both folds share: `apply(state, recorded) -> Folded`, pure, of state and event alone (rule 1)."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from topics.model import Model
+from topics.times import rfc3339
 
 StateT = TypeVar("StateT", bound=Model)
 FactT = TypeVar("FactT", bound=Model, covariant=True)
@@ -23,8 +23,7 @@ class Recorded(Generic[FactT]):
     @property
     def time(self) -> str:
         """Append time as RFC 3339, UTC, with milliseconds."""
-        moment = datetime.fromtimestamp(self.time_ms / 1000, UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return rfc3339(self.time_ms)
 
 
 class Enqueue(NamedTuple):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nix.cache import Cache
+from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
 from topics.codec import encode_fact
@@ -29,12 +30,11 @@ class Environments:
         cache: Cache,
         *,
         host: str,
-        system: str,
         source: str,
     ) -> None:
         self._topic = catalogue.dependencies.events.name
         self._view, self._producer, self._cache = view, producer, cache
-        self._host, self._system, self._source = host, system, source
+        self._host, self._source = host, source
 
     def known(self, id: str) -> EnvironmentState | None:
         """The dependencies as far as this worker has heard."""
@@ -81,7 +81,7 @@ class Environments:
         return Requested(
             dependencies=request.environment,
             package_set=work.package_set,
-            system=self._system,
+            system=SYSTEM,
             limits=request.limits.dependencies,
         )
 

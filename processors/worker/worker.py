@@ -69,7 +69,6 @@ class Worker:
         settings: WorkSettings,
         sandboxes: Sandboxes,
         cache: Cache,
-        system: str,
     ) -> None:
         self._kafka, self._catalogue, self._settings = kafka, catalogue, settings
         self._sandboxes, self._cache = sandboxes, cache
@@ -92,7 +91,6 @@ class Worker:
             self._producer,
             cache,
             host=settings.host,
-            system=system,
             source=self._source,
         )
 

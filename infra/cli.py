@@ -1,0 +1,28 @@
+"""The command `envicutor`."""
+
+import logging
+
+import typer
+
+from infra.commands import roles
+from infra.commands.up import up
+from infra.settings import LocalSettings
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Remote code execution on Kafka."
+)
+app.command()(up)
+app.add_typer(roles.app)
+
+
+@app.callback()
+def configure() -> None:
+    """Runs other people's programs, each with its own dependencies."""
+    logging.basicConfig(
+        level=LocalSettings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    app()

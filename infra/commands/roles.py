@@ -1,0 +1,145 @@
+"""One subcommand per role: a process of the system. Modules are imported by the role that needs them."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from topics.catalogue import catalogue
+from topics.settings import KafkaSettings
+
+app = typer.Typer()
+
+Instance = Annotated[
+    str, typer.Option(help="Tells the processes of one role on one host apart, across their restarts.")
+]
+
+
+class Of(StrEnum):
+    """Whose leases a health checker judges."""
+
+    SUBMISSIONS = "submissions"
+    DEPENDENCIES = "dependencies"
+
+
+@app.command()
+def ingest(instance: Instance = "0") -> None:
+    """Serve HTTP."""
+    from ingest.app import serve
+    from ingest.settings import IngestSettings
+
+    kafka = KafkaSettings()
+    serve(kafka, catalogue(kafka), IngestSettings(), instance)
+
+
+@app.command()
+def request_handler(instance: Instance = "0") -> None:
+    """Take requests from the topic `submissions.requests`."""
+    from processors.request_handler import RequestHandler
+
+    kafka = KafkaSettings()
+    handler = RequestHandler(kafka, catalogue(kafka), instance)
+    _run(handler.run, handler.stop)
+
+
+@app.command()
+def submission_store(instance: Instance = "0") -> None:
+    """Fold `submissions.events` into the store and the queue."""
+    from processors.store.processor import StoreProcessor
+    from processors.store.submission_store import submission_store as store
+
+    kafka = KafkaSettings()
+    _run_store(StoreProcessor(kafka, store(catalogue(kafka)), instance))
+
+
+@app.command()
+def build_store(instance: Instance = "0") -> None:
+    """Fold `dependencies.events` into the store and the queue."""
+    from processors.store.build_store import build_store as store
+    from processors.store.processor import StoreProcessor
+
+    kafka = KafkaSettings()
+    _run_store(StoreProcessor(kafka, store(catalogue(kafka)), instance))
+
+
+@app.command()
+def worker(instance: Instance = "0") -> None:
+    """Run submissions. Needs root."""
+    from nix.cache import Cache
+    from nix.settings import NixSettings
+    from processors.runner import SandboxRunner
+    from processors.sandbox import Sandboxes, SandboxSettings
+    from processors.settings import WorkSettings
+    from processors.worker.worker import Worker
+
+    kafka = KafkaSettings()
+    sandboxes = Sandboxes(SandboxSettings())
+    cache = Cache(NixSettings(), SandboxRunner(sandboxes))
+    settings = WorkSettings(instance=instance)
+
+    async def run() -> bool:
+        process = Worker(kafka, catalogue(kafka), settings, sandboxes, cache)
+        _on_signal(process.stop)
+        return await process.run()
+
+    _exit(asyncio.run(run()))
+
+
+@app.command()
+def cache_builder(instance: Instance = "0") -> None:
+    """Install dependencies in the Cache. Needs root."""
+    from nix.cache import Cache
+    from nix.settings import NixSettings
+    from processors.cache_builder import CacheBuilder
+    from processors.runner import SandboxRunner
+    from processors.sandbox import Sandboxes, SandboxSettings
+    from processors.settings import WorkSettings
+
+    kafka = KafkaSettings()
+    sandboxes = Sandboxes(SandboxSettings())
+    cache = Cache(NixSettings(), SandboxRunner(sandboxes))
+    settings = WorkSettings(instance=instance)
+
+    async def run() -> bool:
+        process = CacheBuilder(kafka, catalogue(kafka), settings, sandboxes, cache)
+        _on_signal(process.stop)
+        return await process.run()
+
+    _exit(asyncio.run(run()))
+
+
+@app.command()
+def health_checker(of: Of) -> None:
+    """Judge leases: say which attempts nobody works on any more."""
+    from processors.health_checker import HealthCheckerSettings, run
+
+    run(KafkaSettings(), HealthCheckerSettings(), of.value)
+
+
+def _run(run: Callable[[], Coroutine[Any, Any, None]], stop: Callable[[], None]) -> None:
+    async def until_stopped() -> None:
+        _on_signal(stop)
+        await run()
+
+    asyncio.run(until_stopped())
+
+
+def _run_store(processor: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: processor.stop())
+    processor.run()
+
+
+def _on_signal(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def _exit(ended_well: bool) -> None:
+    logging.shutdown()
+    raise typer.Exit(0 if ended_well else 1)

@@ -1,0 +1,59 @@
+"""`envicutor up`: the whole system on this machine, in the foreground."""
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from infra.commands.output import fail, say
+from infra.kafka.embedded import KafkaStartError
+from infra.kafka.install import KafkaInstallError
+from infra.local import LocalCluster, NotRootError
+from infra.settings import LocalSettings
+from nix.errors import CacheError
+from topics.admin import TopicMismatchError
+
+
+def up(
+    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
+    cache_builders: Annotated[int | None, typer.Option(help="Cache builder processes.", min=1)] = None,
+) -> None:
+    """Start the broker and a process per role; stop everything on Ctrl-C or SIGTERM.
+
+    Data is kept between runs in ENVICUTOR_DATA_DIR (/var/lib/envicutor).
+    """
+    given = {"workers": workers, "cache_builders": cache_builders}
+    settings = LocalSettings().model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+    try:
+        asyncio.run(_until_stopped(LocalCluster(settings, say)))
+    except (
+        NotRootError,
+        KafkaStartError,
+        KafkaInstallError,
+        CacheError,
+        TopicMismatchError,
+        TimeoutError,
+    ) as error:
+        fail(str(error), 1)
+
+
+async def _until_stopped(cluster: LocalCluster) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    starting = asyncio.create_task(cluster.start())
+    stopping = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.is_set():
+            await starting
+            kafka = cluster.kafka.bootstrap_servers
+            say(f"ready: HTTP on {cluster.url} (documentation at /docs), Kafka on {kafka}; Ctrl-C stops")
+        await stopping
+    finally:
+        starting.cancel()
+        await cluster.stop()

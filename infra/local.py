@@ -1,0 +1,244 @@
+"""A whole system on one machine: the embedded broker and a process per role."""
+
+import asyncio
+import logging
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from infra.kafka.embedded import EmbeddedKafka
+from infra.kafka.install import install_kafka
+from infra.kafka.ports import choose_free_port
+from infra.package_sets import ensure_package_set, request_base
+from infra.settings import LocalSettings
+from infra.supervisor import Program, Supervisor
+from nix.settings import NixSettings
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 9.0
+"""Of all processes together."""
+READY_TIMEOUT_S = 600.0
+"""Ten times what building the base environment takes on a slow machine."""
+_SOURCE = Path(__file__).resolve().parent.parent
+_BROKER_CHECK_S = 0.5
+
+
+class NotRootError(Exception):
+    """Workers need root: for mounts, control groups and the user ids of their sandboxes."""
+
+
+class LocalCluster:
+    """Started and stopped as one; `progress` is told what takes long.
+
+    Use it from the main thread: processes die with the thread that started them.
+    """
+
+    def __init__(self, settings: LocalSettings, progress: Callable[[str], None]) -> None:
+        self._settings, self._progress = settings, progress
+        self.http_port = settings.http_port or choose_free_port()
+        self._run_dir = settings.data_dir / "run"
+        self._supervisor = Supervisor(self._run_dir)
+        self._broker: EmbeddedKafka | None = None
+        self._broker_watcher: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Of ingest."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How to reach the broker."""
+        assert self._broker is not None
+        return KafkaSettings(
+            bootstrap_servers=self._broker.bootstrap_servers, data_dir=self._settings.data_dir
+        )
+
+    async def start(self) -> None:
+        """Start everything; returns once a submission can run.
+
+        Raises:
+            NotRootError: this process is not root.
+            KafkaStartError, KafkaInstallError, CacheError: with what to do about it.
+            TimeoutError: it was not ready after ten minutes.
+        """
+        if os.geteuid() != 0:
+            raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
+        user = self._make_folders()
+        self._start_broker(user)
+        topics = catalogue(self.kafka)
+        ensure_topics(self.kafka, topics.topics())
+        nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
+        pin = ensure_package_set(self.kafka, topics, nix, self._progress)
+        for program in self._programs(user):
+            self._supervisor.start(program)
+        self._broker_watcher = asyncio.create_task(self._keep_broker())
+        request_base(self.kafka, topics, pin)
+        await self._wait_ready()
+
+    async def stop(self) -> None:
+        """Stop everything, within ten seconds."""
+        self._progress("stopping")
+        if self._broker_watcher is not None:
+            self._broker_watcher.cancel()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        await self._supervisor.stop(STOP_TIMEOUT_S - 2)
+        if self._broker is not None:
+            self._broker.stop(max(1.0, deadline - time.monotonic()))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    # -- parts ---------------------------------------------------------------------------------------
+
+    def _make_folders(self) -> str | None:
+        """The name of the user to run as, None where our code is out of that user's reach."""
+        settings = self._settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        self._run_dir.mkdir(exist_ok=True)
+        views = settings.data_dir / "views"
+        faust = settings.data_dir / "faust"
+        for folder in (views, faust):
+            folder.mkdir(exist_ok=True)
+        try:
+            account = pwd.getpwnam(settings.service_user)
+        except KeyError:
+            log.warning("there is no user %s: roles run as root without capabilities", settings.service_user)
+            return None
+        for folder in (views, faust):
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        if not _reachable(account, settings.data_dir):
+            log.warning(
+                "user %s cannot read this code: roles run as root without capabilities", account.pw_name
+            )
+            return None
+        return settings.service_user
+
+    def _start_broker(self, user: str | None) -> None:
+        self._progress("looking for Kafka's jars (fetched once)")
+        distribution = install_kafka(self._settings.cache_dir)
+        data_dir = self._settings.data_dir / "kafka"
+        self._broker = EmbeddedKafka(data_dir, distribution, port=self._settings.kafka_port, user=user)
+        self._progress("starting the broker")
+        self._broker.start()
+        self._write_broker_pid()
+
+    def _write_broker_pid(self) -> None:
+        assert self._broker is not None
+        assert self._broker.process is not None
+        (self._run_dir / "broker.pid").write_text(f"{self._broker.process.pid}\n")
+
+    async def _keep_broker(self) -> None:
+        # On this thread, though it blocks for seconds: the broker dies with the thread that started it.
+        while self._broker is not None:
+            await asyncio.sleep(_BROKER_CHECK_S)
+            if not self._broker.running:
+                log.warning("the broker ended, starting it again")
+                self._broker.start()
+                self._write_broker_pid()
+
+    def _programs(self, user: str | None) -> Iterator[Program]:
+        settings = self._settings
+        for n in range(settings.store_processors):
+            yield self._program("submission-store", n, user, stop_order=2)
+            yield self._program("build-store", n, user, stop_order=2)
+        for n in range(settings.health_checkers):
+            for of in ("submissions", "dependencies"):
+                yield self._program("health-checker", n, user, arguments=(of,))
+        yield self._program("request-handler", 0, user)
+        yield self._program("ingest", 0, user)
+        for n in range(settings.cache_builders):
+            yield self._program("cache-builder", n, "root", stop_order=1)
+        for n in range(settings.workers):
+            yield self._program("worker", n, "root", stop_order=1)
+
+    def _program(
+        self,
+        role: str,
+        instance: int,
+        user: str | None,
+        *,
+        arguments: tuple[str, ...] = (),
+        stop_order: int = 0,
+    ) -> Program:
+        name = "-".join([role, *arguments, str(instance)])
+        # A health checker is a new one at each start; everybody else takes up what was theirs.
+        argv = [sys.executable, "-m", "infra.cli", role, *(arguments or ("--instance", str(instance)))]
+        return Program(name, [*_guard(user), *argv], self._environment(), stop_order)
+
+    def _environment(self) -> dict[str, str]:
+        """The settings of every role; what the operator set otherwise stays."""
+        ours = {
+            "BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "DATA_DIR": self._settings.data_dir,
+            "CACHE_DIR": self._settings.cache_dir,
+            "NIX_ROOT": self._settings.data_dir / "nix",
+            "SANDBOX_CACHE_DIR": self._settings.cache_dir,
+            "HTTP_PORT": self.http_port,
+            "LOG_LEVEL": self._settings.log_level,
+        }
+        return (
+            dict(os.environ)
+            | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
+            | {"PYTHONPATH": str(_SOURCE), "PYTHONUNBUFFERED": "1"}
+        )
+
+    async def _wait_ready(self) -> None:
+        said, deadline = "", time.monotonic() + READY_TIMEOUT_S
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+            while time.monotonic() < deadline:
+                try:
+                    answer = await client.get("/ready")
+                    missing = "" if answer.is_success else answer.json()["detail"].removeprefix("not ready: ")
+                except httpx.TransportError:
+                    missing = "HTTP"
+                if not missing:
+                    return
+                if missing != said:
+                    self._progress(f"waiting for {missing}")
+                    said = missing
+                await asyncio.sleep(0.1)
+        raise TimeoutError(f"not ready after {READY_TIMEOUT_S} s: waiting for {said}")
+
+
+def _guard(user: str | None) -> list[str]:
+    """What a role is started through: it gains no privileges, and dies with us."""
+    setpriv = [shutil.which("setpriv") or "setpriv", "--pdeathsig=KILL"]
+    match user:
+        case "root":
+            return setpriv
+        case None:
+            return [*setpriv, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        case name:
+            return [*setpriv, "--no-new-privs", f"--reuid={name}", f"--regid={name}", "--clear-groups"]
+
+
+def _reachable(account: pwd.struct_passwd, data_dir: Path) -> bool:
+    """Whether that user can run this code and read the data folder."""
+    paths = [sys.executable, __file__, httpx.__file__, str(data_dir)]
+    tests = [argument for path in paths for argument in ("-r", path, "-a")][:-1]
+    done = subprocess.run(
+        ["test", *tests], user=account.pw_uid, group=account.pw_gid, extra_groups=(), check=False
+    )
+    return done.returncode == 0

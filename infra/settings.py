@@ -1,0 +1,30 @@
+"""Settings of a system on one machine."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class LocalSettings(BaseSettings):
+    """What `envicutor up` starts."""
+
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+
+    data_dir: Path = Path("/var/lib/envicutor")
+    """Everything that is kept between runs: the broker's data, the Nix store, views."""
+    cache_dir: Path = Path("/var/cache/envicutor")
+    """What can be fetched or built again, shared by all systems of the machine."""
+    http_port: int = Field(default=8000, ge=0, le=65535)
+    """0 chooses a free one."""
+    kafka_port: int = Field(default=9092, ge=0, le=65535)
+    """0 chooses a free one."""
+    workers: int = Field(default=1, ge=1)
+    cache_builders: int = Field(default=1, ge=1)
+    store_processors: int = Field(default=1, ge=1)
+    """Instances of each store processor; all but one per partition stand by."""
+    health_checkers: int = Field(default=1, ge=1)
+    """Instances of each health checker."""
+    service_user: str = "envicutor"
+    """Whom the broker and every role but worker and cache builder run as."""
+    log_level: str = "INFO"

@@ -1,0 +1,90 @@
+"""Child processes that are started again when they die."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_BACKOFF_MAX_S = 5.0
+_SETTLED_S = 10.0
+"""A process that lived this long is started again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process to be kept alive."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    stop_order: int = 0
+    """Lower ones are stopped first."""
+
+
+@dataclass(slots=True)
+class _Child:
+    program: Program
+    process: asyncio.subprocess.Process | None = None
+    watcher: "asyncio.Task[None] | None" = field(default=None)
+
+
+class Supervisor:
+    """Keeps programs alive until it is told to stop them; a file per program names its process id."""
+
+    def __init__(self, pid_dir: Path) -> None:
+        self._pid_dir = pid_dir
+        self._children: list[_Child] = []
+
+    def start(self, program: Program) -> None:
+        """Start it, and again whenever it ends."""
+        child = _Child(program)
+        child.watcher = asyncio.create_task(self._keep(child), name=program.name)
+        self._children.append(child)
+
+    async def stop(self, timeout_s: float) -> None:
+        """SIGTERM to all, in their order; SIGKILL to what is left after `timeout_s` altogether."""
+        deadline = time.monotonic() + timeout_s
+        for order in sorted({child.program.stop_order for child in self._children}):
+            group = [child for child in self._children if child.program.stop_order == order]
+            await asyncio.gather(*(self._end(child, deadline) for child in group))
+        self._children.clear()
+
+    async def _keep(self, child: _Child) -> None:
+        failures = 0
+        while True:
+            started = time.monotonic()
+            child.process = await asyncio.create_subprocess_exec(
+                *child.program.argv, env=dict(child.program.env), stdin=asyncio.subprocess.DEVNULL
+            )
+            pid_file = self._pid_dir / f"{child.program.name}.pid"
+            pid_file.write_text(f"{child.process.pid}\n")
+            code = await child.process.wait()
+            failures = 0 if time.monotonic() - started > _SETTLED_S else failures + 1
+            delay_s = min(_BACKOFF_MAX_S, 0.1 * 2**failures) if failures > 1 else 0.0
+            log.warning("%s ended with %d, starts again in %.1f s", child.program.name, code, delay_s)
+            await asyncio.sleep(delay_s)
+
+    async def _end(self, child: _Child, deadline: float) -> None:
+        process, watcher = child.process, child.watcher
+        if watcher is not None:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), max(0.1, deadline - time.monotonic()))
+        except TimeoutError:
+            log.warning("%s does not end, killing it", child.program.name)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        (self._pid_dir / f"{child.program.name}.pid").unlink(missing_ok=True)

@@ -1,0 +1,40 @@
+"""Reading a whole topic once, from its beginning to where it ends now."""
+
+from collections.abc import Iterator
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from topics.clients import consume_batch, consumer_config
+from topics.settings import KafkaSettings
+
+_BATCH = 1000
+
+
+def read_to_end(
+    settings: KafkaSettings, topic: str, starts: dict[int, int] | None = None
+) -> Iterator[Message]:
+    """Every committed record of `topic`, in the order of each partition, from `starts` or the beginning.
+
+    Raises:
+        KafkaException: the broker or the topic is not there.
+    """
+    consumer = Consumer(
+        consumer_config(settings, "reader") | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    )
+    try:
+        metadata = consumer.list_topics(topic, timeout=10).topics[topic]
+        if metadata.error is not None:
+            raise KafkaException(metadata.error)
+        unread = set(metadata.partitions)
+        consumer.assign([TopicPartition(topic, p, (starts or {}).get(p, OFFSET_BEGINNING)) for p in unread])
+        while unread:
+            for message in consume_batch(consumer, _BATCH, 10.0):
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition() or 0)
+                else:
+                    raise KafkaException(error)
+    finally:
+        consumer.close()
