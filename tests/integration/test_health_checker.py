@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -113,9 +112,7 @@ class System:
         self.family = topics.submissions if of == "submissions" else topics.dependencies
         self.dead_letters = topics.dead_letters
         self.partitions = range(self.family.leases.partitions(kafka.profile))
-        # Faust cannot read compressed records.
-        leases = replace(self.family.leases, compression="uncompressed")
-        ensure_topics(kafka, (leases, self.family.events, self.dead_letters))
+        ensure_topics(kafka, (self.family.leases, self.family.events, self.dead_letters))
         self.producer = EventProducer(kafka)
         self.events = Tail(kafka, self.family.events)
         self.partition_of: dict[str, int] = {}
