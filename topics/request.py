@@ -151,9 +151,11 @@ class SubmissionRequest(Model):
     def _runnable(self) -> Self:
         for name in (*DEPENDENCIES_FILES, COMPILE_FILE, RUN_FILE):
             try:
-                self.text_of(name)
+                text = self.text_of(name)
             except UnicodeDecodeError:
                 raise ValueError(f"{name} is not UTF-8 text") from None
+            if name in {COMPILE_FILE, RUN_FILE} and "\0" in (text or ""):
+                raise ValueError(f"{name} must not contain NUL")
         if not self.program:
             raise ValueError(f"run is missing: give `run` or a file {RUN_FILE}")
         return self

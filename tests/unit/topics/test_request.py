@@ -1,0 +1,395 @@
+"""What requests are accepted, what they mean, and how refusals are told."""
+
+import base64
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topics.limits import GiB, Limits, MiB
+from topics.request import (
+    BASE,
+    Dependencies,
+    FieldError,
+    InvalidRequestError,
+    NotJsonError,
+    SubmissionRequest,
+    TestCase,
+    TooLargeError,
+    content_hash,
+    parse_request,
+)
+
+HASHED = '{"run":"true"}'
+
+
+def parse(**fields: Any) -> SubmissionRequest:
+    return parse_request(json.dumps({"run": "true"} | fields).encode(), MiB)[0]
+
+
+def refused(**fields: Any) -> tuple[FieldError, ...]:
+    with pytest.raises(InvalidRequestError) as refusal:
+        parse(**fields)
+    assert type(refusal.value) is InvalidRequestError
+    return refusal.value.errors
+
+
+def file(name: str, content: str = "", encoding: str = "utf8") -> dict[str, str]:
+    return {"name": name, "content": content, "encoding": encoding}
+
+
+def test_what_is_not_said_has_a_default() -> None:
+    request = parse()
+    assert (request.program, request.compiler) == ("true", None)
+    assert request.environment == BASE
+    assert request.cases == (TestCase(input=""),)
+    assert request.limits == Limits()
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "main.py",
+        "src/deep/er/main.py",
+        ".hidden",
+        "...",
+        "a b",
+        "ünï/cöde",
+        "n" * 255,
+        "a\nb",
+        "-rf",
+        "C:\\x",
+    ],
+)
+def test_relative_paths_are_file_names(name: str) -> None:
+    assert parse(files=[file(name)]).files[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "is empty"),
+        ("/etc/passwd", "is absolute"),
+        ("//a", "is absolute"),
+        ("..", "has a component '..'"),
+        ("a/../b", "has a component '..'"),
+        (".", "has a component '.'"),
+        ("./a", "has a component '.'"),
+        ("a//b", "has an empty component"),
+        ("a/", "has an empty component"),
+        ("a\0b", "contains NUL"),
+        ("n" * 256, "has a component longer than 255 bytes"),
+        ("ü" * 128, "has a component longer than 255 bytes"),
+        ("/".join(["n" * 204] * 5), None),
+        ("/".join(["n" * 205] * 5), "is longer than 1024 bytes"),
+    ],
+)
+def test_other_file_names_are_refused_by_name(name: str, problem: str | None) -> None:
+    if problem is None:
+        assert parse(files=[file(name)])
+        return
+    [error] = refused(files=[file("good"), file(name)])
+    assert error.field == "files"
+    assert error.message == f"file name {name!r} {problem}"
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["a", "b", "a"], "file name 'a' is given twice"),
+        (["a", "a/b"], "file name 'a' is also a folder of another file"),
+        (["a/b/c", "a/b"], "file name 'a/b' is also a folder of another file"),
+    ],
+)
+def test_files_that_exclude_each_other_are_refused(names: list[str], problem: str) -> None:
+    assert [error.message for error in refused(files=[file(name) for name in names])] == [problem]
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_can_be_sent_as_base64_and_hex(data: bytes) -> None:
+    sent = [file("a", base64.b64encode(data).decode(), "base64"), file("b", data.hex(), "hex")]
+    assert [each.data() for each in parse(files=sent).files] == [data, data]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [("YQ", "base64"), ("Y Q==", "base64"), ("ä", "base64"), ("abc", "hex"), ("zz", "hex")],
+)
+def test_undecodable_content_is_refused_with_the_file_and_the_encoding(content: str, encoding: str) -> None:
+    [error] = refused(files=[file("data.bin", content, encoding)])
+    assert error.field == "files.0"
+    assert f"content of 'data.bin' is not valid {encoding}" in error.message
+
+
+def test_unknown_encoding_is_refused() -> None:
+    assert [error.field for error in refused(files=[file("a", "", "latin1")])] == ["files.0.encoding"]
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+CEILINGS: dict[str, dict[str, float]] = {
+    "dependencies": {
+        "wall_time_s": 900,
+        "memory_bytes": 4 * GiB,
+        "stdout_bytes": 4 * MiB,
+        "stderr_bytes": 4 * MiB,
+    },
+    "compile": {
+        "wall_time_s": 300,
+        "cpu_time_s": 300,
+        "memory_bytes": 4 * GiB,
+        "processes": 512,
+        "stdout_bytes": 4 * MiB,
+        "stderr_bytes": 4 * MiB,
+        "file_size_bytes": 512 * MiB,
+        "open_files": 4096,
+        "box_bytes": GiB,
+        "box_files": 65536,
+        "cpus": 2,
+    },
+    "run": {
+        "wall_time_s": 60,
+        "cpu_time_s": 60,
+        "memory_bytes": 2 * GiB,
+        "processes": 512,
+        "stdout_bytes": 4 * MiB,
+        "stderr_bytes": 4 * MiB,
+        "file_size_bytes": 256 * MiB,
+        "open_files": 4096,
+        "box_bytes": 512 * MiB,
+        "box_files": 65536,
+        "cpus": 2,
+    },
+}
+EVERY_LIMIT = [(stage, name) for stage, names in CEILINGS.items() for name in names]
+
+
+def test_every_limit_has_a_ceiling_here() -> None:
+    named = Limits().model_dump()
+    assert {stage: set(limits) for stage, limits in named.items()} == {s: set(n) for s, n in CEILINGS.items()}
+
+
+@pytest.mark.parametrize(("stage", "name"), EVERY_LIMIT)
+def test_a_ceiling_itself_is_allowed_and_nothing_above_it(stage: str, name: str) -> None:
+    ceiling = CEILINGS[stage][name]
+    assert parse(limits={stage: {name: ceiling}}).limits.model_dump()[stage][name] == ceiling
+    wrong: list[object] = [ceiling + 1, 0, -1, "1", None, True, [], float("nan"), float("inf")]
+    for value in wrong:
+        [error] = refused(limits={stage: {name: value}})
+        assert error.field == f"limits.{stage}.{name}"
+        assert error.limit == ceiling
+        assert str(error.limit) in error.message
+
+
+@pytest.mark.parametrize("digits", [30, 5000])
+def test_numbers_of_any_length_are_refused_like_others(digits: int) -> None:
+    raw = f'{{"run": "true", "limits": {{"run": {{"memory_bytes": {"9" * digits}}}}}}}'
+    with pytest.raises(InvalidRequestError) as refusal:
+        parse_request(raw.encode(), MiB)
+    assert refusal.value.errors
+
+
+def test_times_may_be_fractions_and_sizes_may_not() -> None:
+    assert parse(limits={"run": {"cpus": 0.5, "wall_time_s": 0.25}}).limits.run.cpus == 0.5
+    assert [error.field for error in refused(limits={"run": {"processes": 1.5}})] == ["limits.run.processes"]
+
+
+# -- fields ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"language": "python"}, "language"),
+        ({"files": [file("a") | {"mode": 7}]}, "files.0.mode"),
+        ({"test_cases": [{"stdin": ""}]}, "test_cases.0.stdin"),
+        ({"limits": {"link": {}}}, "limits.link"),
+        ({"limits": {"run": {"wall_time": 1}}}, "limits.run.wall_time"),
+        ({"dependencies": {"packages": [], "pip": []}}, "dependencies.pip"),
+    ],
+)
+def test_unknown_fields_are_refused_by_path(fields: dict[str, Any], named: str) -> None:
+    [error] = refused(**fields)
+    assert error.field == named
+    assert "not permitted" in error.message
+
+
+@pytest.mark.parametrize("id", ["a", "A-Z_09", "x" * 64])
+def test_ids(id: str) -> None:
+    assert parse(id=id).id == id
+
+
+@pytest.mark.parametrize("id", ["", "x" * 65, "a b", "a/b", "a\n", "ä", "a\0", 7, "../x"])
+def test_what_is_no_id(id: object) -> None:
+    assert [error.field for error in refused(id=id)] == ["id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"run": "a\0b"}, "run"),
+        ({"run": ["a", "b\0"]}, "run"),
+        ({"compile": "\0"}, "compile"),
+        ({"env": {"A": "\0"}}, "env"),
+        ({"test_cases": [{"args": ["\0"]}]}, "test_cases.0.args"),
+        ({"run": None, "files": [file("cutor-run.sh", "true\0")]}, ""),
+        ({"files": [file("cutor-compile.sh", "true\0")]}, ""),
+    ],
+)
+def test_nul_is_refused_where_the_kernel_cannot_take_it(fields: dict[str, Any], named: str) -> None:
+    [error] = refused(**fields)
+    assert error.field == named
+    assert "NUL" in error.message
+
+
+def test_nul_is_data_elsewhere() -> None:
+    assert parse(files=[file("a", "\0")], test_cases=[{"input": "\0", "expected_output": "\0"}])
+
+
+@pytest.mark.parametrize("name", ["", "1A", "A=B", "A B", "A\0", "Ä", "A-B"])
+def test_what_is_no_name_of_a_variable(name: str) -> None:
+    [error] = refused(env={name: "x"})
+    assert error.field.startswith("env")
+
+
+@pytest.mark.parametrize("run", ["", [], [1], 1, {"script": "x"}, ["a", None]])
+def test_programs_are_scripts_or_argument_vectors(run: object) -> None:
+    assert all(error.field in {"run", "run.0", "run.1", ""} for error in refused(run=run))
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"run": None}, {"compile": "make"}, {"files": [file("cutor-run.sh")]}]
+)
+def test_a_request_without_a_program_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=r"run is missing: give `run` or a file cutor-run.sh"):
+        parse_request(json.dumps(fields).encode(), MiB)
+
+
+# -- dependencies, the older convention ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dependencies",
+    [
+        {},
+        {"packages": None, "nix": None},
+        {"packages": [], "nix": "[]"},
+        {"packages": "python3"},
+        {"packages": [""]},
+        {"packages": [1]},
+        {"packages": ["x" * 201]},
+        {"packages": ["x"] * 1001},
+        {"nix": ""},
+        {"nix": ["python3"]},
+        ["python3"],
+        "python3",
+    ],
+)
+def test_dependencies_are_packages_or_an_expression(dependencies: object) -> None:
+    assert all(error.field.startswith("dependencies") for error in refused(dependencies=dependencies))
+
+
+def test_files_of_the_older_convention_say_what_fields_do_not() -> None:
+    files = [file("cutor.nix", "[ 1 ]"), file("cutor-compile.sh", "make"), file("cutor-run.sh", "./a")]
+    request = parse(run=None, files=files)
+    assert (request.environment, request.compiler, request.program) == (
+        Dependencies(nix="[ 1 ]"),
+        "make",
+        "./a",
+    )
+
+
+def test_fields_outrank_files_of_the_older_convention() -> None:
+    files = [file("cutor.nix", "[ 1 ]"), file("cutor-compile.sh", "make"), file("cutor-run.sh", "./a")]
+    request = parse(run=["./b"], compile="cc", dependencies={"packages": []}, files=files)
+    assert (request.environment, request.compiler, request.program) == (BASE, "cc", ("./b",))
+
+
+def test_shell_nix_counts_where_there_is_no_cutor_nix() -> None:
+    shell = file("shell.nix", "[ 2 ]")
+    assert parse(files=[shell]).environment == Dependencies(nix="[ 2 ]")
+    assert parse(files=[shell, file("cutor.nix", "[ 1 ]")]).environment == Dependencies(nix="[ 1 ]")
+
+
+@pytest.mark.parametrize("name", ["cutor.nix", "shell.nix", "cutor-compile.sh", "cutor-run.sh"])
+def test_files_of_the_older_convention_may_be_encoded_but_must_be_text(name: str) -> None:
+    assert parse(files=[file(name, b"x".hex(), "hex")]).text_of(name) == "x"
+    [error] = refused(files=[file(name, "ff", "hex")])
+    assert error.message == f"{name} is not UTF-8 text"
+
+
+# -- bytes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"run=true", b"{'run': 1}", b"\xff\xfe", b'{"run": "\\ud800"}', b"[" * 100_000]
+)
+def test_what_is_not_json_is_told_so(raw: bytes) -> None:
+    with pytest.raises(NotJsonError):
+        parse_request(raw, MiB)
+
+
+@pytest.mark.parametrize("raw", [b"[]", b'"run"', b"null", b"1"])
+def test_json_that_is_no_object_is_no_request(raw: bytes) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        parse_request(raw, MiB)
+    assert not isinstance(refusal.value, NotJsonError)
+
+
+def test_sizes_are_bounded_before_anything_else() -> None:
+    raw = HASHED.encode()
+    assert parse_request(raw, len(raw))
+    with pytest.raises(TooLargeError) as refusal:
+        parse_request(raw, len(raw) - 1)
+    assert refusal.value.errors[0].limit == len(raw) - 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.sampled_from([*SubmissionRequest.model_fields, "x"]), json_values, max_size=4))
+def test_nothing_but_a_refusal_is_raised(body: dict[str, Any]) -> None:
+    with suppress(InvalidRequestError):
+        parse_request(json.dumps(body).encode(), MiB)
+
+
+# -- content hash ----------------------------------------------------------------------------------
+
+
+def reordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: reordered(value[key]) for key in reversed(value)}
+    return [reordered(each) for each in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.text(), json_values, max_size=4), st.text())
+def test_hash_counts_neither_id_nor_order_of_keys(body: dict[str, Any], id: str) -> None:
+    assert content_hash(body) == content_hash(reordered(body)) == content_hash(body | {"id": id})
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.text(), json_values, max_size=3), st.text(), json_values)
+def test_hash_counts_everything_else(body: dict[str, Any], name: str, value: Any) -> None:
+    changed = body | {name: value}
+    same = json.dumps({**changed, "id": 0}, sort_keys=True) == json.dumps({**body, "id": 0}, sort_keys=True)
+    assert (content_hash(changed) == content_hash(body)) == same
+
+
+def test_hash_is_of_the_request_as_sent() -> None:
+    """Defaults may change later without turning a retry into a conflict."""
+    plain, spelt_out = (parse_request(raw, MiB) for raw in (b'{"run":"x"}', b'{"run":"x","files":[]}'))
+    assert plain[0] == spelt_out[0]
+    assert plain[1] != spelt_out[1]
+    assert parse_request(b' {"id": "a", "run" : "x"}', MiB)[1] == plain[1]
