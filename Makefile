@@ -6,7 +6,7 @@ PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup system test-containers check unit lock clean
+.PHONY: setup system test test-containers check unit integration system-tests lock clean
 
 setup: $(VENV)/.installed $(VENV)/.kafka
 
@@ -35,6 +35,14 @@ test-containers: setup ## the broker's image, and the integration tests against 
 
 unit: setup ## pure tests, seconds
 	$(BIN)/pytest -q tests/unit
+
+integration: setup ## against a real broker
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests/integration
+
+system-tests: setup ## the whole system, real builds, real sandboxes, real kills; needs root
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests/system
+
+test: check unit integration system-tests ## everything but containers
 
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt

@@ -1,0 +1,25 @@
+"""One system for all tests of this folder: starting it costs more than most of them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.cluster.running import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(cache_dir: Path) -> Iterator[Cluster]:
+    assert os.geteuid() == 0, "system tests need root: mounts, control groups, user ids"
+    folder = Path(tempfile.mkdtemp(prefix="envicutor-system-"))
+    folder.chmod(0o755)
+    cluster = Cluster(folder, cache_dir, "--workers", "2", "--cache-builders", "2")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder)

@@ -1,0 +1,144 @@
+"""A whole system as an operator starts it: `envicutor up`, with folders and ports of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from topics.catalogue import Catalogue, catalogue
+from topics.settings import KafkaSettings
+
+READY_S = 240.0
+"""Ten times what a start with all caches filled takes."""
+ANSWER_S = 120.0
+"""Ten times what recovering from a kill takes; a submission that is lost would never be answered."""
+STOP_S = 10.0
+"""What `up` promises."""
+
+NUMPY = {"packages": ["python3", "python3-numpy"]}
+
+
+class Cluster:
+    """The processes of one `up`, and a client."""
+
+    def __init__(self, folder: Path, cache_dir: Path, *options: str) -> None:
+        self._folder, self._cache_dir, self._options = folder, cache_dir, options
+        self.log = folder / "up.log"
+        self._ready = threading.Event()
+
+    def start(self) -> None:
+        settings = {
+            "DATA_DIR": self._folder / "data",
+            "CACHE_DIR": self._cache_dir,
+            "HTTP_PORT": 0,
+            "KAFKA_PORT": 0,
+            "GRACE_S": 2,
+            "SANDBOX_STATE_DIR": self._folder / "sandboxes",
+            "SANDBOX_FIRST_UID": 1_920_000_000 + os.getpid() % 1000 * 10_000,
+            "WORKER_SLOTS": 2,
+        }
+        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in settings.items()}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "infra.cli", "up", *self._options],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        url, servers = self._wait_ready()
+        self.http = httpx.Client(base_url=url, timeout=ANSWER_S, trust_env=False)
+        self.kafka = KafkaSettings(bootstrap_servers=servers)
+        self.topics: Catalogue = catalogue(self.kafka)
+
+    def _wait_ready(self) -> tuple[str, str]:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = re.findall(r"ready: HTTP on (\S+) .*Kafka on (\S+);", self.log.read_text())
+            if found:
+                url, servers = found[-1]
+                return str(url), str(servers)
+            time.sleep(0.1)
+        raise AssertionError(f"the system did not become ready:\n{self.log.read_text()[-5000:]}")
+
+    def stop(self) -> float:
+        """SIGTERM; how long it took to end, in seconds."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_S * 3)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        return time.monotonic() - started
+
+    # -- processes -----------------------------------------------------------------------------------
+
+    def pid(self, name: str) -> int:
+        return int((self._folder / "data" / "run" / f"{name}.pid").read_text())
+
+    def kill(self, name: str) -> int:
+        """kill -9; the process id that is gone."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def restarted(self, name: str, old_pid: int) -> None:
+        """Wait until the supervisor has started it again."""
+        eventually(lambda: self.pid(name) != old_pid, f"{name} is started again", 60)
+
+    # -- submissions ---------------------------------------------------------------------------------
+
+    def post(self, request: dict[str, Any], **parameters: Any) -> httpx.Response:
+        return self.http.post("/submissions", json=request, params=parameters)
+
+    def submit(self, request: dict[str, Any]) -> str:
+        """Post without waiting; the id."""
+        answer = self.post(request)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Post and wait for the answer."""
+        answer = self.post(request, wait="true", wait_timeout_s=ANSWER_S)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def get(self, id: str) -> dict[str, Any]:
+        answer = self.http.get(f"/submissions/{id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def finished(self, id: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+        """Wait until nothing will change any more."""
+        eventually(lambda: self.get(id)["finished_at"], f"{id} ends", timeout_s)
+        return self.get(id)
+
+    def verify(self) -> subprocess.CompletedProcess[str]:
+        """`envicutor audit verify`."""
+        return subprocess.run(
+            [sys.executable, "-m", "infra.cli", "audit", "verify"],
+            env=os.environ | {"ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+def eventually(probe: Callable[[], Any], what: str, timeout_s: float) -> Any:
+    """The first true answer of `probe`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if answer := probe():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"after {timeout_s} s it is still not so that {what}")
