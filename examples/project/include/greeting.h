@@ -1,0 +1,2 @@
+/* Greets `name` on standard output, with the word in the environment variable GREETING. */
+void greet(const char *name);
