@@ -4,14 +4,17 @@ import logging
 
 import typer
 
-from infra.commands import roles
+from infra.commands import packages, roles
+from infra.commands.submit import show, submit
 from infra.commands.up import up
 from infra.settings import LocalSettings
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Remote code execution on Kafka."
 )
-app.command()(up)
+for command in (up, submit, show):
+    app.command()(command)
+app.add_typer(packages.app, name="packages")
 app.add_typer(roles.app)
 
 

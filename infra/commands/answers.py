@@ -1,0 +1,103 @@
+"""An answer for people, and as an exit code."""
+
+import base64
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from topics.limits import MiB
+from topics.stage import DependenciesStage, RunStage, Stage
+from topics.submissions.state import Answer
+
+EXIT_CODES = {
+    "ok": 0,
+    "run_failed": 1,
+    "wrong_output": 1,
+    "compile_failed": 3,
+    "dependencies_failed": 4,
+    "internal_error": 5,
+    "cancelled": 6,
+    "rejected": 6,
+}
+"""By outcome, or by status where there is no outcome."""
+
+_KEPT = {"\n", "\t"}
+
+
+def verdict(answer: Answer) -> str:
+    """The outcome; the status where there is none."""
+    return answer.outcome or answer.status
+
+
+def print_answer(answer: Answer, console: Console) -> None:
+    """Outcome, stages, what they printed and what they cost."""
+    for text in _answer(answer):
+        console.print(text, soft_wrap=True)
+
+
+def _answer(answer: Answer) -> Iterator[Text]:
+    good = answer.outcome == "ok"
+    yield Text.assemble((verdict(answer), "bold green" if good else "bold red"), f"  {answer.id}")
+    if answer.error:
+        yield _indented("error", answer.error)
+    for error in answer.errors:
+        yield _indented(error.field or "request", error.message)
+    if answer.dependencies:
+        yield from _dependencies(answer.dependencies)
+    if answer.compile:
+        yield from _stage("compile", answer.compile)
+    for number, run in enumerate(answer.run, 1):
+        yield from _stage("run" if len(answer.run) == 1 else f"run {number}", run)
+
+
+def _dependencies(stage: DependenciesStage) -> Iterator[Text]:
+    what = "failed" if stage.explanation else "cached" if stage.cached else "installed"
+    yield Text.assemble(("dependencies", "bold"), f"  {what}, waited {stage.wall_time_s:.2f} s")
+    if stage.explanation:
+        yield _indented("why", stage.explanation)
+    if stage.log:
+        yield _indented("log", stage.log)
+
+
+def _stage(name: str, stage: Stage) -> Iterator[Text]:
+    yield Text.assemble(
+        (name, "bold"), "  ", (how_it_ended(stage), "green" if _good(stage) else "red"), cost(stage)
+    )
+    for stream, output in (("stdout", stage.stdout), ("stderr", stage.stderr)):
+        if output:
+            yield _indented(stream, _decoded(output, stage.encoding))
+    if stage.truncated:
+        yield Text("  (output is missing: it was too much)", "yellow")
+
+
+def how_it_ended(stage: Stage) -> str:
+    """Such as `passed`, `wrong output`, `exit code 1`, `SIGKILL, over memory_bytes`."""
+    if stage.ok and isinstance(stage, RunStage) and stage.passed is not None:
+        return "passed" if stage.passed else "wrong output"
+    ended = stage.signal or f"exit code {stage.exit_code}"
+    return f"{ended}, over {stage.limit_exceeded}" if stage.limit_exceeded else ended
+
+
+def cost(stage: Stage) -> str:
+    """Time and memory."""
+    memory_mib = stage.memory_bytes / MiB
+    return f"  {stage.wall_time_s:.3f} s, CPU {stage.cpu_time_s:.3f} s, {memory_mib:.1f} MiB"
+
+
+def printable(text: str) -> str:
+    """Text of a program nobody trusts: what could steer a terminal is shown instead of sent."""
+    return "".join(c if c.isprintable() or c in _KEPT else ascii(c)[1:-1] for c in text)
+
+
+def _good(stage: Stage) -> bool:
+    return stage.ok and getattr(stage, "passed", None) is not False
+
+
+def _decoded(output: str, encoding: str) -> str:
+    return base64.b64decode(output).decode(errors="backslashreplace") if encoding == "base64" else output
+
+
+def _indented(name: str, text: str) -> Text:
+    lines = printable(text).removesuffix("\n").replace("\n", "\n    ")
+    return Text.assemble((f"  {name}\n", "dim"), f"    {lines}")

@@ -1,0 +1,60 @@
+"""What `envicutor submit` sends: made of a directory, or read as JSON."""
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from topics.file_names import check_file_names
+
+OTHER_FIELDS_FILE = "submission.json"
+"""In a directory: the request's other fields (test cases, limits and so on); not sent as a file."""
+
+
+def read_request(path: str) -> dict[str, Any]:
+    """The request of a directory, of a JSON file, or of standard input (`-`).
+
+    Raises:
+        ValueError: it is none; the message says why.
+        OSError: it cannot be read.
+    """
+    if path == "-":
+        return _object(sys.stdin.buffer.read(), "standard input")
+    if Path(path).is_dir():
+        return of_directory(Path(path))
+    return _object(Path(path).read_bytes(), path)
+
+
+def of_directory(directory: Path) -> dict[str, Any]:
+    """All files below `directory`, and the other fields that `submission.json` gives.
+
+    Raises:
+        ValueError, OSError: see `read_request`.
+    """
+    other = directory / OTHER_FIELDS_FILE
+    fields = _object(other.read_bytes(), str(other)) if other.exists() else {}
+    if "files" in fields:
+        raise ValueError(f"{other}: leave out `files`, they are those of the directory")
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != other)
+    names = [path.relative_to(directory).as_posix() for path in paths]
+    check_file_names(names)
+    files = [{"name": name} | _content(path.read_bytes()) for name, path in zip(names, paths, strict=True)]
+    return {"files": files} | fields
+
+
+def _content(data: bytes) -> dict[str, str]:
+    try:
+        return {"content": data.decode()}
+    except UnicodeDecodeError:
+        return {"content": base64.b64encode(data).decode(), "encoding": "base64"}
+
+
+def _object(raw: bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is not a JSON object")
+    return value
