@@ -19,7 +19,7 @@ from infra.kafka.install import install_kafka
 from infra.kafka.ports import choose_free_port
 from infra.package_sets import ensure_package_set, request_base
 from infra.settings import LocalSettings
-from infra.supervisor import Program, Supervisor
+from infra.supervisor import Program, Supervisor, write_pid
 from nix.settings import NixSettings
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
@@ -147,7 +147,7 @@ class LocalCluster:
     def _write_broker_pid(self) -> None:
         assert self._broker is not None
         assert self._broker.process is not None
-        (self._run_dir / "broker.pid").write_text(f"{self._broker.process.pid}\n")
+        write_pid(self._run_dir / "broker.pid", self._broker.process.pid)
 
     async def _keep_broker(self) -> None:
         # On this thread, though it blocks for seconds: the broker dies with the thread that started it.

@@ -16,6 +16,13 @@ _SETTLED_S = 10.0
 """A process that lived this long is started again at once."""
 
 
+def write_pid(file: Path, pid: int) -> None:
+    """Say which process it is; readers see the old one or the new one, never half a number."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(f"{pid}\n")
+    draft.rename(file)
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """One process to be kept alive."""
@@ -62,8 +69,7 @@ class Supervisor:
             child.process = await asyncio.create_subprocess_exec(
                 *child.program.argv, env=dict(child.program.env), stdin=asyncio.subprocess.DEVNULL
             )
-            pid_file = self._pid_dir / f"{child.program.name}.pid"
-            pid_file.write_text(f"{child.process.pid}\n")
+            write_pid(self._pid_dir / f"{child.program.name}.pid", child.process.pid)
             code = await child.process.wait()
             failures = 0 if time.monotonic() - started > _SETTLED_S else failures + 1
             delay_s = min(_BACKOFF_MAX_S, 0.1 * 2**failures) if failures > 1 else 0.0
