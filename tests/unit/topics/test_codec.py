@@ -1,0 +1,126 @@
+"""Facts on the wire and back, and what is refused there."""
+
+import json
+from contextlib import suppress
+
+import pytest
+from confluent_kafka import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.topics import facts
+from topics.codec import (
+    Headers,
+    Record,
+    UndecodableError,
+    dead_letter,
+    decode_fact,
+    encode,
+    encode_fact,
+    header,
+)
+from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
+from topics.dependencies.facts import DependenciesFact
+from topics.submissions.facts import FACTS as SUBMISSION_FACTS
+from topics.submissions.facts import Started, SubmissionFact
+
+STARTED = "envicutor.submission.started.v1"
+VALUE = b'{"attempt":1,"worker":"w"}'
+TYPE: Headers = [("ce_type", STARTED.encode())]
+
+
+def on_the_log(record: Record, time_ms: int = 1) -> Message:
+    assert isinstance(record.key, bytes)
+    assert isinstance(record.value, bytes)
+    return Message(record.topic, 0, 7, record.key, record.value, record.headers, timestamp=(2, time_ms))
+
+
+def message(key: bytes | None = b"a", value: bytes | None = VALUE, headers: Headers | None = None) -> Message:
+    return Message("events", 3, 7, key, value, TYPE if headers is None else headers, timestamp=(2, 1))
+
+
+@settings(max_examples=50)
+@given(facts.of_submissions)
+def test_facts_of_submissions_come_back(fact: SubmissionFact) -> None:
+    recorded = decode_fact(
+        on_the_log(encode_fact("events", "id", fact, SUBMISSION_FACTS, "test"), 1_700_000_000_123),
+        SUBMISSION_FACTS,
+    )
+    assert (recorded.id, recorded.fact, recorded.time) == ("id", fact, "2023-11-14T22:13:20.123Z")
+    assert encode(recorded.fact) == encode(fact)
+
+
+@settings(max_examples=50)
+@given(facts.of_dependencies)
+def test_facts_of_dependencies_come_back(fact: DependenciesFact) -> None:
+    record = encode_fact("events", "id", fact, DEPENDENCIES_FACTS, "test")
+    recorded = decode_fact(on_the_log(record), DEPENDENCIES_FACTS)
+    assert (recorded.id, recorded.fact) == ("id", fact)
+    assert encode(recorded.fact) == encode(fact)
+
+
+def test_records_are_cloud_events() -> None:
+    record = encode_fact("events", "id", Started(attempt=1, worker="w"), SUBMISSION_FACTS, "worker/7")
+    headers = dict(record.headers)
+    assert (record.key, record.value) == (b"id", VALUE)
+    assert headers["ce_specversion"] == b"1.0"
+    assert headers["ce_type"] == STARTED.encode()
+    assert headers["ce_source"] == b"/envicutor/worker/7"
+    assert headers["ce_subject"] == b"id"
+    assert headers["content-type"] == b"application/json"
+    assert {"ce_id", "ce_time"} <= headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "why"),
+    [
+        (message(headers=[]), "unknown ce_type None"),
+        (message(headers=[("ce_type", b"other")]), "unknown ce_type 'other'"),
+        (message(headers=[("ce_type", b"\xff")]), "unknown ce_type None"),
+        (message(headers=[("ce_type", None)]), "unknown ce_type None"),
+        (message(key=None), "no key"),
+        (message(key=b""), "no key"),
+        (message(key=b"\xff"), "not UTF-8"),
+        (message(value=None), "not a Started"),
+        (message(value=b""), "not a Started"),
+        (message(value=b"\xff"), "not a Started"),
+        (message(value=b"[]"), "not a Started"),
+        (message(value=b"[" * 100_000), "not a Started"),
+        (message(value=b'{"attempt":1}'), "not a Started: Field required"),
+        (message(value=b'{"attempt":"1","worker":"w"}'), "not a Started"),
+        (message(value=b'{"attempt":true,"worker":"w"}'), "not a Started"),
+        (message(value=b'{"attempt":1.5,"worker":"w"}'), "not a Started"),
+        (message(value=b'{"attempt":1,"worker":"w","more":1}'), "not a Started: Extra inputs"),
+        (message(value=b'{"attempt":1,"worker":"\\ud800"}'), "not a Started"),
+    ],
+)
+def test_what_is_not_promised_is_told(unreadable: Message, why: str) -> None:
+    with pytest.raises(UndecodableError, match=why):
+        decode_fact(unreadable, SUBMISSION_FACTS)
+
+
+@settings(max_examples=50)
+@given(st.none() | st.binary(), st.none() | st.binary(), st.sampled_from([*SUBMISSION_FACTS, "x"]))
+def test_nothing_else_is_raised(key: bytes | None, value: bytes | None, ce_type: str) -> None:
+    unknown = message(key, value, [("ce_type", ce_type.encode())])
+    with suppress(UndecodableError):
+        decode_fact(unknown, SUBMISSION_FACTS)
+
+
+def test_dead_letters_are_the_record_as_it_came_and_say_from_where_and_why() -> None:
+    letter = dead_letter("dead-letters", message(b"\xff", b"\xfe"), "because " * 1000)
+    assert (letter.topic, letter.key, letter.value) == ("dead-letters", b"\xff", b"\xfe")
+    assert letter.headers[:1] == TYPE
+    assert dict(letter.headers)["dead_letter_from"] == b"events/3/7"
+    assert (dict(letter.headers)["dead_letter_reason"] or b"")[:8] == b"because "
+
+
+def test_the_last_of_equal_headers_counts_and_none_is_no_error() -> None:
+    assert header(message(headers=[("a", b"1"), ("a", b"2")]), "a") == "2"
+    assert header(Message("events", 0, 0), "a") is None
+
+
+def test_json_is_canonical() -> None:
+    started = Started(worker="ü", attempt=1)
+    assert encode(started) == '{"attempt":1,"worker":"ü"}'.encode()
+    assert json.loads(encode(started)) == started.model_dump()

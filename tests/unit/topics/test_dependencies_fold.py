@@ -1,0 +1,218 @@
+"""What must hold of sets of dependencies whatever happens, in whatever order, however often."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.topics import facts
+from topics.codec import encode
+from topics.dependencies.facts import (
+    DependenciesFact,
+    Evicted,
+    Failed,
+    HandedBack,
+    Installed,
+    LeaseExpired,
+    Lost,
+    Requested,
+    Started,
+)
+from topics.dependencies.fold import apply
+from topics.dependencies.state import Build, EnvironmentState
+from topics.fold import Effect, Enqueue, Folded, Recorded, Stop
+from topics.limits import DependenciesLimits
+from topics.request import BASE
+
+REQUESTED = Requested(dependencies=BASE, package_set="p", system="s", limits=DependenciesLimits())
+
+
+def installed(attempt: int = 1) -> Installed:
+    return Installed(
+        attempt=attempt,
+        builder="b",
+        host="h",
+        store_path="/s",
+        variables={},
+        packages=(),
+        size_bytes=1,
+        wall_time_s=1.0,
+    )
+
+
+def failed(attempt: int = 1, expires_s: float = 10.0) -> Failed:
+    return Failed(
+        attempt=attempt,
+        builder="b",
+        fault="theirs",
+        explanation="no such package",
+        log="",
+        wall_time_s=1.0,
+        expires_s=expires_s,
+    )
+
+
+def fold(*log: DependenciesFact, seconds: float = 0.001) -> Folded[EnvironmentState]:
+    """The last fact's effects, on the state that all of them made, `seconds` apart."""
+    folded: Folded[EnvironmentState] = Folded(None)
+    for number, fact in enumerate(log):
+        folded = apply(folded.state, Recorded("id", fact, round(number * seconds * 1000)))
+    return folded
+
+
+def state(*log: DependenciesFact) -> EnvironmentState:
+    environment = fold(*log).state
+    assert environment
+    return environment
+
+
+# -- properties ------------------------------------------------------------------------------------
+
+logs = st.lists(facts.of_dependencies, max_size=12)
+lives = st.builds(lambda log: [REQUESTED, *log], logs)
+timed = st.tuples(
+    logs | lives | lives.map(lambda log: [fact for fact in log for _ in range(2)]), st.integers(1, 9_000)
+)
+"""A log and the milliseconds between its facts, so that failures expire within some."""
+
+
+@settings(max_examples=100)
+@given(timed)
+def test_whatever_happens(log_and_step: tuple[list[DependenciesFact], int]) -> None:
+    log, step_ms = log_and_step
+    before: EnvironmentState | None = None
+    enqueued = Counter[int]()
+    results: dict[int, tuple[object, ...]] = {}
+    for number, fact in enumerate(log):
+        folded = apply(before, Recorded("id", fact, number * step_ms))
+        enqueued.update(build.attempt for build in builds(folded.effects))
+        assert_step(before, folded, fact)
+        if after := folded.state:
+            assert_bounded(after)
+            assert enqueued == Counter(range(1, after.attempt + 1)), "each attempt once, none without"
+            if after.final:
+                result = (after.store_path, after.host, after.fault, after.explanation, after.finished_at)
+                assert results.setdefault(after.generation, result) == result, "final once per generation"
+        before = folded.state
+
+
+def builds(effects: tuple[Effect, ...]) -> list[Build]:
+    return [
+        effect.work for effect in effects if isinstance(effect, Enqueue) and isinstance(effect.work, Build)
+    ]
+
+
+def assert_step(
+    before: EnvironmentState | None, folded: Folded[EnvironmentState], fact: DependenciesFact
+) -> None:
+    after = folded.state
+    if folded.refused:
+        assert after == before, "a refused fact changes nothing"
+        assert not isinstance(fact, Requested), "every request gets a visible answer"
+        return
+    assert after
+    if isinstance(fact, Requested):
+        assert (before is None) or after != before or before.requested_at_ms == after.requested_at_ms
+    elif isinstance(fact, Evicted | Lost):
+        assert before
+        assert (before.status, before.generation, before.host) == ("installed", fact.generation, fact.host)
+        assert after.status == "gone"
+    else:
+        assert before
+        assert not before.final
+        assert before.attempt == fact.attempt
+    if before:
+        assert after.generation - before.generation in {0, 1}
+        assert after.generation == before.generation or (before.final and isinstance(fact, Requested))
+        assert after.attempt - before.attempt in {0, 1}
+    for effect in folded.effects:
+        if isinstance(effect, Stop):
+            assert after.final or effect.attempt < after.attempt, "what is enqueued may run"
+
+
+def assert_bounded(environment: EnvironmentState) -> None:
+    assert environment.charged_attempts <= environment.allowed_attempts
+    assert environment.host_faults <= environment.allowed_host_faults
+    used_up = environment.charged_attempts == environment.allowed_attempts
+    used_up |= environment.host_faults == environment.allowed_host_faults
+    assert not used_up or environment.final
+    assert (environment.finished_at is not None) == environment.final
+
+
+@settings(max_examples=40)
+@given(timed, st.integers(0, 12))
+def test_a_restart_between_makes_no_difference(
+    log_and_step: tuple[list[DependenciesFact], int], cut: int
+) -> None:
+    log, step_ms = log_and_step
+
+    def bytes_of(parts: list[list[DependenciesFact]]) -> tuple[bytes, list[bytes]]:
+        raw, queue, time_ms = b"", list[bytes](), 0
+        for part in parts:
+            environment = EnvironmentState.model_validate_json(raw) if raw else None
+            for fact in part:
+                environment, effects, _ = apply(environment, Recorded("id", fact, time_ms))
+                queue += [encode(build) for build in builds(effects)]
+                time_ms += step_ms
+            raw = encode(environment) if environment else b""
+        return raw, queue
+
+    whole = bytes_of([log])
+    assert whole == bytes_of([log]) == bytes_of([log[:cut], log[cut:]]) == bytes_of([[fact] for fact in log])
+    assert all(encode(Build.model_validate_json(build)) == build for build in whole[1])
+
+
+# -- examples --------------------------------------------------------------------------------------
+
+
+def test_many_requests_are_one_build() -> None:
+    log = (REQUESTED, REQUESTED, Started(attempt=1, builder="b"), REQUESTED, installed(), REQUESTED)
+    assert [len(fold(*log[:n]).effects) for n in range(1, 7)] == [1, 0, 0, 0, 0, 0]
+    assert (state(*log).status, state(*log).requested_at_ms) == ("installed", 5)
+
+
+@pytest.mark.parametrize("gone", [Evicted(generation=1, host="h"), Lost(generation=1, host="h")])
+def test_what_is_gone_is_built_again_for_the_next_request_only(gone: Evicted | Lost) -> None:
+    log = REQUESTED, installed(), gone
+    assert fold(*log).effects == ()
+    again = fold(*log, REQUESTED)
+    assert again.state
+    assert (again.state.generation, again.state.attempt, again.state.status) == (2, 2, "queued")
+    assert again.state.store_path is None
+    assert len(again.effects) == 1
+    assert fold(*log, REQUESTED, installed(2), gone).refused == "of another generation or host"
+
+
+def test_another_host_takes_nothing_away() -> None:
+    assert fold(REQUESTED, installed(), Evicted(generation=1, host="other")).refused
+
+
+def test_failures_expire_by_append_time() -> None:
+    log = REQUESTED, failed(expires_s=10.0), REQUESTED
+    assert fold(*log, seconds=9.999).effects == ()
+    [enqueue] = fold(*log, seconds=10.0).effects
+    assert isinstance(enqueue, Enqueue)
+    assert state(*log).explanation == "no such package"
+
+
+def test_a_result_of_an_earlier_generation_is_late() -> None:
+    gone = Evicted(generation=1, host="h")
+    assert fold(REQUESTED, installed(), gone, REQUESTED, installed(1)).refused == "of attempt 1, now at 2"
+
+
+def test_attempts_are_bounded_and_the_last_one_runs_alone() -> None:
+    log = REQUESTED, LeaseExpired(attempt=1, checker="c"), LeaseExpired(attempt=2, checker="c")
+    [build] = builds(fold(*log).effects)
+    assert build.alone
+    given_up = state(*log, LeaseExpired(attempt=3, checker="c"))
+    assert (given_up.status, given_up.fault) == ("failed", "ours")
+    assert str(given_up.explanation).startswith("given up after 3 attempts")
+
+
+def test_hand_backs_are_not_charged_but_host_faults_are_bounded() -> None:
+    stop = [HandedBack(attempt=n, builder="b", reason="stops") for n in range(1, 21)]
+    assert (state(REQUESTED, *stop).status, state(REQUESTED, *stop).attempt) == ("queued", 21)
+    faults = [HandedBack(attempt=n, builder="b", reason="disk full", host_fault=True) for n in range(1, 11)]
+    assert state(REQUESTED, *faults[:9]).status == "queued"
+    assert "disk full" in str(state(REQUESTED, *faults).explanation)

@@ -1,0 +1,278 @@
+"""What must hold of submissions whatever happens, in whatever order, however often (rules 1, 3 and 5)."""
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.topics import facts
+from topics.codec import encode
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
+from topics.limits import MiB
+from topics.request import FieldError, SubmissionRequest, parse_request
+from topics.stage import Stage
+from topics.submissions.facts import (
+    Cancelled,
+    Compiled,
+    Finished,
+    HandedBack,
+    LeaseExpired,
+    Rejected,
+    Requested,
+    Started,
+    SubmissionFact,
+)
+from topics.submissions.fold import apply
+from topics.submissions.state import Submission, Work
+
+REQUEST, HASH = parse_request(b'{"run": "true"}', MiB)
+STAGE = Stage(exit_code=0)
+
+
+def requested(content_hash: str = HASH, **changes: object) -> Requested:
+    plain = Requested(request=REQUEST, content_hash=content_hash, dependencies_id="d", package_set="p")
+    return plain.replace(**changes)
+
+
+def finished(attempt: int = 1, worker: str = "w") -> Finished:
+    return Finished(attempt=attempt, worker=worker, outcome="ok", dependencies=None, compile=None, run=())
+
+
+def expired(attempt: int) -> LeaseExpired:
+    return LeaseExpired(attempt=attempt, checker="c")
+
+
+def fold(*log: SubmissionFact) -> Folded[Submission]:
+    """The last fact's effects, on the state that all of them made."""
+    folded: Folded[Submission] = Folded(None)
+    for time_ms, fact in enumerate(log):
+        folded = apply(folded.state, Recorded("id", fact, time_ms))
+    return folded
+
+
+def state(*log: SubmissionFact) -> Submission:
+    submission = fold(*log).state
+    assert submission
+    return submission
+
+
+# -- properties ------------------------------------------------------------------------------------
+
+logs = st.lists(facts.of_submissions, max_size=12)
+lives = st.builds(lambda first, log: [first, *log], facts.requested, logs)
+"""Logs of which the most are of submissions that exist."""
+
+
+@st.composite
+def replayed(draw: st.DrawFn) -> list[SubmissionFact]:
+    """A log of which parts come again, as from producers that never give up."""
+    log = draw(lives)
+    again = draw(st.lists(st.sampled_from(log), max_size=6))
+    return [*log, *again] if draw(st.booleans()) else [fact for fact in log for _ in range(2)]
+
+
+@settings(max_examples=100)
+@given(logs | lives | replayed())
+def test_whatever_happens(log: list[SubmissionFact]) -> None:
+    before: Submission | None = None
+    enqueued = Counter[int]()
+    for time_ms, fact in enumerate(log):
+        folded = apply(before, Recorded("id", fact, time_ms))
+        assert_last_word(before, folded)
+        assert_named_attempt(before, folded, fact)
+        assert_effects(folded, fact)
+        enqueued.update(work.attempt for work in works(folded.effects))
+        if folded.state:
+            assert_bounded(folded.state)
+            never_accepted = folded.state.status == "rejected"
+            expected = 0 if never_accepted else folded.state.attempt
+            assert enqueued == Counter(range(1, expected + 1)), "each attempt once, none without"
+        before = folded.state
+
+
+def works(effects: tuple[Effect, ...]) -> list[Work]:
+    return [
+        effect.work for effect in effects if isinstance(effect, Enqueue) and isinstance(effect.work, Work)
+    ]
+
+
+def assert_last_word(before: Submission | None, folded: Folded[Submission]) -> None:
+    if before and before.status in {"finished", "cancelled"}:
+        assert folded.state == before
+        assert folded.refused
+    if folded.refused:
+        assert folded.state == before, "a refused fact changes nothing"
+    if before:
+        assert folded.state, "what exists never goes"
+        assert folded.state.attempt >= before.attempt
+
+
+def assert_named_attempt(before: Submission | None, folded: Folded[Submission], fact: SubmissionFact) -> None:
+    if isinstance(fact, Requested | Cancelled | Rejected) or folded.refused:
+        return
+    assert before
+    assert before.attempt == fact.attempt
+    if isinstance(fact, Finished):
+        assert folded.state
+        assert (folded.state.status, folded.state.outcome, folded.state.run, folded.state.worker) == (
+            "finished",
+            fact.outcome,
+            fact.run,
+            fact.worker,
+        )
+
+
+def assert_effects(folded: Folded[Submission], fact: SubmissionFact) -> None:
+    for effect in folded.effects:
+        match effect:
+            case Enqueue(id=id, work=Work() as work):
+                assert folded.state
+                assert (id, folded.state.status, work.attempt) == ("id", "queued", folded.state.attempt)
+                assert work.request == folded.state.request
+                last = folded.state.charged_attempts == folded.state.allowed_attempts - 1
+                assert work.alone == (last and folded.state.charged_attempts > 0)
+            case Stop(attempt=attempt):
+                assert folded.state
+                assert attempt <= folded.state.attempt
+                assert folded.state.final or attempt < folded.state.attempt, "what is enqueued may run"
+            case DeadLetter():
+                assert isinstance(fact, Requested)
+                assert fact.source == "kafka"
+                assert folded.refused
+
+
+def assert_bounded(submission: Submission) -> None:
+    assert submission.charged_attempts <= submission.allowed_attempts
+    assert submission.host_faults <= submission.allowed_host_faults
+    used_up = submission.charged_attempts == submission.allowed_attempts
+    used_up |= submission.host_faults == submission.allowed_host_faults
+    assert not used_up or submission.final
+    assert (submission.finished_at is not None) == submission.final
+    assert (submission.outcome is not None) == (submission.status == "finished")
+
+
+@settings(max_examples=40)
+@given(lives, st.integers(0, 12))
+def test_a_restart_between_makes_no_difference(log: list[SubmissionFact], cut: int) -> None:
+    """Folded again, and in two halves with the store topic between: the same bytes, the same effects."""
+
+    def bytes_of(parts: list[list[SubmissionFact]]) -> tuple[bytes, list[bytes]]:
+        raw, queue, time_ms = b"", list[bytes](), 0
+        for part in parts:
+            submission = Submission.model_validate_json(raw) if raw else None
+            for fact in part:
+                submission, effects, _ = apply(submission, Recorded("id", fact, time_ms))
+                queue += [encode(work) for work in works(effects)]
+                time_ms += 1
+            raw = encode(submission) if submission else b""
+        return raw, queue
+
+    whole = bytes_of([log])
+    assert whole == bytes_of([log]) == bytes_of([log[:cut], log[cut:]]) == bytes_of([[fact] for fact in log])
+    assert all(encode(Work.model_validate_json(work)) == work for work in whole[1])
+
+
+# -- examples --------------------------------------------------------------------------------------
+
+
+def test_the_ordinary_way() -> None:
+    log = (requested(), Started(attempt=1, worker="w"), finished())
+    assert [state(*log[:n]).status for n in (1, 2, 3)] == ["queued", "started", "finished"]
+    assert state(*log).answer() == {
+        "id": "id",
+        "status": "finished",
+        "attempt": 1,
+        "created_at": "1970-01-01T00:00:00.000Z",
+        "finished_at": "1970-01-01T00:00:00.002Z",
+        "outcome": "ok",
+        "dependencies": None,
+        "compile": None,
+        "run": [],
+        "error": None,
+        "errors": [],
+    }
+
+
+def test_the_first_finished_of_the_current_attempt_wins() -> None:
+    log = requested(), expired(1)
+    assert fold(*log, finished(1)).refused == "of attempt 1, now at 2"
+    assert state(*log, finished(2, "v"), finished(2, "w")).worker == "v"
+
+
+def test_the_slower_of_two_workers_takes_no_status_back() -> None:
+    compiled = Compiled(attempt=1, worker="v", compile=STAGE)
+    assert state(requested(), compiled, Started(attempt=1, worker="w")).status == "compiled"
+
+
+def test_the_same_request_again_changes_nothing_and_another_one_conflicts() -> None:
+    assert fold(requested(), requested()).refused == "the same request again"
+    assert (
+        fold(requested(), requested("other")).refused == "conflict: the id was used before with other content"
+    )
+    assert fold(requested(), requested(owner="somebody else")).refused
+    assert fold(requested(), requested("other")).effects == ()
+    [letter] = fold(requested(), requested("other", source="kafka")).effects
+    assert isinstance(letter, DeadLetter)
+
+
+def test_a_new_attempt_forgets_what_the_old_one_did() -> None:
+    compiled = Compiled(attempt=1, worker="w", compile=STAGE)
+    again = fold(requested(), Started(attempt=1, worker="w"), compiled, expired(1))
+    assert again.state
+    assert (again.state.status, again.state.compile, again.state.worker) == ("queued", None, None)
+    assert [ended.worker for ended in again.state.ended_attempts] == ["w"]
+    assert [type(effect) for effect in again.effects] == [Stop, Enqueue]
+
+
+def test_attempts_are_bounded_and_the_last_one_runs_alone() -> None:
+    log = requested(), expired(1), expired(2)
+    [_, enqueue] = fold(*log).effects
+    assert isinstance(enqueue, Enqueue)
+    assert isinstance(enqueue.work, Work)
+    assert enqueue.work.alone
+    given_up = state(*log, expired(3))
+    assert (given_up.status, given_up.outcome) == ("finished", "internal_error")
+    assert str(given_up.error).count("not heard of") == 3
+    assert fold(*log, expired(3)).effects == (Stop("id", 3),)
+
+
+def test_one_allowed_attempt_is_not_run_alone() -> None:
+    """Alone says who is to blame for an expired lease before; the first attempt has none."""
+    [enqueue] = fold(requested(allowed_attempts=1)).effects
+    assert isinstance(enqueue, Enqueue)
+    assert isinstance(enqueue.work, Work)
+    assert not enqueue.work.alone
+
+
+def test_hand_backs_are_not_charged_but_host_faults_are_bounded() -> None:
+    stop = [HandedBack(attempt=n, worker="w", reason="stops") for n in range(1, 21)]
+    assert (state(requested(), *stop).status, state(requested(), *stop).attempt) == ("queued", 21)
+    faults = [HandedBack(attempt=n, worker="w", reason="disk full", host_fault=True) for n in range(1, 11)]
+    assert state(requested(), *faults[:9]).status == "queued"
+    assert state(requested(), *faults).outcome == "internal_error"
+    assert "disk full" in str(state(requested(), *faults).error)
+
+
+def test_cancelling() -> None:
+    assert fold(Cancelled()).refused == "no such submission"
+    assert fold(requested(), expired(1), Cancelled()).effects == (Stop("id", 2),)
+    assert state(requested(), Cancelled()).status == "cancelled"
+    assert fold(requested(), finished(), Cancelled()).refused == "too late: already finished"
+    assert state(requested(), Cancelled(), finished()).status == "cancelled"
+
+
+def test_a_rejected_id_may_be_used_again_and_rejections_change_nothing_else() -> None:
+    rejected = Rejected(errors=(FieldError(field="run", message="is missing"),))
+    assert state(rejected).status == "rejected"
+    assert state(rejected, requested()).status == "queued"
+    assert state(rejected, requested()).errors == ()
+    assert fold(requested(), rejected).refused
+
+
+def test_a_request_keeps_its_meaning_on_the_queue() -> None:
+    request: SubmissionRequest = REQUEST.replace(run=("a", ""))
+    [enqueue] = fold(requested(request=request)).effects
+    assert isinstance(enqueue, Enqueue)
+    again = Work.model_validate_json(encode(enqueue.work))
+    assert again == enqueue.work
+    assert again.request.run == ("a", "")
