@@ -64,7 +64,7 @@ account_files() {
     done
     echo "box:x:1000:1000::/box:/bin/bash" >> etc/passwd
     echo "box:x:1000:" >> etc/group
-    [ -e etc/hosts ] || echo "127.0.0.1 localhost" > etc/hosts
+    [ -e etc/hosts ] || echo "127.0.0.1 localhost box" > etc/hosts # box: the host name in the sandbox
 }
 
 # Runs the maintainer scripts in the finished tree as its root folder. They are root of a user namespace of their own,
