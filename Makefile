@@ -24,6 +24,21 @@ $(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
 	@$(BIN)/python -m infra.kafka.install
 	@touch $@
 
+.PHONY: demo up docs
+
+demo: setup ## every example through a system of its own, which is stopped afterwards; needs root
+	@$(BIN)/python -m infra.demo
+
+up: setup ## the whole system in the foreground; Ctrl-C stops it; needs root
+	@exec $(BIN)/envicutor up
+
+docs: docs/build/architecture.svg ## render the diagrams
+
+docs/build/%.svg: docs/%.dot
+	@command -v dot >/dev/null || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends graphviz; }
+	@mkdir -p $(@D)
+	dot -Tsvg -o $@ $<
+
 check: setup ## lint, format, types, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

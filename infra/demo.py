@@ -1,0 +1,206 @@
+"""`make demo`: a system of its own, every example through it, a table of what came of them.
+
+Exits with 1 unless each example ends as `examples/expected.toml` says.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import time
+import tomllib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from confluent_kafka import Producer
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from infra.commands.answers import verdict
+from infra.commands.output import say
+from infra.commands.requests import of_directory
+from infra.local import LocalCluster
+from infra.settings import LocalSettings
+from ingest.client import Client, ClientError, RefusedError
+from topics.limits import MiB
+from topics.stage import Stage
+from topics.submissions.state import FINAL, Answer
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+THROUGH_KAFKA = "cpp"
+"""The example that is also produced straight to `submissions.requests`, as other systems would."""
+ANSWER_TIMEOUT_S = 600.0
+"""For each answer: on a new machine it waits for the builds of the others."""
+_POLL_S = 0.2
+
+
+class Expected(BaseModel):
+    """What an example must end as; what is None may be anything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    outcome: str
+    explanation: str | None = None
+    """Text that the explanation of failed dependencies contains."""
+    limit_exceeded: str | None = None
+    """Of the first test case, as the following."""
+    stdout: str | None = None
+    """Text that the output contains."""
+
+    def differences(self, answer: Answer) -> list[str]:
+        """What is not as expected."""
+        first = answer.run[0] if answer.run else None
+        explanation = (answer.dependencies and answer.dependencies.explanation) or ""
+        wrong = []
+        if verdict(answer) != self.outcome:
+            wrong.append(f"expected {self.outcome}")
+        if self.explanation and self.explanation not in explanation:
+            wrong.append(f"explained by {explanation!r}")
+        if self.limit_exceeded and (first is None or first.limit_exceeded != self.limit_exceeded):
+            wrong.append(f"{self.limit_exceeded} was not exceeded")
+        if self.stdout and (first is None or self.stdout not in first.stdout):
+            wrong.append(f"did not print {self.stdout!r}")
+        return wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One submission of the demonstration."""
+
+    name: str
+    way: Literal["HTTP", "Kafka"]
+    request: Mapping[str, Any]
+    expected: Expected
+
+
+def load_examples() -> list[Example]:
+    """Every example, and the one that is sent both ways once more.
+
+    Raises:
+        KeyError: an example without expectation.
+    """
+    expected = tomllib.loads((EXAMPLES / "expected.toml").read_text())
+    names = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+    ways: list[tuple[str, Literal["HTTP", "Kafka"]]] = [(name, "HTTP") for name in names]
+    return [
+        Example(name, way, of_directory(EXAMPLES / name), Expected(**expected[name]))
+        for name, way in [*ways, (THROUGH_KAFKA, "Kafka")]
+    ]
+
+
+def produce(bootstrap_servers: str, request: Mapping[str, Any]) -> str:
+    """Hand a request to Kafka with nothing of ours: the key is the id, the value the JSON of HTTP."""
+    id = str(uuid.uuid4())
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer.produce("submissions.requests", key=id, value=json.dumps(request))
+    producer.flush(30)
+    return id
+
+
+async def follow(client: Client, id: str, name: str) -> Answer:
+    """Tell every change of status until there is an answer.
+
+    Raises:
+        TimeoutError: there was none in time.
+    """
+    said, started = "", time.monotonic()
+    while time.monotonic() - started < ANSWER_TIMEOUT_S:
+        try:
+            answer = await asyncio.to_thread(client.get, id)
+        except RefusedError as error:  # produced to Kafka, and not handled yet
+            if error.status != 404:
+                raise
+        else:
+            if said != (said := verdict(answer)):
+                say(f"{time.monotonic() - started:6.1f} s  {name}: {said}")
+            if answer.status in FINAL:
+                return answer
+        await asyncio.sleep(_POLL_S)
+    raise TimeoutError(f"no answer after {ANSWER_TIMEOUT_S:.0f} s")
+
+
+async def run_example(example: Example, url: str, bootstrap_servers: str) -> Answer | str:
+    """Its answer, or why there is none."""
+    label = example.name if example.way == "HTTP" else f"{example.name} (Kafka)"
+    with Client(url) as client:
+        try:
+            if example.way == "HTTP":
+                id = (await asyncio.to_thread(client.submit, example.request)).id
+            else:
+                id = await asyncio.to_thread(produce, bootstrap_servers, example.request)
+            return await follow(client, id, label)
+        except (ClientError, TimeoutError) as error:
+            return str(error)
+
+
+async def run_examples(settings: LocalSettings, examples: Sequence[Example]) -> list[Answer | str]:
+    """Start a system, run all examples side by side, stop it."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with LocalCluster(settings, say) as cluster:
+        say(f"ready: {len(examples)} submissions to {cluster.url}")
+        servers = cluster.kafka.bootstrap_servers
+        return await asyncio.gather(*(run_example(example, cluster.url, servers) for example in examples))
+
+
+def report(examples: Sequence[Example], results: Sequence[Answer | str], console: Console) -> bool:
+    """Print the table; whether all is as expected."""
+    table = Table("example", "way", "outcome", "as expected")
+    for column in ("dependencies", "compile", "run", "memory"):
+        table.add_column(column, justify="right")
+    good = True
+    for example, result in zip(examples, results, strict=True):
+        if isinstance(result, str):
+            wrong, cells = [result], ["-", *[""] * 4]
+        else:
+            wrong, cells = example.expected.differences(result), _cells(result)
+        good = good and not wrong
+        outcome, *costs = cells
+        mark = "[red]no: " + "; ".join(wrong) if wrong else "[green]yes"
+        table.add_row(example.name, example.way, outcome, mark, *costs)
+    console.print(table)
+    return good
+
+
+def _cells(answer: Answer) -> list[str]:
+    """Outcome, the three stages' times, the highest memory of all."""
+    dependencies, compiled, runs = answer.dependencies, answer.compile, answer.run
+    waited = f"{dependencies.wall_time_s:.2f} s" if dependencies and not dependencies.cached else "cached"
+    stages: list[Stage] = [stage for stage in (compiled, *runs) if stage is not None]
+    memory_bytes = max((stage.memory_bytes for stage in stages), default=0)
+    return [
+        verdict(answer),
+        waited,
+        f"{compiled.wall_time_s:.2f} s" if compiled else "",
+        f"{sum(run.wall_time_s for run in runs):.2f} s" if runs else "",
+        f"{memory_bytes / MiB:.0f} MiB" if stages else "",
+    ]
+
+
+def main(
+    data_dir: Annotated[
+        Path, typer.Option(help="What is kept between runs, so that the next one finds it installed.")
+    ] = Path("/var/lib/envicutor-demo"),
+) -> None:
+    """Run all examples on a system of their own."""
+    logging.basicConfig(level=logging.WARNING)
+    settings = LocalSettings(data_dir=data_dir, http_port=0, kafka_port=0, log_level="WARNING")
+    started = time.monotonic()
+    examples = load_examples()
+    with contextlib.suppress(asyncio.CancelledError):
+        results = asyncio.run(run_examples(settings, examples))
+        good = report(examples, results, Console())
+        say(f"{'all as expected' if good else 'NOT as expected'}, in {time.monotonic() - started:.0f} s")
+        raise typer.Exit(0 if good else 1)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
