@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from infra.commands import packages, roles
+from infra.commands import audit, packages, roles
 from infra.commands.submit import show, submit
 from infra.commands.up import up
 from infra.settings import LocalSettings
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 for command in (up, submit, show):
     app.command()(command)
+app.add_typer(audit.app, name="audit")
 app.add_typer(packages.app, name="packages")
 app.add_typer(roles.app)
 

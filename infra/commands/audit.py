@@ -1,0 +1,129 @@
+"""`envicutor audit`: what happened, and whether the stores tell it as the log does."""
+
+from typing import Annotated, NoReturn
+
+import typer
+from confluent_kafka import KafkaException
+
+from infra.commands.output import fail, say
+from topics.audit.history import Event, read_history
+from topics.audit.replay import Difference
+from topics.audit.subjects import Subject, subjects
+from topics.audit.verify import Findings, verify
+from topics.catalogue import catalogue
+from topics.settings import KafkaSettings
+
+app = typer.Typer(
+    no_args_is_help=True, help="Read the log again: what happened, and do the stores say the same."
+)
+
+USAGE = 2
+NO_ANSWER = 7
+_EXCERPT_CHARACTERS = 60
+
+BootstrapServers = Annotated[
+    str | None, typer.Option(help="Where Kafka is; else ENVICUTOR_BOOTSTRAP_SERVERS.")
+]
+
+
+@app.command()
+def show(
+    id: Annotated[str, typer.Argument(help="Of a submission or a set of dependencies.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Print everything that happened to it, one line an event.
+
+    Exit codes: 0 ok, 2 nothing ever happened to this id, 7 Kafka does not answer.
+    """
+    kafka = _kafka(bootstrap_servers)
+    try:
+        events = [event for subject in _subjects(kafka) for event in read_history(kafka, subject, id)]
+    except KafkaException as error:
+        _no_answer(kafka, error)
+    if not events:
+        fail(f"nothing ever happened to {id!r}", USAGE)
+    for event in events:
+        typer.echo(event.model_dump_json() if as_json else line(event))
+
+
+@app.command(name="verify")
+def verify_all(bootstrap_servers: BootstrapServers = None) -> None:
+    """Fold the log again, compare with the stores, list what is neither finished, queued nor leased.
+
+    Exit codes: 0 clean, 1 something is wrong, 7 Kafka does not answer.
+    """
+    from processors.health_checker import HealthCheckerSettings  # with Faust, which takes its time
+
+    lease_timeout_s = HealthCheckerSettings().lease_timeout_s
+    kafka = _kafka(bootstrap_servers)
+    clean = True
+    for subject in _subjects(kafka):
+        try:
+            findings = verify(kafka, subject, lease_timeout_s, say)
+        except KafkaException as error:
+            _no_answer(kafka, error)
+        for text in report(subject.name, findings):
+            typer.echo(text)
+        clean = clean and findings.clean
+    typer.echo("clean" if clean else "not clean")
+    raise typer.Exit(0 if clean else 1)
+
+
+def line(event: Event) -> str:
+    """One event for people."""
+    kind = event.type.removeprefix("envicutor.").removesuffix(".v1")
+    attempt = "" if event.attempt is None else f"attempt {event.attempt}"
+    columns = f"{event.time}  {kind:36}  {attempt:10}  {event.source.removeprefix('/envicutor/'):32}"
+    named = f"  {event.worker}" if event.worker and event.worker not in event.source else ""
+    return f"{columns}{named}  {event.verdict}"
+
+
+def report(name: str, findings: Findings) -> list[str]:
+    """What was found, for people: counts, the first difference, what is stuck."""
+    counts = (
+        f"{name}: {findings.events} events folded, {findings.stored} stored, "
+        f"{findings.unfinished} unfinished, {findings.waiting} with events to be folded, "
+        f"{findings.unreadable} unreadable events"
+    )
+    lines = [counts]
+    if findings.differences:
+        lines.append(
+            f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"
+        )
+        lines += [f"  {text}" for text in describe(findings.differences[0])]
+    stuck = (f"{name}: {id} attempt {attempt} is stuck" for id, attempt in findings.ownerless)
+    return [*lines, *(f"{text}: neither finished, queued nor leased" for text in stuck)]
+
+
+def describe(difference: Difference) -> list[str]:
+    """Where the two begin to differ."""
+    expected, found = difference.expected, difference.found
+    if expected is None or found is None:
+        where = "is in the store only" if expected is None else "is missing in the store"
+        return [f"{difference.id} {where}"]
+    pairs = enumerate(zip(expected, found, strict=False))
+    at = next((i for i, (a, b) in pairs if a != b), min(len(expected), len(found)))
+    return [
+        f"{difference.id} differs from byte {at} on",
+        f"log:   {_excerpt(expected, at)}",
+        f"store: {_excerpt(found, at)}",
+    ]
+
+
+def _excerpt(value: bytes, at: int) -> str:
+    start = max(0, at - _EXCERPT_CHARACTERS // 2)
+    text = value[start : at + _EXCERPT_CHARACTERS].decode(errors="backslashreplace")
+    return f"…{text}…"
+
+
+def _kafka(bootstrap_servers: str | None) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
+
+
+def _subjects(kafka: KafkaSettings) -> tuple[Subject, Subject]:
+    return subjects(catalogue(kafka))
+
+
+def _no_answer(kafka: KafkaSettings, error: KafkaException) -> NoReturn:
+    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {error.args[0].str()}", NO_ANSWER)

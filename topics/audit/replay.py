@@ -1,0 +1,73 @@
+"""Folding the log again, to hold the store against it; no Kafka client here.
+
+While the system lives, the store moves on. What it says of an id is right if it is what the log makes
+of that id at any moment between two reads of the store processor's committed offsets, one before and
+one after the store was read.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import Message
+
+from topics.audit.subjects import Subject
+from topics.codec import UndecodableError, decode_fact, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An id of which the store does not say what the log says."""
+
+    id: str
+    expected: bytes | None
+    """What the log makes of it; None where there is nothing."""
+    found: bytes | None
+    """What the store says; None where it says nothing."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """The fold of all events, by id."""
+
+    subject: Subject
+    before: Mapping[int, int]
+    """By partition: the store processor had folded everything below, before the store was read."""
+    after: Mapping[int, int]
+    """By partition: nothing from here on was folded yet after the store was read."""
+    states: dict[str, bytes] = field(default_factory=dict)
+    """At `after`."""
+    earlier: dict[str, list[bytes | None]] = field(default_factory=lambda: defaultdict(list))
+    """The states that ids had between `before` and `after`, except their last."""
+    waiting: set[str] = field(default_factory=set)
+    """Ids with events that the store processor has not folded yet."""
+    events: int = 0
+    unreadable: int = 0
+
+    def add(self, message: Message) -> None:
+        """Take one event in, in the order of its partition."""
+        partition, offset = message.partition() or 0, message.offset() or 0
+        try:
+            recorded = decode_fact(message, self.subject.facts)
+        except UndecodableError:
+            self.unreadable += 1
+            return
+        if offset >= self.after.get(partition, 0):
+            self.waiting.add(recorded.id)
+            return
+        self.events += 1
+        raw = self.states.get(recorded.id)
+        folded = self.subject.apply(raw and self.subject.state.model_validate_json(raw), recorded)
+        if folded.state is None or folded.refused is not None:
+            return
+        if offset >= self.before.get(partition, 0):
+            self.earlier[recorded.id].append(raw)
+        self.states[recorded.id] = encode(folded.state)
+
+    def differences(self, stored: Mapping[str, bytes]) -> list[Difference]:
+        """Where the store is wrong, in the order of ids."""
+        return [
+            Difference(id, self.states.get(id), stored.get(id))
+            for id in sorted(self.states.keys() | stored.keys())
+            if stored.get(id) not in (self.states.get(id), *self.earlier.get(id, ()))
+        ]

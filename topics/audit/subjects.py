@@ -1,0 +1,54 @@
+"""What can be audited: submissions and sets of dependencies."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from topics.catalogue import Catalogue, Family
+from topics.dependencies import facts as dependencies_facts
+from topics.dependencies import fold as dependencies_fold
+from topics.dependencies.state import EnvironmentState
+from topics.fold import Folded, Recorded
+from topics.model import Model
+from topics.submissions import facts as submissions_facts
+from topics.submissions import fold as submissions_fold
+from topics.submissions.state import Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One family of topics, and everything in which an audit of it differs from that of the other."""
+
+    name: str
+    family: Family
+    facts: Mapping[str, type[Model]]
+    state: type[Submission] | type[EnvironmentState]
+    apply: Callable[[Any, Recorded[Any]], Folded[Any]]
+    store_group: str
+    """Consumer group of the store processor."""
+    work_group: str
+    """Consumer group that pops the queue."""
+
+
+def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
+    """Both, of one system."""
+    return (
+        Subject(
+            name="submissions",
+            family=catalogue.submissions,
+            facts=submissions_facts.FACTS,
+            state=Submission,
+            apply=submissions_fold.apply,
+            store_group="submission-store",
+            work_group="workers",
+        ),
+        Subject(
+            name="dependencies",
+            family=catalogue.dependencies,
+            facts=dependencies_facts.FACTS,
+            state=EnvironmentState,
+            apply=dependencies_fold.apply,
+            store_group="build-store",
+            work_group="cache-builders",
+        ),
+    )

@@ -1,0 +1,162 @@
+"""Verification: the log is folded again; the stores must say the same, and no attempt be without an owner.
+
+The order of reads makes it right while the system lives. Committed offsets before the store and after
+it bound what the store may say. The queue's offsets come before the leases: a worker's lease is on the
+log before it commits the queue. What still looks wrong may be on its way, so it is looked at twice.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from confluent_kafka import Consumer, TopicPartition
+from pydantic import BaseModel, ValidationError
+
+from topics.audit.ownership import Attempt, Leases, ownerless, unfinished
+from topics.audit.replay import Difference, Replay
+from topics.audit.subjects import Subject
+from topics.clients import consumer_config
+from topics.codec import UndecodableError, decode
+from topics.leases import Lease
+from topics.reading import read_to_end
+from topics.settings import KafkaSettings
+
+Progress = Callable[[str], None]
+
+_TIMEOUT_S = 30.0
+_PROGRESS_EVENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an audit of one subject found."""
+
+    events: int
+    """Folded."""
+    unreadable: int
+    """Events that no fold can read; they are dead letters."""
+    waiting: int
+    """Ids with events that the store processor has not folded yet."""
+    stored: int
+    """Records in the store, by id."""
+    unfinished: int
+    differences: list[Difference]
+    ownerless: list[Attempt]
+    """Neither finished nor queued nor leased."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.differences or self.ownerless)
+
+
+def verify(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, progress: Progress) -> Findings:
+    """Audit all of `subject`; what looks wrong is reported if it does so for `lease_timeout_s`.
+
+    Raises:
+        KafkaException: the broker or a topic is not there.
+    """
+    first = _look(settings, subject, lease_timeout_s, progress)
+    if first.clean:
+        return first
+    progress(f"{subject.name}: looking again in {lease_timeout_s:g} s, something may have been on its way")
+    time.sleep(lease_timeout_s)
+    second = _look(settings, subject, lease_timeout_s, progress)
+    suspects = {difference.id for difference in first.differences}
+    return replace(
+        second,
+        differences=[difference for difference in second.differences if difference.id in suspects],
+        ownerless=sorted(set(first.ownerless) & set(second.ownerless)),
+    )
+
+
+def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, progress: Progress) -> Findings:
+    family = subject.family
+    before = _committed(settings, subject.store_group, family.events.name)
+    stored = _stored(settings, family.store.name)
+    after = _committed(settings, subject.store_group, family.events.name)
+    progress(f"{subject.name}: {len(stored)} records in the store")
+    replay = Replay(subject, before, after)
+    for count, message in enumerate(read_to_end(settings, family.events.name), 1):
+        replay.add(message)
+        if count % _PROGRESS_EVENTS == 0:
+            progress(f"{subject.name}: {count} events read")
+    open_attempts = unfinished(subject, replay.states)
+    popped = _committed(settings, subject.work_group, family.queue.name)
+    leased = _leased(settings, family.leases.name, lease_timeout_s)
+    queued = _queued(settings, family.queue.name, popped)
+    return Findings(
+        events=replay.events,
+        unreadable=replay.unreadable,
+        waiting=len(replay.waiting),
+        stored=len(stored),
+        unfinished=len(open_attempts),
+        differences=replay.differences(stored),
+        ownerless=ownerless(open_attempts, queued, leased, replay.waiting),
+    )
+
+
+def _stored(settings: KafkaSettings, topic: str) -> dict[str, bytes]:
+    rows: dict[str, bytes] = {}
+    for message in read_to_end(settings, topic):
+        key, value = message.key(), message.value()
+        id = key.decode(errors="replace") if isinstance(key, bytes) else ""
+        if isinstance(value, bytes):
+            rows[id] = value
+        else:
+            rows.pop(id, None)
+    return rows
+
+
+class _Entry(BaseModel):
+    """What is needed of a record of a queue."""
+
+    id: str
+    attempt: int
+
+
+def _queued(settings: KafkaSettings, topic: str, popped: dict[int, int]) -> set[Attempt]:
+    queued = set()
+    for message in read_to_end(settings, topic, popped):
+        try:
+            entry = _Entry.model_validate_json(message.value() or b"")
+        except ValidationError:
+            continue  # whoever pops it makes a dead letter of it
+        queued.add((entry.id, entry.attempt))
+    return queued
+
+
+def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[Attempt]:
+    leases = Leases()
+    for message in read_to_end(settings, topic, _since(settings, topic, lease_timeout_s)):
+        try:
+            leases.add(decode(Lease, message.value()))
+        except UndecodableError:
+            continue  # a tick
+    return leases.attempts
+
+
+def _committed(settings: KafkaSettings, group: str, topic: str) -> dict[int, int]:
+    """The group's offset by partition. It is read_committed, so it waits for offsets that are pending."""
+    consumer = Consumer(consumer_config(settings, group))
+    try:
+        offsets = consumer.committed(_partitions(consumer, topic), timeout=_TIMEOUT_S)
+        return {tp.partition: max(tp.offset, 0) for tp in offsets}
+    finally:
+        consumer.close()
+
+
+def _since(settings: KafkaSettings, topic: str, age_s: float) -> dict[int, int]:
+    """The offset by partition of the first record that is no older than `age_s`."""
+    time_ms = round((time.time() - age_s) * 1000)
+    consumer = Consumer(consumer_config(settings, "reader"))
+    try:
+        asked = [TopicPartition(topic, tp.partition, time_ms) for tp in _partitions(consumer, topic)]
+        return {tp.partition: tp.offset for tp in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)}
+    finally:
+        consumer.close()
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    metadata = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+    return [TopicPartition(topic, partition) for partition in metadata.partitions]
