@@ -1,0 +1,154 @@
+"""A store's memory of one partition: what is to be produced, and that nothing unreadable stops it."""
+
+from typing import Any
+
+import pytest
+from confluent_kafka import Message
+
+from processors.store.build_store import build_store
+from processors.store.partition import Partition, StaleStoreError
+from processors.store.submission_store import submission_store
+from topics.acceptance import requested
+from topics.catalogue import catalogue
+from topics.codec import Record, encode, encode_fact
+from topics.limits import MiB
+from topics.request import parse_request
+from topics.settings import KafkaSettings
+from topics.submissions import facts as submissions
+from topics.submissions.state import Submission, Work
+
+CATALOGUE = catalogue(KafkaSettings())
+EVENTS = CATALOGUE.submissions.events.name
+STORE = submission_store(CATALOGUE)
+REQUEST = parse_request(b'{"run": "true"}', MiB)
+STARTED = submissions.Started(attempt=1, worker="w")
+
+
+@pytest.fixture
+def partition() -> Partition:
+    return Partition(STORE)
+
+
+def a_request(**changes: Any) -> submissions.Requested:
+    return requested(*REQUEST, "pin", source="kafka").replace(**changes)
+
+
+def event(offset: int, fact: submissions.SubmissionFact, id: str = "id") -> Message:
+    record = encode_fact(EVENTS, id, fact, submissions.FACTS, "test")
+    assert isinstance(record.key, bytes)
+    assert isinstance(record.value, bytes)
+    return Message(EVENTS, 2, offset, record.key, record.value, record.headers, timestamp=(2, offset))
+
+
+def topics(records: list[Record]) -> list[str]:
+    return [record.topic for record in records]
+
+
+def test_a_request_makes_a_row_and_a_record_of_the_queue(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    row, work = partition.records()
+    assert (row.topic, row.key) == ("submissions.store", b"id")
+    assert (work.topic, work.key) == ("submissions.queue", b"id")
+    assert row.value == partition.states["id"]
+    assert Submission.model_validate_json(row.value or b"").status == "queued"
+    assert Work.model_validate_json(work.value or b"").request == REQUEST[0]
+    assert dict(row.headers)["ce_type"] == b"envicutor.submission.stored.v1"
+    assert dict(row.headers)["ce_id"] == b"submissions.events/2/0"
+    assert dict(work.headers)["ce_type"] == b"envicutor.submission.enqueued.v1"
+
+
+def test_only_the_latest_state_is_stored_but_every_effect_is_kept(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    partition.fold(event(1, STARTED))
+    partition.fold(event(2, submissions.LeaseExpired(attempt=1, checker="c")))
+    partition.fold(event(3, submissions.Cancelled()))
+    records = partition.records()
+    assert topics(records) == [
+        "submissions.store",
+        "submissions.queue",
+        "submissions.stops",
+        "submissions.queue",
+        "submissions.stops",
+    ]
+    assert Submission.model_validate_json(records[0].value or b"").status == "cancelled"
+    assert partition.next_offset == 4
+
+
+def test_after_the_commit_nothing_is_left_to_produce(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    assert partition.uncommitted
+    partition.committed()
+    assert not partition.uncommitted
+    assert partition.records() == []
+    assert not partition.urgent
+
+
+def test_what_changes_nothing_still_moves_the_offset(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    partition.committed()
+    partition.fold(event(1, a_request()))
+    partition.fold(event(2, STARTED, id="unknown"))
+    assert partition.uncommitted
+    assert partition.records() == []
+    assert set(partition.states) == {"id"}
+
+
+def test_nobody_waits_for_started_alone(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    assert partition.urgent
+    partition.committed()
+    partition.fold(event(1, STARTED))
+    assert not partition.urgent
+    partition.fold(event(2, submissions.Cancelled()))
+    assert partition.urgent
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "ce_type"),
+    [
+        (None, b"{}", b"envicutor.submission.cancelled.v1"),
+        (b"\xff", b"{}", b"envicutor.submission.cancelled.v1"),
+        (b"id", b"{", b"envicutor.submission.cancelled.v1"),
+        (b"id", None, b"envicutor.submission.requested.v1"),
+        (b"id", b"{}", b"envicutor.submission.requested.v1"),
+        (b"id", b"{}", b"envicutor.submission.unknown.v1"),
+        (b"id", b"{}", b"\xff"),
+    ],
+)
+def test_an_unreadable_event_becomes_a_dead_letter_and_the_partition_goes_on(
+    partition: Partition, key: bytes | None, value: bytes | None, ce_type: bytes
+) -> None:
+    partition.fold(event(0, a_request()))
+    partition.committed()
+    partition.fold(Message(EVENTS, 2, 1, key, value, [("ce_type", ce_type)], timestamp=(2, 1)))
+    partition.fold(event(2, submissions.Cancelled()))
+    row, letter, stop = partition.records()
+    assert (row.topic, stop.topic) == ("submissions.store", "submissions.stops")
+    assert (letter.topic, letter.key, letter.value) == ("dead-letters", key, value)
+    headers = dict(letter.headers)
+    assert headers["ce_type"] == ce_type
+    assert headers["dead_letter_from"] == b"submissions.events/2/1"
+    assert headers["dead_letter_reason"]
+    assert partition.next_offset == 3
+
+
+def test_a_conflict_from_kafka_is_a_dead_letter(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    partition.committed()
+    conflict = event(1, a_request(content_hash="other"))
+    partition.fold(conflict)
+    [letter] = partition.records()
+    assert (letter.topic, letter.value) == ("dead-letters", conflict.value())
+    assert b"conflict" in (dict(letter.headers)["dead_letter_reason"] or b"")
+
+
+def test_a_row_of_another_fold_is_never_folded_on(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    other = Submission.model_validate_json(partition.states["id"]).replace(fold_version=0)
+    partition.states["id"] = encode(other)
+    with pytest.raises(StaleStoreError, match="folded by version 0"):
+        partition.fold(event(1, STARTED))
+
+
+def test_nobody_reads_stops_of_builds() -> None:
+    assert build_store(CATALOGUE).stops is None

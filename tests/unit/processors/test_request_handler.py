@@ -1,0 +1,82 @@
+"""What a record of `submissions.requests` asks for."""
+
+import json
+
+import pytest
+from confluent_kafka import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.request_handler import CANCEL, handle
+from topics.codec import UndecodableError
+from topics.request import InvalidRequestError, NotJsonError, TooLargeError, content_hash
+from topics.submissions.facts import Cancelled, Requested
+
+BODY = {"run": "true"}
+REQUEST_BYTES = 1000
+
+
+def asked(key: bytes | None, value: bytes | None, ce_type: str | None = None) -> object:
+    headers: list[tuple[str, str | bytes | None]] = [("ce_type", ce_type.encode())] if ce_type else []
+    return handle(Message("requests", 0, 0, key, value, headers), "pin", REQUEST_BYTES)
+
+
+def body(**changes: object) -> bytes:
+    return json.dumps(BODY | changes).encode()
+
+
+@pytest.mark.parametrize("value", [body(), body(id="a")])
+def test_a_good_request_is_accepted_under_its_key(value: bytes) -> None:
+    match asked(b"a", value):
+        case ("a", Requested() as fact):
+            assert fact.request.program == "true"
+            assert (fact.package_set, fact.source) == ("pin", "kafka")
+            assert fact.content_hash == content_hash(BODY)
+        case other:
+            pytest.fail(repr(other))
+
+
+def test_the_same_request_is_the_same_over_http_and_kafka() -> None:
+    """With and without the id in the body."""
+    plain, named = asked(b"a", body()), asked(b"a", body(id="a"))
+    assert isinstance(plain, tuple)
+    assert isinstance(named, tuple)
+    assert plain[1].content_hash == named[1].content_hash
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "field"),
+    [
+        (b"{", NotJsonError, ""),
+        (None, NotJsonError, ""),
+        (b"x" * (REQUEST_BYTES + 1), TooLargeError, ""),
+        (body(language="python"), InvalidRequestError, "language"),
+        (body(id="b"), InvalidRequestError, "id"),
+        (body(limits={"run": {"cpus": 3}}), InvalidRequestError, "limits.run.cpus"),
+    ],
+)
+def test_a_bad_request_with_an_id_is_rejected_by_field(
+    value: bytes | None, error: type[InvalidRequestError], field: str
+) -> None:
+    refusal = asked(b"a", value)
+    assert isinstance(refusal, InvalidRequestError)
+    assert type(refusal) is error
+    assert refusal.errors[0].field == field
+
+
+@pytest.mark.parametrize("key", [None, b"", b"\xff", b"a b", b"a" * 65, b"a\n", b"../x"])
+@pytest.mark.parametrize("ce_type", [None, CANCEL])
+def test_without_a_readable_id_there_is_nobody_to_tell(key: bytes | None, ce_type: str | None) -> None:
+    with pytest.raises(UndecodableError):
+        asked(key, body(), ce_type)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", body()])
+def test_a_cancellation_is_told_by_its_header_alone(value: bytes | None) -> None:
+    assert asked(b"a", value, CANCEL) == ("a", Cancelled())
+
+
+@settings(max_examples=50)
+@given(st.binary(), st.none() | st.sampled_from([CANCEL, "other"]))
+def test_any_bytes_are_answered(value: bytes, ce_type: str | None) -> None:
+    assert isinstance(asked(b"a", value, ce_type), tuple | InvalidRequestError)
