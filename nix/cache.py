@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -125,10 +124,10 @@ class Cache:
             yield self._store.physical(store_path)
 
     def _known(self, name: str) -> Installed | None:
-        """Return what is installed for a key, if its environment is still there."""
+        """Return what is installed for a key, if its record makes sense and its tree is there."""
         try:
             installed = Installed(**json.loads((self._environments / f"{name}.json").read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError):
             return None
         return installed if self._root(installed.store_path).is_symlink() else None
 
@@ -207,7 +206,7 @@ class Cache:
 def _check_tree(tree: Path) -> None:
     """Refuse a tree whose folders are links: mounting them would mount whatever they point to on the host."""
     for folder in TREE:
-        if not stat.S_ISDIR((tree / folder).lstat().st_mode):
+        if (tree / folder).is_symlink() or not (tree / folder).is_dir():
             raise DependenciesError(f"the packages make /{folder} something else than a folder")
 
 

@@ -168,7 +168,7 @@ def _release_date(folders: Iterable[Path]) -> str:
     """Return the latest day that a Release file among apt's lists gives."""
     releases = [file.read_text() for folder in set(folders) for file in folder.glob("*Release")]
     dates = [match.group(1) for text in releases if (match := re.search(r"^Date: (.+)$", text, re.MULTILINE))]
-    return max(parsedate_to_datetime(date).date().isoformat() for date in dates)
+    return max((parsedate_to_datetime(date).date().isoformat() for date in dates), default="undated")
 
 
 def _output(*argv: str) -> str:
