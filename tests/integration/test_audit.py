@@ -1,0 +1,186 @@
+"""Audits of what the real store processor made of a log."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from typer.testing import CliRunner
+
+from infra.cli import app
+from infra.commands.audit import describe
+from topics.acceptance import requested
+from topics.admin import ensure_topics
+from topics.audit.history import read_history
+from topics.audit.subjects import Subject, subjects
+from topics.audit.verify import Findings, verify
+from topics.catalogue import catalogue
+from topics.clients import EventProducer, consumer_config
+from topics.codec import Headers, Record, encode, encode_fact
+from topics.leases import Lease
+from topics.reading import read_to_end
+from topics.request import SubmissionRequest
+from topics.settings import KafkaSettings
+from topics.stage import RunStage
+from topics.submissions.facts import FACTS, Finished, Requested, Started, SubmissionFact
+
+DEADLINE_S = 120.0
+SOON_S = 2.0
+"""A lease timeout that ends soon."""
+
+
+def request(run: str) -> Requested:
+    return requested(SubmissionRequest(run=run), f"hash of {run}", "pin", source="http")
+
+
+def finished(attempt: int) -> Finished:
+    run = (RunStage(stdout="hello\n", exit_code=0),)
+    return Finished(attempt=attempt, worker="w", outcome="ok", dependencies=None, compile=None, run=run)
+
+
+@pytest.fixture
+def settings(kafka: str, topic_prefix: str) -> KafkaSettings:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, session_timeout_ms=6000)
+    ensure_topics(settings, catalogue(settings).topics())
+    return settings
+
+
+@pytest.fixture
+def submissions(settings: KafkaSettings) -> Subject:
+    return subjects(catalogue(settings))[0]
+
+
+@pytest.fixture
+def environment(settings: KafkaSettings) -> dict[str, str]:
+    return {
+        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
+        "ENVICUTOR_LEASE_TIMEOUT_S": str(SOON_S),
+    }
+
+
+@pytest.fixture
+def store_processor(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "infra.cli", "submission-store"]
+    process = subprocess.Popen(command, env=os.environ | environment)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
+    producer = EventProducer(settings, message_timeout_ms=round(DEADLINE_S * 1000))
+    yield producer
+    producer.close()
+
+
+@pytest.fixture
+def log(submissions: Subject, producer: EventProducer) -> None:
+    """One submission that is finished, with facts that come too late; one that waits; and rubbish."""
+    facts: list[tuple[str, SubmissionFact]] = [
+        ("done", request("echo hello")),
+        ("done", Started(attempt=1, worker="w")),
+        ("done", Started(attempt=2, worker="w")),
+        ("done", finished(1)),
+        ("done", finished(1)),
+        ("done", request("echo something else")),
+        ("open", request("sleep 1")),
+    ]
+    topic = submissions.family.events.name
+    for id, fact in facts:
+        producer.produce(encode_fact(topic, id, fact, FACTS, "test")).result(DEADLINE_S)
+    rubbish: Headers = [("ce_type", b"envicutor.submission.started.v1"), ("ce_source", b"/envicutor/test")]
+    producer.produce(Record(topic, b"done", b"rubbish", rubbish)).result(DEADLINE_S)
+
+
+@pytest.fixture
+def folded(settings: KafkaSettings, submissions: Subject, log: None, store_processor: object) -> Findings:
+    """What an audit finds when the store processor has caught up."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        findings = verify(settings, submissions, SOON_S, print)
+        assert findings.clean
+        if findings.stored == 2 and not findings.waiting:
+            return findings
+        time.sleep(0.2)
+    raise AssertionError("the store processor did not fold the log")
+
+
+def test_store_of_the_real_processor_is_clean(folded: Findings) -> None:
+    assert (folded.events, folded.unreadable, folded.unfinished) == (7, 1, 1)
+
+
+def test_history_says_what_was_refused_and_why(
+    settings: KafkaSettings, submissions: Subject, log: None
+) -> None:
+    history = read_history(settings, submissions, "done")
+
+    assert [(event.attempt, event.worker, event.verdict) for event in history] == [
+        (None, None, "accepted"),
+        (1, "w", "accepted"),
+        (2, "w", "refused: of attempt 2, now at 1"),
+        (1, "w", "accepted"),
+        (1, "w", "refused: late: already finished"),
+        (None, None, "refused: conflict: the id was used before with other content"),
+        (None, None, "refused: unreadable: not a Started: Invalid JSON: expected value at line 1 column 1"),
+    ]
+    assert {event.source for event in history} == {"/envicutor/test"}
+    assert read_history(settings, submissions, "nobody") == []
+
+
+@pytest.mark.usefixtures("folded")
+def test_popped_and_not_leased_is_stuck(
+    settings: KafkaSettings, submissions: Subject, producer: EventProducer
+) -> None:
+    queue = submissions.family.queue.name
+    consumer = Consumer(consumer_config(settings, submissions.work_group))
+    ends = {message.partition() or 0: (message.offset() or 0) + 1 for message in read_to_end(settings, queue)}
+    consumer.commit(offsets=[TopicPartition(queue, p, end) for p, end in ends.items()], asynchronous=False)
+    consumer.close()
+
+    assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
+
+    def say(kind: str) -> None:
+        lease = Lease.model_validate({"kind": kind, "id": "open", "attempt": 1, "worker": "w"})
+        topic = submissions.family.leases.name
+        producer.produce(Record(topic, b"open", encode(lease), [])).result(DEADLINE_S)
+
+    say("taken")
+    assert verify(settings, submissions, DEADLINE_S, print).clean
+    say("released")
+    assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
+
+
+@pytest.mark.usefixtures("folded")
+def test_tampered_store_is_found(
+    settings: KafkaSettings,
+    submissions: Subject,
+    producer: EventProducer,
+    store_processor: subprocess.Popen[bytes],
+    environment: dict[str, str],
+) -> None:
+    audit = ["audit", "verify"]
+    clean = CliRunner().invoke(app, audit, env=environment)
+    assert (clean.exit_code, clean.stdout.splitlines()[-1]) == (0, "clean")
+    store_processor.send_signal(signal.SIGTERM)
+    store_processor.wait(DEADLINE_S)
+    store = submissions.family.store.name
+    rows = {message.key(): message.value() for message in read_to_end(settings, store)}
+    original = rows[b"done"]
+    assert isinstance(original, bytes)
+    tampered = original.replace(b"hello", b"hallo", 1)
+    producer.produce(Record(store, b"done", tampered, []), partition=0).result(DEADLINE_S)
+
+    findings = verify(settings, submissions, SOON_S, print)
+
+    assert [(d.id, d.expected, d.found) for d in findings.differences] == [("done", original, tampered)]
+    at = original.index(b"hello") + 1
+    assert describe(findings.differences[0])[0] == f"done differs from byte {at} on"
+    dirty = CliRunner().invoke(app, audit, env=environment)
+    assert (dirty.exit_code, dirty.stdout.splitlines()[-1]) == (1, "not clean")
+    assert "submissions: the store differs from the log in 1 records" in dirty.stdout

@@ -1,0 +1,53 @@
+"""What people see of an answer."""
+
+import io
+from typing import get_args
+
+from rich.console import Console
+
+from infra.commands.answers import EXIT_CODES, how_it_ended, print_answer, printable, verdict
+from topics.limits import MiB
+from topics.stage import DependenciesStage, Outcome, RunStage, Stage
+from topics.submissions.state import FINAL, Answer
+
+
+def test_every_end_has_an_exit_code() -> None:
+    assert set(EXIT_CODES) == {*get_args(Outcome), *(FINAL - {"finished"})}
+
+
+def test_answer_says_what_happened_and_what_it_cost() -> None:
+    answer = Answer(
+        id="one",
+        status="finished",
+        created_at="",
+        outcome="wrong_output",
+        dependencies=DependenciesStage(id="d", cached=True),
+        run=(
+            RunStage(stdout="3\n4\n", exit_code=0, passed=True, memory_bytes=MiB, wall_time_s=0.25),
+            RunStage(stderr="/w==", encoding="base64", signal="SIGKILL", limit_exceeded="cpu_time_s"),
+        ),
+    )
+    out = io.StringIO()
+    print_answer(answer, Console(file=out, width=20))
+    assert verdict(answer) == "wrong_output"
+    assert out.getvalue().splitlines() == [
+        "wrong_output  one",
+        "dependencies  cached, waited 0.00 s",
+        "run 1  passed  0.250 s, CPU 0.000 s, 1.0 MiB",
+        "  stdout",
+        "    3",
+        "    4",
+        "run 2  SIGKILL, over cpu_time_s  0.000 s, CPU 0.000 s, 0.0 MiB",
+        "  stderr",
+        "    \\xff",
+    ]
+
+
+def test_how_a_stage_ended() -> None:
+    assert how_it_ended(Stage(exit_code=3)) == "exit code 3"
+    assert how_it_ended(RunStage(exit_code=0, passed=False)) == "wrong output"
+    assert how_it_ended(RunStage(exit_code=1, passed=False)) == "exit code 1"
+
+
+def test_output_cannot_steer_the_terminal() -> None:
+    assert printable("a\tb\n\x1b[2J\r\x00é[red]") == "a\tb\n\\x1b[2J\\r\\x00é[red]"

@@ -1,0 +1,59 @@
+"""From a directory or a file to the request that is sent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.commands.requests import of_directory, read_request
+from topics.request import SubmissionRequest
+
+
+def test_directory_is_sent_as_files(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "text.py").write_text("é\n")
+    (tmp_path / "cutor-run.sh").write_text("true")
+    (tmp_path / "data").write_bytes(b"\xff\x00")
+
+    request = of_directory(tmp_path)
+
+    assert request == {
+        "files": [
+            {"name": "cutor-run.sh", "content": "true"},
+            {"name": "data", "content": "/wA=", "encoding": "base64"},
+            {"name": "lib/text.py", "content": "é\n"},
+        ]
+    }
+    parsed = SubmissionRequest.model_validate_json(json.dumps(request))
+    assert parsed.program == "true"
+
+
+def test_other_fields_are_not_a_file(tmp_path: Path) -> None:
+    fields = {"run": "cat", "test_cases": [{"input": "1"}]}
+    (tmp_path / "submission.json").write_text(json.dumps(fields))
+    assert of_directory(tmp_path) == {"files": []} | fields
+
+
+def test_submission_json_below_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "submission.json").write_text("{}")
+    assert [file["name"] for file in of_directory(tmp_path)["files"]] == ["sub/submission.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "not a JSON object"),
+        ("{", "not JSON"),
+        ('{"files": []}', "leave out `files`"),
+    ],
+)
+def test_what_is_no_request_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "submission.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_request(str(tmp_path))
+
+
+def test_json_file_is_the_request(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text('{"run": "true"}')
+    assert read_request(str(tmp_path / "request.json")) == {"run": "true"}
