@@ -1,0 +1,59 @@
+"""The tables of docs/architecture.md say what the code says."""
+
+from pathlib import Path
+
+import pytest
+
+from topics.catalogue import DAY_MS, HOUR_MS, Topic, catalogue
+from topics.limits import GiB, Limits, MiB, ceiling_of
+from topics.settings import KafkaSettings
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+
+
+def kept(topic: Topic) -> str:
+    if topic.compacted:
+        return "compacted"
+    if topic.retention_ms < 0:
+        return "for ever"
+    if topic.retention_ms % DAY_MS == 0:
+        return f"{topic.retention_ms // DAY_MS} days"
+    return f"{topic.retention_ms // HOUR_MS} h"
+
+
+def topic_row(topic: Topic) -> str:
+    cells = [
+        f"`{topic.name}`",
+        topic.description,
+        kept(topic),
+        f"{topic.local_partitions} / {topic.cluster_partitions}",
+        ", ".join(topic.writers),
+        ", ".join(topic.readers),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("topic", catalogue(KafkaSettings()).topics(), ids=lambda topic: topic.name)
+def test_each_topic_stands_in_the_table(topic: Topic) -> None:
+    assert topic_row(topic) in DOCUMENT
+
+
+def quantity(name: str, value: float) -> str:
+    if name.endswith("_bytes"):
+        return f"{value // GiB:g} GiB" if value % GiB == 0 else f"{value // MiB:g} MiB"
+    return f"{value:g}"
+
+
+def limit_row(name: str) -> str:
+    cells = [f"`{name}`"]
+    for stage in ("dependencies", "compile", "run"):
+        ceiling = ceiling_of((stage, name))
+        default = getattr(getattr(Limits(), stage), name, None)
+        known = ceiling is not None and default is not None
+        cells.append(f"{quantity(name, default)} / {quantity(name, ceiling)}" if known else "-")
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("name", type(Limits().run).model_fields)
+def test_each_limit_stands_in_the_table(name: str) -> None:
+    assert limit_row(name) in DOCUMENT
