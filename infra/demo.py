@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import signal
+import sys
 import time
 import tomllib
 import uuid
@@ -19,13 +20,15 @@ from typing import Annotated, Any, Literal
 import typer
 from confluent_kafka import Producer
 from pydantic import BaseModel, ConfigDict
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from infra.commands.answers import verdict
-from infra.commands.output import say
+from infra.commands.output import fail, say
 from infra.commands.requests import of_directory
-from infra.local import LocalCluster
+from infra.local import LocalCluster, NotRootError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RefusedError
 from topics.limits import MiB
@@ -78,6 +81,11 @@ class Example:
     request: Mapping[str, Any]
     expected: Expected
 
+    @property
+    def label(self) -> str:
+        """The name, with the way where it is not the usual one."""
+        return self.name if self.way == "HTTP" else f"{self.name} ({self.way})"
+
 
 def load_examples() -> list[Example]:
     """Every example, and the one that is sent both ways once more.
@@ -127,14 +135,13 @@ async def follow(client: Client, id: str, name: str) -> Answer:
 
 async def run_example(example: Example, url: str, bootstrap_servers: str) -> Answer | str:
     """Its answer, or why there is none."""
-    label = example.name if example.way == "HTTP" else f"{example.name} (Kafka)"
     with Client(url) as client:
         try:
             if example.way == "HTTP":
                 id = (await asyncio.to_thread(client.submit, example.request)).id
             else:
                 id = await asyncio.to_thread(produce, bootstrap_servers, example.request)
-            return await follow(client, id, label)
+            return await follow(client, id, example.label)
         except (ClientError, TimeoutError) as error:
             return str(error)
 
@@ -152,19 +159,19 @@ async def run_examples(settings: LocalSettings, examples: Sequence[Example]) -> 
 
 def report(examples: Sequence[Example], results: Sequence[Answer | str], console: Console) -> bool:
     """Print the table; whether all is as expected."""
-    table = Table("example", "way", "outcome", "as expected")
+    table = Table(box=box.SIMPLE)
+    table.add_column("example", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
     for column in ("dependencies", "compile", "run", "memory"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("as expected")
     good = True
     for example, result in zip(examples, results, strict=True):
-        if isinstance(result, str):
-            wrong, cells = [result], ["-", *[""] * 4]
-        else:
-            wrong, cells = example.expected.differences(result), _cells(result)
+        wrong = [result] if isinstance(result, str) else example.expected.differences(result)
+        cells = ["no answer", *[""] * 4] if isinstance(result, str) else _cells(result)
+        mark = Text("no: " + "; ".join(wrong), "red") if wrong else Text("yes", "green")
+        table.add_row(example.label, *cells, mark)
         good = good and not wrong
-        outcome, *costs = cells
-        mark = "[red]no: " + "; ".join(wrong) if wrong else "[green]yes"
-        table.add_row(example.name, example.way, outcome, mark, *costs)
     console.print(table)
     return good
 
@@ -172,9 +179,11 @@ def report(examples: Sequence[Example], results: Sequence[Answer | str], console
 def _cells(answer: Answer) -> list[str]:
     """Outcome, the three stages' times, the highest memory of all."""
     dependencies, compiled, runs = answer.dependencies, answer.compile, answer.run
-    waited = f"{dependencies.wall_time_s:.2f} s" if dependencies and not dependencies.cached else "cached"
     stages: list[Stage] = [stage for stage in (compiled, *runs) if stage is not None]
     memory_bytes = max((stage.memory_bytes for stage in stages), default=0)
+    waited = ""
+    if dependencies:
+        waited = "cached" if dependencies.cached else f"{dependencies.wall_time_s:.2f} s"
     return [
         verdict(answer),
         waited,
@@ -191,12 +200,15 @@ def main(
 ) -> None:
     """Run all examples on a system of their own."""
     logging.basicConfig(level=logging.WARNING)
-    settings = LocalSettings(data_dir=data_dir, http_port=0, kafka_port=0, log_level="WARNING")
+    settings = LocalSettings(data_dir=data_dir, http_port=0, kafka_port=0, log_level="ERROR")
     started = time.monotonic()
     examples = load_examples()
     with contextlib.suppress(asyncio.CancelledError):
-        results = asyncio.run(run_examples(settings, examples))
-        good = report(examples, results, Console())
+        try:
+            results = asyncio.run(run_examples(settings, examples))
+        except NotRootError as error:
+            fail(str(error), 1)
+        good = report(examples, results, Console(width=None if sys.stdout.isatty() else 120))
         say(f"{'all as expected' if good else 'NOT as expected'}, in {time.monotonic() - started:.0f} s")
         raise typer.Exit(0 if good else 1)
     raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""The examples are requests that can be accepted, and each says what must come of it."""
+
+import json
+
+import pytest
+
+from infra.demo import Example, Expected, load_examples
+from topics.limits import MiB
+from topics.request import parse_request
+from topics.stage import DependenciesStage, RunStage
+from topics.submissions.state import Answer
+
+
+@pytest.mark.parametrize("example", load_examples(), ids=lambda example: example.label)
+def test_each_example_is_a_valid_request(example: Example) -> None:
+    parse_request(json.dumps(example.request).encode(), 1 * MiB)
+
+
+def answer(outcome: str, **changes: object) -> Answer:
+    made = {"id": "x", "status": "finished", "created_at": "", "outcome": outcome, **changes}
+    return Answer.model_validate(made)
+
+
+def test_another_outcome_is_a_difference() -> None:
+    assert Expected(outcome="ok").differences(answer("ok")) == []
+    assert Expected(outcome="ok").differences(answer("run_failed")) == ["expected ok"]
+
+
+def test_the_limit_and_what_was_printed_count() -> None:
+    killed = answer("run_failed", run=(RunStage(stdout="8 MiB\n", limit_exceeded="memory_bytes"),))
+    expected = Expected(outcome="run_failed", limit_exceeded="memory_bytes", stdout="8 MiB")
+    assert expected.differences(killed) == []
+    assert len(expected.differences(answer("run_failed"))) == 2
+
+
+def test_the_explanation_counts() -> None:
+    stage = DependenciesStage(id="d", cached=False, explanation="there is no package 'x'")
+    failed = answer("dependencies_failed", dependencies=stage)
+    assert Expected(outcome="dependencies_failed", explanation="'x'").differences(failed) == []
+    assert Expected(outcome="dependencies_failed", explanation="'y'").differences(failed)
