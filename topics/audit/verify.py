@@ -1,8 +1,10 @@
 """Verification: the log is folded again; the stores must say the same, and no attempt be without an owner.
 
 The order of reads makes it right while the system lives. Committed offsets before the store and after
-it bound what the store may say. The queue's offsets come before the leases: a worker's lease is on the
-log before it commits the queue. What still looks wrong may be on its way, so it is looked at twice.
+it bound what the store may say. The queue's offsets come before the leases, and these before the events:
+a worker's lease is on the log before it commits the queue, and what became of the attempt before it
+releases the lease. A lease that has just expired is nobody's for a moment, so that what looks wrong is
+looked at twice.
 """
 
 import time
@@ -76,15 +78,15 @@ def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, pro
     stored = _stored(settings, family.store.name)
     after = _committed(settings, subject.store_group, family.events.name)
     progress(f"{subject.name}: {len(stored)} records in the store")
+    popped = _committed(settings, subject.work_group, family.queue.name)
+    leased = _leased(settings, family.leases.name, lease_timeout_s)
+    queued = _queued(settings, family.queue.name, popped)
     replay = Replay(subject, before, after)
     for count, message in enumerate(read_to_end(settings, family.events.name), 1):
         replay.add(message)
         if count % _PROGRESS_EVENTS == 0:
             progress(f"{subject.name}: {count} events read")
     open_attempts = unfinished(subject, replay.states)
-    popped = _committed(settings, subject.work_group, family.queue.name)
-    leased = _leased(settings, family.leases.name, lease_timeout_s)
-    queued = _queued(settings, family.queue.name, popped)
     return Findings(
         events=replay.events,
         unreadable=replay.unreadable,
