@@ -123,6 +123,8 @@ class View:
 
     def _assign(self) -> None:
         metadata = self._metadata()
+        if metadata is None:
+            return
         partitions = sorted(metadata.topics[self._topic].partitions)
         identity = f"{metadata.cluster_id}/{self._topic}/{len(partitions)}".encode()
         self._db = self._open(identity, partitions)
@@ -130,16 +132,17 @@ class View:
         starts = [TopicPartition(self._topic, p, self._offset(p)) for p in partitions]
         self._consumer.assign(starts)
 
-    def _metadata(self) -> ClusterMetadata:
-        while True:
+    def _metadata(self) -> ClusterMetadata | None:
+        """What is known of the topic, as soon as broker and topic are there; None once the view is being closed."""
+        while not self._closing.is_set():
             try:
-                metadata: ClusterMetadata = self._consumer.list_topics(self._topic, timeout=10)
+                metadata: ClusterMetadata = self._consumer.list_topics(self._topic, timeout=2)
                 if metadata.topics[self._topic].partitions:
                     return metadata
             except KafkaException as error:
                 log.warning("view of %s waits for the broker: %s", self._topic, error)
-            if self._closing.wait(0.2):
-                raise SystemExit
+            self._closing.wait(0.2)
+        return None
 
     def _open(self, identity: bytes, partitions: list[int]) -> Rdict:
         db = self._db_at()

@@ -1,0 +1,126 @@
+"""Requests from other systems on a real broker."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Message
+
+from processors.request_handler import CANCEL, RequestHandler
+from topics.admin import ensure_topics
+from topics.catalogue import Topic, catalogue
+from topics.clients import EventProducer
+from topics.codec import Record, decode_fact, encode, header
+from topics.leases import PackageSetInForce
+from topics.limits import KiB
+from topics.package_sets import DEBIAN
+from topics.reading import read_to_end
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Cancelled, Rejected, Requested, SubmissionFact
+
+DEADLINE_S = 60.0
+GOOD = b'{"run": "true"}'
+
+
+class System:
+    """Other systems, the log, and one request handler."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings, self.topics = settings, catalogue(settings)
+        ensure_topics(settings, self.topics.topics())
+        self._producer = EventProducer(settings)
+        self._handler, self._thread = self._start()
+
+    def _start(self) -> tuple[RequestHandler, threading.Thread]:
+        handler = RequestHandler(self._settings, self.topics, "0")
+        thread = threading.Thread(target=lambda: asyncio.run(handler.run()))
+        thread.start()
+        return handler, thread
+
+    def stop(self) -> None:
+        self._handler.stop()
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+
+    def restart(self) -> None:
+        self.stop()
+        self._handler, self._thread = self._start()
+
+    def close(self) -> None:
+        self.stop()
+        self._producer.close()
+
+    def publish_package_set(self) -> None:
+        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
+        self._send(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+
+    def ask(self, key: bytes | None, value: bytes | None, ce_type: str | None = None) -> None:
+        headers: list[tuple[str, str | bytes | None]] = [("ce_type", ce_type)] if ce_type else []
+        self._send(Record(self.topics.requests.name, key, value, headers))
+
+    def _send(self, record: Record) -> None:
+        self._producer.produce(record).result(DEADLINE_S)
+
+    def read(self, topic: Topic, count: int) -> list[Message]:
+        """All records of a topic, as soon as there are `count`."""
+        deadline = time.monotonic() + DEADLINE_S
+        while len(messages := list(read_to_end(self._settings, topic.name))) < count:
+            assert time.monotonic() < deadline, f"{topic.name}: {len(messages)} records instead of {count}"
+            time.sleep(0.1)
+        return messages
+
+    def facts(self, count: int) -> list[tuple[str, SubmissionFact]]:
+        events = [decode_fact(message, FACTS) for message in self.read(self.topics.submissions.events, count)]
+        return [(event.id, event.fact) for event in events]
+
+
+@pytest.fixture
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path, request_bytes=10 * KiB
+    )
+    system = System(settings)
+    yield system
+    system.close()
+
+
+def test_requests_become_facts_and_bad_ones_are_told_and_kept(system: System) -> None:
+    bad = {
+        b"json": b"\xff{",
+        b"schema": b'{"run": 1}',
+        b"key": b'{"run": "true", "id": "other"}',
+        b"large": b"x" * (10 * KiB + 1),
+    }
+    nameless = [(None, GOOD), (b"no id", GOOD), (b"\xff", GOOD)]
+    system.publish_package_set()
+    system.ask(b"good", GOOD)
+    for key, value in [*bad.items(), *nameless]:
+        system.ask(key, value)
+    system.ask(b"good", None, CANCEL)
+
+    facts = system.facts(6)
+    assert [id for id, _ in facts] == ["good", *(key.decode() for key in bad), "good"]
+    requested, *rejected, cancelled = (fact for _, fact in facts)
+    assert isinstance(requested, Requested)
+    assert (requested.request.program, requested.package_set) == ("true", "pin")
+    assert cancelled == Cancelled()
+    assert all(isinstance(fact, Rejected) and fact.errors for fact in rejected)
+    letters = system.read(system.topics.dead_letters, 7)
+    assert {(letter.key(), letter.value()) for letter in letters} == {*bad.items(), *nameless}
+    for letter in letters:
+        assert str(header(letter, "dead_letter_from")).startswith(system.topics.requests.name + "/")
+        assert header(letter, "dead_letter_reason")
+
+
+def test_requests_wait_for_a_package_set_and_are_handled_once_over_a_restart(system: System) -> None:
+    system.ask(b"early", GOOD)
+    system.restart()
+    system.publish_package_set()
+    assert [id for id, _ in system.facts(1)] == ["early"]
+    system.restart()
+    system.ask(b"late", json.dumps({"run": ["true"]}).encode())
+    assert [id for id, _ in system.facts(2)] == ["early", "late"]

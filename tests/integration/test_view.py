@@ -1,0 +1,151 @@
+"""A compacted topic as a local table, on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from topics.clients import EventProducer, connection
+from topics.codec import Record
+from topics.settings import KafkaSettings
+from topics.view import View
+
+DEADLINE_S = 60.0
+
+
+class Table:
+    """A compacted topic of three partitions, and views of it."""
+
+    def __init__(self, kafka: KafkaSettings, name: str, folder: Path) -> None:
+        self._kafka, self.name, self.folder = kafka, name, folder
+        admin = AdminClient(connection(kafka))
+        topic = NewTopic(name, 3, 1, config={"cleanup.policy": "compact"})
+        admin.create_topics([topic])[name].result(DEADLINE_S)
+
+    async def put(self, **rows: bytes | None) -> None:
+        producer = EventProducer(self._kafka)
+        for key, value in rows.items():
+            await producer.send(Record(self.name, key.encode(), value, []))
+        await asyncio.to_thread(producer.close)
+
+    @asynccontextmanager
+    async def view(self, folder: Path | None = None) -> AsyncIterator[View]:
+        view = View(self._kafka, self.name, folder or self.folder)
+        await view.start()
+        try:
+            await asyncio.wait_for(view.wait_caught_up(), DEADLINE_S)
+            yield view
+        finally:
+            await view.close()
+
+
+@pytest.fixture
+def table(kafka: str, topic_prefix: str, tmp_path: Path) -> Table:
+    return Table(
+        KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix),
+        topic_prefix + "table",
+        tmp_path / "view",
+    )
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 3 * DEADLINE_S))
+
+
+def test_once_caught_up_it_has_the_latest_of_every_key(table: Table) -> None:
+    async def test() -> None:
+        await table.put(a=b"1", b=b"1", c=b"1")
+        await table.put(a=b"2", b=None)
+        async with table.view() as view:
+            assert view.caught_up
+            assert dict(view.values()) == {"a": b"2", "c": b"1"}
+            assert (view.get("a"), view.get("b"), view.get("unknown")) == (b"2", None, None)
+
+    run(test())
+
+
+def test_an_empty_topic_is_caught_up_with(table: Table) -> None:
+    async def test() -> None:
+        async with table.view() as view:
+            assert dict(view.values()) == {}
+
+    run(test())
+
+
+def test_waiting_sees_what_is_there_and_what_comes(table: Table) -> None:
+    async def test() -> None:
+        await table.put(a=b"1")
+        async with table.view() as view:
+            assert await view.wait_for("a", lambda value: value is not None, DEADLINE_S) == b"1"
+            later = asyncio.create_task(view.wait_for("a", lambda value: value == b"3", DEADLINE_S))
+            gone = asyncio.create_task(view.wait_for("a", lambda value: value is None, DEADLINE_S))
+            await table.put(a=b"2", other=b"3")
+            await table.put(a=b"3")
+            assert await later == b"3"
+            await table.put(a=None)
+            assert await gone is None
+            with pytest.raises(TimeoutError):
+                await view.wait_for("a", lambda value: value is not None, 0.01)
+
+    run(test())
+
+
+def test_it_resumes_where_it_was_closed(table: Table) -> None:
+    """Rows that were changed behind its back stay changed: it reads nothing twice."""
+
+    async def test() -> None:
+        await table.put(a=b"1", b=b"1")
+        async with table.view():
+            pass
+        tamper(table.folder, b"=a", b"kept")
+        await table.put(b=b"2", c=b"2")
+        async with table.view() as view:
+            assert dict(view.values()) == {"a": b"kept", "b": b"2", "c": b"2"}
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"!identity", b"another cluster"),
+        (b"!saved_at", b"0"),
+        (b"@0", b"1000000"),
+    ],
+    ids=["another cluster", "too old", "ahead of the topic"],
+)
+def test_a_table_that_cannot_be_resumed_is_read_anew(table: Table, key: bytes, value: bytes) -> None:
+    async def test() -> None:
+        await table.put(a=b"1")
+        async with table.view():
+            pass
+        tamper(table.folder, b"=gone", b"1")
+        tamper(table.folder, key, value)
+        async with table.view() as view:
+            assert dict(view.values()) == {"a": b"1"}
+
+    run(test())
+
+
+def tamper(folder: Path, key: bytes, value: bytes) -> None:
+    from rocksdict import Options, Rdict
+
+    db = Rdict(str(folder), Options(raw_mode=True))
+    db[key] = value
+    db.close()
+
+
+def test_closing_a_view_that_finds_no_broker_does_not_hang(tmp_path: Path) -> None:
+    async def test() -> None:
+        view = View(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "table", tmp_path)
+        await view.start()
+        assert view.alive
+        assert view.get("a") is None
+        await asyncio.wait_for(view.close(), 5.0)  # well within what a whole system has to stop
+        assert not view.alive
+
+    run(test())
