@@ -133,7 +133,7 @@ class View:
         self._consumer.assign(starts)
 
     def _metadata(self) -> ClusterMetadata | None:
-        """What is known of the topic, as soon as broker and topic are there; None once the view is being closed."""
+        """Of the topic, as soon as broker and topic are there; None once the view is being closed."""
         while not self._closing.is_set():
             try:
                 metadata: ClusterMetadata = self._consumer.list_topics(self._topic, timeout=2)
