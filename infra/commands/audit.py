@@ -4,6 +4,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from infra.commands.output import fail, say
 from topics.audit.history import Event, read_history
@@ -11,6 +12,7 @@ from topics.audit.replay import Difference
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
+from topics.clients import connection
 from topics.settings import KafkaSettings
 
 app = typer.Typer(
@@ -20,6 +22,7 @@ app = typer.Typer(
 USAGE = 2
 NO_ANSWER = 7
 _EXCERPT_CHARACTERS = 60
+_CONNECT_TIMEOUT_S = 10.0
 
 BootstrapServers = Annotated[
     str | None, typer.Option(help="Where Kafka is; else ENVICUTOR_BOOTSTRAP_SERVERS.")
@@ -118,7 +121,14 @@ def _excerpt(value: bytes, at: int) -> str:
 
 
 def _kafka(bootstrap_servers: str | None) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
+    """The settings, once a broker has answered: clients would complain on standard error meanwhile."""
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
+    admin = AdminClient(connection(kafka) | {"log_level": 0})
+    try:
+        admin.list_topics(timeout=_CONNECT_TIMEOUT_S)
+    except KafkaException as error:
+        _no_answer(kafka, error)
+    return kafka
 
 
 def _subjects(kafka: KafkaSettings) -> tuple[Subject, Subject]:
