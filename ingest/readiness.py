@@ -17,6 +17,7 @@ from topics.settings import KafkaSettings
 from topics.view import View
 
 _ASK_AGAIN_S = 1.0
+_ANSWER_S = 3.0
 
 
 class Readiness:
@@ -28,7 +29,8 @@ class Readiness:
         self._submissions = submissions
         directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
         self._environments = View(kafka, catalogue.dependencies.store.name, directory)
-        self._admin = AdminClient(connection(kafka))
+        self._connection = connection(kafka)
+        self._admin: AdminClient | None = None
         self._group = f"{kafka.topic_prefix}workers"
         self._asked_at = -_ASK_AGAIN_S
         self._workers = 0
@@ -65,8 +67,10 @@ class Readiness:
 
     def _ask(self) -> int:
         try:
-            futures = self._admin.describe_consumer_groups([self._group], request_timeout=5)
+            self._admin = self._admin or AdminClient(self._connection)
+            futures = self._admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
             members = futures[self._group].result().members
         except KafkaException:
+            self._admin = None  # after a broker's restart a client may time out for ever
             return 0
         return sum(bool(member.assignment.topic_partitions) for member in members)

@@ -23,6 +23,8 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "reconnect.backoff.max.ms": 1000,
+        # After a broker's restart a client may keep a stale leader epoch, and fetch nothing, until the next one.
+        "topic.metadata.refresh.interval.ms": 5000,
         "log_level": 3,
     }
 
