@@ -97,6 +97,7 @@ class LocalCluster:
         await self._supervisor.stop(STOP_TIMEOUT_S - 2)
         if self._broker is not None:
             self._broker.stop(max(1.0, deadline - time.monotonic()))
+            (self._run_dir / "broker.pid").unlink(missing_ok=True)
 
     async def __aenter__(self) -> Self:
         try:

@@ -67,7 +67,10 @@ class Supervisor:
         while True:
             started = time.monotonic()
             child.process = await asyncio.create_subprocess_exec(
-                *child.program.argv, env=dict(child.program.env), stdin=asyncio.subprocess.DEVNULL
+                *child.program.argv,
+                env=dict(child.program.env),
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in a terminal is for us: we stop them in their order
             )
             write_pid(self._pid_dir / f"{child.program.name}.pid", child.process.pid)
             code = await child.process.wait()

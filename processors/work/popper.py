@@ -88,7 +88,7 @@ class Popper(Generic[WorkT]):
 
     def _run(self) -> None:
         try:
-            self._consumer.subscribe([self._queue])
+            self._consumer.subscribe([self._queue], on_assign=self._on_assign)
             while not self._stopping.is_set():
                 self._step()
             self._consumer.close()
@@ -109,6 +109,10 @@ class Popper(Generic[WorkT]):
     def _pause(self) -> None:
         # Again each time: partitions may have been assigned since.
         self._consumer.pause(self._consumer.assignment())
+        self._paused = True
+
+    def _on_assign(self, _consumer: Consumer, _assigned: list[TopicPartition]) -> None:
+        # librdkafka keeps a partition paused that was lost while it was.
         self._paused = True
 
     def _resume(self) -> None:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from processors.sandbox import Completed
 from topics.request import TestCase
@@ -43,15 +43,20 @@ class AnswerBudget:
         }
 
     def _take(self, text: str, encoding: str) -> tuple[str, bool]:
-        size = len(to_json(text))
-        if size <= self._left:
-            self._left -= size
-            return text, False
-        # Escapes make the JSON at most twice the text (see `_texts`); base64 is cut in whole groups.
-        keep = self._left // 4 * 4 if encoding == "base64" else self._left // 2
-        cut = text[:keep] if encoding == "base64" else text.encode()[:keep].decode(errors="ignore")
-        self._left = max(0, self._left - len(to_json(cut)))
-        return cut, True
+        if _json_bytes(text) <= self._left:
+            kept = text
+        elif encoding == "base64":  # cut in whole groups, which nothing in JSON escapes
+            kept = text[: self._left // 4 * 4]
+        else:  # cut the JSON, and leave out a character or an escape that the cut goes through
+            cut = to_json(text)[: self._left + 1].decode(errors="ignore")
+            kept = from_json(cut, allow_partial="trailing-strings")
+        self._left -= _json_bytes(kept)
+        return kept, len(kept) < len(text)
+
+
+def _json_bytes(text: str) -> int:
+    """As JSON, without the quotes around it."""
+    return len(to_json(text)) - 2
 
 
 def _texts(stdout: bytes, stderr: bytes) -> tuple[str, str, str]:
