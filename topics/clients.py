@@ -23,7 +23,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "reconnect.backoff.max.ms": 1000,
-        # After a broker's restart a client may keep a stale leader epoch, and fetch nothing, until the next one.
+        # After a broker's restart a client may keep a stale leader epoch until it refreshes its metadata.
         "topic.metadata.refresh.interval.ms": 5000,
         "log_level": 3,
     }

@@ -49,8 +49,10 @@ def limit_row(name: str) -> str:
     for stage in ("dependencies", "compile", "run"):
         ceiling = ceiling_of((stage, name))
         default = getattr(getattr(Limits(), stage), name, None)
-        known = ceiling is not None and default is not None
-        cells.append(f"{quantity(name, default)} / {quantity(name, ceiling)}" if known else "-")
+        if ceiling is None or default is None:
+            cells.append("-")
+        else:
+            cells.append(f"{quantity(name, default)} / {quantity(name, ceiling)}")
     return f"| {' | '.join(cells)} |"
 
 
