@@ -162,17 +162,17 @@ class LocalCluster:
     def _programs(self, user: str | None) -> Iterator[Program]:
         settings = self._settings
         for n in range(settings.store_processors):
-            yield self._program("submission-store", n, user, stop_order=2)
-            yield self._program("build-store", n, user, stop_order=2)
+            yield self._program("submission-store", n, user, stop_order=1)
+            yield self._program("build-store", n, user, stop_order=1)
         for n in range(settings.health_checkers):
             for of in ("submissions", "dependencies"):
                 yield self._program("health-checker", n, user, arguments=(of,))
         yield self._program("request-handler", 0, user)
         yield self._program("ingest", 0, user)
         for n in range(settings.cache_builders):
-            yield self._program("cache-builder", n, "root", stop_order=1)
+            yield self._program("cache-builder", n, "root")
         for n in range(settings.workers):
-            yield self._program("worker", n, "root", stop_order=1)
+            yield self._program("worker", n, "root")
 
     def _program(
         self,
