@@ -1,5 +1,6 @@
 """Reading a whole topic once, from its beginning to where it ends now."""
 
+import time
 from collections.abc import Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -38,3 +39,35 @@ def read_to_end(
                     raise KafkaException(error)
     finally:
         consumer.close()
+
+
+def committed_offsets(
+    settings: KafkaSettings, group: str, topic: str, timeout_s: float = 30.0
+) -> dict[int, int]:
+    """A group's offset by partition; read_committed, so it waits for offsets that are pending.
+
+    Raises:
+        KafkaException: the coordinator did not say within `timeout_s`; until then it is asked again,
+            since it may be loading (COORDINATOR_LOAD_IN_PROGRESS) or be another one now (NOT_COORDINATOR).
+    """
+    deadline = time.monotonic() + timeout_s
+    consumer = Consumer(consumer_config(settings, group))
+    try:
+        metadata = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+        asked = [TopicPartition(topic, partition) for partition in metadata.partitions]
+        while True:
+            try:
+                return _offsets(consumer.committed(asked, timeout=5))
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+    finally:
+        consumer.close()
+
+
+def _offsets(found: list[TopicPartition]) -> dict[int, int]:
+    for tp in found:
+        if tp.error:  # errors come per partition, not as an exception
+            raise KafkaException(tp.error)
+    return {tp.partition: max(tp.offset, 0) for tp in found}

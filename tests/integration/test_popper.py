@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 
 from processors.work.popper import Popper
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, consumer_config
+from topics.clients import EventProducer
 from topics.codec import Record, encode
 from topics.leases import StopOrder
-from topics.reading import read_to_end
+from topics.reading import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 60.0
@@ -36,7 +36,6 @@ class Queue:
         self.name = self.topics.submissions.queue.name
         ensure_topics(settings, (self.topics.submissions.queue, self.topics.dead_letters))
         self.producer = EventProducer(settings)
-        self._reader = Consumer(consumer_config(settings, GROUP))
         self.deaths = 0
 
     def put(self, *ids: str, raw: bytes | None = None) -> None:
@@ -45,9 +44,7 @@ class Queue:
             self.producer.produce(Record(self.name, id.encode(), value, [])).result(DEADLINE_S)
 
     def committed(self) -> int:
-        partitions = range(self.topics.submissions.queue.partitions(self.settings.profile))
-        offsets = self._reader.committed([TopicPartition(self.name, p) for p in partitions], timeout=10)
-        return sum(max(0, offset.offset) for offset in offsets)
+        return sum(committed_offsets(self.settings, GROUP, self.name).values())
 
     def popper(self, owner: "Owner") -> Popper[StopOrder]:
         def died() -> None:
@@ -65,7 +62,6 @@ class Queue:
         )
 
     def close(self) -> None:
-        self._reader.close()
         self.producer.close()
 
 

@@ -20,7 +20,7 @@ from topics.audit.subjects import Subject
 from topics.clients import consumer_config
 from topics.codec import UndecodableError, decode
 from topics.leases import Lease
-from topics.reading import read_to_end
+from topics.reading import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 
 Progress = Callable[[str], None]
@@ -74,11 +74,11 @@ def verify(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, pr
 
 def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, progress: Progress) -> Findings:
     family = subject.family
-    before = _committed(settings, subject.store_group, family.events.name)
+    before = committed_offsets(settings, subject.store_group, family.events.name)
     stored = _stored(settings, family.store.name)
-    after = _committed(settings, subject.store_group, family.events.name)
+    after = committed_offsets(settings, subject.store_group, family.events.name)
     progress(f"{subject.name}: {len(stored)} records in the store")
-    popped = _committed(settings, subject.work_group, family.queue.name)
+    popped = committed_offsets(settings, subject.work_group, family.queue.name)
     leased = _leased(settings, family.leases.name, lease_timeout_s)
     queued = _queued(settings, family.queue.name, popped)
     replay = Replay(subject, before, after)
@@ -136,16 +136,6 @@ def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[
         except UndecodableError:
             continue  # a tick
     return leases.attempts
-
-
-def _committed(settings: KafkaSettings, group: str, topic: str) -> dict[int, int]:
-    """The group's offset by partition. It is read_committed, so it waits for offsets that are pending."""
-    consumer = Consumer(consumer_config(settings, group))
-    try:
-        offsets = consumer.committed(_partitions(consumer, topic), timeout=_TIMEOUT_S)
-        return {tp.partition: max(tp.offset, 0) for tp in offsets}
-    finally:
-        consumer.close()
 
 
 def _since(settings: KafkaSettings, topic: str, age_s: float) -> dict[int, int]:
