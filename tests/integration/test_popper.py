@@ -143,6 +143,28 @@ def test_no_more_is_taken_than_there_is_room_for_and_the_rest_is_for_others(queu
     assert queue.deaths == 0
 
 
+def test_partitions_that_were_lost_while_paused_are_popped_when_they_come_back(queue: Queue) -> None:
+    first, second = Owner(queue, places=1), Owner(queue)
+    first.acknowledged.set()
+    second.acknowledged.set()
+    queue.put("first")
+    full, other = queue.popper(first), queue.popper(second)
+    full.start()
+    try:
+        wait_for(lambda: first.delivered, "a delivery")
+        other.start()  # a full worker answers the rebalance from paused partitions
+        queue.put(*(f"share-{number}" for number in range(20)))
+        wait_for(lambda: second.delivered, "a share for the other")
+        first.places = 100
+        full.wake()
+        other.stop()
+        ids = [f"after-{number}" for number in range(20)]
+        queue.put(*ids)
+        wait_for(lambda: set(ids) <= set(first.delivered), "everything that comes afterwards")
+    finally:
+        full.stop()
+
+
 def test_unreadable_work_goes_to_the_dead_letters_and_the_queue_goes_on(queue: Queue) -> None:
     owner = Owner(queue)
     owner.acknowledged.set()
