@@ -14,6 +14,7 @@ from confluent_kafka.admin import ClusterMetadata
 from rocksdict import Options, Rdict, WriteBatch
 
 from topics.clients import consume_batch, consumer_config, is_fatal
+from topics.crash import crash
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,8 @@ class View:
             while not self._closing.is_set():
                 self._apply(consume_batch(self._consumer, _BATCH, 0.1))
         except Exception:
-            log.exception("view of %s ends", self._topic)
+            log.exception("view of %s", self._topic)
+            crash(f"the view of {self._topic} cannot be read on")  # else whoever waits for it waits for ever
         finally:
             self._consumer.close()
             if self._db is not None:

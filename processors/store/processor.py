@@ -8,7 +8,6 @@ fences this one and begins where the last transaction ended.
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
 from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
+from topics.crash import crash
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ DEFER_S = 0.05
 """How long a transaction for nothing but Started may wait for company."""
 STUCK_S = 20.0
 """librdkafka 2.16 can hang for ever in `send_offsets_to_transaction` after a broker restart (#5456)."""
-EXIT_STUCK = 70
 _BATCH = 500
 
 
@@ -46,6 +45,7 @@ class StoreProcessor:
         self._settings, self._store, self._slot = settings, store, slot
         self._partitions: dict[int, Partition] = {}
         self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._deadline: float | None = None
         self._alive_at = time.monotonic()
 
@@ -81,6 +81,7 @@ class StoreProcessor:
         finally:
             self._consumer.close()
             self._restorer.close()
+            self._ended.set()
 
     # -- clients -----------------------------------------------------------------------------------
 
@@ -203,6 +204,6 @@ class StoreProcessor:
 
     def _watchdog(self) -> None:
         while time.monotonic() - self._alive_at < STUCK_S:
-            time.sleep(1)
-        log.error("%s made no progress for %s s: exit", self._store.name, STUCK_S)
-        os._exit(EXIT_STUCK)
+            if self._ended.wait(1):
+                return
+        crash(f"{self._store.name} made no progress for {STUCK_S} s")

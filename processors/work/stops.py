@@ -9,6 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from topics.clients import consume_batch, consumer_config, is_fatal
 from topics.codec import UndecodableError, decode
+from topics.crash import crash
 from topics.leases import StopOrder
 from topics.settings import KafkaSettings
 
@@ -63,8 +64,7 @@ class StopOrders:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition() or 0)
                 elif is_fatal(error):
-                    log.error("stop orders end: %s", error)
-                    return
+                    crash(f"stop orders cannot be read on: {error}")
             if not unread and not self._caught_up.is_set():
                 self._loop.call_soon_threadsafe(self._caught_up.set)
         self._consumer.close()
