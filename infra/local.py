@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 
-from infra.kafka.embedded import EmbeddedKafka
+from infra.kafka.embedded import EmbeddedKafka, KafkaStartError
 from infra.kafka.install import install_kafka
 from infra.kafka.ports import choose_free_port
 from infra.package_sets import ensure_package_set, request_base
@@ -156,8 +156,11 @@ class LocalCluster:
             await asyncio.sleep(_BROKER_CHECK_S)
             if not self._broker.running:
                 log.warning("the broker ended, starting it again")
-                self._broker.start()
-                self._write_broker_pid()
+                try:
+                    self._broker.start()
+                    self._write_broker_pid()
+                except (KafkaStartError, OSError):
+                    log.exception("the broker does not start, trying again")
 
     def _programs(self, user: str | None) -> Iterator[Program]:
         settings = self._settings

@@ -92,6 +92,8 @@ class Submissions:
         if submission is None and id in self._unseen:
             await self._wait_for(id, lambda raw: raw is not None, self._settings.acknowledge_timeout_s)
             submission = self.find(id)
+        if submission is None and not self.view.caught_up:
+            raise self._unavailable("the store is still being read", None)
         if submission is None:
             raise ProblemError(404, "unknown-submission", f"there is no submission {id!r}")
         return submission

@@ -15,8 +15,8 @@ from confluent_kafka import Message
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import CacheError, DependenciesError
-from processors.sandbox import SandboxError, Sandboxes
+from nix.errors import DependenciesError
+from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
 from processors.work.leases import LeaseKeeper
 from processors.work.popper import Popper
@@ -139,7 +139,7 @@ class CacheBuilder:
         except DependenciesError as error:
             log.info("building %s: failed: %s", work.id, error)
             return self._failed(work, str(error), time.monotonic() - started)
-        except (CacheError, SandboxError, OSError) as error:
+        except Exception as error:  # whatever it is: else the lease is held for ever
             log.exception("building %s: the host is at fault", work.id)
             reason = f"its builder's host is at fault: {error}"
             return HandedBack(attempt=work.attempt, builder=self.name, reason=reason, host_fault=True)

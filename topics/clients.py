@@ -5,6 +5,7 @@ one. `retry.backoff.ms`: a transaction with offsets takes 106 ms with the defaul
 """
 
 import asyncio
+import logging
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -12,7 +13,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from topics.codec import Record
+from topics.crash import crash
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
+
+log = logging.getLogger(__name__)
 
 FETCH_BYTES = MAX_MESSAGE_BYTES + 2 * 1024 * 1024
 """Above the largest record, so that every one can be fetched."""
@@ -88,8 +92,12 @@ class EventProducer:
         self._thread.start()
 
     def _poll(self) -> None:
-        while not self._closing.is_set():
-            self._producer.poll(0.1)
+        try:
+            while not self._closing.is_set():
+                self._producer.poll(0.1)
+        except Exception:
+            log.exception("the producer's poll thread")
+            crash("no delivery report can be read any more")
 
     def produce(self, record: Record, *, partition: int = -1) -> "Future[Message]":
         """Hand a record to the client; the future has the delivery report.
@@ -98,6 +106,7 @@ class EventProducer:
             KafkaException: it was not delivered within `message_timeout_ms`, or never can be.
         """
         future: Future[Message] = Future()
+        future.set_running_or_notify_cancel()  # who waits may be cancelled; the report comes all the same
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:

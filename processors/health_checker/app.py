@@ -36,8 +36,8 @@ from topics.submissions import facts as submissions
 
 logger = logging.getLogger(__name__)
 
-ASSIGNMENT_TIMEOUT_S = 120.0
-"""For how long there may be no assignment, not even an empty one: ten times what a rebalance takes."""
+ASSIGNMENT_TIMEOUT_S = 30.0
+"""For how long there may be no assignment, not even an empty one: three times what a rebalance takes."""
 
 CHANGELOG_CONFIG = {
     # It is read from its beginning at every assignment: keep it as short as the leases that exist.

@@ -54,6 +54,7 @@ class StopOrders:
                 )
             except KafkaException as exception:
                 log.warning("stop orders wait for the broker: %s", exception)
+            self._closing.wait(0 if partitions else 0.2)
         self._consumer.assign([TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in partitions])
         unread = set(partitions)
         while not self._closing.is_set():

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Message
 
 from nix.cache import Cache
 from nix.errors import MissingError
-from processors.sandbox import BoxTooSmallError, Rootfs, SandboxError, Sandboxes
+from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
 from processors.work.leases import LeaseKeeper
 from processors.work.popper import Popper
@@ -182,7 +182,7 @@ class Worker:
     async def _outcome(self, job: Job) -> Finished | HandedBack:
         try:
             return await self._run(job)
-        except (SandboxError, OSError) as error:
+        except Exception as error:  # whatever it is: no lease is released without an answer (rule 4)
             log.exception("submission %s attempt %d: the host is at fault", job.work.id, job.work.attempt)
             return self._handed_back(job.work, f"its worker's host is at fault: {error}", host_fault=True)
 
