@@ -14,8 +14,9 @@ from typing import Self
 
 import httpx
 
-from infra.kafka.embedded import EmbeddedKafka, KafkaStartError
+from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
+from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port
 from infra.package_sets import ensure_package_set, request_base
 from infra.settings import LocalSettings
@@ -32,7 +33,6 @@ STOP_TIMEOUT_S = 9.0
 READY_TIMEOUT_S = 600.0
 """Ten times what building the base environment takes on a slow machine."""
 _SOURCE = Path(__file__).resolve().parent.parent
-_BROKER_CHECK_S = 0.5
 
 
 class NotRootError(Exception):
@@ -49,6 +49,7 @@ class LocalCluster:
         self._settings, self._progress = settings, progress
         self.http_port = settings.http_port or choose_free_port()
         self._run_dir = settings.data_dir / "run"
+        self._broker_pid = self._run_dir / "broker.pid"
         self._supervisor = Supervisor(self._run_dir)
         self._broker: EmbeddedKafka | None = None
         self._broker_watcher: asyncio.Task[None] | None = None
@@ -77,14 +78,14 @@ class LocalCluster:
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
         user = self._make_folders()
-        self._start_broker(user)
+        self._broker = self._start_broker(user)
+        self._broker_watcher = asyncio.create_task(keep_alive(self._broker, self._broker_pid))
         topics = catalogue(self.kafka)
         ensure_topics(self.kafka, topics.topics())
         nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
         pin = ensure_package_set(self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
-        self._broker_watcher = asyncio.create_task(self._keep_broker())
         request_base(self.kafka, topics, pin)
         await self._wait_ready()
 
@@ -97,7 +98,7 @@ class LocalCluster:
         await self._supervisor.stop(STOP_TIMEOUT_S - 2)
         if self._broker is not None:
             self._broker.stop(max(1.0, deadline - time.monotonic()))
-            (self._run_dir / "broker.pid").unlink(missing_ok=True)
+            self._broker_pid.unlink(missing_ok=True)
 
     async def __aenter__(self) -> Self:
         try:
@@ -136,31 +137,16 @@ class LocalCluster:
             return None
         return settings.service_user
 
-    def _start_broker(self, user: str | None) -> None:
+    def _start_broker(self, user: str | None) -> EmbeddedKafka:
         self._progress("looking for Kafka's jars (fetched once)")
         distribution = install_kafka(self._settings.cache_dir)
         data_dir = self._settings.data_dir / "kafka"
-        self._broker = EmbeddedKafka(data_dir, distribution, port=self._settings.kafka_port, user=user)
+        broker = EmbeddedKafka(data_dir, distribution, port=self._settings.kafka_port, user=user)
         self._progress("starting the broker")
-        self._broker.start()
-        self._write_broker_pid()
-
-    def _write_broker_pid(self) -> None:
-        assert self._broker is not None
-        assert self._broker.process is not None
-        write_pid(self._run_dir / "broker.pid", self._broker.process.pid)
-
-    async def _keep_broker(self) -> None:
-        # On this thread, though it blocks for seconds: the broker dies with the thread that started it.
-        while self._broker is not None:
-            await asyncio.sleep(_BROKER_CHECK_S)
-            if not self._broker.running:
-                log.warning("the broker ended, starting it again")
-                try:
-                    self._broker.start()
-                    self._write_broker_pid()
-                except (KafkaStartError, OSError):
-                    log.exception("the broker does not start, trying again")
+        broker.start()
+        assert broker.process is not None
+        write_pid(self._broker_pid, broker.process.pid)
+        return broker
 
     def _programs(self, user: str | None) -> Iterator[Program]:
         settings = self._settings

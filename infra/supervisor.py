@@ -19,8 +19,11 @@ _SETTLED_S = 10.0
 def write_pid(file: Path, pid: int) -> None:
     """Say which process it is; readers see the old one or the new one, never half a number."""
     draft = file.with_suffix(".draft")
-    draft.write_text(f"{pid}\n")
-    draft.rename(file)
+    try:
+        draft.write_text(f"{pid}\n")
+        draft.rename(file)
+    except OSError:  # the process runs all the same
+        log.exception("the process id cannot be written to %s", file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,25 @@ class Supervisor:
         failures = 0
         while True:
             started = time.monotonic()
-            child.process = await asyncio.create_subprocess_exec(
-                *child.program.argv,
-                env=dict(child.program.env),
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is for us: we stop them in their order
-            )
-            write_pid(self._pid_dir / f"{child.program.name}.pid", child.process.pid)
-            code = await child.process.wait()
+            try:
+                what = f"ended with {await self._run(child)}"
+            except OSError as error:  # no memory or no process left: it may be better soon
+                what = f"does not start ({error})"
             failures = 0 if time.monotonic() - started > _SETTLED_S else failures + 1
             delay_s = min(_BACKOFF_MAX_S, 0.1 * 2**failures) if failures > 1 else 0.0
-            log.warning("%s ended with %d, starts again in %.1f s", child.program.name, code, delay_s)
+            log.warning("%s %s, starts again in %.1f s", child.program.name, what, delay_s)
             await asyncio.sleep(delay_s)
+
+    async def _run(self, child: _Child) -> int:
+        """Start it, and wait for its exit code."""
+        child.process = await asyncio.create_subprocess_exec(
+            *child.program.argv,
+            env=dict(child.program.env),
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in a terminal is for us: we stop them in their order
+        )
+        write_pid(self._pid_dir / f"{child.program.name}.pid", child.process.pid)
+        return await child.process.wait()
 
     async def _end(self, child: _Child, deadline: float) -> None:
         process, watcher = child.process, child.watcher

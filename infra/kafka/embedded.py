@@ -43,6 +43,7 @@ STOP_TIMEOUT_S = 20.0
 """Ten times what a clean stop takes."""
 
 _POLL_S = 0.05
+_ANSWER_TIMEOUT_S = 2.0
 
 _GUARD = ("setpriv", "--no-new-privs", "--pdeathsig=KILL")
 """Can gain no privileges any more, dies with its parent, and becomes the broker: the process id stays."""
@@ -65,8 +66,8 @@ class Distribution:
 class EmbeddedKafka:
     """A one-node broker on 127.0.0.1.
 
-    It dies with the thread that called `start` (the kernel kills it), so call it from one that lives as
-    long as the broker shall. It is in a session of its own: Ctrl-C in a terminal does not reach it.
+    It dies with the thread that called `start` or `launch` (the kernel kills it), so call them from one that
+    lives as long as the broker shall. It is in a session of its own: Ctrl-C in a terminal does not reach it.
     """
 
     process: subprocess.Popen[bytes] | None = None
@@ -121,16 +122,38 @@ class EmbeddedKafka:
             KafkaStartError: the port is in use, or the broker ended or was not ready in time. None runs then.
         """
         deadline = time.monotonic() + timeout_s
+        self.launch(timeout_s)
+        self.wait_until_ready(deadline - time.monotonic())
+
+    def launch(self, format_timeout_s: float = START_TIMEOUT_S) -> None:
+        """Start the broker's process. Takes seconds only where there are no data yet.
+
+        Raises:
+            KafkaStartError: the port is in use, or the folder of the data cannot be made in time.
+        """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self._locked_data() as lock:
             self._settle_port()
             self._make_broker_folder()
             if not self._log_dir.exists():
-                self._format(lock, timeout_s)
+                self._format(lock, format_timeout_s)
             self._write_properties(self._log_dir)
             self.process = self._spawn(lock, "kafka.Kafka", self._properties_file)
+
+    def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until the process that was launched answers; any thread may do that.
+
+        Raises:
+            KafkaStartError: it ended, or was not ready in time. None runs then.
+        """
+        deadline = time.monotonic() + timeout_s
         try:
-            self._wait_until_ready(deadline)
+            while not self._answers():
+                if not self.running:
+                    raise KafkaStartError(f"the broker ended while it started:\n{self._last_words()}")
+                if time.monotonic() > deadline:
+                    raise KafkaStartError(f"the broker was not ready in time:\n{self._last_words()}")
+                time.sleep(_POLL_S)
         except BaseException:
             self.kill()
             raise
@@ -247,19 +270,13 @@ class EmbeddedKafka:
             ":".join(str(jar) for jar in self._distribution.jars),
         ]
 
-    def _wait_until_ready(self, deadline: float) -> None:
-        while not self._answers():
-            if not self.running:
-                raise KafkaStartError(f"the broker ended while it started:\n{self._last_words()}")
-            if time.monotonic() > deadline:
-                raise KafkaStartError(f"the broker was not ready in time:\n{self._last_words()}")
-            time.sleep(_POLL_S)
-
     def _answers(self) -> bool:
         """Whether the broker at our port answers, and is ours: somebody else's would answer as well."""
         try:
             socket.create_connection((LOOPBACK, self.port), timeout=1).close()
-            cluster = AdminClient({"bootstrap.servers": self.bootstrap_servers}).list_topics(timeout=5)
+            cluster = AdminClient({"bootstrap.servers": self.bootstrap_servers}).list_topics(
+                timeout=_ANSWER_TIMEOUT_S
+            )
         except (OSError, KafkaException):
             return False
         if cluster.cluster_id != self.cluster_id:

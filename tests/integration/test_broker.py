@@ -1,11 +1,13 @@
 """The broker that everything else relies on: its settings as clients see them, and its life as a process."""
 
+import asyncio
 import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,9 +17,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.kafka.embedded import Distribution, EmbeddedKafka, KafkaStartError
 from infra.kafka.install import install_kafka
+from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import is_free
 
 DEADLINE_S = 30.0
+STOP_S = 10.0
+"""What a whole system has to stop."""
 MEBIBYTE = 1024 * 1024
 
 
@@ -140,6 +145,51 @@ def test_stop_ends_the_process_and_start_finds_the_data_again(broker: EmbeddedKa
     broker.start()
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     assert "events" in admin.list_topics(timeout=DEADLINE_S).topics
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - nothing tells us
+        await asyncio.sleep(0.01)
+
+
+def test_while_a_killed_broker_is_started_again_the_event_loop_goes_on(
+    broker: EmbeddedKafka, tmp_path: Path
+) -> None:
+    broker.start()
+    killed = broker.process
+    assert killed
+    pid_file = tmp_path / "broker.pid"
+
+    async def test() -> None:
+        keeping = asyncio.create_task(keep_alive(broker, pid_file))
+        killed.kill()
+        await until(lambda: broker.process is not killed)
+        assert is_free(broker.port), "a broker that had been waited for would listen"
+        await until(lambda: not is_free(broker.port))
+        assert broker.process
+        assert int(pid_file.read_text()) == broker.process.pid
+        keeping.cancel()
+
+    asyncio.run(asyncio.wait_for(test(), DEADLINE_S))
+
+
+def test_a_broker_that_is_being_started_again_can_be_stopped_at_once(
+    broker: EmbeddedKafka, tmp_path: Path
+) -> None:
+    broker.start()
+    killed = broker.process
+    assert killed
+
+    async def test() -> None:
+        keeping = asyncio.create_task(keep_alive(broker, tmp_path / "broker.pid"))
+        killed.kill()
+        await until(lambda: broker.process is not killed)
+        keeping.cancel()
+        broker.kill()
+
+    started = time.monotonic()
+    asyncio.run(asyncio.wait_for(test(), DEADLINE_S))
+    assert time.monotonic() - started < STOP_S
 
 
 def test_data_in_use_is_refused(broker: EmbeddedKafka, distribution: Distribution) -> None:
