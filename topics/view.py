@@ -9,11 +9,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import ClusterMetadata
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, TopicDescription
 from rocksdict import Options, Rdict, WriteBatch
 
-from topics.clients import consume_batch, consumer_config, is_fatal
+from topics.clients import connection, consume_batch, consumer_config, is_fatal
 from topics.crash import crash
 from topics.settings import KafkaSettings
 
@@ -33,7 +41,7 @@ class View:
     """
 
     def __init__(self, settings: KafkaSettings, topic: str, directory: Path) -> None:
-        self._topic = topic
+        self._settings, self._topic = settings, topic
         self._directory = directory
         self._consumer = Consumer(
             consumer_config(settings, "view") | {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
@@ -67,7 +75,11 @@ class View:
 
     def get(self, key: str) -> bytes | None:
         """The latest value of `key`; None where there is none (yet)."""
-        value: bytes | None = self._db.get(_ROW + key.encode()) if self._db is not None else None
+        try:
+            value: bytes | None = self._db.get(_ROW + key.encode()) if self._db is not None else None
+        except Exception as error:
+            self._discard_if_corrupt(error)
+            raise
         return value
 
     def values(self) -> Iterator[tuple[str, bytes]]:
@@ -114,8 +126,9 @@ class View:
             self._assign()
             while not self._closing.is_set():
                 self._apply(consume_batch(self._consumer, _BATCH, 0.1))
-        except Exception:
+        except Exception as error:
             log.exception("view of %s", self._topic)
+            self._discard_if_corrupt(error)
             crash(f"the view of {self._topic} cannot be read on")  # else whoever waits for it waits for ever
         finally:
             self._consumer.close()
@@ -124,36 +137,52 @@ class View:
                 self._db = None
 
     def _assign(self) -> None:
-        metadata = self._metadata()
-        if metadata is None:
+        topic = self._described()
+        if topic is None:
             return
-        partitions = sorted(metadata.topics[self._topic].partitions)
-        identity = f"{metadata.cluster_id}/{self._topic}/{len(partitions)}".encode()
+        partitions = sorted(partition.id for partition in topic.partitions)
+        # The id differs for a topic of the same name in another cluster, and for one that was made again.
+        identity = f"{topic.topic_id}/{len(partitions)}".encode()
         self._db = self._open(identity, partitions)
         self._pending = set(partitions)
         starts = [TopicPartition(self._topic, p, self._offset(p)) for p in partitions]
         self._consumer.assign(starts)
 
-    def _metadata(self) -> ClusterMetadata | None:
-        """Of the topic, as soon as broker and topic are there; None once the view is being closed."""
+    def _described(self) -> TopicDescription | None:
+        """The topic, as soon as broker and topic are there; None once the view is being closed."""
+        said = ""
         while not self._closing.is_set():
+            admin = AdminClient(connection(self._settings))
+            described = admin.describe_topics(TopicCollection([self._topic]), request_timeout=2)
             try:
-                metadata: ClusterMetadata = self._consumer.list_topics(self._topic, timeout=2)
-                if metadata.topics[self._topic].partitions:
-                    return metadata
+                topic: TopicDescription = described[self._topic].result()
             except KafkaException as error:
-                log.warning("view of %s waits for the broker: %s", self._topic, error)
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("view of %s waits for the broker: %s", self._topic, said)
+            else:
+                return topic
             self._closing.wait(0.2)
         return None
 
     def _open(self, identity: bytes, partitions: list[int]) -> Rdict:
-        db = self._db_at()
-        if db.get(_META + b"identity") != identity or not self._fresh(db, partitions):
-            db.close()
+        db = self._db_if_whole()
+        if db is None or db.get(_META + b"identity") != identity or not self._fresh(db, partitions):
+            if db is not None:
+                db.close()
             shutil.rmtree(self._directory)
             db = self._db_at()
         db[_META + b"identity"] = identity
         return db
+
+    def _db_if_whole(self) -> Rdict | None:
+        try:
+            return self._db_at()
+        except Exception as error:  # rocksdict has no class of its own for any fault
+            if "/LOCK" in str(error):  # somebody else has it, it is whole
+                raise
+            log.warning("view of %s: its table is broken, reading the topic anew: %s", self._topic, error)
+            return None
 
     def _db_at(self) -> Rdict:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -171,6 +200,12 @@ class View:
             if offset > high:
                 return False
         return True
+
+    def _discard_if_corrupt(self, error: Exception) -> None:
+        """What RocksDB finds out only when it reads a block: the next start of this process reads anew."""
+        if "Corruption" in str(error):
+            shutil.rmtree(self._directory, ignore_errors=True)
+            crash(f"the table of {self._topic} is broken: {error}")
 
     def _offset(self, partition: int) -> int:
         stored = self._db.get(_OFFSET + str(partition).encode()) if self._db is not None else None

@@ -1,6 +1,8 @@
 """A compacted topic as a local table, on a real broker."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,20 +23,27 @@ class Table:
     """A compacted topic of three partitions, and views of it."""
 
     def __init__(self, kafka: KafkaSettings, name: str, folder: Path) -> None:
-        self._kafka, self.name, self.folder = kafka, name, folder
-        admin = AdminClient(connection(kafka))
-        topic = NewTopic(name, 3, 1, config={"cleanup.policy": "compact"})
-        admin.create_topics([topic])[name].result(DEADLINE_S)
+        self.settings, self.name, self.folder = kafka, name, folder
+        self._admin = AdminClient(connection(kafka))
+        self._make()
+
+    def _make(self) -> None:
+        topic = NewTopic(self.name, 3, 1, config={"cleanup.policy": "compact"})
+        self._admin.create_topics([topic])[self.name].result(DEADLINE_S)
+
+    def make_again(self) -> None:
+        self._admin.delete_topics([self.name])[self.name].result(DEADLINE_S)
+        self._make()
 
     async def put(self, **rows: bytes | None) -> None:
-        producer = EventProducer(self._kafka)
+        producer = EventProducer(self.settings)
         for key, value in rows.items():
             await producer.send(Record(self.name, key.encode(), value, []))
         await asyncio.to_thread(producer.close)
 
     @asynccontextmanager
     async def view(self, folder: Path | None = None) -> AsyncIterator[View]:
-        view = View(self._kafka, self.name, folder or self.folder)
+        view = View(self.settings, self.name, folder or self.folder)
         await view.start()
         try:
             await asyncio.wait_for(view.wait_caught_up(), DEADLINE_S)
@@ -129,6 +138,72 @@ def test_a_table_that_cannot_be_resumed_is_read_anew(table: Table, key: bytes, v
             assert dict(view.values()) == {"a": b"1"}
 
     run(test())
+
+
+def test_a_topic_that_was_made_again_is_read_anew(table: Table) -> None:
+    async def test() -> None:
+        await table.put(a=b"1")
+        async with table.view():
+            pass
+        await asyncio.to_thread(table.make_again)
+        await table.put(a=b"2")
+        async with table.view() as view:
+            assert dict(view.values()) == {"a": b"2"}
+
+    run(test())
+
+
+@pytest.mark.parametrize("files", ["CURRENT", "MANIFEST-*", "*.sst"])
+@pytest.mark.parametrize("missing", [True, False], ids=["missing", "garbled"])
+def test_a_broken_table_is_read_anew(table: Table, files: str, missing: bool) -> None:
+    async def test() -> None:
+        await table.put(a=b"1")
+        async with table.view():
+            pass
+        tamper(table.folder, b"=gone", b"1")
+        broken = list(table.folder.glob(files))
+        assert broken
+        for file in broken:
+            file.unlink() if missing else file.write_bytes(b"rubbish")
+        async with table.view() as view:
+            assert dict(view.values()) == {"a": b"1"}
+
+    run(test())
+
+
+def test_a_block_that_cannot_be_read_ends_the_process_and_the_next_one_reads_anew(table: Table) -> None:
+    async def test() -> None:
+        await table.put(a=bytes(1_000_000), z=b"1")
+        async with table.view():
+            pass
+        (largest,) = sorted(table.folder.glob("*.sst"), key=lambda file: file.stat().st_size)[-1:]
+        with largest.open("r+b") as file:
+            file.write(b"rubbish")
+        reader = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", READ, table.settings.bootstrap_servers, table.name, table.folder
+        )
+        assert await asyncio.wait_for(reader.wait(), DEADLINE_S) == os.EX_SOFTWARE
+        async with table.view() as view:
+            assert view.get("a") == bytes(1_000_000)
+
+    run(test())
+
+
+READ = """
+import asyncio, sys
+from pathlib import Path
+from topics.settings import KafkaSettings
+from topics.view import View
+
+async def read(servers, topic, folder):
+    view = View(KafkaSettings(bootstrap_servers=servers), topic, Path(folder))
+    await view.start()
+    await view.wait_caught_up()
+    view.get("a")
+    await view.close()
+
+asyncio.run(read(*sys.argv[1:]))
+"""
 
 
 def tamper(folder: Path, key: bytes, value: bytes) -> None:
