@@ -31,7 +31,7 @@ class Readiness:
         self._environments = View(kafka, catalogue.dependencies.store.name, directory)
         self._connection = connection(kafka)
         self._admin: AdminClient | None = None
-        self._group = f"{kafka.topic_prefix}workers"
+        self._group = kafka.topic_prefix + catalogue.submissions.work_group
         self._asked_at = -_ASK_AGAIN_S
         self._workers = 0
 

@@ -5,37 +5,29 @@ does      installs each set of dependencies in the Cache
 produces  Started, Installed, Failed, HandedBack on `dependencies.events`; leases
 """
 
-import asyncio
 import logging
 import time
-import uuid
-from concurrent.futures import Future
-
-from confluent_kafka import Message
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError
 from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
-from processors.work.leases import LeaseKeeper
-from processors.work.popper import Popper
+from processors.work.attempts import Attempt, Attempts, process_name
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
-from topics.codec import encode_fact
-from topics.dependencies.facts import FACTS, DependenciesFact, Failed, HandedBack, Installed, Started
+from topics.dependencies.facts import FACTS, Failed, HandedBack, Installed, Started
 from topics.dependencies.state import Build
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-GROUP = "cache-builders"
 _LOG_CHARACTERS = 8192
 """How much of a failed build's log an explanation carries: its end."""
 
 
 class CacheBuilder:
-    """One process of the consumer group."""
+    """One process of the consumer group; the `Craft` of its attempts."""
 
     def __init__(
         self,
@@ -45,88 +37,60 @@ class CacheBuilder:
         sandboxes: Sandboxes,
         cache: Cache,
     ) -> None:
-        self._kafka, self._catalogue, self._settings = kafka, catalogue, settings
-        self._sandboxes, self._cache = sandboxes, cache
-        self.name = f"{settings.host}-{uuid.uuid4().hex[:12]}"
-        self._tasks: dict[tuple[str, int], asyncio.Task[None] | None] = {}
-        self._stop = asyncio.Event()
-        self._died = False
+        self._settings, self._sandboxes, self._cache = settings, sandboxes, cache
+        self.name = process_name(settings.host)
         self._producer = EventProducer(kafka)
-        self._leases = LeaseKeeper(
-            self._producer, catalogue.dependencies.leases.name, self.name, settings.lease_renewal_s
+        self._attempts = Attempts(
+            self,
+            Build,
+            FACTS,
+            kafka=kafka,
+            catalogue=catalogue,
+            family=catalogue.dependencies,
+            producer=self._producer,
+            name=self.name,
+            source=f"cache-builder/{self.name}",
+            slots=settings.builder_slots,
+            lease_renewal_s=settings.lease_renewal_s,
+            grace_s=settings.grace_s,
         )
 
     def stop(self) -> None:
         """Ask `run` to end what it builds within the grace period, hand the rest back, and return."""
-        self._stop.set()
+        self._attempts.stop()
 
     async def run(self) -> bool:
         """Build until stopped; False where the consumer died and the process must be started again."""
-        self._loop = asyncio.get_running_loop()
         await self._sandboxes.start()
-        self._popper = Popper(
-            self._kafka,
-            queue=self._catalogue.dependencies.queue.name,
-            dead_letters=self._catalogue.dead_letters.name,
-            group=GROUP,
-            model=Build,
-            owner=self,
-            producer=self._producer,
-            on_death=self._on_death,
-        )
-        renewing = asyncio.create_task(self._leases.keep())
-        self._popper.start()
-        log.info("cache builder %s builds up to %d at a time", self.name, self._settings.builder_slots)
-        await self._stop.wait()
-        await asyncio.to_thread(self._popper.stop)
-        await self._drain()
-        renewing.cancel()
+        ended_well = await self._attempts.run()
         await self._sandboxes.close()
         self._producer.close()
-        return not self._died
+        return ended_well
 
-    # -- the popper's owner; called from its thread -------------------------------------------------
+    # -- the craft ------------------------------------------------------------------------------------
 
-    def room(self) -> int:
-        """Free slots."""
-        return self._settings.builder_slots - len(self._tasks)
+    def started(self, work: Build) -> Started:
+        """The fact that this builder is at it."""
+        return Started(attempt=work.attempt, builder=self.name)
 
-    def begin(self, work: Build) -> "list[Future[Message]]":
-        """Say Started and take the lease."""
-        self._tasks.setdefault((work.id, work.attempt), None)
-        started = self._say(work.id, Started(attempt=work.attempt, builder=self.name))
-        return [started, self._leases.take(work.id, work.attempt)]
+    def handed_back(self, work: Build, reason: str, *, host_fault: bool) -> HandedBack:
+        """The fact that another builder must do it."""
+        return HandedBack(attempt=work.attempt, builder=self.name, reason=reason, host_fault=host_fault)
 
-    def deliver(self, work: Build) -> None:
-        """Build it."""
-        self._loop.call_soon_threadsafe(self._launch, work)
+    def unrecordable(self, work: Build, reason: str) -> Failed:
+        """The end of a build whose result Kafka does not take."""
+        return self._failed(work, reason, 0.0).replace(fault="ours")
 
-    def _on_death(self) -> None:
-        self._died = True
-        self._loop.call_soon_threadsafe(self._stop.set)
+    def unwanted(self, work: Build) -> bool:  # noqa: ARG002
+        """Never: others may have come to wait for it."""
+        return False
 
-    # -- one attempt ----------------------------------------------------------------------------------
+    async def carry_out(self, attempt: Attempt[Build]) -> None:
+        """Install the dependencies in the Cache and say what came of it."""
+        await attempt.until_ours()
+        attempt.conclude(await self._built(attempt.work))
 
-    def _launch(self, work: Build) -> None:
-        key = (work.id, work.attempt)
-        if key not in self._tasks:  # delivered twice, and answered in between
-            self._leases.release(*key)
-        elif self._tasks[key] is None:  # else delivered twice, and we are at it
-            self._tasks[key] = asyncio.create_task(self._attempt(work))
-
-    async def _attempt(self, work: Build) -> None:
-        try:
-            fact = await self._built(work)
-        except asyncio.CancelledError:
-            fact = HandedBack(attempt=work.attempt, builder=self.name, reason="its builder was stopped")
-        try:
-            await asyncio.wrap_future(self._say(work.id, fact))
-        finally:
-            self._leases.release(work.id, work.attempt)
-            del self._tasks[work.id, work.attempt]
-            self._popper.wake()
-
-    async def _built(self, work: Build) -> Installed | Failed | HandedBack:
+    async def _built(self, work: Build) -> Installed | Failed:
         started = time.monotonic()
         log.info("building %s: %s", work.id, work.dependencies.model_dump_json(exclude_none=True)[:200])
         try:
@@ -139,10 +103,6 @@ class CacheBuilder:
         except DependenciesError as error:
             log.info("building %s: failed: %s", work.id, error)
             return self._failed(work, str(error), time.monotonic() - started)
-        except Exception as error:  # whatever it is: else the lease is held for ever
-            log.exception("building %s: the host is at fault", work.id)
-            reason = f"its builder's host is at fault: {error}"
-            return HandedBack(attempt=work.attempt, builder=self.name, reason=reason, host_fault=True)
         return Installed(
             attempt=work.attempt,
             builder=self.name,
@@ -164,17 +124,3 @@ class CacheBuilder:
             wall_time_s=round(wall_time_s, 3),
             expires_s=self._settings.failure_expires_s,
         )
-
-    async def _drain(self) -> None:
-        """Let what is being built finish, within the grace period; hand the rest back."""
-        tasks = [task for task in self._tasks.values() if task]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._settings.grace_s)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
-
-    def _say(self, id: str, fact: DependenciesFact) -> "Future[Message]":
-        topic, source = self._catalogue.dependencies.events.name, f"cache-builder/{self.name}"
-        return self._producer.produce(encode_fact(topic, id, fact, FACTS, source))

@@ -61,6 +61,10 @@ class Family:
     store: Topic
     queue: Topic
     leases: Topic
+    store_group: str
+    """Consumer group of the store processor, without the prefix."""
+    work_group: str
+    """Consumer group that pops the queue, without the prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ _SUBMISSIONS = Family(
         retention_ms=7 * DAY_MS,
         compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
     ),
+    store_group="submission-store",
+    work_group="workers",
 )
 _DEPENDENCIES = Family(
     events=Topic(
@@ -155,6 +161,8 @@ _DEPENDENCIES = Family(
         retention_ms=7 * DAY_MS,
         compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
     ),
+    store_group="build-store",
+    work_group="cache-builders",
 )
 _CATALOGUE = Catalogue(
     submissions=_SUBMISSIONS,
@@ -225,7 +233,13 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         return replace(topic, name=settings.topic_prefix + topic.name)
 
     def family(plain: Family) -> Family:
-        return Family(*(named(t) for t in (plain.events, plain.store, plain.queue, plain.leases)))
+        return replace(
+            plain,
+            events=named(plain.events),
+            store=named(plain.store),
+            queue=named(plain.queue),
+            leases=named(plain.leases),
+        )
 
     plain = _CATALOGUE
     return Catalogue(

@@ -26,11 +26,20 @@ class Recorded(Generic[FactT]):
         return rfc3339(self.time_ms)
 
 
+class QueuedWork(Model):
+    """A record of `X.queue`: all that whoever takes it needs."""
+
+    id: str
+    attempt: int
+    alone: bool = False
+    """The last charged attempt: do it with nothing beside it, so that only the culprit is blamed."""
+
+
 class Enqueue(NamedTuple):
     """Effect: work for the queue."""
 
     id: str
-    work: Model
+    work: QueuedWork
 
 
 class Stop(NamedTuple):

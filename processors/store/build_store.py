@@ -10,7 +10,7 @@ from topics.dependencies.state import FOLD_VERSION, EnvironmentState
 def build_store(catalogue: Catalogue) -> Store:
     """What a StoreProcessor needs to be the BuildStore."""
     return Store(
-        name="build-store",
+        name=catalogue.dependencies.store_group,
         subject="dependencies",
         family=catalogue.dependencies,
         catalogue=catalogue,

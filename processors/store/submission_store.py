@@ -10,7 +10,7 @@ from topics.submissions.state import FOLD_VERSION, Submission
 def submission_store(catalogue: Catalogue) -> Store:
     """What a StoreProcessor needs to be the SubmissionStore."""
     return Store(
-        name="submission-store",
+        name=catalogue.submissions.store_group,
         subject="submission",
         family=catalogue.submissions,
         catalogue=catalogue,

@@ -1,11 +1,12 @@
 """One submission in the sandbox: compile once, then each test case on the compiled box as it was."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from processors.sandbox import Box, Command, Rootfs, Sandboxes
 from processors.worker.verdict import AnswerBudget, outcome_of
-from topics.request import SubmissionRequest
+from topics.request import SubmissionRequest, TestCase
 from topics.stage import Outcome, RunStage, Stage
 
 
@@ -17,47 +18,62 @@ class Executed(NamedTuple):
     run: tuple[RunStage, ...]
 
 
-async def execute(
+@asynccontextmanager
+async def executed(
     sandboxes: Sandboxes,
     rootfs: Rootfs,
     variables: Mapping[str, str],
     request: SubmissionRequest,
     answer_bytes: int,
+    *,
+    may_run: Callable[[], Awaitable[None]],
     on_compiled: Callable[[Stage], None],
-) -> Executed:
+) -> AsyncIterator[Executed]:
     """Run `request` on `rootfs`; `variables` are the environment's, overridden by the request's.
+
+    Boxes are made at once, programs start after `may_run`. What came of it is yielded before the last box
+    is taken down, which nobody has to wait for.
 
     Raises:
         SandboxError: a sandbox could not be set up; another host may do better.
+        BoxTooSmallError: the files do not fit.
     """
     budget = AnswerBudget(answer_bytes)
     env = {**variables, **request.env}
     files = {file.name: file.data() for file in request.files}
-    async with sandboxes.box(
-        files, request.limits.compile if request.compiler else request.limits.run
-    ) as box:
+    first = request.limits.compile if request.compiler else request.limits.run
+    async with AsyncExitStack() as stack:
+        box = await stack.enter_async_context(sandboxes.box(files, first))
         compiled = None
         if request.compiler:
+            await may_run()
             command = Command(_argv(request.compiler, "compile", ()), env)
             compiled = budget.stage(await box.run(command, rootfs, request.limits.compile))
             if not compiled.ok:
-                return Executed("compile_failed", compiled, ())
+                yield Executed("compile_failed", compiled, ())
+                return
             on_compiled(compiled)
-        runs = await _run_cases(box, rootfs, env, request, budget)
-        return Executed(outcome_of(runs), compiled, runs)
+        case_stack = await stack.enter_async_context(AsyncExitStack())
+        runs = []
+        for case in request.cases:
+            await case_stack.aclose()  # of the case before
+            fork = await case_stack.enter_async_context(box.fork(request.limits.run))
+            await may_run()
+            runs.append(await _run_case(fork, rootfs, env, request, case, budget))
+        yield Executed(outcome_of(runs), compiled, tuple(runs))
 
 
-async def _run_cases(
-    box: Box, rootfs: Rootfs, env: Mapping[str, str], request: SubmissionRequest, budget: AnswerBudget
-) -> tuple[RunStage, ...]:
+async def _run_case(
+    box: Box,
+    rootfs: Rootfs,
+    env: Mapping[str, str],
+    request: SubmissionRequest,
+    case: TestCase,
+    budget: AnswerBudget,
+) -> RunStage:
     assert request.program
-    limits = request.limits.run
-    runs = []
-    for case in request.cases:
-        command = Command(_argv(request.program, "run", case.args), env, case.input.encode())
-        async with box.fork(limits) as own:
-            runs.append(budget.run_stage(await own.run(command, rootfs, limits), case))
-    return tuple(runs)
+    command = Command(_argv(request.program, "run", case.args), env, case.input.encode())
+    return budget.run_stage(await box.run(command, rootfs, request.limits.run), case)
 
 
 def _argv(program: str | tuple[str, ...], name: str, args: Sequence[str]) -> list[str]:

@@ -138,7 +138,7 @@ def test_popped_and_not_leased_is_stuck(
     settings: KafkaSettings, submissions: Subject, producer: EventProducer
 ) -> None:
     queue = submissions.family.queue.name
-    consumer = Consumer(consumer_config(settings, submissions.work_group))
+    consumer = Consumer(consumer_config(settings, submissions.family.work_group))
     ends = {message.partition() or 0: (message.offset() or 0) + 1 for message in read_to_end(settings, queue)}
     consumer.commit(offsets=[TopicPartition(queue, p, end) for p, end in ends.items()], asynchronous=False)
     consumer.close()

@@ -24,10 +24,6 @@ class Subject:
     facts: Mapping[str, type[Model]]
     state: type[Submission] | type[EnvironmentState]
     apply: Callable[[Any, Recorded[Any]], Folded[Any]]
-    store_group: str
-    """Consumer group of the store processor."""
-    work_group: str
-    """Consumer group that pops the queue."""
 
 
 def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
@@ -39,8 +35,6 @@ def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
             facts=submissions_facts.FACTS,
             state=Submission,
             apply=submissions_fold.apply,
-            store_group="submission-store",
-            work_group="workers",
         ),
         Subject(
             name="dependencies",
@@ -48,7 +42,5 @@ def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
             facts=dependencies_facts.FACTS,
             state=EnvironmentState,
             apply=dependencies_fold.apply,
-            store_group="build-store",
-            work_group="cache-builders",
         ),
     )

@@ -74,11 +74,11 @@ def verify(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, pr
 
 def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, progress: Progress) -> Findings:
     family = subject.family
-    before = committed_offsets(settings, subject.store_group, family.events.name)
+    before = committed_offsets(settings, family.store_group, family.events.name)
     stored = _stored(settings, family.store.name)
-    after = committed_offsets(settings, subject.store_group, family.events.name)
+    after = committed_offsets(settings, family.store_group, family.events.name)
     progress(f"{subject.name}: {len(stored)} records in the store")
-    popped = committed_offsets(settings, subject.work_group, family.queue.name)
+    popped = committed_offsets(settings, family.work_group, family.queue.name)
     leased = _leased(settings, family.leases.name, lease_timeout_s)
     queued = _queued(settings, family.queue.name, popped)
     replay = Replay(subject, before, after)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from topics.fold import QueuedWork
 from topics.limits import DependenciesLimits
 from topics.model import Model
 from topics.request import Dependencies
@@ -54,14 +55,11 @@ class EnvironmentState(Model):
         return self.status in {"installed", "failed", "gone"}
 
 
-class Build(Model):
+class Build(QueuedWork):
     """A record of `dependencies.queue`: all that a builder needs."""
 
-    id: str
     generation: int
-    attempt: int
     dependencies: Dependencies
     package_set: str
     system: str
     limits: DependenciesLimits
-    alone: bool = False

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from topics.fold import QueuedWork
 from topics.model import Model
 from topics.request import FieldError, SubmissionRequest
 from topics.stage import DependenciesStage, Outcome, RunStage, Stage
@@ -77,13 +78,9 @@ class Submission(Answer):
         return self.model_dump(mode="json", include=set(Answer.model_fields))
 
 
-class Work(Model):
+class Work(QueuedWork):
     """A record of `submissions.queue`: all that a worker needs."""
 
-    id: str
-    attempt: int
     request: SubmissionRequest
     dependencies_id: str
     package_set: str
-    alone: bool = False
-    """The last charged attempt: run it with nothing beside it, so that only the culprit is blamed."""

@@ -1,0 +1,257 @@
+"""Attempts: one process's share of the work on a queue, from the popped record to its acknowledged end.
+
+    popped → Started said, lease taken → both acknowledged, offset committed → carried out
+           → what became of it acknowledged → lease released                                (rule 4)
+
+What Worker and CacheBuilder do in between is their `Craft`.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from typing import Generic, Protocol, TypeVar
+
+from confluent_kafka import KafkaException, Message
+
+from processors.work.leases import LeaseKeeper
+from processors.work.popper import Popper
+from topics.catalogue import Catalogue, Family
+from topics.clients import EventProducer
+from topics.codec import encode_fact
+from topics.crash import crash
+from topics.fold import QueuedWork
+from topics.model import Model
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+WorkT = TypeVar("WorkT", bound=QueuedWork)
+
+
+def process_name(host: str) -> str:
+    """A name for this very process: fresh at every start, so that a lease tells who lives (rule 4)."""
+    return f"{host}-{uuid.uuid4().hex[:12]}"
+
+
+class Attempt(Generic[WorkT]):
+    """One attempt at this process."""
+
+    def __init__(self, work: WorkT, say: "Callable[[str, Model], Future[Message]]") -> None:
+        self.work = work
+        self.waiting = False
+        """For what others must do first: takes no slot, and leaves room to pop another."""
+        self.task: asyncio.Task[None] | None = None
+        self.end: Future[Message] | None = None
+        """The acknowledgement of what became of it."""
+        self._say = say
+        self._ours = asyncio.Event()
+
+    @property
+    def ours(self) -> bool:
+        """Whether lease and offset are safe, so that nobody else will be given the work."""
+        return self._ours.is_set()
+
+    def is_ours(self) -> None:
+        """Lease and offset are safe."""
+        self._ours.set()
+
+    async def until_ours(self) -> None:
+        """Wait for `ours`. What comes before is preparation, which costs nobody anything."""
+        await self._ours.wait()
+
+    def say(self, fact: Model) -> None:
+        """Say something that happened on the way."""
+        self._say(self.work.id, fact)
+
+    def conclude(self, fact: Model) -> None:
+        """Say what became of it; only the first time counts."""
+        if self.end is None:
+            self.end = self._say(self.work.id, fact)
+
+
+class Craft(Protocol[WorkT]):
+    """In what Worker and CacheBuilder differ."""
+
+    def started(self, work: WorkT) -> Model:
+        """The fact that this process is at it."""
+        ...
+
+    def carry_out(self, attempt: Attempt[WorkT]) -> Awaitable[None]:
+        """Do it, and `attempt.conclude`. Called before the attempt is ours; what it raises is our fault."""
+        ...
+
+    def handed_back(self, work: WorkT, reason: str, *, host_fault: bool) -> Model:
+        """The fact that another must do it."""
+        ...
+
+    def unrecordable(self, work: WorkT, reason: str) -> Model:
+        """The end of work whose real end Kafka does not take, such as one that is too large."""
+        ...
+
+    def unwanted(self, work: WorkT) -> bool:
+        """Whether nobody waits for this attempt any more."""
+        ...
+
+
+class Attempts(Generic[WorkT]):
+    """Pops, leases, has it carried out, and lets go, for one process of a consumer group."""
+
+    def __init__(
+        self,
+        craft: Craft[WorkT],
+        model: type[WorkT],
+        facts: Mapping[str, type[Model]],
+        *,
+        kafka: KafkaSettings,
+        catalogue: Catalogue,
+        family: Family,
+        producer: EventProducer,
+        name: str,
+        source: str,
+        slots: int,
+        max_waiting: int = 0,
+        lease_renewal_s: float,
+        grace_s: float,
+    ) -> None:
+        """`source` says who speaks in events; `grace_s` is how long work may go on after `stop`."""
+        self._craft, self._facts = craft, facts
+        self._events, self._source, self._producer = family.events.name, source, producer
+        self._slots, self._max_waiting, self._grace_s = slots, max_waiting, grace_s
+        self._held: dict[tuple[str, int], Attempt[WorkT]] = {}
+        self._all: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._died = False
+        self._leases = LeaseKeeper(producer, family.leases.name, name, lease_renewal_s)
+        self._popper = Popper(
+            kafka,
+            queue=family.queue.name,
+            dead_letters=catalogue.dead_letters.name,
+            group=family.work_group,
+            model=model,
+            owner=self,
+            producer=producer,
+            on_death=self._on_death,
+        )
+
+    def stop(self) -> None:
+        """Ask `run` to finish what runs within the grace period, hand the rest back, and return."""
+        self._stop.set()
+
+    async def run(self) -> bool:
+        """Work until stopped; False where the consumer died and the process must be started again."""
+        self._loop = asyncio.get_running_loop()
+        renewing = asyncio.create_task(self._leases.keep())
+        self._popper.start()
+        await self._stop.wait()
+        await asyncio.to_thread(self._popper.stop)
+        await self._drain()
+        renewing.cancel()
+        return not self._died
+
+    def room_may_have_changed(self) -> None:
+        """An attempt began to wait, or waits no more."""
+        self._popper.wake()
+
+    def cancel(self, id: str, up_to_attempt: int) -> None:
+        """Stop whatever is held of `id`; `Craft.unwanted` says whether it is handed back."""
+        for (held, number), attempt in tuple(self._held.items()):
+            if held == id and number <= up_to_attempt and attempt.task is not None:
+                attempt.task.cancel()
+
+    def say(self, id: str, fact: Model) -> "Future[Message]":
+        """Append a fact about `id` to the log."""
+        return self._producer.produce(encode_fact(self._events, id, fact, self._facts, self._source))
+
+    # -- the popper's owner; called from its thread ---------------------------------------------------
+
+    def room(self) -> int:
+        """Free slots, as long as not too many wait."""
+        waiting = sum(attempt.waiting for attempt in tuple(self._held.values()))
+        if waiting > 0 and waiting >= self._max_waiting:
+            return 0
+        return self._slots - (len(self._held) - waiting)
+
+    def begin(self, work: WorkT) -> "list[Future[Message]]":
+        """Say Started, take the lease, and have everything prepared meanwhile."""
+        if (work.id, work.attempt) not in self._held:
+            attempt = self._held[work.id, work.attempt] = Attempt(work, self.say)
+            self._loop.call_soon_threadsafe(self._launch, attempt)
+        started = self.say(work.id, self._craft.started(work))
+        return [started, self._leases.take(work.id, work.attempt)]
+
+    def deliver(self, work: WorkT) -> None:
+        """Let it run."""
+        self._loop.call_soon_threadsafe(self._delivered, work.id, work.attempt)
+
+    def _on_death(self) -> None:
+        self._died = True
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    # -- one attempt ----------------------------------------------------------------------------------
+
+    def _launch(self, attempt: Attempt[WorkT]) -> None:
+        attempt.task = asyncio.create_task(self._carry_out(attempt))
+        see_through = asyncio.create_task(self._see_through(attempt, attempt.task))
+        self._all.add(see_through)
+        see_through.add_done_callback(self._all.discard)
+
+    def _delivered(self, id: str, number: int) -> None:
+        if attempt := self._held.get((id, number)):
+            attempt.is_ours()
+        else:  # delivered twice, and answered in between
+            self._leases.release(id, number)
+
+    async def _carry_out(self, attempt: Attempt[WorkT]) -> None:
+        """To a conclusion, or to none where Kafka or the fold gives the work to another by itself."""
+        work = attempt.work
+        try:
+            if not self._craft.unwanted(work):
+                await self._craft.carry_out(attempt)
+        except asyncio.CancelledError:
+            if attempt.ours and not self._craft.unwanted(work):
+                attempt.conclude(self._craft.handed_back(work, "its worker was stopped", host_fault=False))
+        except Exception as error:  # whatever it is: no lease is released without an answer
+            log.exception("%s attempt %d: the host is at fault", work.id, work.attempt)
+            reason = f"its worker's host is at fault: {error}"
+            attempt.conclude(self._craft.handed_back(work, reason, host_fault=True))
+
+    async def _see_through(self, attempt: Attempt[WorkT], task: "asyncio.Task[None]") -> None:
+        """Let go once the conclusion is acknowledged, never before; this task is not cancelled."""
+        await asyncio.wait([task])
+        if attempt.end is not None and (error := await _failure(attempt.end)):
+            await self._conclude_otherwise(attempt.work, error)
+        self._leases.release(attempt.work.id, attempt.work.attempt)
+        del self._held[attempt.work.id, attempt.work.attempt]
+        self._popper.wake()
+
+    async def _conclude_otherwise(self, work: WorkT, error: KafkaException) -> None:
+        log.error("%s attempt %d: its end cannot be recorded: %s", work.id, work.attempt, error)
+        instead = self._craft.unrecordable(work, f"the result could not be recorded: {error}")
+        if error_again := await _failure(self.say(work.id, instead)):
+            crash(f"{work.id} attempt {work.attempt} cannot be given an end: {error_again}")
+
+    # -- stopping -------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """Let what runs finish, within the grace period; hand the rest back at once."""
+        tasks = [attempt.task for attempt in self._held.values() if attempt.task]
+        for attempt in tuple(self._held.values()):
+            if attempt.task and (attempt.waiting or not attempt.ours):
+                attempt.task.cancel()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._grace_s)
+            for task in late:
+                task.cancel()
+        if self._all:
+            await asyncio.wait(tuple(self._all))
+
+
+async def _failure(acknowledgement: "Future[Message]") -> KafkaException | None:
+    """Why the broker will never acknowledge it; None once it has."""
+    try:
+        await asyncio.wrap_future(acknowledgement)
+    except KafkaException as error:
+        return error
+    return None
