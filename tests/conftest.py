@@ -59,6 +59,6 @@ def topic_prefix(kafka: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def cache_dir() -> Path:
     """Where what was fetched once is kept between runs."""
-    from infra.kafka.settings import KafkaInstallSettings
+    from infra.settings import LocalSettings
 
-    return KafkaInstallSettings().cache_dir
+    return LocalSettings().cache_dir

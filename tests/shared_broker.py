@@ -16,7 +16,7 @@ from pathlib import Path
 
 from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
-from infra.kafka.settings import KafkaInstallSettings
+from infra.settings import LocalSettings
 
 _ROOT = Path(__file__).parents[1]
 
@@ -80,7 +80,7 @@ def _broker(data_dir: Path, kind: str) -> Iterator[str]:
         with KafkaContainer() as container:
             yield container.bootstrap_servers
     else:
-        with EmbeddedKafka(data_dir, install_kafka(KafkaInstallSettings().cache_dir)) as broker:
+        with EmbeddedKafka(data_dir, install_kafka(LocalSettings().cache_dir)) as broker:
             yield broker.bootstrap_servers
         shutil.rmtree(data_dir)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from infra.kafka.embedded import Distribution
 from infra.kafka.install import install_kafka
 from infra.kafka.properties import container_properties, render
-from infra.kafka.settings import KafkaInstallSettings
+from infra.settings import LocalSettings
 
 _HERE = Path(__file__).parent
 
@@ -25,4 +25,4 @@ def make_build_context(folder: Path, distribution: Distribution) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    make_build_context(Path(sys.argv[1]), install_kafka(KafkaInstallSettings().cache_dir))
+    make_build_context(Path(sys.argv[1]), install_kafka(LocalSettings().cache_dir))

@@ -128,7 +128,7 @@ def _open_to_all(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from infra.kafka.settings import KafkaInstallSettings
+    from infra.settings import LocalSettings
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    install_kafka(KafkaInstallSettings().cache_dir)
+    install_kafka(LocalSettings().cache_dir)
