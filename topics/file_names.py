@@ -16,7 +16,7 @@ def check_file_names(names: Iterable[str]) -> None:
     seen: set[str] = set()
     folders: set[str] = set()
     for name in names:
-        if problem := _problem(name):
+        if problem := name_problem(name):
             raise ValueError(f"file name {name!r} {problem}")
         if name in seen:
             raise ValueError(f"file name {name!r} is given twice")
@@ -27,7 +27,8 @@ def check_file_names(names: Iterable[str]) -> None:
         raise ValueError(f"file name {both[0]!r} is also a folder of another file")
 
 
-def _problem(name: str) -> str | None:
+def name_problem(name: str) -> str | None:
+    """Why `name` cannot be that of a file below /box, such as `is absolute`; None if it can."""
     if not name:
         return "is empty"
     if "\0" in name:

@@ -7,11 +7,20 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from topics.file_names import check_file_names
 from topics.limits import Limits, MiB, ceiling_of
 from topics.model import Model
+from topics.outputs import OUTPUT_PATTERNS, check_output_pattern
 
 REQUEST_BYTES_CEILING = 4 * MiB
 
@@ -116,6 +125,10 @@ Program = Annotated[
 """A script, run as `bash -c SCRIPT run ARGS…`, or an argv, executed without a shell."""
 
 
+OutputPattern = Annotated[str, AfterValidator(check_output_pattern)]
+"""`*` and `?` match within a component of a path, a component `**` any number of folders."""
+
+
 class SubmissionRequest(Model):
     """What to run, with what, within which limits."""
 
@@ -126,6 +139,8 @@ class SubmissionRequest(Model):
     run: Program | None = None
     env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
     test_cases: Annotated[tuple[TestCase, ...], Field(max_length=1000)] = ()
+    outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS)] = ()
+    """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
     limits: Limits = Limits()
 
     @field_validator("files")

@@ -30,11 +30,27 @@ class Stage(Model):
         return self.exit_code == 0 and self.limit_exceeded is None
 
 
+class OutputFile(Model):
+    """A regular file that the request asked for: all of it, or why not."""
+
+    name: str
+    """Relative to /box."""
+    size_bytes: int
+    media_type: str
+    """Guessed from the name."""
+    content: str | None = None
+    """Base64; None where it was left out."""
+    omitted: Literal["output_file_bytes", "answer_bytes"] | None = None
+    """What it was too large for: an output file at all, or what was left of the answer."""
+
+
 class RunStage(Stage):
     """One test case."""
 
     passed: bool | None = None
     """Whether the output is the expected one; None where none was given."""
+    outputs: tuple[OutputFile, ...] = ()
+    """In the order of the request's patterns, then by name; `truncated` if anything is left out."""
 
 
 class DependenciesStage(Model):

@@ -1,6 +1,7 @@
 """Runs one command under limits, in a sandbox; knows nothing of Kafka."""
 
 from processors.sandbox.boxes import Box
+from processors.sandbox.collect import Collected, CollectedFile
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
 from processors.sandbox.sandboxes import Sandboxes
 from processors.sandbox.settings import SandboxSettings
@@ -8,6 +9,8 @@ from processors.sandbox.settings import SandboxSettings
 __all__ = [
     "Box",
     "BoxTooSmallError",
+    "Collected",
+    "CollectedFile",
     "Command",
     "Completed",
     "Rootfs",

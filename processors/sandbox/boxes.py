@@ -5,11 +5,12 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
 from processors.sandbox import mounts
+from processors.sandbox.collect import Collected, collect
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
 from processors.sandbox.stage import see_through
 from topics.limits import RunLimits
@@ -68,6 +69,12 @@ class Box:
         if len(content) > max_bytes:
             raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes", name)
         return content
+
+    async def collect(self, patterns: Sequence[str], room_bytes: int) -> Collected:
+        """Return the regular files that patterns ask for, following no link, `room_bytes` at most."""
+        if not patterns:
+            return Collected()
+        return await see_through(asyncio.to_thread(collect, self.path, patterns, room_bytes))
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Put files into a box in which nothing has run yet.

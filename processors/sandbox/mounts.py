@@ -51,17 +51,26 @@ def unescape(path: bytes) -> bytes:
 
 def open_regular(folder: int, name: str) -> int:
     """Open a regular file for reading, below an open folder, through no link and no mount; raises OSError."""
-    how = (ctypes.c_uint64 * 3)(
-        os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC,
-        0,
-        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-    )
-    arguments = (folder, os.fsencode(name), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
-    descriptor = _check(_libc.syscall(ctypes.c_long(SYS_OPENAT2), *arguments), name)
+    descriptor = _open_beneath(folder, name, os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{name} is not a regular file")
     return descriptor
+
+
+def open_folder(folder: int, name: str) -> int:
+    """Open a folder for listing, below an open folder, through no link and no mount; raises OSError."""
+    return _open_beneath(folder, name, os.O_DIRECTORY)
+
+
+def _open_beneath(folder: int, name: str, flags: int) -> int:
+    how = (ctypes.c_uint64 * 3)(
+        os.O_RDONLY | os.O_CLOEXEC | flags,
+        0,
+        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    )
+    arguments = (folder, os.fsencode(name), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
+    return _check(_libc.syscall(ctypes.c_long(SYS_OPENAT2), *arguments), name)
 
 
 def make_devices(folder: Path) -> None:

@@ -73,7 +73,9 @@ async def _run_case(
 ) -> RunStage:
     assert request.program
     command = Command(_argv(request.program, "run", case.args), env, case.input.encode())
-    return budget.run_stage(await box.run(command, rootfs, request.limits.run), case)
+    completed = await box.run(command, rootfs, request.limits.run)
+    collected = await box.collect(request.outputs, budget.room_bytes)
+    return budget.run_stage(completed, case, collected)
 
 
 def _argv(program: str | tuple[str, ...], name: str, args: Sequence[str]) -> list[str]:

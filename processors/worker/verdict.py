@@ -2,13 +2,21 @@
 
 import base64
 from collections.abc import Sequence
+from mimetypes import MimeTypes
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from processors.sandbox import Completed
+from processors.sandbox import Collected, CollectedFile, Completed
+from topics.outputs import OUTPUT_FILE_BYTES
 from topics.request import TestCase
-from topics.stage import Outcome, RunStage, Stage
+from topics.stage import Outcome, OutputFile, RunStage, Stage
+
+NOTHING = Collected()
+_MEDIA_TYPES = MimeTypes()
+"""Python's own, the same on every host; what a host's /etc/mime.types says does not count."""
+_COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
 class AnswerBudget:
@@ -21,9 +29,35 @@ class AnswerBudget:
         """The stage as clients see it, cut to what is left of the budget."""
         return Stage(**self._fields(completed))
 
-    def run_stage(self, completed: Completed, case: TestCase) -> RunStage:
-        """The stage of one test case, judged before it is cut."""
-        return RunStage(**self._fields(completed), passed=passed(completed, case))
+    def run_stage(self, completed: Completed, case: TestCase, collected: Collected = NOTHING) -> RunStage:
+        """The stage of one test case, judged before it is cut; what is printed goes before files."""
+        fields = self._fields(completed)
+        outputs = tuple(file for found in collected.files if (file := self._output(found)) is not None)
+        whole = collected.complete and len(outputs) == len(collected.files)
+        whole = whole and all(file.omitted is None for file in outputs)
+        truncated = fields.pop("truncated") or not whole
+        return RunStage(**fields, truncated=truncated, passed=passed(completed, case), outputs=outputs)
+
+    @property
+    def room_bytes(self) -> int:
+        """How much more could be in the answer, before it is encoded."""
+        return self._left // 4 * 3
+
+    def _output(self, found: CollectedFile) -> OutputFile | None:
+        """The file with its content, else without, else nothing: as there is room."""
+        file = OutputFile(name=found.name, size_bytes=found.size_bytes, media_type=media_type(found.name))
+        too_large = found.size_bytes > OUTPUT_FILE_BYTES
+        omitted = file.replace(omitted="output_file_bytes" if too_large else "answer_bytes")
+        if found.content is None:
+            choices = [omitted]
+        else:
+            choices = [file.replace(content=base64.b64encode(found.content).decode()), omitted]
+        for choice in choices:
+            size = len(choice.model_dump_json().encode()) + 1  # a comma
+            if size <= self._left:
+                self._left -= size
+                return choice
+        return None
 
     def _fields(self, completed: Completed) -> dict[str, Any]:
         encoding, stdout, stderr = _texts(completed.stdout, completed.stderr)
@@ -69,6 +103,14 @@ def _texts(stdout: bytes, stderr: bytes) -> tuple[str, str, str]:
         if len(to_json(texts)) <= 2 * (len(stdout) + len(stderr)) + 16:
             return ("utf8", *texts)
     return "base64", base64.b64encode(stdout).decode(), base64.b64encode(stderr).decode()
+
+
+def media_type(name: str) -> str:
+    """What a file is, as far as its name tells."""
+    known, compression = _MEDIA_TYPES.guess_type("/" + PurePosixPath(name).name)  # or a scheme would count
+    if compression is not None:
+        return _COMPRESSED.get(compression, "application/octet-stream")
+    return known or "application/octet-stream"
 
 
 def passed(completed: Completed, case: TestCase) -> bool | None:

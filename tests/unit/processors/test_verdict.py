@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from processors.sandbox import Completed
-from processors.worker.verdict import AnswerBudget, outcome_of, passed
+from processors.sandbox import Collected, CollectedFile, Completed
+from processors.worker.verdict import AnswerBudget, media_type, outcome_of, passed
+from topics.outputs import OUTPUT_FILE_BYTES
 from topics.request import TestCase
-from topics.stage import RunStage, Stage
+from topics.stage import OutputFile, RunStage, Stage
 
 
 def completed(
@@ -164,3 +165,92 @@ def test_output_is_judged_before_it_is_cut() -> None:
 )
 def test_outcome(runs: list[RunStage], outcome: str) -> None:
     assert outcome_of(runs) == outcome
+
+
+# -- output files ----------------------------------------------------------------------------------
+
+
+def collected(*files: tuple[str, bytes | None]) -> Collected:
+    return Collected([CollectedFile(name, len(content or b""), content) for name, content in files])
+
+
+def outputs_bytes(stage: RunStage) -> int:
+    return sum(len(file.model_dump_json().encode()) for file in stage.outputs)
+
+
+def test_files_come_back_whole() -> None:
+    stage = AnswerBudget(1000).run_stage(completed(), TestCase(), collected(("out/a.csv", b"1,2\n")))
+    assert stage.outputs == (
+        OutputFile(name="out/a.csv", size_bytes=4, media_type="text/csv", content="MSwyCg=="),
+    )
+    assert not stage.truncated
+
+
+def test_what_was_too_large_to_be_read_says_for_what() -> None:
+    large = CollectedFile("large", OUTPUT_FILE_BYTES + 1, None)
+    late = CollectedFile("late", 10, None)
+    stage = AnswerBudget(1000).run_stage(completed(), TestCase(), Collected([large, late]))
+    assert [(file.content, file.omitted) for file in stage.outputs] == [
+        (None, "output_file_bytes"),
+        (None, "answer_bytes"),
+    ]
+    assert stage.truncated
+
+
+def test_a_file_is_all_or_nothing_and_smaller_ones_may_still_fit() -> None:
+    stage = AnswerBudget(600).run_stage(
+        completed(), TestCase(), collected(("large", bytes(450)), ("small", bytes(30)))
+    )
+    assert [(file.name, file.omitted) for file in stage.outputs] == [
+        ("large", "answer_bytes"),
+        ("small", None),
+    ]
+    assert stage.truncated
+
+
+def test_files_that_were_not_found_in_time_are_missing_output() -> None:
+    stage = AnswerBudget(100).run_stage(completed(), TestCase(), Collected(complete=False))
+    assert stage.truncated
+
+
+file_names = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=9
+)
+some_files = st.lists(st.tuples(file_names, st.binary(max_size=200)), max_size=6)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(outputs, some_files), min_size=1, max_size=3), st.integers(0, 3000))
+def test_output_and_files_never_exceed_the_budget_together(
+    cases: list[tuple[bytes, list[tuple[str, bytes]]]], answer_bytes: int
+) -> None:
+    budget = AnswerBudget(answer_bytes)
+    stages = []
+    for stdout, files in cases:
+        stage = budget.run_stage(completed(stdout), TestCase(), collected(*files))
+        stages.append(stage)
+        contents = [
+            None if file.content is None else base64.b64decode(file.content) for file in stage.outputs
+        ]
+        if not stage.truncated:
+            assert [
+                (file.name, content) for file, content in zip(stage.outputs, contents, strict=True)
+            ] == files
+        assert all((file.content is None) == (file.omitted is not None) for file in stage.outputs)
+    assert sent(*stages) + sum(map(outputs_bytes, stages)) <= answer_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("out/plot.png", "image/png"),
+        ("page.HTML", "text/html"),
+        ("a.tar.gz", "application/gzip"),
+        ("data:text/html,x", "application/octet-stream"),
+        ("http://x/data", "application/octet-stream"),
+        ("no-suffix", "application/octet-stream"),
+        (".png", "application/octet-stream"),
+    ],
+)
+def test_media_types_are_guessed_from_names(name: str, expected: str) -> None:
+    assert media_type(name) == expected

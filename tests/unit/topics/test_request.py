@@ -393,3 +393,34 @@ def test_hash_is_of_the_request_as_sent() -> None:
     assert plain[0] == spelt_out[0]
     assert plain[1] != spelt_out[1]
     assert parse_request(b' {"id": "a", "run" : "x"}', MiB)[1] == plain[1]
+
+
+# -- outputs ---------------------------------------------------------------------------------------
+
+
+def test_outputs_are_names_and_patterns() -> None:
+    patterns = ["plot.png", "out/*.csv", "**/log.txt", "a?[x]", "/".join(["*"] * 32)]
+    assert parse(outputs=patterns).outputs == tuple(patterns)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("", "is empty"),
+        ("/etc/*", "is absolute"),
+        ("../*", "has a component '..'"),
+        ("out//*", "has an empty component"),
+        ("*\0", "contains NUL"),
+        ("*" * 256, "has a component longer than 255 bytes"),
+        ("/".join(["*" * 205] * 5), "is longer than 1024 bytes"),
+        ("/".join(["*"] * 33), "has more than 32 components"),
+    ],
+)
+def test_other_outputs_are_refused_by_field(pattern: str, problem: str) -> None:
+    [error] = refused(outputs=["good", pattern])
+    assert (error.field, error.message) == ("outputs.1", f"output {pattern!r} {problem}")
+
+
+def test_the_number_of_patterns_is_bounded() -> None:
+    [error] = refused(outputs=["x"] * 33)
+    assert (error.field, error.limit) == ("outputs", 32)

@@ -1,0 +1,146 @@
+"""Takes files out of a box that a hostile program may have arranged, after its processes are gone."""
+
+import heapq
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from processors.sandbox import mounts
+from processors.sandbox.patterns import (
+    Rests,
+    advance,
+    first_matched,
+    needs_listing,
+    plain_names,
+    rests_of,
+    unmatched,
+)
+from topics.file_names import PATH_BYTES
+from topics.outputs import OUTPUT_DEPTH, OUTPUT_FILE_BYTES, OUTPUT_FILES
+
+WALK_ENTRIES = 100_000
+"""Names that are looked at; more than a box holds by default, and about as many as it can hold at all."""
+WALK_S = 2.0
+"""For how long they are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedFile:
+    """A regular file in a box."""
+
+    name: str
+    size_bytes: int
+    content: bytes | None
+    """None if it is larger than an output file may be, or than what was left of the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The files that patterns asked for: by pattern, then by name."""
+
+    files: Sequence[CollectedFile] = ()
+    complete: bool = True
+    """Whether these are all. Not told of is what has a name that is too long, too deep or not in UTF-8."""
+
+
+def collect(box: Path, patterns: Sequence[str], room_bytes: int) -> Collected:
+    """Read the files of a box that patterns ask for, `room_bytes` of them at most; takes seconds at worst."""
+    with _closing(os.open(box, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        walk = _Walk(root)
+        found = heapq.nsmallest(OUTPUT_FILES + 1, walk.files(patterns))
+        files = []
+        for _, name in found[:OUTPUT_FILES]:
+            try:
+                file = _read(root, name, min(room_bytes, OUTPUT_FILE_BYTES))
+            except OSError:
+                walk.complete = False
+                continue
+            files.append(file)
+            room_bytes -= len(file.content or b"")
+        return Collected(files, walk.complete and len(found) <= OUTPUT_FILES)
+
+
+def _read(root: int, name: str, max_bytes: int) -> CollectedFile:
+    with open(mounts.open_regular(root, name), "rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        content = file.read(size_bytes) if size_bytes <= max_bytes else None
+    return CollectedFile(name, size_bytes, content)
+
+
+class _Walk:
+    """Goes down a tree by descriptors, bounded in time, names and depth, through no link."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._entries_left = WALK_ENTRIES
+        self._deadline = time.monotonic() + WALK_S
+        self.complete = True
+
+    def files(self, patterns: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """Each regular file that is asked for, with the number of the first pattern that does."""
+        return self._below(".", "", rests_of(patterns), 0)
+
+    def _below(self, folder: str, prefix: str, rests: Rests, depth: int) -> Iterator[tuple[int, str]]:
+        try:
+            descriptor = mounts.open_folder(self._root, folder)
+        except OSError:
+            self.complete = False
+            return
+        with _closing(descriptor):
+            for name, mode in self._entries(descriptor, rests):
+                path, after = prefix + name, advance(rests, name)
+                number, deeper = first_matched(after), unmatched(after)
+                wanted_file = stat.S_ISREG(mode) and number is not None
+                wanted_folder = stat.S_ISDIR(mode) and deeper
+                if not (wanted_file or wanted_folder):
+                    continue
+                if depth > OUTPUT_DEPTH or not _can_be_told(path):
+                    self.complete = False
+                elif wanted_folder:
+                    yield from self._below(path, f"{path}/", deeper, depth + 1)
+                elif number is not None:
+                    yield number, path
+
+    def _entries(self, folder: int, rests: Rests) -> Iterator[tuple[str, int]]:
+        """Names in a folder that may be asked for, each once, with the kind of file."""
+        plain = plain_names(rests)
+        for name in sorted(plain):
+            try:
+                yield name, os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            except OSError:
+                continue
+        if not needs_listing(rests):
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                self._entries_left -= 1
+                if self._entries_left < 0 or time.monotonic() > self._deadline:
+                    self.complete = False
+                    return
+                if entry.name not in plain:
+                    yield entry.name, _kind(entry)
+
+
+def _kind(entry: "os.DirEntry[str]") -> int:
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    return stat.S_IFREG if entry.is_file(follow_symlinks=False) else 0
+
+
+def _can_be_told(path: str) -> bool:
+    try:
+        return len(path.encode()) <= PATH_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
