@@ -10,6 +10,8 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
 
+_TRIMMED_SEGMENT_BYTES = 64 * MiB
+
 Role = Literal[
     "external",
     "ingest",
@@ -35,6 +37,8 @@ class Topic:
     readers: tuple[Role, ...]
     retention_ms: int = FOR_EVER
     compacted: bool = False
+    trimmed: bool = False
+    """Whether its records are deleted once the group that reads it has committed them."""
     max_message_bytes: int = MAX_MESSAGE_BYTES
     compression: Literal["producer", "uncompressed"] = "producer"
 
@@ -44,7 +48,9 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """Its settings at the broker."""
-        return {
+        # Space is freed by whole segments.
+        segments = {"segment.bytes": str(_TRIMMED_SEGMENT_BYTES)} if self.trimmed else {}
+        return segments | {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
@@ -111,6 +117,7 @@ _SUBMISSIONS = Family(
         cluster_partitions=12,
         writers=("submission-store", "worker"),
         readers=("worker",),
+        trimmed=True,
     ),
     leases=Topic(
         "submissions.leases",
@@ -150,6 +157,7 @@ _DEPENDENCIES = Family(
         cluster_partitions=6,
         writers=("build-store", "cache-builder"),
         readers=("cache-builder",),
+        trimmed=True,
     ),
     leases=Topic(
         "dependencies.leases",

@@ -5,12 +5,15 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from topics.catalogue import catalogue
 from topics.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from processors.store.partition import Store
 
 app = typer.Typer()
 
@@ -49,21 +52,19 @@ def request_handler(instance: Instance = "0") -> None:
 @app.command()
 def submission_store(instance: Instance = "0") -> None:
     """Fold `submissions.events` into the store and the queue."""
-    from processors.store.processor import StoreProcessor
     from processors.store.submission_store import submission_store as store
 
     kafka = KafkaSettings()
-    _run_store(StoreProcessor(kafka, store(catalogue(kafka)), instance))
+    _run_store(kafka, store(catalogue(kafka)), instance)
 
 
 @app.command()
 def build_store(instance: Instance = "0") -> None:
     """Fold `dependencies.events` into the store and the queue."""
     from processors.store.build_store import build_store as store
-    from processors.store.processor import StoreProcessor
 
     kafka = KafkaSettings()
-    _run_store(StoreProcessor(kafka, store(catalogue(kafka)), instance))
+    _run_store(kafka, store(catalogue(kafka)), instance)
 
 
 @app.command()
@@ -128,9 +129,14 @@ def _run(run: Callable[[], Coroutine[Any, Any, None]], stop: Callable[[], None])
     asyncio.run(until_stopped())
 
 
-def _run_store(processor: Any) -> None:
+def _run_store(kafka: KafkaSettings, store: "Store", instance: str) -> None:
+    from processors.store.processor import StoreProcessor
+    from processors.store.trimming import keep_trimmed
+
+    processor = StoreProcessor(kafka, store, instance)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: processor.stop())
+    keep_trimmed(kafka, store.family)
     processor.run()
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from infra.commands.audit import describe
+from processors.store.trimming import trim
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.audit.history import read_history
@@ -142,6 +143,7 @@ def test_popped_and_not_leased_is_stuck(
     ends = {message.partition() or 0: (message.offset() or 0) + 1 for message in read_to_end(settings, queue)}
     consumer.commit(offsets=[TopicPartition(queue, p, end) for p, end in ends.items()], asynchronous=False)
     consumer.close()
+    trim(settings, submissions.family)
 
     assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
 

@@ -273,6 +273,19 @@ def test_a_restore_waits_for_transactions_below_what_is_committed(system: System
     system.assert_store_and_queue_are_the_fold()
 
 
+def test_its_process_trims_the_queue(system: System) -> None:
+    queue = system.family.queue.name
+    system.produce(*(Record(queue, b"id", b"popped", []) for _ in range(3)))
+    [partition] = {message.partition() or 0 for message in system.read(queue)}
+    workers = Consumer(consumer_config(system.kafka, system.family.work_group))
+    workers.commit(offsets=[TopicPartition(queue, partition, 3)], asynchronous=False)
+    workers.close()
+
+    system.start()
+
+    wait_for(lambda: not system.read(queue), "the queue to be trimmed")
+
+
 def watch(condition: Callable[[], bool], seconds: float) -> bool:
     """Whether it comes true meanwhile."""
     deadline = time.monotonic() + seconds

@@ -14,6 +14,8 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
 def kept(topic: Topic) -> str:
     if topic.compacted:
         return "compacted"
+    if topic.trimmed:
+        return "until it is popped"
     if topic.retention_ms < 0:
         return "for ever"
     if topic.retention_ms % DAY_MS == 0:

@@ -1,0 +1,53 @@
+"""Deleting what was popped: the store processor is the writer of the queue, so it tidies it up.
+
+A record below the committed offset is leased or finished (rule 4); nobody needs it for another attempt, which
+the fold enqueues from its state.
+"""
+
+import logging
+import threading
+import time
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from topics.catalogue import Family
+from topics.clients import connection
+from topics.reading import committed_offsets
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+_PERIOD_S = 60.0
+_TIMEOUT_S = 30.0
+
+
+def trim(settings: KafkaSettings, family: Family) -> None:
+    """Delete the records of the queue that were popped. The broker frees whole segments, minutes later.
+
+    Raises:
+        KafkaException: the broker did not do it, or not in every partition.
+    """
+    popped = committed_offsets(settings, family.work_group, family.queue.name, _TIMEOUT_S)
+    below = [TopicPartition(family.queue.name, p, offset) for p, offset in popped.items() if offset > 0]
+    if not below:
+        return
+    admin = AdminClient(connection(settings))  # a fresh one: an old one may not find a restarted broker
+    for deletion in admin.delete_records(below, request_timeout=_TIMEOUT_S).values():
+        deletion.result()
+
+
+def keep_trimmed(settings: KafkaSettings, family: Family) -> None:
+    """Trim in a thread of its own, as long as the process lives; it may end at any moment."""
+    threading.Thread(target=_trim_for_ever, args=(settings, family), name="trim", daemon=True).start()
+
+
+def _trim_for_ever(settings: KafkaSettings, family: Family) -> None:
+    while True:
+        try:
+            trim(settings, family)
+        except KafkaException as error:
+            log.warning("%s is not trimmed, trying again later: %s", family.queue.name, error)
+        except Exception:
+            log.exception("%s is not trimmed, trying again later", family.queue.name)
+        time.sleep(_PERIOD_S)
