@@ -32,7 +32,7 @@ from infra.local import LocalCluster, NotRootError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RefusedError
 from topics.limits import MiB
-from topics.stage import Stage
+from topics.stage import RunStage, Stage
 from topics.submissions.state import FINAL, Answer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -55,6 +55,8 @@ class Expected(BaseModel):
     """Of the first test case, as the following."""
     stdout: str | None = None
     """Text that the output contains."""
+    outputs: tuple[str, ...] | None = None
+    """Names of the files that came back."""
 
     def differences(self, answer: Answer) -> list[str]:
         """What is not as expected."""
@@ -69,7 +71,13 @@ class Expected(BaseModel):
             wrong.append(f"{self.limit_exceeded} was not exceeded")
         if self.stdout and (first is None or self.stdout not in first.stdout):
             wrong.append(f"did not print {self.stdout!r}")
+        if self.outputs is not None and self.outputs != _names_of_outputs(first):
+            wrong.append(f"brought the files {_names_of_outputs(first)}")
         return wrong
+
+
+def _names_of_outputs(run: RunStage | None) -> tuple[str, ...]:
+    return tuple(file.name for file in run.outputs if file.content is not None) if run else ()
 
 
 @dataclass(frozen=True, slots=True)

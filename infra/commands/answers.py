@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from topics.limits import MiB
-from topics.stage import DependenciesStage, RunStage, Stage
+from topics.stage import DependenciesStage, OutputFile, RunStage, Stage
 from topics.submissions.state import Answer
 
 EXIT_CODES = {
@@ -67,8 +67,17 @@ def _stage(name: str, stage: Stage) -> Iterator[Text]:
     for stream, output in (("stdout", stage.stdout), ("stderr", stage.stderr)):
         if output:
             yield _indented(stream, _decoded(output, stage.encoding))
+    if isinstance(stage, RunStage) and stage.outputs:
+        yield _indented("outputs", "\n".join(map(_output, stage.outputs)))
     if stage.truncated:
         yield Text("  (output is missing: it was too much)", "yellow")
+
+
+def _output(file: OutputFile) -> str:
+    # A name is one line, whatever is in it.
+    name = printable(file.name).replace("\n", "\\n")
+    left_out = f", left out: too large for {file.omitted}" if file.omitted else ""
+    return f"{name}  {file.media_type}, {file.size_bytes} bytes{left_out}"
 
 
 def how_it_ended(stage: Stage) -> str:

@@ -1,17 +1,19 @@
 """`envicutor submit` and `envicutor show`."""
 
 import time
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 
-from infra.commands.answers import EXIT_CODES, print_answer, verdict
+from infra.commands import output_files
+from infra.commands.answers import EXIT_CODES, print_answer, printable, verdict
 from infra.commands.output import fail, say
 from infra.commands.requests import read_request
 from ingest.client import LONGEST_WAIT_S, Client, RefusedError, UnavailableError
-from topics.submissions.state import FINAL
+from topics.submissions.state import FINAL, Answer
 
 USAGE = 2
 NO_ANSWER = 7
@@ -36,6 +38,9 @@ def submit(
     server: Server = None,
     timeout_s: Annotated[float, typer.Option(help="How long to wait for the answer.", min=0.1)] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="A new directory for the output files that come back.")
+    ] = None,
 ) -> None:
     """Submit a program, wait, print the answer.
 
@@ -46,6 +51,8 @@ def submit(
     """
     try:
         request = read_request(path)
+        if output_dir is not None:
+            output_files.check_new(output_dir)
     except (ValueError, OSError) as error:
         fail(str(error), USAGE)
     deadline = time.monotonic() + timeout_s
@@ -62,7 +69,17 @@ def submit(
         typer.echo(answer.model_dump_json(indent=2))
     else:
         print_answer(answer, Console(highlight=False))
+    if output_dir is not None:
+        _write(answer, output_dir)
     raise typer.Exit(EXIT_CODES[verdict(answer)])
+
+
+def _write(answer: Answer, directory: Path) -> None:
+    try:
+        for path in output_files.write(answer, directory):
+            say(f"wrote {printable(str(path))}")
+    except (ValueError, OSError) as error:
+        fail(str(error), USAGE)
 
 
 def show(id: Annotated[str, typer.Argument(help="Of the submission.")], server: Server = None) -> None:

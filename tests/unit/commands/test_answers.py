@@ -7,7 +7,7 @@ from rich.console import Console
 
 from infra.commands.answers import EXIT_CODES, how_it_ended, print_answer, printable, verdict
 from topics.limits import MiB
-from topics.stage import DependenciesStage, Outcome, RunStage, Stage
+from topics.stage import DependenciesStage, Outcome, OutputFile, RunStage, Stage
 from topics.submissions.state import FINAL, Answer
 
 
@@ -40,6 +40,23 @@ def test_answer_says_what_happened_and_what_it_cost() -> None:
         "run 2  SIGKILL, over cpu_time_s  0.000 s, CPU 0.000 s, 0.0 MiB",
         "  stderr",
         "    \\xff",
+    ]
+
+
+def test_output_files_are_told_of_line_by_line() -> None:
+    came = OutputFile(name="a.csv", size_bytes=4, media_type="text/csv", content="MSwyCg==")
+    left = OutputFile(name="b\n\x1b", size_bytes=9, media_type="x/y", omitted="answer_bytes")
+    run = RunStage(exit_code=0, outputs=(came, left), truncated=True)
+    out = io.StringIO()
+    print_answer(
+        Answer(id="one", status="finished", created_at="", outcome="ok", run=(run,)),
+        Console(file=out, width=20),
+    )
+    assert out.getvalue().splitlines()[2:] == [
+        "  outputs",
+        "    a.csv  text/csv, 4 bytes",
+        "    b\\n\\x1b  x/y, 9 bytes, left out: too large for answer_bytes",
+        "  (output is missing: it was too much)",
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from infra.demo import Example, Expected, load_examples
 from topics.limits import MiB
 from topics.request import parse_request
-from topics.stage import DependenciesStage, RunStage
+from topics.stage import DependenciesStage, OutputFile, RunStage
 from topics.submissions.state import Answer
 
 
@@ -38,3 +38,11 @@ def test_the_explanation_counts() -> None:
     failed = answer("dependencies_failed", dependencies=stage)
     assert Expected(outcome="dependencies_failed", explanation="'x'").differences(failed) == []
     assert Expected(outcome="dependencies_failed", explanation="'y'").differences(failed)
+
+
+def test_files_that_came_back_count() -> None:
+    file = OutputFile(name="a", size_bytes=0, media_type="x/y", content="")
+    came = answer("ok", run=(RunStage(outputs=(file,)),))
+    assert Expected(outcome="ok", outputs=("a",)).differences(came) == []
+    assert Expected(outcome="ok", outputs=("a", "b")).differences(came)
+    assert Expected(outcome="ok", outputs=("a",)).differences(answer("ok"))
