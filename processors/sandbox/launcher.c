@@ -204,6 +204,14 @@ static void reset_signals(void) {
 		syscall(SYS_rt_sigaction, number, &by_default, NULL, sizeof none); /* refused for SIGKILL, SIGSTOP */
 }
 
+/* As root: the program cannot take it back, whatever the worker's own value is. */
+static void be_killed_first(void) {
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "1000", 4) != 4)
+		fail("set", "oom_score_adj");
+	close(fd);
+}
+
 static void join_groups(const struct orders *orders) {
 	for (size_t i = 0; i < orders->joins; i++)
 		if (write(orders->join_fds[i], "0", 1) != 1)
@@ -269,6 +277,7 @@ static _Noreturn void enter(char **argv) {
 	uid_t uid = number(argv[0]);
 	pid_t parent = number(argv[1]);
 	reset_signals();
+	be_killed_first();
 	umask(022);
 	if (uid == 0 || setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
 		fail("become user", argv[0]);
@@ -311,6 +320,7 @@ static _Noreturn void bounded(char **argv) {
 	die_with(number(argv[0]));
 	read_orders(number(argv[1]), &orders);
 	reset_signals();
+	be_killed_first();
 	umask(022);
 	join_groups(&orders);
 	if (unshare(CLONE_NEWNET))

@@ -38,7 +38,13 @@ def make_filter() -> int:
     rules = libseccomp.SyscallFilter(libseccomp.ERRNO(errno.ENOSYS))
     rules.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)
     rules.set_attr(libseccomp.Attr.CTL_OPTIMIZE, 2)  # a tree instead of a list
-    special = {"clone": _allow_clone, "clone3": _hide, "socket": _allow_socket, "socketpair": _allow_socket}
+    special = {
+        "clone": _allow_clone,
+        "clone3": _hide,
+        "prlimit64": _allow_own_limits,
+        "socket": _allow_socket,
+        "socketpair": _allow_socket,
+    }
     for name in _known_syscalls():
         if name in special:
             special[name](rules, name)
@@ -71,6 +77,14 @@ def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 def _hide(_rules: libseccomp.SyscallFilter, _name: str) -> None:
     """Leave ENOSYS: a filter cannot see the flags of clone3, which are in memory; libc then uses clone."""
+
+
+def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Refuse to set limits by process id: those of pid 1, the same user, would end it by its CPU time."""
+    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, 0))
+    by_id = libseccomp.Arg(0, libseccomp.NE, 0)
+    rules.add_rule(libseccomp.ALLOW, name, by_id, libseccomp.Arg(2, libseccomp.EQ, 0))  # only asks
+    rules.add_rule(libseccomp.ERRNO(errno.EPERM), name, by_id, libseccomp.Arg(2, libseccomp.NE, 0))
 
 
 def _allow_socket(rules: libseccomp.SyscallFilter, name: str) -> None:

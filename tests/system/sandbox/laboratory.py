@@ -1,10 +1,16 @@
 """Runs programs in sandboxes of the test's own, and looks for what they left."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+
+import pytest
 
 from processors.sandbox import Box, Command, Completed, Rootfs, Sandboxes, SandboxSettings
 from topics.limits import RunLimits
@@ -56,6 +62,29 @@ class Laboratory:
 
 async def bash(box: Box, script: str, limits: RunLimits = LIMITS, stdin: bytes = b"") -> Completed:
     return await box.run(Command(["bash", "-c", script], stdin=stdin), Rootfs.of_host_tools(), limits)
+
+
+@contextmanager
+def temporary_settings() -> Iterator[SandboxSettings]:
+    """Settings with a state folder and user ids that no other test has."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    state_dir = Path(tempfile.mkdtemp(prefix="sandboxes-"))
+    state_dir.chmod(0o711)
+    first_uid = 1_910_000_000 + os.getpid() % 100_000 * 1000
+    yield SandboxSettings(state_dir=state_dir, first_uid=first_uid, boxes=32)
+    shutil.rmtree(state_dir)
+
+
+def left_by(settings: SandboxSettings, groups: Sequence[Path]) -> list[object]:
+    """What is left of workers that are gone: processes, mounts, control groups, files."""
+    return [
+        *processes_of(settings),
+        *mounts_of(settings),
+        *groups_of(settings.state_dir),
+        *(group for group in groups if group.exists()),
+        *(path for path in settings.state_dir.glob("*/*") if path.name != "lock"),
+    ]
 
 
 def groups_of(state_dir: Path) -> list[Path]:
