@@ -20,6 +20,12 @@ from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
 from topics.limits import RunLimits
 
+TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
+    (["true"], {}, None),
+    (["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"], {"memory_bytes": 16 << 20}, "memory_bytes"),
+    (["timeout", "9", "true"], {"processes": 1}, "processes"),
+)
+"""Commands, limits, and which of them must end it. Time and output are watched by ourselves."""
 REMOVE_S = 20.0
 REMOVE_AGAIN_S = 0.002
 
@@ -73,12 +79,17 @@ class Sandboxes:
         self._cgroups.worker.leave()  # the groups themselves go when the place is swept
 
     async def _try(self) -> None:
-        """Run something harmless, so that what the host refuses is known before work is taken."""
+        """Run what must succeed and what must not, so that what the host refuses is known before work is."""
         limits = RunLimits()
         async with self.box({}, limits) as box, box.fork(limits) as fork:
-            tried = await fork.run(Command(["true"]), Rootfs.of_host_tools(), limits)
-        if tried.exit_code != 0:
-            raise SandboxError(f"a sandbox cannot run even `true`: {tried}")
+            for argv, changes, limit in TRIALS:
+                tried = await fork.run(Command(argv), Rootfs.of_host_tools(), limits.replace(**changes))
+                if tried.limit_exceeded != limit or (limit is None and tried.exit_code != 0):
+                    raise SandboxError(
+                        f"`{' '.join(argv)}` was to be ended by the limit {limit}, but ended with exit code "
+                        f"{tried.exit_code}, signal {tried.signal}, limit {tried.limit_exceeded}: "
+                        f"{tried.stderr[:500]!r}"
+                    )
 
     @asynccontextmanager
     async def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AsyncIterator[Box]:

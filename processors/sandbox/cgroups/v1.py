@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from processors.sandbox.cgroups import accounting
 from processors.sandbox.cgroups.files import (
     GroupLimits,
     counters,
@@ -83,7 +84,9 @@ class CgroupsV1:
     def make(self, limits: GroupLimits) -> None:
         """See Cgroups."""
         _make(self.folders, limits)
-        if not (self.folders["memory"] / "cgroup.event_control").exists():
+        memory = self.folders["memory"]
+        accounting.check(memory / "memory.memsw.limit_in_bytes", memory)
+        if not (memory / "cgroup.event_control").exists():
             raise SandboxError("this kernel does not tell of full control groups: boot with cgroup version 2")
 
     def create(self, name: str, limits: GroupLimits) -> GroupV1:
@@ -103,7 +106,7 @@ def _make(folders: dict[str, Path], limits: GroupLimits) -> None:
         folder.mkdir()
     memory = folders["memory"]
     write(memory / "memory.limit_in_bytes", limits.memory_bytes)
-    with suppress(FileNotFoundError):  # without swap accounting or swap there is nothing to limit
+    with suppress(FileNotFoundError):  # then there is no swap, see accounting
         write(memory / "memory.memsw.limit_in_bytes", limits.memory_bytes)
     with suppress(FileNotFoundError):  # socket buffers are counted only where they are limited
         write(memory / "memory.kmem.tcp.limit_in_bytes", limits.memory_bytes)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from processors.sandbox.cgroups import accounting
 from processors.sandbox.cgroups.files import (
     GroupLimits,
     counters,
@@ -86,6 +87,7 @@ class CgroupsV2:
         _delegate(base)
         _make(self.folder, limits)
         _delegate(self.folder)
+        accounting.check(self.folder / "memory.swap.max", self.folder)
         if not (self.folder / "memory.peak").exists():
             raise SandboxError("this kernel does not count peak memory: Linux 5.19 or newer is needed")
 
@@ -113,7 +115,7 @@ def _delegate(folder: Path) -> None:
 def _make(folder: Path, limits: GroupLimits) -> None:
     folder.mkdir()
     write(folder / "memory.max", limits.memory_bytes)
-    with suppress(FileNotFoundError):  # a kernel without swap
+    with suppress(FileNotFoundError):  # then there is no swap, see accounting
         write(folder / "memory.swap.max", 0)
     if limits.processes is not None:
         write(folder / "pids.max", limits.processes)

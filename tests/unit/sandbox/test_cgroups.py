@@ -6,6 +6,7 @@ import pytest
 
 from processors.sandbox import SandboxError
 from processors.sandbox.cgroups import CgroupMount, own_folder, parse_membership, parse_mounts
+from processors.sandbox.cgroups.accounting import has_swap, ignores_kernel_memory
 from processors.sandbox.cgroups.files import parse_counters, quota_us
 from processors.sandbox.cgroups.worker import is_stray
 
@@ -66,3 +67,22 @@ def test_strays(parent: int, uid: int, state: str, stray: bool) -> None:
 
 def test_a_process_that_is_gone_is_no_stray() -> None:
     assert not is_stray("", members=[], uids=[0])
+
+
+def test_swap_is_on_where_a_line_follows_the_titles() -> None:
+    titles = "Filename\t\t\t\tType\t\tSize\n"
+    assert not has_swap(titles)
+    assert has_swap(titles + "/dev/sda2 partition 1048572\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [
+        ("quiet cgroup.memory=nokmem", True),
+        ("cgroup.memory=nosocket,nokmem quiet", True),
+        ("cgroup.memory=nosocket quiet", False),
+        ("root=/dev/nokmem", False),
+    ],
+)
+def test_kernel_memory_is_counted_unless_an_option_says_no(options: str, ignored: bool) -> None:
+    assert ignores_kernel_memory(options) is ignored
