@@ -1,6 +1,6 @@
 """Ingest: HTTP in front of the log.
 
-consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views)
+consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views); `submissions.events`
 produces  Requested, Cancelled on `submissions.events`
 """
 
@@ -70,7 +70,7 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
         ] = 30.0,
     ) -> Response:
         _check_media_type(request)
-        submission = await submissions.accept(await _body(request, kafka.request_bytes))
+        submission = await submissions.accept(await _body(request, kafka.request_bytes), wait_for_end=wait)
         if wait:
             submission = await submissions.wait_final(submission.id, wait_timeout_s)
         status = 200 if wait and submission.final else 202
@@ -78,7 +78,7 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
 
     @app.get("/submissions/{id}", response_model=Answer, summary="A submission as it is now")
     async def get_submission(id: Id) -> Response:
-        return _answer(await submissions.get(id))
+        return _answer(submissions.get(id))
 
     @app.delete("/submissions/{id}", response_model=Answer, summary="Cancel a submission")
     async def delete_submission(id: Id) -> Response:

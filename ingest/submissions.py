@@ -1,12 +1,14 @@
 """What ingest does with submissions, apart from HTTP: accept, look up, wait, cancel."""
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
+from ingest.following import Following
 from ingest.problems import ProblemError, invalid
 from ingest.settings import IngestSettings
 from topics.acceptance import requested
@@ -17,7 +19,7 @@ from topics.fold import Recorded
 from topics.package_sets import PackageSets
 from topics.request import InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Cancelled, SubmissionFact
+from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission
 from topics.view import View
@@ -39,21 +41,22 @@ class Submissions:
         self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
         self.view = View(kafka, catalogue.submissions.store.name, views / f"ingest-{instance}")
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
-        self._unseen: dict[str, asyncio.Task[None]] = {}
-        """Ids that the log has and the view does not show yet."""
+        self._following = Following(kafka, catalogue, self.view)
 
     async def start(self) -> None:
         """Begin to read the store."""
         await self.view.start()
         await self.package_sets.start()
+        await self._following.start()
 
     async def close(self) -> None:
         """Stop reading; send what is still to be sent."""
+        await self._following.close()
         await self.view.close()
         await self.package_sets.close()
         self._producer.close()
 
-    async def accept(self, raw: bytes) -> Submission:
+    async def accept(self, raw: bytes, *, wait_for_end: bool) -> Submission:
         """Append a request to the log; the submission that it made, or that it is the same as.
 
         Raises:
@@ -66,32 +69,40 @@ class Submissions:
         package_set = self.package_sets.in_force
         if package_set is None:
             raise self._unavailable("no package set is in force yet", None)
-        id = request.id or str(uuid.uuid4())
         fact = requested(request, content_hash, package_set.pin, source="http")
-        time_ms = await self._append(id, fact)
         if request.id is not None:
-            return await self._verdict(id, content_hash)
-        self._unseen[id] = asyncio.create_task(self._until_seen(id))
-        # Nobody else has this id, so what the store will make of it is known.
+            await self._append(request.id, fact)
+            return await self._verdict(request.id, content_hash)
+        return await self._make(str(uuid.uuid4()), fact, _is_final if wait_for_end else _is_there)
+
+    async def _make(self, id: str, fact: Requested, until: Callable[[bytes | None], bool]) -> Submission:
+        """Append under an id that nobody has, so that what the store will make of it is known at once."""
+        self._following.follow(id, until)
+        try:
+            time_ms = await self._append(id, fact)
+        except ProblemError:
+            self._following.forget(id)
+            raise
         first = apply(None, Recorded(id, fact, time_ms)).state
         assert first is not None
+        self._following.at_least(id, first)
         return first
 
     def find(self, id: str) -> Submission | None:
         """The submission as far as this node has heard; None where there is none."""
-        raw = self.view.get(id)
-        return None if raw is None else Submission.model_validate_json(raw)
+        followed, raw = self._following.get(id), self.view.get(id)
+        if raw is None or (followed is not None and followed.final):
+            return followed
+        stored = Submission.model_validate_json(raw)
+        return stored if followed is None or stored.final else followed
 
-    async def get(self, id: str) -> Submission:
-        """The submission; what was just acknowledged here is waited for, never unknown.
+    def get(self, id: str) -> Submission:
+        """The submission; what was just acknowledged here is known.
 
         Raises:
-            ProblemError: 404.
+            ProblemError: 404, or 503 while the store is still being read.
         """
         submission = self.find(id)
-        if submission is None and id in self._unseen:
-            await self._wait_for(id, lambda raw: raw is not None, self._settings.acknowledge_timeout_s)
-            submission = self.find(id)
         if submission is None and not self.view.caught_up:
             raise self._unavailable("the store is still being read", None)
         if submission is None:
@@ -100,12 +111,12 @@ class Submissions:
 
     async def wait_final(self, id: str, timeout_s: float) -> Submission:
         """The submission once nothing will change any more, or as it is after `timeout_s`."""
-        try:
-            raw = await self.view.wait_for(id, _is_final, timeout_s)
-        except TimeoutError:
-            return await self.get(id)
-        assert raw is not None
-        return Submission.model_validate_json(raw)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._following.wait_final(id)
+                if not self.get(id).final:
+                    await self.view.wait_for(id, _is_final, None)
+        return self.get(id)
 
     async def cancel(self, id: str) -> Submission:
         """Stop it; the verdict is the fold's.
@@ -113,18 +124,14 @@ class Submissions:
         Raises:
             ProblemError: 404, 409 where it was finished before, 503.
         """
-        before = await self.get(id)
+        before = self.get(id)
         if not before.final:
             await self._append(id, Cancelled())
             await self._wait_for(id, _is_final, self._settings.acknowledge_timeout_s)
-        after = await self.get(id)
+        after = self.get(id)
         if after.status != "cancelled":
             raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
         return after
-
-    async def _until_seen(self, id: str) -> None:
-        await self.view.wait_for(id, lambda raw: raw is not None, None)
-        del self._unseen[id]
 
     async def _verdict(self, id: str, content_hash: str) -> Submission:
         """Wait until the store shows who was first with this id."""
@@ -157,6 +164,10 @@ class Submissions:
         what = f"; whether submission {id!r} was accepted is unknown: the same request with this id is safe"
         headers = {"Retry-After": str(self._settings.retry_after_s)}
         return ProblemError(503, "unavailable", why + (what if id else ""), headers=headers)
+
+
+def _is_there(raw: bytes | None) -> bool:
+    return raw is not None
 
 
 def _is_final(raw: bytes | None) -> bool:

@@ -99,7 +99,7 @@ _SUBMISSIONS = Family(
         local_partitions=1,
         cluster_partitions=6,
         writers=("ingest", "request-handler", "worker", "health-checker"),
-        readers=("submission-store", "operator"),
+        readers=("ingest", "submission-store", "operator"),
     ),
     store=Topic(
         "submissions.store",

@@ -1,0 +1,104 @@
+"""Submissions made here, a transaction ahead of the store.
+
+A node that makes a submission knows that its Requested is the first event with that id, so it can fold
+the events itself, with the same pure function, as they arrive: what it sees is what the store will say.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from confluent_kafka import Message
+
+from topics.catalogue import Catalogue
+from topics.codec import UndecodableError, decode_fact, decode_key
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS
+from topics.submissions.fold import apply
+from topics.submissions.state import Submission
+from topics.tail import Tail
+from topics.view import View
+
+
+@dataclass(slots=True)
+class _Followed:
+    state: Submission | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    overtaken: "asyncio.Task[None] | None" = None
+
+
+class Following:
+    """Folds the events of a few submissions, until the store's view has overtaken them."""
+
+    def __init__(self, kafka: KafkaSettings, catalogue: Catalogue, view: View) -> None:
+        self._tail = Tail(kafka, catalogue.submissions.events.name, self._take, start_from="end")
+        self._view = view
+        self._followed: dict[str, _Followed] = {}
+
+    async def start(self) -> None:
+        """Begin to read events; return when nothing that is appended from now on will be missed."""
+        self._loop = asyncio.get_running_loop()
+        await self._tail.start()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._tail.close()
+
+    def follow(self, id: str, until: Callable[[bytes | None], bool]) -> None:
+        """Follow an id that nobody used before, before its first event, until the view's row satisfies."""
+        self._followed[id] = followed = _Followed()
+        followed.overtaken = asyncio.create_task(self._until_overtaken(id, followed, until))
+
+    def at_least(self, id: str, first: Submission) -> None:
+        """What its first event, now acknowledged, made of it, should that not have arrived here yet."""
+        if (followed := self._followed.get(id)) and followed.state is None:
+            followed.state = first
+
+    def forget(self, id: str) -> None:
+        """Follow it no more."""
+        if (followed := self._followed.pop(id, None)) and followed.overtaken:
+            followed.overtaken.cancel()
+
+    def get(self, id: str) -> Submission | None:
+        """It, as of the last event that arrived; None if it is not followed (any more), or has none yet."""
+        followed = self._followed.get(id)
+        return followed.state if followed else None
+
+    async def wait_final(self, id: str) -> None:
+        """Return when it is final, or not followed any more."""
+        while (followed := self._followed.get(id)) and not (followed.state and followed.state.final):
+            followed.changed.clear()
+            await followed.changed.wait()
+
+    async def _until_overtaken(
+        self, id: str, followed: _Followed, until: Callable[[bytes | None], bool]
+    ) -> None:
+        await self._view.wait_for(id, until, None)
+        self._followed.pop(id, None)
+        followed.changed.set()
+
+    def _take(self, messages: list[Message]) -> None:
+        """Called from the reader's thread."""
+        mine = [message for message in messages if _key(message) in self._followed]
+        if mine:
+            self._loop.call_soon_threadsafe(self._fold, mine)
+
+    def _fold(self, messages: list[Message]) -> None:
+        for message in messages:
+            followed = self._followed.get(_key(message))
+            if followed is None:
+                continue
+            try:
+                folded = apply(followed.state, decode_fact(message, FACTS))
+            except UndecodableError:
+                continue  # as in the store: it becomes a dead letter
+            if folded.refused is None:
+                followed.state = folded.state
+                followed.changed.set()
+
+
+def _key(message: Message) -> str:
+    try:
+        return decode_key(message)
+    except UndecodableError:
+        return ""

@@ -1,0 +1,96 @@
+"""Reading on: every record of a topic, as it comes, in a thread of its own."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as At
+
+from topics.clients import consume_batch, consumer_config, is_fatal
+from topics.crash import crash
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1000
+_STARTS = {"beginning": OFFSET_BEGINNING, "end": OFFSET_END}
+
+
+class Tail:
+    """Reads all partitions of one topic, and hands what comes to `take`, in the reader's thread.
+
+    A tail that cannot be read on ends the process: whoever waits for what it brings would wait for ever.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        take: Callable[[list[Message]], None],
+        *,
+        start_from: Literal["beginning", "end"],
+    ) -> None:
+        self._topic, self._take, self._start = topic, take, _STARTS[start_from]
+        self._consumer = Consumer(
+            consumer_config(settings, "tail") | {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
+        )
+        self._closing = threading.Event()
+        self._caught_up = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
+
+    async def start(self) -> None:
+        """Begin to read; return when everything that was there at the start has been taken."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        await self._caught_up.wait()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        try:
+            unread = self._assign()
+            while not self._closing.is_set():
+                unread -= self._read()
+                if not unread and not self._caught_up.is_set():
+                    self._loop.call_soon_threadsafe(self._caught_up.set)
+            self._consumer.close()
+        except Exception:
+            log.exception("reading %s", self._topic)
+            crash(f"{self._topic} cannot be read on")
+
+    def _assign(self) -> set[int]:
+        partitions: set[int] = set()
+        while not partitions and not self._closing.is_set():
+            try:
+                metadata = self._consumer.list_topics(self._topic, timeout=10)
+                partitions = set(metadata.topics[self._topic].partitions)
+            except KafkaException as error:
+                log.warning("reading %s waits for the broker: %s", self._topic, error)
+            self._closing.wait(0 if partitions else 0.2)
+        self._consumer.assign([At(self._topic, partition, self._start) for partition in partitions])
+        return partitions
+
+    def _read(self) -> set[int]:
+        """Take what is there; the partitions whose end was reached."""
+        taken: list[Message] = []
+        ends: set[int] = set()
+        for message in consume_batch(self._consumer, _BATCH, 0.1):
+            error = message.error()
+            if error is None:
+                taken.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ends.add(message.partition() or 0)
+            elif is_fatal(error):
+                raise KafkaException(error)
+            else:
+                log.warning("reading %s: %s", self._topic, error)
+        if taken:
+            self._take(taken)
+        return ends
