@@ -29,6 +29,8 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 1000,
         # After a broker's restart a client may keep a stale leader epoch until it refreshes its metadata.
         "topic.metadata.refresh.interval.ms": 5000,
+        # By default a client whose only broker is away bootstraps, and complains, 20 times a second.
+        "metadata.recovery.strategy": "none",
         "log_level": 3,
     }
 

@@ -23,6 +23,7 @@ from faust.types import TP, Message
 
 from processors.health_checker.judgement import Change, Held, Judge, Late
 from processors.health_checker.progress import Progress
+from processors.health_checker.quiet import Seldom
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.catalogue import Catalogue, Family, catalogue
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 ASSIGNMENT_TIMEOUT_S = 30.0
 """For how long there may be no assignment, not even an empty one: three times what a rebalance takes."""
+
+_COMPLAINT_PERIOD_S = 10.0
+"""How often a library may say the same while Kafka is away."""
 
 CHANGELOG_CONFIG = {
     # It is read from its beginning at every assignment: keep it as short as the leases that exist.
@@ -113,6 +117,8 @@ class HealthChecker:
         """
         for library in ("aiokafka", "faust", "mode"):  # each start and rebalance is a page of theirs
             logging.getLogger(library).setLevel(logging.WARNING)
+        for handler in logging.getLogger().handlers:  # it complains a hundred times a second
+            handler.addFilter(Seldom("aiokafka", _COMPLAINT_PERIOD_S))
         worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
         worker.spinner = None
         try:

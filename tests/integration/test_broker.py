@@ -19,10 +19,14 @@ from infra.kafka.embedded import Distribution, EmbeddedKafka, KafkaStartError
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import is_free
+from topics.clients import EventProducer
+from topics.codec import Record
+from topics.settings import KafkaSettings
 
 DEADLINE_S = 30.0
 STOP_S = 10.0
 """What a whole system has to stop."""
+AWAY_S = 5.0
 MEBIBYTE = 1024 * 1024
 
 
@@ -190,6 +194,26 @@ def test_a_broker_that_is_being_started_again_can_be_stopped_at_once(
     started = time.monotonic()
     asyncio.run(asyncio.wait_for(test(), DEADLINE_S))
     assert time.monotonic() - started < STOP_S
+
+
+def test_a_client_whose_broker_is_away_is_quiet_and_finds_it_again(
+    broker: EmbeddedKafka, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broker.start()
+    create_topic(broker.bootstrap_servers, "events")
+    producer = EventProducer(KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
+    producer.produce(Record("events", b"id", b"before", [])).result(DEADLINE_S)
+
+    broker.kill()
+    acknowledgement = producer.produce(Record("events", b"id", b"meanwhile", []))
+    time.sleep(AWAY_S)
+    assert not acknowledgement.done()
+    complaints = capfd.readouterr().err.count("Connection refused")
+    broker.start()
+
+    acknowledgement.result(DEADLINE_S)
+    producer.close()
+    assert 1 <= complaints <= AWAY_S, "at most one a second"
 
 
 def test_data_in_use_is_refused(broker: EmbeddedKafka, distribution: Distribution) -> None:
