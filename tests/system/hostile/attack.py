@@ -99,9 +99,19 @@ class Attack:
         assert done.truncated == (self.blamed in ("stdout_bytes", "stderr_bytes"))
         assert len(done.stdout) <= self.limits.stdout_bytes
         assert len(done.stderr) <= self.limits.stderr_bytes
-        assert 0 < done.memory_bytes <= self.limits.memory_bytes
-        assert done.cpu_time_s < self.limits.cpu_time_s + 1
-        assert done.wall_time_s < self.limits.wall_time_s + 5
+        self._check_usage(done)
+
+    def _check_usage(self, done: Completed) -> None:
+        """Nothing is used beyond a limit, and no limit is blamed before it is reached."""
+        used = {
+            "wall_time_s": (done.wall_time_s, self.limits.wall_time_s, 5.0),
+            "cpu_time_s": (done.cpu_time_s, self.limits.cpu_time_s, 0.5),
+            "memory_bytes": (done.memory_bytes, self.limits.memory_bytes, 0.0),
+        }
+        for name, (value, limit, tolerance) in used.items():
+            assert value <= limit + tolerance, name
+            if name == self.blamed:
+                assert value >= limit * 0.8, name
 
     def _check_output(self, done: Completed) -> None:
         stdout, stderr = (text.decode(errors="backslashreplace") for text in (done.stdout, done.stderr))

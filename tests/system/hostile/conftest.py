@@ -1,4 +1,4 @@
-"""One arena for all attacks that a process runs; a fixture of its own, so that another engine can be faced too."""
+"""One arena for all attacks that this process runs."""
 
 from collections.abc import Iterator
 

@@ -20,9 +20,7 @@ FLOODS = [
     ),
     Attack(
         "temporary-folders",
-        bash(
-            "for folder in /tmp /dev/shm; do head -c 2000000 /dev/zero > $folder/x; stat -c %s $folder/x; done"
-        ),
+        bash("for d in /tmp /dev/shm; do head -c 2000000 /dev/zero > $d/x; stat -c %s $d/x; done"),
         SMALL,
         complains=r"(.*No space left.*\n){2}",
         sees="1048576\n1048576\n",
@@ -71,7 +69,8 @@ FLOODS = [
             import os
             try:
                 while True:
-                    file = os.open("x", os.O_CREAT | os.O_WRONLY); os.unlink("x"); os.write(file, bytes(100_000))
+                    file = os.open("x", os.O_CREAT | os.O_WRONLY)
+                    os.unlink("x"); os.write(file, bytes(100_000))
             except OSError as error: print(error.strerror)
         """),
         SMALL,
@@ -206,8 +205,9 @@ def test_attack(arena: Arena, attack: Attack) -> None:
 
 NOT_A_RESULT = """
     import os, socket
-    os.symlink("/etc/passwd", "link"); os.symlink("/etc", "folder"); os.symlink("/proc/self/root/etc", "magic")
-    os.symlink("result", "inner"); os.mkdir("dir"); os.symlink("../dir", "dir/loop"); os.symlink("loop", "loop")
+    os.mkdir("dir")
+    os.symlink("/etc/passwd", "link"); os.symlink("/etc", "folder"); os.symlink("result", "inner")
+    os.symlink("../dir", "dir/loop"); os.symlink("loop", "loop"); os.symlink("/proc/self/root/etc", "magic")
     os.mkfifo("fifo"); socket.socket(socket.AF_UNIX).bind("socket")
     open("sparse", "w").truncate(30 << 20)
     open("closed", "w").write("x"); os.chmod("closed", 0)

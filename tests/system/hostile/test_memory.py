@@ -37,7 +37,8 @@ HOARDERS = [
     hoarder(
         "child-of-an-honest-program",
         "import subprocess, sys, time\n"
-        "subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 30)']); time.sleep(99); print('still there')",
+        "subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 30)'])"
+        "\ntime.sleep(9); print('still there')",
     ),
     hoarder(
         "pipes",
@@ -110,7 +111,8 @@ OTHERS = [
         "locked-memory",
         c("""
             int main(void) {
-                void *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+                void *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
                 puts(mlock(memory, 1 << 20) ? strerrorname_np(errno) : "locked");
                 puts(mlockall(MCL_FUTURE) ? strerrorname_np(errno) : "locked");
             }
@@ -151,7 +153,8 @@ OTHERS = [
         python("""
             import ctypes, errno, os
             libc = ctypes.CDLL(None, use_errno=True)
-            print(libc.mq_open(b"/x", os.O_CREAT | os.O_RDWR, 0o600, None), errno.errorcode[ctypes.get_errno()])
+            result = libc.mq_open(b"/x", os.O_CREAT | os.O_RDWR, 0o600, None)
+            print(result, errno.errorcode[ctypes.get_errno()])
         """),
         sees="-1 EMFILE\n",
     ),

@@ -79,13 +79,6 @@ PATIENCE = [
         "sleep", bash("sleep 1000"), LIMITS.replace(wall_time_s=0.3), ends="SIGKILL", blamed="wall_time_s"
     ),
     Attack(
-        "more-processors-than-granted",
-        bash("for i in 1 2 3 4; do (while :; do :; done) & done; wait"),
-        LIMITS.replace(wall_time_s=1, cpu_time_s=0.6, cpus=0.25),
-        ends="SIGKILL",
-        blamed="wall_time_s",
-    ),
-    Attack(
         "clocks-and-priorities",
         c("""
             static void tell(const char *what, int result) {

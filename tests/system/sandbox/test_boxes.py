@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.sandbox import Box, BoxTooSmallError, Sandboxes
+from processors.sandbox import BoxTooSmallError, Sandboxes
 from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
 
 FILES = {"main.py": b"print(1)", "a/b/c.txt": b"c", "a/d.bin": bytes(range(256))}
@@ -95,42 +95,6 @@ def test_reading_a_file(laboratory: Laboratory) -> None:
                 box.read("none", 1)
 
     laboratory.run(experiment)
-
-
-@pytest.mark.parametrize("forked", [False, True], ids=["box", "fork"])
-def test_reading_never_leaves_the_box_nor_blocks(laboratory: Laboratory, forked: bool) -> None:
-    script = (
-        "ln -s /etc/passwd link; ln -s /etc folder; mkfifo fifo; mkdir dir; ln -s main.py inner;"
-        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\""
-    )
-    names = ["link", "folder/passwd", "fifo", "dir", "inner", "socket", "../box/main.py", "/etc/passwd"]
-
-    async def check(box: Box) -> None:
-        done = await bash(box, script)
-        assert done.stderr == b""
-        for name in names:
-            with pytest.raises(OSError, match=r".+"):
-                box.read(name, 1 << 20)
-        assert box.read("main.py", 100) == b"print(1)"
-
-    async def experiment(sandboxes: Sandboxes) -> None:
-        async with sandboxes.box(FILES, LIMITS) as box:
-            if not forked:
-                await check(box)
-                return
-            async with box.fork(LIMITS) as fork:
-                await check(fork)
-
-    laboratory.run(experiment)
-
-
-def test_undeletable_trees_are_gone_with_the_box(laboratory: Laboratory) -> None:
-    source = (
-        "import os\n"
-        "for _ in range(500): os.mkdir('x' * 200, 0o700); os.chdir('x' * 200)\n"
-        "os.chmod('.', 0); os.chmod('/box', 0)"
-    )
-    assert laboratory.python(source).exit_code == 0
 
 
 def open_descriptors() -> int:

@@ -17,63 +17,11 @@ def test_wall_time_ends_the_stage_and_keeps_what_was_printed(laboratory: Laborat
     assert done.cpu_time_s < 0.4
 
 
-def test_cpu_time_of_one_process(laboratory: Laboratory) -> None:
-    done = laboratory.script("while :; do :; done", LIMITS.replace(cpu_time_s=0.5))
-    assert (done.limit_exceeded, done.signal) == ("cpu_time_s", "SIGKILL")
-    assert 0.5 <= done.cpu_time_s < 0.8
-
-
-def test_cpu_time_of_all_processes_together(laboratory: Laboratory) -> None:
-    script = "for i in 1 2 3 4; do (while :; do :; done) & done; wait"
-    done = laboratory.script(script, LIMITS.replace(cpu_time_s=1, cpus=2))
-    assert done.limit_exceeded == "cpu_time_s"
-    assert 1 <= done.cpu_time_s < 1.5
-
-
 def test_cpus_slow_a_program_down(laboratory: Laboratory) -> None:
     script = "(while :; do :; done) & while :; do :; done"
     done = laboratory.script(script, LIMITS.replace(wall_time_s=2, cpus=0.25))
     assert done.limit_exceeded == "wall_time_s"
     assert done.cpu_time_s < 0.9
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "x = b'x' * (1 << 30)",
-        "open('/dev/shm/x', 'wb').write(b'x' * (60 << 20))",
-        "open('/tmp/x', 'wb').write(b'x' * (60 << 20))",
-        "open('/box/x', 'wb').write(b'x' * (60 << 20))",
-        "import mmap; m = mmap.mmap(-1, 1 << 30); [m.write(b'x' * 4096) for _ in range(1 << 18)]",
-        "import os; f = os.memfd_create('x'); [os.write(f, b'x' * 4096) for _ in range(1 << 18)]",
-        "import os, time\nfor _ in range(3): os.fork()\nx = b'x' * (10 << 20); time.sleep(9)",
-    ],
-    ids=["heap", "shm", "tmp", "box", "shared", "memfd", "many-processes"],
-)
-def test_memory_of_all_kinds_and_processes(laboratory: Laboratory, source: str) -> None:
-    limits = LIMITS.replace(memory_bytes=48 * MIB, file_size_bytes=256 * MIB, box_bytes=256 * MIB)
-    done = laboratory.python("print('before', flush=True)\n" + source, limits)
-    assert (done.limit_exceeded, done.signal) == ("memory_bytes", "SIGKILL")
-    assert done.stdout == b"before\n"
-    assert 40 * MIB < done.memory_bytes <= 48 * MIB
-
-
-def test_memory_limit_in_a_child_ends_the_whole_stage(laboratory: Laboratory) -> None:
-    done = laboratory.script(
-        "python3 -c 'x = bytearray(1 << 30)'; sleep 1; echo still there",
-        LIMITS.replace(memory_bytes=32 * MIB),
-    )
-    assert done.limit_exceeded == "memory_bytes"
-    assert b"still there" not in done.stdout
-
-
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_output_floods_are_cut(laboratory: Laboratory, stream: str) -> None:
-    limits = LIMITS.replace(stdout_bytes=100_000, stderr_bytes=100_000)
-    done = laboratory.script(f"yes >&{1 if stream == 'stdout' else 2}", limits)
-    assert (done.limit_exceeded, done.truncated) == (f"{stream}_bytes", True)
-    assert done.signal == "SIGKILL"
-    assert getattr(done, stream) == (b"y\n" * 50_000)
 
 
 def test_output_of_just_the_limit_is_no_excess(laboratory: Laboratory) -> None:
@@ -86,11 +34,6 @@ def test_output_of_just_the_limit_is_no_excess(laboratory: Laboratory) -> None:
 def test_output_over_the_limit_is_blamed_after_the_end_too(laboratory: Laboratory) -> None:
     done = laboratory.script("head -c 1001 /dev/zero; exit 0", LIMITS.replace(stdout_bytes=1000))
     assert (done.limit_exceeded, done.truncated, len(done.stdout)) == ("stdout_bytes", True, 1000)
-
-
-def test_file_size(laboratory: Laboratory) -> None:
-    done = laboratory.script("exec head -c 2000000 /dev/zero > x", LIMITS.replace(file_size_bytes=MIB))
-    assert (done.limit_exceeded, done.signal) == ("file_size_bytes", "SIGXFSZ")
 
 
 def test_processes_are_refused_and_the_program_lives_on(laboratory: Laboratory) -> None:
@@ -118,12 +61,6 @@ def test_one_process_is_enough_to_run(laboratory: Laboratory) -> None:
     assert (done.stdout, done.exit_code, done.limit_exceeded) == (b"2\n", 0, None)
 
 
-def test_a_fork_bomb_is_bounded_and_gone_in_the_end(laboratory: Laboratory) -> None:
-    done = laboratory.python(FORK_BOMB, LIMITS.replace(processes=100, wall_time_s=1, cpus=2))
-    assert done.limit_exceeded == "wall_time_s"
-    assert done.wall_time_s < 5
-
-
 def test_open_files_are_refused_and_never_blamed(laboratory: Laboratory) -> None:
     source = "import os\nwhile True: last = os.open('/dev/null', 0); print(last, flush=True)"
     done = laboratory.python(source, LIMITS.replace(open_files=20))
@@ -147,12 +84,6 @@ def test_box_files(laboratory: Laboratory) -> None:
     assert (failed.exit_code, failed.limit_exceeded) == (1, "box_files")
     fine = laboratory.script("for i in {1..10}; do : > $i || exit 1; done", limits)
     assert (fine.exit_code, fine.limit_exceeded) == (0, None)
-
-
-def test_temporary_folders_are_bounded(laboratory: Laboratory) -> None:
-    limits = LIMITS.replace(box_bytes=MIB)
-    done = laboratory.script("for d in /tmp /dev/shm; do head -c 2000000 /dev/zero > $d/x; done", limits)
-    assert done.stderr.count(b"No space left") == 2
 
 
 def test_a_program_inside_all_limits_is_not_disturbed(laboratory: Laboratory) -> None:

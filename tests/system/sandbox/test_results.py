@@ -31,17 +31,6 @@ def test_no_input_is_an_empty_one(laboratory: Laboratory) -> None:
     assert laboratory.script("wc -c").stdout == b"0\n"
 
 
-def test_input_that_nobody_reads(laboratory: Laboratory) -> None:
-    done = laboratory.script("exit 0", stdin=bytes(4 << 20))
-    assert (done.exit_code, done.limit_exceeded) == (0, None)
-
-
-def test_input_cannot_be_changed(laboratory: Laboratory) -> None:
-    done = laboratory.script("echo y > /dev/stdin || cat", stdin=b"x")
-    assert done.stdout == b"x"
-    assert b"denied" in done.stderr
-
-
 def run(laboratory: Laboratory, command: Command, files: dict[str, bytes] | None = None) -> Completed:
     async def experiment(sandboxes: Sandboxes) -> Completed:
         async with sandboxes.box(files or {}, LIMITS) as box:
@@ -90,23 +79,6 @@ def test_loader_variables_are_the_programs_only(laboratory: Laboratory) -> None:
 def test_what_cannot_be_a_command_is_refused(laboratory: Laboratory, command: Command) -> None:
     with pytest.raises(ValueError, match=r"NUL|no program"):
         run(laboratory, command)
-
-
-def test_daemons_die_with_the_stage(laboratory: Laboratory) -> None:
-    done = laboratory.script("(setsid bash -c 'trap : TERM HUP; sleep 1000' &); sleep 1000 & echo done")
-    assert (done.stdout, done.exit_code, done.limit_exceeded) == (b"done\n", 0, None)
-    assert done.wall_time_s < 5
-
-
-def test_a_program_that_closes_its_output_still_runs_to_its_end(laboratory: Laboratory) -> None:
-    done = laboratory.script("exec >&- 2>&-; sleep 0.3; exit 7")
-    assert (done.exit_code, done.limit_exceeded) == (7, None)
-    assert done.wall_time_s >= 0.3
-
-
-def test_a_stopped_program_is_ended_by_its_wall_time(laboratory: Laboratory) -> None:
-    done = laboratory.script("kill -STOP $$", LIMITS.replace(wall_time_s=0.3))
-    assert (done.limit_exceeded, done.signal) == ("wall_time_s", "SIGKILL")
 
 
 def test_a_missing_environment_is_our_fault(laboratory: Laboratory) -> None:
