@@ -5,6 +5,7 @@ import logging
 import typer
 
 from infra.commands import audit, packages, roles
+from infra.commands.doctor import doctor
 from infra.commands.submit import show, submit
 from infra.commands.up import up
 from infra.settings import LocalSettings
@@ -12,7 +13,7 @@ from infra.settings import LocalSettings
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Remote code execution on Kafka."
 )
-for command in (up, submit, show):
+for command in (up, doctor, submit, show):
     app.command()(command)
 app.add_typer(audit.app, name="audit")
 app.add_typer(packages.app, name="packages")

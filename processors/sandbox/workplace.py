@@ -29,7 +29,7 @@ class Workplace:
     @classmethod
     def claim(cls, state_dir: Path) -> "Workplace":
         """Clean up after dead workers and take the first free place; raises SandboxError."""
-        _make_passable(state_dir)
+        make_passable(state_dir)
         state_dir = state_dir.resolve()  # as the kernel names it in its list of mounts
         for folder in sorted(state_dir.glob("[0-9]*"), key=lambda path: int(path.name)):
             with _Lock(folder) as lock:
@@ -112,7 +112,8 @@ def _children(parent: Path) -> Iterator[Path]:
         yield from (path for path in parent.iterdir() if path.is_dir())
 
 
-def _make_passable(state_dir: Path) -> None:
+def make_passable(state_dir: Path) -> None:
+    """Make the folder of all places, which all users must be able to pass through; raises SandboxError."""
     state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     for folder in (state_dir, *state_dir.resolve().parents):
         if not folder.stat().st_mode & 0o001:

@@ -1,0 +1,61 @@
+"""What a machine offers, from what was found on it."""
+
+import pytest
+
+from infra.commands.doctor import is_well, report
+from infra.host import Check, MissingError, examine, is_mapped
+from processors.sandbox import SandboxError
+
+
+def check(name: str, error: Exception | None = None, *, required: bool = True) -> Check:
+    def look() -> str:
+        if error is not None:
+            raise error
+        return "found"
+
+    return Check(name, why="why", how="how", look=look, required=required)
+
+
+def test_everything_is_looked_at_whatever_is_missing() -> None:
+    checks = [check("a", MissingError("no a")), check("b", SandboxError("no b")), check("c", OSError("no c"))]
+    findings = examine([*checks, check("d")])
+    assert [(finding.ok, finding.found) for finding in findings] == [
+        (False, "no a"),
+        (False, "no b"),
+        (False, "no c"),
+        (True, "found"),
+    ]
+
+
+def test_only_what_is_required_counts() -> None:
+    optional = check("optional", MissingError("none"), required=False)
+    assert is_well(examine([check("a"), optional]))
+    assert not is_well(examine([check("a", MissingError("none"))]))
+
+
+def test_what_is_missing_is_told_with_what_to_do() -> None:
+    optional = check("optional", MissingError("none"), required=False)
+    lines = [text.plain for text in report(examine([check("a", MissingError("none")), optional]))]
+    assert lines == [
+        "missing  a: none",
+        "         for: why",
+        "         do:  how",
+        "note     optional: none",
+        "         for: why",
+        "         do:  how",
+        "\nThis machine cannot run Envicutor yet; missing: a",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "mapped"),
+    [
+        ("         0          0 4294967295\n", True),
+        ("0 100000 1050\n", False),
+        ("0 100000 1000\n1000 200000 100\n", True),
+        ("0 100000 1000\n1000 200000 99\n", False),
+        ("", False),
+    ],
+)
+def test_ids_of_a_user_namespace(uid_map: str, mapped: bool) -> None:
+    assert is_mapped(range(1000, 1100), uid_map) is mapped
