@@ -98,7 +98,7 @@ _SUBMISSIONS = Family(
         "Facts about submissions: the truth.",
         local_partitions=1,
         cluster_partitions=6,
-        writers=("ingest", "request-handler", "worker", "health-checker"),
+        writers=("ingest", "request-handler", "worker", "health-checker", "operator"),
         readers=("ingest", "submission-store", "operator"),
     ),
     store=Topic(

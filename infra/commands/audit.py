@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.commands.output import fail, say
 from topics.audit.history import Event, read_history
+from topics.audit.repair import repair
 from topics.audit.replay import Difference
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
@@ -51,10 +52,15 @@ def show(
 
 
 @app.command(name="verify")
-def verify_all(bootstrap_servers: BootstrapServers = None) -> None:
+def verify_all(
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Have what is stuck tried again, as if its worker had died.")
+    ] = False,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
     """Fold the log again, compare with the stores, list what is neither finished, queued nor leased.
 
-    Exit codes: 0 clean, 1 something is wrong, 7 Kafka does not answer.
+    Exit codes: 0 clean, 1 something is (or was) wrong, 7 Kafka does not answer.
     """
     from processors.health_checker import HealthCheckerSettings  # with Faust, which takes its time
 
@@ -64,6 +70,9 @@ def verify_all(bootstrap_servers: BootstrapServers = None) -> None:
     for subject in _subjects(kafka):
         try:
             findings = verify(kafka, subject, lease_timeout_s, say)
+            if mend and findings.ownerless:
+                repair(kafka, subject, findings.ownerless)
+                say(f"{subject.name}: said of what is stuck that its lease expired; verify again")
         except KafkaException as error:
             _no_answer(kafka, error)
         for text in report(subject.name, findings):

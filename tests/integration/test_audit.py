@@ -1,5 +1,6 @@
 """Audits of what the real store processor made of a log."""
 
+import json
 import os
 import signal
 import subprocess
@@ -135,8 +136,8 @@ def test_history_says_what_was_refused_and_why(
 
 
 @pytest.mark.usefixtures("folded")
-def test_popped_and_not_leased_is_stuck(
-    settings: KafkaSettings, submissions: Subject, producer: EventProducer
+def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
+    settings: KafkaSettings, submissions: Subject, producer: EventProducer, environment: dict[str, str]
 ) -> None:
     queue = submissions.family.queue.name
     consumer = Consumer(consumer_config(settings, submissions.family.work_group))
@@ -156,6 +157,12 @@ def test_popped_and_not_leased_is_stuck(
     assert verify(settings, submissions, DEADLINE_S, print).clean
     say("released")
     assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
+
+    mended = CliRunner().invoke(app, ["audit", "verify", "--repair"], env=environment)
+    assert (mended.exit_code, mended.stdout.splitlines()[-1]) == (1, "not clean")
+    assert verify(settings, submissions, SOON_S, print).clean
+    queued = [json.loads(message.value() or "") for message in read_to_end(settings, queue)]
+    assert [(work["id"], work["attempt"]) for work in queued] == [("open", 2)]
 
 
 @pytest.mark.usefixtures("folded")

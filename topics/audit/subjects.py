@@ -24,6 +24,7 @@ class Subject:
     facts: Mapping[str, type[Model]]
     state: type[Submission] | type[EnvironmentState]
     apply: Callable[[Any, Recorded[Any]], Folded[Any]]
+    lease_expired: type[submissions_facts.LeaseExpired] | type[dependencies_facts.LeaseExpired]
 
 
 def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
@@ -35,6 +36,7 @@ def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
             facts=submissions_facts.FACTS,
             state=Submission,
             apply=submissions_fold.apply,
+            lease_expired=submissions_facts.LeaseExpired,
         ),
         Subject(
             name="dependencies",
@@ -42,5 +44,6 @@ def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
             facts=dependencies_facts.FACTS,
             state=EnvironmentState,
             apply=dependencies_fold.apply,
+            lease_expired=dependencies_facts.LeaseExpired,
         ),
     )
