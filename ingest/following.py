@@ -16,7 +16,7 @@ from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission
-from topics.tail import Tail
+from topics.tail import Tail, end
 from topics.view import View
 
 
@@ -31,7 +31,7 @@ class Following:
     """Folds the events of a few submissions, until the store's view has overtaken them."""
 
     def __init__(self, kafka: KafkaSettings, catalogue: Catalogue, view: View) -> None:
-        self._tail = Tail(kafka, catalogue.submissions.events.name, self._take, start_from="end")
+        self._tail = Tail(kafka, catalogue.submissions.events.name, self._take, start_at=end)
         self._view = view
         self._followed: dict[str, _Followed] = {}
 
@@ -39,6 +39,7 @@ class Following:
         """Begin to read events; return when nothing that is appended from now on will be missed."""
         self._loop = asyncio.get_running_loop()
         await self._tail.start()
+        await self._tail.wait_caught_up()
 
     async def close(self) -> None:
         """Stop reading."""
@@ -63,6 +64,15 @@ class Following:
         """It, as of the last event that arrived; None if it is not followed (any more), or has none yet."""
         followed = self._followed.get(id)
         return followed.state if followed else None
+
+    @property
+    def count(self) -> int:
+        """How many are followed."""
+        return len(self._followed)
+
+    def count_unseen(self) -> int:
+        """How many of them the store does not show yet."""
+        return sum(self._view.get(id) is None for id in self._followed)
 
     async def wait_final(self, id: str) -> None:
         """Return when it is final, or not followed any more."""

@@ -45,8 +45,6 @@ class Readiness:
 
     async def missing(self) -> str | None:
         """What is missing before a submission can run; None when nothing is."""
-        if not (self._submissions.view.alive and self._environments.alive):
-            return "the broker"
         if not self._submissions.view.caught_up:
             return "the store: it is still being read"
         package_set = self._submissions.package_sets.in_force

@@ -21,7 +21,7 @@ from topics.request import InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.fold import apply
-from topics.submissions.state import Submission
+from topics.submissions.state import Submission, unfinished
 from topics.view import View
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,10 @@ class Submissions:
         views = kafka.data_dir / "views"
         timeout_ms = round(settings.acknowledge_timeout_s * 1000)
         self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
-        self.view = View(kafka, catalogue.submissions.store.name, views / f"ingest-{instance}")
+        self.view = View(
+            kafka, catalogue.submissions.store.name, views / f"ingest-{instance}", flag=unfinished
+        )
+        self._awaiting_verdict = 0
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
         self._following = Following(kafka, catalogue, self.view)
 
@@ -69,10 +72,10 @@ class Submissions:
         package_set = self.package_sets.in_force
         if package_set is None:
             raise self._unavailable("no package set is in force yet", None)
+        self._check_load()
         fact = requested(request, content_hash, package_set.pin, source="http")
         if request.id is not None:
-            await self._append(request.id, fact)
-            return await self._verdict(request.id, content_hash)
+            return await self._take(request.id, fact)
         return await self._make(str(uuid.uuid4()), fact, _is_final if wait_for_end else _is_there)
 
     async def _make(self, id: str, fact: Requested, until: Callable[[bytes | None], bool]) -> Submission:
@@ -87,6 +90,22 @@ class Submissions:
         assert first is not None
         self._following.at_least(id, first)
         return first
+
+    async def _take(self, id: str, fact: Requested) -> Submission:
+        """Append under an id that a client made; the store says who was first with it."""
+        self._awaiting_verdict += 1
+        try:
+            await self._append(id, fact)
+            return await self._verdict(id, fact.content_hash)
+        finally:
+            self._awaiting_verdict -= 1
+
+    def _check_load(self) -> None:
+        """Raises ProblemError 503 where too many are unfinished already, those on their way included."""
+        bound = self._kafka.max_unfinished
+        known = self.view.flagged + self._awaiting_verdict
+        if known + self._following.count >= bound and known + self._following.count_unseen() >= bound:
+            raise self._unavailable(f"{bound} submissions are unfinished, which is the limit", None)
 
     def find(self, id: str) -> Submission | None:
         """The submission as far as this node has heard; None where there is none."""

@@ -14,12 +14,14 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.acceptance import requested
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer, consume_batch, consumer_config, is_fatal
+from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal
 from topics.codec import Record, UndecodableError, dead_letter, decode_key, encode_fact, header
 from topics.package_sets import PackageSets
 from topics.request import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Cancelled, Rejected, SubmissionFact
+from topics.submissions.facts import FACTS, Cancelled, Rejected, Requested, SubmissionFact
+from topics.submissions.state import unfinished
+from topics.view import View
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,16 @@ class RequestHandler:
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
         self._consumer = Consumer(consumer_config(settings, GROUP))
+        self._brake = Brake(self._consumer)
+        views = settings.data_dir / "views"
+        self._store = View(
+            settings,
+            catalogue.submissions.store.name,
+            views / f"request-handler-{instance}-submissions",
+            flag=unfinished,
+        )
+        self._unseen: set[str] = set()
+        """Ids that were handed on, and that the store does not show yet."""
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -79,21 +91,23 @@ class RequestHandler:
             KafkaException: the consumer is dead; the process must be started again.
         """
         await self._package_sets.start()
-        self._consumer.subscribe([self._catalogue.requests.name])
+        await self._store.start()
+        self._consumer.subscribe([self._catalogue.requests.name], on_assign=self._brake.on_assign)
         try:
             await asyncio.to_thread(self._loop)
         finally:
             self._consumer.close()
             await self._package_sets.close()
+            await self._store.close()
             self._producer.close()
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
             package_set = self._package_sets.in_force
-            if package_set is None:  # nothing can be accepted yet: the records can wait where they are
+            if package_set is None or not self._store.caught_up:  # the records can wait where they are
                 self._stopping.wait(0.1)
                 continue
-            messages = self._readable(consume_batch(self._consumer, _BATCH, 0.1))
+            messages = self._readable(self._batch())
             if not messages:
                 continue
             records = [record for message in messages for record in self._records(message, package_set.pin)]
@@ -102,6 +116,16 @@ class RequestHandler:
             for acknowledgement in acknowledgements:
                 acknowledgement.result()
             self._commit(messages)
+
+    def _batch(self) -> list[Message]:
+        """As many records as there may be unfinished submissions more."""
+        self._unseen = {id for id in self._unseen if self._store.get(id) is None}
+        room = self._settings.max_unfinished - self._store.flagged - len(self._unseen)
+        if room > 0:
+            self._brake.release()
+            return consume_batch(self._consumer, min(_BATCH, room), 0.1)
+        self._brake.pause()
+        return consume_batch(self._consumer, 1, 0.1)
 
     def _readable(self, messages: list[Message]) -> list[Message]:
         readable = []
@@ -123,7 +147,10 @@ class RequestHandler:
         if isinstance(handled, InvalidRequestError):
             rejected = self._fact(decode_key(message), Rejected(errors=handled.errors))
             return [rejected, dead_letter(letters, message, str(handled))]
-        return [self._fact(*handled)]
+        id, fact = handled
+        if isinstance(fact, Requested):
+            self._unseen.add(id)
+        return [self._fact(id, fact)]
 
     def _fact(self, id: str, fact: SubmissionFact) -> Record:
         return encode_fact(self._catalogue.submissions.events.name, id, fact, FACTS, self._source)

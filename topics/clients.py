@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from topics.codec import Record
 from topics.crash import crash
@@ -79,6 +79,29 @@ def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> lis
 def is_fatal(error: KafkaError) -> bool:
     """Whether the client is dead. For a fenced static member `.fatal()` is False, the code says it."""
     return bool(error.fatal() or error.code() == KafkaError._FATAL)
+
+
+class Brake:
+    """Pauses a group member that has no room; it must go on polling, so that rebalances are answered."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._on = False
+
+    def on_assign(self, _consumer: Consumer, _assigned: list[TopicPartition]) -> None:
+        """To be the subscription's: librdkafka keeps a partition paused that was lost while it was."""
+        self._on = True
+
+    def pause(self) -> None:
+        """Take nothing. To be called before each poll, since partitions may have been assigned since."""
+        self._consumer.pause(self._consumer.assignment())
+        self._on = True
+
+    def release(self) -> None:
+        """Take again."""
+        if self._on:
+            self._consumer.resume(self._consumer.assignment())
+            self._on = False
 
 
 class EventProducer:

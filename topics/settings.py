@@ -29,5 +29,8 @@ class KafkaSettings(BaseSettings):
     request_bytes: int = Field(default=1 * MiB, gt=0, le=REQUEST_BYTES_CEILING)
     answer_bytes: int = Field(default=4 * MiB, gt=0, le=8 * MiB)
     """All output of a submission as JSON; the worker cuts to it."""
+    max_unfinished: int = Field(default=10_000, ge=1)
+    """Submissions that may be accepted and not finished; beyond it HTTP answers 503 and the topic of requests
+    is read no further."""
     data_dir: Path = Path("/var/lib/envicutor")
     """Views and whatever else outlives a process."""

@@ -3,11 +3,17 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message
-from confluent_kafka import TopicPartition as At
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from topics.clients import consume_batch, consumer_config, is_fatal
 from topics.crash import crash
@@ -16,11 +22,23 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _BATCH = 1000
-_STARTS = {"beginning": OFFSET_BEGINNING, "end": OFFSET_END}
+
+StartAt = Callable[[Consumer, set[int]], Mapping[int, int]]
+"""From the topic's partitions to the offsets to start at; the beginning, for one that is left out."""
+
+
+def beginning(_: Consumer, __: set[int]) -> Mapping[int, int]:
+    """Read everything there is."""
+    return {}
+
+
+def end(_: Consumer, partitions: set[int]) -> Mapping[int, int]:
+    """Read only what comes."""
+    return dict.fromkeys(partitions, OFFSET_END)
 
 
 class Tail:
-    """Reads all partitions of one topic, and hands what comes to `take`, in the reader's thread.
+    """Reads all partitions of one topic, and hands what comes to `take`, which is called in its thread.
 
     A tail that cannot be read on ends the process: whoever waits for what it brings would wait for ever.
     """
@@ -31,9 +49,10 @@ class Tail:
         topic: str,
         take: Callable[[list[Message]], None],
         *,
-        start_from: Literal["beginning", "end"],
+        start_at: StartAt,
     ) -> None:
-        self._topic, self._take, self._start = topic, take, _STARTS[start_from]
+        """`start_at` is called in the reader's thread; a KafkaException from it is a reason to try again."""
+        self._topic, self._take, self._start_at = topic, take, start_at
         self._consumer = Consumer(
             consumer_config(settings, "tail") | {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
         )
@@ -42,9 +61,17 @@ class Tail:
         self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
 
     async def start(self) -> None:
-        """Begin to read; return when everything that was there at the start has been taken."""
+        """Begin to read, as soon as broker and topic are there."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that was there at the start has been taken."""
+        return self._caught_up.is_set()
+
+    async def wait_caught_up(self) -> None:
+        """Wait for `caught_up`; nothing that is appended afterwards is missed."""
         await self._caught_up.wait()
 
     async def close(self) -> None:
@@ -52,6 +79,8 @@ class Tail:
         self._closing.set()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
+
+    # -- the reader's thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -66,16 +95,22 @@ class Tail:
             crash(f"{self._topic} cannot be read on")
 
     def _assign(self) -> set[int]:
-        partitions: set[int] = set()
-        while not partitions and not self._closing.is_set():
+        said = ""
+        while not self._closing.is_set():
             try:
-                metadata = self._consumer.list_topics(self._topic, timeout=10)
-                partitions = set(metadata.topics[self._topic].partitions)
+                metadata = self._consumer.list_topics(self._topic, timeout=2).topics[self._topic]
+                if partitions := set(metadata.partitions):
+                    starts = self._start_at(self._consumer, partitions)
+                    self._consumer.assign(
+                        [TopicPartition(self._topic, p, starts.get(p, OFFSET_BEGINNING)) for p in partitions]
+                    )
+                    return partitions
             except KafkaException as error:
-                log.warning("reading %s waits for the broker: %s", self._topic, error)
-            self._closing.wait(0 if partitions else 0.2)
-        self._consumer.assign([At(self._topic, partition, self._start) for partition in partitions])
-        return partitions
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("reading %s waits for the broker: %s", self._topic, said)
+            self._closing.wait(0.2)
+        return set()
 
     def _read(self) -> set[int]:
         """Take what is there; the partitions whose end was reached."""

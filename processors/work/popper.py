@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from topics.clients import EventProducer, consume_batch, consumer_config, is_fatal
+from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal
 from topics.codec import UndecodableError, dead_letter, decode
 from topics.model import Model
 from topics.settings import KafkaSettings
@@ -67,9 +67,9 @@ class Popper(Generic[WorkT]):
             "queued.max.messages.kbytes": 16384,
         }
         self._consumer = Consumer(consumer_config(settings, group) | limits)
+        self._brake = Brake(self._consumer)
         self._stopping = threading.Event()
         self._room = threading.Event()
-        self._paused = False
         self._thread = threading.Thread(target=self._run, name=f"pop-{queue}", daemon=True)
 
     def start(self) -> None:
@@ -88,7 +88,7 @@ class Popper(Generic[WorkT]):
 
     def _run(self) -> None:
         try:
-            self._consumer.subscribe([self._queue], on_assign=self._on_assign)
+            self._consumer.subscribe([self._queue], on_assign=self._brake.on_assign)
             while not self._stopping.is_set():
                 self._step()
             self._consumer.close()
@@ -100,25 +100,11 @@ class Popper(Generic[WorkT]):
         self._room.clear()
         room = self._owner.room()
         if room > 0:
-            self._resume()
+            self._brake.release()
             self._take(consume_batch(self._consumer, room, 0.1))
         elif not self._room.wait(_NO_ROOM_POLL_S):
-            self._pause()
+            self._brake.pause()
             self._take(consume_batch(self._consumer, 1, 0))
-
-    def _pause(self) -> None:
-        # Again each time: partitions may have been assigned since.
-        self._consumer.pause(self._consumer.assignment())
-        self._paused = True
-
-    def _on_assign(self, _consumer: Consumer, _assigned: list[TopicPartition]) -> None:
-        # librdkafka keeps a partition paused that was lost while it was.
-        self._paused = True
-
-    def _resume(self) -> None:
-        if self._paused:
-            self._consumer.resume(self._consumer.assignment())
-            self._paused = False
 
     def _take(self, messages: list[Message]) -> None:
         taken: list[WorkT] = []

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 from topics.codec import UndecodableError, decode
 from topics.leases import StopOrder
 from topics.settings import KafkaSettings
-from topics.tail import Tail
+from topics.tail import Tail, beginning
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class StopOrders:
 
     def __init__(self, settings: KafkaSettings, topic: str, on_stop: Callable[[str, int], None]) -> None:
         """`on_stop(id, attempt)` is called on the loop that `start` was called on."""
-        self._tail = Tail(settings, topic, self._take, start_from="beginning")
+        self._tail = Tail(settings, topic, self._take, start_at=beginning)
         self._on_stop = on_stop
         self._latest: dict[str, int] = {}
 
@@ -27,6 +27,7 @@ class StopOrders:
         """Read everything there is, then go on reading."""
         self._loop = asyncio.get_running_loop()
         await self._tail.start()
+        await self._tail.wait_caught_up()
 
     def stopped(self, id: str, attempt: int) -> bool:
         """Whether this attempt must not run (any more)."""

@@ -21,9 +21,11 @@ from topics.package_sets import DEBIAN
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled, Rejected, Requested, SubmissionFact
+from topics.submissions.state import Submission
 
 DEADLINE_S = 60.0
 GOOD = b'{"run": "true"}'
+MAX_UNFINISHED = 5
 
 
 class System:
@@ -65,6 +67,17 @@ class System:
     def _send(self, record: Record) -> None:
         self._producer.produce(record).result(DEADLINE_S)
 
+    def store(self, id: str, *, finished: bool) -> None:
+        """As the store processor would."""
+        at = "2026-01-01T00:00:00.000Z"
+        row = Submission(
+            id=id,
+            status="finished" if finished else "queued",
+            created_at=at,
+            finished_at=at if finished else None,
+        )
+        self._send(Record(self.topics.submissions.store.name, id, encode(row), []))
+
     def read(self, topic: Topic, count: int) -> list[Message]:
         """All records of a topic, as soon as there are `count`."""
         deadline = time.monotonic() + DEADLINE_S
@@ -81,7 +94,11 @@ class System:
 @pytest.fixture
 def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
     settings = KafkaSettings(
-        bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path, request_bytes=10 * KiB
+        bootstrap_servers=kafka,
+        topic_prefix=topic_prefix,
+        data_dir=tmp_path,
+        request_bytes=10 * KiB,
+        max_unfinished=MAX_UNFINISHED,
     )
     system = System(settings)
     yield system
@@ -124,3 +141,26 @@ def test_requests_wait_for_a_package_set_and_are_handled_once_over_a_restart(sys
     system.restart()
     system.ask(b"late", json.dumps({"run": ["true"]}).encode())
     assert [id for id, _ in system.facts(2)] == ["early", "late"]
+
+
+def test_no_more_is_accepted_than_may_be_unfinished(system: System) -> None:
+    """Whether the store shows it yet or not, also after a restart."""
+    system.publish_package_set()
+    ids = [f"id-{number}" for number in range(3 * MAX_UNFINISHED)]
+    for id in ids:
+        system.ask(id.encode(), GOOD)
+    system.facts(MAX_UNFINISHED)
+    for id in ids[:MAX_UNFINISHED]:
+        system.store(id, finished=False)
+    system.restart()
+    system.ask(b"later", GOOD)
+    accepted = system.facts(MAX_UNFINISHED)
+    assert len(accepted) == MAX_UNFINISHED
+    done: set[str] = set()
+    while len(accepted) <= len(ids):
+        finished = next(id for id, _ in accepted if id not in done)
+        system.store(finished, finished=True)
+        done.add(finished)
+        accepted = system.facts(min(MAX_UNFINISHED + len(done), len(ids) + 1))
+        assert len(accepted) <= MAX_UNFINISHED + len(done)
+    assert {id for id, _ in accepted} == {*ids, "later"}

@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 from topics.fold import QueuedWork
 from topics.model import Model
 from topics.request import FieldError, SubmissionRequest
@@ -76,6 +78,11 @@ class Submission(Answer):
     def answer(self) -> dict[str, Any]:
         """What clients see, as JSON."""
         return self.model_dump(mode="json", include=set(Answer.model_fields))
+
+
+def unfinished(stored: bytes) -> bool:
+    """Whether a row of `submissions.store` is of a submission that is still to be finished."""
+    return from_json(stored)["finished_at"] is None
 
 
 class Work(QueuedWork):

@@ -1,0 +1,62 @@
+"""HTTP's part of the bound on unfinished submissions, on a real log without a store processor."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from ingest.problems import ProblemError
+from ingest.settings import IngestSettings
+from ingest.submissions import Submissions
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.codec import Record, encode
+from topics.leases import PackageSetInForce
+from topics.package_sets import DEBIAN
+from topics.settings import KafkaSettings
+from topics.submissions.state import Submission
+
+DEADLINE_S = 60.0
+
+
+def test_beyond_the_bound_a_503_says_when_to_come_again(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path, max_unfinished=3
+    )
+    topics = catalogue(settings)
+    ensure_topics(settings, topics.topics())
+    body = json.dumps({"run": "true"}).encode()
+
+    async def scenario() -> None:
+        producer = EventProducer(settings)
+        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
+        await producer.send(Record(topics.package_sets.name, DEBIAN, encode(in_force), []))
+        submissions = Submissions(settings, topics, IngestSettings(), "0")
+        await submissions.start()
+        await submissions.package_sets.wait(DEADLINE_S)
+
+        async def store(submission: Submission) -> None:
+            row = Record(topics.submissions.store.name, submission.id, encode(submission), [])
+            await producer.send(row)
+
+        # One that waits for its end, one that does not, and one that the store shows already.
+        accepted = [await submissions.accept(body, wait_for_end=wait) for wait in (True, False, False)]
+        await store(accepted[2])
+        await submissions.view.wait_for(accepted[2].id, lambda raw: raw is not None, DEADLINE_S)
+        with pytest.raises(ProblemError, match="3 submissions are unfinished") as refused:
+            await submissions.accept(body, wait_for_end=False)
+        assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "2"})
+
+        await store(accepted[0].replace(finished_at=accepted[0].created_at, status="finished"))
+        await submissions.view.wait_for(accepted[0].id, lambda raw: raw is not None, DEADLINE_S)
+        await submissions.accept(body, wait_for_end=False)
+        with pytest.raises(ProblemError):
+            await submissions.accept(body, wait_for_end=False)
+        await submissions.close()
+        await asyncio.to_thread(producer.close)
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_S))

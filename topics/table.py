@@ -1,0 +1,139 @@
+"""A table on disk (RocksDB), with how far its topic has been read beside its rows, in one atomic write."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rocksdict import Options, Rdict, WriteBatch
+
+from topics.crash import crash
+
+log = logging.getLogger(__name__)
+
+_ROW, _FLAG, _OFFSET, _META = b"=", b"~", b"@", b"!"
+
+
+class Change(NamedTuple):
+    """One record of the topic."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+class Table:
+    """Rows by key. The directory belongs to this instance alone; `get` may be called from any thread."""
+
+    def __init__(self, directory: Path, flag: Callable[[bytes], bool] | None) -> None:
+        """The keys of rows for which `flag` is true are kept in memory as `flagged`."""
+        self._directory, self._flag = directory, flag
+        self._db: Rdict | None = None
+        self.flagged: set[bytes] = set()
+
+    def open(
+        self, identity: str, may_resume: Callable[[float, Mapping[int, int]], bool]
+    ) -> Mapping[int, int]:
+        """Open it, anew where it is broken, of something else, or `may_resume(age_s, offsets)` says no.
+
+        Returns the next offset to be read of each partition of which something was read.
+        """
+        whose = f"{identity}{'/flagged' if self._flag else ''}".encode()
+        with self._whole():
+            db = self._db_if_whole()
+            if db is None or db.get(_META + b"identity") != whose or not may_resume(_age_s(db), _offsets(db)):
+                if db is not None:
+                    db.close()
+                shutil.rmtree(self._directory)
+                db = self._open()
+            db[_META + b"identity"] = whose
+            self.flagged = {key for key, _ in _below(db, _FLAG)}
+            self._db = db
+            return _offsets(db)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`; None where there is none (yet)."""
+        with self._whole():
+            value: bytes | None = self._db.get(_ROW + key) if self._db is not None else None
+            return value
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every row, by key."""
+        return _below(self._db, _ROW) if self._db is not None else iter(())
+
+    def write(self, changes: Iterable[Change]) -> None:
+        """Take records in, in their order."""
+        assert self._db is not None
+        batch = WriteBatch(raw_mode=True)
+        for change in changes:
+            self._put(batch, change.key, change.value)
+            batch.put(_OFFSET + str(change.partition).encode(), str(change.offset + 1).encode())
+        batch.put(_META + b"saved_at", str(time.time()).encode())
+        with self._whole():
+            self._db.write(batch)
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """RocksDB finds some faults only when it reads a block: then the process's next start reads anew."""
+        try:
+            yield
+        except Exception as error:
+            if "Corruption" in str(error):  # rocksdict has no class of its own for any fault
+                shutil.rmtree(self._directory, ignore_errors=True)
+                crash(f"the table in {self._directory} is broken: {error}")
+            raise
+
+    def _put(self, batch: WriteBatch, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            batch.delete(_ROW + key)
+        else:
+            batch.put(_ROW + key, value)
+        if self._flag is None:
+            return
+        if value is not None and self._flag(value):
+            batch.put(_FLAG + key, b"")
+            self.flagged.add(key)
+        else:
+            batch.delete(_FLAG + key)
+            self.flagged.discard(key)
+
+    def _db_if_whole(self) -> Rdict | None:
+        try:
+            return self._open()
+        except Exception as error:
+            if "/LOCK" in str(error):  # somebody else has it, it is whole
+                raise
+            log.warning("the table in %s is broken, its topic is read anew: %s", self._directory, error)
+            return None
+
+    def _open(self) -> Rdict:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        options = Options(raw_mode=True)
+        options.set_keep_log_file_num(2)
+        return Rdict(str(self._directory), options)
+
+
+def _age_s(db: Rdict) -> float:
+    return time.time() - float(db.get(_META + b"saved_at") or 0)
+
+
+def _offsets(db: Rdict) -> dict[int, int]:
+    return {int(partition): int(offset) for partition, offset in _below(db, _OFFSET)}
+
+
+def _below(db: Rdict, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for key, value in db.items(from_key=prefix):
+        assert isinstance(key, bytes)
+        if not key.startswith(prefix):
+            return
+        yield key[len(prefix) :], value
