@@ -6,7 +6,7 @@ PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup system test test-containers check unit integration system-tests lock clean
+.PHONY: setup system test test-containers check unit integration system-tests bench-sandbox lock clean
 
 setup: $(VENV)/.installed $(VENV)/.kafka
 
@@ -58,6 +58,9 @@ system-tests: setup ## the whole system, real builds, real sandboxes, real kills
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/system
 
 test: check unit integration system-tests ## everything but containers
+
+bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
+	@$(BIN)/python -m infra.bench sandbox
 
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m infra.bench PART`, or `make bench-PART`."""

@@ -1,0 +1,78 @@
+"""How benchmarks measure, print and keep what they found."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path("bench-results")
+"""Below the working directory; git ignores it."""
+
+Samples = dict[str, list[float]]
+"""What was measured, by the name of the variant; None of it is sorted or left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A few numbers instead of all."""
+
+    n: int
+    p50: float
+    max: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> "Summary":
+        """Median and largest of at least one sample."""
+        return cls(len(samples), statistics.median(samples), max(samples))
+
+
+async def interleaved(variants: Mapping[str, Callable[[], Awaitable[float]]], rounds: int) -> Samples:
+    """Measure A B C A B C …, so that whatever the machine does meanwhile meets all of them alike."""
+    samples: Samples = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, measure in variants.items():
+            samples[name].append(await measure())
+    return samples
+
+
+def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The first column is text, the others are numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def milliseconds(seconds: float) -> str:
+    """Such as `12.3 ms`."""
+    return f"{seconds * 1000:.1f} ms"
+
+
+def write_results(part: str, found: Mapping[str, Any]) -> Path:
+    """Keep what was found, with the machine that it was found on."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{part}.json"
+    path.write_text(json.dumps({"part": part, "machine": _machine(), **found}, indent=2) + "\n")
+    return path
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpus": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_average": os.getloadavg(),
+    }
