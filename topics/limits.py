@@ -1,13 +1,14 @@
 """What a stage may use: names, units, defaults and ceilings, as in the table of docs/architecture.md.
 
-A field's default applies where a request says nothing; a value above its ceiling is refused. The
-resolved limits are written into Requested, so later changes of this table never change the past.
+A field's default applies where a request says nothing; a value above its ceiling is refused, and one
+below its floor, with which not even `true` could be relied on to run. The resolved limits are written
+into Requested, so later changes of this table never change the past.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple, cast
 
-from annotated_types import Le
+from annotated_types import Ge, Le
 from pydantic import Field
 
 from topics.model import Model
@@ -20,46 +21,46 @@ GiB = 1024 * MiB
 class OutputLimits(Model):
     """How much a stage may print; beyond it the stage is ended and what came before is kept."""
 
-    stdout_bytes: Annotated[int, Field(gt=0, le=4 * MiB)] = 1 * MiB
-    stderr_bytes: Annotated[int, Field(gt=0, le=4 * MiB)] = 1 * MiB
+    stdout_bytes: Annotated[int, Field(ge=1, le=4 * MiB)] = 1 * MiB
+    stderr_bytes: Annotated[int, Field(ge=1, le=4 * MiB)] = 1 * MiB
 
 
 class RunLimits(OutputLimits):
     """Limits of one test case."""
 
-    wall_time_s: Annotated[float, Field(gt=0, le=60)] = 10.0
-    cpu_time_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    wall_time_s: Annotated[float, Field(ge=0.1, le=60)] = 10.0
+    cpu_time_s: Annotated[float, Field(ge=0.1, le=60)] = 10.0
     """CPU time of all processes of the stage together."""
-    memory_bytes: Annotated[int, Field(gt=0, le=2 * GiB)] = 256 * MiB
+    memory_bytes: Annotated[int, Field(ge=4 * MiB, le=2 * GiB)] = 256 * MiB
     """All processes of the stage and the pages of its tmpfs mounts; there is no swap."""
-    processes: Annotated[int, Field(gt=0, le=512)] = 64
+    processes: Annotated[int, Field(ge=1, le=512)] = 64
     """Processes and threads; beyond it fork and clone answer EAGAIN."""
-    file_size_bytes: Annotated[int, Field(gt=0, le=256 * MiB)] = 32 * MiB
+    file_size_bytes: Annotated[int, Field(ge=1, le=256 * MiB)] = 32 * MiB
     """Largest single file; beyond it SIGXFSZ."""
-    open_files: Annotated[int, Field(gt=0, le=4096)] = 256
-    box_bytes: Annotated[int, Field(gt=0, le=512 * MiB)] = 64 * MiB
+    open_files: Annotated[int, Field(ge=8, le=4096)] = 256
+    box_bytes: Annotated[int, Field(ge=4 * KiB, le=512 * MiB)] = 64 * MiB
     """Size of the writable /box; beyond it ENOSPC."""
-    box_files: Annotated[int, Field(gt=0, le=65536)] = 4096
-    cpus: Annotated[float, Field(gt=0, le=2)] = 1.0
+    box_files: Annotated[int, Field(ge=1, le=65536)] = 4096
+    cpus: Annotated[float, Field(ge=0.1, le=2)] = 1.0
 
 
 class CompileLimits(RunLimits):
     """Limits of the compile stage."""
 
-    wall_time_s: Annotated[float, Field(gt=0, le=300)] = 60.0
-    cpu_time_s: Annotated[float, Field(gt=0, le=300)] = 60.0
-    memory_bytes: Annotated[int, Field(gt=0, le=4 * GiB)] = 1 * GiB
-    processes: Annotated[int, Field(gt=0, le=512)] = 128
-    file_size_bytes: Annotated[int, Field(gt=0, le=512 * MiB)] = 128 * MiB
-    box_bytes: Annotated[int, Field(gt=0, le=1 * GiB)] = 256 * MiB
-    box_files: Annotated[int, Field(gt=0, le=65536)] = 16384
+    wall_time_s: Annotated[float, Field(ge=0.1, le=300)] = 60.0
+    cpu_time_s: Annotated[float, Field(ge=0.1, le=300)] = 60.0
+    memory_bytes: Annotated[int, Field(ge=4 * MiB, le=4 * GiB)] = 1 * GiB
+    processes: Annotated[int, Field(ge=1, le=512)] = 128
+    file_size_bytes: Annotated[int, Field(ge=1, le=512 * MiB)] = 128 * MiB
+    box_bytes: Annotated[int, Field(ge=4 * KiB, le=1 * GiB)] = 256 * MiB
+    box_files: Annotated[int, Field(ge=1, le=65536)] = 16384
 
 
 class DependenciesLimits(OutputLimits):
     """Limits of evaluating and building a set of dependencies."""
 
-    wall_time_s: Annotated[float, Field(gt=0, le=900)] = 300.0
-    memory_bytes: Annotated[int, Field(gt=0, le=4 * GiB)] = 2 * GiB
+    wall_time_s: Annotated[float, Field(ge=1, le=900)] = 300.0
+    memory_bytes: Annotated[int, Field(ge=64 * MiB, le=4 * GiB)] = 2 * GiB
 
 
 class Limits(Model):
@@ -70,12 +71,21 @@ class Limits(Model):
     run: RunLimits = RunLimits()
 
 
-def ceiling_of(path: Sequence[str]) -> float | int | None:
-    """The largest allowed value of a limit such as `("run", "cpus")`; None where there is no such limit."""
+class Range(NamedTuple):
+    """The values that a limit may have, both ends included."""
+
+    floor: float | int
+    ceiling: float | int
+
+
+def range_of(path: Sequence[str]) -> Range | None:
+    """What a limit such as `("run", "cpus")` may be; None where there is no such limit."""
     if len(path) != 2 or path[0] not in Limits.model_fields:
         return None
     stage = Limits.model_fields[path[0]].annotation
     if not (isinstance(stage, type) and issubclass(stage, Model)) or path[1] not in stage.model_fields:
         return None
-    bounds = [bound.le for bound in stage.model_fields[path[1]].metadata if isinstance(bound, Le)]
-    return bounds[0] if bounds and isinstance(bounds[0], float | int) else None
+    bounds = stage.model_fields[path[1]].metadata
+    (floor,) = (bound.ge for bound in bounds if isinstance(bound, Ge))
+    (ceiling,) = (bound.le for bound in bounds if isinstance(bound, Le))
+    return Range(cast(float, floor), cast(float, ceiling))

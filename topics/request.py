@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from topics.file_names import check_file_names
-from topics.limits import Limits, MiB, ceiling_of
+from topics.limits import Limits, MiB, range_of
 from topics.model import Model
 from topics.outputs import OUTPUT_PATTERNS, check_output_pattern
 
@@ -246,10 +246,13 @@ def _field_error(details: Any) -> FieldError:
     location = [str(part) for part in details["loc"] if not str(part).startswith("(")]  # without union tags
     context = details.get("ctx", {})
     message = details["msg"].removeprefix("Value error, ")
-    ceiling = ceiling_of(location[1:]) if location[:1] == ["limits"] else None
-    if ceiling is not None:
+    allowed = range_of(location[1:]) if location[:1] == ["limits"] else None
+    if allowed is not None:
+        too_low = details["type"] == "greater_than_equal"
         return FieldError(
-            field=".".join(location), message=f"{message} (above 0, at most {ceiling})", limit=ceiling
+            field=".".join(location),
+            message=f"{message} (at least {allowed.floor}, at most {allowed.ceiling})",
+            limit=allowed.floor if too_low else allowed.ceiling,
         )
     limit = next((context[name] for name in _BOUNDS if name in context), None)
     return FieldError(field=".".join(location), message=message, limit=limit)

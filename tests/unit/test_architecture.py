@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from topics.catalogue import DAY_MS, HOUR_MS, Topic, catalogue
-from topics.limits import GiB, Limits, MiB, ceiling_of
+from topics.limits import GiB, Limits, MiB, range_of
 from topics.settings import KafkaSettings
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
@@ -49,12 +49,12 @@ def quantity(name: str, value: float) -> str:
 def limit_row(name: str) -> str:
     cells = [f"`{name}`"]
     for stage in ("dependencies", "compile", "run"):
-        ceiling = ceiling_of((stage, name))
+        allowed = range_of((stage, name))
         default = getattr(getattr(Limits(), stage), name, None)
-        if ceiling is None or default is None:
+        if allowed is None or default is None:
             cells.append("-")
         else:
-            cells.append(f"{quantity(name, default)} / {quantity(name, ceiling)}")
+            cells.append(f"{quantity(name, default)} / {quantity(name, allowed.ceiling)}")
     return f"| {' | '.join(cells)} |"
 
 

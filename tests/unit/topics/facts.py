@@ -33,7 +33,7 @@ requests = st.builds(
     test_cases=st.lists(st.builds(TestCase, input=text, expected_output=st.none() | text), max_size=2).map(
         tuple
     ),
-    limits=st.just(Limits()) | st.builds(Limits, run=st.builds(RunLimits, wall_time_s=st.floats(0.001, 60))),
+    limits=st.just(Limits()) | st.builds(Limits, run=st.builds(RunLimits, wall_time_s=st.floats(0.1, 60))),
 )
 
 signals = st.none() | st.just("SIGKILL")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topics.limits import GiB, Limits, MiB
+from topics.limits import GiB, Limits, MiB, range_of
 from topics.request import (
     BASE,
     Dependencies,
@@ -179,12 +179,25 @@ def test_every_limit_has_a_ceiling_here() -> None:
 def test_a_ceiling_itself_is_allowed_and_nothing_above_it(stage: str, name: str) -> None:
     ceiling = CEILINGS[stage][name]
     assert parse(limits={stage: {name: ceiling}}).limits.model_dump()[stage][name] == ceiling
-    wrong: list[object] = [ceiling + 1, 0, -1, "1", None, True, [], float("nan"), float("inf")]
+    wrong: list[object] = [ceiling + 1, "1", None, True, [], float("nan"), float("inf")]
     for value in wrong:
         [error] = refused(limits={stage: {name: value}})
         assert error.field == f"limits.{stage}.{name}"
         assert error.limit == ceiling
         assert str(error.limit) in error.message
+
+
+@pytest.mark.parametrize(("stage", "name"), EVERY_LIMIT)
+def test_a_floor_itself_is_allowed_and_nothing_below_it(stage: str, name: str) -> None:
+    allowed = range_of((stage, name))
+    assert allowed is not None
+    floor = allowed.floor
+    assert 0 < floor < CEILINGS[stage][name]
+    assert parse(limits={stage: {name: floor}}).limits.model_dump()[stage][name] == floor
+    for value in (floor - 1 if isinstance(floor, int) else floor / 2, 0, -1):
+        [error] = refused(limits={stage: {name: value}})
+        assert (error.field, error.limit) == (f"limits.{stage}.{name}", floor)
+        assert str(floor) in error.message
 
 
 @pytest.mark.parametrize("digits", [30, 5000])
