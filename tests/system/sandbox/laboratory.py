@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from topics.limits import RunLimits
 T = TypeVar("T")
 LIMITS = RunLimits(wall_time_s=30, cpu_time_s=20)
 """Far more than any test needs, on a busy machine too."""
+DEADLINE_S = 60
 
 
 @dataclass(frozen=True)
@@ -108,3 +110,10 @@ def processes_of(settings: SandboxSettings) -> list[str]:
 def mounts_of(settings: SandboxSettings) -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [line for line in lines if str(settings.state_dir) in line]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

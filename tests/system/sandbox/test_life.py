@@ -1,111 +1,20 @@
-"""Starting, cancelling, running side by side, dying, and cleaning up."""
+"""Starting, cancelling, running side by side, and commands of ours."""
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from processors.sandbox import Completed, SandboxError, Sandboxes, SandboxSettings
-from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash, groups_of, mounts_of, processes_of
-
-DEADLINE_S = 60
-
-WORKER = """
-import asyncio, sys
-from collections.abc import Callable
-from pathlib import Path
-from processors.sandbox import *
-from topics.limits import RunLimits
-from tests.system.sandbox.laboratory import bash
-
-async def main(state_dir, first_uid):
-    sandboxes = Sandboxes(SandboxSettings(state_dir=Path(state_dir), first_uid=int(first_uid), boxes=32))
-    await sandboxes.start()
-    limits = RunLimits(wall_time_s=60, cpu_time_s=60)
-    async with sandboxes.box({"x": b"x"}, limits) as box, box.fork(limits) as fork:
-        await asyncio.gather(
-            bash(fork, "(setsid sleep 1000 &); : > /box/running; while :; do :; done", limits),
-            sandboxes.run_bounded(["bash", "-c", "setsid sleep 1000 & sleep 1000"], env={"PATH": "/usr/bin"},
-                wall_time_s=60, memory_bytes=1 << 26, stdout_bytes=1, stderr_bytes=1000),
-        )
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-def start_worker(settings: SandboxSettings) -> subprocess.Popen[bytes]:
-    """Start another process with a box, a fork of it, a running program and a running host command."""
-    before = set(settings.state_dir.glob("*/box-*/fork-*/box/running"))
-    command = [sys.executable, "-c", WORKER, str(settings.state_dir), str(settings.first_uid)]
-    worker = subprocess.Popen(command)
-    wait_until(lambda: bool(set(settings.state_dir.glob("*/box-*/fork-*/box/running")) - before))
-    return worker
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from processors.sandbox import Completed, SandboxError, Sandboxes
+from tests.system.sandbox.laboratory import DEADLINE_S, LIMITS, Laboratory, bash, processes_of, wait_until
 
 
 async def nothing(_: Sandboxes) -> None:
     """Start and close."""
-
-
-def test_what_a_killed_worker_leaves_is_swept_by_the_next(laboratory: Laboratory) -> None:
-    worker = start_worker(laboratory.settings)
-    groups = groups_of(laboratory.settings.state_dir)
-    assert groups
-    assert mounts_of(laboratory.settings)
-    worker.kill()
-    worker.wait()
-    laboratory.run(nothing)
-    assert not any(group.exists() for group in groups)
-    assert mounts_of(laboratory.settings) == []
-    wait_until(lambda: processes_of(laboratory.settings) == [])
-
-
-def test_boxes_die_with_the_worker_before_anybody_sweeps(laboratory: Laboratory) -> None:
-    worker = start_worker(laboratory.settings)
-    assert processes_of(laboratory.settings)
-    worker.kill()
-    worker.wait()
-    wait_until(lambda: processes_of(laboratory.settings) == [])
-    laboratory.run(nothing)
-
-
-def test_a_living_worker_is_not_touched(laboratory: Laboratory) -> None:
-    worker = start_worker(laboratory.settings)
-    try:
-        running = len(processes_of(laboratory.settings))
-        mounted = mounts_of(laboratory.settings)
-
-        async def experiment(sandboxes: Sandboxes) -> None:
-            async with sandboxes.box({}, LIMITS) as box:
-                assert (await bash(box, "echo x")).stdout == b"x\n"
-                assert {path.parent.name for path in laboratory.settings.state_dir.glob("*/groups")} == {
-                    "0",
-                    "1",
-                }
-
-        laboratory.run(experiment)
-        assert len(processes_of(laboratory.settings)) == running
-        assert mounts_of(laboratory.settings) == mounted
-        assert worker.poll() is None
-        # Stopped is not dead.
-        worker.send_signal(signal.SIGSTOP)
-        laboratory.run(nothing)
-        assert mounts_of(laboratory.settings) == mounted
-    finally:
-        worker.kill()
-        worker.wait()
-    laboratory.run(nothing)
 
 
 def test_cancelling_kills_everything_first(laboratory: Laboratory) -> None:

@@ -14,7 +14,7 @@ def test_wall_time_ends_the_stage_and_keeps_what_was_printed(laboratory: Laborat
     assert (done.limit_exceeded, done.signal, done.exit_code) == ("wall_time_s", "SIGKILL", None)
     assert done.stdout == b"before\n"
     assert 0.5 <= done.wall_time_s < 5
-    assert done.cpu_time_s < 0.4
+    assert done.cpu_time_s < done.wall_time_s
 
 
 def test_cpus_slow_a_program_down(laboratory: Laboratory) -> None:
