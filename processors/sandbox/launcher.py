@@ -18,8 +18,8 @@ SOURCE = Path(__file__).with_name("launcher.c")
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")
 DEFAULT_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/box", "LANG": "C.UTF-8"}
 _MASKED = """
-acpi asound bus cmdline fs interrupts irq kcore key-users keys latency_stats pressure sched_debug scsi sysrq-trigger
-timer_list timer_stats
+acpi asound bus cmdline fs interrupts irq kcore key-users keys latency_stats pressure sched_debug scsi
+sysrq-trigger timer_list timer_stats
 """
 MASKED = _MASKED.split()
 """Below /proc: what tells of the host, or would act on it."""

@@ -97,13 +97,10 @@ def mount_fork(target: Path, original: Path, changes: Path, uid: int, size_bytes
 
     The layers are named by descriptors, since the program can read the options of its mounts.
     """
-    overhead = 4  # upper, work, and what overlayfs makes below work
-    mount(
-        "tmpfs",
-        changes,
-        MS_NOSUID | MS_NODEV,
-        f"size={size_bytes},nr_inodes={files + 1 + overhead},mode=0700",
-    )
+    inodes = files + 1 + 4  # upper, work, and what overlayfs makes below work
+    for_a_moment = 16  # overlayfs tries out at first what its layer can do
+    options = f"size={size_bytes},nr_inodes={inodes + for_a_moment},mode=0700"
+    mount("tmpfs", changes, MS_NOSUID | MS_NODEV, options)
     try:
         (changes / "work").mkdir()
         (changes / "upper").mkdir(0o700)
@@ -114,6 +111,7 @@ def mount_fork(target: Path, original: Path, changes: Path, uid: int, size_bytes
             upper = f"upperdir=/proc/self/fd/{layers}/upper,workdir=/proc/self/fd/{layers}/work"
             options = f"lowerdir=/proc/self/fd/{lower},{upper},redirect_dir=on"
             mount("overlay", target, MS_NOSUID | MS_NODEV, options)
+            mount("tmpfs", changes, MS_REMOUNT | MS_NOSUID | MS_NODEV, f"nr_inodes={inodes}")
         finally:
             os.close(lower)
             os.close(layers)
