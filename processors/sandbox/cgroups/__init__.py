@@ -3,6 +3,7 @@
 A stage's group holds only the program and its descendants, so what it counts is theirs alone.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,8 @@ def own_folder(mount: CgroupMount, group: str) -> Path:
     except ValueError:
         raise SandboxError(
             f"the control group {group} is outside of what is mounted at {mount.point} ({mount.root}): "
-            "start the worker where it sees its own group, in Docker with --cgroupns=private"
+            "start the worker where it sees its own group, "
+            "in Docker with --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --cgroupns=host"
         ) from None
 
 
@@ -116,6 +118,17 @@ def locate(name: str) -> Cgroups:
 
     Raises SandboxError if the host does not offer what is needed.
     """
+    located = _locate(name)
+    for folder in located.paths():
+        if os.geteuid() == 0 and not os.access(folder.parent, os.W_OK):
+            raise SandboxError(
+                f"no control groups can be made below {folder.parent}: mount that file system writable, "
+                "in Docker with --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --cgroupns=host"
+            )
+    return located
+
+
+def _locate(name: str) -> Cgroups:
     found = parse_mounts(Path("/proc/self/mountinfo").read_text())
     membership = parse_membership(Path("/proc/self/cgroup").read_text())
     if any("memory" in mount.controllers for mount in found):

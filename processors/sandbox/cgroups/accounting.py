@@ -10,13 +10,13 @@ def check(swap_limit: Path, group: Path) -> None:
 
     `swap_limit` is the file that forbids swap, which a kernel may not have.
     """
-    swaps, options = Path("/proc/swaps").read_text(), Path("/proc/cmdline").read_text()
-    hierarchy = group / "memory.use_hierarchy"
-    if not swap_limit.exists() and has_swap(swaps):
+    swaps, hierarchy = Path("/proc/swaps"), group / "memory.use_hierarchy"
+    # A kernel that was built without swap has neither file.
+    if not swap_limit.exists() and swaps.exists() and has_swap(swaps.read_text()):
         raise SandboxError(
             "swap cannot be limited: boot with the kernel option swapaccount=1, or turn swap off (swapoff -a)"
         )
-    if ignores_kernel_memory(options):
+    if ignores_kernel_memory(Path("/proc/cmdline").read_text()):
         raise SandboxError("the kernel's own memory is not counted: boot without cgroup.memory=nokmem")
     if hierarchy.exists() and hierarchy.read_text().strip() == "0":
         raise SandboxError(
