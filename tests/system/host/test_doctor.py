@@ -66,6 +66,26 @@ def test_a_state_folder_that_others_cannot_reach(environment: dict[str, str], tm
     assert f"chmod o+x {tmp_path}" in found["state folder"]
 
 
+def test_control_groups_that_cannot_be_changed(environment: dict[str, str]) -> None:
+    script = """
+    grep -E ' - cgroup2? ' /proc/self/mountinfo | cut -d ' ' -f 5 | xargs -n 1 mount -o remount,bind,ro
+    exec "$@"
+    """
+    argv = [sys.executable, "-m", "infra.cli", "doctor", "--json"]
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-ec", script, "bash", *argv],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    found = missing(done)
+    assert set(found) == {"control groups", "a sandbox"}
+    assert "mount that file system writable" in found["control groups"]
+
+
 def test_programs_that_are_not_there(environment: dict[str, str], tmp_path: Path) -> None:
     for name in ("unshare", "nix-store", "apt-get", "dpkg", "mvn"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
