@@ -14,6 +14,8 @@ from topics.request import TestCase
 from topics.stage import Outcome, OutputFile, RunStage, Stage
 
 NOTHING = Collected()
+FILES_SHARE = 3 / 4
+"""Of the answer for output files, at most: what later test cases print should not be lost to them."""
 _MEDIA_TYPES = MimeTypes()
 """Python's own, the same on every host; what a host's /etc/mime.types says does not count."""
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
@@ -24,6 +26,7 @@ class AnswerBudget:
 
     def __init__(self, answer_bytes: int) -> None:
         self._left = answer_bytes
+        self._left_for_files = int(answer_bytes * FILES_SHARE)
 
     def stage(self, completed: Completed) -> Stage:
         """The stage as clients see it, cut to what is left of the budget."""
@@ -40,8 +43,8 @@ class AnswerBudget:
 
     @property
     def room_bytes(self) -> int:
-        """How much more could be in the answer, before it is encoded."""
-        return self._left // 4 * 3
+        """How much more of output files could be in the answer, before it is encoded."""
+        return min(self._left, self._left_for_files) // 4 * 3
 
     def _output(self, found: CollectedFile) -> OutputFile | None:
         """The file with its content, else without, else nothing: as there is room."""
@@ -54,8 +57,9 @@ class AnswerBudget:
             choices = [file.replace(content=base64.b64encode(found.content).decode()), omitted]
         for choice in choices:
             size = len(choice.model_dump_json().encode()) + 1  # a comma
-            if size <= self._left:
+            if size <= min(self._left, self._left_for_files):
                 self._left -= size
+                self._left_for_files -= size
                 return choice
         return None
 

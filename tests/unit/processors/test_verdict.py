@@ -198,7 +198,7 @@ def test_what_was_too_large_to_be_read_says_for_what() -> None:
 
 
 def test_a_file_is_all_or_nothing_and_smaller_ones_may_still_fit() -> None:
-    stage = AnswerBudget(600).run_stage(
+    stage = AnswerBudget(800).run_stage(
         completed(), TestCase(), collected(("large", bytes(450)), ("small", bytes(30)))
     )
     assert [(file.name, file.omitted) for file in stage.outputs] == [
@@ -206,6 +206,14 @@ def test_a_file_is_all_or_nothing_and_smaller_ones_may_still_fit() -> None:
         ("small", None),
     ]
     assert stage.truncated
+
+
+def test_files_leave_room_for_what_is_printed_later() -> None:
+    budget = AnswerBudget(4000)
+    for _ in range(100):
+        budget.run_stage(completed(), TestCase(), collected(("file", bytes(100))))
+    assert budget.room_bytes < 200
+    assert not budget.run_stage(completed(b"x" * 1000), TestCase()).truncated
 
 
 def test_files_that_were_not_found_in_time_are_missing_output() -> None:
