@@ -22,7 +22,7 @@ ls -A /box /dev/shm
 exit 7
 """
 HONEST_LIMITS = LIMITS.replace(memory_bytes=64 * MIB, processes=8, box_bytes=MIB, box_files=4, open_files=32)
-GROWTH_BYTES = 24 * MIB
+GROWTH_BYTES = 12 * MIB
 """What pytest's own records and a heap in pieces may take; an output flood kept by mistake is more."""
 
 

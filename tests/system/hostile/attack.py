@@ -5,7 +5,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
@@ -17,6 +16,9 @@ from topics.limits import RunLimits
 MIB = 1 << 20
 LIMITS = RunLimits(wall_time_s=30, cpu_time_s=20)
 """More than any attack needs that is not ended by them, on a busy machine too."""
+CGROUP_V2 = not Path("/sys/fs/cgroup/memory").exists()
+IPV6 = Path("/proc/net/if_inet6").exists()
+USER_MODE_LINUX = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,6 @@ HEADERS = """
 """
 
 
-@cache
 def _compiled(source: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "main")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.system.hostile.arena import Arena
-from tests.system.hostile.attack import LIMITS, MIB, Attack, c, each, python
+from tests.system.hostile.attack import CGROUP_V2, LIMITS, MIB, Attack, c, each, python
 
 ROOM = LIMITS.replace(
     memory_bytes=48 * MIB, file_size_bytes=256 * MIB, box_bytes=256 * MIB, open_files=4096, processes=64
@@ -72,11 +72,11 @@ HOARDERS = [
         program=c("""
             int main(void) {
                 int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-                char *memory = mmap(NULL, 1L << 40, PROT_READ, flags, -1, 0), sum = 0;
+                char *memory = mmap(NULL, 1L << 36, PROT_READ, flags, -1, 0), sum = 0;
                 puts("before");
                 fflush(stdout);
-                madvise(memory, 1L << 40, MADV_NOHUGEPAGE);
-                for (long at = 0; at < 1L << 40; at += 2 << 20) sum += memory[at];
+                madvise(memory, 1L << 36, MADV_NOHUGEPAGE);
+                for (long at = 0; at < 1L << 36; at += 2 << 20) sum += memory[at];
                 return sum;
             }
         """),
@@ -146,7 +146,10 @@ OTHERS = [
             print(full)
         """),
         ROOM,
-        sees="100\n",
+        # Version 1 counts buffers of TCP apart from other memory, up to the same limit, and makes senders wait.
+        sees="" if CGROUP_V2 else "100\n",
+        ends="SIGKILL" if CGROUP_V2 else 0,
+        blamed="memory_bytes" if CGROUP_V2 else None,
     ),
     Attack(
         "message-queues",

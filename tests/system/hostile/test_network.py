@@ -1,13 +1,14 @@
 """Connecting anywhere: to the host, to other sandboxes, to the world."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.system.hostile.arena import Arena
-from tests.system.hostile.attack import Attack, bash, each, python
+from tests.system.hostile.attack import IPV6, Attack, bash, each, python
 
 ATTACKS = [
     Attack(
@@ -24,7 +25,7 @@ ATTACKS = [
                     try: socket.socket(family, kind).connect(address); print(address, "connected")
                     except OSError as error: print(error.strerror)
         """),
-        sees="Network is unreachable\n" * 8,
+        sees=re.compile("(Network is unreachable\n){6}((Network is unreachable|Address family .*)\n){2}"),
     ),
     Attack(
         "names",
@@ -43,7 +44,7 @@ ATTACKS = [
                     print(socket.AddressFamily(family).name, socket.SocketKind(kind).name)
         """),
         sees="AF_UNIX SOCK_STREAM\nAF_UNIX SOCK_DGRAM\nAF_UNIX SOCK_RAW\nAF_UNIX SOCK_SEQPACKET\n"
-        "AF_INET SOCK_STREAM\nAF_INET SOCK_DGRAM\nAF_INET6 SOCK_STREAM\nAF_INET6 SOCK_DGRAM\n",
+        "AF_INET SOCK_STREAM\nAF_INET SOCK_DGRAM\n" + "AF_INET6 SOCK_STREAM\nAF_INET6 SOCK_DGRAM\n" * IPV6,
     ),
     Attack(
         "interfaces",
