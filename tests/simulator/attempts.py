@@ -1,0 +1,267 @@
+"""Mirrors `processors/work/{attempts,popper,leases,slots,stops}.py`: lease, commit, run (rule 4)."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from confluent_kafka import Message
+
+from tests.simulator.broker import Log
+from tests.simulator.family import Family
+from tests.simulator.groups import Consumer
+from tests.simulator.network import BrokerError
+from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
+from topics.codec import decode
+from topics.fold import QueuedWork
+from topics.leases import StopOrder
+from topics.model import Model
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+RENEWAL_S = 1.0
+GRACE_S = 5.0
+
+
+class Attempt:
+    """`Attempt`: one attempt at this process."""
+
+    def __init__(self, work: Any, process: Process, family: Family, scheduler: Scheduler) -> None:
+        self.work = work
+        self.waiting = False
+        self.task: Task | None = None
+        self.through: Task | None = None
+        self.end: Future | None = None
+        self.ours = Future(scheduler)
+        self._process, self._family = process, family
+
+    def say(self, fact: Model) -> None:
+        """Say something that happened on the way."""
+        self._family.say(self._process, self.work.id, fact)
+
+    def conclude(self, fact: Model) -> None:
+        """Say what became of it; only the first time counts."""
+        if self.end is None:
+            self.end = self._family.say(self._process, self.work.id, fact)
+
+
+class HostFaultError(Exception):
+    """Whatever a craft raises that is nobody's fault but the host's."""
+
+
+class Craft(Protocol):
+    """`Craft`: in what worker and builder differ."""
+
+    def started(self, work: Any) -> Model:
+        """The fact that this process is at it."""
+        ...
+
+    def carry_out(self, attempt: Attempt) -> Wait:
+        """Do it, and `attempt.conclude`."""
+        ...
+
+    def handed_back(self, work: Any, reason: str, *, host_fault: bool) -> Model:
+        """The fact that another must do it."""
+        ...
+
+    def unwanted(self, work: Any) -> bool:
+        """Whether a stop order came."""
+        ...
+
+
+class Attempts:
+    """`Attempts`, `Popper` and `LeaseKeeper` of one process."""
+
+    def __init__(
+        self, world: "World", process: Process, family: Family, craft: Craft, *, slots: int, max_waiting: int
+    ) -> None:
+        self._world, self._process, self._family, self._craft = world, process, family, craft
+        self._slots, self._max_waiting = slots, max_waiting
+        self._held: dict[tuple[str, int], Attempt] = {}
+        self._consumer = Consumer(
+            world.scheduler, world.network, world.broker, process, family.work_group, family.queue
+        )
+
+    def run(self) -> Wait:
+        """`run`: work until stopped, then drain."""
+        self._spawn(self._renew())
+        popping = self._spawn(self._pop())
+        yield self._process.stop
+        yield popping.done
+        yield from self._drain()
+        self._world.scheduler.end(self._process)
+
+    def cancel(self, id: str, up_to_attempt: int) -> None:
+        """`cancel`: a stop order came."""
+        for (held, number), attempt in tuple(self._held.items()):
+            if held == id and number <= up_to_attempt and attempt.task is not None:
+                attempt.task.cancel()
+
+    def _spawn(self, generator: Wait) -> Task:
+        return self._world.scheduler.spawn(self._process, generator)
+
+    # -- LeaseKeeper --------------------------------------------------------------------------------
+
+    def _take_lease(self, id: str, attempt: int) -> Future:
+        self._process.leases.setdefault((id, attempt), self._world.scheduler.now_s)
+        return self._family.say_lease(self._process, "taken", id, attempt)
+
+    def _release(self, id: str, attempt: int) -> None:
+        self._process.leases.pop((id, attempt), None)
+        self._family.say_lease(self._process, "released", id, attempt)
+
+    def _renew(self) -> Wait:
+        """`keep`."""
+        while True:
+            yield RENEWAL_S
+            for id, attempt in tuple(self._process.leases):
+                self._family.say_lease(self._process, "renewed", id, attempt)
+
+    # -- Popper -------------------------------------------------------------------------------------
+
+    def _room(self) -> int:
+        waiting = sum(attempt.waiting for attempt in self._held.values())
+        if waiting > 0 and waiting >= self._max_waiting:
+            return 0
+        return self._slots - (len(self._held) - waiting)
+
+    def _pop(self) -> Wait:
+        """`_run` and `_step`: without room it goes on polling for rebalances alone."""
+        while not self._process.stop.done:
+            messages = yield from self._consumer.poll(max(0, self._room()))
+            if messages:
+                yield from self._take(messages)
+            else:
+                yield self._world.idle_s()
+        yield from self._consumer.close()
+
+    def _take(self, messages: list[Message]) -> Wait:
+        """`_take`: lease, commit, hand over."""
+        begun = []
+        for message in messages:
+            work = decode(self._family.work, message.value())
+            begun.append((work, self._begin(work)))
+            yield 0.0
+        for _, acknowledgements in begun:
+            yield from all_of(acknowledgements)
+        yield from self._commit(messages)
+        for work, _ in begun:
+            self._deliver(work)
+
+    def _commit(self, messages: list[Message]) -> Wait:
+        offsets = {message.partition() or 0: (message.offset() or 0) + 1 for message in messages}
+        member = self._consumer.member or "nobody"
+        with suppress(BrokerError):  # else the records come to another as well: two run one attempt (rule 3)
+            yield self._consumer.call(lambda: self._family.work_group.commit(member, offsets))
+
+    # -- Attempts -----------------------------------------------------------------------------------
+
+    def _begin(self, work: QueuedWork) -> list[Future]:
+        if (work.id, work.attempt) not in self._held:
+            attempt = Attempt(work, self._process, self._family, self._world.scheduler)
+            self._held[work.id, work.attempt] = attempt
+            attempt.task = self._spawn(self._carry_out(attempt))
+            attempt.through = self._spawn(self._see_through(attempt, attempt.task))
+        started = self._family.say(self._process, work.id, self._craft.started(work))
+        return [started, self._take_lease(work.id, work.attempt)]
+
+    def _deliver(self, work: QueuedWork) -> None:
+        """`_delivered`."""
+        if attempt := self._held.get((work.id, work.attempt)):
+            attempt.ours.set()
+        else:  # delivered twice, and answered in between
+            self._release(work.id, work.attempt)
+
+    def _carry_out(self, attempt: Attempt) -> Wait:
+        """`_carry_out`: to a conclusion, or to none where Kafka or the fold gives it to another by itself."""
+        work = attempt.work
+        try:
+            if not self._craft.unwanted(work):
+                yield from self._craft.carry_out(attempt)
+        except Cancelled:
+            if attempt.ours.done and not self._craft.unwanted(work):
+                attempt.conclude(self._craft.handed_back(work, "its worker was stopped", host_fault=False))
+        except HostFaultError as error:
+            attempt.conclude(self._craft.handed_back(work, str(error), host_fault=True))
+
+    def _see_through(self, attempt: Attempt, task: Task) -> Wait:
+        """`_see_through`: let go once the conclusion is acknowledged, never before."""
+        yield task.done
+        if attempt.end is not None:
+            yield attempt.end
+        self._release(attempt.work.id, attempt.work.attempt)
+        del self._held[attempt.work.id, attempt.work.attempt]
+
+    def _drain(self) -> Wait:
+        """`_drain`: let what runs finish, within the grace period; hand the rest back at once."""
+        attempts = tuple(self._held.values())
+        for attempt in attempts:
+            if attempt.task and (attempt.waiting or not attempt.ours.done):
+                attempt.task.cancel()
+        deadline_s = self._world.scheduler.now_s + GRACE_S
+        while any(attempt.task and not attempt.task.done.done for attempt in attempts):
+            if self._world.scheduler.now_s >= deadline_s:
+                break
+            yield 0.1
+        for attempt in attempts:
+            if attempt.task:
+                attempt.task.cancel()
+        yield from all_of([each.through.done for each in self._held.values() if each.through])
+        yield 0.05  # `EventProducer.close`: what is in the local queue is sent
+
+
+class Slots:
+    """`Slots`: first come, first served; work that runs alone takes them all."""
+
+    def __init__(self, scheduler: Scheduler, number: int) -> None:
+        self._scheduler, self._number, self._free = scheduler, number, number
+        self._queue: list[tuple[int, Future]] = []
+
+    def take(self, *, alone: bool) -> Wait:
+        """Wait for one place, or for every place; returns how many it was."""
+        needed = self._number if alone else 1
+        turn = Future(self._scheduler)
+        self._queue.append((needed, turn))
+        self._serve()
+        try:
+            yield turn
+        except Cancelled:
+            if (needed, turn) in self._queue:
+                self._queue.remove((needed, turn))
+                self._serve()
+            else:
+                self.give_back(needed)
+            raise
+        return needed
+
+    def give_back(self, places: int) -> None:
+        """They are free again."""
+        self._free += places
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._queue and self._queue[0][0] <= self._free:
+            needed, turn = self._queue.pop(0)
+            self._free -= needed
+            turn.set()
+
+
+class StopOrders:
+    """`StopOrders`: all of `submissions.stops`, from the beginning."""
+
+    def __init__(self, world: "World", log: Log, attempts: Attempts) -> None:
+        self._world, self._log, self._attempts = world, log, attempts
+        self._latest: dict[str, int] = {}
+        self._position = 0
+
+    def read(self) -> None:
+        """Take in what is there."""
+        read = self._log.read(self._position, 1000)
+        self._position = read.position
+        for message in read.messages:
+            order = decode(StopOrder, message.value())
+            self._latest[order.id] = max(order.attempt, self._latest.get(order.id, 0))
+            self._attempts.cancel(order.id, order.attempt)
+
+    def stopped(self, id: str, attempt: int) -> bool:
+        """Whether this attempt must not run (any more)."""
+        return attempt <= self._latest.get(id, 0)

@@ -1,0 +1,150 @@
+"""What befalls processes, broker and log, at any step; the seed says what and when."""
+
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.simulator.family import Family
+from tests.simulator.scheduler import Process
+from tests.simulator.worker import HOST
+from topics.dependencies.facts import Evicted
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+KINDS = (
+    "crash",
+    "pause",
+    "stop",
+    "twin",
+    "outage",
+    "rebalance",
+    "duplicate",
+    "broker away",
+    "clock",
+    "eviction",
+)
+PAUSES_S = (0.5, 3.0, 8.0, 15.0, 40.0)
+
+
+class Plan(NamedTuple):
+    """How many of each, and how much goes wrong; every round has another (swarm testing)."""
+
+    partitions: int
+    queue_partitions: int
+    stores: int
+    workers: int
+    builders: int
+    checkers: int
+    environments: int
+    submit_period_s: float
+    poison_chance: float
+    host_fault_chance: float
+    kinds: tuple[str, ...]
+    """Of faults."""
+    fault_steps: int
+    """Steps between two faults, on average."""
+
+    @classmethod
+    def drawn(cls, random: Random) -> "Plan":
+        """Any."""
+        return cls(
+            partitions=random.choice((1, 1, 2)),
+            queue_partitions=random.choice((1, 2, 3)),
+            stores=random.choice((1, 2)),
+            workers=random.choice((1, 2, 3)),
+            builders=random.choice((1, 2)),
+            checkers=random.choice((1, 2)),
+            environments=random.choice((1, 4, 12)),
+            submit_period_s=random.choice((0.1, 0.3, 1.0)),
+            poison_chance=random.choice((0.0, 0.0, 0.1)),
+            host_fault_chance=random.choice((0.0, 0.05)),
+            kinds=tuple(random.sample(KINDS, random.randint(1, len(KINDS)))),
+            fault_steps=random.choice((50, 200, 1000)),
+        )
+
+
+class Faults:
+    """Chooses and does them."""
+
+    def __init__(self, world: "World") -> None:
+        self._world, self._random = world, world.random
+        self.counts: Counter[str] = Counter()
+
+    def inject(self, stepped: Process | None) -> None:
+        """A fault, preferably to the process that has just made a step: between this one and its next."""
+        kind = self._random.choice(self._world.plan.kinds)
+        process = (
+            stepped if stepped and self._random.random() < 0.5 else self._random.choice(self._world.running)
+        )
+        if not process.alive:
+            return
+        self.counts[kind] += 1
+        self._world.note("", kind, process.name)
+        match kind:
+            case "crash":
+                self._world.crash(process, "killed")
+            case "pause":
+                self._pause(process)
+            case "stop":
+                process.stop.set()
+            case "twin":
+                self._twin(process)
+            case "outage":
+                self._outage(process.role)
+            case _:
+                self._to_the_broker(kind)
+
+    def _to_the_broker(self, kind: str) -> None:
+        broker, now_s = self._world.broker, self._world.scheduler.now_s
+        family = self._random.choice(self._world.families)
+        match kind:
+            case "rebalance":
+                groups = (family.store_group, family.work_group, family.check_group)
+                self._random.choice(groups).rebalance(shuffled=True)
+            case "duplicate":
+                self._duplicate(family)
+            case "broker away":
+                broker.away_until_s = max(broker.away_until_s, now_s + self._random.choice((0.3, 2.0, 30.0)))
+            case "clock":
+                broker.clock_skew_s += self._random.choice((-30.0, -1.0, 1.0, 30.0))
+            case "eviction":
+                self._evict()
+
+    def _pause(self, process: Process) -> None:
+        self._world.scheduler.pause(process, self._random.choice(PAUSES_S))
+
+    def _twin(self, process: Process) -> None:
+        """What is paused looks dead, and is started again elsewhere: two have the same name."""
+        self._pause(process)
+        self._world.twin(process)
+
+    def _outage(self, role: str) -> None:
+        """All of a role, for longer than every timeout."""
+        for process in list(self._world.running):
+            if process.role == role:
+                self._world.crash(process, "outage", restart_s=self._random.choice((5.0, 30.0)))
+
+    def _duplicate(self, family: Family) -> None:
+        """A record comes again, as from a producer that retried by hand."""
+        log = self._random.choice((*family.events, *family.leases))
+        candidates = [entry for entry in log.entries[-300:] if entry.message is not None]
+        if not candidates:
+            return
+        message = self._random.choice(candidates).message
+        assert message is not None
+        key, value = message.key(), message.value()
+        assert isinstance(value, bytes)
+        assert key is None or isinstance(key, bytes)
+        headers = list(message.headers() or ())
+        self._world.broker.append(log, key, value, headers, self._world.scheduler.now_s)
+
+    def _evict(self) -> None:
+        """The host's cache makes room."""
+        states = self._world.invariants.truth("dependencies").values()
+        installed = [state for state in states if state.store_path in self._world.cache]
+        if installed and self._world.running:
+            state = self._random.choice(installed)
+            self._world.cache.discard(state.store_path)
+            fact = Evicted(generation=state.generation, host=HOST)
+            self._world.dependencies.say(self._world.running[0], state.id, fact)

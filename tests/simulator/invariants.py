@@ -1,0 +1,242 @@
+"""What must be true at every step. Only ids that something happened to are looked at again."""
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from confluent_kafka import Message
+
+from processors.health_checker.judgement import Held, Judge, Late
+from tests.simulator.broker import Entry, Log, Transaction
+from tests.simulator.family import Family
+from tests.simulator.groups import Group
+from tests.simulator.health import HELD, SETTINGS, held_of, value_of
+from topics.codec import decode, decode_fact, encode
+from topics.fold import Enqueue, QueuedWork
+from topics.leases import Lease
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+_SLOWEST_S = 4.0
+"""What a renewal, or a release, may take to the log, with the period of renewals."""
+
+
+class ViolationError(AssertionError):
+    """An invariant is broken."""
+
+    def __init__(self, id: str, what: str) -> None:
+        super().__init__(f"{id}: {what}")
+        self.id = id
+
+
+class _Change(NamedTuple):
+    """What one event made, by the fold of the whole log."""
+
+    offset: int
+    id: str
+    row: bytes | None
+    queued: tuple[bytes, ...]
+    attempt: int
+    final: bool
+
+
+class _Subject:
+    """What is known of one family, beside the processes."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.truth: dict[str, Any] = {}
+        """The fold of all events that were appended."""
+        self.results: dict[tuple[str, int], object] = {}
+        """What was final first, by id and generation."""
+        self.changes: list[deque[_Change]] = [deque() for _ in family.events]
+        """Not committed by the store yet, by partition."""
+        self.stored: dict[str, tuple[int, bool]] = {}
+        """Attempt and whether final, as the store has committed it."""
+        self.queued: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+        """Partition and offset, by attempt."""
+        self.table: dict[str, set[Held]] = defaultdict(set)
+        """What the changelog of the health checkers says."""
+        self.said: dict[str, deque[tuple[int, int, Lease]]] = defaultdict(deque)
+        """Partition, offset and lease, of those that health checkers have not committed."""
+
+
+class Invariants:
+    """Watches the broker; everything here is certain, since it is on a log."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._subjects = {family.subject: _Subject(family) for family in world.families}
+        self._by_topic: dict[str, tuple[_Subject, str]] = {}
+        self._dirty: set[tuple[str, str]] = set()
+        world.broker.on_append.append(self._appended)
+        for family in world.families:
+            subject = self._subjects[family.subject]
+            for kind in ("events", "rows", "queue", "leases", "changelog"):
+                self._by_topic[getattr(family, kind)[0].topic] = (subject, kind)
+            family.coordinator.on_decided.append(lambda t, s=subject: self._decided(s, t))
+            family.work_group.on_commit.append(lambda *a, s=subject: self._popped(s, *a))
+            family.check_group.on_commit.append(lambda *a, s=subject: self._checked(s, *a))
+
+    def truth(self, subject: str) -> dict[str, Any]:
+        """What the whole log makes of each id."""
+        return self._subjects[subject].truth
+
+    def stored(self, subject: str) -> dict[str, tuple[int, bool]]:
+        """Attempt and whether final, as the store has committed it."""
+        return self._subjects[subject].stored
+
+    # -- what happens -------------------------------------------------------------------------------
+
+    def _appended(self, log: Log, entry: Entry) -> None:
+        if log.topic not in self._by_topic or entry.message is None:
+            return
+        subject, kind = self._by_topic[log.topic]
+        if kind == "events":
+            self._event(subject, log, entry.message)
+        elif kind == "leases" and entry.message.key() is not None:
+            lease = decode(Lease, entry.message.value())
+            subject.said[lease.id].append((log.number, entry.offset, lease))
+            self._world.note(lease.id, "lease", lease)
+            self._dirty.add((subject.family.subject, lease.id))
+        elif kind == "changelog":
+            held = held_of(entry.message)
+            row = subject.table[held.id]
+            (row.add if value_of(entry.message) == HELD else row.discard)(held)
+            self._dirty.add((subject.family.subject, held.id))
+
+    def _event(self, subject: _Subject, log: Log, message: Message) -> None:
+        recorded = decode_fact(message, subject.family.facts)
+        id, before = recorded.id, subject.truth.get(recorded.id)
+        folded = subject.family.store.apply(before, recorded)
+        self._world.note(
+            id, "event" if folded.refused is None else f"refused ({folded.refused})", recorded.fact
+        )
+        changed = folded.state is not None and folded.refused is None
+        works = [effect.work for effect in folded.effects if isinstance(effect, Enqueue)]
+        if changed:
+            self._check_state(subject, folded.state, works)
+            subject.truth[id] = folded.state
+            self._dirty.add((subject.family.subject, id))
+        if changed or works:
+            state: Any = folded.state
+            change = _Change(
+                message.offset() or 0,
+                id,
+                encode(state) if changed else None,
+                tuple(encode(work) for work in works),
+                state.attempt,
+                state.final,
+            )
+            subject.changes[log.number].append(change)
+
+    def _check_state(self, subject: _Subject, state: Any, works: list[QueuedWork]) -> None:
+        if any(work.attempt != state.attempt or state.final for work in works) or len(works) > 1:
+            raise ViolationError(state.id, f"enqueued other than the current attempt: {works}")
+        if state.charged_attempts > state.allowed_attempts or state.host_faults > state.allowed_host_faults:
+            raise ViolationError(state.id, "more attempts are charged than allowed")
+        key = (state.id, getattr(state, "generation", 1))
+        ignored = {"requested_at_ms", "status"} if hasattr(state, "generation") else set[str]()
+        answer = state.model_dump(exclude=ignored) if state.final and state.status != "rejected" else None
+        if key in subject.results and subject.results[key] != answer:
+            raise ViolationError(state.id, f"changed after its end: {subject.results[key]} to {answer}")
+        if answer is not None:
+            subject.results[key] = answer
+
+    def _decided(self, subject: _Subject, transaction: Transaction) -> None:
+        """A store processor's transaction: exactly what the log makes of exactly the events that it consumed."""
+        if not transaction.committed:
+            return
+        rows: dict[str, bytes | None] = {}
+        queued: list[bytes | None] = []
+        for log, entries in transaction.logs.items():
+            _, kind = self._by_topic.get(log.topic, (None, ""))
+            for entry in entries:
+                message = entry.message
+                assert message is not None
+                if kind == "rows":
+                    rows[(message.key() or b"").decode()] = value_of(message)
+                elif kind == "queue":
+                    queued.append(value_of(message))
+                    work = decode(QueuedEntry, message.value())
+                    subject.queued[work.id, work.attempt].append((log.number, entry.offset))
+        expected_rows: dict[str, bytes | None] = {}
+        expected_queued: list[bytes | None] = []
+        for partition, offset in transaction.offsets.items():
+            changes = subject.changes[partition]
+            while changes and changes[0].offset < offset:
+                change = changes.popleft()
+                if change.row is not None:
+                    expected_rows[change.id] = change.row
+                    subject.stored[change.id] = (change.attempt, change.final)
+                expected_queued += change.queued
+                self._dirty.add((subject.family.subject, change.id))
+        for id in sorted(rows.keys() | expected_rows.keys()):
+            if rows.get(id) != expected_rows.get(id):
+                raise ViolationError(
+                    id, f"the store says {rows.get(id)!r}, the log {expected_rows.get(id)!r}"
+                )
+        if sorted(map(str, queued)) != sorted(map(str, expected_queued)):
+            raise ViolationError("?", f"enqueued {queued}, not {expected_queued}")
+
+    def _popped(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
+        for message in subject.family.queue[partition].read(before, after - before).messages:
+            if (message.offset() or 0) < after:
+                work = decode(QueuedEntry, message.value())
+                self._world.note(work.id, "popped", work)
+                self._dirty.add((subject.family.subject, work.id))
+
+    def _checked(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
+        for message in subject.family.leases[partition].read(before, after - before).messages:
+            key = message.key()
+            if isinstance(key, bytes):
+                self._dirty.add((subject.family.subject, key.decode()))
+
+    def declared_dead(self, family: Family, late: Late, tick: Message) -> None:
+        """Nobody is declared dead who lived all the time."""
+        tick_s = family.leases[tick.partition() or 0].at(tick.offset() or 0).appended_s
+        self._world.note(late.id, "declared dead", late)
+        for worker in late.workers:
+            process = self._world.process(worker)
+            taken_s = process.leases.get((late.id, late.attempt))
+            if taken_s is None:
+                continue
+            since_s = max(taken_s, tick_s - SETTINGS.lease_timeout_s - _SLOWEST_S)
+            if not process.disturbed(since_s, tick_s):
+                raise ViolationError(late.id, f"{worker} lives, and was declared dead")
+
+    # -- what must be true --------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Whoever is unfinished is somebody's to finish."""
+        for name, id in self._dirty:
+            subject = self._subjects[name]
+            attempt, final = subject.stored.get(id, (0, True))
+            if final:
+                continue
+            truth = subject.truth[id]
+            if truth.final or truth.attempt != attempt:
+                continue  # an event on the log ends it, or makes another attempt
+            if not self._queued(subject, id, attempt) and not self._leased(subject, id, attempt):
+                raise ViolationError(id, f"attempt {attempt} is nobody's: neither queued nor leased")
+        self._dirty.clear()
+
+    def _queued(self, subject: _Subject, id: str, attempt: int) -> bool:
+        offsets = subject.family.work_group.offsets
+        return any(offset >= offsets.get(p, 0) for p, offset in subject.queued[id, attempt])
+
+    def _leased(self, subject: _Subject, id: str, attempt: int) -> bool:
+        """Whether health checkers will know a lease once they have read what is on the log."""
+        offsets, said = subject.family.check_group.offsets, subject.said[id]
+        while said and said[0][1] < offsets.get(said[0][0], 0):
+            said.popleft()
+        judge = Judge(sorted(subject.table[id]), mark="", timeout_s=1.0, tick_period_s=1.0)
+        held = set(subject.table[id])
+        for _, _, lease in said:
+            change = judge.observe(lease, 0.0)
+            held = held - set(change.removed) | set(change.added)
+        return any(lease.attempt == attempt for lease in held)
+
+
+class QueuedEntry(QueuedWork, extra="ignore"):
+    """What all records of queues have."""
