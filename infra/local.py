@@ -14,10 +14,12 @@ from typing import Self
 
 import httpx
 
+from infra.kafka.cluster import local_brokers
 from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port
+from infra.kafka.properties import replicas_of
 from infra.package_sets import ensure_package_set, request_base
 from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
@@ -49,10 +51,9 @@ class LocalCluster:
         self._settings, self._progress = settings, progress
         self.http_port = settings.http_port or choose_free_port()
         self._run_dir = settings.data_dir / "run"
-        self._broker_pid = self._run_dir / "broker.pid"
         self._supervisor = Supervisor(self._run_dir)
-        self._broker: EmbeddedKafka | None = None
-        self._broker_watcher: asyncio.Task[None] | None = None
+        self._brokers: list[EmbeddedKafka] = []
+        self._broker_watchers: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -61,10 +62,11 @@ class LocalCluster:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How to reach the broker."""
-        assert self._broker is not None
+        """How to reach the brokers."""
         return KafkaSettings(
-            bootstrap_servers=self._broker.bootstrap_servers, data_dir=self._settings.data_dir
+            bootstrap_servers=",".join(broker.bootstrap_servers for broker in self._brokers),
+            replication_factor=replicas_of(len(self._brokers)),
+            data_dir=self._settings.data_dir,
         )
 
     async def start(self) -> None:
@@ -78,8 +80,7 @@ class LocalCluster:
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
         user = self._make_folders()
-        self._broker = self._start_broker(user)
-        self._broker_watcher = asyncio.create_task(keep_alive(self._broker, self._broker_pid))
+        self._start_brokers(user)
         topics = catalogue(self.kafka)
         ensure_topics(self.kafka, topics.topics())
         nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
@@ -92,13 +93,15 @@ class LocalCluster:
     async def stop(self) -> None:
         """Stop everything, within ten seconds."""
         self._progress("stopping")
-        if self._broker_watcher is not None:
-            self._broker_watcher.cancel()
+        for watcher in self._broker_watchers:
+            watcher.cancel()
         deadline = time.monotonic() + STOP_TIMEOUT_S
         await self._supervisor.stop(STOP_TIMEOUT_S - 2)
-        if self._broker is not None:
-            self._broker.stop(max(1.0, deadline - time.monotonic()))
-            self._broker_pid.unlink(missing_ok=True)
+        for broker in self._brokers:
+            broker.terminate()
+        for number, broker in enumerate(self._brokers):
+            broker.stop(max(1.0, deadline - time.monotonic()))
+            self._pid_file(number).unlink(missing_ok=True)
 
     async def __aenter__(self) -> Self:
         try:
@@ -137,16 +140,30 @@ class LocalCluster:
             return None
         return settings.service_user
 
-    def _start_broker(self, user: str | None) -> EmbeddedKafka:
+    def _start_brokers(self, user: str | None) -> None:
+        settings = self._settings
         self._progress("looking for Kafka's jars (fetched once)")
-        distribution = install_kafka(self._settings.cache_dir)
-        data_dir = self._settings.data_dir / "kafka"
-        broker = EmbeddedKafka(data_dir, distribution, port=self._settings.kafka_port, user=user)
-        self._progress("starting the broker")
-        broker.start()
-        assert broker.process is not None
-        write_pid(self._broker_pid, broker.process.pid)
-        return broker
+        self._brokers = local_brokers(
+            settings.data_dir,
+            install_kafka(settings.cache_dir),
+            count=settings.brokers,
+            port=settings.kafka_port,
+            user=user,
+        )
+        self._progress(
+            "starting the broker" if settings.brokers == 1 else f"starting {settings.brokers} brokers"
+        )
+        for number, broker in enumerate(self._brokers):
+            broker.launch()
+            assert broker.process is not None
+            write_pid(self._pid_file(number), broker.process.pid)
+        for number, broker in enumerate(self._brokers):
+            broker.wait_until_ready()
+            watcher = asyncio.create_task(keep_alive(broker, self._pid_file(number)))
+            self._broker_watchers.append(watcher)
+
+    def _pid_file(self, number: int) -> Path:
+        return self._run_dir / f"broker-{number}.pid"
 
     def _programs(self, user: str | None) -> Iterator[Program]:
         settings = self._settings
@@ -181,6 +198,7 @@ class LocalCluster:
         """The settings of every role; what the operator set otherwise stays."""
         ours = {
             "BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "REPLICATION_FACTOR": self.kafka.replication_factor,
             "DATA_DIR": self._settings.data_dir,
             "CACHE_DIR": self._settings.cache_dir,
             "NIX_ROOT": self._settings.data_dir / "nix",

@@ -19,6 +19,9 @@ class LocalSettings(BaseSettings):
     """0 chooses a free one."""
     kafka_port: int = Field(default=9092, ge=0, le=65535)
     """0 chooses a free one."""
+    brokers: int = Field(default=1, ge=1)
+    """Several replicate to each other, so that all goes on while one of them is away; three is a good number.
+    Fixed by the first start on a data folder."""
     workers: int = Field(default=1, ge=1)
     cache_builders: int = Field(default=1, ge=1)
     store_processors: int = Field(default=1, ge=1)

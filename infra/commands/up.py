@@ -18,12 +18,21 @@ from topics.admin import TopicMismatchError
 def up(
     workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
     cache_builders: Annotated[int | None, typer.Option(help="Cache builder processes.", min=1)] = None,
+    store_processors: Annotated[int | None, typer.Option(help="Processes of each store.", min=1)] = None,
+    health_checkers: Annotated[int | None, typer.Option(help="Processes of each checker.", min=1)] = None,
+    brokers: Annotated[int | None, typer.Option(help="Brokers; fixed by the first start.", min=1)] = None,
 ) -> None:
-    """Start the broker and a process per role; stop everything on Ctrl-C or SIGTERM.
+    """Start Kafka and a process per role; stop everything on Ctrl-C or SIGTERM.
 
     Data is kept between runs in ENVICUTOR_DATA_DIR (/var/lib/envicutor).
     """
-    given = {"workers": workers, "cache_builders": cache_builders}
+    given = {
+        "workers": workers,
+        "cache_builders": cache_builders,
+        "store_processors": store_processors,
+        "health_checkers": health_checkers,
+        "brokers": brokers,
+    }
     settings = LocalSettings().model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )

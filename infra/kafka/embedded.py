@@ -21,7 +21,7 @@ import socket
 import subprocess
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +63,23 @@ class Distribution:
     """The option of the JVM that names its class archive, which more than halves the start."""
 
 
+@dataclass(frozen=True)
+class Quorum:
+    """What the brokers of one cluster have in common; each is a controller, and votes."""
+
+    cluster_id: str
+    controller_ports: Mapping[int, int]
+    """By node id."""
+
+
+def new_cluster_id() -> str:
+    """A random identity, in the form that Kafka wants."""
+    # 16 bytes, the first of them such that no dash comes first: it would be read as an option.
+    return urlsafe_b64encode(b"k" + secrets.token_bytes(15)).decode().rstrip("=")
+
+
 class EmbeddedKafka:
-    """A one-node broker on 127.0.0.1.
+    """A broker on 127.0.0.1, alone or one of several.
 
     It dies with the thread that called `start` or `launch` (the kernel kills it), so call them from one that
     lives as long as the broker shall. It is in a session of its own: Ctrl-C in a terminal does not reach it.
@@ -80,6 +95,8 @@ class EmbeddedKafka:
         port: int = 0,
         user: str | None = None,
         heap_bytes: int = HEAP_BYTES,
+        node_id: int = 1,
+        quorum: Quorum | None = None,
     ) -> None:
         """Describe a broker; nothing is started or written yet.
 
@@ -89,12 +106,15 @@ class EmbeddedKafka:
             port: 0 chooses a free one, once, and remembers it in `data_dir`.
             user: name of the system user to run as; needs root.
             heap_bytes: the JVM's heap.
+            node_id: which broker of its cluster it is.
+            quorum: None for a broker that is alone.
         """
         self.data_dir = data_dir.absolute()
         self.port = port
         self._distribution = distribution
         self._account = pwd.getpwnam(user) if user else None
         self._heap_bytes = heap_bytes
+        self._node_id, self._quorum = node_id, quorum
         self._broker_dir = self.data_dir / "broker"
         self._log_dir = self._broker_dir / "log"
         self._properties_file = self.data_dir / "server.properties"
@@ -158,6 +178,11 @@ class EmbeddedKafka:
             self.kill()
             raise
 
+    def terminate(self) -> None:
+        """Ask the broker to finish cleanly, and return at once."""
+        if self.process is not None:
+            self.process.terminate()
+
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Let the broker finish cleanly; kill it if it takes longer than `timeout_s`."""
         if self.process is None:
@@ -211,8 +236,10 @@ class EmbeddedKafka:
             )
 
     def _write_properties(self, log_dir: Path) -> None:
-        controller_port = choose_free_port()
-        properties = broker_properties(log_dir=log_dir, port=self.port, controller_port=controller_port)
+        ports = self._quorum.controller_ports if self._quorum else {self._node_id: choose_free_port()}
+        properties = broker_properties(
+            log_dir=log_dir, port=self.port, controller_ports=ports, node_id=self._node_id
+        )
         self._properties_file.write_text(render(properties))
 
     def _format(self, lock: int, timeout_s: float) -> None:
@@ -220,8 +247,7 @@ class EmbeddedKafka:
         unfinished = self._log_dir.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._write_properties(unfinished)
-        # 16 bytes, the first of them such that no dash comes first: it would be read as an option.
-        cluster_id = urlsafe_b64encode(b"k" + secrets.token_bytes(15)).decode().rstrip("=")
+        cluster_id = self._quorum.cluster_id if self._quorum else new_cluster_id()
         arguments = ("format", "--cluster-id", cluster_id, "--config", self._properties_file)
         formatting = self._spawn(lock, "kafka.tools.StorageTool", *arguments)
         try:

@@ -1,5 +1,6 @@
-"""The properties of a one-node broker, as a pure function."""
+"""The properties of a broker, as pure functions."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
@@ -9,25 +10,28 @@ LARGEST_RECORD_BYTES = 17 * MEBIBYTE
 
 ONE_YEAR_MINUTES = 365 * 24 * 60
 
-_ONE_NODE = {
-    "node.id": 1,
+_NODE = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "CLIENTS:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    # One replica of everything, and few partitions: each costs memory, files and start-up time.
-    "offsets.topic.replication.factor": 1,
+    # Few partitions: each costs memory, files and start-up time.
     "offsets.topic.num.partitions": 4,
-    "transaction.state.log.replication.factor": 1,
-    "transaction.state.log.min.isr": 1,
     "transaction.state.log.num.partitions": 4,
-    "share.coordinator.state.topic.replication.factor": 1,
-    "share.coordinator.state.topic.min.isr": 1,
     "share.coordinator.state.topic.num.partitions": 4,
-    # A killed broker must be able to register again quickly; the sweep of expired transactions must not be
-    # shorter than the session, or a transaction that was open at the kill hangs for ever.
+}
+
+# A killed broker must be able to register again quickly; the sweep of expired transactions must not be
+# shorter than the session, or a transaction that was open at the kill hangs for ever.
+_ALONE = {
     "broker.session.timeout.ms": 2_000,
     "broker.heartbeat.interval.ms": 500,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
+}
+# Among several a false alarm costs more than a late one: leaders move.
+_AMONG_OTHERS = {
+    "broker.session.timeout.ms": 6_000,
+    "broker.heartbeat.interval.ms": 1_000,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 10_000,
 }
 
 _LOG = {
@@ -54,17 +58,26 @@ _GROUPS = {
 }
 
 
-def broker_properties(*, log_dir: Path, port: int, controller_port: int) -> dict[str, str]:
-    """The properties of a broker on 127.0.0.1 that keeps its logs in `log_dir` and is its own controller."""
+def broker_properties(
+    *, log_dir: Path, port: int, controller_ports: Mapping[int, int], node_id: int = 1
+) -> dict[str, str]:
+    """The properties of a broker on 127.0.0.1 that keeps its logs in `log_dir` and is a controller as well.
+
+    `controller_ports` has, by node id, those of all brokers of its cluster.
+    """
     return _with_defaults(
         {
-            "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+            "node.id": node_id,
+            "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_ports[node_id]}",
             "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
             "inter.broker.listener.name": "CLIENTS",
-            # Static voters: the controller's port may then differ from start to start.
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            # Static voters: the controller's port of a single broker may then differ from start to start.
+            "controller.quorum.voters": ",".join(
+                f"{node}@127.0.0.1:{controller_port}" for node, controller_port in controller_ports.items()
+            ),
             "log.dirs": log_dir,
-        }
+        },
+        brokers=len(controller_ports),
     )
 
 
@@ -72,17 +85,38 @@ def container_properties() -> dict[str, str]:
     """The same in a container, without `advertised.listeners`: who runs it knows where clients reach it."""
     return _with_defaults(
         {
+            "node.id": 1,
             "listeners": "CLIENTS://0.0.0.0:9092,BROKERS://127.0.0.1:9093,CONTROLLER://127.0.0.1:9094",
             # The broker calls itself for transactions, and may not reach the address that its clients use.
             "inter.broker.listener.name": "BROKERS",
             "controller.quorum.voters": "1@127.0.0.1:9094",
             "log.dirs": "/var/lib/kafka/data",
-        }
+        },
+        brokers=1,
     )
 
 
-def _with_defaults(where: dict[str, object]) -> dict[str, str]:
-    return {name: str(value) for name, value in (where | _ONE_NODE | _LOG | _GROUPS).items()}
+def replicas_of(brokers: int) -> int:
+    """How many replicas a partition has in a cluster of so many brokers."""
+    return min(3, brokers)
+
+
+def _with_defaults(where: Mapping[str, object], *, brokers: int) -> dict[str, str]:
+    replicas = replicas_of(brokers)
+    in_sync = max(1, replicas - 1)  # so many acknowledge a record; one broker may be away
+    copies = {
+        "min.insync.replicas": in_sync,
+        "default.replication.factor": replicas,
+        "offsets.topic.replication.factor": replicas,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
+    }
+    timing = _ALONE if brokers == 1 else _AMONG_OTHERS
+    return {
+        name: str(value) for name, value in (dict(where) | _NODE | copies | timing | _LOG | _GROUPS).items()
+    }
 
 
 def render(properties: dict[str, str]) -> str:

@@ -105,8 +105,8 @@ def test_a_health_checker(cluster: Cluster) -> None:
 
 def test_the_broker_with_submissions_queued(cluster: Cluster) -> None:
     ids = [cluster.submit(short(number)) for number in range(20)]
-    killed = cluster.kill("broker")
-    cluster.restarted("broker", killed)
+    killed = cluster.kill("broker-0")
+    cluster.restarted("broker-0", killed)
     eventually(lambda: is_ready(cluster), "it is ready again", ANSWER_S)
     all_answered(cluster, ids)
 

@@ -8,7 +8,7 @@ from infra.kafka.properties import broker_properties, container_properties, rend
 
 
 def properties(port: int = 1, controller_port: int = 2) -> dict[str, str]:
-    return broker_properties(log_dir=Path("/data/log"), port=port, controller_port=controller_port)
+    return broker_properties(log_dir=Path("/data/log"), port=port, controller_ports={1: controller_port})
 
 
 @given(port=st.integers(1, 65_535), controller_port=st.integers(1, 65_535))
@@ -41,8 +41,18 @@ def test_one_node_needs_one_replica_of_everything() -> None:
         for name, value in properties().items()
         if name.endswith((".replication.factor", ".min.isr"))
     }
-    assert len(replicas) == 5
+    assert len(replicas) == 6
     assert set(replicas.values()) == {"1"}
+
+
+def test_three_nodes_replicate_and_one_may_be_away() -> None:
+    ports = {1: 11, 2: 12, 3: 13}
+    second = broker_properties(log_dir=Path("/data/log"), port=5, controller_ports=ports, node_id=2)
+    assert second["listeners"] == "CLIENTS://127.0.0.1:5,CONTROLLER://127.0.0.1:12"
+    assert second["controller.quorum.voters"] == "1@127.0.0.1:11,2@127.0.0.1:12,3@127.0.0.1:13"
+    factors = {value for name, value in second.items() if name.endswith("replication.factor")}
+    in_sync = {value for name, value in second.items() if name.endswith(("min.isr", "min.insync.replicas"))}
+    assert (factors, in_sync) == ({"3"}, {"2"})
 
 
 def test_rendered_as_java_reads_it() -> None:
