@@ -46,7 +46,8 @@ async def interleaved(variants: Mapping[str, Callable[[], Awaitable[float]]], ro
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """The first column is text, the others are numbers."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    console.print(title, style="bold")
+    table = Table(box=box.SIMPLE)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
