@@ -6,7 +6,7 @@ PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup system test test-containers check unit integration system-tests bench-sandbox lock clean
+.PHONY: setup system test test-containers test-uml check unit integration system-tests bench-sandbox lock clean
 
 setup: $(VENV)/.installed $(VENV)/.kafka
 
@@ -56,6 +56,11 @@ integration: setup ## against a real broker
 
 system-tests: setup ## the whole system, real builds, real sandboxes, real kills; needs root
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/system
+
+UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie")
+
+test-uml: setup ## attacks on a kernel with cgroup version 2, in User-Mode Linux; FULL=1 for all tests of the sandbox; needs root
+	@tests/system/uml/run.sh -q $(UML_TESTS)
 
 test: check unit integration system-tests ## everything but containers
 

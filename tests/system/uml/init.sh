@@ -1,0 +1,21 @@
+#!/bin/bash
+# The first process in User-Mode Linux: makes it look like a host, and runs pytest on it.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
+export ENVICUTOR_SANDBOX_CACHE_DIR=/tmp/cache # what it compiles: no file of the host can be written
+project=$1
+shift
+
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mountpoint -q /dev || mount -t devtmpfs dev /dev
+mkdir -p /dev/shm /dev/pts
+mount -t devpts devpts /dev/pts
+for folder in /dev/shm /run /tmp; do mount -t tmpfs tmpfs $folder; done
+mount -t cgroup2 cgroup /sys/fs/cgroup
+busybox insmod "$(find /usr/lib/uml/modules -name overlay.ko)"
+ip link set lo up
+
+cd "$project" || exit
+echo "uml: Linux $(uname -r), controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
+if .venv/bin/pytest -p no:cacheprovider --color=no "$@" </dev/null; then echo "uml: passed"; else echo "uml: failed"; fi
+poweroff --force --no-wtmp

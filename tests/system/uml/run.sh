@@ -1,0 +1,28 @@
+#!/bin/bash
+# Runs pytest (with the given arguments) on a kernel with cgroup version 2, whatever this host has: User-Mode Linux, a
+# kernel that is a program. It sees the host's own files, read-only, and ends with everything in it. Correctness only:
+# times in there mean nothing.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+seconds=1800
+
+say() { echo "uml: $*"; }
+
+install_kernel() {
+  [ "$(id -u)" = 0 ] || { say "run as root once, to install user-mode-linux" >&2; exit 1; }
+  say "installing user-mode-linux"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 user-mode-linux >/dev/null
+}
+
+command -v linux.uml >/dev/null || install_kernel
+folder=$(mktemp -d /tmp/envicutor-uml.XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+say "starting Linux $(linux.uml --version), with cgroup version 2"
+# Memory is a file without a name: taken as it is used.
+timeout --foreground --kill-after=10 $seconds \
+  linux.uml mem=3G loglevel=1 uml_dir="$folder" root=/dev/root rootfstype=hostfs rootflags=/ ro \
+  init="$PWD/tests/system/uml/init.sh" console=tty0 con=null con0=null,fd:1 -- "$PWD" "$@" 2>&1 | tee "$folder/log" |
+  sed --unbuffered --quiet "s/\r\$//; /^uml: /,\$ p"
+grep -q '^uml: passed' "$folder/log"
