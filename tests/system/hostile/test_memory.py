@@ -67,6 +67,18 @@ HOARDERS = [
         "  address = libc.shmat(libc.shmget(0, 1 << 20, 0o1600), None, 0)\n"
         "  ctypes.memset(address, 1, 1 << 20); libc.shmdt(ctypes.c_void_p(address))",
     ),
+    hoarder(
+        "system-v-messages",
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None); message = ctypes.create_string_buffer(b'\\1', 8 + 8192)\n"
+        "while True:\n"
+        "  queue = libc.msgget(0, 0o1600)\n"
+        "  while not libc.msgsnd(queue, message, 8192, 0o4000): pass",
+    ),
+    hoarder(
+        "system-v-semaphores",
+        "import ctypes\nlibc = ctypes.CDLL(None)\nwhile libc.semget(0, 32000, 0o1600) >= 0: pass",
+    ),
     replace(
         hoarder("page-tables", ""),
         program=c("""
@@ -98,6 +110,15 @@ OTHERS = [
         ROOM,
         complains="enough",
         ends=1,
+    ),
+    Attack(
+        "names-of-what-does-not-exist",
+        python("""
+            import os
+            for number in range(30_000):
+                for folder in "/usr", "/box": os.path.exists(f"{folder}/{number:0200}")
+        """),
+        LIMITS.replace(memory_bytes=16 * MIB),
     ),
     Attack(
         "stack",
