@@ -94,8 +94,8 @@ def line(event: Event) -> str:
 def report(name: str, findings: Findings) -> list[str]:
     """What was found, for people: counts, the first difference, what is stuck."""
     counts = (
-        f"{name}: {findings.events} events folded, {findings.stored} stored, "
-        f"{findings.unfinished} unfinished, {findings.waiting} with events to be folded, "
+        f"{name}: {findings.events} events folded, {findings.refused} of them refused, "
+        f"{findings.stored} stored, {findings.unfinished} unfinished, {findings.waiting} with events to be folded, "
         f"{findings.unreadable} unreadable events"
     )
     lines = [counts]

@@ -43,6 +43,8 @@ class Replay:
     """Ids with events that the store processor has not folded yet."""
     events: int = 0
     unreadable: int = 0
+    refused: int = 0
+    """Events that changed nothing: late, of an older attempt, a conflict."""
 
     def add(self, message: Message) -> None:
         """Take one event in, in the order of its partition."""
@@ -58,6 +60,8 @@ class Replay:
         self.events += 1
         raw = self.states.get(recorded.id)
         folded = self.subject.apply(raw and self.subject.state.model_validate_json(raw), recorded)
+        if folded.refused is not None:
+            self.refused += 1
         if folded.state is None or folded.refused is not None:
             return
         if offset >= self.before.get(partition, 0):

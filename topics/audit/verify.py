@@ -35,6 +35,8 @@ class Findings:
 
     events: int
     """Folded."""
+    refused: int
+    """Events of these that changed nothing: late, of an older attempt, a conflict."""
     unreadable: int
     """Events that no fold can read; they are dead letters."""
     waiting: int
@@ -89,6 +91,7 @@ def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, pro
     open_attempts = unfinished(subject, replay.states)
     return Findings(
         events=replay.events,
+        refused=replay.refused,
         unreadable=replay.unreadable,
         waiting=len(replay.waiting),
         stored=len(stored),

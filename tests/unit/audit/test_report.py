@@ -37,6 +37,7 @@ def test_first_difference_is_shown() -> None:
 def test_report_names_what_is_stuck() -> None:
     findings = Findings(
         events=3,
+        refused=1,
         unreadable=0,
         waiting=0,
         stored=1,
@@ -45,7 +46,10 @@ def test_report_names_what_is_stuck() -> None:
         ownerless=[("one", 2)],
     )
     assert not findings.clean
-    counts = "3 events folded, 1 stored, 1 unfinished, 0 with events to be folded, 0 unreadable events"
+    counts = (
+        "3 events folded, 1 of them refused, 1 stored, 1 unfinished, 0 with events to be folded, "
+        "0 unreadable events"
+    )
     assert report("submissions", findings) == [
         f"submissions: {counts}",
         "submissions: one attempt 2 is stuck: neither finished, queued nor leased",
