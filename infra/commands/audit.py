@@ -95,8 +95,8 @@ def report(name: str, findings: Findings) -> list[str]:
     """What was found, for people: counts, the first difference, what is stuck."""
     counts = (
         f"{name}: {findings.events} events folded, {findings.refused} of them refused, "
-        f"{findings.stored} stored, {findings.unfinished} unfinished, {findings.waiting} with events to be folded, "
-        f"{findings.unreadable} unreadable events"
+        f"{findings.stored} stored, {findings.unfinished} unfinished, "
+        f"{findings.waiting} with events to be folded, {findings.unreadable} unreadable events"
     )
     lines = [counts]
     if findings.differences:
