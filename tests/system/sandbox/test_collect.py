@@ -128,28 +128,27 @@ END""",
 def test_no_tree_blocks_the_worker(laboratory: Laboratory, script: str) -> None:
     patterns = [f"**/{'a*' * 20}{number}/**/x" for number in range(31)] + ["**/x"]
 
-    async def experiment(sandboxes: Sandboxes) -> tuple[float, float]:
+    async def experiment(sandboxes: Sandboxes) -> tuple[float, int]:
         async with sandboxes.box({}, MANY) as box, box.fork(MANY) as fork:
             done = await bash(fork, script, MANY)
             assert (done.exit_code, done.stderr) == (0, b"")
-            started, longest = time.monotonic(), 0.0
+            started, turns = time.monotonic(), 0
             collecting = asyncio.create_task(fork.collect(patterns, 1 << 20))
             while not collecting.done():
-                before = time.monotonic()
                 await asyncio.sleep(0.01)
-                longest = max(longest, time.monotonic() - before)
+                turns += 1
             assert list((await collecting).files) == []
-            return time.monotonic() - started, longest
+            return time.monotonic() - started, turns
 
-    took_s, longest_s = laboratory.run(experiment)
+    took_s, turns = laboratory.run(experiment)
     assert took_s < WALK_S * 10
-    assert longest_s < 1
+    assert turns > 3 or took_s < WALK_S / 4  # a loop that is blocked has one
 
 
 def test_cancelling_lets_the_walk_end_before_the_box_goes(laboratory: Laboratory) -> None:
     async def experiment(sandboxes: Sandboxes) -> None:
         async with sandboxes.box({}, MANY) as box, box.fork(MANY) as fork:
-            await bash(fork, "for n in $(seq 1000); do mkdir $n; done", MANY)
+            await bash(fork, "mkdir $(seq 1000)", MANY)
             collecting = asyncio.create_task(fork.collect(["**/x"], 1 << 20))
             await asyncio.sleep(0)
             collecting.cancel()
