@@ -73,7 +73,10 @@ class Submissions:
         if package_set is None:
             raise self._unavailable("no package set is in force yet", None)
         self._check_load()
-        fact = requested(request, content_hash, package_set.pin, source="http")
+        allowed_attempts = self._kafka.allowed_attempts
+        fact = requested(
+            request, content_hash, package_set.pin, source="http", allowed_attempts=allowed_attempts
+        )
         if request.id is not None:
             return await self._take(request.id, fact)
         return await self._make(str(uuid.uuid4()), fact, _is_final if wait_for_end else _is_there)

@@ -33,7 +33,7 @@ _BATCH = 100
 
 
 def handle(
-    message: Message, package_set: str, request_bytes: int
+    message: Message, package_set: str, request_bytes: int, allowed_attempts: int = 3
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
     """What a record asks for: a fact about an id, or what is wrong with it. Pure.
 
@@ -54,7 +54,8 @@ def handle(
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
     except InvalidRequestError as error:
         return error
-    return id, requested(request, content_hash, package_set, source="kafka")
+    fact = requested(request, content_hash, package_set, source="kafka", allowed_attempts=allowed_attempts)
+    return id, fact
 
 
 class RequestHandler:
@@ -141,7 +142,9 @@ class RequestHandler:
     def _records(self, message: Message, package_set: str) -> list[Record]:
         letters = self._catalogue.dead_letters.name
         try:
-            handled = handle(message, package_set, self._settings.request_bytes)
+            handled = handle(
+                message, package_set, self._settings.request_bytes, self._settings.allowed_attempts
+            )
         except UndecodableError as error:
             return [dead_letter(letters, message, str(error))]
         if isinstance(handled, InvalidRequestError):

@@ -18,6 +18,7 @@ def requested(
     *,
     source: Literal["http", "kafka"],
     owner: str | None = None,
+    allowed_attempts: int = 3,
 ) -> Requested:
     """The fact that `request` was made while `package_set` was in force."""
     return Requested(
@@ -25,6 +26,7 @@ def requested(
         content_hash=content_hash,
         dependencies_id=dependencies_id(request.environment, package_set, SYSTEM),
         package_set=package_set,
+        allowed_attempts=allowed_attempts,
         owner=owner,
         source=source,
     )

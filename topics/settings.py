@@ -32,5 +32,8 @@ class KafkaSettings(BaseSettings):
     max_unfinished: int = Field(default=10_000, ge=1)
     """Submissions that may be accepted and not finished; beyond it HTTP answers 503 and the topic of requests
     is read no further."""
+    allowed_attempts: int = Field(default=3, ge=1)
+    """How many attempts at a submission may end by a lease that expired. Written down with each request, so a
+    change is for those that come after it."""
     data_dir: Path = Path("/var/lib/envicutor")
     """Views and whatever else outlives a process."""

@@ -36,6 +36,14 @@ def test_a_good_request_is_accepted_under_its_key(value: bytes) -> None:
             pytest.fail(repr(other))
 
 
+def test_how_many_attempts_are_allowed_is_written_down() -> None:
+    match handle(Message("requests", 0, 0, b"a", body(), []), "pin", REQUEST_BYTES, 7):
+        case ("a", Requested() as fact):
+            assert fact.allowed_attempts == 7
+        case other:
+            pytest.fail(repr(other))
+
+
 def test_the_same_request_is_the_same_over_http_and_kafka() -> None:
     """With and without the id in the body."""
     plain, named = asked(b"a", body()), asked(b"a", body(id="a"))
