@@ -38,7 +38,7 @@ class CacheBuilder:
         cache: Cache,
     ) -> None:
         self._settings, self._sandboxes, self._cache = settings, sandboxes, cache
-        self.name = process_name(settings.host)
+        self.name = process_name(settings.host, settings.instance)
         self._producer = EventProducer(kafka)
         self._attempts = Attempts(
             self,

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 WorkT = TypeVar("WorkT", bound=QueuedWork)
 
 
-def process_name(host: str) -> str:
+def process_name(host: str, instance: str) -> str:
     """A name for this very process: fresh at every start, so that a lease tells who lives (rule 4)."""
-    return f"{host}-{uuid.uuid4().hex[:12]}"
+    return f"{host}-{instance}-{uuid.uuid4().hex[:12]}"
 
 
 class Attempt(Generic[WorkT]):

@@ -39,7 +39,7 @@ class Worker:
     ) -> None:
         self._answer_bytes = kafka.answer_bytes
         self._sandboxes = sandboxes
-        self.name = process_name(settings.host)
+        self.name = process_name(settings.host, settings.instance)
         source = f"worker/{self.name}"
         self._slots = Slots(settings.worker_slots)
         self._producer = EventProducer(kafka)
