@@ -83,7 +83,10 @@ class Judge:
     def observe(self, lease: Lease, now_s: float) -> Change:
         """Take note of what a worker says."""
         held = Held(lease.id, lease.attempt, lease.worker)
-        return self._release(held) if lease.kind == "released" else self._hear(held, now_s)
+        if lease.kind == "released":
+            return self._release(held)
+        # What stands after a tick came after it, however the broker's clock was set meanwhile.
+        return self._hear(held, now_s if self._last_tick_s is None else max(now_s, self._last_tick_s))
 
     def _hear(self, held: Held, now_s: float) -> Change:
         current = self._attempts.get(held.id)

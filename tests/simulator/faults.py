@@ -74,9 +74,7 @@ class Faults:
     def inject(self, stepped: Process | None) -> None:
         """A fault, preferably to the process that has just made a step: between this one and its next."""
         kind = self._random.choice(self._world.plan.kinds)
-        process = (
-            stepped if stepped and self._random.random() < 0.5 else self._random.choice(self._world.running)
-        )
+        process = self._random.choice([process for process in (stepped, *self._world.running) if process])
         if not process.alive:
             return
         self.counts[kind] += 1

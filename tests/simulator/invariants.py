@@ -97,7 +97,8 @@ class Invariants:
         elif kind == "leases" and entry.message.key() is not None:
             lease = decode(Lease, entry.message.value())
             subject.said[lease.id].append((log.number, entry.offset, lease))
-            self._world.note(lease.id, "lease", lease)
+            if lease.kind != "renewed":
+                self._world.note(lease.id, "lease", lease)
             self._dirty.add((subject.family.subject, lease.id))
         elif kind == "changelog":
             held = held_of(entry.message)
@@ -177,7 +178,7 @@ class Invariants:
                     id, f"the store says {rows.get(id)!r}, the log {expected_rows.get(id)!r}"
                 )
         if sorted(map(str, queued)) != sorted(map(str, expected_queued)):
-            raise ViolationError("?", f"enqueued {queued}, not {expected_queued}")
+            raise ViolationError("", f"enqueued {shortened(queued)}, not {shortened(expected_queued)}")
 
     def _popped(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
         for message in subject.family.queue[partition].read(before, after - before).messages:
@@ -240,3 +241,8 @@ class Invariants:
 
 class QueuedEntry(QueuedWork, extra="ignore"):
     """What all records of queues have."""
+
+
+def shortened(values: list[bytes | None]) -> list[bytes]:
+    """For messages."""
+    return [(value or b"")[:40] for value in values]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from processors.store.partition import Partition
@@ -9,7 +10,7 @@ from tests.simulator.broker import Log
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer, UnstableOffsetError
 from tests.simulator.network import BrokerError
-from tests.simulator.scheduler import Process, Wait, all_of
+from tests.simulator.scheduler import Future, Process, Wait, all_of
 from tests.simulator.transactions import BusyError, FencedError
 from topics.codec import Record
 
@@ -28,6 +29,7 @@ class StoreProcessor:
         self.id = f"{family.store.name}-{slot}"
         self._partitions: dict[int, Partition] = {}
         self._epoch = 0
+        self._produced: list[Future] = []
         self._deadline_s: float | None = None
 
     def run(self) -> Wait:
@@ -132,11 +134,11 @@ class StoreProcessor:
     def _commit(self, due: dict[int, Partition]) -> Wait:
         coordinator = self._family.coordinator
         yield from self._retrying(lambda: coordinator.ready(self.id, self._epoch))
-        acknowledgements = [self._produce(log, records) for log, records in self._records(due).items()]
+        self._produced = [self._produce(log, records) for log, records in self._records(due).items()]
         member = self._member()
         offsets = {number: partition.next_offset for number, partition in due.items()}
         yield self._call(lambda: coordinator.add_offsets(self.id, self._epoch, member, offsets))
-        yield from all_of(acknowledgements)
+        yield from all_of(self._produced)
         yield from self._retrying(lambda: coordinator.end(self.id, self._epoch, committed=True))
         for partition in due.values():
             partition.committed()
@@ -169,6 +171,7 @@ class StoreProcessor:
     def _recover(self, error: BrokerError) -> Wait:
         """Whatever went wrong: the transaction goes, all memory goes, the log says where we are."""
         coordinator = self._family.coordinator
+        yield from self._flushed()
         try:
             if isinstance(error, FencedError):
                 raise error
@@ -177,3 +180,9 @@ class StoreProcessor:
             yield from self._new_producer()
         self._deadline_s = None
         self._consumer.seek((yield from self._restore(list(self._partitions))))
+
+    def _flushed(self) -> Wait:
+        """librdkafka: records on their way arrive before an abort does."""
+        for produced in self._produced:
+            with suppress(BrokerError):
+                yield produced

@@ -37,11 +37,15 @@ def _requested(
     if state is None:
         return _queued(_generation(fact, recorded, generation=1, attempt=1))
     if state.status == "gone" or _expired(state, recorded):
-        return _queued(
-            _generation(fact, recorded, generation=state.generation + 1, attempt=state.attempt + 1)
-        )
+        next_one = _generation(fact, recorded, generation=state.generation + 1, attempt=state.attempt + 1)
+        return _queued(next_one.replace(requested_at_ms=_answered_until_ms(state, recorded)))
     # Every request gets a visible answer: that it is answered by the state as it is.
-    return Folded(state.replace(requested_at_ms=recorded.time_ms))
+    return Folded(state.replace(requested_at_ms=_answered_until_ms(state, recorded)))
+
+
+def _answered_until_ms(state: EnvironmentState, recorded: Recorded[DependenciesFact]) -> int:
+    # The broker's clock may be set back: whoever asked before that must see its answer all the same.
+    return max(state.requested_at_ms, recorded.time_ms)
 
 
 def _expired(state: EnvironmentState, recorded: Recorded[DependenciesFact]) -> bool:

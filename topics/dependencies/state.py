@@ -29,7 +29,7 @@ class EnvironmentState(Model):
     allowed_attempts: int = 3
     allowed_host_faults: int = 10
     requested_at_ms: int
-    """Append time of the latest request that is answered by this state."""
+    """Requests that were appended until then are answered by this state; it never goes back."""
     created_at: str
     finished_at: str | None = None
     expires_at_ms: int | None = None

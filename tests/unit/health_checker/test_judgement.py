@@ -85,6 +85,14 @@ def test_a_clock_that_was_set_back_starts_all_clocks() -> None:
     assert min(tick_until(leases, 0, 20)) == 11
 
 
+def test_a_clock_that_was_set_back_and_forth_between_two_ticks_makes_nobody_late() -> None:
+    leases = judge()
+    leases.observe(said("taken"), 100.0)
+    assert not tick_until(leases, 100, 109)
+    leases.observe(said("renewed"), 79.5)
+    assert min(tick_until(leases, 110, 125)) == 120
+
+
 def test_a_late_tick_within_two_periods_is_no_silence() -> None:
     leases = judge(Held("a", 1, "w"))
     late = [late_at(leases, 2.0 * n) for n in range(7)]

@@ -1,0 +1,120 @@
+"""Protocols with one rule broken each; the simulator is good for something only while it finds every one."""
+
+from dataclasses import replace
+from typing import Any
+
+from confluent_kafka import Message
+
+from processors.health_checker.judgement import Judge, Verdict
+from tests.simulator.attempts import Attempt, Attempts
+from tests.simulator.health import HealthChecker
+from tests.simulator.scheduler import Future, Task, Wait
+from tests.simulator.store import StoreProcessor
+from tests.simulator.world import Protocol
+from topics.codec import decode
+from topics.leases import Tick
+
+
+class CommitsFirst(Attempts):
+    """Commits the queue's offset before lease and Started are acknowledged (rule 4)."""
+
+    def _take(self, messages: list[Message]) -> Wait:
+        works = [decode(self._family.work, message.value()) for message in messages]
+        for work in works:
+            self._begin(work)
+        yield from self._commit(messages)
+        for work in works:
+            self._deliver(work)
+
+
+class ReleasesFirst(Attempts):
+    """Releases the lease before what became of the attempt is acknowledged (rule 4)."""
+
+    def _see_through(self, attempt: Attempt, task: Task) -> Wait:
+        yield task.done
+        self._release(attempt.work.id, attempt.work.attempt)
+        del self._held[attempt.work.id, attempt.work.attempt]
+
+
+class HandsBackSilently(Attempts):
+    """Lets go at a stop without saying HandedBack (rule 4)."""
+
+    def _carry_out(self, attempt: Attempt) -> Wait:
+        yield from super()._carry_out(attempt)
+        if self._process.stop.done:
+            attempt.end = None
+
+
+class NaiveRestore(StoreProcessor):
+    """Waits neither for pending offsets nor for open transactions (rule 2)."""
+
+    def _committed_and_ends(self, partitions: list[int]) -> Wait:
+        family = self._family
+        offsets = yield self._call(lambda: family.store_group.committed(partitions, stable=False))
+        ends = yield self._call(lambda: {p: family.rows[p].stable_end for p in partitions})
+        return offsets, ends
+
+
+class EndBeforeOffsets(StoreProcessor):
+    """Asks for the store's end as read_committed: below the first open transaction (rule 2)."""
+
+    def _committed_and_ends(self, partitions: list[int]) -> Wait:
+        offsets, _ = yield from super()._committed_and_ends(partitions)
+        ends = yield self._call(lambda: {p: self._family.rows[p].stable_end for p in partitions})
+        return offsets, ends
+
+
+class NoMember(StoreProcessor):
+    """Commits offsets with metadata that name no member, so that the group fences nobody (rule 2)."""
+
+    def _member(self) -> str | None:
+        return None
+
+
+class RemembersPartitions(StoreProcessor):
+    """Keeps the memory of partitions that were given up (rule 2)."""
+
+    def _forget(self, partitions: list[int]) -> None:
+        pass
+
+    def _restore(self, partitions: list[int]) -> Wait:
+        new = [p for p in partitions if p not in self._partitions]
+        yield from super()._restore(new)
+        return {p: self._partitions[p].next_offset for p in partitions}
+
+
+class AnyTick(Judge):
+    """Judges on any tick (health checkers judge by their own ticks alone)."""
+
+    def tick(self, tick: Tick, now_s: float) -> Verdict | None:
+        return super().tick(Tick(mark=self.mark), now_s)
+
+
+class ImpatientJudge(Judge):
+    """Does not start the clocks anew after a silence."""
+
+    def _restart_clocks(self, now_s: float) -> None:
+        pass
+
+
+class ForgetsFirst(HealthChecker):
+    """Lets the entries go before LeaseExpired is acknowledged."""
+
+    def _declare_dead(self, late: Any, tick: Message) -> Future:
+        super()._declare_dead(late, tick)
+        done = Future(self._world.scheduler)
+        done.set()
+        return done
+
+
+_RIGHT = Protocol()
+MUTANTS = {
+    **{mutant.__name__: replace(_RIGHT, attempts=mutant) for mutant in (CommitsFirst, ReleasesFirst, HandsBackSilently)},
+    **{
+        mutant.__name__: replace(_RIGHT, store=mutant)
+        for mutant in (NaiveRestore, EndBeforeOffsets, NoMember, RemembersPartitions)
+    },
+    **{mutant.__name__: replace(_RIGHT, judge=mutant) for mutant in (AnyTick, ImpatientJudge)},
+    ForgetsFirst.__name__: replace(_RIGHT, checker=ForgetsFirst),
+}
+"""By name."""
