@@ -107,7 +107,7 @@ class Attack:
         used = {
             "wall_time_s": (done.wall_time_s, self.limits.wall_time_s, 5.0),
             "cpu_time_s": (done.cpu_time_s, self.limits.cpu_time_s, 0.5),
-            "memory_bytes": (done.memory_bytes, self.limits.memory_bytes, 0.0),
+            "memory_bytes": (done.memory_bytes, self.limits.memory_bytes, MIB),
         }
         for name, (value, limit, tolerance) in used.items():
             assert value <= limit + tolerance, name

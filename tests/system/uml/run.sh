@@ -17,12 +17,17 @@ install_kernel() {
 }
 
 command -v linux.uml >/dev/null || install_kernel
+arguments=()
+for argument; do
+  if [[ $argument = *" "* ]]; then argument="\"$argument\""; fi # the kernel's command line is split at blanks
+  arguments+=("$argument")
+done
 folder=$(mktemp -d /tmp/envicutor-uml.XXXXXX)
 trap 'rm -rf "$folder"' EXIT
 say "starting Linux $(linux.uml --version), with cgroup version 2"
 # Memory is a file without a name: taken as it is used.
 timeout --foreground --kill-after=10 $seconds \
   linux.uml mem=3G loglevel=1 uml_dir="$folder" root=/dev/root rootfstype=hostfs rootflags=/ ro \
-  init="$PWD/tests/system/uml/init.sh" console=tty0 con=null con0=null,fd:1 -- "$PWD" "$@" 2>&1 | tee "$folder/log" |
+  init="$PWD/tests/system/uml/init.sh" console=tty0 con=null con0=null,fd:1 -- "$PWD" "${arguments[@]}" 2>&1 | tee "$folder/log" |
   sed --unbuffered --quiet "s/\r\$//; /^uml: /,\$ p"
 grep -q '^uml: passed' "$folder/log"
