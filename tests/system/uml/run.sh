@@ -25,9 +25,11 @@ done
 folder=$(mktemp -d /tmp/envicutor-uml.XXXXXX)
 trap 'rm -rf "$folder"' EXIT
 say "starting Linux $(linux.uml --version), with cgroup version 2"
-# Memory is a file without a name: taken as it is used.
+# It ends with code 0 whatever came of the tests. Its memory is taken as it is used.
 timeout --foreground --kill-after=10 $seconds \
   linux.uml mem=3G loglevel=1 uml_dir="$folder" root=/dev/root rootfstype=hostfs rootflags=/ ro \
-  init="$PWD/tests/system/uml/init.sh" console=tty0 con=null con0=null,fd:1 -- "$PWD" "${arguments[@]}" 2>&1 | tee "$folder/log" |
-  sed --unbuffered --quiet "s/\r\$//; /^uml: /,\$ p"
-grep -q '^uml: passed' "$folder/log"
+  init="$PWD/tests/system/uml/init.sh" console=tty0 con=null con0=null,fd:1 -- "$PWD" "${arguments[@]}" 2>&1 |
+  tee "$folder/log" | sed --unbuffered --quiet 's/\r$//; /^uml: Linux/,/^uml: \(passed\|failed\)/ p' || true
+if grep --quiet '^uml: passed' "$folder/log"; then exit; fi
+grep --quiet '^uml: failed' "$folder/log" || { say "it ended before its time:"; tail -n 30 "$folder/log"; }
+exit 1
