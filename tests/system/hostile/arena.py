@@ -45,10 +45,14 @@ class Arena:
         async with self.sandboxes.box(attack.program.files(), attack.limits) as box:
             command = Command(attack.program.argv, stdin=attack.stdin)
             running = asyncio.create_task(box.run(command, Rootfs.of_host_tools(), attack.limits))
-            neighbours = [await honest(self.sandboxes)]
-            while not running.done():
-                neighbours.append(await honest(self.sandboxes))
-            attack.check(await running)
+            try:
+                neighbours = [await honest(self.sandboxes)]
+                while not running.done():
+                    neighbours.append(await honest(self.sandboxes))
+            finally:
+                running.cancel()  # if it is not over by itself
+                await asyncio.wait({running})
+            attack.check(running.result())
             if attack.afterwards is not None:
                 attack.afterwards(box)
         assert neighbours == [self.expected] * len(neighbours)
