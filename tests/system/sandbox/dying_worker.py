@@ -13,7 +13,7 @@ from tests.system.sandbox.laboratory import LIMITS, bash, wait_until
 from topics.limits import MiB
 
 LONG = LIMITS.replace(wall_time_s=60, cpu_time_s=60, memory_bytes=1024 * MiB, box_bytes=512 * MiB)
-BUSY = "(setsid sleep 1000 &); while :; do :; done"
+BUSY = "(setsid sleep 1000 &); : > running; while :; do :; done"
 
 
 def ready() -> None:
@@ -46,7 +46,7 @@ async def in_set_up(sandboxes: Sandboxes) -> None:
 async def running(sandboxes: Sandboxes) -> None:
     async with sandboxes.box({"x": b"x"}, LONG) as box, box.fork(LONG) as fork:
         await asyncio.gather(
-            bash(fork, f": > running; {BUSY}", LONG),
+            bash(fork, BUSY, LONG),
             sandboxes.run_bounded(
                 ["bash", "-c", "setsid sleep 1000 & sleep 1000"],
                 env={"PATH": "/usr/bin"},
