@@ -5,10 +5,12 @@ dying_worker STATE STATE_DIR FIRST_UID
 
 import asyncio
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from processors.sandbox import Box, Command, Rootfs, Sandboxes, SandboxSettings
+from processors.sandbox import Box, Sandboxes, SandboxSettings
 from tests.system.sandbox.laboratory import LIMITS, bash, wait_until
 from topics.limits import MiB
 
@@ -37,10 +39,26 @@ async def before_the_stage(sandboxes: Sandboxes) -> None:
 
 
 async def in_set_up(sandboxes: Sandboxes) -> None:
-    many = Rootfs({f"/{number}": Path("/usr/bin") for number in range(1500)}, {})
     async with sandboxes.box({}, LONG) as box:
-        asyncio.get_running_loop().call_later(0.2, ready)
-        await box.run(Command(["true"]), many, LONG)
+        run = asyncio.create_task(bash(box, BUSY, LONG))
+        await asyncio.sleep(0)  # until the launcher is started
+        launchers = _children()
+        assert launchers
+        for pid in launchers:
+            os.kill(pid, signal.SIGSTOP)
+        ready()
+        await run
+
+
+def _children() -> list[int]:
+    """The processes that this one has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it is gone meanwhile
+            pid, _, values = path.read_text().partition(" ")
+            if int(values.rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(pid))
+    return found
 
 
 async def running(sandboxes: Sandboxes) -> None:
