@@ -1,9 +1,12 @@
-"""The engine that builds namespaces and mounts: bubblewrap."""
+"""Bubblewrap as engine: slower, and looked at by more eyes than our launcher."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from processors.sandbox.engine import Order
 from processors.sandbox.model import Rootfs, SandboxError
 
 UID_INSIDE = "1000"
@@ -17,21 +20,41 @@ def find_bubblewrap() -> str:
     return found
 
 
-def arguments(bubblewrap: str, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:
-    """Return the command line up to the command, which becomes pid 1.
+@dataclass(frozen=True, slots=True)
+class Bubblewrap:
+    """Makes namespaces and mounts as its command line says, and executes `launcher inside` as pid 1."""
 
-    The two capabilities, in the namespaces only, let it finish the sandbox; it drops them before the program.
-    """
-    return [
-        bubblewrap,
-        *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
-        *("--uid", UID_INSIDE, "--gid", UID_INSIDE, "--hostname", "box"),
-        *("--as-pid-1", "--die-with-parent"),
-        *("--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"),
-        *_mounts(rootfs),
-        *("--proc", "/proc", "--dev-bind", str(dev), "/dev", "--dir", "/tmp"),  # noqa: S108
-        *("--bind", str(box), "/box", "--remount-ro", "/", "--chdir", "/box", "--"),
-    ]
+    launcher: Path
+    launcher_file: int
+    """The same, open: inside it is reached by descriptor, so that no mount tells where it is on the host."""
+    bwrap: str
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """The launcher is executed twice."""
+        return [self.launcher_file]
+
+    def command(self, uid: int, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:
+        """Become the user, then bubblewrap, then pid 1.
+
+        The two capabilities, in the namespaces only, let pid 1 finish the sandbox; it drops them before the
+        program.
+        """
+        return [
+            *(str(self.launcher), "enter", str(uid), str(os.getpid()), self.bwrap),
+            *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
+            *("--uid", UID_INSIDE, "--gid", UID_INSIDE, "--hostname", "box"),
+            *("--as-pid-1", "--die-with-parent"),
+            *("--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"),
+            *_mounts(rootfs),
+            *("--proc", "/proc", "--dev-bind", str(dev), "/dev", "--dir", "/tmp"),  # noqa: S108
+            *("--bind", str(box), "/box", "--remount-ro", "/", "--chdir", "/box", "--"),
+            *(f"/proc/self/fd/{self.launcher_file}", "inside"),
+        ]
+
+    def root_orders(self, rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:  # noqa: ARG002
+        """None: its command line said everything."""
+        return []
 
 
 def _mounts(rootfs: Rootfs) -> Iterator[str]:

@@ -1,7 +1,8 @@
 /*
  * The steps of a stage that Python cannot take: those between fork and exec, and those inside the sandbox.
  *
- *   launcher enter UID PARENT_PID PROGRAM ARG...   become UID, then exec PROGRAM (the engine that builds the sandbox)
+ *   launcher sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root, then go on as "inside"
+ *   launcher enter UID PARENT_PID PROGRAM ARG...   become UID, then exec PROGRAM (another engine that makes them)
  *   launcher inside ORDERS_FD                      pid 1 of the sandbox: finish it, run the program, report its end
  *   launcher bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, exec
  *
@@ -19,24 +20,30 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
+#include <linux/if.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, MAX_GROUPS = 8, MAX_LIMITS = 16 };
+enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 };
+enum { MAX_GROUPS = 8, MAX_LIMITS = 16, MAX_BINDS = 32, ID_INSIDE = 1000 };
 
 static int report_fd = 2;
 
@@ -105,6 +112,88 @@ static struct sock_fprog read_filter(int fd) {
 	return program;
 }
 
+/* ---- the root, for "sandbox" ---- */
+
+static struct { int tree; const char *target; } binds[MAX_BINDS];
+static size_t bind_count;
+
+static void set_attributes(int directory, const char *path, int flags, unsigned long long attributes) {
+	struct mount_attr wanted = {.attr_set = attributes};
+	if (mount_setattr(directory, path, flags, &wanted, sizeof wanted))
+		fail("restrict", *path ? path : "a mount");
+}
+
+/* Takes hold of a tree of the host, to be mounted once the new root stands: that may be put over it. */
+static void take_tree(const char *source, const char *target, unsigned long long attributes) {
+	if (bind_count == MAX_BINDS) {
+		errno = E2BIG;
+		fail("bind", source);
+	}
+	int tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_NO_AUTOMOUNT);
+	if (tree < 0)
+		fail("bind", source);
+	set_attributes(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attributes);
+	binds[bind_count].tree = tree;
+	binds[bind_count++].target = target;
+}
+
+/* Makes a place to mount on below the new root, which is the working directory, and the folders above it. */
+static const char *make_place(const char *target, mode_t kind) {
+	static char path[256];
+	if (*target != '/' || strlen(target) >= sizeof path) {
+		errno = EINVAL;
+		fail("make", target);
+	}
+	strcpy(path, target + 1);
+	for (char *slash = path; (slash = strchr(slash, '/')); *slash++ = '/') {
+		*slash = 0;
+		if (mkdir(path, 0755) && errno != EEXIST)
+			fail("make", path);
+	}
+	if ((S_ISDIR(kind) ? mkdir(path, 0755) : mknod(path, S_IFREG | 0444, 0)) && errno != EEXIST)
+		fail("make", path);
+	return path;
+}
+
+/* An empty file system over some folder that exists; nobody else sees it there. */
+static void begin_root(const char *over) {
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		fail("make private", "/");
+	if (mount("tmpfs", over, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=256,mode=755") || chdir(over))
+		fail("mount root on", over);
+	for (size_t i = 0; i < bind_count; i++) {
+		struct stat source;
+		if (fstat(binds[i].tree, &source))
+			fail("stat", binds[i].target);
+		const char *target = make_place(binds[i].target, source.st_mode);
+		if (move_mount(binds[i].tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH))
+			fail("mount", target);
+		close(binds[i].tree);
+	}
+}
+
+/* Before the old root goes: the kernel gives a new /proc only to who has seen a whole one. */
+static void mount_proc(const char *target) {
+	if (mount("proc", make_place(target, S_IFDIR), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+		fail("mount", target);
+}
+
+static void link_to(const char *text, const char *path) {
+	if (symlink(text, path + 1))
+		fail("link", path);
+}
+
+/* The new root becomes the only one, read-only; the working directory is where the program begins. */
+static void end_root(const char *directory) {
+	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		fail("enter", "the new root");
+	set_attributes(AT_FDCWD, "/", 0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	if (chdir(directory))
+		fail("enter", directory);
+}
+
+/* ---- what an engine leaves to be done inside ---- */
+
 static void mount_tmpfs(const char *target, const char *options) {
 	if (mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options))
 		fail("mount tmpfs on", target);
@@ -166,6 +255,22 @@ static void read_orders(int fd, struct orders *orders) {
 			orders->rlimits[orders->limits++].limit.rlim_max = number(next_word());
 		} else if (!strcmp(order, "seccomp"))
 			orders->seccomp = read_filter(number(value));
+		else if (!strcmp(order, "bind"))
+			take_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+		else if (!strcmp(order, "bind-read-only"))
+			take_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
+		else if (!strcmp(order, "bind-devices"))
+			take_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
+		else if (!strcmp(order, "begin-root"))
+			begin_root(value);
+		else if (!strcmp(order, "folder"))
+			make_place(value, S_IFDIR);
+		else if (!strcmp(order, "link"))
+			link_to(value, next_word());
+		else if (!strcmp(order, "proc"))
+			mount_proc(value);
+		else if (!strcmp(order, "end-root"))
+			end_root(value);
 		else if (!strcmp(order, "tmpfs"))
 			mount_tmpfs(value, next_word());
 		else if (!strcmp(order, "mask"))
@@ -271,28 +376,31 @@ static _Noreturn void become_program(const struct orders *orders) {
 	execute(orders);
 }
 
-/* ---- the three ways in ---- */
+/* ---- the four ways in ---- */
 
-static _Noreturn void enter(char **argv) {
-	uid_t uid = number(argv[0]);
-	pid_t parent = number(argv[1]);
+static void become_user(const char *user, pid_t parent) {
+	uid_t uid = number(user);
 	reset_signals();
 	be_killed_first();
 	umask(022);
 	if (uid == 0 || setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
-		fail("become user", argv[0]);
+		fail("become user", user);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		fail("set", "no_new_privs");
 	die_with(parent); /* a change of user would clear it */
+}
+
+static _Noreturn void enter(char **argv) {
+	become_user(argv[0], number(argv[1]));
 	execv(argv[2], argv + 2);
 	fail("execute", argv[2]);
 }
 
-static _Noreturn void inside(char **argv) {
+static _Noreturn void be_pid_1(int orders_fd) {
 	struct orders orders = {.stderr_fd = -1};
 	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user: keep it out of our /proc files */
 		fail("set", "dumpable");
-	read_orders(number(argv[0]), &orders);
+	read_orders(orders_fd, &orders);
 	pid_t child = fork();
 	if (child < 0)
 		fail("fork", "program");
@@ -315,6 +423,84 @@ static _Noreturn void inside(char **argv) {
 	}
 }
 
+static void write_text(const char *path, const char *text) {
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t length = strlen(text);
+	if (fd < 0 || write(fd, text, length) != length)
+		fail("write", path);
+	close(fd);
+}
+
+/* The one user that there is inside. */
+static void map_ids(uid_t outside) {
+	char map[64];
+	snprintf(map, sizeof map, "%d %u 1", ID_INSIDE, outside);
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/uid_map", map);
+	write_text("/proc/self/gid_map", map);
+}
+
+static void raise_loopback(void) {
+	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request))
+		fail("raise", "loopback interface");
+	close(fd);
+}
+
+/* Dies with the process that holds the other end of `life`, also if that died before we could say so. */
+static void die_with_holder(int life) {
+	struct pollfd other_end = {.fd = life};
+	die_with_parent();
+	if (poll(&other_end, 1, 0) != 0)
+		_exit(SETUP_FAILED);
+	close(life);
+}
+
+/* Programs can read the command line of pid 1, and ours tells where things are on the host. */
+static void erase_command_line(char **argv) {
+	for (; *argv; argv++)
+		memset(*argv, 0, strlen(*argv));
+}
+
+static _Noreturn void sandbox(char **argv, char **command_line) {
+	uid_t uid = number(argv[0]);
+	int orders_fd = number(argv[2]), life[2], status;
+	become_user(argv[0], number(argv[1]));
+	erase_command_line(command_line);
+	if (prctl(PR_SET_DUMPABLE, 1)) /* else the child could not write its own id maps; nobody else has this id */
+		fail("set", "dumpable");
+	if (pipe2(life, O_CLOEXEC))
+		fail("make", "pipe");
+	struct clone_args namespaces = {
+		.flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
+		.exit_signal = SIGCHLD,
+	};
+	pid_t child = syscall(SYS_clone3, &namespaces, sizeof namespaces);
+	if (child < 0)
+		fail("make", "namespaces");
+	if (child == 0) {
+		close(life[1]);
+		die_with_holder(life[0]);
+		map_ids(uid);
+		if (sethostname("box", 3))
+			fail("set", "host name");
+		raise_loopback();
+		be_pid_1(orders_fd);
+	}
+	/* Hold nothing open but the child's life: the worker waits for the end of the pipes. */
+	if (dup2(life[1], 0) < 0 || close_range(1, ~0U, 0))
+		_exit(SETUP_FAILED);
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			_exit(SETUP_FAILED);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : SETUP_FAILED);
+}
+
+static _Noreturn void inside(char **argv) {
+	be_pid_1(number(argv[0]));
+}
+
 static _Noreturn void bounded(char **argv) {
 	struct orders orders = {.stderr_fd = -1};
 	die_with(number(argv[0]));
@@ -330,6 +516,8 @@ static _Noreturn void bounded(char **argv) {
 }
 
 int main(int argc, char **argv) {
+	if (argc == 5 && !strcmp(argv[1], "sandbox"))
+		sandbox(argv + 2, argv);
 	if (argc >= 5 && !strcmp(argv[1], "enter"))
 		enter(argv + 2);
 	if (argc == 3 && !strcmp(argv[1], "inside"))

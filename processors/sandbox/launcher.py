@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from processors.sandbox.descriptors import sealed_memory
+from processors.sandbox.engine import Order
 from processors.sandbox.model import SandboxError
 from topics.limits import RunLimits
 
@@ -130,8 +131,9 @@ def orders_for_box(
     limits: RunLimits,
     descriptors: Descriptors,
     seccomp: int,
+    root: Sequence[Order],
 ) -> bytes:
-    """Return the orders for `launcher inside`."""
+    """Return the orders for the launcher that becomes pid 1, beginning with those that make the root."""
     shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
     cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
     # What the control group does not limit; and CPU time again, should the worker be too busy to look.
@@ -145,6 +147,7 @@ def orders_for_box(
         (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),
     )
     orders = [
+        *root,
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
         *(("mask", f"/proc/{name}") for name in MASKED),
         *(("read-only", path) for path in READ_ONLY),
@@ -159,11 +162,11 @@ def orders_for_host(argv: Sequence[str], env: Mapping[str, str], descriptors: De
     return _encode(argv, env, _orders_for(descriptors))
 
 
-def _orders_for(descriptors: Descriptors) -> list[tuple[str, ...]]:
+def _orders_for(descriptors: Descriptors) -> list[Order]:
     return [("stderr", str(descriptors.stderr)), *(("join", str(group)) for group in descriptors.groups)]
 
 
-def _encode(argv: Sequence[str], env: Mapping[str, str], orders: Sequence[Sequence[str]]) -> bytes:
+def _encode(argv: Sequence[str], env: Mapping[str, str], orders: Sequence[Order]) -> bytes:
     variables = [f"{name}={value}" for name, value in env.items()]
     if not argv:
         raise ValueError("there is no program to run")

@@ -9,10 +9,13 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from processors.sandbox import bubblewrap, cgroups, launcher, mounts, seccomp
+from processors.sandbox import cgroups, launcher, mounts, seccomp
 from processors.sandbox.boxes import Box, mounted
+from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits
+from processors.sandbox.engine import Engine
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
+from processors.sandbox.native import Native
 from processors.sandbox.outcome import completed
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
@@ -43,10 +46,8 @@ class Sandboxes:
         if os.geteuid() != 0:
             raise SandboxError("mounts, control groups and user ids need root: start the worker as root")
         with ExitStack() as undo:
-            self._bubblewrap = bubblewrap.find_bubblewrap()
             self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
-            self._launcher_file = os.open(self._launcher, os.O_RDONLY | os.O_CLOEXEC)
-            undo.callback(os.close, self._launcher_file)
+            self._engine = self._find_engine(undo)
             self._seccomp = seccomp.make_filter()
             undo.callback(os.close, self._seccomp)
             self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
@@ -65,6 +66,13 @@ class Sandboxes:
     async def close(self) -> None:
         """Remove what `start` made; boxes must be closed before."""
         self._undo.close()
+
+    def _find_engine(self, undo: ExitStack) -> Engine:
+        if self._settings.engine == "native":
+            return Native(self._launcher)
+        launcher_file = os.open(self._launcher, os.O_RDONLY | os.O_CLOEXEC)
+        undo.callback(os.close, launcher_file)
+        return Bubblewrap(self._launcher, launcher_file, find_bubblewrap())
 
     def _enter_cgroups(self) -> None:
         self._workplace.note_groups(self._cgroups.paths())
@@ -149,17 +157,15 @@ class Sandboxes:
             limits.cpus,
         )
         async with self._group(GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)) as group:
-            engine = bubblewrap.arguments(self._bubblewrap, rootfs, self._dev, box.path)
-            # Inside, the launcher is reached by descriptor: no mount tells where it is on the host.
-            inside = [f"/proc/self/fd/{self._launcher_file}", "inside"]
+            root = self._engine.root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
-                [str(self._launcher), "enter", str(box.uid), str(os.getpid()), *engine, *inside],
+                self._engine.command(box.uid, rootfs, self._dev, box.path),
                 lambda descriptors: launcher.orders_for_box(
-                    command.argv, command.env, limits, descriptors, self._seccomp
+                    command.argv, command.env, limits, descriptors, self._seccomp, root
                 ),
                 stdin=command.stdin,
                 groups=group.join_files(),
-                passed=[self._launcher_file, self._seccomp],
+                passed=[*self._engine.descriptors, self._seccomp],
                 owner=box.uid,
             )
             stage = Stage(launched, group, bounds)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +17,8 @@ class SandboxSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_")
 
+    engine: Literal["native", "bubblewrap"] = "native"
+    """Who makes namespaces and mounts: our launcher alone, or bubblewrap with it."""
     state_dir: Path = Path("/run/envicutor/sandboxes")
     """Boxes and locks; all workers of a host share it, so that each can clean up after dead ones."""
     cache_dir: Path = Path("/var/cache/envicutor")

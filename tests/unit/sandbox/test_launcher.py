@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.sandbox import Rootfs
-from processors.sandbox.bubblewrap import arguments
+from processors.sandbox.bubblewrap import Bubblewrap
 from processors.sandbox.launcher import DEFAULT_ENV, Descriptors, orders_for_box, orders_for_host
 from processors.sandbox.mounts import unescape
+from processors.sandbox.native import Native
 from topics.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
@@ -32,7 +33,10 @@ def test_arguments_and_variables_are_framed_by_their_number(argv: list[str], env
 
 def test_a_box_gets_its_limits_and_defaults() -> None:
     limits = RunLimits(open_files=33, box_bytes=4096, box_files=5)
-    told = orders_for_box(["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, seccomp=6).decode().split("\0")
+    orders = orders_for_box(
+        ["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, seccomp=6, root=[("begin-root", "/x")]
+    )
+    told = orders.decode().split("\0")
     assert told[:3] == ["1", str(len(DEFAULT_ENV)), "a"]
     assert "HOME=/tmp" in told
     assert "LANG=C.UTF-8" in told
@@ -41,6 +45,7 @@ def test_a_box_gets_its_limits_and_defaults() -> None:
     assert "tmpfs /tmp size=4096,nr_inodes=6,mode=1777" in text
     assert "seccomp 6" in text
     assert "mask /proc/keys" in text
+    assert text.index("begin-root /x") < text.index("tmpfs /tmp")
 
 
 @pytest.mark.parametrize(("argv", "env"), [([], {}), (["a\0"], {}), (["a"], {"b": "\0"})])
@@ -49,9 +54,14 @@ def test_what_cannot_be_told_is_refused(argv: list[str], env: dict[str, str]) ->
         orders_for_host(argv, env, DESCRIPTORS)
 
 
+ROOTFS = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
+DEV, BOX = Path("/state/dev"), Path("/state/box")
+
+
 def test_bubblewrap_mounts_what_it_is_given_and_nothing_else() -> None:
-    rootfs = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
-    told = arguments("/bin/bwrap", rootfs, Path("/state/dev"), Path("/state/box"))
+    engine = Bubblewrap(Path("/cache/launcher"), 5, "/bin/bwrap")
+    told = engine.command(7, ROOTFS, DEV, BOX)
+    assert told[:3] == ["/cache/launcher", "enter", "7"]
     mounts = [told[index : index + 3] for index, word in enumerate(told) if "bind" in word]
     assert mounts == [
         ["--ro-bind", "/tree/usr", "/usr"],
@@ -60,6 +70,22 @@ def test_bubblewrap_mounts_what_it_is_given_and_nothing_else() -> None:
     ]
     assert told.index("--remount-ro") > told.index("--symlink")
     assert {"--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"} <= set(told)
+    assert (engine.root_orders(ROOTFS, DEV, BOX), engine.descriptors) == ([], [5])
+
+
+def test_native_holds_the_trees_before_the_root_and_enters_it_last() -> None:
+    engine = Native(Path("/cache/launcher"))
+    assert engine.command(7, ROOTFS, DEV, BOX)[:3] == ["/cache/launcher", "sandbox", "7"]
+    assert engine.root_orders(ROOTFS, DEV, BOX) == [
+        ("bind-read-only", "/tree/usr", "/usr"),
+        ("bind-devices", "/state/dev", "/dev"),
+        ("bind", "/state/box", "/box"),
+        ("begin-root", "/state/box"),
+        ("link", "usr/bin", "/bin"),
+        ("proc", "/proc"),
+        ("folder", "/tmp"),
+        ("end-root", "/box"),
+    ]
 
 
 def test_paths_of_mounts() -> None:
