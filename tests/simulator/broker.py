@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
+from tests.simulator.scheduler import Scheduler
 from topics.codec import Headers
 
 LOG_APPEND_TIME = 2
@@ -77,9 +78,9 @@ class Log:
         self.end += 1
         return entry
 
-    def mark(self, transaction: Transaction, now_s: float) -> None:
+    def mark(self, transaction: Transaction, scheduler: Scheduler) -> None:
         """The transaction's marker arrives: here it is over."""
-        self.append(None, transaction, now_s)
+        self.append(None, transaction, scheduler.now_s)
         self._open.pop(transaction, None)
 
     @property

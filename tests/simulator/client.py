@@ -1,4 +1,4 @@
-"""Mirrors `ingest/submissions.py` and whoever uses it: new submissions, repeated ones, conflicts, cancellations."""
+"""Mirrors `ingest/submissions.py` and its users: submissions, repeated ones, conflicts, cancellations."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ENDLESS = 1_000_000
 ACKNOWLEDGE_TIMEOUT_S = 5.0
+MOST_UNFINISHED = 30
 
 
 class Client:
@@ -27,6 +28,8 @@ class Client:
         random = self._world.random
         while not self._process.stop.done and not self._world.calm:
             yield random.random() * 2 * self._world.plan.submit_period_s
+            if len(self._world.unfinished()) > MOST_UNFINISHED:
+                continue
             known = list(self._world.accepted)
             chance = random.random()
             if chance < 0.8 or not known:

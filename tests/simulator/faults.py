@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.simulator.family import Family
 from tests.simulator.scheduler import Process
 from tests.simulator.worker import HOST
+from topics.codec import Headers
 from topics.dependencies.facts import Evicted
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ KINDS = (
     "pause",
     "stop",
     "twin",
+    "mid-transaction",
+    "slow markers",
     "outage",
     "rebalance",
     "duplicate",
@@ -40,6 +43,7 @@ class Plan(NamedTuple):
     submit_period_s: float
     poison_chance: float
     host_fault_chance: float
+    faust_fault_chance: float
     kinds: tuple[str, ...]
     """Of faults."""
     fault_steps: int
@@ -59,6 +63,7 @@ class Plan(NamedTuple):
             submit_period_s=random.choice((0.1, 0.3, 1.0)),
             poison_chance=random.choice((0.0, 0.0, 0.1)),
             host_fault_chance=random.choice((0.0, 0.05)),
+            faust_fault_chance=random.choice((0.0, 0.3)),
             kinds=tuple(random.sample(KINDS, random.randint(1, len(KINDS)))),
             fault_steps=random.choice((50, 200, 1000)),
         )
@@ -70,13 +75,18 @@ class Faults:
     def __init__(self, world: "World") -> None:
         self._world, self._random = world, world.random
         self.counts: Counter[str] = Counter()
+        self._ambushes = 0
+        for family in world.families:
+            family.coordinator.on_offsets.append(self._mid_transaction)
 
     def inject(self, stepped: Process | None) -> None:
-        """A fault, preferably to the process that has just made a step: between this one and its next."""
-        kind = self._random.choice(self._world.plan.kinds)
-        process = self._random.choice([process for process in (stepped, *self._world.running) if process])
-        if not process.alive:
+        """A fault, as often as not to the process that has just made a step: before its next one."""
+        victims = self._world.running
+        if not victims:
             return
+        kind = self._random.choice(self._world.plan.kinds)
+        likely = stepped is not None and stepped.alive and self._random.random() < 0.5
+        process = stepped if stepped is not None and likely else self._random.choice(victims)
         self.counts[kind] += 1
         self._world.note("", kind, process.name)
         match kind:
@@ -97,6 +107,10 @@ class Faults:
         broker, now_s = self._world.broker, self._world.scheduler.now_s
         family = self._random.choice(self._world.families)
         match kind:
+            case "mid-transaction":
+                self._ambushes += 1
+            case "slow markers":
+                family.coordinator.slow_until_s = now_s + self._random.choice((1.0, 20.0))
             case "rebalance":
                 groups = (family.store_group, family.work_group, family.check_group)
                 self._random.choice(groups).rebalance(shuffled=True)
@@ -108,6 +122,19 @@ class Faults:
                 broker.clock_skew_s += self._random.choice((-30.0, -1.0, 1.0, 30.0))
             case "eviction":
                 self._evict()
+
+    def _mid_transaction(self, transactional_id: str) -> None:
+        """Killed, or paused, with everything but the commit."""
+        if not self._ambushes:
+            return
+        self._ambushes -= 1
+        slot = transactional_id.rsplit("-", 1)[1]
+        for process in list(self._world.running):
+            if process.name.startswith(f"{transactional_id.rsplit('-', 1)[0]}-{slot}-"):
+                if self._random.random() < 0.5:
+                    self._world.crash(process, "killed within a transaction")
+                else:
+                    self._pause(process)
 
     def _pause(self, process: Process) -> None:
         self._world.scheduler.pause(process, self._random.choice(PAUSES_S))
@@ -134,7 +161,7 @@ class Faults:
         key, value = message.key(), message.value()
         assert isinstance(value, bytes)
         assert key is None or isinstance(key, bytes)
-        headers = list(message.headers() or ())
+        headers: Headers = [*(message.headers() or ())]
         self._world.broker.append(log, key, value, headers, self._world.scheduler.now_s)
 
     def _evict(self) -> None:

@@ -56,6 +56,7 @@ class HealthChecker:
         self._table: dict[int, set[Held]] = defaultdict(set)
         self._flushing: list[Future] = []
         self._generation = 0
+        self._stalled = self._drop = False
         self._consumer = Consumer(
             world.scheduler,
             world.network,
@@ -76,6 +77,9 @@ class HealthChecker:
         while not self._process.stop.done:
             messages = yield from self._consumer.poll(20)
             generation = self._generation
+            if messages and self._drop:
+                self._drop = False
+                messages.pop(0)
             for message in messages:
                 owned = self._owned.get(message.partition() or 0)
                 if generation != self._generation:  # Faust empties its queues
@@ -106,6 +110,9 @@ class HealthChecker:
             self._owned[number] = _Partition(self._world, sorted(self._table[number]), offsets[number])
         self._consumer.seek({n: offsets[n] for n in owned if n not in new})  # as Faust does with all of them
         self._generation += 1
+        # Around a rebalance Faust may stop to commit, or drop a record that was in flight.
+        self._stalled = self._world.random.random() < self._world.plan.faust_fault_chance
+        self._drop = self._world.random.random() < self._world.plan.faust_fault_chance
         return {n: offsets[n] for n in new}
 
     # -- the agent ----------------------------------------------------------------------------------
@@ -125,7 +132,7 @@ class HealthChecker:
         owned.handled = offset + 1
 
     def _judge(self, owned: _Partition, tick: Tick, message: Message, time_s: float) -> Wait:
-        """`_judge`: LeaseExpired first, acknowledged; then the entries go, if the partition is still owned."""
+        """`_judge`: LeaseExpired first, acknowledged; then the entries go, if they are still ours."""
         number = message.partition() or 0
         verdict = owned.judge.tick(tick, time_s)
         if verdict is None:
@@ -170,7 +177,7 @@ class HealthChecker:
             yield from all_of(flushing)
             member = self._consumer.member
             still = {n: offset for n, offset in handled.items() if n in self._owned}
-            if member is None or not still:
+            if member is None or not still or self._stalled:
                 continue
             try:
                 yield self._consumer.call(partial(self._family.check_group.commit, member, still))
@@ -213,10 +220,10 @@ def held_of(message: Message) -> Held:
     return Held(id, int(attempt), worker)
 
 
-def value_of(message: Message) -> bytes | None:
+def value_of(message: Message) -> bytes:
     """Its value, as bytes."""
     value = message.value()
-    return value.encode() if isinstance(value, str) else value
+    return value.encode() if isinstance(value, str) else value or b""
 
 
 def _replayed(messages: list[Message]) -> set[Held]:

@@ -1,6 +1,7 @@
 """What must be true at every step. Only ids that something happened to are looked at again."""
 
 from collections import defaultdict, deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Message
@@ -11,6 +12,7 @@ from tests.simulator.family import Family
 from tests.simulator.groups import Group
 from tests.simulator.health import HELD, SETTINGS, held_of, value_of
 from topics.codec import decode, decode_fact, encode
+from topics.dependencies.state import EnvironmentState
 from topics.fold import Enqueue, QueuedWork
 from topics.leases import Lease
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 _SLOWEST_S = 4.0
 """What a renewal, or a release, may take to the log, with the period of renewals."""
+
+
+class _Queued(QueuedWork, extra="ignore"):
+    """What all records of queues have."""
 
 
 class ViolationError(AssertionError):
@@ -34,7 +40,7 @@ class _Change(NamedTuple):
 
     offset: int
     id: str
-    row: bytes | None
+    row: bytes
     queued: tuple[bytes, ...]
     attempt: int
     final: bool
@@ -47,7 +53,7 @@ class _Subject:
         self.family = family
         self.truth: dict[str, Any] = {}
         """The fold of all events that were appended."""
-        self.results: dict[tuple[str, int], object] = {}
+        self.answers: dict[tuple[str, int], bytes] = {}
         """What was final first, by id and generation."""
         self.changes: list[deque[_Change]] = [deque() for _ in family.events]
         """Not committed by the store yet, by partition."""
@@ -66,7 +72,7 @@ class Invariants:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._subjects = {family.subject: _Subject(family) for family in world.families}
+        self._subjects: dict[str, _Subject] = {family.subject: _Subject(family) for family in world.families}
         self._by_topic: dict[str, tuple[_Subject, str]] = {}
         self._dirty: set[tuple[str, str]] = set()
         world.broker.on_append.append(self._appended)
@@ -74,9 +80,9 @@ class Invariants:
             subject = self._subjects[family.subject]
             for kind in ("events", "rows", "queue", "leases", "changelog"):
                 self._by_topic[getattr(family, kind)[0].topic] = (subject, kind)
-            family.coordinator.on_decided.append(lambda t, s=subject: self._decided(s, t))
-            family.work_group.on_commit.append(lambda *a, s=subject: self._popped(s, *a))
-            family.check_group.on_commit.append(lambda *a, s=subject: self._checked(s, *a))
+            family.coordinator.on_decided.append(partial(self._decided, subject))
+            family.work_group.on_commit.append(partial(self._popped, subject))
+            family.check_group.on_commit.append(partial(self._checked, subject))
 
     def truth(self, subject: str) -> dict[str, Any]:
         """What the whole log makes of each id."""
@@ -108,90 +114,88 @@ class Invariants:
 
     def _event(self, subject: _Subject, log: Log, message: Message) -> None:
         recorded = decode_fact(message, subject.family.facts)
-        id, before = recorded.id, subject.truth.get(recorded.id)
-        folded = subject.family.store.apply(before, recorded)
-        self._world.note(
-            id, "event" if folded.refused is None else f"refused ({folded.refused})", recorded.fact
-        )
-        changed = folded.state is not None and folded.refused is None
+        folded = subject.family.store.apply(subject.truth.get(recorded.id), recorded)
+        what = "event" if folded.refused is None else f"refused ({folded.refused})"
+        self._world.note(recorded.id, what, recorded.fact)
+        state = folded.state
+        if state is None or folded.refused is not None:
+            return
         works = [effect.work for effect in folded.effects if isinstance(effect, Enqueue)]
-        if changed:
-            self._check_state(subject, folded.state, works)
-            subject.truth[id] = folded.state
-            self._dirty.add((subject.family.subject, id))
-        if changed or works:
-            state: Any = folded.state
-            change = _Change(
-                message.offset() or 0,
-                id,
-                encode(state) if changed else None,
-                tuple(encode(work) for work in works),
-                state.attempt,
-                state.final,
-            )
-            subject.changes[log.number].append(change)
+        row, queued = encode(state), tuple(encode(work) for work in works)
+        self._check_state(subject, state, row, works)
+        subject.truth[recorded.id] = state
+        subject.changes[log.number].append(
+            _Change(message.offset() or 0, recorded.id, row, queued, state.attempt, state.final)
+        )
+        self._dirty.add((subject.family.subject, recorded.id))
 
-    def _check_state(self, subject: _Subject, state: Any, works: list[QueuedWork]) -> None:
+    def _check_state(self, subject: _Subject, state: Any, row: bytes, works: list[QueuedWork]) -> None:
         if any(work.attempt != state.attempt or state.final for work in works) or len(works) > 1:
             raise ViolationError(state.id, f"enqueued other than the current attempt: {works}")
         if state.charged_attempts > state.allowed_attempts or state.host_faults > state.allowed_host_faults:
             raise ViolationError(state.id, "more attempts are charged than allowed")
+        if state.status == "rejected":
+            return
         key = (state.id, getattr(state, "generation", 1))
-        ignored = {"requested_at_ms", "status"} if hasattr(state, "generation") else set[str]()
-        answer = state.model_dump(exclude=ignored) if state.final and state.status != "rejected" else None
-        if key in subject.results and subject.results[key] != answer:
-            raise ViolationError(state.id, f"changed after its end: {subject.results[key]} to {answer}")
+        if isinstance(state, EnvironmentState):  # it may be asked for again, and go, without another answer
+            row = encode(state.replace(requested_at_ms=0, status="gone"))
+        answer = row if state.final else None
+        if subject.answers.get(key, answer) != answer:
+            raise ViolationError(state.id, f"changed after its end: {subject.answers[key]!r} to {answer!r}")
         if answer is not None:
-            subject.results[key] = answer
+            subject.answers[key] = answer
 
     def _decided(self, subject: _Subject, transaction: Transaction) -> None:
-        """A store processor's transaction: exactly what the log makes of exactly the events that it consumed."""
+        """A transaction writes exactly what the log makes of exactly the events that it consumes."""
         if not transaction.committed:
             return
-        rows: dict[str, bytes | None] = {}
-        queued: list[bytes | None] = []
+        rows, queued = self._written(subject, transaction)
+        expected_rows, expected_queued = self._expected(subject, transaction)
+        for id in sorted(rows.keys() | expected_rows.keys()):
+            if rows.get(id) != expected_rows.get(id):
+                found, expected = rows.get(id), expected_rows.get(id)
+                raise ViolationError(id, f"the store says {found!r}, the log {expected!r}")
+        if sorted(queued) != sorted(expected_queued):
+            found_works, works = [_short(raw) for raw in queued], [_short(raw) for raw in expected_queued]
+            raise ViolationError("", f"enqueued {found_works}, not {works}")
+
+    def _written(self, subject: _Subject, transaction: Transaction) -> tuple[dict[str, bytes], list[bytes]]:
+        rows: dict[str, bytes] = {}
+        queued: list[bytes] = []
         for log, entries in transaction.logs.items():
             _, kind = self._by_topic.get(log.topic, (None, ""))
-            for entry in entries:
-                message = entry.message
-                assert message is not None
+            for offset, message in ((entry.offset, entry.message) for entry in entries if entry.message):
                 if kind == "rows":
-                    rows[(message.key() or b"").decode()] = value_of(message)
+                    rows[_text(message.key())] = value_of(message)
                 elif kind == "queue":
                     queued.append(value_of(message))
-                    work = decode(QueuedEntry, message.value())
-                    subject.queued[work.id, work.attempt].append((log.number, entry.offset))
-        expected_rows: dict[str, bytes | None] = {}
-        expected_queued: list[bytes | None] = []
+                    work = decode(_Queued, message.value())
+                    subject.queued[work.id, work.attempt].append((log.number, offset))
+        return rows, queued
+
+    def _expected(self, subject: _Subject, transaction: Transaction) -> tuple[dict[str, bytes], list[bytes]]:
+        rows: dict[str, bytes] = {}
+        queued: list[bytes] = []
         for partition, offset in transaction.offsets.items():
             changes = subject.changes[partition]
             while changes and changes[0].offset < offset:
                 change = changes.popleft()
-                if change.row is not None:
-                    expected_rows[change.id] = change.row
-                    subject.stored[change.id] = (change.attempt, change.final)
-                expected_queued += change.queued
+                rows[change.id] = change.row
+                queued += change.queued
+                subject.stored[change.id] = (change.attempt, change.final)
                 self._dirty.add((subject.family.subject, change.id))
-        for id in sorted(rows.keys() | expected_rows.keys()):
-            if rows.get(id) != expected_rows.get(id):
-                raise ViolationError(
-                    id, f"the store says {rows.get(id)!r}, the log {expected_rows.get(id)!r}"
-                )
-        if sorted(map(str, queued)) != sorted(map(str, expected_queued)):
-            raise ViolationError("", f"enqueued {shortened(queued)}, not {shortened(expected_queued)}")
+        return rows, queued
 
     def _popped(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
         for message in subject.family.queue[partition].read(before, after - before).messages:
             if (message.offset() or 0) < after:
-                work = decode(QueuedEntry, message.value())
+                work = decode(_Queued, message.value())
                 self._world.note(work.id, "popped", work)
                 self._dirty.add((subject.family.subject, work.id))
 
     def _checked(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
         for message in subject.family.leases[partition].read(before, after - before).messages:
-            key = message.key()
-            if isinstance(key, bytes):
-                self._dirty.add((subject.family.subject, key.decode()))
+            self._dirty.add((subject.family.subject, _text(message.key())))
 
     def declared_dead(self, family: Family, late: Late, tick: Message) -> None:
         """Nobody is declared dead who lived all the time."""
@@ -212,7 +216,7 @@ class Invariants:
         """Whoever is unfinished is somebody's to finish."""
         for name, id in self._dirty:
             subject = self._subjects[name]
-            attempt, final = subject.stored.get(id, (0, True))
+            attempt, final = subject.stored.get(id, (0, True))  # a tick has no id
             if final:
                 continue
             truth = subject.truth[id]
@@ -239,10 +243,9 @@ class Invariants:
         return any(lease.attempt == attempt for lease in held)
 
 
-class QueuedEntry(QueuedWork, extra="ignore"):
-    """What all records of queues have."""
+def _short(raw: bytes) -> bytes:
+    return raw[:60]
 
 
-def shortened(values: list[bytes | None]) -> list[bytes]:
-    """For messages."""
-    return [(value or b"")[:40] for value in values]
+def _text(key: str | bytes | None) -> str:
+    return key.decode() if isinstance(key, bytes) else key or ""

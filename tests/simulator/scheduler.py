@@ -112,7 +112,7 @@ class Task:
         self._turn = turn = turn + 1
         awaited, self._waiting_for = self._waiting_for, None
         try:
-            if self._cancelled:
+            if self._cancelled and turn > 1:  # what has not begun begins first, as on an event loop
                 self._cancelled = False
                 wait = self._generator.throw(Cancelled())
             elif awaited is None:
@@ -121,7 +121,7 @@ class Task:
                 wait = self._generator.throw(awaited.error)
             else:
                 wait = self._generator.send(awaited.value)
-        except StopIteration:
+        except (StopIteration, Cancelled):
             self.done.set()
             return
         if self._cancelled:

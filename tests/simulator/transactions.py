@@ -1,6 +1,7 @@
 """The transaction coordinator: one open transaction per id, epochs that fence, markers that take time."""
 
 from collections.abc import Callable
+from functools import partial
 
 from tests.simulator.broker import Broker, Log, Transaction
 from tests.simulator.groups import Group
@@ -10,6 +11,7 @@ from topics.codec import Record
 
 TIMEOUT_S = 5.0
 SWEEP_S = 5.0
+SLOWEST_MARKER_S = 8.0
 
 
 class FencedError(BrokerError):
@@ -35,6 +37,10 @@ class Coordinator:
         self._scheduler, self._network, self._broker, self._group = scheduler, network, broker, group
         self._producers: dict[str, _Producer] = {}
         self.on_decided: list[Callable[[Transaction], None]] = []
+        self.on_offsets: list[Callable[[str], None]] = []
+        """Called with the transactional id: all that is missing is the commit."""
+        self.slow_until_s = 0.0
+        """Until then markers take seconds."""
 
     def init(self, id: str) -> int:
         """A new epoch, once what a predecessor left open is aborted."""
@@ -65,6 +71,8 @@ class Coordinator:
         transaction = self._transaction(id, epoch)
         self._group.check(member, offsets)
         self._group.pend(transaction, offsets)
+        for observer in self.on_offsets:
+            observer(id)
 
     def end(self, id: str, epoch: int, *, committed: bool) -> None:
         """Commit or abort. Decided now, visible when the markers come."""
@@ -107,23 +115,25 @@ class Coordinator:
         for observer in self.on_decided:
             observer(transaction)
 
-        def marked(_: int) -> None:
-            transaction.unmarked -= 1
-            if transaction.unmarked == 0:
-                producer.transaction = None
-
-        def mark(log: Log) -> Callable[[int], None]:
-            return lambda _: log.mark(transaction, self._scheduler.now_s)
-
-        steps = [mark(log) for log in transaction.logs]
+        steps: list[Callable[[], None]] = [
+            partial(log.mark, transaction, self._scheduler) for log in transaction.logs
+        ]
         if transaction.offsets:
-            steps.append(lambda _: self._group.mark(transaction))
+            steps.append(partial(self._group.mark, transaction))
         transaction.unmarked = len(steps)
         if not steps:
             producer.transaction = None
         for step in steps:
+            delay_s = self._network.delay_s()
+            if self._scheduler.now_s < self.slow_until_s:
+                delay_s += self._scheduler.random.random() * SLOWEST_MARKER_S
             self._scheduler.at(
-                self._scheduler.now_s + self._network.delay_s(),
-                None,
-                lambda _, step=step: (step(0), marked(0)),
+                self._scheduler.now_s + delay_s, None, partial(self._mark, producer, transaction, step)
             )
+
+    def _mark(self, producer: _Producer, transaction: Transaction, step: Callable[[], None], _: int) -> None:
+        """One marker is written; with the last one the producer may begin another transaction."""
+        step()
+        transaction.unmarked -= 1
+        if transaction.unmarked == 0:
+            producer.transaction = None
