@@ -2,12 +2,13 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
 from processors.health_checker.judgement import Judge, Verdict
 from tests.simulator.attempts import Attempt, Attempts
+from tests.simulator.faults import Plan
 from tests.simulator.health import HealthChecker
 from tests.simulator.scheduler import Cancelled, Future, Task, Wait
 from tests.simulator.store import StoreProcessor
@@ -55,7 +56,7 @@ class NaiveRestore(StoreProcessor):
         return offsets, ends
 
 
-class EndBeforeOffsets(StoreProcessor):
+class StableEnd(StoreProcessor):
     """Asks for the store's end as read_committed: below the first open transaction (rule 2)."""
 
     def _committed_and_ends(self, partitions: list[int]) -> Wait:
@@ -108,16 +109,52 @@ class ForgetsFirst(HealthChecker):
 
 
 _RIGHT = Protocol()
+_PLAN = Plan(
+    partitions=2,
+    queue_partitions=2,
+    stores=2,
+    workers=2,
+    builders=2,
+    checkers=2,
+    environments=4,
+    submit_period_s=0.2,
+    poison_chance=0.0,
+    host_fault_chance=0.0,
+    faust_fault_chance=0.0,
+    kinds=("crash",),
+    fault_steps=100,
+)
+
+
+class Mutant(NamedTuple):
+    """A broken protocol, and the plan under which it shows soon."""
+
+    protocol: Protocol
+    plan: Plan = _PLAN
+
+
+_MOVING = _PLAN._replace(kinds=("rebalance", "slow markers"), fault_steps=30)
 MUTANTS = {
-    **{
-        mutant.__name__: replace(_RIGHT, attempts=mutant)
-        for mutant in (CommitsFirst, ReleasesFirst, HandsBackSilently)
-    },
-    **{
-        mutant.__name__: replace(_RIGHT, store=mutant)
-        for mutant in (NaiveRestore, EndBeforeOffsets, NoMember, RemembersPartitions)
-    },
-    **{mutant.__name__: replace(_RIGHT, judge=mutant) for mutant in (AnyTick, ImpatientJudge)},
-    ForgetsFirst.__name__: replace(_RIGHT, checker=ForgetsFirst),
+    "commits first": Mutant(replace(_RIGHT, attempts=CommitsFirst)),
+    "releases first": Mutant(replace(_RIGHT, attempts=ReleasesFirst)),
+    "hands back silently": Mutant(
+        replace(_RIGHT, attempts=HandsBackSilently), _PLAN._replace(kinds=("stop",))
+    ),
+    "naive restore": Mutant(replace(_RIGHT, store=NaiveRestore), _MOVING),
+    "stable end": Mutant(replace(_RIGHT, store=StableEnd), _MOVING),
+    "no member": Mutant(
+        replace(_RIGHT, store=NoMember), _PLAN._replace(kinds=("pause", "mid-transaction"), fault_steps=50)
+    ),
+    "remembers partitions": Mutant(
+        replace(_RIGHT, store=RemembersPartitions), _PLAN._replace(kinds=("rebalance",), fault_steps=30)
+    ),
+    "any tick": Mutant(
+        replace(_RIGHT, judge=AnyTick),
+        _PLAN._replace(kinds=("rebalance", "outage"), faust_fault_chance=0.8, fault_steps=500),
+    ),
+    "impatient": Mutant(
+        replace(_RIGHT, judge=ImpatientJudge), _PLAN._replace(kinds=("broker away",), fault_steps=2000)
+    ),
+    "forgets first": Mutant(replace(_RIGHT, checker=ForgetsFirst)),
 }
 """By name."""

@@ -1,0 +1,41 @@
+"""The protocol holds in the simulator, and the simulator finds protocols that do not."""
+
+import pytest
+
+from tests.simulator.invariants import ViolationError
+from tests.simulator.mutants import MUTANTS
+from tests.simulator.world import World
+
+ROUND_STEPS = 20_000
+MUTANT_ROUNDS = 10
+
+
+@pytest.mark.parametrize("round", range(5))
+def test_nothing_is_lost_stuck_or_done_twice(round: int) -> None:
+    """`python -m tests.simulator --seed ci --round N` tells the story of a failure."""
+    world = World(f"ci/{round}")
+    world.run(ROUND_STEPS)
+    assert world.accepted
+    assert world.faults.counts
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_protocol_is_found_out(name: str) -> None:
+    mutant = MUTANTS[name]
+
+    def run() -> None:
+        for round in range(MUTANT_ROUNDS):
+            World(f"{name}/{round}", mutant.protocol, mutant.plan).run(ROUND_STEPS)
+
+    with pytest.raises(ViolationError):
+        run()
+
+
+def test_the_same_seed_is_the_same_story() -> None:
+    stories = []
+    for _ in range(2):
+        world = World("again")
+        world.run(3000)
+        ends = [(log.topic, log.number, log.end) for logs in world.broker.topics.values() for log in logs]
+        stories.append((world.scheduler.steps, world.scheduler.now_s, ends, world.trace("", 50)))
+    assert stories[0] == stories[1]
