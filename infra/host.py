@@ -88,9 +88,10 @@ def _for_sandboxes(settings: SandboxSettings) -> list[Check]:
         Check("root", "workers make mounts and control groups", "run it as root", _root),
         Check(
             "bubblewrap",
-            "it makes namespaces and mounts of a sandbox, without privileges on the host",
+            "the engine `bubblewrap` makes namespaces and mounts with it; `native` does so itself",
             "apt-get install bubblewrap",
             lambda: f"{bubblewrap.find_bubblewrap()}, {_output('bwrap', '--version')}",
+            required=settings.engine == "bubblewrap",
         ),
         Check(
             "launcher",

@@ -1,7 +1,7 @@
 """The group that a worker puts itself into, and with it the launchers that it starts.
 
-A launcher that loses its worker in the very moment in which bubblewrap divides itself is told by nobody. Such
-strays are found here, by the living worker as well as by the one that cleans up after a dead one.
+Bubblewrap that loses its worker in the very moment in which it divides itself is told by nobody. Such strays
+are found here, by the living worker as well as by the one that cleans up after a dead one.
 """
 
 import os
