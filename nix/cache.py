@@ -2,28 +2,26 @@
 
 Below `nix_root`:
 
-    nix/                            the Nix store and its database
-    environments/KEY.json           what was installed for a key; true while the environment's root is there
-    locks/KEY.lock                  held alone while that key is being installed
-    locks/HASH-environment.lock     shared while an environment is in use; its eviction needs it alone
-    work/KEY/                       files of one installation; what a killed one left goes with the next
+    nix/                    the Nix store and its database
+    environments/, locks/   see nix.environments
+    locks/KEY.lock          held alone while that key is being installed
+    work/KEY/               files of one installation; what a killed one left goes with the next
 """
 
 import asyncio
-import json
-import os
-import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from nix import archives, locks, resolve
+from nix import archives, resolve
 from nix.dependencies import Dependencies, Packages, key
-from nix.errors import CacheError, DependenciesError, MissingError
+from nix.environments import Environments, Installed
+from nix.errors import CacheError, DependenciesError
 from nix.evaluation import evaluate
+from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.package_set import OpenPackageSet, load
 from nix.runner import Runner
@@ -32,26 +30,10 @@ from nix.store import BuildLimits, Store
 
 __all__ = ["BuildLimits", "Cache", "Installed"]
 
-STORE_PATH = re.compile(r"/nix/store/(?P<name>[0-9a-z]{32}-environment)")
 TREE = ("", "usr", "etc", "var", "var/lib")
 """The folders of an environment that are mounted, and those above them."""
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An environment in the Cache."""
-
-    store_path: str
-    """What `hold` takes; the same on every host."""
-    variables: dict[str, str]
-    """Environment variables that the expression asked for."""
-    packages: list[str]
-    """All packages in the environment, the resolved closure, sorted."""
-    size_bytes: int
-    log: str
-    """What the build printed."""
 
 
 class Deadline:
@@ -76,34 +58,53 @@ class Deadline:
                 f"{doing} hit the limit wall_time_s = {self._limits.wall_time_s:g}"
             ) from error
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let a step of ours, not of theirs, take no time."""
+        started = time.monotonic()
+        yield
+        self._end += time.monotonic() - started
+
 
 class Cache:
     """A Nix store below `settings.nix_root`, shared by the processes of a host."""
 
     def __init__(self, settings: NixSettings, runner: Runner) -> None:
-        root = settings.nix_root
         self._settings = settings
         self._runner = runner
-        self._store = Store(root, archives.pool(settings), runner)
-        self._environments, self._locks, self._work = root / "environments", root / "locks", root / "work"
-        for folder in (self._environments, self._locks, self._work, self._store.roots):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._work = settings.nix_root / "work"
+        self._work.mkdir(parents=True, exist_ok=True)
+        self._store = Store(settings.nix_root, archives.pool(settings), runner)
+        self._environments = Environments(settings.nix_root, self._store.roots)
+        self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
 
     async def install(
-        self, dependencies: Dependencies, pin: str, limits: BuildLimits, progress: Progress
+        self,
+        dependencies: Dependencies,
+        pin: str,
+        limits: BuildLimits,
+        progress: Progress,
+        announce: Announce | None = None,
     ) -> Installed:
         """Evaluate, resolve, fetch and build, once for all processes of the host; root the result.
 
         `limits.wall_time_s` bounds all of it, without the time that another process takes to do the same.
+        With `announce` others are evicted where there is no room.
         Raises DependenciesError (theirs) or CacheError (ours).
         """
         name = key(dependencies, pin)
         try:
-            async with locks.exclusive(self._locks / f"{name}.lock"):
-                known = self._known(name)
-                return known or await self._install(
-                    name, dependencies, load(self._settings, pin), limits, progress
-                )
+            async with self._environments.key(name):
+                if known := await self._environments.known(name):
+                    return known
+                async with self._workplace(name) as work:
+                    package_set = load(self._settings, pin)
+                    installed = await self._build(
+                        dependencies, package_set, work, Deadline(limits), progress, announce
+                    )
+                    # Until it has a root of its own, `work` keeps it.
+                    await self._environments.add(name, installed)
+                return installed
         except OSError as error:
             raise CacheError(f"installing failed: {error}") from error
 
@@ -113,43 +114,29 @@ class Cache:
 
         Raises MissingError if it is not in this Cache.
         """
-        match = STORE_PATH.fullmatch(store_path)
-        if not match:
-            raise MissingError(f"{store_path!r} is not the store path of an environment")
-        name = match["name"]
-        # The lock comes first: what was seen without it may be gone a moment later.
-        with locks.shared(self._locks / f"{name}.lock") as held:
-            if not held or not (self._store.roots / name).is_symlink():
-                raise MissingError(f"{store_path} is not in the Cache of this host")
+        with self._environments.held(store_path):
             yield self._store.physical(store_path)
 
-    def _known(self, name: str) -> Installed | None:
-        """Return what is installed for a key, if its record makes sense and its tree is there."""
-        try:
-            installed = Installed(**json.loads((self._environments / f"{name}.json").read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
-        return installed if self._root(installed.store_path).is_symlink() else None
+    async def make_room(self, announce: Announce) -> None:
+        """Evict until the store is within its limit. Raises CacheError if Nix fails."""
+        await self._eviction.make_room(0, announce)
 
-    async def _install(
-        self,
-        name: str,
-        dependencies: Dependencies,
-        package_set: OpenPackageSet,
-        limits: BuildLimits,
-        progress: Progress,
-    ) -> Installed:
+    async def evict(self, store_path: str, announce: Announce) -> bool:
+        """Take an environment out; False where it is not there, is in use, or `announce` says no.
+
+        Its disk space is free once somebody needs room.
+        """
+        return await self._eviction.evict(store_path, announce)
+
+    @asynccontextmanager
+    async def _workplace(self, name: str) -> AsyncIterator[Path]:
         work = self._work / name
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         try:
-            installed = await self._build(dependencies, package_set, work, Deadline(limits), progress)
-            # In this order: a record without root is nothing, and `work` keeps the tree until it has one.
-            _replace_link(self._root(installed.store_path), installed.store_path)
-            _replace_file(self._environments / f"{name}.json", json.dumps(asdict(installed)))
+            yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        return installed
 
     async def _build(
         self,
@@ -158,11 +145,15 @@ class Cache:
         work: Path,
         deadline: Deadline,
         progress: Progress,
+        announce: Announce | None,
     ) -> Installed:
         progress("resolving")
         roots, variables = await self._roots(dependencies, package_set, work, deadline)
         packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
-        self._check_size(packages)
+        size_bytes = self._check_size(packages)
+        if announce:
+            with deadline.stopped():
+                await self._eviction.make_room(size_bytes, announce)
         async with deadline.step("fetching"):
             await archives.fetch(packages, package_set.set, self._settings, progress)
         progress(f"building an environment of {len(packages)} packages")
@@ -192,15 +183,14 @@ class Cache:
         )
         return names.base + evaluated.packages, evaluated.variables
 
-    def _check_size(self, packages: list[Package]) -> None:
+    def _check_size(self, packages: list[Package]) -> int:
+        """Return what the packages take at most, by what they say."""
         size, limit = sum(package.installed_bytes for package in packages), self._settings.environment_bytes
         if size > limit:
             raise DependenciesError(
                 f"the packages take {size >> 20} MiB; an environment may take {limit >> 20} MiB"
             )
-
-    def _root(self, store_path: str) -> Path:
-        return self._store.roots / Path(store_path).name
+        return size
 
 
 def _check_tree(tree: Path) -> None:
@@ -208,16 +198,3 @@ def _check_tree(tree: Path) -> None:
     for folder in TREE:
         if (tree / folder).is_symlink() or not (tree / folder).is_dir():
             raise DependenciesError(f"the packages make /{folder} something else than a folder")
-
-
-def _replace_link(link: Path, target: str) -> None:
-    draft = link.with_name(f".{link.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(target)
-    draft.rename(link)
-
-
-def _replace_file(file: Path, content: str) -> None:
-    draft = file.with_suffix(".draft")
-    draft.write_text(content)
-    draft.rename(file)

@@ -1,4 +1,7 @@
-"""File locks, which end with their holder, however it ends."""
+"""File locks, which end with their holder, however it ends.
+
+Lock files are never removed: who waits for one and who makes it anew would each hold a lock of their own.
+"""
 
 import asyncio
 import fcntl
@@ -14,17 +17,37 @@ POLL_S = 0.05
 @asynccontextmanager
 async def exclusive(path: Path) -> AsyncIterator[None]:
     """Wait for the lock file and hold it alone."""
-    with _opened(path) as lock:
-        while not _taken(lock, fcntl.LOCK_EX):  # noqa: ASYNC110 - other processes set no event of ours
-            await asyncio.sleep(POLL_S)
+    async with _waited(path, fcntl.LOCK_EX):
+        yield
+
+
+@asynccontextmanager
+async def shared(path: Path) -> AsyncIterator[None]:
+    """Wait until nobody holds the lock file alone, and hold it together with others."""
+    async with _waited(path, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def shared(path: Path) -> Iterator[bool]:
+def try_exclusive(path: Path) -> Iterator[bool]:
+    """Hold the lock file alone; yields False if somebody else holds it. Never waits."""
+    with _opened(path) as lock:
+        yield _taken(lock, fcntl.LOCK_EX)
+
+
+@contextmanager
+def try_shared(path: Path) -> Iterator[bool]:
     """Hold the lock file together with others; yields False if somebody holds it alone. Never waits."""
     with _opened(path) as lock:
         yield _taken(lock, fcntl.LOCK_SH)
+
+
+@asynccontextmanager
+async def _waited(path: Path, kind: int) -> AsyncIterator[None]:
+    with _opened(path) as lock:
+        while not _taken(lock, kind):  # noqa: ASYNC110 - other processes set no event of ours
+            await asyncio.sleep(POLL_S)
+        yield
 
 
 @contextmanager

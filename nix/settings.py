@@ -16,3 +16,6 @@ class NixSettings(BaseSettings):
     """Package sets and downloaded archives, shared by all stores of a host; what is missing is fetched."""
     environment_bytes: int = 4 << 30
     """Largest environment, by the sizes that its packages state; larger ones are refused."""
+    cache_limit_bytes: int = 20 << 30
+    """What the environments of a host may take on disk, what they share counted once; beyond it those that
+    were used longest ago go."""

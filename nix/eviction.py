@@ -1,0 +1,100 @@
+"""Making room in the Cache: what was used longest ago goes first, and never what is in use."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from nix import locks
+from nix.environments import Environments
+from nix.store import Store
+
+log = logging.getLogger(__name__)
+
+Announce = Callable[[str], Awaitable[bool]]
+"""Tells all hosts that an environment goes, and returns once that is safe; False: it must stay."""
+
+ROOM = 0.9
+"""Evicting stops at this part of the limit, so that not every build begins with it."""
+JUST_USED_S = 5.0
+"""Whoever waits for an environment holds it well within this time after it was installed."""
+BLOCK_BYTES = 512
+"""What st_blocks counts."""
+
+
+class Eviction:
+    """Keeps one Nix store within a limit. Any process of the host may do it, one at a time does."""
+
+    def __init__(self, store: Store, environments: Environments, limit_bytes: int) -> None:
+        self._store, self._environments, self._limit_bytes = store, environments, limit_bytes
+        self._lock = store.root / "locks/eviction.lock"
+
+    async def make_room(self, needed_bytes: int, announce: Announce) -> None:
+        """Evict until the store has room for `needed_bytes` more, as far as what is in use allows.
+
+        Raises CacheError if Nix fails.
+        """
+        if await self._excess_bytes(needed_bytes) <= 0:
+            return
+        async with locks.exclusive(self._lock):
+            await self._store.collect_garbage()  # what killed builds left goes before what can still be used
+            while await self._excess_bytes(needed_bytes) > 0:
+                if not await self._evict_some(needed_bytes, announce):
+                    log.warning("the cache is over its limit, and all environments are in use")
+                    return
+                await self._store.collect_garbage()
+
+    async def evict(self, store_path: str, announce: Announce) -> bool:
+        """Take an environment out of the Cache; False where it is not there, is in use, or must stay.
+
+        It is announced first: whoever dies in between leaves an environment that is taken for evicted and is
+        still there, which the next one who asks for it will find.
+        """
+        with self._environments.going(store_path) as ours:
+            if not ours or not await announce(store_path):
+                return False
+            await asyncio.to_thread(self._environments.remove, store_path)
+        log.info("evicted %s", store_path)
+        return True
+
+    async def _evict_some(self, needed_bytes: int, announce: Announce) -> bool:
+        """Evict as many as free enough if nothing is shared between them; say whether there was one."""
+        wanted = await self._excess_bytes(needed_bytes, self._limit_bytes * ROOM)
+        freed, evicted = 0, False
+        for used_at, store_path in self._environments.used_longest_ago_first():
+            if freed >= wanted or used_at > time.time() - JUST_USED_S:
+                break
+            own_bytes = await asyncio.to_thread(_own_bytes, self._store.physical(store_path))
+            if await self.evict(store_path, announce):
+                freed, evicted = freed + own_bytes, True
+        return evicted
+
+    async def _excess_bytes(self, needed_bytes: int, limit_bytes: float | None = None) -> float:
+        used = await asyncio.to_thread(disk_bytes, self._store)
+        return used + needed_bytes - (self._limit_bytes if limit_bytes is None else limit_bytes)
+
+
+def disk_bytes(store: Store) -> int:
+    """Return what the files of a store take on disk, those that environments share counted once.
+
+    Nix links every file into one folder. Folders themselves, about 1 %, are not counted.
+    """
+    total = 0
+    with suppress(FileNotFoundError), os.scandir(store.root / "nix/store/.links") as files:
+        for file in files:
+            with suppress(FileNotFoundError):  # somebody collects garbage
+                total += file.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+    return total
+
+
+def _own_bytes(tree: Path) -> int:
+    """Return what the files take that nobody else has: one link in the tree, one in Nix's own folder."""
+    total = 0
+    for folder, _, names in os.walk(tree):
+        for name in names:
+            status = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - ten thousand times
+            total += status.st_blocks * BLOCK_BYTES if status.st_nlink <= 2 else 0
+    return total
