@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +29,30 @@ NUMPY = {"packages": ["python3", "python3-numpy"]}
 class Cluster:
     """The processes of one `up`, and a client."""
 
-    def __init__(self, folder: Path, cache_dir: Path, *options: str) -> None:
+    def __init__(
+        self, folder: Path, cache_dir: Path, *options: str, settings: Mapping[str, object] | None = None
+    ) -> None:
+        """`options` are of `envicutor up`, `settings` of all roles, without their prefix."""
         self._folder, self._cache_dir, self._options = folder, cache_dir, options
+        self._settings = settings or {}
+        self.first_uid = 1_920_000_000 + os.getpid() % 1000 * 10_000
         self.log = folder / "up.log"
         self._ready = threading.Event()
 
     def start(self) -> None:
-        settings = {
+        settings: dict[str, object] = {
             "DATA_DIR": self._folder / "data",
             "CACHE_DIR": self._cache_dir,
             "HTTP_PORT": 0,
             "KAFKA_PORT": 0,
             "GRACE_S": 2,
             "SANDBOX_STATE_DIR": self._folder / "sandboxes",
-            "SANDBOX_FIRST_UID": 1_920_000_000 + os.getpid() % 1000 * 10_000,
+            "SANDBOX_FIRST_UID": self.first_uid,
             "WORKER_SLOTS": 2,
         }
-        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in settings.items()}
+        environment = os.environ | {
+            f"ENVICUTOR_{name}": str(value) for name, value in (settings | dict(self._settings)).items()
+        }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "up", *self._options],
