@@ -10,7 +10,7 @@ from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
-from topics.codec import decode
+from topics.codec import UndecodableError, decode
 from topics.fold import QueuedWork
 from topics.leases import StopOrder
 from topics.model import Model
@@ -131,16 +131,17 @@ class Attempts:
             if messages:
                 yield from self._take(messages)
             else:
-                yield self._world.idle_s()
+                yield self._world.news(self._family.queue)
         yield from self._consumer.close()
 
     def _take(self, messages: list[Message]) -> Wait:
         """`_take`: lease, commit, hand over."""
         begun = []
         for message in messages:
-            work = decode(self._family.work, message.value())
-            begun.append((work, self._begin(work)))
-            yield 0.0
+            with suppress(UndecodableError):  # else it becomes a dead letter, and is committed like any other
+                work = decode(self._family.work, message.value())
+                begun.append((work, self._begin(work)))
+                yield 0.0
         for _, acknowledgements in begun:
             yield from all_of(acknowledgements)
         yield from self._commit(messages)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
-from tests.simulator.scheduler import Scheduler
+from tests.simulator.scheduler import Future, Scheduler
 from topics.codec import Headers
 
 LOG_APPEND_TIME = 2
@@ -59,7 +59,7 @@ def _offset_of(entry: Entry) -> int:
 class Log:
     """A partition."""
 
-    __slots__ = ("_open", "_rows", "end", "entries", "number", "topic")
+    __slots__ = ("_open", "end", "entries", "listeners", "number", "topic")
 
     def __init__(self, topic: str, number: int) -> None:
         self.topic, self.number = topic, number
@@ -67,7 +67,8 @@ class Log:
         self.end = 0
         """Of read_uncommitted."""
         self._open: dict[Transaction, int] = {}
-        self._rows = 0
+        self.listeners: list[Future] = []
+        """Who waits for something to read."""
 
     def append(self, message: Message | None, transaction: Transaction | None, now_s: float) -> Entry:
         """Take a record in at the end."""
@@ -76,12 +77,18 @@ class Log:
         if transaction is not None and message is not None:
             self._open.setdefault(transaction, self.end)
         self.end += 1
+        self._tell()
         return entry
 
     def mark(self, transaction: Transaction, scheduler: Scheduler) -> None:
         """The transaction's marker arrives: here it is over."""
         self.append(None, transaction, scheduler.now_s)
         self._open.pop(transaction, None)
+
+    def _tell(self) -> None:
+        listeners, self.listeners = self.listeners, []
+        for listener in listeners:
+            listener.set()
 
     @property
     def stable_end(self) -> int:

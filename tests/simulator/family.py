@@ -25,6 +25,9 @@ from topics.submissions.state import Work
 CATALOGUE = catalogue(KafkaSettings())
 SESSION_S = KafkaSettings.model_fields["session_timeout_ms"].default / 1000
 
+GARBAGE = b"garbage"
+"""Key of records that nobody can read."""
+
 Subject = Literal["submissions", "dependencies"]
 
 

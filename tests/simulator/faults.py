@@ -4,7 +4,7 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.simulator.family import Family
+from tests.simulator.family import GARBAGE, Family
 from tests.simulator.scheduler import Process
 from tests.simulator.worker import HOST
 from topics.codec import Headers
@@ -23,10 +23,13 @@ KINDS = (
     "outage",
     "rebalance",
     "duplicate",
+    "garbage",
     "broker away",
     "clock",
     "eviction",
 )
+_BACK_S = 10.0
+"""How long the broker stays, once it is back."""
 PAUSES_S = (0.5, 3.0, 8.0, 15.0, 40.0)
 
 
@@ -65,7 +68,7 @@ class Plan(NamedTuple):
             host_fault_chance=random.choice((0.0, 0.05)),
             faust_fault_chance=random.choice((0.0, 0.3)),
             kinds=tuple(random.sample(KINDS, random.randint(1, len(KINDS)))),
-            fault_steps=random.choice((50, 200, 1000)),
+            fault_steps=random.choice((50, 200, 800)),
         )
 
 
@@ -77,7 +80,7 @@ class Faults:
         self.counts: Counter[str] = Counter()
         self._ambushes = 0
         for family in world.families:
-            family.coordinator.on_offsets.append(self._mid_transaction)
+            family.coordinator.on_request.append(self._mid_transaction)
 
     def inject(self, stepped: Process | None) -> None:
         """A fault, as often as not to the process that has just made a step: before its next one."""
@@ -116,22 +119,25 @@ class Faults:
                 self._random.choice(groups).rebalance(shuffled=True)
             case "duplicate":
                 self._duplicate(family)
+            case "garbage":
+                log = self._random.choice((*family.events, *family.queue, *family.leases))
+                broker.append(log, GARBAGE, b"{", [], now_s)
             case "broker away":
-                broker.away_until_s = max(broker.away_until_s, now_s + self._random.choice((0.3, 2.0, 30.0)))
+                if now_s > broker.away_until_s + _BACK_S:
+                    broker.away_until_s = now_s + self._random.choice((0.3, 2.0, 30.0))
             case "clock":
                 broker.clock_skew_s += self._random.choice((-30.0, -1.0, 1.0, 30.0))
             case "eviction":
                 self._evict()
 
     def _mid_transaction(self, transactional_id: str) -> None:
-        """Killed, or paused, with everything but the commit."""
-        if not self._ambushes:
+        """Killed, or paused, with some of a transaction done."""
+        if not self._ambushes or self._random.random() < 0.5:
             return
         self._ambushes -= 1
-        slot = transactional_id.rsplit("-", 1)[1]
         for process in list(self._world.running):
-            if process.name.startswith(f"{transactional_id.rsplit('-', 1)[0]}-{slot}-"):
-                if self._random.random() < 0.5:
+            if process.name.startswith(f"{transactional_id}-"):
+                if self._random.random() < 0.3:
                     self._world.crash(process, "killed within a transaction")
                 else:
                     self._pause(process)

@@ -8,10 +8,10 @@ from confluent_kafka import Message
 
 from processors.health_checker.judgement import Held, Judge, Late
 from tests.simulator.broker import Entry, Log, Transaction
-from tests.simulator.family import Family
+from tests.simulator.family import GARBAGE, Family
 from tests.simulator.groups import Group
 from tests.simulator.health import HELD, SETTINGS, held_of, value_of
-from topics.codec import decode, decode_fact, encode
+from topics.codec import UndecodableError, decode, decode_fact, encode
 from topics.dependencies.state import EnvironmentState
 from topics.fold import Enqueue, QueuedWork
 from topics.leases import Lease
@@ -92,6 +92,12 @@ class Invariants:
         """Attempt and whether final, as the store has committed it."""
         return self._subjects[subject].stored
 
+    def left(self) -> list[str]:
+        """What is stored and not final, and what somebody still holds a lease of."""
+        subjects = self._subjects.values()
+        unfinished = [id for subject in subjects for id, (_, final) in subject.stored.items() if not final]
+        return unfinished + [id for subject in subjects for id, held in subject.table.items() if held]
+
     # -- what happens -------------------------------------------------------------------------------
 
     def _appended(self, log: Log, entry: Entry) -> None:
@@ -101,7 +107,10 @@ class Invariants:
         if kind == "events":
             self._event(subject, log, entry.message)
         elif kind == "leases" and entry.message.key() is not None:
-            lease = decode(Lease, entry.message.value())
+            try:
+                lease = decode(Lease, entry.message.value())
+            except UndecodableError:
+                return
             subject.said[lease.id].append((log.number, entry.offset, lease))
             if lease.kind != "renewed":
                 self._world.note(lease.id, "lease", lease)
@@ -113,7 +122,10 @@ class Invariants:
             self._dirty.add((subject.family.subject, held.id))
 
     def _event(self, subject: _Subject, log: Log, message: Message) -> None:
-        recorded = decode_fact(message, subject.family.facts)
+        try:
+            recorded = decode_fact(message, subject.family.facts)
+        except UndecodableError:
+            return
         folded = subject.family.store.apply(subject.truth.get(recorded.id), recorded)
         what = "event" if folded.refused is None else f"refused ({folded.refused})"
         self._world.note(recorded.id, what, recorded.fact)
@@ -188,7 +200,7 @@ class Invariants:
 
     def _popped(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
         for message in subject.family.queue[partition].read(before, after - before).messages:
-            if (message.offset() or 0) < after:
+            if (message.offset() or 0) < after and message.key() != GARBAGE:
                 work = decode(_Queued, message.value())
                 self._world.note(work.id, "popped", work)
                 self._dirty.add((subject.family.subject, work.id))

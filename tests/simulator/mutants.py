@@ -143,7 +143,7 @@ MUTANTS = {
     "naive restore": Mutant(replace(_RIGHT, store=NaiveRestore), _MOVING),
     "stable end": Mutant(replace(_RIGHT, store=StableEnd), _MOVING),
     "no member": Mutant(
-        replace(_RIGHT, store=NoMember), _PLAN._replace(kinds=("pause", "mid-transaction"), fault_steps=50)
+        replace(_RIGHT, store=NoMember), _PLAN._replace(kinds=("mid-transaction",), fault_steps=300)
     ),
     "remembers partitions": Mutant(
         replace(_RIGHT, store=RemembersPartitions), _PLAN._replace(kinds=("rebalance",), fault_steps=30)
@@ -153,7 +153,7 @@ MUTANTS = {
         _PLAN._replace(kinds=("rebalance", "outage"), faust_fault_chance=0.8, fault_steps=500),
     ),
     "impatient": Mutant(
-        replace(_RIGHT, judge=ImpatientJudge), _PLAN._replace(kinds=("broker away",), fault_steps=2000)
+        replace(_RIGHT, judge=ImpatientJudge), _PLAN._replace(kinds=("rebalance",), fault_steps=300)
     ),
     "forgets first": Mutant(replace(_RIGHT, checker=ForgetsFirst)),
 }

@@ -58,8 +58,14 @@ class StoreProcessor:
                     partition.fold(message)
             yield from self._commit_if_due()
             if not messages:
-                yield world.idle_s()
+                yield from self._wait()
         world.scheduler.end(self._process)
+
+    def _wait(self) -> Wait:
+        if self._deadline_s is not None:
+            yield _DEFER_S
+        else:
+            yield self._world.news(self._family.events)
 
     def _call(self, request: Callable[[], Any], channel: object = None) -> Any:
         return self._world.network.call(self._process, request, channel)

@@ -37,8 +37,8 @@ class Coordinator:
         self._scheduler, self._network, self._broker, self._group = scheduler, network, broker, group
         self._producers: dict[str, _Producer] = {}
         self.on_decided: list[Callable[[Transaction], None]] = []
-        self.on_offsets: list[Callable[[str], None]] = []
-        """Called with the transactional id: all that is missing is the commit."""
+        self.on_request: list[Callable[[str], None]] = []
+        """Called with the transactional id, at each request but the commit."""
         self.slow_until_s = 0.0
         """Until then markers take seconds."""
 
@@ -55,6 +55,7 @@ class Coordinator:
     def ready(self, id: str, epoch: int) -> None:
         """Whether a transaction may begin: the markers of the last one are written."""
         self._idle_or_open(self._current(id, epoch))
+        self._tell(id)
 
     def append(self, id: str, epoch: int, log: Log, record: Record) -> None:
         """A record of the transaction, which begins with the first one."""
@@ -65,14 +66,14 @@ class Coordinator:
             log, record.key, record.value, record.headers, self._scheduler.now_s, transaction
         )
         transaction.logs.setdefault(log, []).append(log.at(message.offset() or 0))
+        self._tell(id)
 
     def add_offsets(self, id: str, epoch: int, member: str | None, offsets: dict[int, int]) -> None:
         """What was consumed, if the group still lets the member commit it."""
         transaction = self._transaction(id, epoch)
         self._group.check(member, offsets)
         self._group.pend(transaction, offsets)
-        for observer in self.on_offsets:
-            observer(id)
+        self._tell(id)
 
     def end(self, id: str, epoch: int, *, committed: bool) -> None:
         """Commit or abort. Decided now, visible when the markers come."""
@@ -90,6 +91,10 @@ class Coordinator:
             if self._scheduler.now_s - transaction.started_s > TIMEOUT_S:
                 producer.epoch += 1
                 self._decide(producer, committed=False)
+
+    def _tell(self, id: str) -> None:
+        for observer in self.on_request:
+            observer(id)
 
     def _current(self, id: str, epoch: int) -> _Producer:
         producer = self._producers[id]

@@ -78,7 +78,7 @@ class Worker:
 
     def _read(self) -> Wait:
         while True:
-            yield self._world.idle_s()
+            yield self._world.news((*self._world.dependencies.rows, self._world.stops))
             if not self._world.away:
                 self._view.read()
                 self._stops.read()

@@ -1,14 +1,14 @@
 """A system of its own: a broker, a process per role and slot, clients, faults, and what must be true."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from processors.health_checker.judgement import Judge
 from tests.simulator.attempts import Attempts
-from tests.simulator.broker import Broker
+from tests.simulator.broker import Broker, Log
 from tests.simulator.builder import Builder
 from tests.simulator.client import ENDLESS, Client
 from tests.simulator.family import CATALOGUE, Family
@@ -16,12 +16,13 @@ from tests.simulator.faults import Faults, Plan
 from tests.simulator.health import HealthChecker
 from tests.simulator.invariants import Invariants, ViolationError
 from tests.simulator.network import Network
-from tests.simulator.scheduler import Process, Scheduler, Wait
+from tests.simulator.scheduler import Future, Process, Scheduler, Wait
 from tests.simulator.store import StoreProcessor
 from tests.simulator.transactions import SWEEP_S
 from tests.simulator.worker import Worker
 from topics.submissions.facts import Requested
 
+_LONGEST_WAIT_S = 1.0
 _EXPIRE_S = 0.5
 _TIDY_S = 30.0
 _CALM_S = 900.0
@@ -156,9 +157,14 @@ class World:
         """Of any time."""
         return self._processes[name]
 
-    def idle_s(self) -> float:
-        """How long until one looks again whether there is anything to do."""
-        return 0.02 + self.random.random() * 0.2
+    def news(self, logs: Iterable[Log]) -> Future:
+        """Known once there may be something to read, or it is time to look after other things."""
+        news = Future(self.scheduler)
+        for log in logs:
+            log.listeners.append(news)
+        wait_s = self.random.random() * _LONGEST_WAIT_S
+        self.scheduler.at(self.scheduler.now_s + wait_s, None, lambda _: news.set())
+        return news
 
     # -- the broker's own ---------------------------------------------------------------------------
 
@@ -221,16 +227,16 @@ class World:
     def _calm_down(self) -> None:
         self.calm = True
         deadline_s = self.scheduler.now_s + _CALM_S
-        while unfinished := self.unfinished():
+        while left := self.unfinished() or self.invariants.left():
             if self.scheduler.now_s > deadline_s:
-                raise ViolationError(unfinished[0], f"not finished {_CALM_S} s after the last fault")
+                raise ViolationError(left[0], f"not over {_CALM_S} s after the last fault")
             for _ in range(500):
                 self.scheduler.step()
                 self.invariants.check()
         self._check_answers()
 
     def unfinished(self) -> list[str]:
-        """Accepted, and not finished in the store."""
+        """Accepted submissions that are not finished in the store."""
         stored = self.invariants.stored("submissions")
         return [id for id in self.accepted if not stored.get(id, (0, False))[1]]
 
