@@ -1,16 +1,18 @@
 """CacheBuilder.
 
-consumes  `dependencies.queue` (consumer group)
-does      installs each set of dependencies in the Cache
-produces  Started, Installed, Failed, HandedBack on `dependencies.events`; leases
+consumes  `dependencies.queue` (consumer group), `dependencies.store` (as a view)
+does      installs each set of dependencies in the Cache, and evicts where that is over its limit
+produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.events`; leases
 """
 
+import asyncio
 import logging
 import time
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import DependenciesError
+from nix.errors import CacheError, DependenciesError
+from processors.evictions import Evictions
 from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
 from processors.work.attempts import Attempt, Attempts, process_name
@@ -19,11 +21,14 @@ from topics.clients import EventProducer
 from topics.dependencies.facts import FACTS, Failed, HandedBack, Installed, Started
 from topics.dependencies.state import Build
 from topics.settings import KafkaSettings
+from topics.view import View
 
 log = logging.getLogger(__name__)
 
 _LOG_CHARACTERS = 8192
 """How much of a failed build's log an explanation carries: its end."""
+_LOOK_AGAIN_S = 60.0
+"""Workers fetch environments too, so that a cache grows without a build."""
 
 
 class CacheBuilder:
@@ -40,6 +45,18 @@ class CacheBuilder:
         self._settings, self._sandboxes, self._cache = settings, sandboxes, cache
         self.name = process_name(settings.host, settings.instance)
         self._producer = EventProducer(kafka)
+        self._view = View(
+            kafka,
+            catalogue.dependencies.store.name,
+            kafka.data_dir / "views" / f"cache-builder-{settings.instance}",
+        )
+        self._evictions = Evictions(
+            catalogue,
+            self._view,
+            self._producer,
+            host=settings.host,
+            source=f"cache-builder/{self.name}",
+        )
         self._attempts = Attempts(
             self,
             Build,
@@ -62,10 +79,23 @@ class CacheBuilder:
     async def run(self) -> bool:
         """Build until stopped; False where the consumer died and the process must be started again."""
         await self._sandboxes.start()
+        await self._view.start()
+        keeping_room = asyncio.create_task(self._keep_room())
         ended_well = await self._attempts.run()
+        keeping_room.cancel()
+        await asyncio.wait([keeping_room])
+        await self._view.close()
         await self._sandboxes.close()
         self._producer.close()
         return ended_well
+
+    async def _keep_room(self) -> None:
+        while True:
+            try:
+                await self._cache.make_room(self._evictions.announce)
+            except CacheError:
+                log.exception("no room could be made in the cache")
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     # -- the craft ------------------------------------------------------------------------------------
 
@@ -99,6 +129,7 @@ class CacheBuilder:
                 work.package_set,
                 BuildLimits(**work.limits.model_dump()),
                 lambda message: log.info("building %s: %s", work.id, message),
+                self._evictions.announce,
             )
         except DependenciesError as error:
             log.info("building %s: failed: %s", work.id, error)

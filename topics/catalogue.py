@@ -147,7 +147,7 @@ _DEPENDENCIES = Family(
         local_partitions=1,
         cluster_partitions=3,
         writers=("build-store",),
-        readers=("worker", "build-store", "ingest", "operator"),
+        readers=("worker", "cache-builder", "build-store", "ingest", "operator"),
         compacted=True,
     ),
     queue=Topic(

@@ -141,8 +141,9 @@ class Worker:
         def on_compiled(stage: Stage) -> None:
             attempt.say(Compiled(attempt=work.attempt, worker=self.name, compile=stage))
 
-        async with self._slots.take(alone=work.alone):
-            with self._environments.mounted(state) as tree:
+        # Held first: what a submission waits with for a slot is not evicted meanwhile.
+        with self._environments.mounted(state) as tree:
+            async with self._slots.take(alone=work.alone):
                 attempt.say(
                     DependenciesInstalled(attempt=work.attempt, worker=self.name, dependencies=dependencies)
                 )

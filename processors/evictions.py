@@ -1,0 +1,48 @@
+"""Saying which environments go, to all who may count on them."""
+
+import asyncio
+from collections.abc import Iterator
+
+from topics.catalogue import Catalogue
+from topics.clients import EventProducer
+from topics.codec import encode_fact
+from topics.dependencies.facts import FACTS, Evicted
+from topics.dependencies.state import EnvironmentState
+from topics.request import BASE
+from topics.view import View
+
+
+class Evictions:
+    """What the evictions of one host say on `dependencies.events`."""
+
+    def __init__(
+        self, catalogue: Catalogue, view: View, producer: EventProducer, *, host: str, source: str
+    ) -> None:
+        """`view` is of `dependencies.store`."""
+        self._topic = catalogue.dependencies.events.name
+        self._view, self._producer = view, producer
+        self._host, self._source = host, source
+
+    async def announce(self, store_path: str) -> bool:
+        """Say Evicted of all dependencies that this environment is; False where it must stay.
+
+        The base stays: every environment has the same files, so that it takes no room of its own.
+        """
+        await self._view.wait_caught_up()
+        states = list(self._installed(store_path))
+        if any(state.dependencies == BASE for state in states):
+            return False
+        await asyncio.gather(*map(self._say, states))
+        return True
+
+    def _installed(self, store_path: str) -> Iterator[EnvironmentState]:
+        """Spellings of one environment are several sets of dependencies; none where all was said before."""
+        for _, raw in self._view.values():
+            if store_path.encode() in raw:  # few are: the rest need not be parsed
+                state = EnvironmentState.model_validate_json(raw)
+                if (state.status, state.store_path, state.host) == ("installed", store_path, self._host):
+                    yield state
+
+    async def _say(self, state: EnvironmentState) -> None:
+        fact = Evicted(generation=state.generation, host=self._host)
+        await self._producer.send(encode_fact(self._topic, state.id, fact, FACTS, self._source))
