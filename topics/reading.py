@@ -9,6 +9,8 @@ from topics.clients import consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
+_NEWS_S = 5.0
+"""Ten times what news of a topic takes from one broker to another."""
 
 
 def read_to_end(
@@ -23,10 +25,7 @@ def read_to_end(
         consumer_config(settings, "reader") | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
     )
     try:
-        metadata = consumer.list_topics(topic, timeout=10).topics[topic]
-        if metadata.error is not None:
-            raise KafkaException(metadata.error)
-        unread = set(metadata.partitions)
+        unread = _partitions(consumer, topic)
         consumer.assign([TopicPartition(topic, p, (starts or {}).get(p, OFFSET_BEGINNING)) for p in unread])
         while unread:
             for message in consume_batch(consumer, _BATCH, 10.0):
@@ -39,6 +38,18 @@ def read_to_end(
                     raise KafkaException(error)
     finally:
         consumer.close()
+
+
+def _partitions(consumer: Consumer, topic: str) -> set[int]:
+    """Of a topic that may have just been made: one of several brokers hears of it after the others."""
+    deadline = time.monotonic() + _NEWS_S
+    while True:
+        metadata = consumer.list_topics(topic, timeout=10).topics[topic]
+        if metadata.error is None:
+            return set(metadata.partitions)
+        if time.monotonic() > deadline:
+            raise KafkaException(metadata.error)
+        time.sleep(0.1)
 
 
 def committed_offsets(
