@@ -10,7 +10,6 @@ from typing import Annotated
 
 import uvicorn
 from fastapi import FastAPI, Path, Query, Request, Response
-from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from ingest import problems
@@ -138,4 +137,4 @@ def _check_media_type(request: Request) -> None:
 
 
 def _answer(submission: Submission, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse(submission.answer(), status, headers=headers)
+    return Response(submission.answer(), status, headers, "application/json")

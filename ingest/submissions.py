@@ -193,7 +193,7 @@ def _is_there(raw: bytes | None) -> bool:
 
 
 def _is_final(raw: bytes | None) -> bool:
-    return raw is not None and Submission.model_validate_json(raw).final
+    return raw is not None and not unfinished(raw)
 
 
 def _is_accepted(raw: bytes | None) -> bool:

@@ -12,6 +12,9 @@ from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
 from topics.leases import StopOrder
 from topics.model import Model
 
+_PARSED = 256
+"""How many states are kept as models; they may be of some MiB each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -43,6 +46,8 @@ class Partition:
     store: Store
     states: dict[str, bytes] = field(default_factory=dict)
     """As they stand on the store topic; parsed only when an event needs them."""
+    parsed: dict[str, Model] = field(default_factory=dict)
+    """Some of them as models, since the events of one submission come close together."""
     next_offset: int = 0
     committed_offset: int = 0
     dirty: dict[str, str] = field(default_factory=dict)
@@ -61,7 +66,7 @@ class Partition:
         else:
             folded = self.store.apply(self._state(recorded.id), recorded)
             if folded.state is not None and folded.refused is None:
-                self.states[recorded.id] = encode(folded.state)
+                self._remember(recorded.id, folded.state)
                 self.dirty[recorded.id] = event
                 self.urgent |= not isinstance(recorded.fact, self.store.deferrable)
             for effect in folded.effects:
@@ -89,10 +94,16 @@ class Partition:
         ]
         return rows + self.out
 
+    def _remember(self, key: str, state: Model) -> None:
+        self.states[key] = encode(state)
+        if len(self.parsed) >= _PARSED:
+            self.parsed.clear()
+        self.parsed[key] = state
+
     def _state(self, key: str) -> Model | None:
         raw = self.states.get(key)
-        if raw is None:
-            return None
+        if raw is None or key in self.parsed:
+            return self.parsed.get(key)
         state = self.store.state.model_validate_json(raw)
         found = getattr(state, "fold_version", None)
         if found != self.store.fold_version:

@@ -1,6 +1,6 @@
 """A submission as it is now (`submissions.store`), and as a worker gets it (`submissions.queue`)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic_core import from_json
 
@@ -48,6 +48,9 @@ class Answer(Model):
     """Why it was rejected."""
 
 
+_ANSWER = set(Answer.model_fields)
+
+
 class Submission(Answer):
     """The whole object."""
 
@@ -75,9 +78,9 @@ class Submission(Answer):
         """How many attempts ended by an expired lease."""
         return sum(ended.charged for ended in self.ended_attempts)
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> str:
         """What clients see, as JSON."""
-        return self.model_dump(mode="json", include=set(Answer.model_fields))
+        return self.model_dump_json(include=_ANSWER)
 
 
 def unfinished(stored: bytes) -> bool:

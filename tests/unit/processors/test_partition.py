@@ -145,9 +145,9 @@ def test_a_conflict_from_kafka_is_a_dead_letter(partition: Partition) -> None:
 def test_a_row_of_another_fold_is_never_folded_on(partition: Partition) -> None:
     partition.fold(event(0, a_request()))
     other = Submission.model_validate_json(partition.states["id"]).replace(fold_version=0)
-    partition.states["id"] = encode(other)
+    restored = Partition(partition.store, states={"id": encode(other)})
     with pytest.raises(StaleStoreError, match="folded by version 0"):
-        partition.fold(event(1, STARTED))
+        restored.fold(event(1, STARTED))
 
 
 def test_nobody_reads_stops_of_builds() -> None:
