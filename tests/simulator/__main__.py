@@ -9,6 +9,7 @@ from tests.simulator.invariants import ViolationError
 from tests.simulator.world import World
 
 ROUND_STEPS = 20_000
+"""With faults; about as many follow until everything is finished."""
 
 
 def main() -> int:
@@ -16,43 +17,68 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--round", type=int, help="only this one")
+    parser.add_argument("--round", type=int, help="only this one, as a failure names it")
     arguments = parser.parse_args()
-    steps = finished = rounds = 0
-    virtual_s = 0.0
-    faults: Counter[str] = Counter()
-    began = time.perf_counter()
+    survived = Survived()
     number = arguments.round or 0
-    while steps < arguments.steps:
+    while survived.steps < arguments.steps:
         world = World(f"{arguments.seed}/{number}")
         try:
             world.run(ROUND_STEPS)
         except ViolationError as violation:
-            tell(world, violation, arguments.seed, number)
+            say(story(world, violation))
+            say(f"again: python -m tests.simulator --seed {arguments.seed} --round {number}")
             return 1
-        steps += world.scheduler.steps
-        virtual_s += world.scheduler.now_s
-        finished += len(world.accepted)
-        faults += world.faults.counts
-        rounds += 1
-        number += 1
+        survived.add(world)
         if arguments.round is not None:
             break
-    elapsed_s = time.perf_counter() - began
-    print(
-        f"{steps} steps in {elapsed_s:.1f} s ({steps / elapsed_s:.0f}/s), {rounds} rounds, "
-        f"{virtual_s:.0f} s of virtual time, {finished} submissions finished"
-    )
-    print(", ".join(f"{kind} {count}" for kind, count in sorted(faults.items())))
+        number += 1
+    say(survived.told())
     return 0
 
 
-def tell(world: World, violation: ViolationError, seed: str, number: int) -> None:
-    """The story, and how to see it again."""
-    print(f"step {world.scheduler.steps} of round {number}: {violation}")
-    print(world.plan)
-    print("\n".join(world.trace(violation.id)))
-    print(f"again: python -m tests.simulator --seed {seed} --round {number}")
+class Survived:
+    """What happened in all rounds."""
+
+    def __init__(self) -> None:
+        self.steps = self._rounds = self._finished = 0
+        self._virtual_s = 0.0
+        self._faults: Counter[str] = Counter()
+        self._facts: Counter[str] = Counter()
+        self._began_s = time.perf_counter()
+
+    def add(self, world: World) -> None:
+        """A round is over."""
+        self._rounds += 1
+        self.steps += world.scheduler.steps
+        self._virtual_s += world.scheduler.now_s
+        self._finished += len(world.accepted)
+        self._faults += world.faults.counts
+        self._facts += world.invariants.facts
+
+    def told(self) -> str:
+        """In three lines."""
+        elapsed_s = time.perf_counter() - self._began_s
+        return (
+            f"{self.steps} steps in {elapsed_s:.1f} s ({self.steps / elapsed_s:.0f}/s), "
+            f"{self._rounds} rounds, {self._virtual_s:.0f} s of virtual time, {self._finished} submissions finished\n"
+            f"facts: {_listed(self._facts)}\nfaults: {_listed(self._faults)}"
+        )
+
+
+def story(world: World, violation: ViolationError) -> str:
+    """What led to the failure."""
+    head = f"step {world.scheduler.steps}: {violation}"
+    return "\n".join([head, str(world.plan), *world.trace(violation.id)])
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{what} {count}" for what, count in sorted(counts.items()))
+
+
+def say(text: str) -> None:
+    """To whoever ran this."""
+    sys.stdout.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ class _Partition:
             timeout_s=SETTINGS.lease_timeout_s,
             tick_period_s=SETTINGS.tick_period_s,
         )
-        self.progress = Progress(next_offset, SETTINGS.stuck_timeout_s / SETTINGS.tick_period_s)
+        patience_ticks = SETTINGS.stuck_timeout_s / SETTINGS.tick_period_s
+        self.progress = Progress(next_offset, patience_ticks)
         self.handled = next_offset
         self.committed = 0
         self.tick: Future | None = None

@@ -1,6 +1,6 @@
 """What must be true at every step. Only ids that something happened to are looked at again."""
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,6 +74,8 @@ class Invariants:
         self._world = world
         self._subjects: dict[str, _Subject] = {family.subject: _Subject(family) for family in world.families}
         self._by_topic: dict[str, tuple[_Subject, str]] = {}
+        self.facts: Counter[str] = Counter()
+        """By name where they changed something, all others as `refused`."""
         self._dirty: set[tuple[str, str]] = set()
         world.broker.on_append.append(self._appended)
         for family in world.families:
@@ -92,11 +94,10 @@ class Invariants:
         """Attempt and whether final, as the store has committed it."""
         return self._subjects[subject].stored
 
-    def left(self) -> list[str]:
-        """What is stored and not final, and what somebody still holds a lease of."""
+    def unfinished(self) -> list[str]:
+        """What is stored and not final."""
         subjects = self._subjects.values()
-        unfinished = [id for subject in subjects for id, (_, final) in subject.stored.items() if not final]
-        return unfinished + [id for subject in subjects for id, held in subject.table.items() if held]
+        return [id for subject in subjects for id, (_, final) in subject.stored.items() if not final]
 
     # -- what happens -------------------------------------------------------------------------------
 
@@ -127,8 +128,9 @@ class Invariants:
         except UndecodableError:
             return
         folded = subject.family.store.apply(subject.truth.get(recorded.id), recorded)
-        what = "event" if folded.refused is None else f"refused ({folded.refused})"
-        self._world.note(recorded.id, what, recorded.fact)
+        accepted = folded.refused is None
+        self.facts[type(recorded.fact).__name__ if accepted else "refused"] += 1
+        self._world.note(recorded.id, "event" if accepted else f"refused ({folded.refused})", recorded.fact)
         state = folded.state
         if state is None or folded.refused is not None:
             return

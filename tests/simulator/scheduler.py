@@ -48,7 +48,7 @@ class Future:
 
 def all_of(futures: Iterable[Future]) -> Wait:
     """Wait for each."""
-    for future in futures:
+    for future in futures:  # noqa: UP028 - an iterator would be sent their values
         yield future
 
 

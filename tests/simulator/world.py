@@ -227,7 +227,7 @@ class World:
     def _calm_down(self) -> None:
         self.calm = True
         deadline_s = self.scheduler.now_s + _CALM_S
-        while left := self.unfinished() or self.invariants.left():
+        while left := self.unfinished() or self.invariants.unfinished():
             if self.scheduler.now_s > deadline_s:
                 raise ViolationError(left[0], f"not over {_CALM_S} s after the last fault")
             for _ in range(500):
