@@ -57,11 +57,12 @@ class Survived:
         self._facts += world.invariants.facts
 
     def told(self) -> str:
-        """In three lines."""
+        """In a few lines."""
         elapsed_s = time.perf_counter() - self._began_s
         return (
             f"{self.steps} steps in {elapsed_s:.1f} s ({self.steps / elapsed_s:.0f}/s), "
-            f"{self._rounds} rounds, {self._virtual_s:.0f} s of virtual time, {self._finished} submissions finished\n"
+            f"{self._rounds} rounds of {self._virtual_s:.0f} s in all\n"
+            f"submissions finished: {self._finished}\n"
             f"facts: {_listed(self._facts)}\nfaults: {_listed(self._faults)}"
         )
 
