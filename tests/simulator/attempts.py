@@ -77,9 +77,7 @@ class Attempts:
         self._world, self._process, self._family, self._craft = world, process, family, craft
         self._slots, self._max_waiting = slots, max_waiting
         self._held: dict[tuple[str, int], Attempt] = {}
-        self._consumer = Consumer(
-            world.scheduler, world.network, world.broker, process, family.work_group, family.queue
-        )
+        self._consumer = Consumer(world.scheduler, world.network, process, family.work_group, family.queue)
 
     def run(self) -> Wait:
         """`run`: work until stopped, then drain."""

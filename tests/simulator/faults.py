@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KINDS = (
     "crash",
     "pause",
+    "cut off",
     "stop",
     "twin",
     "mid-transaction",
@@ -97,6 +98,8 @@ class Faults:
                 self._world.crash(process, "killed")
             case "pause":
                 self._pause(process)
+            case "cut off":
+                self._world.scheduler.cut_off(process, self._random.choice(PAUSES_S))
             case "stop":
                 process.stop.set()
             case "twin":

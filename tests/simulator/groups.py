@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from tests.simulator.broker import Broker, Log, Transaction
+from tests.simulator.broker import Log, Transaction
 from tests.simulator.network import BrokerError, Network
 from tests.simulator.scheduler import Process, Scheduler, Wait
 
@@ -183,7 +183,6 @@ class Consumer:
         self,
         scheduler: Scheduler,
         network: Network,
-        broker: Broker,
         process: Process,
         group: Group,
         logs: list[Log],
@@ -194,7 +193,7 @@ class Consumer:
         in_background: bool = False,
     ) -> None:
         """`in_background`: act on a rebalance beside the polls, as Faust does."""
-        self._scheduler, self._network, self._broker = scheduler, network, broker
+        self._scheduler, self._network = scheduler, network
         self.process, self.group, self._logs = process, group, logs
         self._instance = instance
         self._on_assign = on_assign or self._from_committed
@@ -245,7 +244,7 @@ class Consumer:
             raise self.fatal
         if not self._in_background:
             yield from self._rebalance_if_due()
-        if not self._buffer and self._broker.away_until_s <= self._scheduler.now_s:
+        if not self._buffer and self._network.reaches(self.process):
             self._fetch()
         return [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
 

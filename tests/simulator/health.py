@@ -61,7 +61,6 @@ class HealthChecker:
         self._consumer = Consumer(
             world.scheduler,
             world.network,
-            world.broker,
             process,
             family.check_group,
             family.leases,

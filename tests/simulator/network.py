@@ -35,6 +35,9 @@ class Network:
         scheduler, answer = self._scheduler, Future(self._scheduler)
 
         def leave(_: int) -> None:
+            if process.cut_off_until_s > scheduler.now_s:
+                scheduler.at(process.cut_off_until_s, process, leave)
+                return
             scheduler.at(self._in_turn(channel, 1), None, arrive)
 
         def arrive(_: int) -> None:
@@ -46,10 +49,15 @@ class Network:
                 value = request()
             except BrokerError as refused:
                 error = refused
-            scheduler.at(scheduler.now_s + self.delay_s(), process, lambda _: answer.set(value, error))
+            back_s = max(scheduler.now_s + self.delay_s(), process.cut_off_until_s)
+            scheduler.at(back_s, process, lambda _: answer.set(value, error))
 
         scheduler.at(self._in_turn(channel, 0), process, leave)
         return answer
+
+    def reaches(self, process: Process) -> bool:
+        """Whether process and broker hear each other."""
+        return max(process.cut_off_until_s, self._broker.away_until_s) <= self._scheduler.now_s
 
     def _in_turn(self, channel: object, leg: int) -> float:
         time_s = self._scheduler.now_s + self.delay_s()

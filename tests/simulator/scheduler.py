@@ -57,6 +57,7 @@ class Process:
 
     __slots__ = (
         "alive",
+        "cut_off_until_s",
         "ended_s",
         "leases",
         "name",
@@ -74,6 +75,8 @@ class Process:
         self.started_s = scheduler.now_s
         self.ended_s: float | None = None
         self.paused_until_s = 0.0
+        self.cut_off_until_s = 0.0
+        """Until then nothing comes to it from the broker, and nothing goes there."""
         self.pauses: list[tuple[float, float]] = []
         self.stop = Future(scheduler)
         """SIGTERM."""
@@ -187,3 +190,8 @@ class Scheduler:
         """SIGSTOP, and SIGCONT after `seconds`."""
         process.paused_until_s = self.now_s + seconds
         process.pauses.append((self.now_s, process.paused_until_s))
+
+    def cut_off(self, process: Process, seconds: float) -> None:
+        """It lives, but the network to it does not."""
+        process.cut_off_until_s = self.now_s + seconds
+        process.pauses.append((self.now_s, process.cut_off_until_s))

@@ -39,7 +39,6 @@ class StoreProcessor:
         self._consumer = Consumer(
             world.scheduler,
             world.network,
-            world.broker,
             self._process,
             self._family.store_group,
             self._family.events,

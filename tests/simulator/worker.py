@@ -79,7 +79,7 @@ class Worker:
     def _read(self) -> Wait:
         while True:
             yield self._world.news((*self._world.dependencies.rows, self._world.stops))
-            if not self._world.away:
+            if self._world.network.reaches(self._process):
                 self._view.read()
                 self._stops.read()
 
