@@ -153,7 +153,8 @@ MUTANTS = {
         _PLAN._replace(kinds=("rebalance", "outage"), faust_fault_chance=0.8, fault_steps=500),
     ),
     "impatient": Mutant(
-        replace(_RIGHT, judge=ImpatientJudge), _PLAN._replace(kinds=("rebalance",), fault_steps=300)
+        replace(_RIGHT, judge=ImpatientJudge),
+        _PLAN._replace(kinds=("rebalance",), submit_period_s=0.05, fault_steps=60),
     ),
     "forgets first": Mutant(replace(_RIGHT, checker=ForgetsFirst)),
 }

@@ -64,6 +64,7 @@ class Process:
         "on_end",
         "paused_until_s",
         "pauses",
+        "restart_after_s",
         "role",
         "started_s",
         "stop",
@@ -78,6 +79,8 @@ class Process:
         self.cut_off_until_s = 0.0
         """Until then nothing comes to it from the broker, and nothing goes there."""
         self.pauses: list[tuple[float, float]] = []
+        self.restart_after_s: float | None = None
+        """None: as soon as a supervisor does it."""
         self.stop = Future(scheduler)
         """SIGTERM."""
         self.leases: dict[tuple[str, int], float] = {}

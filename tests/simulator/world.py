@@ -62,6 +62,8 @@ class World:
         self.accepted: dict[str, None] = {}
         self.cancelled: set[str] = set()
         self.calm = False
+        """Whether faults and clients have ceased."""
+        self._was_away_until_s = 0.0
         self.running: list[Process] = []
         self._processes: dict[str, Process] = {}
         self._traces: defaultdict[str, deque[tuple[int, float, str, object]]] = defaultdict(
@@ -140,18 +142,15 @@ class World:
 
     def _ended(self, process: Process, role: str, slot: int) -> None:
         self.running.remove(process)
-        delay_s = self._restart_s if self._restart_s is not None else 0.1 + self.random.random() * 3
+        delay_s = process.restart_after_s or 0.1 + self.random.random() * 3
         if role != "client" or not self.calm:
             self.scheduler.at(self.scheduler.now_s + delay_s, None, lambda _: self.start(role, slot))
-
-    _restart_s: float | None = None
 
     def crash(self, process: Process, why: str, restart_s: float | None = None) -> None:
         """kill -9."""
         self.note("", f"{why}:", process.name)
-        self._restart_s = restart_s
+        process.restart_after_s = restart_s
         self.scheduler.end(process)
-        self._restart_s = None
 
     def process(self, name: str) -> Process:
         """Of any time."""
@@ -180,8 +179,6 @@ class World:
             self.scheduler.at(self.scheduler.now_s + period_s, None, turn)
 
         self.scheduler.at(self.random.random() * period_s, None, turn)
-
-    _was_away_until_s = 0.0
 
     def _coordinate(self) -> None:
         for family in self.families:

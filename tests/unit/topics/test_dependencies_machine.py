@@ -165,4 +165,4 @@ class DependenciesMachine(RuleBasedStateMachine):
 
 
 TestDependenciesMachine = DependenciesMachine.TestCase
-TestDependenciesMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDependenciesMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -169,4 +169,4 @@ class SubmissionMachine(RuleBasedStateMachine):
 
 
 TestSubmissionMachine = SubmissionMachine.TestCase
-TestSubmissionMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSubmissionMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
