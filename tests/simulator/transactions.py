@@ -71,7 +71,7 @@ class Coordinator:
     def add_offsets(self, id: str, epoch: int, member: str | None, offsets: dict[int, int]) -> None:
         """What was consumed, if the group still lets the member commit it."""
         transaction = self._transaction(id, epoch)
-        self._group.check(member, offsets)
+        self._group.check(member)
         self._group.pend(transaction, offsets)
         self._tell(id)
 
