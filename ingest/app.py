@@ -18,6 +18,7 @@ from ingest.problems import ProblemError
 from ingest.readiness import Readiness
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from ingest.tracing import trace_context
 from topics.catalogue import Catalogue
 from topics.settings import KafkaSettings
 from topics.submissions.state import Answer, Submission
@@ -69,7 +70,8 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
         ] = 30.0,
     ) -> Response:
         _check_media_type(request)
-        submission = await submissions.accept(await _body(request, kafka.request_bytes), wait_for_end=wait)
+        body, beside = await _body(request, kafka.request_bytes), trace_context(request.headers)
+        submission = await submissions.accept(body, wait_for_end=wait, beside=beside)
         if wait:
             submission = await submissions.wait_final(submission.id, wait_timeout_s)
         status = 200 if wait and submission.final else 202

@@ -14,7 +14,7 @@ from ingest.settings import IngestSettings
 from topics.acceptance import requested
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
-from topics.codec import encode_fact
+from topics.codec import Headers, encode_fact
 from topics.fold import Recorded
 from topics.package_sets import PackageSets
 from topics.request import InvalidRequestError, parse_request
@@ -59,8 +59,10 @@ class Submissions:
         await self.package_sets.close()
         self._producer.close()
 
-    async def accept(self, raw: bytes, *, wait_for_end: bool) -> Submission:
+    async def accept(self, raw: bytes, *, wait_for_end: bool, beside: Headers | None = None) -> Submission:
         """Append a request to the log; the submission that it made, or that it is the same as.
+
+        `beside` are headers for the event, besides its own.
 
         Raises:
             ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while nothing can be.
@@ -78,14 +80,16 @@ class Submissions:
             request, content_hash, package_set.pin, source="http", allowed_attempts=allowed_attempts
         )
         if request.id is not None:
-            return await self._take(request.id, fact)
-        return await self._make(str(uuid.uuid4()), fact, _is_final if wait_for_end else _is_there)
+            return await self._take(request.id, fact, beside)
+        return await self._make(str(uuid.uuid4()), fact, beside, _is_final if wait_for_end else _is_there)
 
-    async def _make(self, id: str, fact: Requested, until: Callable[[bytes | None], bool]) -> Submission:
+    async def _make(
+        self, id: str, fact: Requested, beside: Headers | None, until: Callable[[bytes | None], bool]
+    ) -> Submission:
         """Append under an id that nobody has, so that what the store will make of it is known at once."""
         self._following.follow(id, until)
         try:
-            time_ms = await self._append(id, fact)
+            time_ms = await self._append(id, fact, beside)
         except ProblemError:
             self._following.forget(id)
             raise
@@ -94,11 +98,11 @@ class Submissions:
         self._following.at_least(id, first)
         return first
 
-    async def _take(self, id: str, fact: Requested) -> Submission:
+    async def _take(self, id: str, fact: Requested, beside: Headers | None) -> Submission:
         """Append under an id that a client made; the store says who was first with it."""
         self._awaiting_verdict += 1
         try:
-            await self._append(id, fact)
+            await self._append(id, fact, beside)
             return await self._verdict(id, fact.content_hash)
         finally:
             self._awaiting_verdict -= 1
@@ -165,10 +169,11 @@ class Submissions:
             )
         return submission
 
-    async def _append(self, id: str, fact: SubmissionFact) -> int:
+    async def _append(self, id: str, fact: SubmissionFact, beside: Headers | None = None) -> int:
         """The fact's append time, in milliseconds."""
+        record = encode_fact(self._events, id, fact, FACTS, self._source, beside)
         try:
-            message = await self._producer.send(encode_fact(self._events, id, fact, FACTS, self._source))
+            message = await self._producer.send(record)
             return message.timestamp()[1]
         except KafkaException as error:
             log.warning("submission %s was not acknowledged: %s", id, error)

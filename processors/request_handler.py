@@ -15,7 +15,18 @@ from confluent_kafka import Consumer, KafkaException, Message
 from topics.acceptance import requested
 from topics.catalogue import Catalogue
 from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal
-from topics.codec import Record, UndecodableError, dead_letter, decode_key, encode_fact, header
+from topics.codec import (
+    UNREADABLE_HEADERS,
+    Headers,
+    Record,
+    UndecodableError,
+    carried,
+    dead_letter,
+    decode_key,
+    encode_fact,
+    header,
+    headers,
+)
 from topics.package_sets import PackageSets
 from topics.request import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
@@ -43,6 +54,8 @@ def handle(
     id = decode_key(message)
     if not _ID.fullmatch(id):
         raise UndecodableError(f"the key {id[:80]!r} is not an id: 1-64 of A-Za-z0-9_-")
+    if unreadable := header(message, UNREADABLE_HEADERS):
+        return InvalidRequestError((FieldError(field="", message=f"headers: {unreadable}"),))
     if header(message, "ce_type") == CANCEL:
         return id, Cancelled()
     value = message.value()
@@ -147,16 +160,17 @@ class RequestHandler:
             )
         except UndecodableError as error:
             return [dead_letter(letters, message, str(error))]
+        beside = carried(headers(message))
         if isinstance(handled, InvalidRequestError):
-            rejected = self._fact(decode_key(message), Rejected(errors=handled.errors))
+            rejected = self._fact(decode_key(message), Rejected(errors=handled.errors), beside)
             return [rejected, dead_letter(letters, message, str(handled))]
         id, fact = handled
         if isinstance(fact, Requested):
             self._unseen.add(id)
-        return [self._fact(id, fact)]
+        return [self._fact(id, fact, beside)]
 
-    def _fact(self, id: str, fact: SubmissionFact) -> Record:
-        return encode_fact(self._catalogue.submissions.events.name, id, fact, FACTS, self._source)
+    def _fact(self, id: str, fact: SubmissionFact, beside: Headers) -> Record:
+        return encode_fact(self._catalogue.submissions.events.name, id, fact, FACTS, self._source, beside)
 
     def _commit(self, messages: list[Message]) -> None:
         try:

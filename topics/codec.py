@@ -18,6 +18,17 @@ FactT = TypeVar("FactT", bound=Model)
 
 Headers = list[tuple[str, str | bytes | None]]
 
+UNREADABLE_HEADERS = "unreadable_headers"
+"""Stands for all headers of a record that has one whose name is not UTF-8."""
+CARRIED_HEADERS = 16
+"""How many headers of a request are carried to the event that it becomes."""
+CARRIED_BYTES = 4 * 1024
+"""Their names and values together."""
+_ATTRIBUTES = frozenset(
+    {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type"}
+)
+_LETTER_FROM, _LETTER_REASON = "dead_letter_from", "dead_letter_reason"
+
 
 class UndecodableError(ValueError):
     """The record is not what its topic promises; the message says why."""
@@ -37,9 +48,17 @@ def encode(model: Model) -> bytes:
     return model.model_dump_json().encode()
 
 
-def encode_fact(topic: str, id: str, fact: Model, facts: Mapping[str, type[Model]], source: str) -> Record:
+def encode_fact(
+    topic: str,
+    id: str,
+    fact: Model,
+    facts: Mapping[str, type[Model]],
+    source: str,
+    carried: Headers | None = None,
+) -> Record:
     """The record of `fact` about `id`, said by `source`, such as `worker/7f3a`."""
-    return Record(topic, id.encode(), encode(fact), fact_headers(id, fact, facts, source))
+    own = fact_headers(id, fact, facts, source)
+    return Record(topic, id.encode(), encode(fact), own + (carried or []))
 
 
 def fact_headers(id: str, fact: Model, facts: Mapping[str, type[Model]], source: str) -> Headers:
@@ -99,7 +118,31 @@ def decode(model: type[FactT], value: str | bytes | None) -> FactT:
 
 def header(message: Message, name: str) -> str | None:
     """A header's text, None where it is missing or not UTF-8."""
-    return _text(dict(message.headers() or ()).get(name))
+    return _text(dict(headers(message)).get(name))
+
+
+def headers(message: Message) -> Headers:
+    """A record's headers in their order; `UNREADABLE_HEADERS` alone where they cannot be read."""
+    try:
+        found = message.headers()
+    except SystemError:  # confluent-kafka 2.16 keeps a list that crashes whoever looks at it again
+        message.set_headers([(UNREADABLE_HEADERS, b"a name is not UTF-8")])
+        found = message.headers()
+    return list(found.items() if isinstance(found, dict) else found or ())
+
+
+def carried(headers: Headers) -> Headers:
+    """What goes from a request to its event: headers that are not ours, in order, as far as they fit."""
+    fitting: Headers = []
+    size = 0
+    for name, value in headers:
+        if name in _ATTRIBUTES:
+            continue
+        size += len(name.encode()) + len(value or b"")
+        if size > CARRIED_BYTES or len(fitting) == CARRIED_HEADERS:
+            break
+        fitting.append((name, value))
+    return fitting
 
 
 def _text(raw: str | bytes | None) -> str | None:
@@ -112,5 +155,33 @@ def _text(raw: str | bytes | None) -> str | None:
 def dead_letter(topic: str, message: Message, reason: str) -> Record:
     """The record as it came, with headers that say from where (`topic/partition/offset`) and why."""
     origin = f"{message.topic()}/{message.partition()}/{message.offset()}"
-    why: Headers = [("dead_letter_from", origin.encode()), ("dead_letter_reason", reason[:1000].encode())]
-    return Record(topic, message.key(), message.value(), [*(message.headers() or ()), *why])
+    why: Headers = [
+        (_LETTER_FROM, origin.encode()),
+        (_LETTER_REASON, reason[:1000].encode(errors="backslashreplace")),
+    ]
+    return Record(topic, message.key(), message.value(), [*headers(message), *why])
+
+
+class Letter(NamedTuple):
+    """A dead letter, taken apart."""
+
+    origin: str
+    """Where the record stood: `topic/partition/offset`."""
+    reason: str
+    original: Record
+    """To be produced, it is the record as it came, where it came from."""
+
+
+def open_letter(message: Message) -> Letter:
+    """Read a record of `dead-letters`.
+
+    Raises:
+        UndecodableError: nobody wrote it by `dead_letter`.
+    """
+    found = headers(message)
+    if [name for name, _ in found[-2:]] != [_LETTER_FROM, _LETTER_REASON]:
+        raise UndecodableError("not a dead letter: it does not say from where and why")
+    *original, (_, origin), (_, reason) = found
+    where = _text(origin) or ""
+    record = Record(where.rsplit("/", 2)[0], message.key(), message.value(), original)
+    return Letter(where, _text(reason) or "", record)

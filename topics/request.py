@@ -23,6 +23,10 @@ from topics.model import Model
 from topics.outputs import OUTPUT_PATTERNS, check_output_pattern
 
 REQUEST_BYTES_CEILING = 4 * MiB
+MAX_FIELD_ERRORS = 20
+"""A request of 4 MiB may have a million of them, which would fit into no record."""
+_SHOWN_CHARACTERS = 1500
+"""Of the beginning and of the end of a text that quotes a request, which may be as long as that."""
 
 SubmissionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Client-made or ours; also the Kafka key of everything about the submission."""
@@ -235,8 +239,9 @@ def content_hash(body: Mapping[str, Any]) -> str:
 
 
 def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
-    """Translate pydantic's errors into ours."""
-    return tuple(_field_error(details) for details in error.errors(include_url=False, include_input=False))
+    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, which help as much as all."""
+    found = error.errors(include_url=False, include_input=False)
+    return tuple(_field_error(details) for details in found[:MAX_FIELD_ERRORS])
 
 
 _BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
@@ -255,4 +260,10 @@ def _field_error(details: Any) -> FieldError:
             limit=allowed.floor if too_low else allowed.ceiling,
         )
     limit = next((context[name] for name in _BOUNDS if name in context), None)
-    return FieldError(field=".".join(location), message=message, limit=limit)
+    return FieldError(field=_shown(".".join(location)), message=_shown(message), limit=limit)
+
+
+def _shown(text: str) -> str:
+    if len(text) <= 2 * _SHOWN_CHARACTERS:
+        return text
+    return f"{text[:_SHOWN_CHARACTERS]}…{text[-_SHOWN_CHARACTERS:]}"

@@ -1,11 +1,11 @@
 """`envicutor audit`: what happened, and whether the stores tell it as the log does."""
 
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
+from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.output import fail, say
 from topics.audit.history import Event, read_history
 from topics.audit.repair import repair
@@ -13,7 +13,6 @@ from topics.audit.replay import Difference
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
-from topics.clients import connection
 from topics.settings import KafkaSettings
 
 app = typer.Typer(
@@ -21,13 +20,7 @@ app = typer.Typer(
 )
 
 USAGE = 2
-NO_ANSWER = 7
 _EXCERPT_CHARACTERS = 60
-_CONNECT_TIMEOUT_S = 10.0
-
-BootstrapServers = Annotated[
-    str | None, typer.Option(help="Where Kafka is; else ENVICUTOR_BOOTSTRAP_SERVERS.")
-]
 
 
 @app.command()
@@ -40,11 +33,11 @@ def show(
 
     Exit codes: 0 ok, 2 nothing ever happened to this id, 7 Kafka does not answer.
     """
-    kafka = _kafka(bootstrap_servers)
+    kafka = connect(bootstrap_servers)
     try:
         events = [event for subject in _subjects(kafka) for event in read_history(kafka, subject, id)]
     except KafkaException as error:
-        _no_answer(kafka, error)
+        no_answer(kafka, error)
     if not events:
         fail(f"nothing ever happened to {id!r}", USAGE)
     for event in events:
@@ -65,7 +58,7 @@ def verify_all(
     from processors.health_checker import HealthCheckerSettings  # with Faust, which takes its time
 
     lease_timeout_s = HealthCheckerSettings().lease_timeout_s
-    kafka = _kafka(bootstrap_servers)
+    kafka = connect(bootstrap_servers)
     clean = True
     for subject in _subjects(kafka):
         try:
@@ -74,7 +67,7 @@ def verify_all(
                 repair(kafka, subject, findings.ownerless)
                 say(f"{subject.name}: said of what is stuck that its lease expired; verify again")
         except KafkaException as error:
-            _no_answer(kafka, error)
+            no_answer(kafka, error)
         for text in report(subject.name, findings):
             typer.echo(text)
         clean = clean and findings.clean
@@ -129,20 +122,5 @@ def _excerpt(value: bytes, at: int) -> str:
     return f"…{text}…"
 
 
-def _kafka(bootstrap_servers: str | None) -> KafkaSettings:
-    """The settings, once a broker has answered: clients would complain on standard error meanwhile."""
-    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
-    admin = AdminClient(connection(kafka) | {"log_level": 0})
-    try:
-        admin.list_topics(timeout=_CONNECT_TIMEOUT_S)
-    except KafkaException as error:
-        _no_answer(kafka, error)
-    return kafka
-
-
 def _subjects(kafka: KafkaSettings) -> tuple[Subject, Subject]:
     return subjects(catalogue(kafka))
-
-
-def _no_answer(kafka: KafkaSettings, error: KafkaException) -> NoReturn:
-    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {error.args[0].str()}", NO_ANSWER)

@@ -10,14 +10,19 @@ from hypothesis import strategies as st
 
 from tests.unit.topics import facts
 from topics.codec import (
+    CARRIED_BYTES,
+    CARRIED_HEADERS,
     Headers,
     Record,
     UndecodableError,
+    carried,
     dead_letter,
     decode_fact,
     encode,
     encode_fact,
+    fact_headers,
     header,
+    open_letter,
 )
 from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
 from topics.dependencies.facts import DependenciesFact
@@ -113,6 +118,30 @@ def test_dead_letters_are_the_record_as_it_came_and_say_from_where_and_why() -> 
     assert letter.headers[:1] == TYPE
     assert dict(letter.headers)["dead_letter_from"] == b"events/3/7"
     assert (dict(letter.headers)["dead_letter_reason"] or b"")[:8] == b"because "
+
+
+def test_dead_letters_give_the_record_back_even_one_that_looks_like_a_dead_letter() -> None:
+    odd: Headers = [*TYPE, ("dead_letter_from", b"elsewhere/0/0"), ("a", None), ("a", b"\xff")]
+    letter = dead_letter("dead-letters", message(b"\xff", None, odd), "because \ud800")
+    opened = open_letter(Message("dead-letters", 0, 1, b"\xff", None, letter.headers))
+    assert opened == ("events/3/7", "because \\ud800", Record("events", b"\xff", None, odd))
+    with pytest.raises(UndecodableError):
+        open_letter(message(headers=odd))
+
+
+def test_own_headers_are_not_carried_and_others_are_in_order() -> None:
+    own = fact_headers("id", Started(attempt=1, worker="w"), SUBMISSION_FACTS, "test")
+    others: Headers = [("traceparent", b"00-1"), ("ce_tenant", b"t"), ("x", None), ("x", b"\xff")]
+    assert carried([*own, *others]) == others
+    record = encode_fact("e", "id", Started(attempt=1, worker="w"), SUBMISSION_FACTS, "test", others)
+    assert record.headers[-4:] == others
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.none() | st.binary(max_size=2000))))
+def test_what_is_carried_is_bounded(many: list[tuple[str, bytes | None]]) -> None:
+    fitting = carried([*many])
+    assert len(fitting) <= CARRIED_HEADERS
+    assert sum(len(name.encode()) + len(value or b"") for name, value in fitting) <= CARRIED_BYTES
 
 
 def test_the_last_of_equal_headers_counts_and_none_is_no_error() -> None:

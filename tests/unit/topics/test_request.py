@@ -437,3 +437,18 @@ def test_other_outputs_are_refused_by_field(pattern: str, problem: str) -> None:
 def test_the_number_of_patterns_is_bounded() -> None:
     [error] = refused(outputs=["x"] * 33)
     assert (error.field, error.limit) == ("outputs", 32)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"run":"true","files":[' + b",".join([b"1"] * 500_000) + b"]}",
+        b'{"run":"true","' + b"x" * 1_000_000 + b'":1}',
+        json.dumps({"run": "true", "files": [{"name": "x" * 1_000_000, "content": ""}]}).encode(),
+    ],
+)
+def test_what_is_said_of_a_bad_request_is_bounded(raw: bytes) -> None:
+    """A million errors would fit into no record, and stop the request handler for ever."""
+    with pytest.raises(InvalidRequestError) as raised:
+        parse_request(raw, 4 * MiB)
+    assert 0 < sum(len(error.model_dump_json()) for error in raised.value.errors) < 200_000

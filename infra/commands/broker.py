@@ -1,0 +1,34 @@
+"""How commands find the broker, and what they say where there is none."""
+
+from typing import Annotated, NoReturn
+
+import typer
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from infra.commands.output import fail
+from topics.clients import connection
+from topics.settings import KafkaSettings
+
+NO_ANSWER = 7
+_CONNECT_TIMEOUT_S = 10.0
+
+BootstrapServers = Annotated[
+    str | None, typer.Option(help="Where Kafka is; else ENVICUTOR_BOOTSTRAP_SERVERS.")
+]
+
+
+def connect(bootstrap_servers: str | None) -> KafkaSettings:
+    """The settings, once a broker has answered: clients would complain on standard error meanwhile."""
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
+    admin = AdminClient(connection(kafka) | {"log_level": 0})
+    try:
+        admin.list_topics(timeout=_CONNECT_TIMEOUT_S)
+    except KafkaException as error:
+        no_answer(kafka, error)
+    return kafka
+
+
+def no_answer(kafka: KafkaSettings, error: KafkaException) -> NoReturn:
+    """Say so, and exit."""
+    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {error.args[0].str()}", NO_ANSWER)

@@ -1,0 +1,108 @@
+"""`envicutor dead-letters`: records that could not be read or accepted."""
+
+import sys
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException, Message
+
+from infra.commands.answers import printable
+from infra.commands.broker import BootstrapServers, connect, no_answer
+from infra.commands.output import fail
+from topics.audit.dead_letters import (
+    Bytes,
+    DeadLetter,
+    NotRetriableError,
+    describe,
+    find_letter,
+    original,
+    read_letters,
+    retry,
+)
+from topics.catalogue import catalogue
+from topics.settings import KafkaSettings
+
+app = typer.Typer(no_args_is_help=True, help="Records that could not be read or accepted, as they came.")
+
+USAGE = 2
+
+Place = Annotated[str, typer.Argument(help="As `list` shows it: PARTITION/OFFSET.", metavar="LETTER")]
+Places = Annotated[list[str], typer.Argument(help="As `list` shows them.", metavar="LETTER...")]
+
+
+@app.command(name="list")
+def list_all(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all bytes.")] = False,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Print which, when, from where, the key and why, one line a record.
+
+    Exit codes: 0 ok, 7 Kafka does not answer.
+    """
+    kafka = connect(bootstrap_servers)
+    try:
+        for message in read_letters(kafka, catalogue(kafka)):
+            letter = describe(message)
+            typer.echo(letter.model_dump_json() if as_json else line(letter))
+    except KafkaException as error:
+        no_answer(kafka, error)
+
+
+@app.command()
+def show(
+    letter: Place,
+    value: Annotated[bool, typer.Option("--value", help="The value's bytes alone, as they came.")] = False,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Print one as JSON: reason, key, headers and value; base64 where bytes are not UTF-8.
+
+    Exit codes: 0 ok, 2 there is none, 7 Kafka does not answer.
+    """
+    message = _find(connect(bootstrap_servers), letter)
+    if not value:
+        typer.echo(describe(message).model_dump_json(indent=2))
+        return
+    raw = message.value() or b""
+    sys.stdout.buffer.write(raw if isinstance(raw, bytes) else raw.encode())
+
+
+@app.command(name="retry")
+def retry_some(letters: Places, bootstrap_servers: BootstrapServers = None) -> None:
+    """Produce records again, as they came, where they came from: requests only.
+
+    Exit codes: 0 ok, 2 there is none, or one cannot be retried (then nothing is), 7 Kafka does not answer.
+    """
+    kafka = connect(bootstrap_servers)
+    topics = catalogue(kafka)
+    try:
+        records = [original(topics, _find(kafka, letter)) for letter in letters]
+        for letter, place in zip(letters, retry(kafka, records), strict=True):
+            typer.echo(f"{letter} stands at {place} again")
+    except NotRetriableError as error:
+        fail(str(error), USAGE)
+    except KafkaException as error:
+        no_answer(kafka, error)
+
+
+def line(letter: DeadLetter) -> str:
+    """One for people."""
+    text = f"{letter.letter:10}  {letter.time}  {letter.origin:32}  {_text(letter.key):36}  {letter.reason}"
+    return printable(text.replace("\n", " "))
+
+
+def _text(raw: Bytes | None) -> str:
+    if raw is None:
+        return "-"
+    return raw.content if raw.encoding == "utf8" else f"base64:{raw.content}"
+
+
+def _find(kafka: KafkaSettings, letter: str) -> Message:
+    try:
+        message = find_letter(kafka, catalogue(kafka), letter)
+    except ValueError:
+        fail(f"{letter!r} is no place: PARTITION/OFFSET, as `envicutor dead-letters list` shows it", USAGE)
+    except KafkaException as error:
+        no_answer(kafka, error)
+    if message is None:
+        fail(f"there is no dead letter {letter}; they are kept for 30 days", USAGE)
+    return message

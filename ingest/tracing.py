@@ -1,0 +1,24 @@
+"""The trace that an HTTP request belongs to, for the event that it becomes.
+
+https://www.w3.org/TR/trace-context/
+"""
+
+import re
+
+from starlette.datastructures import Headers as HttpHeaders
+
+from topics.codec import Headers
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACESTATE_CHARACTERS = 512
+
+
+def trace_context(headers: HttpHeaders) -> Headers:
+    """`traceparent` and `tracestate` as headers of a record; an unreadable or too long one is left out."""
+    parent, state = headers.get("traceparent", ""), ",".join(headers.getlist("tracestate"))
+    if not _TRACEPARENT.fullmatch(parent):
+        return []
+    context: Headers = [("traceparent", parent.encode())]
+    if state.isascii() and 0 < len(state) <= TRACESTATE_CHARACTERS:
+        context.append(("tracestate", state.encode()))
+    return context
