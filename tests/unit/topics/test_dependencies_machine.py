@@ -166,3 +166,9 @@ class DependenciesMachine(RuleBasedStateMachine):
 
 TestDependenciesMachine = DependenciesMachine.TestCase
 TestDependenciesMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_whoever_asked_before_the_broker_s_clock_was_set_back_is_answered() -> None:
+    """One asks at 60 s, another at 30 s; a worker waits for a state that answers requests up to 60 s."""
+    first = apply(None, Recorded(ID, REQUESTED, 60_000)).state
+    assert apply(first, Recorded(ID, REQUESTED, 30_000)).state == first
