@@ -24,7 +24,7 @@ $(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
 	@$(BIN)/python -m infra.kafka.install
 	@touch $@
 
-.PHONY: demo up docs
+.PHONY: demo up docs schemas
 
 demo: setup ## every example through a system of its own, which is stopped afterwards; needs root
 	@$(BIN)/python -m infra.demo
@@ -33,6 +33,9 @@ up: setup ## the whole system in the foreground; Ctrl-C stops it; needs root
 	@exec $(BIN)/envicutor up
 
 docs: docs/build/architecture.svg ## render the diagrams
+
+schemas: setup ## docs/schemas: JSON Schemas and AsyncAPI of what stands on the public topics
+	@$(BIN)/python -m infra.schemas
 
 docs/build/%.svg: docs/%.dot
 	@command -v dot >/dev/null || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends graphviz; }

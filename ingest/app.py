@@ -6,7 +6,7 @@ produces  Requested, Cancelled on `submissions.events`
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Path, Query, Request, Response
@@ -20,6 +20,7 @@ from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.tracing import trace_context
 from topics.catalogue import Catalogue
+from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
 from topics.submissions.state import Answer, Submission
 
@@ -99,6 +100,12 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
                 headers={"Retry-After": str(settings.retry_after_s)},
             )
         return {"status": "ready"}
+
+    contract = asyncapi(kafka, catalogue)
+
+    @app.get("/asyncapi.json", summary="The contract of Kafka's topics, as AsyncAPI 3")
+    async def get_asyncapi() -> dict[str, Any]:
+        return contract
 
     document_request(app)
     return app

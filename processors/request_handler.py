@@ -28,17 +28,16 @@ from topics.codec import (
     headers,
 )
 from topics.package_sets import PackageSets
+from topics.pulse import with_pulse
 from topics.request import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Cancelled, Rejected, Requested, SubmissionFact
+from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import unfinished
 from topics.view import View
 
 log = logging.getLogger(__name__)
 
 GROUP = "request-handlers"
-CANCEL = "envicutor.submission.cancel.v1"
-"""`ce_type` of a cancellation; its value does not matter."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BATCH = 100
 
@@ -81,7 +80,7 @@ class RequestHandler:
         self._package_sets = PackageSets(
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
-        self._consumer = Consumer(consumer_config(settings, GROUP))
+        self._consumer = Consumer(with_pulse(consumer_config(settings, GROUP)))
         self._brake = Brake(self._consumer)
         views = settings.data_dir / "views"
         self._store = View(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from processors.request_handler import CANCEL
 from tests.chaos.submissions import POISON_ATTEMPTS, Planned
 from topics.acceptance import requested
 from topics.catalogue import Catalogue
@@ -18,7 +17,7 @@ from topics.clients import EventProducer
 from topics.codec import Record, cloud_event, encode_fact
 from topics.request import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS
+from topics.submissions.facts import CANCEL, FACTS
 
 ANSWER_S = 30.0
 """Far more than ingest promises; its process may be stopped, and then never answers."""

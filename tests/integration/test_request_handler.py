@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message
 
-from processors.request_handler import CANCEL, RequestHandler
+from processors.request_handler import RequestHandler
 from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
 from topics.clients import EventProducer
@@ -20,7 +20,7 @@ from topics.limits import KiB
 from topics.package_sets import DEBIAN
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Cancelled, Rejected, Requested, SubmissionFact
+from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import Submission
 
 DEADLINE_S = 60.0

@@ -99,6 +99,9 @@ SubmissionFact = (
     | Rejected
 )
 
+CANCEL = "envicutor.submission.cancel.v1"
+"""CloudEvents type of a cancellation on `submissions.requests`; its value does not matter."""
+
 FACTS: dict[str, type[SubmissionFact]] = {
     "envicutor.submission.requested.v1": Requested,
     "envicutor.submission.started.v1": Started,

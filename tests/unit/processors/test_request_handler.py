@@ -7,10 +7,10 @@ from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.request_handler import CANCEL, handle
+from processors.request_handler import handle
 from topics.codec import UndecodableError
 from topics.request import InvalidRequestError, NotJsonError, TooLargeError, content_hash
-from topics.submissions.facts import Cancelled, Requested
+from topics.submissions.facts import CANCEL, Cancelled, Requested
 
 BODY = {"run": "true"}
 REQUEST_BYTES = 1000

@@ -1,0 +1,38 @@
+"""Writes the contract of the public topics: `python -m infra.schemas` (`make schemas`)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from topics.catalogue import catalogue
+from topics.schemas import all_said, asyncapi, schema
+from topics.settings import KafkaSettings
+
+DIRECTORY = Path(__file__).parents[1] / "docs" / "schemas"
+
+
+def documents() -> dict[str, str]:
+    """Every document by its file name, as it must stand in `DIRECTORY`."""
+    settings = KafkaSettings.model_construct()  # the defaults, whatever the environment says
+    topics = catalogue(settings)
+    schemas = {f"{said.name}.json": _text(schema(said)) for said in all_said(topics)}
+    return schemas | {"asyncapi.json": _text(asyncapi(settings, topics))}
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def write() -> None:
+    """Make `DIRECTORY` say what the code says."""
+    DIRECTORY.mkdir(exist_ok=True)
+    wanted = documents()
+    for path in DIRECTORY.glob("*.json"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (DIRECTORY / name).write_text(text)
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,205 @@
+"""The contract of the public topics as documents: JSON Schemas, and AsyncAPI 3, of catalogue and models.
+
+https://www.asyncapi.com/docs/reference/specification/v3.0.0
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from topics.catalogue import Catalogue, Topic
+from topics.compatibility import Direction
+from topics.dependencies import facts as dependencies
+from topics.dependencies.state import EnvironmentState
+from topics.leases import PackageSetInForce
+from topics.model import Model
+from topics.request import SubmissionRequest
+from topics.settings import KafkaSettings
+from topics.submissions import facts as submissions
+from topics.submissions.state import Submission
+
+CONTRACT_VERSION = "1.0.0"
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_PREFIX = "envicutor."
+_BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"})
+_ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "description": "The submission's id."}
+_KEY = {"type": "string"}
+_TEXT = {"type": "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A kind of record on a public topic."""
+
+    name: str
+    model: type[Model] | None
+    """Of its value; None where any bytes may stand."""
+    ce_type: str | None
+    """None where the header may be missing."""
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A public topic, and what may stand on it."""
+
+    topic: Topic
+    key: dict[str, Any]
+    said: tuple[Said, ...]
+    action: Literal["receive", "send"] = "send"
+    """What Envicutor does there."""
+
+
+def _written(ce_type: str, model: type[Model]) -> Said:
+    return Said(ce_type.removeprefix(_PREFIX), model, ce_type, "written")
+
+
+def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
+    """The public topics of a system; queues, leases, stops and live output are its own affair."""
+    requests = (
+        Said("submission.request", SubmissionRequest, None, "read"),
+        Said(submissions.CANCEL.removeprefix(_PREFIX), None, submissions.CANCEL, "read"),
+    )
+    return (
+        Channel(catalogue.requests, _ID, requests, "receive"),
+        Channel(catalogue.submissions.events, _ID, _facts(submissions.FACTS)),
+        Channel(catalogue.submissions.store, _ID, (_written("envicutor.submission.stored.v1", Submission),)),
+        Channel(catalogue.dependencies.events, _KEY, _facts(dependencies.FACTS)),
+        Channel(
+            catalogue.dependencies.store,
+            _KEY,
+            (_written("envicutor.dependencies.stored.v1", EnvironmentState),),
+        ),
+        Channel(
+            catalogue.package_sets, _KEY, (_written("envicutor.package_set.refreshed.v1", PackageSetInForce),)
+        ),
+        Channel(catalogue.dead_letters, _KEY, (Said("dead_letter", None, None, "written"),)),
+    )
+
+
+def _facts(facts: Any) -> tuple[Said, ...]:
+    return tuple(_written(ce_type, model) for ce_type, model in facts.items())
+
+
+def all_said(catalogue: Catalogue) -> Iterator[Said]:
+    """Every kind of record that has a schema."""
+    return (said for channel in channels(catalogue) for said in channel.said if said.model)
+
+
+def schema(said: Said) -> dict[str, Any]:
+    """JSON Schema of the value.
+
+    What we write is promised by shape: objects are open, as minor versions may add fields, and limits of
+    numbers and lengths are those of requests, which may be raised.
+    """
+    assert said.model is not None
+    body = said.model.model_json_schema()
+    whole = {"$schema": _DIALECT, "$id": f"{said.name}.json"} | body
+    return _open(whole) if said.direction == "written" else whole
+
+
+def _open(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {
+            key: _open(value)
+            for key, value in schema.items()
+            if key not in _BOUNDS and (key, value) != ("additionalProperties", False)
+        }
+    return [_open(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def asyncapi(settings: KafkaSettings, catalogue: Catalogue) -> dict[str, Any]:
+    """The AsyncAPI document of the public topics, from Envicutor's side: it receives requests."""
+    public = channels(catalogue)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Envicutor",
+            "version": CONTRACT_VERSION,
+            "description": "Remote code execution. Requests go to one topic, facts come from others.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {channel.topic.name: _channel(settings, channel) for channel in public},
+        "operations": {f"{c.action}.{c.topic.name}": _operation(c) for c in public},
+        "components": {"schemas": _components(catalogue)},
+    }
+
+
+def _channel(settings: KafkaSettings, channel: Channel) -> dict[str, Any]:
+    topic = channel.topic
+    kafka = {
+        "topic": topic.name,
+        "partitions": topic.partitions(settings.profile),
+        "topicConfiguration": {
+            "cleanup.policy": ["compact" if topic.compacted else "delete"],
+            "retention.ms": topic.retention_ms,
+            "max.message.bytes": topic.max_message_bytes,
+        },
+        "bindingVersion": "0.5.0",
+    }
+    return {
+        "address": topic.name,
+        "description": topic.description,
+        "messages": {said.name: _message(channel, said) for said in channel.said},
+        "bindings": {"kafka": kafka},
+    }
+
+
+def _message(channel: Channel, said: Said) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "name": said.ce_type or said.name,
+        "headers": _headers(said),
+        "bindings": {"kafka": {"key": channel.key, "bindingVersion": "0.5.0"}},
+    }
+    if said.model:
+        message["contentType"] = "application/json"
+        message["payload"] = {"$ref": f"#/components/schemas/{said.name}"}
+        message["summary"] = (said.model.__doc__ or "").split("\n")[0]
+    return message
+
+
+def _headers(said: Said) -> dict[str, Any]:
+    if said.name == "dead_letter":
+        return _object({"dead_letter_from": _TEXT, "dead_letter_reason": _TEXT}, required=True)
+    kind = {"ce_type": {"const": said.ce_type}} if said.ce_type else {}
+    names = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type")
+    if said.direction == "read":
+        return _object({**kind, "traceparent": _TEXT, "tracestate": _TEXT}, required=False) | (
+            {"required": ["ce_type"]} if said.ce_type else {}
+        )
+    return _object(dict.fromkeys(names, _TEXT) | kind, required=True)
+
+
+def _object(properties: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    whole = {"type": "object", "properties": properties}
+    return whole | ({"required": list(properties)} if required else {})
+
+
+def _operation(channel: Channel) -> dict[str, Any]:
+    return {"action": channel.action, "channel": {"$ref": f"#/channels/{channel.topic.name}"}}
+
+
+def _components(catalogue: Catalogue) -> dict[str, Any]:
+    """Each value's schema; what several share is named by the one it stands in, as they may differ."""
+    components: dict[str, Any] = {}
+    for said in all_said(catalogue):
+        whole = _within(schema(said), said.name)
+        for name, definition in whole.pop("$defs", {}).items():
+            components[f"{said.name}.{name}"] = definition
+        components[said.name] = {k: v for k, v in whole.items() if k not in {"$schema", "$id"}}
+    return components
+
+
+def _within(schema: Any, name: str) -> Any:
+    """With references to where `_components` puts the definitions."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return schema | {"$ref": f"#/components/schemas/{name}.{reference.rsplit('/', 1)[1]}"}
+        case dict():
+            return {key: _within(value, name) for key, value in schema.items()}
+        case list():
+            return [_within(item, name) for item in schema]
+        case _:
+            return schema
