@@ -7,13 +7,16 @@ one. `retry.backoff.ms`: a transaction with offsets takes 106 ms with the defaul
 import asyncio
 import logging
 import threading
+import time
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from topics.codec import Record
 from topics.crash import crash
+from topics.pulse import LostError, with_pulse
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -29,8 +32,8 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 1000,
         # After a broker's restart a client may keep a stale leader epoch until it refreshes its metadata.
         "topic.metadata.refresh.interval.ms": 5000,
-        # By default a client whose only broker is away bootstraps, and complains, 20 times a second.
-        "metadata.recovery.strategy": "none",
+        # Without it a client whose only broker is away bootstraps, and complains, 20 times a second.
+        "reconnect.backoff.ms": 1000,
         "log_level": 3,
     }
 
@@ -111,7 +114,9 @@ class EventProducer:
     """
 
     def __init__(self, settings: KafkaSettings, *, message_timeout_ms: int = 0) -> None:
-        self._producer = Producer(producer_config(settings, message_timeout_ms=message_timeout_ms))
+        self._config = producer_config(settings, message_timeout_ms=message_timeout_ms)
+        self._producer = Producer(with_pulse(self._config))
+        self._unacknowledged: dict[Future[Message], tuple[Record, int]] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
         self._thread.start()
@@ -119,7 +124,10 @@ class EventProducer:
     def _poll(self) -> None:
         try:
             while not self._closing.is_set():
-                self._producer.poll(0.1)
+                try:
+                    self._producer.poll(0.1)
+                except LostError as error:
+                    self._begin_anew(error)
         except Exception:
             log.exception("the producer's poll thread")
             crash("no delivery report can be read any more")
@@ -133,7 +141,14 @@ class EventProducer:
         future: Future[Message] = Future()
         future.set_running_or_notify_cancel()  # who waits may be cancelled; the report comes all the same
 
+        self._unacknowledged[future] = record, partition
+        self._hand_over(future, record, partition)
+        return future
+
+    def _hand_over(self, future: "Future[Message]", record: Record, partition: int) -> None:
         def delivered(error: KafkaError | None, message: Message) -> None:
+            if self._unacknowledged.pop(future, None) is None:
+                return
             if error is not None:
                 future.set_exception(KafkaException(error))
             else:
@@ -150,12 +165,20 @@ class EventProducer:
                     headers=record.headers,
                 )
             except BufferError:  # the local queue is full: wait for room
-                self._producer.poll(0.05)
+                time.sleep(0.05)
             except KafkaException as error:  # such as a record that is too large
-                future.set_exception(error)
-                return future
+                if self._unacknowledged.pop(future, None) is not None:
+                    future.set_exception(error)
+                return
             else:
-                return future
+                return
+
+    def _begin_anew(self, why: LostError) -> None:
+        """As another client; what the old one had delivered, but not reported, is delivered twice."""
+        log.warning("a producer begins anew: %s", why)
+        self._producer = Producer(with_pulse(self._config))
+        for future, (record, partition) in tuple(self._unacknowledged.items()):
+            self._hand_over(future, record, partition)
 
     async def send(self, record: Record, *, partition: int = -1) -> Message:
         """Produce and wait for the broker's acknowledgement.
@@ -167,6 +190,7 @@ class EventProducer:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what is still in the local queue, within `timeout_s`, and stop."""
-        self._producer.flush(timeout_s)
+        with suppress(LostError):
+            self._producer.flush(timeout_s)
         self._closing.set()
         self._thread.join()

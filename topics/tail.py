@@ -17,6 +17,7 @@ from confluent_kafka import (
 
 from topics.clients import consume_batch, consumer_config, is_fatal
 from topics.crash import crash
+from topics.pulse import LostError, with_pulse
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,10 @@ class Tail:
     ) -> None:
         """`start_at` is called in the reader's thread; a KafkaException from it is a reason to try again."""
         self._topic, self._take, self._start_at = topic, take, start_at
-        self._consumer = Consumer(
-            consumer_config(settings, "tail") | {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
-        )
+        reading = {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
+        self._config = consumer_config(settings, "tail") | reading
+        self._consumer = Consumer(with_pulse(self._config))
+        self._starts: Mapping[int, int] = {}
         self._closing = threading.Event()
         self._caught_up = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
@@ -86,7 +88,10 @@ class Tail:
         try:
             unread = self._assign()
             while not self._closing.is_set():
-                unread -= self._read()
+                try:
+                    unread -= self._read()
+                except LostError as error:
+                    self._begin_anew(error)
                 if not unread and not self._caught_up.is_set():
                     self._loop.call_soon_threadsafe(self._caught_up.set)
             self._consumer.close()
@@ -100,10 +105,9 @@ class Tail:
             try:
                 metadata = self._consumer.list_topics(self._topic, timeout=2).topics[self._topic]
                 if partitions := set(metadata.partitions):
-                    starts = self._start_at(self._consumer, partitions)
-                    self._consumer.assign(
-                        [TopicPartition(self._topic, p, starts.get(p, OFFSET_BEGINNING)) for p in partitions]
-                    )
+                    self._starts = self._start_at(self._consumer, partitions)
+                    starts = {p: self._starts.get(p, OFFSET_BEGINNING) for p in partitions}
+                    self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in starts.items()])
                     return partitions
             except KafkaException as error:
                 if str(error) != said:
@@ -111,6 +115,15 @@ class Tail:
                     log.warning("reading %s waits for the broker: %s", self._topic, said)
             self._closing.wait(0.2)
         return set()
+
+    def _begin_anew(self, why: LostError) -> None:
+        """As another client, where this one was."""
+        log.warning("reading %s begins anew: %s", self._topic, why)
+        where = self._consumer.position(self._consumer.assignment())
+        for tp in where:
+            tp.offset = tp.offset if tp.offset >= 0 else self._starts.get(tp.partition, OFFSET_BEGINNING)
+        self._consumer = Consumer(with_pulse(self._config))
+        self._consumer.assign(where)
 
     def _read(self) -> set[int]:
         """Take what is there; the partitions whose end was reached."""

@@ -19,6 +19,7 @@ from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
 from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
 from topics.crash import crash
+from topics.pulse import with_pulse
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class StoreProcessor:
         try:
             self._producer = self._new_producer()
             self._restorer = Restorer(self._settings, self._store, self._progress)
-            self._consumer = Consumer(self._group())
+            self._consumer = Consumer(with_pulse(self._group()))
         except Stopping:
             return
         self._consumer.subscribe(

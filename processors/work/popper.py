@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal
 from topics.codec import UndecodableError, dead_letter, decode
 from topics.model import Model
+from topics.pulse import with_pulse
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Popper(Generic[WorkT]):
             "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
             "queued.max.messages.kbytes": 16384,
         }
-        self._consumer = Consumer(consumer_config(settings, group) | limits)
+        self._consumer = Consumer(with_pulse(consumer_config(settings, group) | limits))
         self._brake = Brake(self._consumer)
         self._stopping = threading.Event()
         self._room = threading.Event()

@@ -1,0 +1,52 @@
+"""Noticing that a Kafka client has lost its brokers for good.
+
+librdkafka forgets brokers that metadata does not list. A cluster lists none while all of its brokers come
+back from a pause, or from a stall of the machine; a client that asks in this moment has nobody left to ask,
+and may never connect again, nor say so (confluentinc/librdkafka#5301, open with 2.16).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+_LOOK_MS = 5000
+_ANSWER_S = 1.0
+_ENOUGH = 3
+"""So many looks in a row at which others found a broker and this client had none: it has had its time."""
+
+
+class LostError(Exception):
+    """The client will never connect again: put another in its place, or end the process."""
+
+
+def with_pulse(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a client whose `poll` raises LostError once it is lost.
+
+    Only for clients that are polled all the time: what they are to look at piles up otherwise.
+    """
+    return {**config, "statistics.interval.ms": _LOOK_MS, "stats_cb": _Pulse(config)}
+
+
+class _Pulse:
+    """Called by `poll`, with statistics as JSON."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        kept = ("bootstrap.servers", "reconnect.backoff.max.ms")
+        self._config = {name: config[name] for name in kept if name in config} | {"log_level": 0}
+        self._suspicions = 0
+
+    def __call__(self, statistics: str) -> None:
+        if '"state":"UP"' in statistics or not self._others_find_brokers():
+            self._suspicions = 0
+            return
+        self._suspicions += 1
+        if self._suspicions >= _ENOUGH:
+            raise LostError("the client has lost its brokers, though others find them")
+
+    def _others_find_brokers(self) -> bool:
+        try:
+            return bool(AdminClient(self._config).list_topics(timeout=_ANSWER_S).brokers)
+        except KafkaException:
+            return False
