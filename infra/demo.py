@@ -102,7 +102,7 @@ def load_examples() -> list[Example]:
         KeyError: an example without expectation.
     """
     expected = tomllib.loads((EXAMPLES / "expected.toml").read_text())
-    names = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+    names = sorted(path.parent.name for path in EXAMPLES.glob("*/submission.json"))
     ways: list[tuple[str, Literal["HTTP", "Kafka"]]] = [(name, "HTTP") for name in names]
     return [
         Example(name, way, of_directory(EXAMPLES / name), Expected(**expected[name]))

@@ -10,6 +10,7 @@ packages=(
   openjdk-17-jre-headless maven     # Kafka
   python3 python3-venv
   util-linux iproute2               # setpriv, unshare, ip
+  kcat                              # an example of a producer that is not ours
 )
 cache=/var/cache/envicutor # the default of the setting `cache_dir`
 build_users=16 # of Nix: as many builds can run at once on this host

@@ -1,0 +1,126 @@
+"""The examples for other systems' producers, against the real request handler and store processor."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from confluent_kafka import Message
+
+from ingest.app import make_app
+from ingest.settings import IngestSettings
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.codec import Record, decode_fact, encode, encode_fact, headers
+from topics.leases import PackageSetInForce
+from topics.package_sets import DEBIAN
+from topics.reading import read_to_end
+from topics.settings import KafkaSettings
+from topics.stage import RunStage
+from topics.submissions.facts import FACTS, Finished, Requested
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "producers"
+DEADLINE_S = 120.0
+ANSWER = Finished(
+    attempt=1,
+    worker="w",
+    outcome="ok",
+    dependencies=None,
+    compile=None,
+    run=(RunStage(stdout="hello\n", exit_code=0),),
+)
+
+
+@pytest.fixture
+def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> KafkaSettings:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
+    ensure_topics(settings, catalogue(settings).topics())
+    return settings
+
+
+@pytest.fixture
+def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
+    producer = EventProducer(settings)
+    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
+    producer.produce(Record(catalogue(settings).package_sets.name, DEBIAN, encode(in_force), [])).result(60)
+    yield producer
+    producer.close()
+
+
+@pytest.fixture
+def roles(settings: KafkaSettings) -> Iterator[None]:
+    environment = {
+        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
+        "ENVICUTOR_DATA_DIR": str(settings.data_dir),
+    }
+    command = [sys.executable, "-m", "infra.cli"]
+    processes = [
+        subprocess.Popen([*command, role], env=os.environ | environment)
+        for role in ("request-handler", "submission-store")
+    ]
+    yield
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def requested(settings: KafkaSettings, id: str) -> Message:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        for event in read_to_end(settings, catalogue(settings).submissions.events.name):
+            if event.key() == id.encode():
+                return event
+        time.sleep(0.2)
+    raise AssertionError(f"{id} was not requested")
+
+
+@pytest.mark.usefixtures("roles")
+@pytest.mark.parametrize(
+    ("command", "header", "end"),
+    [
+        ([sys.executable, "with_confluent_kafka.py"], "traceparent", "finished.v1\nok\n"),
+        ([sys.executable, "with_aiokafka.py"], None, "submissions.requests/0/0\n"),
+        (["bash", "with_kcat.sh"], "x-course", "\n"),
+    ],
+    ids=["confluent-kafka", "aiokafka", "kcat"],
+)
+def test_an_example_is_understood_and_answered(
+    settings: KafkaSettings, producer: EventProducer, command: list[str], header: str | None, end: str
+) -> None:
+    *interpreter, name = command
+    arguments = [*interpreter, str(EXAMPLES / name), settings.bootstrap_servers, "one", settings.topic_prefix]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as example:
+        try:
+            event = requested(settings, "one")
+            fact = decode_fact(event, FACTS).fact
+            assert isinstance(fact, Requested)
+            assert (fact.request.program, fact.source) == ("echo hello", "kafka")
+            assert header is None or header in dict(headers(event))
+            events = catalogue(settings).submissions.events.name
+            producer.produce(encode_fact(events, "one", ANSWER, FACTS, "test")).result(DEADLINE_S)
+            output, _ = example.communicate(timeout=DEADLINE_S)
+        finally:
+            example.kill()
+    assert example.returncode == 0
+    assert output.endswith(end)
+    assert "finished" in output or header is None
+
+
+def test_ingest_serves_the_contract(settings: KafkaSettings) -> None:
+    app = make_app(settings, catalogue(settings), IngestSettings(), "0")
+
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+            return await client.get("http://ingest/asyncapi.json")
+
+    served = asyncio.run(get()).json()
+    assert served["asyncapi"] == "3.0.0"
+    assert catalogue(settings).requests.name in served["channels"]
