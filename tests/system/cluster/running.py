@@ -7,14 +7,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.system.cluster.processes import ancestors, running
 from topics.catalogue import Catalogue, catalogue
+from topics.codec import decode
+from topics.reading import read_to_end
 from topics.settings import KafkaSettings
+from topics.submissions.state import Submission
 
 READY_S = 240.0
 """Ten times what a start with all caches filled takes."""
@@ -94,9 +99,31 @@ class Cluster:
 
     def kill(self, name: str) -> int:
         """kill -9; the process id that is gone."""
+        return self.signal(name, signal.SIGKILL)
+
+    def signal(self, name: str, number: signal.Signals) -> int:
+        """The process id that it was sent to."""
         pid = self.pid(name)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
         return pid
+
+    @contextmanager
+    def paused(self, *names: str) -> Iterator[None]:
+        """They do nothing within the context, and are not dead."""
+        pids = [self.signal(name, signal.SIGSTOP) for name in names]
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def worker_of(self, *command: str) -> str | None:
+        """The name of the worker that runs this command now, such as worker-0."""
+        started_as = re.compile(re.escape("".join(f"{argument}\0" for argument in command).encode()))
+        workers = {int(file.read_text()): file.stem for file in self._folder.glob("data/run/worker-*.pid")}
+        found = (pid for program in running(started_as) for pid in ancestors(program) if pid in workers)
+        return next((workers[pid] for pid in found), None)
 
     def restarted(self, name: str, old_pid: int) -> None:
         """Wait until the supervisor has started it again."""
@@ -123,6 +150,12 @@ class Cluster:
         answer = self.http.get(f"/submissions/{id}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
+
+    def stored(self, id: str) -> Submission:
+        """All that the store has of it."""
+        messages = read_to_end(self.kafka, self.topics.submissions.store.name)
+        found = [decode(Submission, message.value()) for message in messages if message.key() == id.encode()]
+        return found[-1]
 
     def finished(self, id: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """Wait until nothing will change any more."""

@@ -74,6 +74,7 @@ def test_a_cache_builder_in_the_middle_of_a_build(cluster: Cluster) -> None:
     for name in ("cache-builder-0", "cache-builder-1"):
         cluster.kill(name)
     all_answered(cluster, [id])
+    assert cluster.get(id)["attempt"] == 1  # who waits for a build is not disturbed by a builder's death
 
 
 @pytest.mark.parametrize("role", ["submission-store-0", "build-store-0", "ingest-0", "request-handler-0"])
