@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from infra.schemas import DIRECTORY, documents
+from ingest.tracing import TRACESTATE_CHARACTERS
 from topics.catalogue import catalogue
+from topics.codec import CARRIED_BYTES, CARRIED_HEADERS
 from topics.compatibility import breaks
+from topics.limits import KiB
+from topics.request import MAX_FIELD_ERRORS
 from topics.schemas import Said, all_said, schema
 from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS
 
 ROOT = Path(__file__).parents[3]
 SAID = list(all_said(catalogue(KafkaSettings())))
@@ -72,3 +77,12 @@ def test_nothing_breaks_who_relies_on_the_committed_schema(said: Said, before: d
 
 def test_no_schema_that_was_committed_is_gone(before: dict[str, str]) -> None:
     assert before.keys() <= documents().keys()
+
+
+def test_the_document_names_every_kind_of_event_and_the_bounds() -> None:
+    text = (ROOT / "docs" / "kafka.md").read_text()
+    assert [name for name in FACTS if name not in text] == []
+    assert f"first {CARRIED_HEADERS}\nof them" in text
+    assert f"{CARRIED_BYTES // KiB} KiB" in text
+    assert f"first {MAX_FIELD_ERRORS})" in text
+    assert f"{TRACESTATE_CHARACTERS}\ncharacters" in text
