@@ -8,18 +8,22 @@ from confluent_kafka import KafkaException
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.output import fail, say
 from topics.audit.history import Event, read_history
+from topics.audit.past import export, stores_at
 from topics.audit.repair import repair
 from topics.audit.replay import Difference
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
+from topics.reading import read_to_end
 from topics.settings import KafkaSettings
+from topics.times import milliseconds, rfc3339
 
 app = typer.Typer(
     no_args_is_help=True, help="Read the log again: what happened, and do the stores say the same."
 )
 
 USAGE = 2
+Time = Annotated[str, typer.Argument(help="ISO 8601, such as 2026-01-31T12:00:00Z; UTC if no zone is given.")]
 _EXCERPT_CHARACTERS = 60
 
 
@@ -75,6 +79,50 @@ def verify_all(
     raise typer.Exit(0 if clean else 1)
 
 
+@app.command()
+def at(
+    time: Time,
+    id: Annotated[str | None, typer.Argument(help="Of a submission or a set of dependencies.")] = None,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Print the stores as they were then, made of the log alone: one JSON object a line.
+
+    Exit codes: 0 ok, 2 not a time, or there was nothing of this id, 7 Kafka does not answer.
+    """
+    time_ms, kafka = _milliseconds(time), connect(bootstrap_servers)
+    found = False
+    try:
+        for subject in _subjects(kafka):
+            states = stores_at(subject, read_to_end(kafka, subject.family.events.name), time_ms)
+            for key in sorted(states if id is None else states.keys() & {id}):
+                typer.echo(f'{{"subject":"{subject.name}","state":{states[key].decode()}}}')
+                found = True
+    except KafkaException as error:
+        no_answer(kafka, error)
+    if id is not None and not found:
+        fail(f"there was nothing of {id!r} at {rfc3339(time_ms)}", USAGE)
+
+
+@app.command(name="export")
+def export_all(
+    since: Annotated[str, typer.Option("--from", metavar="TIME", help="Events from then on.")] = "1970-01-01",
+    until: Annotated[str, typer.Option("--to", metavar="TIME", help="Events before then.")] = "9999-01-01",
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Print events with what became of each, one JSON object a line, in the order of each partition.
+
+    Exit codes: 0 ok, 2 not a time, 7 Kafka does not answer.
+    """
+    from_ms, to_ms, kafka = _milliseconds(since), _milliseconds(until), connect(bootstrap_servers)
+    try:
+        for subject in _subjects(kafka):
+            messages = read_to_end(kafka, subject.family.events.name)
+            for event in export(subject, messages, from_ms, to_ms):
+                typer.echo(event.model_dump_json())
+    except KafkaException as error:
+        no_answer(kafka, error)
+
+
 def line(event: Event) -> str:
     """One event for people."""
     kind = event.type.removeprefix("envicutor.").removesuffix(".v1")
@@ -120,6 +168,13 @@ def _excerpt(value: bytes, at: int) -> str:
     start = max(0, at - _EXCERPT_CHARACTERS // 2)
     text = value[start : at + _EXCERPT_CHARACTERS].decode(errors="backslashreplace")
     return f"…{text}…"
+
+
+def _milliseconds(time: str) -> int:
+    try:
+        return milliseconds(time)
+    except ValueError:
+        fail(f"{time!r} is not a time, such as 2026-01-31T12:00:00Z", USAGE)
 
 
 def _subjects(kafka: KafkaSettings) -> tuple[Subject, Subject]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -193,3 +194,22 @@ def test_tampered_store_is_found(
     dirty = CliRunner().invoke(app, audit, env=environment)
     assert (dirty.exit_code, dirty.stdout.splitlines()[-1]) == (1, "not clean")
     assert "submissions: the store differs from the log in 1 records" in dirty.stdout
+
+
+@pytest.mark.usefixtures("folded")
+def test_the_past_is_told_by_the_log_alone(settings: KafkaSettings, environment: dict[str, str]) -> None:
+    def run(*arguments: str) -> list[dict[str, Any]]:
+        result = CliRunner().invoke(app, ["audit", *arguments], env=environment)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    exported = run("export")
+    assert [event["id"] for event in exported] == ["done"] * 6 + ["open", "done"]
+    assert len(run("export", "--from", exported[3]["time"])) <= 5
+    assert run("export", "--to", "2000-01-01") == []
+    store = {m.key(): m.value() for m in read_to_end(settings, catalogue(settings).submissions.store.name)}
+    now = run("at", "9999-01-01", "done")
+    assert [row["state"] for row in now] == [json.loads(store[b"done"] or "")]
+    nothing = CliRunner().invoke(app, ["audit", "at", "2000-01-01", "done"], env=environment)
+    assert (nothing.exit_code, nothing.stdout) == (2, "")
+    assert CliRunner().invoke(app, ["audit", "at", "then"], env=environment).exit_code == 2

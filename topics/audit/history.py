@@ -54,15 +54,16 @@ def history(subject: Subject, messages: Iterable[Message]) -> Iterator[Event]:
         try:
             recorded = decode_fact(message, subject.facts)
         except UndecodableError as error:
-            yield _event(message, None, f"unreadable: {error}")
+            yield event_of(message, None, f"unreadable: {error}")
             continue
         folded = subject.apply(state, recorded)
         if folded.refused is None:
             state = folded.state
-        yield _event(message, recorded.fact, folded.refused)
+        yield event_of(message, recorded.fact, folded.refused)
 
 
-def _event(message: Message, fact: Model | None, refused: str | None) -> Event:
+def event_of(message: Message, fact: Model | None, refused: str | None) -> Event:
+    """What an audit shows of a record of `X.events`; `fact` is None where nobody can read it."""
     names = (getattr(fact, name, None) for name in ("worker", "builder", "checker"))
     return Event(
         time=rfc3339(message.timestamp()[1]),
