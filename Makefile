@@ -67,6 +67,12 @@ test-uml: setup ## attacks on a kernel with cgroup version 2, in User-Mode Linux
 
 test: check unit integration system-tests ## everything but containers
 
+DURATION_S ?= 60
+SEED ?= 1
+.PHONY: chaos
+chaos: setup ## a running cluster under load, its processes killed, paused and ended at random; needs root
+	@$(BIN)/python -m tests.chaos --duration $(DURATION_S) --seed $(SEED)
+
 bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
 	@$(BIN)/python -m infra.bench sandbox
 
