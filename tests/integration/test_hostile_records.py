@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from processors.request_handler import GROUP
 from topics.admin import ensure_topics
 from topics.catalogue import Catalogue, catalogue
 from topics.clients import EventProducer, producer_config
@@ -26,7 +27,7 @@ from topics.codec import Headers, Record, decode_fact, encode, open_letter
 from topics.leases import PackageSetInForce
 from topics.limits import KiB, MiB
 from topics.package_sets import DEBIAN
-from topics.reading import read_to_end
+from topics.reading import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested
 
@@ -176,13 +177,13 @@ def roles(
         process.wait()
 
 
-def count(settings: KafkaSettings, topic: str, wanted: int, roles: Roles) -> None:
-    """Wait until a topic has as many records."""
+def handled(settings: KafkaSettings, group: str, topic: str, records: int, roles: Roles) -> None:
+    """Wait until a group has committed as many records of a topic."""
     deadline = time.monotonic() + DEADLINE_S
-    while (found := sum(1 for _ in read_to_end(settings, topic))) < wanted:
+    while (done := sum(committed_offsets(settings, group, topic).values())) < records:
         assert [role.poll() for role in roles] == [None, None], "a processor stopped"
-        assert time.monotonic() < deadline, f"{topic}: {found} records instead of {wanted}"
-        time.sleep(1)
+        assert time.monotonic() < deadline, f"{topic}: {done} records instead of {records} were handled"
+        time.sleep(0.5)
 
 
 @pytest.mark.timeout(2 * DEADLINE_S + 60)
@@ -207,7 +208,7 @@ def test_hostile_records_are_kept_and_hurt_nobody(
     for acknowledgement in said:
         acknowledgement.result(DEADLINE_S)
 
-    count(settings, topics.dead_letters.name, bad.total(), roles)
+    handled(settings, GROUP, topics.requests.name, RECORDS, roles)
     letters = [open_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
     assert Counter(identity(letter.original) for letter in letters) == bad
     assert all(letter.reason for letter in letters)
@@ -215,7 +216,9 @@ def test_hostile_records_are_kept_and_hurt_nobody(
     assert {event.id for event in facts if isinstance(event.fact, Requested)} == good
     named = {key for _, key, *_ in bad if isinstance(key, bytes) and re.fullmatch(rb"id-\d+", key)}
     assert {event.id.encode() for event in facts if isinstance(event.fact, Rejected)} == named
-    count(settings, topics.submissions.store.name, len(facts), roles)
+    handled(settings, topics.submissions.store_group, topics.submissions.events.name, len(facts), roles)
+    rows = {message.key() for message in read_to_end(settings, topics.submissions.store.name)}
+    assert rows == {id.encode() for id in good} | named
 
 
 def identity(record: Record) -> tuple[object, ...]:
@@ -227,7 +230,7 @@ def test_other_content_under_a_used_id_is_kept_too(
 ) -> None:
     for value in (GOOD, b'{"run": "false"}', b'{"run" : "true", "id": "same"}', b"{"):
         producer.produce(Record(topics.requests.name, b"same", value, [("x", b"y")])).result(60)
-    count(settings, topics.dead_letters.name, 2, roles)
+    handled(settings, topics.submissions.store_group, topics.submissions.events.name, 4, roles)
     letters = [open_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
     assert sorted(letter.origin.rsplit("/", 2)[0] for letter in letters) == sorted(
         [topics.submissions.events.name, topics.requests.name]
