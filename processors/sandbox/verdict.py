@@ -92,6 +92,8 @@ def limit_exceeded(stopped_for: str | None, usage: Usage, bounds: Bounds) -> str
 
     `stopped_for` is why it was ended, if it was. Limits that only refuse are named if the stage then failed.
     """
+    if stopped_for == "wall_time_s" and usage.wall_time_s <= bounds.wall_time_s:
+        stopped_for = None  # it had ended by itself; its worker, paused meanwhile, saw the time first
     if stopped_for is not None:
         return stopped_for
     if usage.oom_kills:

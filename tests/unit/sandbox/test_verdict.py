@@ -41,6 +41,13 @@ def test_what_it_was_stopped_for_comes_first() -> None:
     assert limit_exceeded("stdout_bytes", usage, BOUNDS) == "stdout_bytes"
 
 
+def test_the_wall_time_of_a_paused_worker_is_not_the_stages() -> None:
+    assert limit_exceeded("wall_time_s", FINE, BOUNDS) is None
+    assert (
+        limit_exceeded("wall_time_s", replace(FINE, failed=True, wall_time_s=10.1), BOUNDS) == "wall_time_s"
+    )
+
+
 @pytest.mark.parametrize(
     ("usage", "limit"),
     [
