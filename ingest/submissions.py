@@ -137,7 +137,8 @@ class Submissions:
 
     async def wait_final(self, id: str, timeout_s: float) -> Submission:
         """The submission once nothing will change any more, or as it is after `timeout_s`."""
-        with contextlib.suppress(TimeoutError):
+        # A server that stops cancels whoever waits; that what they wait for was accepted is an answer, too.
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(timeout_s):
                 await self._following.wait_final(id)
                 if not self.get(id).final:
@@ -178,12 +179,16 @@ class Submissions:
         except KafkaException as error:
             log.warning("submission %s was not acknowledged: %s", id, error)
             raise self._unavailable("the broker did not acknowledge in time", id) from None
+        except asyncio.CancelledError:  # so does the server, to those who wait while it stops
+            raise self._unavailable("this server stops", id) from None
 
     async def _wait_for(self, id: str, accept: Callable[[bytes | None], bool], timeout_s: float) -> bytes:
         try:
             raw = await self.view.wait_for(id, accept, timeout_s)
         except TimeoutError:
             raise self._unavailable("the store did not answer in time", id) from None
+        except asyncio.CancelledError:
+            raise self._unavailable("this server stops", id) from None
         assert raw is not None
         return raw
 

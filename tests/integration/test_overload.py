@@ -1,4 +1,4 @@
-"""HTTP's part of the bound on unfinished submissions, on a real log without a store processor."""
+"""When HTTP answers 503, on a real log without a store processor."""
 
 import asyncio
 import json
@@ -21,6 +21,16 @@ from topics.submissions.state import Submission
 DEADLINE_S = 60.0
 
 
+async def started(settings: KafkaSettings, producer: EventProducer) -> Submissions:
+    topics = catalogue(settings)
+    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
+    await producer.send(Record(topics.package_sets.name, DEBIAN, encode(in_force), []))
+    submissions = Submissions(settings, topics, IngestSettings(), "0")
+    await submissions.start()
+    await submissions.package_sets.wait(DEADLINE_S)
+    return submissions
+
+
 def test_beyond_the_bound_a_503_says_when_to_come_again(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
@@ -33,11 +43,7 @@ def test_beyond_the_bound_a_503_says_when_to_come_again(
 
     async def scenario() -> None:
         producer = EventProducer(settings)
-        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-        await producer.send(Record(topics.package_sets.name, DEBIAN, encode(in_force), []))
-        submissions = Submissions(settings, topics, IngestSettings(), "0")
-        await submissions.start()
-        await submissions.package_sets.wait(DEADLINE_S)
+        submissions = await started(settings, producer)
 
         async def store(submission: Submission) -> None:
             row = Record(topics.submissions.store.name, submission.id, encode(submission), [])
@@ -56,6 +62,28 @@ def test_beyond_the_bound_a_503_says_when_to_come_again(
         await submissions.accept(body, wait_for_end=False)
         with pytest.raises(ProblemError):
             await submissions.accept(body, wait_for_end=False)
+        await submissions.close()
+        await asyncio.to_thread(producer.close)
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_S))
+
+
+def test_who_waits_while_the_server_stops_is_told_what_to_do(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
+    ensure_topics(settings, catalogue(settings).topics())
+
+    async def scenario() -> None:
+        producer = EventProducer(settings)
+        submissions = await started(settings, producer)
+        body = json.dumps({"id": "mine", "run": "true"}).encode()
+        waiting = asyncio.create_task(submissions.accept(body, wait_for_end=False))
+        await asyncio.wait([waiting], timeout=1)  # there is no store processor, so it is not done
+        waiting.cancel()  # as the server does
+        with pytest.raises(ProblemError, match="'mine' was accepted is unknown") as told:
+            await waiting
+        assert (told.value.status, told.value.headers) == (503, {"Retry-After": "2"})
         await submissions.close()
         await asyncio.to_thread(producer.close)
 
