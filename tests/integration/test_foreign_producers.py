@@ -124,3 +124,25 @@ def test_ingest_serves_the_contract(settings: KafkaSettings) -> None:
     served = asyncio.run(get()).json()
     assert served["asyncapi"] == "3.0.0"
     assert catalogue(settings).requests.name in served["channels"]
+
+
+@pytest.mark.usefixtures("producer")
+def test_the_trace_of_an_http_request_goes_on_to_the_log(settings: KafkaSettings) -> None:
+    app = make_app(settings, catalogue(settings), IngestSettings(), "0")
+    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=1"}
+
+    async def post() -> str:
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+            deadline = time.monotonic() + DEADLINE_S
+            while time.monotonic() < deadline:
+                url = "http://ingest/submissions"
+                answer = await client.post(url, json={"run": "true"}, headers=trace | {"x-other": "stays"})
+                if answer.status_code == 202:
+                    return str(answer.json()["id"])
+                await asyncio.sleep(0.1)  # no package set is in force yet
+        raise AssertionError(answer.text)
+
+    said = dict(headers(requested(settings, asyncio.run(post()))))
+    assert {name: said[name] for name in trace} == {name: text.encode() for name, text in trace.items()}
+    assert "x-other" not in said
