@@ -43,6 +43,25 @@ IN_FLIGHT = 1_000
 DEADLINE_S = 240.0 + RECORDS / 20
 GOOD = b'{"run": "true"}'
 
+BODIES: list[object] = [
+    [],
+    1,
+    "text",
+    {},
+    {"run": 1},
+    {"run": "true", "more": 1},
+    {"run": "true", "limits": {"run": {"memory_bytes": 2**70}}},
+    {"run": "true", "limits": {"run": {"wall_time_s": 1e308}}},
+    {"run": "true", "files": [1] * 5_000},
+    {"run": "true", "files": [{"name": "../" * 50 + "etc", "content": ""}]},
+    {"run": "true", "files": [{"name": "x" * 10_000, "content": ""}]},
+    {"run": "true\x00"},
+    {"run": "true", "env": {"\ud800": "\udfff"}},
+    {"run": "true", "x" * 10_000: 1},
+]
+WRONG = [json.dumps(body).encode() for body in BODIES]
+PACKED = gzip.compress(b"0" * MiB, mtime=0)
+
 Bad = tuple[bytes | None, bytes | None]
 """Key and value."""
 Roles = list[subprocess.Popen[bytes]]
@@ -64,23 +83,7 @@ def too_large(rng: random.Random, id: bytes) -> Bad:
 
 
 def wrong_schema(rng: random.Random, id: bytes) -> Bad:
-    bodies = [
-        [],
-        1,
-        "text",
-        {},
-        {"run": 1},
-        {"run": "true", "more": 1},
-        {"run": "true", "limits": {"run": {"memory_bytes": 2**70}}},
-        {"run": "true", "limits": {"run": {"wall_time_s": 1e308}}},
-        {"run": "true", "files": [1] * 5_000},
-        {"run": "true", "files": [{"name": "../" * 50 + "etc", "content": ""}]},
-        {"run": "true", "files": [{"name": "x" * 10_000, "content": ""}]},
-        {"run": "true\x00"},
-        {"run": "true", "env": {"\ud800": "\udfff"}},
-        {"run": "true", "x" * 10_000: 1},
-    ]
-    return id, json.dumps(rng.choice(bodies)).encode()
+    return id, rng.choice(WRONG)
 
 
 def null(_: random.Random, id: bytes) -> Bad:
@@ -111,7 +114,7 @@ def nested(rng: random.Random, id: bytes) -> Bad:
 
 
 def packed(rng: random.Random, id: bytes) -> Bad:
-    return id, gzip.compress(b"0" * 10 * MiB, mtime=0)
+    return id, PACKED
 
 
 ATTACKS: list[Callable[[random.Random, bytes], Bad]] = [
