@@ -26,6 +26,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -317,7 +318,29 @@ static void be_killed_first(void) {
 	close(fd);
 }
 
+/* While we may: what the worker inherited must not be less than what a submission may ask for. */
+static void raise_hard_limits(void) {
+	static const struct { int resource; rlim_t least; } wanted[] = {
+		{RLIMIT_FSIZE, RLIM_INFINITY}, {RLIMIT_CPU, RLIM_INFINITY}, {RLIMIT_CORE, RLIM_INFINITY},
+		{RLIMIT_STACK, RLIM_INFINITY}, {RLIMIT_MEMLOCK, RLIM_INFINITY}, {RLIMIT_NOFILE, 65536},
+	};
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+		struct rlimit limit;
+		if (getrlimit(wanted[i].resource, &limit) || limit.rlim_max >= wanted[i].least)
+			continue;
+		limit.rlim_max = wanted[i].least;
+		setrlimit(wanted[i].resource, &limit); /* refused where even root may not; the program's step complains */
+	}
+	struct rlimit none = {0, 0};
+	if (setrlimit(RLIMIT_RTPRIO, &none) || setrlimit(RLIMIT_NICE, &none))
+		fail("set", "limit on priorities");
+}
+
 static void join_groups(const struct orders *orders) {
+	if (!orders->joins) {
+		errno = EINVAL;
+		fail("join", "no control group");
+	}
 	for (size_t i = 0; i < orders->joins; i++)
 		if (write(orders->join_fds[i], "0", 1) != 1)
 			fail("join", "control group");
@@ -368,8 +391,11 @@ static _Noreturn void become_program(const struct orders *orders) {
 		fail("unshare", "control group namespace");
 	arrange_descriptors(orders->stderr_fd);
 	for (size_t i = 0; i < orders->limits; i++)
-		if (setrlimit(orders->rlimits[i].resource, &orders->rlimits[i].limit))
-			fail("set", "resource limit");
+		if (setrlimit(orders->rlimits[i].resource, &orders->rlimits[i].limit)) {
+			char resource[32];
+			snprintf(resource, sizeof resource, "resource limit %d", orders->rlimits[i].resource);
+			fail("set", resource);
+		}
 	drop_capabilities();
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &orders->seccomp))
 		fail("install", "seccomp filter");
@@ -379,12 +405,16 @@ static _Noreturn void become_program(const struct orders *orders) {
 /* ---- the four ways in ---- */
 
 static void become_user(const char *user, pid_t parent) {
-	uid_t uid = number(user);
+	long uid = number(user);
+	uid_t real, effective, saved;
 	reset_signals();
+	raise_hard_limits();
 	be_killed_first();
 	umask(022);
-	if (uid == 0 || setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
+	if (uid < 1000 || uid >= UINT32_MAX || setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
 		fail("become user", user);
+	if (getresuid(&real, &effective, &saved) || real != uid || effective != uid || saved != uid)
+		fail("become", user);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		fail("set", "no_new_privs");
 	die_with(parent); /* a change of user would clear it */

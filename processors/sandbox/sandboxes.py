@@ -197,6 +197,7 @@ async def _remove(group: Group) -> None:
         except OSError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise SandboxError(f"a control group cannot be removed: {error}") from error
+            group.kill()  # whatever outlived a stage that could not be watched
             await asyncio.sleep(REMOVE_AGAIN_S)
         else:
             return

@@ -86,8 +86,13 @@ class Stage:
         bounds: Bounds,
     ) -> None:
         try:
-            self._pidfd = os.pidfd_open(launched.process.pid)
             self._oom_event = group.open_oom_event()
+            try:
+                self._pidfd = os.pidfd_open(launched.process.pid)
+            except OSError:
+                if self._oom_event is not None:
+                    os.close(self._oom_event)
+                raise
         except OSError as error:
             launched.abandon()
             raise SandboxError(f"a stage cannot be watched: {error}") from error

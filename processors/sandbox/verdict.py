@@ -100,8 +100,6 @@ def limit_exceeded(stopped_for: str | None, usage: Usage, bounds: Bounds) -> str
         return "memory_bytes"
     if usage.signal == "SIGXFSZ":
         return "file_size_bytes"
-    if usage.signal == "SIGXCPU":
-        return "cpu_time_s"
     too_much = usage.printed_too_much or time_exceeded(bounds, usage.wall_time_s, usage.cpu_time_s)
     if too_much is not None or not usage.failed:
         return too_much

@@ -8,6 +8,7 @@ What Worker and CacheBuilder do in between is their `Craft`.
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
@@ -28,6 +29,12 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 WorkT = TypeVar("WorkT", bound=QueuedWork)
+
+_PAUSE_S = 0.5
+"""Doubled with each fault of the host in a row."""
+_PAUSE_MAX_S = 30.0
+_FAULTS_IN_A_ROW = 5
+"""After so many the process ends, and its share of the queue goes to others."""
 
 
 def process_name(host: str, instance: str) -> str:
@@ -123,6 +130,8 @@ class Attempts(Generic[WorkT]):
         self._all: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._died = False
+        self._faults_in_a_row = 0
+        self._paused_until = 0.0
         self._leases = LeaseKeeper(producer, family.leases.name, name, lease_renewal_s)
         self._popper = Popper(
             kafka,
@@ -140,9 +149,14 @@ class Attempts(Generic[WorkT]):
         self._stop.set()
 
     async def run(self) -> bool:
-        """Work until stopped; False where the consumer died and the process must be started again."""
+        """Work until stopped; False where the process must be started again.
+
+        That is where the consumer died, or where this host was at fault too often in a row: a start looks at
+        the host anew, and others take the work until it succeeds.
+        """
         self._loop = asyncio.get_running_loop()
         renewing = asyncio.create_task(self._leases.keep())
+        renewing.add_done_callback(_crash_on_exception)
         self._popper.start()
         await self._stop.wait()
         await asyncio.to_thread(self._popper.stop)
@@ -167,7 +181,9 @@ class Attempts(Generic[WorkT]):
     # -- the popper's owner; called from its thread ---------------------------------------------------
 
     def room(self) -> int:
-        """Free slots, as long as not too many wait."""
+        """Free slots, as long as not too many wait; none for a while after a fault of this host."""
+        if time.monotonic() < self._paused_until:
+            return 0
         waiting = sum(attempt.waiting for attempt in tuple(self._held.values()))
         if waiting > 0 and waiting >= self._max_waiting:
             return 0
@@ -175,11 +191,14 @@ class Attempts(Generic[WorkT]):
 
     def begin(self, work: WorkT) -> "list[Future[Message]]":
         """Say Started, take the lease, and have everything prepared meanwhile."""
+        acknowledgements = [
+            self.say(work.id, self._craft.started(work)),
+            self._leases.take(work.id, work.attempt),
+        ]
         if (work.id, work.attempt) not in self._held:
             attempt = self._held[work.id, work.attempt] = Attempt(work, self.say)
             self._loop.call_soon_threadsafe(self._launch, attempt)
-        started = self.say(work.id, self._craft.started(work))
-        return [started, self._leases.take(work.id, work.attempt)]
+        return acknowledgements
 
     def deliver(self, work: WorkT) -> None:
         """Let it run."""
@@ -196,6 +215,7 @@ class Attempts(Generic[WorkT]):
         see_through = asyncio.create_task(self._see_through(attempt, attempt.task))
         self._all.add(see_through)
         see_through.add_done_callback(self._all.discard)
+        see_through.add_done_callback(_crash_on_exception)
 
     def _delivered(self, id: str, number: int) -> None:
         if attempt := self._held.get((id, number)):
@@ -216,10 +236,24 @@ class Attempts(Generic[WorkT]):
             log.exception("%s attempt %d: the host is at fault", work.id, work.attempt)
             reason = f"its worker's host is at fault: {error}"
             attempt.conclude(self._craft.handed_back(work, reason, host_fault=True))
+            self._host_was_at_fault()
+        else:
+            self._faults_in_a_row = 0
+
+    def _host_was_at_fault(self) -> None:
+        """Leave the work to others for a while, ever longer, and then until a new start succeeds."""
+        self._faults_in_a_row += 1
+        self._paused_until = time.monotonic() + min(_PAUSE_MAX_S, _PAUSE_S * 2**self._faults_in_a_row)
+        if self._faults_in_a_row >= _FAULTS_IN_A_ROW:
+            log.error("this host was at fault %d times in a row: starting again", self._faults_in_a_row)
+            self._died = True
+            self._stop.set()
 
     async def _see_through(self, attempt: Attempt[WorkT], task: "asyncio.Task[None]") -> None:
         """Let go once the conclusion is acknowledged, never before; this task is not cancelled."""
         await asyncio.wait([task])
+        if attempt.ours and attempt.end is None and not self._craft.unwanted(attempt.work):
+            crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")  # its lease will expire
         if attempt.end is not None and (error := await _failure(attempt.end)):
             await self._conclude_otherwise(attempt.work, error)
         self._leases.release(attempt.work.id, attempt.work.attempt)
@@ -246,6 +280,12 @@ class Attempts(Generic[WorkT]):
                 task.cancel()
         if self._all:
             await asyncio.wait(tuple(self._all))
+
+
+def _crash_on_exception(task: "asyncio.Task[None]") -> None:
+    """What holds leases must not end unheard: a crash lets them expire."""
+    if not task.cancelled() and (error := task.exception()):
+        crash(f"work cannot be seen through: {error!r}")
 
 
 async def _failure(acknowledgement: "Future[Message]") -> KafkaException | None:

@@ -106,6 +106,7 @@ class Worker:
         began = time.monotonic()
         state = self._environments.known(attempt.work.dependencies_id)
         cached = state is not None and state.status == "installed"
+        was_missing = False
         while True:
             if state is None or state.status != "installed":
                 await attempt.until_ours()
@@ -120,8 +121,10 @@ class Worker:
             try:
                 await self._execute(attempt, state, dependencies)
             except MissingError:
+                if was_missing:  # built for us, and not to be found: round and round would help nobody
+                    raise
                 await self._environments.lost(state)
-                state, cached = None, False
+                state, cached, was_missing = None, False, True
             else:
                 return
 
