@@ -64,22 +64,24 @@ def _doubles(log: Log, accepted: Accepted) -> Iterator[str]:
 
 
 def _declared_dead_alive(log: Log, faults: Sequence[Fault], host: str) -> Iterator[str]:
-    """A lease expires only if its worker was killed or paused."""
+    """A lease expires only if a worker that had it was killed or paused.
+
+    A record may be redelivered to another just then, which has said so and not got its lease yet.
+    """
     started: dict[tuple[str, int], list[str]] = {}
     for event in log.submissions:
         match event.fact:
             case Started(attempt=attempt, worker=worker):
                 started.setdefault((event.id, attempt), []).append(worker)
             case LeaseExpired(attempt=attempt):
-                for worker in started.get((event.id, attempt), ()):
-                    instance = worker.removeprefix(f"{host}-").split("-")[0]
-                    if not any(
-                        fault.target == f"worker-{instance}"
-                        and fault.kind != "end"
-                        and fault.at_s < event.at_s
-                        for fault in faults
-                    ):
-                        yield f"{event.id} attempt {attempt}: {worker} was alive and was declared dead"
+                workers = started.get((event.id, attempt), [])
+                if not any(_harmed(worker, faults, event.at_s, host) for worker in workers):
+                    yield f"{event.id} attempt {attempt}: {workers} were alive and declared dead"
+
+
+def _harmed(worker: str, faults: Sequence[Fault], before_s: float, host: str) -> bool:
+    target = f"worker-{worker.removeprefix(f'{host}-').split('-')[0]}"
+    return any(f.target == target and f.kind != "end" and f.at_s < before_s for f in faults)
 
 
 def leftovers(folder: Path, uids: range) -> Iterator[str]:
