@@ -76,6 +76,25 @@ chaos: setup ## a running cluster under load, its processes killed, paused and e
 bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
 	@$(BIN)/python -m infra.bench sandbox
 
+bench-answers: setup ## from POST to answer, beside the plain program and the bare sandbox, and hop by hop; needs root
+	@$(BIN)/python -m infra.bench answers
+
+STEPS ?= 100000
+.PHONY: simulate soak soak-simulator soak-records soak-chaos bench-answers
+simulate: setup ## the protocol in virtual time with faults at every step; STEPS=, SEED=
+	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
+
+soak: soak-simulator soak-records soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
+
+soak-simulator:
+	@$(MAKE) simulate STEPS=1000000
+
+soak-records: setup ## hostile records on the topic of requests
+	HOSTILE_RECORDS=100000 $(BIN)/pytest -q --timeout 7200 tests/integration/test_hostile_records.py
+
+soak-chaos:
+	@$(MAKE) chaos DURATION_S=600
+
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt

@@ -21,5 +21,13 @@ def sandbox(rounds: Rounds = 10) -> None:
     measure(rounds)
 
 
+@app.command()
+def answers(rounds: Rounds = 100) -> None:
+    """From POST to answer, beside the plain program and the bare sandbox, and hop by hop. Needs root."""
+    from infra.bench.answers import measure
+
+    measure(rounds)
+
+
 if __name__ == "__main__":
     app()

@@ -1,6 +1,7 @@
 """How benchmarks measure, print and keep what they found."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -33,6 +34,11 @@ class Summary:
     def of(cls, samples: Sequence[float]) -> "Summary":
         """Median and largest of at least one sample."""
         return cls(len(samples), statistics.median(samples), max(samples))
+
+
+def percentile(samples: Sequence[float], part: float) -> float:
+    """The smallest sample that at least this part (above 0, at most 1) of them does not exceed."""
+    return sorted(samples)[math.ceil(part * len(samples)) - 1]
 
 
 async def interleaved(variants: Mapping[str, Callable[[], Awaitable[float]]], rounds: int) -> Samples:
