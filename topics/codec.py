@@ -4,8 +4,9 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protoco
 """
 
 import uuid
-from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from operator import methodcaller
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Message
 from pydantic import ValidationError
@@ -121,13 +122,18 @@ def header(message: Message, name: str) -> str | None:
     return _text(dict(headers(message)).get(name))
 
 
+_found_headers: Callable[[Message], Any] = methodcaller("headers")
+"""Where a name is not UTF-8, confluent-kafka 2.16 returns a list and leaves an error behind. A call from bytecode
+that CPython has specialised does not look for one, which then comes up anywhere; this call always does."""
+
+
 def headers(message: Message) -> Headers:
     """A record's headers in their order; `UNREADABLE_HEADERS` alone where they cannot be read."""
     try:
-        found = message.headers()
+        found = _found_headers(message)
     except SystemError:  # confluent-kafka 2.16 keeps a list that crashes whoever looks at it again
         message.set_headers([(UNREADABLE_HEADERS, b"a name is not UTF-8")])
-        found = message.headers()
+        found = _found_headers(message)
     return list(found.items() if isinstance(found, dict) else found or ())
 
 
