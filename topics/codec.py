@@ -123,8 +123,8 @@ def header(message: Message, name: str) -> str | None:
 
 
 _found_headers: Callable[[Message], Any] = methodcaller("headers")
-"""Where a name is not UTF-8, confluent-kafka 2.16 returns a list and leaves an error behind. A call from bytecode
-that CPython has specialised does not look for one, which then comes up anywhere; this call always does."""
+"""Where a name is not UTF-8, confluent-kafka 2.16 returns a list and leaves an error behind. A call from
+bytecode that CPython has specialised does not look for one, which then comes up anywhere; this one does."""
 
 
 def headers(message: Message) -> Headers:
