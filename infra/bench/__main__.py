@@ -29,5 +29,13 @@ def answers(rounds: Rounds = 100) -> None:
     measure(rounds)
 
 
+@app.command()
+def throughput(rounds: Rounds = 3) -> None:
+    """Answers per second at several concurrencies, and the CPU time of each role. Needs root."""
+    from infra.bench.throughput import measure
+
+    measure(rounds)
+
+
 if __name__ == "__main__":
     app()

@@ -13,23 +13,20 @@ import httpx
 from confluent_kafka import Message
 from rich.console import Console
 
+from infra.bench.load import DATA_DIR, NO_OP, PROGRAM, PYTHON, Job, answer, settings, tree_of, warm_up
 from infra.bench.measuring import Samples, interleaved, milliseconds, percentile, print_table, write_results
 from infra.commands.output import say
 from infra.local import LocalCluster
-from infra.settings import LocalSettings
 from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
 from topics.catalogue import catalogue
 from topics.codec import header
 from topics.limits import RunLimits
 from topics.reading import read_to_end
 
-PROGRAM = ["/usr/bin/python3", "-c", "print(1)"]
-REQUEST = {"run": PROGRAM, "dependencies": {"packages": ["python3"]}}
-DATA_DIR = Path("/var/lib/envicutor-bench")
 FIRST_UID = 1_930_000_000
 WARM_UP = 200
-"""Submissions before anything is measured: a fresh JVM is slow."""
-PLAIN, SANDBOX, SUBMISSION = "plain program", "bare sandbox", "submission"
+"""Submissions of each kind before anything is measured: a fresh JVM is slow."""
+PLAIN, SANDBOX, SUBMISSION, PIPELINE = "plain program", "bare sandbox", "submission", "pipeline alone"
 HOPS = ("requested", "enqueued", "started", "dependencies_installed", "finished", "stored")
 """What stands on the log of each submission, in this order; `enqueued` and `stored` beside the events."""
 
@@ -42,45 +39,30 @@ def measure(rounds: int) -> None:
 
 
 async def _measure(rounds: int, console: Console) -> dict[str, Any]:
-    settings = LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING")
-    async with LocalCluster(settings, say) as cluster, httpx.AsyncClient(base_url=cluster.url) as http:
-        first = await _submit(http, wait_timeout_s=300)
-        tree = settings.data_dir / "nix" / first["dependencies"]["store_path"].removeprefix("/")
+    async with LocalCluster(settings(), say) as cluster:
         say(f"warming up: {WARM_UP} submissions")
-        for _ in range(WARM_UP):
-            await _submit(http)
-        ids: list[str] = []
+        tree = tree_of(settings(), await warm_up(cluster, WARM_UP))
         sandboxes = Sandboxes(SandboxSettings(state_dir=DATA_DIR / "sandboxes", first_uid=FIRST_UID))
         await sandboxes.start()
+        ids: list[str] = []
+        say(f"measuring: {rounds} rounds")
         try:
-            say(f"measuring: {rounds} rounds")
-            samples = await interleaved(
-                {
-                    PLAIN: _plain,
-                    SANDBOX: partial(_sandboxed, sandboxes, tree),
-                    SUBMISSION: partial(_answered, http, ids),
-                },
-                rounds,
-            )
+            async with httpx.AsyncClient(base_url=cluster.url, trust_env=False) as http:
+                samples = await interleaved(
+                    {
+                        PLAIN: _plain,
+                        SANDBOX: partial(_sandboxed, sandboxes, tree),
+                        SUBMISSION: partial(_answered, http, PYTHON, ids),
+                        PIPELINE: partial(_answered, http, NO_OP, []),
+                    },
+                    rounds,
+                )
         finally:
             await sandboxes.close()
         hops = await asyncio.to_thread(_hops, cluster, ids)
     _print(console, samples)
     print_table(console, "hops, mean", ["until", "after the one before"], _hop_rows(hops))
     return {"seconds": samples, "hops_s": hops}
-
-
-async def _submit(http: httpx.AsyncClient, wait_timeout_s: float = 30) -> dict[str, Any]:
-    params = {"wait": "true", "wait_timeout_s": f"{min(wait_timeout_s, 30)}"}
-    answer = await http.post("/submissions", params=params, json=REQUEST, timeout=60)
-    body: dict[str, Any] = answer.json()
-    deadline = time.monotonic() + wait_timeout_s
-    while body["status"] != "finished" and time.monotonic() < deadline:
-        await asyncio.sleep(0.5)
-        body = (await http.get(f"/submissions/{body['id']}")).json()
-    if body.get("outcome") != "ok":
-        raise RuntimeError(f"unexpected answer: {body}")
-    return body
 
 
 async def _plain() -> float:
@@ -100,9 +82,9 @@ async def _sandboxed(sandboxes: Sandboxes, tree: Path) -> float:
     return taken
 
 
-async def _answered(http: httpx.AsyncClient, ids: list[str]) -> float:
+async def _answered(http: httpx.AsyncClient, job: Job, ids: list[str]) -> float:
     started = time.perf_counter()
-    ids.append((await _submit(http))["id"])
+    ids.append((await answer(http, job))["id"])
     return time.perf_counter() - started
 
 
@@ -112,21 +94,17 @@ async def _answered(http: httpx.AsyncClient, ids: list[str]) -> float:
 def _hops(cluster: LocalCluster, ids: Sequence[str]) -> list[dict[str, float]]:
     """Append times of each submission, in seconds after the first; the broker's clock, in milliseconds."""
     submissions = catalogue(cluster.kafka).submissions
-    times: dict[str, dict[str, int]] = {id: {} for id in ids}
+    times: dict[bytes, dict[str, int]] = {id.encode(): {} for id in ids}
     for topic in (submissions.events, submissions.queue, submissions.store):
         for message in read_to_end(cluster.kafka, topic.name):
             key = message.key()
-            if key is not None and (seen := times.get(_text(key))) is not None:
+            if isinstance(key, bytes) and (seen := times.get(key)) is not None:
                 seen[_hop(message)] = message.timestamp()[1]  # of the store: the last one
     return [
         {hop: (seen[hop] - seen["requested"]) / 1000 for hop in HOPS}
         for seen in times.values()
         if set(HOPS) <= set(seen)  # what was popped is deleted from the queue once a minute
     ]
-
-
-def _text(key: str | bytes) -> str:
-    return key if isinstance(key, str) else key.decode()
 
 
 def _hop(message: Message) -> str:

@@ -1,0 +1,67 @@
+"""Submissions for benchmarks: one that runs Python, and one whose way is the same but for the sandbox."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infra.local import LocalCluster
+from infra.settings import LocalSettings
+
+PROGRAM = ("/usr/bin/python3", "-c", "print(1)")
+DATA_DIR = Path("/var/lib/envicutor-bench")
+_FIRST_ANSWER_S = 600.0
+"""Of what must be built before."""
+_WAIT_S = 30
+
+
+def settings() -> LocalSettings:
+    """A system of its own, beside any other; what it built is kept for the next run."""
+    return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request, and what it must end as."""
+
+    request: Mapping[str, Any]
+    outcome: str
+
+
+PYTHON = Job({"run": PROGRAM, "dependencies": {"packages": ["python3"]}}, "ok")
+NO_OP = Job({"run": "true", "dependencies": {"packages": ["no-such-package"]}}, "dependencies_failed")
+"""Known to fail after the first time: every event and topic takes part, the sandbox does not."""
+
+
+async def answer(http: httpx.AsyncClient, job: Job) -> dict[str, Any]:
+    """Submit and wait; raises RuntimeError where it does not end as it must."""
+    params = {"wait": "true", "wait_timeout_s": str(_WAIT_S)}
+    response = await http.post("/submissions", params=params, json=job.request, timeout=_WAIT_S + 10)
+    body: dict[str, Any] = response.json()
+    deadline = time.monotonic() + _FIRST_ANSWER_S
+    while body.get("status") not in (None, "finished") and time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+        body = (await http.get(f"/submissions/{body['id']}")).json()
+    if body.get("outcome") != job.outcome:
+        raise RuntimeError(f"expected {job.outcome}: {body}")
+    return body
+
+
+def tree_of(cluster_settings: LocalSettings, answered: Mapping[str, Any]) -> Path:
+    """Where the environment of an answer is on this host."""
+    store_path: str = answered["dependencies"]["store_path"]
+    return cluster_settings.data_dir / "nix" / store_path.removeprefix("/")
+
+
+async def warm_up(cluster: LocalCluster, submissions: int) -> dict[str, Any]:
+    """Build what is needed, and have a fresh JVM compile itself; the last answer of `PYTHON`."""
+    async with httpx.AsyncClient(base_url=cluster.url, trust_env=False) as http:
+        answered = await answer(http, PYTHON)
+        await answer(http, NO_OP)
+        for _ in range(submissions):
+            await asyncio.gather(answer(http, PYTHON), answer(http, NO_OP))
+    return answered
