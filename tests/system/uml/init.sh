@@ -10,7 +10,9 @@ mount -t sysfs sys /sys
 mountpoint -q /dev || mount -t devtmpfs dev /dev
 mkdir -p /dev/shm /dev/pts
 mount -t devpts devpts /dev/pts
+exec {source}<"$project" # which may be below a folder that is about to be covered
 for folder in /dev/shm /run /tmp; do mount -t tmpfs tmpfs $folder; done
+if [ ! -d "$project" ]; then mkdir -p "$project" && mount --no-canonicalize --bind "/proc/self/fd/$source" "$project"; fi
 mount -t cgroup2 cgroup /sys/fs/cgroup
 busybox insmod "$(find /usr/lib/uml/modules -name overlay.ko)"
 ip link set lo up
