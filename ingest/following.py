@@ -34,6 +34,8 @@ class Following:
         self._tail = Tail(kafka, catalogue.submissions.events.name, self._take, start_at=end)
         self._view = view
         self._followed: dict[str, _Followed] = {}
+        self._unseen: set[str] = set()
+        """Those that the store does not show yet."""
 
     async def start(self) -> None:
         """Begin to read events; return when nothing that is appended from now on will be missed."""
@@ -48,6 +50,7 @@ class Following:
     def follow(self, id: str, until: Callable[[bytes | None], bool]) -> None:
         """Follow an id that nobody used before, before its first event, until the view's row satisfies."""
         self._followed[id] = followed = _Followed()
+        self._unseen.add(id)
         followed.overtaken = asyncio.create_task(self._until_overtaken(id, followed, until))
 
     def at_least(self, id: str, first: Submission) -> None:
@@ -57,6 +60,7 @@ class Following:
 
     def forget(self, id: str) -> None:
         """Follow it no more."""
+        self._unseen.discard(id)
         if (followed := self._followed.pop(id, None)) and followed.overtaken:
             followed.overtaken.cancel()
 
@@ -66,13 +70,9 @@ class Following:
         return followed.state if followed else None
 
     @property
-    def count(self) -> int:
-        """How many are followed."""
-        return len(self._followed)
-
-    def count_unseen(self) -> int:
-        """How many of them the store does not show yet."""
-        return sum(self._view.get(id) is None for id in self._followed)
+    def unseen(self) -> int:
+        """How many the store does not show yet."""
+        return len(self._unseen)
 
     async def wait_final(self, id: str) -> None:
         """Return when it is final, or not followed any more."""
@@ -83,6 +83,8 @@ class Following:
     async def _until_overtaken(
         self, id: str, followed: _Followed, until: Callable[[bytes | None], bool]
     ) -> None:
+        await self._view.wait_for(id, _is_there, None)
+        self._unseen.discard(id)
         await self._view.wait_for(id, until, None)
         self._followed.pop(id, None)
         followed.changed.set()
@@ -105,6 +107,10 @@ class Following:
             if folded.refused is None:
                 followed.state = folded.state
                 followed.changed.set()
+
+
+def _is_there(raw: bytes | None) -> bool:
+    return raw is not None
 
 
 def _key(message: Message) -> str:

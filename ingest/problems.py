@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from topics.request import FieldError, InvalidRequestError, NotJsonError, TooLargeError
 
+_OUR_FAULT = "whether anything was accepted is unknown: the same request with its id may be sent again"
 _TYPE = "https://envicutor.example/problems/"
 
 
@@ -59,6 +60,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ProblemError)
     async def _problem(_: Request, error: ProblemError) -> Response:
         return response(error)
+
+    @app.exception_handler(Exception)
+    async def _fault(_: Request, __: Exception) -> Response:  # the server logs it
+        return response(ProblemError(500, "internal-error", _OUR_FAULT))
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:

@@ -51,7 +51,7 @@ class Readiness:
         if package_set is None:
             return "a package set"
         raw = self._environments.get(dependencies_id(BASE, package_set.pin, SYSTEM))
-        if raw is None or EnvironmentState.model_validate_json(raw).status != "installed":
+        if raw is None or EnvironmentState.read(raw).status != "installed":
             return "the base environment: it is not built yet"
         if await self._count_workers() == 0:
             return "a worker"

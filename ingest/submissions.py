@@ -110,8 +110,7 @@ class Submissions:
     def _check_load(self) -> None:
         """Raises ProblemError 503 where too many are unfinished already, those on their way included."""
         bound = self._kafka.max_unfinished
-        known = self.view.flagged + self._awaiting_verdict
-        if known + self._following.count >= bound and known + self._following.count_unseen() >= bound:
+        if self.view.flagged + self._awaiting_verdict + self._following.unseen >= bound:
             raise self._unavailable(f"{bound} submissions are unfinished, which is the limit", None)
 
     def find(self, id: str) -> Submission | None:
@@ -119,7 +118,7 @@ class Submissions:
         followed, raw = self._following.get(id), self.view.get(id)
         if raw is None or (followed is not None and followed.final):
             return followed
-        stored = Submission.model_validate_json(raw)
+        stored = Submission.read(raw)
         return stored if followed is None or stored.final else followed
 
     def get(self, id: str) -> Submission:
@@ -163,7 +162,7 @@ class Submissions:
     async def _verdict(self, id: str, content_hash: str) -> Submission:
         """Wait until the store shows who was first with this id."""
         raw = await self._wait_for(id, _is_accepted, self._settings.acknowledge_timeout_s)
-        submission = Submission.model_validate_json(raw)
+        submission = Submission.read(raw)
         if submission.content_hash != content_hash:
             raise ProblemError(
                 409, "conflict", f"the id {id!r} was used before with other content: choose another id"
@@ -208,4 +207,4 @@ def _is_final(raw: bytes | None) -> bool:
 
 def _is_accepted(raw: bytes | None) -> bool:
     # A rejected id was never accepted: the fold lets a mended request take it.
-    return raw is not None and Submission.model_validate_json(raw).status != "rejected"
+    return raw is not None and Submission.read(raw).status != "rejected"

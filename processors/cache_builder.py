@@ -11,11 +11,12 @@ import time
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import CacheError, DependenciesError
+from nix.errors import DependenciesError
 from processors.evictions import Evictions
 from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
 from processors.work.attempts import Attempt, Attempts, process_name
+from processors.work.slots import Slots
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
 from topics.dependencies.facts import FACTS, Failed, HandedBack, Installed, Started
@@ -57,6 +58,7 @@ class CacheBuilder:
             host=settings.host,
             source=f"cache-builder/{self.name}",
         )
+        self._slots = Slots(settings.builder_slots)
         self._attempts = Attempts(
             self,
             Build,
@@ -93,7 +95,7 @@ class CacheBuilder:
         while True:
             try:
                 await self._cache.make_room(self._evictions.announce)
-            except CacheError:
+            except Exception:  # whatever it is: the next try may find a better moment
                 log.exception("no room could be made in the cache")
             await asyncio.sleep(_LOOK_AGAIN_S)
 
@@ -118,7 +120,9 @@ class CacheBuilder:
     async def carry_out(self, attempt: Attempt[Build]) -> None:
         """Install the dependencies in the Cache and say what came of it."""
         await attempt.until_ours()
-        attempt.conclude(await self._built(attempt.work))
+        async with self._slots.take(alone=attempt.work.alone):
+            attempt.begun = True
+            attempt.conclude(await self._built(attempt.work))
 
     async def _built(self, work: Build) -> Installed | Failed:
         started = time.monotonic()

@@ -39,7 +39,7 @@ class Evictions:
         """Spellings of one environment are several sets of dependencies; none where all was said before."""
         for _, raw in self._view.values():
             if store_path.encode() in raw:  # few are: the rest need not be parsed
-                state = EnvironmentState.model_validate_json(raw)
+                state = EnvironmentState.read(raw)
                 if (state.status, state.store_path, state.host) == ("installed", store_path, self._host):
                     yield state
 

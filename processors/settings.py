@@ -2,15 +2,30 @@
 
 import os
 import socket
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class WorkSettings(BaseSettings):
-    """How much one process does at a time, and how it tells that it lives."""
+class LeaseSettings(BaseSettings):
+    """How work tells that it lives: alike for those who do it and for those who judge."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+
+    lease_renewal_s: float = Field(default=1.0, gt=0)
+    lease_timeout_s: float = Field(default=10.0, gt=0)
+    """How long a worker may not be heard of before its attempt is given to another; several renewals."""
+
+    @model_validator(mode="after")
+    def _renewals_within_the_timeout(self) -> Self:
+        if self.lease_timeout_s < 2 * self.lease_renewal_s:
+            raise ValueError("lease_timeout_s must be at least two times lease_renewal_s")
+        return self
+
+
+class WorkSettings(LeaseSettings):
+    """How much one process does at a time, and how it tells that it lives."""
 
     host: str = Field(default_factory=socket.gethostname)
     """Name of the machine, whose Cache its workers and builders share."""
@@ -22,7 +37,6 @@ class WorkSettings(BaseSettings):
     """Environments that one cache builder builds side by side."""
     waiting_per_worker: int = Field(default=256, ge=1)
     """Submissions that may wait for their dependencies at one worker; then it stops popping."""
-    lease_renewal_s: float = Field(default=1.0, gt=0)
     grace_s: float = Field(default=5.0, ge=0)
     """How long running work may go on after SIGTERM, before it is handed back."""
     failure_expires_s: float = Field(default=3600.0, ge=0)

@@ -84,6 +84,12 @@ def is_fatal(error: KafkaError) -> bool:
     return bool(error.fatal() or error.code() == KafkaError._FATAL)
 
 
+def _crash_if_fatal(error: KafkaError) -> None:
+    """A producer that met a fatal error takes nothing any more, whatever is tried (KIP-360)."""
+    if is_fatal(error):
+        crash(f"a producer is dead: {error}")
+
+
 class Brake:
     """Pauses a group member that has no room; it must go on polling, so that rebalances are answered."""
 
@@ -150,6 +156,7 @@ class EventProducer:
             if self._unacknowledged.pop(future, None) is None:
                 return
             if error is not None:
+                _crash_if_fatal(error)
                 future.set_exception(KafkaException(error))
             else:
                 future.set_result(message)
@@ -167,6 +174,7 @@ class EventProducer:
             except BufferError:  # the local queue is full: wait for room
                 time.sleep(0.05)
             except KafkaException as error:  # such as a record that is too large
+                _crash_if_fatal(error.args[0])
                 if self._unacknowledged.pop(future, None) is not None:
                     future.set_exception(error)
                 return

@@ -112,7 +112,7 @@ def decode(model: type[FactT], value: str | bytes | None) -> FactT:
         UndecodableError: it is not JSON of this model.
     """
     try:
-        return model.model_validate_json(value or b"")
+        return model.read(value or b"")
     except ValidationError as error:
         raise UndecodableError(f"not a {model.__name__}: {error.errors()[0]['msg']}") from None
 
@@ -158,16 +158,6 @@ def _text(raw: str | bytes | None) -> str | None:
         return None
 
 
-def dead_letter(topic: str, message: Message, reason: str) -> Record:
-    """The record as it came, with headers that say from where (`topic/partition/offset`) and why."""
-    origin = f"{message.topic()}/{message.partition()}/{message.offset()}"
-    why: Headers = [
-        (_LETTER_FROM, origin.encode()),
-        (_LETTER_REASON, reason[:1000].encode(errors="backslashreplace")),
-    ]
-    return Record(topic, message.key(), message.value(), [*headers(message), *why])
-
-
 class Letter(NamedTuple):
     """A dead letter, taken apart."""
 
@@ -176,6 +166,22 @@ class Letter(NamedTuple):
     reason: str
     original: Record
     """To be produced, it is the record as it came, where it came from."""
+
+
+def dead_letter(topic: str, message: Message, reason: str) -> Record:
+    """The record as it came, with headers that say from where (`topic/partition/offset`) and why."""
+    origin = f"{message.topic()}/{message.partition()}/{message.offset()}"
+    original = Record(message.topic() or "", message.key(), message.value(), headers(message))
+    return close_letter(topic, Letter(origin, reason, original))
+
+
+def close_letter(topic: str, letter: Letter) -> Record:
+    """The record of `dead-letters` that `open_letter` takes apart."""
+    why: Headers = [
+        (_LETTER_FROM, letter.origin.encode()),
+        (_LETTER_REASON, letter.reason[:1000].encode(errors="backslashreplace")),
+    ]
+    return letter.original._replace(topic=topic, headers=[*letter.original.headers, *why])
 
 
 def open_letter(message: Message) -> Letter:

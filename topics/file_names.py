@@ -5,6 +5,8 @@ from collections.abc import Iterable
 COMPONENT_BYTES = 255
 """NAME_MAX of Linux file systems."""
 PATH_BYTES = 1024
+PATH_DEPTH = 64
+"""Folders between /box and a file."""
 
 
 def check_file_names(names: Iterable[str]) -> None:
@@ -21,8 +23,9 @@ def check_file_names(names: Iterable[str]) -> None:
         if name in seen:
             raise ValueError(f"file name {name!r} is given twice")
         seen.add(name)
-        parts = name.split("/")
-        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        folder = name
+        while (folder := folder.rpartition("/")[0]) and folder not in folders:
+            folders.add(folder)
     if both := sorted(seen & folders):
         raise ValueError(f"file name {both[0]!r} is also a folder of another file")
 
@@ -41,7 +44,10 @@ def name_problem(name: str) -> str | None:
         return "is not valid Unicode"
     if len(encoded) > PATH_BYTES:
         return f"is longer than {PATH_BYTES} bytes"
-    return next(filter(None, map(_component_problem, name.split("/"))), None)
+    parts = name.split("/")
+    if len(parts) > PATH_DEPTH + 1:
+        return f"is more than {PATH_DEPTH} folders deep"
+    return next(filter(None, map(_component_problem, parts)), None)
 
 
 def _component_problem(part: str) -> str | None:

@@ -24,7 +24,7 @@ class PackageSets:
     def in_force(self) -> PackageSetInForce | None:
         """None until an operator has published one."""
         raw = self._view.get(DEBIAN)
-        return None if raw is None else PackageSetInForce.model_validate_json(raw)
+        return None if raw is None else PackageSetInForce.read(raw)
 
     async def wait(self, timeout_s: float | None = None) -> PackageSetInForce:
         """The one in force, as soon as there is one.
@@ -34,7 +34,7 @@ class PackageSets:
         """
         raw = await self._view.wait_for(DEBIAN, lambda value: value is not None, timeout_s)
         assert raw is not None
-        return PackageSetInForce.model_validate_json(raw)
+        return PackageSetInForce.read(raw)
 
     async def close(self) -> None:
         """Stop reading."""

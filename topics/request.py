@@ -137,7 +137,7 @@ class SubmissionRequest(Model):
     """What to run, with what, within which limits."""
 
     id: SubmissionId | None = None
-    files: tuple[File, ...] = ()
+    files: Annotated[tuple[File, ...], Field(max_length=4096)] = ()
     dependencies: Dependencies | None = None
     compile: Program | None = None
     run: Program | None = None

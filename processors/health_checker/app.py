@@ -28,7 +28,7 @@ from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.catalogue import Catalogue, Family, catalogue
 from topics.clients import EventProducer
-from topics.codec import Headers, Record, UndecodableError, encode_fact
+from topics.codec import Headers, Letter, Record, UndecodableError, close_letter, encode_fact
 from topics.dependencies import facts as dependencies
 from topics.leases import Tick
 from topics.model import Model
@@ -231,8 +231,9 @@ class HealthChecker:
     async def _bury(self, message: Message, reason: str) -> None:
         origin = f"{message.topic}/{message.partition}/{message.offset}"
         logger.warning("%s cannot read %s: %s", self.name, origin, reason)
-        why: Headers = [("dead_letter_from", origin.encode()), ("dead_letter_reason", reason[:1000].encode())]
-        letter = Record(self._dead_letters, message.key, message.value, [*(message.headers or ()), *why])
+        headers: Headers = [*(message.headers or ())]
+        original = Record(message.topic, message.key, message.value, headers)
+        letter = close_letter(self._dead_letters, Letter(origin, reason, original))
         try:
             await self._producer.send(letter)
         except KafkaException as error:  # it never can be: going on matters more

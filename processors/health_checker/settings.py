@@ -3,16 +3,13 @@
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from processors.settings import LeaseSettings
 
 
-class HealthCheckerSettings(BaseSettings):
+class HealthCheckerSettings(LeaseSettings):
     """When a lease is late, and when the health checker itself is."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
-
-    lease_timeout_s: float = Field(default=10.0, gt=0)
-    """How long a worker may not be heard of before its attempt is given to another; several renewals."""
     tick_period_s: float = Field(default=1.0, gt=0)
     """Between two ticks in a partition; how exactly `lease_timeout_s` is kept."""
     stuck_timeout_s: float = Field(default=10.0, gt=0)

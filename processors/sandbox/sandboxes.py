@@ -110,7 +110,7 @@ class Sandboxes:
             async with mounted(folder):
                 box = Box(folder, uid, self._run)
                 mounts.mount_box(box.path, uid, limits.box_bytes, limits.box_files)
-                box.write(files)
+                await see_through(asyncio.to_thread(box.write, files))  # thousands of files take a while
                 yield box
         finally:
             self._free_uids.append(uid)  # last in the queue: used again as late as possible

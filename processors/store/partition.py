@@ -53,6 +53,8 @@ class Partition:
     dirty: dict[str, str] = field(default_factory=dict)
     """Ids to be stored anew, each with the event that changed it last."""
     out: list[Record] = field(default_factory=list)
+    pending_bytes: int = 0
+    """What there is to be produced; a row that changed several times counts each time."""
     urgent: bool = False
     """Whether somebody waits for the commit."""
 
@@ -83,6 +85,7 @@ class Partition:
         self.committed_offset = self.next_offset
         self.dirty.clear()
         self.out.clear()
+        self.pending_bytes = 0
         self.urgent = False
 
     def records(self) -> list[Record]:
@@ -96,6 +99,7 @@ class Partition:
 
     def _remember(self, key: str, state: Model) -> None:
         self.states[key] = encode(state)
+        self.pending_bytes += len(self.states[key])
         if len(self.parsed) >= _PARSED:
             self.parsed.clear()
         self.parsed[key] = state
@@ -104,7 +108,7 @@ class Partition:
         raw = self.states.get(key)
         if raw is None or key in self.parsed:
             return self.parsed.get(key)
-        state = self.store.state.model_validate_json(raw)
+        state = self.store.state.read(raw)
         found = getattr(state, "fold_version", None)
         if found != self.store.fold_version:
             raise StaleStoreError(f"{key} was folded by version {found}, this is {self.store.fold_version}")
@@ -122,11 +126,15 @@ class Partition:
                 self._dead_letter(message, reason)
 
     def _put(self, topic: str, key: str, model: Model, what: str, event: str) -> None:
-        self.out.append(Record(topic, key.encode(), encode(model), self._headers(what, event, key)))
+        self._produce(Record(topic, key.encode(), encode(model), self._headers(what, event, key)))
 
     def _headers(self, what: str, event: str, key: str) -> Headers:
         return cloud_event(f"envicutor.{self.store.subject}.{what}.v1", event, key, self.store.name)
 
     def _dead_letter(self, message: Message, reason: str) -> None:
         self.urgent = True
-        self.out.append(dead_letter(self.store.catalogue.dead_letters.name, message, reason))
+        self._produce(dead_letter(self.store.catalogue.dead_letters.name, message, reason))
+
+    def _produce(self, record: Record) -> None:
+        self.out.append(record)
+        self.pending_bytes += len(record.value or b"")

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
 from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
 from topics.crash import crash
+from topics.limits import MiB
 from topics.pulse import with_pulse
 from topics.settings import KafkaSettings
 
@@ -33,6 +34,8 @@ DEFER_S = 0.05
 STUCK_S = 20.0
 """librdkafka 2.16 can hang for ever in `send_offsets_to_transaction` after a broker restart (#5456)."""
 _BATCH = 500
+_TRANSACTION_BYTES = 16 * MiB
+"""A transaction that holds so much takes no more events, so that each is over within its timeout."""
 
 
 class Stopping(Exception):  # noqa: N818 - not an error: SIGTERM came while something waited
@@ -48,6 +51,7 @@ class StoreProcessor:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._deadline: float | None = None
+        self._reassigned = False
         self._alive_at = time.monotonic()
 
     def stop(self) -> None:
@@ -115,6 +119,7 @@ class StoreProcessor:
     # -- assignment: no memory survives it -----------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        self._reassigned = True
         consumer.incremental_assign(self._restore([tp.partition for tp in assigned]))
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -136,30 +141,48 @@ class StoreProcessor:
     def _step(self) -> None:
         self._progress()
         wait_s = max(0.0, self._deadline - time.monotonic()) if self._deadline else 0.2
-        for message in consume_batch(self._consumer, _BATCH, wait_s):
+        self._reassigned = False
+        messages = consume_batch(self._consumer, _BATCH, wait_s)
+        if self._reassigned and messages:
+            self._rewind()  # some may follow on what was in memory and is gone
+            return
+        for message in messages:
             error = message.error()
             if error is not None:
                 if is_fatal(error):
                     raise KafkaException(error)
                 log.warning("%s: %s", self._store.name, error)
-                continue
-            partition = self._partitions.get(message.partition() or 0)
-            if partition is not None and (message.offset() or 0) >= partition.next_offset:
-                partition.fold(message)
+            elif self._fold(message) and not self._commit_if_due():
+                return
         self._commit_if_due()
 
-    def _commit_if_due(self) -> None:
+    def _fold(self, message: Message) -> bool:
+        """Whether there is so much to be committed that nothing may be added."""
+        self._progress()  # one may take a while
+        partition = self._partitions.get(message.partition() or 0)
+        if partition is None or (message.offset() or 0) < partition.next_offset:
+            return False
+        partition.fold(message)
+        return self._full()
+
+    def _full(self) -> bool:
+        return sum(part.pending_bytes for part in self._partitions.values()) >= _TRANSACTION_BYTES
+
+    def _commit_if_due(self) -> bool:
+        """False where that failed: memory is then of an earlier moment, and the log is read from there."""
         due = {p: partition for p, partition in self._partitions.items() if partition.uncommitted}
         now = time.monotonic()
         self._deadline = (self._deadline or now + DEFER_S) if due else None
-        urgent = any(partition.urgent for partition in due.values())
+        urgent = self._full() or any(partition.urgent for partition in due.values())
         if self._deadline is None or not (urgent or now >= self._deadline):
-            return
+            return True
         try:
             self._commit(due)
         # SystemError: a fatal error that surfaced inside a callback of the client.
         except (KafkaException, BufferError, SystemError) as error:
             self._recover(error)
+            return False
+        return True
 
     def _commit(self, due: dict[int, Partition]) -> None:
         producer = self._producer
@@ -194,6 +217,15 @@ class StoreProcessor:
         self._deadline = None
         for start in self._restore(list(self._partitions)):
             self._consumer.seek(start)
+
+    def _rewind(self) -> None:
+        """Read on where memory is."""
+        topic = self._store.family.events.name
+        starts = [
+            TopicPartition(topic, p, partition.next_offset) for p, partition in self._partitions.items()
+        ]
+        self._consumer.incremental_unassign(starts)
+        self._consumer.incremental_assign(starts)
 
     # -- life ------------------------------------------------------------------------------------------
 

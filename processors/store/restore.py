@@ -26,8 +26,9 @@ _BATCH = 1000
 class Restorer:
     """Reads the store topic up to where the committed offsets say that it is complete."""
 
-    def __init__(self, settings: KafkaSettings, store: Store, progress: Callable[[], None]) -> None:
-        """`progress` is called again and again while it waits or reads; it raises to give up."""
+    def __init__(self, settings: KafkaSettings, store: Store, progress: Callable[..., None]) -> None:
+        """`progress` is called again and again, `alive=False` while nothing comes; it raises to give up."""
+        self._settings = settings
         self._store = store
         self._progress = progress
         self._admin = AdminClient(connection(settings))
@@ -62,7 +63,7 @@ class Restorer:
         self, consumer: Consumer, partitions: list[int]
     ) -> tuple[dict[int, int], dict[int, int]]:
         while True:
-            self._progress()
+            self._progress(alive=False)
             try:
                 return self._committed(consumer, partitions), self._ends(partitions)
             except KafkaException as error:
@@ -87,7 +88,8 @@ class Restorer:
         return {tp.partition: future.result().offset for tp, future in futures.items()}
 
     def _refresh(self) -> None:
-        """Without this, FENCED_LEADER_EPOCH stays for minutes after a broker's restart."""
+        """A client may keep stale leader epochs, or time out for ever, after a broker's restart."""
+        self._admin = AdminClient(connection(self._settings))
         try:
             self._admin.list_topics(timeout=5)
         except KafkaException:
@@ -98,8 +100,9 @@ class Restorer:
         topic = self._store.family.store.name
         self._reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in todo])
         while todo:
-            self._progress()
-            for message in consume_batch(self._reader, _BATCH, 1.0):
+            messages = consume_batch(self._reader, _BATCH, 1.0)
+            self._progress(alive=bool(messages))
+            for message in messages:
                 partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
                 if error is None:
                     key, value = message.key(), message.value()

@@ -49,6 +49,8 @@ class Attempt(Generic[WorkT]):
         self.work = work
         self.waiting = False
         """For what others must do first: takes no slot, and leaves room to pop another."""
+        self.begun = False
+        """It has its slot; what has not is handed back at once when this process stops."""
         self.task: asyncio.Task[None] | None = None
         self.end: Future[Message] | None = None
         """The acknowledgement of what became of it."""
@@ -181,13 +183,18 @@ class Attempts(Generic[WorkT]):
     # -- the popper's owner; called from its thread ---------------------------------------------------
 
     def room(self) -> int:
-        """Free slots, as long as not too many wait; none for a while after a fault of this host."""
+        """Free slots, as long as not too many wait and nothing is to be alone.
+
+        None for a while after a fault of this host.
+        """
         if time.monotonic() < self._paused_until:
             return 0
-        waiting = sum(attempt.waiting for attempt in tuple(self._held.values()))
-        if waiting > 0 and waiting >= self._max_waiting:
+        held = tuple(self._held.values())
+        if any(attempt.work.alone for attempt in held):
             return 0
-        return self._slots - (len(self._held) - waiting)
+        waiting = sum(attempt.waiting for attempt in held)
+        room = self._slots - (len(held) - waiting)
+        return min(room, self._max_waiting - waiting) if waiting else room
 
     def begin(self, work: WorkT) -> "list[Future[Message]]":
         """Say Started, take the lease, and have everything prepared meanwhile."""
@@ -272,7 +279,7 @@ class Attempts(Generic[WorkT]):
         """Let what runs finish, within the grace period; hand the rest back at once."""
         tasks = [attempt.task for attempt in self._held.values() if attempt.task]
         for attempt in tuple(self._held.values()):
-            if attempt.task and (attempt.waiting or not attempt.ours):
+            if attempt.task and not attempt.begun:
                 attempt.task.cancel()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._grace_s)

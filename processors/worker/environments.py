@@ -92,4 +92,4 @@ class Environments:
 
 
 def _read(raw: bytes | None) -> EnvironmentState | None:
-    return None if raw is None else EnvironmentState.model_validate_json(raw)
+    return None if raw is None else EnvironmentState.read(raw)

@@ -147,6 +147,7 @@ class Worker:
         # Held first: what a submission waits with for a slot is not evicted meanwhile.
         with self._environments.mounted(state) as tree:
             async with self._slots.take(alone=work.alone):
+                attempt.begun = True
                 attempt.say(
                     DependenciesInstalled(attempt=work.attempt, worker=self.name, dependencies=dependencies)
                 )
@@ -194,7 +195,16 @@ def _stage_of(state: EnvironmentState, *, cached: bool, wall_time_s: float) -> D
 
 
 def _too_small(work: Work, error: BoxTooSmallError) -> Executed:
-    """The files do not fit into the box: the first stage fails for that limit."""
+    """The files do not fit into the box: the first stage fails for that limit, in each test case."""
     if work.request.compiler:
         return Executed("compile_failed", Stage(stderr=str(error), limit_exceeded=error.limit), ())
-    return Executed("run_failed", None, (RunStage(stderr=str(error), limit_exceeded=error.limit),))
+    cases = work.request.cases
+    runs = tuple(
+        RunStage(
+            stderr=str(error),
+            limit_exceeded=error.limit,
+            passed=None if case.expected_output is None else False,
+        )
+        for case in cases
+    )
+    return Executed("run_failed", None, runs)

@@ -27,7 +27,7 @@ class Attempt:
 
     def __init__(self, work: Any, process: Process, family: Family, scheduler: Scheduler) -> None:
         self.work = work
-        self.waiting = False
+        self.waiting = self.begun = False
         self.task: Task | None = None
         self.through: Task | None = None
         self.end: Future | None = None
@@ -117,10 +117,12 @@ class Attempts:
     # -- Popper -------------------------------------------------------------------------------------
 
     def _room(self) -> int:
-        waiting = sum(attempt.waiting for attempt in self._held.values())
-        if waiting > 0 and waiting >= self._max_waiting:
+        held = self._held.values()
+        if any(attempt.work.alone for attempt in held):
             return 0
-        return self._slots - (len(self._held) - waiting)
+        waiting = sum(attempt.waiting for attempt in held)
+        room = self._slots - (len(held) - waiting)
+        return min(room, self._max_waiting - waiting) if waiting else room
 
     def _pop(self) -> Wait:
         """`_run` and `_step`: without room it goes on polling for rebalances alone."""
@@ -194,7 +196,7 @@ class Attempts:
         """`_drain`: let what runs finish, within the grace period; hand the rest back at once."""
         attempts = tuple(self._held.values())
         for attempt in attempts:
-            if attempt.task and (attempt.waiting or not attempt.ours.done):
+            if attempt.task and not attempt.begun:
                 attempt.task.cancel()
         deadline_s = self._world.scheduler.now_s + GRACE_S
         while any(attempt.task and not attempt.task.done.done for attempt in attempts):

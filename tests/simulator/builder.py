@@ -47,6 +47,7 @@ class Builder:
         """`carry_out`: install it in the cache and say what came of it."""
         work: Build = attempt.work
         yield attempt.ours
+        attempt.begun = True
         random = self._world.random
         yield random.random() * random.choice((0.1, 3.0))
         if random.random() < self._world.plan.host_fault_chance:

@@ -155,6 +155,7 @@ class Worker:
         work: Work = attempt.work
         random = self._world.random
         places = yield from self._slots.take(alone=work.alone)
+        attempt.begun = True
         try:
             if state.store_path not in self._world.cache:
                 return False

@@ -33,7 +33,7 @@ class Leases:
 
 def unfinished(subject: Subject, stored: Mapping[str, bytes]) -> set[Attempt]:
     """The present attempts of what somebody must work on."""
-    states = (subject.state.model_validate_json(raw) for raw in stored.values())
+    states = (subject.state.read(raw) for raw in stored.values())
     return {(state.id, state.attempt) for state in states if not state.final}
 
 

@@ -34,7 +34,7 @@ class Past:
     def add(self, recorded: Recorded[Any]) -> str | None:
         """Take an event in, in the order of its partition; why it changes nothing, None where it does."""
         raw = self.states.get(recorded.id)
-        folded = self.subject.apply(raw and self.subject.state.model_validate_json(raw), recorded)
+        folded = self.subject.apply(raw and self.subject.state.read(raw), recorded)
         if folded.state is not None and folded.refused is None:
             self.states[recorded.id] = encode(folded.state)
         return folded.refused

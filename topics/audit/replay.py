@@ -59,7 +59,7 @@ class Replay:
             return
         self.events += 1
         raw = self.states.get(recorded.id)
-        folded = self.subject.apply(raw and self.subject.state.model_validate_json(raw), recorded)
+        folded = self.subject.apply(raw and self.subject.state.read(raw), recorded)
         if folded.refused is not None:
             self.refused += 1
         if folded.state is None or folded.refused is not None:

@@ -18,6 +18,8 @@ from topics.submissions.state import EndedAttempt, Status, Submission, Work
 AttemptFact = Started | DependenciesInstalled | Compiled | Finished | HandedBack | LeaseExpired
 
 _PROGRESS: tuple[Status, ...] = ("queued", "started", "dependencies_installed", "compiled")
+_RUNNING: frozenset[Status] = frozenset({"dependencies_installed", "compiled"})
+"""Its program may have run. Before, it cannot be what its worker died of."""
 
 
 def apply(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
@@ -129,7 +131,8 @@ def _attempt_ended(
     """The next attempt, or the end where no more are allowed (rule 5)."""
     match fact:
         case LeaseExpired():
-            reason, charged, host_fault = "its worker was not heard of any more", True, False
+            reason, charged = "its worker was not heard of any more", state.status in _RUNNING
+            host_fault = not charged
         case HandedBack():
             reason, charged, host_fault = fact.reason, False, fact.host_fault
     ended = EndedAttempt(attempt=state.attempt, reason=reason, charged=charged, worker=state.worker)

@@ -9,7 +9,7 @@ from topics.model import Model
 from topics.request import FieldError, SubmissionRequest
 from topics.stage import DependenciesStage, Outcome, RunStage, Stage
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
 
 Status = Literal[

@@ -11,10 +11,11 @@ from topics.codec import encode
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
 from topics.limits import MiB
 from topics.request import FieldError, SubmissionRequest, parse_request
-from topics.stage import Stage
+from topics.stage import DependenciesStage, Stage
 from topics.submissions.facts import (
     Cancelled,
     Compiled,
+    DependenciesInstalled,
     Finished,
     HandedBack,
     LeaseExpired,
@@ -41,6 +42,12 @@ def finished(attempt: int = 1, worker: str = "w") -> Finished:
 
 def expired(attempt: int) -> LeaseExpired:
     return LeaseExpired(attempt=attempt, checker="c")
+
+
+def ran(attempt: int) -> DependenciesInstalled:
+    return DependenciesInstalled(
+        attempt=attempt, worker="w", dependencies=DependenciesStage(id="d", cached=True)
+    )
 
 
 def fold(*log: SubmissionFact) -> Folded[Submission]:
@@ -226,8 +233,8 @@ def test_a_new_attempt_forgets_what_the_old_one_did() -> None:
 
 
 def test_attempts_are_bounded_and_the_last_one_runs_alone() -> None:
-    log = requested(), expired(1), expired(2)
-    [_, enqueue] = fold(*log).effects
+    log = requested(), ran(1), expired(1), ran(2), expired(2), ran(3)
+    [_, enqueue] = fold(*log[:-1]).effects
     assert isinstance(enqueue, Enqueue)
     assert isinstance(enqueue.work, Work)
     assert enqueue.work.alone
@@ -235,6 +242,13 @@ def test_attempts_are_bounded_and_the_last_one_runs_alone() -> None:
     assert (given_up.status, given_up.outcome) == ("finished", "internal_error")
     assert str(given_up.error).count("not heard of") == 3
     assert fold(*log, expired(3)).effects == (Stop("id", 3),)
+
+
+def test_who_did_not_run_when_its_worker_died_is_not_charged_but_bounded() -> None:
+    lost = [fact for n in range(1, 11) for fact in (Started(attempt=n, worker="w"), expired(n))]
+    assert [ended.charged for ended in state(requested(), *lost).ended_attempts] == [False] * 10
+    assert state(requested(), *lost[:-1]).status == "started"
+    assert state(requested(), *lost).outcome == "internal_error"
 
 
 def test_one_allowed_attempt_is_not_run_alone() -> None:
