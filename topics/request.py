@@ -90,9 +90,13 @@ class File(Model):
 class Dependencies(Model):
     """What must be installed: names of packages, or a Nix expression. Neither means the base alone."""
 
-    packages: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] | None = Field(
-        default=None, max_length=1000
-    )
+    packages: (
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+            Field(max_length=1000, fail_fast=True),
+        ]
+        | None
+    ) = None
     nix: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -112,7 +116,7 @@ class TestCase(Model):
     __test__ = False  # not a test class, whatever its name says to pytest
 
     input: str = ""
-    args: tuple[str, ...] = ()
+    args: Annotated[tuple[str, ...], Field(fail_fast=True)] = ()
     expected_output: str | None = None
 
     @field_validator("args")
@@ -123,7 +127,7 @@ class TestCase(Model):
 
 Program = Annotated[
     Annotated[str, Field(min_length=1), Tag("(script)")]
-    | Annotated[tuple[str, ...], Field(min_length=1), Tag("(argv)")],
+    | Annotated[tuple[str, ...], Field(min_length=1, fail_fast=True), Tag("(argv)")],
     Discriminator(lambda value: "(script)" if isinstance(value, str) else "(argv)"),
 ]
 """A script, run as `bash -c SCRIPT run ARGS…`, or an argv, executed without a shell."""
@@ -137,13 +141,13 @@ class SubmissionRequest(Model):
     """What to run, with what, within which limits."""
 
     id: SubmissionId | None = None
-    files: Annotated[tuple[File, ...], Field(max_length=4096)] = ()
+    files: Annotated[tuple[File, ...], Field(max_length=4096, fail_fast=True)] = ()
     dependencies: Dependencies | None = None
     compile: Program | None = None
     run: Program | None = None
     env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
-    test_cases: Annotated[tuple[TestCase, ...], Field(max_length=1000)] = ()
-    outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS)] = ()
+    test_cases: Annotated[tuple[TestCase, ...], Field(max_length=1000, fail_fast=True)] = ()
+    outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS, fail_fast=True)] = ()
     """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
     limits: Limits = Limits()
 

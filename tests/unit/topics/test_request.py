@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -88,6 +89,8 @@ def test_relative_paths_are_file_names(name: str) -> None:
         ("ü" * 128, "has a component longer than 255 bytes"),
         ("/".join(["n" * 204] * 5), None),
         ("/".join(["n" * 205] * 5), "is longer than 1024 bytes"),
+        ("a/" * 64 + "a", None),
+        ("a/" * 65 + "a", "is more than 64 folders deep"),
     ],
 )
 def test_other_file_names_are_refused_by_name(name: str, problem: str | None) -> None:
@@ -109,6 +112,19 @@ def test_other_file_names_are_refused_by_name(name: str, problem: str | None) ->
 )
 def test_files_that_exclude_each_other_are_refused(names: list[str], problem: str) -> None:
     assert [error.message for error in refused(files=[file(name) for name in names])] == [problem]
+
+
+def test_so_many_files_are_refused() -> None:
+    [error] = refused(files=[file(str(number)) for number in range(4097)])
+    assert (error.field, error.limit) == ("files", 4096)
+
+
+def test_the_largest_request_with_the_deepest_names_is_read_at_once() -> None:
+    """A store reads it again and again: what takes long here stops everybody else."""
+    names = [f"{number:04}/" + "/".join(["n" * 14] * 63) + "/n" for number in range(900)]
+    started = time.process_time()
+    assert len(parse(files=[file(name) for name in names]).files) == 900
+    assert time.process_time() - started < 10  # takes 0.2 s
 
 
 @given(st.binary(max_size=100))
