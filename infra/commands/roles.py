@@ -131,12 +131,14 @@ def _run(run: Callable[[], Coroutine[Any, Any, None]], stop: Callable[[], None])
 
 def _run_store(kafka: KafkaSettings, store: "Store", instance: str) -> None:
     from processors.store.processor import StoreProcessor
+    from processors.store.transactions import keep_watched
     from processors.store.trimming import keep_trimmed
 
     processor = StoreProcessor(kafka, store, instance)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: processor.stop())
     keep_trimmed(kafka, store.family)
+    keep_watched(kafka, store.family)
     processor.run()
 
 

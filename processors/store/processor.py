@@ -7,6 +7,7 @@ Everything but the watchdog happens in one thread. A crash at any point is safe:
 fences this one and begins where the last transaction ended.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -18,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
 from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
+from topics.codec import Record
 from topics.crash import crash
 from topics.limits import MiB
 from topics.pulse import with_pulse
@@ -48,6 +50,7 @@ class StoreProcessor:
     def __init__(self, settings: KafkaSettings, store: Store, slot: str) -> None:
         self._settings, self._store, self._slot = settings, store, slot
         self._partitions: dict[int, Partition] = {}
+        self._turns = itertools.cycle(range(store.family.queue.partitions(settings.profile)))
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._deadline: float | None = None
@@ -189,10 +192,8 @@ class StoreProcessor:
         producer.begin_transaction()
         for number, partition in due.items():
             for record in partition.records():
-                own = record.topic == self._store.family.store.name
-                producer.produce(
-                    record.topic, record.value, record.key, number if own else -1, headers=record.headers
-                )
+                place = self._place(record, number)
+                producer.produce(record.topic, record.value, record.key, place, headers=record.headers)
         group = self._consumer.consumer_group_metadata()
         if not self._consumer.memberid():  # metadata without a member would not be fenced
             raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))
@@ -203,6 +204,13 @@ class StoreProcessor:
         for partition in due.values():
             partition.committed()
         self._deadline = None
+
+    def _place(self, record: Record, consumed: int) -> int:
+        """The partition that a record goes to; -1 where its key says it."""
+        if record.topic == self._store.family.store.name:
+            return consumed
+        # By turns: another attempt goes to another partition, since another worker may do better.
+        return next(self._turns) if record.topic == self._store.family.queue.name else -1
 
     def _recover(self, cause: BaseException) -> None:
         """Whatever went wrong: the transaction goes, all memory goes, the log says where we are."""

@@ -1,0 +1,31 @@
+"""What a broker says of a transaction that is open, and of one that is over."""
+
+import time
+
+from confluent_kafka import Producer
+
+from processors.store.transactions import Ends, read_ends
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import producer_config
+from topics.settings import KafkaSettings
+
+DEADLINE_S = 30.0
+
+
+def test_the_ends_differ_while_a_transaction_is_open(kafka: str, topic_prefix: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
+    store = catalogue(settings).submissions.store
+    ensure_topics(settings, (store,))
+    transactional = {"transactional.id": f"{topic_prefix}open"}
+    producer = Producer(producer_config(settings, message_timeout_ms=10_000) | transactional)
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(store.name, b"{}", b"id", 0)
+    producer.flush(30)
+    assert read_ends(settings, store.name, 1) == {0: Ends(0, 1)}
+    producer.commit_transaction(30)
+    deadline = time.monotonic() + DEADLINE_S
+    while read_ends(settings, store.name, 1) != {0: Ends(2, 2)}:  # the marker comes a moment later
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,140 @@
+"""What one process takes on, and what it gives back when it is stopped. Nothing is popped here, nor sent."""
+
+import asyncio
+from concurrent.futures import Future
+
+import pytest
+from confluent_kafka import Message
+
+from processors.work.attempts import Attempt, Attempts
+from processors.work.slots import Slots
+from topics.acceptance import requested
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.codec import Record, header
+from topics.fold import Enqueue, Recorded
+from topics.limits import MiB
+from topics.request import parse_request
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Finished, HandedBack, Started
+from topics.submissions.fold import apply
+from topics.submissions.state import Work
+
+NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+REQUEST = requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
+
+
+def work(id: str, *, alone: bool = False) -> Work:
+    [effect] = apply(None, Recorded(id, REQUEST, 0)).effects
+    assert isinstance(effect, Enqueue)
+    assert isinstance(effect.work, Work)
+    return effect.work.replace(alone=alone)
+
+
+class Acknowledged(EventProducer):
+    """What is handed to it is acknowledged at once, and stays here."""
+
+    def __init__(self) -> None:
+        self.said: list[Record] = []
+
+    def produce(self, record: Record, *, partition: int = -1) -> "Future[Message]":
+        self.said.append(record)
+        future: Future[Message] = Future()
+        future.set_result(Message(record.topic, 0, len(self.said), headers=record.headers))
+        return future
+
+
+class Sleeper:
+    """A craft whose work takes as long as its id says, in seconds."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = Slots(slots)
+        self.ran: list[str] = []
+
+    def started(self, work: Work) -> Started:
+        return Started(attempt=work.attempt, worker="w")
+
+    def handed_back(self, work: Work, reason: str, *, host_fault: bool) -> HandedBack:
+        return HandedBack(attempt=work.attempt, worker="w", reason=reason, host_fault=host_fault)
+
+    def unrecordable(self, work: Work, reason: str) -> Finished:
+        raise AssertionError
+
+    def unwanted(self, work: Work) -> bool:
+        return False
+
+    async def carry_out(self, attempt: Attempt[Work]) -> None:
+        async with self._slots.take(alone=attempt.work.alone):
+            attempt.begun = True
+            self.ran.append(attempt.work.id)
+            await asyncio.sleep(float(attempt.work.id))
+        attempt.conclude(
+            Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
+        )
+
+
+class System:
+    """One process, in a running event loop."""
+
+    def __init__(self, slots: int, *, grace_s: float = 60.0) -> None:
+        topics = catalogue(NOWHERE)
+        self.producer, self.craft = Acknowledged(), Sleeper(slots)
+        self.attempts = Attempts(
+            self.craft,
+            Work,
+            FACTS,
+            kafka=NOWHERE,
+            catalogue=topics,
+            family=topics.submissions,
+            producer=self.producer,
+            name="w",
+            source="worker/w",
+            slots=slots,
+            max_waiting=2,
+            lease_renewal_s=1.0,
+            grace_s=grace_s,
+        )
+
+    def give(self, *popped: Work) -> None:
+        for each in popped:
+            self.attempts.begin(each)
+            self.attempts.deliver(each)
+
+    def ended(self) -> list[tuple[str, str]]:
+        """Ids with what became of them."""
+        types = ((str(r.key, "utf-8"), header_of(r)) for r in self.producer.said if isinstance(r.key, bytes))
+        return [(id, kind) for id, kind in types if kind in {"finished", "handed_back"}]
+
+
+def header_of(record: Record) -> str:
+    message = Message(record.topic, 0, 0, headers=record.headers)
+    return (header(message, "ce_type") or "").split(".")[2]
+
+
+def test_what_has_not_begun_is_handed_back_at_once_when_the_process_stops() -> None:
+    async def test() -> None:
+        system = System(slots=1)
+        starting = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        system.give(work("0.3"), work("0.1"), work("0.2"))
+        await asyncio.sleep(0.1)
+        system.attempts.stop()
+        await starting
+        assert system.craft.ran == ["0.3"]
+        assert system.ended() == [("0.1", "handed_back"), ("0.2", "handed_back"), ("0.3", "finished")]
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+@pytest.mark.parametrize(("alone", "room"), [(False, 2), (True, 0)])
+def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> None:
+    async def test() -> None:
+        system = System(slots=3)
+        starting = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        system.give(work("0.2", alone=alone))
+        assert system.attempts.room() == room
+        system.attempts.stop()
+        await starting
+
+    asyncio.run(asyncio.wait_for(test(), 30))
