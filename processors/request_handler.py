@@ -13,7 +13,7 @@ from concurrent.futures import wait
 from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.acceptance import requested
-from topics.catalogue import Catalogue
+from topics.catalogue import REQUEST_GROUP, Catalogue
 from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal
 from topics.codec import (
     UNREADABLE_HEADERS,
@@ -37,7 +37,6 @@ from topics.view import View
 
 log = logging.getLogger(__name__)
 
-GROUP = "request-handlers"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BATCH = 100
 
@@ -80,7 +79,7 @@ class RequestHandler:
         self._package_sets = PackageSets(
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
-        self._consumer = Consumer(with_pulse(consumer_config(settings, GROUP)))
+        self._consumer = Consumer(with_pulse(consumer_config(settings, REQUEST_GROUP)))
         self._brake = Brake(self._consumer)
         views = settings.data_dir / "views"
         self._store = View(

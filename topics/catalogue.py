@@ -25,6 +25,10 @@ Role = Literal[
 ]
 
 
+REQUEST_GROUP = "request-handlers"
+"""Consumer group of the request handlers for Kafka, without the prefix."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One topic, as it is created."""
@@ -71,6 +75,8 @@ class Family:
     """Consumer group of the store processor, without the prefix."""
     work_group: str
     """Consumer group that pops the queue, without the prefix."""
+    checker_group: str
+    """Consumer group of the health checker, without the prefix; its changelog's name begins with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ _SUBMISSIONS = Family(
         local_partitions=4,
         cluster_partitions=12,
         writers=("submission-store", "worker"),
-        readers=("worker",),
+        readers=("worker", "operator"),
         trimmed=True,
     ),
     leases=Topic(
@@ -131,6 +137,7 @@ _SUBMISSIONS = Family(
     ),
     store_group="submission-store",
     work_group="workers",
+    checker_group="worker-health-checker",
 )
 _DEPENDENCIES = Family(
     events=Topic(
@@ -156,7 +163,7 @@ _DEPENDENCIES = Family(
         local_partitions=2,
         cluster_partitions=6,
         writers=("build-store", "cache-builder"),
-        readers=("cache-builder",),
+        readers=("cache-builder", "operator"),
         trimmed=True,
     ),
     leases=Topic(
@@ -171,6 +178,7 @@ _DEPENDENCIES = Family(
     ),
     store_group="build-store",
     work_group="cache-builders",
+    checker_group="cache-builder-health-checker",
 )
 _CATALOGUE = Catalogue(
     submissions=_SUBMISSIONS,
@@ -180,7 +188,7 @@ _CATALOGUE = Catalogue(
         "Requests and cancellations from other systems.",
         local_partitions=1,
         cluster_partitions=6,
-        writers=("external",),
+        writers=("external", "operator"),
         readers=("request-handler",),
         retention_ms=7 * DAY_MS,
         # The broker then enforces real sizes: a small batch that unpacks past 100 MB stalls librdkafka.

@@ -21,9 +21,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message, Producer
 
-from processors.request_handler import GROUP
 from topics.admin import ensure_topics
-from topics.catalogue import Catalogue, catalogue
+from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.clients import EventProducer, producer_config
 from topics.codec import Headers, Record, decode_fact, encode, open_letter
 from topics.leases import PackageSetInForce
@@ -219,7 +218,7 @@ def test_hostile_records_are_kept_and_hurt_nobody(
     for acknowledgement in said:
         acknowledgement.result(DEADLINE_S)
 
-    handled(settings, GROUP, topics.requests.name, RECORDS, roles)
+    handled(settings, REQUEST_GROUP, topics.requests.name, RECORDS, roles)
     kept: Counter[bytes] = Counter()
     for message in read_to_end(settings, topics.dead_letters.name):
         letter = open_letter(message)
@@ -271,6 +270,6 @@ def test_the_largest_record_that_the_broker_takes_is_kept(
     value = random.Random(0).randbytes(topics.requests.max_message_bytes - 4 * KiB)
     headers: Headers = [("x", b"y" * 2 * KiB)]
     producer.produce(Record(topics.requests.name, b"large", value, headers)).result(60)
-    handled(settings, GROUP, topics.requests.name, 1, roles)
+    handled(settings, REQUEST_GROUP, topics.requests.name, 1, roles)
     [letter] = [open_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
     assert (letter.original.value, letter.original.headers) == (value, headers)
