@@ -90,6 +90,8 @@ class Catalogue:
     output: Topic
     package_sets: Topic
     dead_letters: Topic
+    replies: Topic
+    """Of each reply topic, whose name begins with this one's; made when an operator allows one."""
 
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, for creation and documents."""
@@ -239,6 +241,15 @@ _CATALOGUE = Catalogue(
         retention_ms=30 * DAY_MS,
         max_message_bytes=MAX_MESSAGE_BYTES + MiB,
     ),
+    replies=Topic(
+        "replies.",
+        "Answers to those who asked for them there.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("submission-store",),
+        readers=("external",),
+        retention_ms=7 * DAY_MS,
+    ),
 )
 
 
@@ -266,4 +277,5 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         output=named(plain.output),
         package_sets=named(plain.package_sets),
         dead_letters=named(plain.dead_letters),
+        replies=replace(plain.replies, name=settings.topic_prefix + settings.reply_topic_prefix),
     )

@@ -29,6 +29,7 @@ def rights_of_roles(settings: KafkaSettings, topics: Catalogue) -> Rights:
     groups = _Names(settings.topic_prefix)
     rights = _on_topics(topics)
     rights |= {groups.allow(role, ResourceType.GROUP, READER, AclOperation.DESCRIBE) for role in ROLES}
+    rights |= _on_replies(topics)
     rights |= _of_family(groups, topics.submissions, store="submission-store", work="worker")
     rights |= _of_family(groups, topics.dependencies, store="build-store", work="cache-builder")
     return rights | {
@@ -38,9 +39,14 @@ def rights_of_roles(settings: KafkaSettings, topics: Catalogue) -> Rights:
     }
 
 
-def rights_of_producer(topics: Catalogue, name: str) -> Rights:
-    """Another system's: to ask, and nothing else."""
-    return {_allow(name, ResourceType.TOPIC, topics.requests.name, AclOperation.WRITE)}
+def rights_of_producer(settings: KafkaSettings, topics: Catalogue, name: str) -> Rights:
+    """Another system's: to ask, and to read its answers, in groups whose names begin with its own."""
+    groups = _Names(settings.topic_prefix)
+    return {
+        _allow(name, ResourceType.TOPIC, topics.requests.name, AclOperation.WRITE),
+        _allow(name, ResourceType.TOPIC, topics.replies.name + name, AclOperation.READ),
+        groups.allow(name, ResourceType.GROUP, f"{name}.", AclOperation.READ, prefixed=True),
+    }
 
 
 def _on_topics(topics: Catalogue) -> Rights:
@@ -51,6 +57,18 @@ def _on_topics(topics: Catalogue) -> Rights:
         for role in roles
         if role != "external"
     }
+
+
+def _on_replies(topics: Catalogue) -> Rights:
+    """Whoever writes an answer, or promises one, looks first whether the topic is there and takes it."""
+    needed: tuple[tuple[Role, AclOperation], ...] = (
+        *((role, AclOperation.WRITE) for role in topics.replies.writers),
+        ("submission-store", AclOperation.DESCRIBE_CONFIGS),
+        ("request-handler", AclOperation.DESCRIBE_CONFIGS),
+        ("request-handler", AclOperation.DESCRIBE),
+    )
+    name = topics.replies.name
+    return {_allow(role, ResourceType.TOPIC, name, operation, prefixed=True) for role, operation in needed}
 
 
 def _of_family(groups: "_Names", family: Family, *, store: Role, work: Role) -> Rights:

@@ -39,6 +39,9 @@ class KafkaSettings(BaseSettings):
     max_unfinished: int = Field(default=10_000, ge=1)
     """Submissions that may be accepted and not finished; beyond it HTTP answers 503 and the topic of requests
     is read no further."""
+    reply_topic_prefix: str = Field(default="replies.", min_length=1)
+    """Requests may name a topic for their answer whose name begins so (after `topic_prefix`); an operator
+    allows one by making it."""
     allowed_attempts: int = Field(default=3, ge=1)
     """How many attempts at a submission may end by a lease that expired. Written down with each request, so a
     change is for those that come after it."""

@@ -1,7 +1,8 @@
 """The store processor: state, queue records, stops and offsets in one transaction (rule 2).
 
 consumes  `X.events`
-produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`
+produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`,
+          answers on the topics that requests named
 
 Everything but the watchdog happens in one thread. A crash at any point is safe: the next instance
 fences this one and begins where the last transaction ended.
@@ -20,6 +21,7 @@ from processors.store.restore import Restorer
 from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
 from topics.crash import crash
 from topics.pulse import with_pulse
+from topics.replies import ReplyTopics
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class StoreProcessor:
     def __init__(self, settings: KafkaSettings, store: Store, slot: str) -> None:
         self._settings, self._store, self._slot = settings, store, slot
         self._partitions: dict[int, Partition] = {}
+        self._replies = ReplyTopics(settings, store.catalogue)
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._deadline: float | None = None
@@ -165,7 +168,7 @@ class StoreProcessor:
         producer = self._producer
         producer.begin_transaction()
         for number, partition in due.items():
-            for record in partition.records():
+            for record in partition.records(self._replies.refusal):
                 own = record.topic == self._store.family.store.name
                 producer.produce(
                     record.topic, record.value, record.key, number if own else -1, headers=record.headers
@@ -184,6 +187,7 @@ class StoreProcessor:
     def _recover(self, cause: BaseException) -> None:
         """Whatever went wrong: the transaction goes, all memory goes, the log says where we are."""
         log.warning("%s restores after: %s", self._store.name, cause)
+        self._replies.look_again()
         error = cause.args[0] if isinstance(cause, KafkaException) else None
         try:
             if error is not None and error.fatal():

@@ -115,7 +115,7 @@ class System:
         password = secrets.token_urlsafe()
         self._credentials.password_file(name).write_text(password)
         put_user(self.admin, name, password)
-        put_rights(self.admin, [name], rights_of_producer(self.catalogue, name))
+        put_rights(self.admin, [name], rights_of_producer(self.settings, self.catalogue, name))
 
     def as_user(self, name: str) -> KafkaSettings:
         return self._credentials.settings(self._plain, name)
@@ -232,7 +232,7 @@ def test_who_may_delete_records_and_nobody_anything_else(system: System, user: s
     trims = TRIMS.get(user, set())
     assert those(system.topics, trim) == trims
     assert not allowed(put_user, admin, "mallory", "secret")
-    more = rights_of_producer(system.catalogue, "mallory")
+    more = rights_of_producer(system.settings, system.catalogue, "mallory")
     assert not allowed(put_rights, admin, ["mallory"], more)
     deletions = admin.delete_topics(sorted(system.topics - trims))
     assert not any(allowed(deletion.result, DEADLINE_S) for deletion in deletions.values())

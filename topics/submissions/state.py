@@ -9,7 +9,7 @@ from topics.model import Model
 from topics.request import FieldError, SubmissionRequest
 from topics.stage import DependenciesStage, Outcome, RunStage, Stage
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
 
 Status = Literal[
@@ -62,6 +62,10 @@ class Submission(Answer):
     allowed_attempts: int = 3
     allowed_host_faults: int = 10
     owner: str | None = None
+    source: Literal["http", "kafka"] = "http"
+    """How it came in."""
+    reply_topic: str | None = None
+    """Where its answer is produced to when it is final."""
     content_hash: str = ""
     dependencies_id: str = ""
     package_set: str = ""
