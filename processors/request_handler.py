@@ -35,7 +35,7 @@ from topics.replies import ReplyTopics
 from topics.request import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
-from topics.submissions.state import unfinished
+from topics.submissions.state import unfinished_from
 from topics.view import View
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class RequestHandler:
             settings,
             catalogue.submissions.store.name,
             views / f"request-handler-{instance}-submissions",
-            flag=unfinished,
+            flag=unfinished_from("kafka"),
         )
         self._unseen: set[str] = set()
         """Ids that were handed on, and that the store does not show yet."""
@@ -161,9 +161,9 @@ class RequestHandler:
             self._commit(messages)
 
     def _batch(self) -> list[Message]:
-        """As many records as there may be unfinished submissions more."""
+        """As many records as there may be unfinished submissions from here more."""
         self._unseen = {id for id in self._unseen if self._store.get(id) is None}
-        room = self._settings.max_unfinished - self._store.flagged - len(self._unseen)
+        room = self._settings.max_unfinished_from_kafka - self._store.flagged - len(self._unseen)
         if room > 0:
             self._brake.release()
             return consume_batch(self._consumer, min(_BATCH, room), 0.1)

@@ -37,8 +37,10 @@ class KafkaSettings(BaseSettings):
     answer_bytes: int = Field(default=4 * MiB, gt=0, le=8 * MiB)
     """All output of a submission as JSON; the worker cuts to it."""
     max_unfinished: int = Field(default=10_000, ge=1)
-    """Submissions that may be accepted and not finished; beyond it HTTP answers 503 and the topic of requests
-    is read no further."""
+    """Submissions from HTTP that may be accepted and not finished; beyond it the answer is a 503."""
+    max_unfinished_from_kafka: int = Field(default=1_000, ge=1)
+    """The same of the topic of requests, which is read no further meanwhile: it keeps what waits. So many of
+    them, at most, stand in the queue before one from HTTP."""
     reply_topic_prefix: str = Field(default="replies.", min_length=1)
     """Requests may name a topic for their answer whose name begins so (after `topic_prefix`); an operator
     allows one by making it."""

@@ -35,6 +35,7 @@ def connect(bootstrap_servers: str | None) -> KafkaSettings:
     return kafka
 
 
-def no_answer(kafka: KafkaSettings, error: KafkaException) -> NoReturn:
+def no_answer(kafka: KafkaSettings, error: Exception) -> NoReturn:
     """Say so, and exit."""
-    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {error.args[0].str()}", NO_ANSWER)
+    why = error.args[0].str() if isinstance(error, KafkaException) else error
+    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {why}", NO_ANSWER)

@@ -139,7 +139,7 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> KafkaSettings:
         topic_prefix=topic_prefix,
         data_dir=tmp_path,
         request_bytes=REQUEST_BYTES,
-        max_unfinished=10 * RECORDS,
+        max_unfinished_from_kafka=10 * RECORDS,
     )
     ensure_topics(settings, catalogue(settings).topics())
     return settings
@@ -169,7 +169,7 @@ def roles(
         "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
         "ENVICUTOR_DATA_DIR": str(settings.data_dir),
         "ENVICUTOR_REQUEST_BYTES": str(settings.request_bytes),
-        "ENVICUTOR_MAX_UNFINISHED": str(settings.max_unfinished),
+        "ENVICUTOR_MAX_UNFINISHED_FROM_KAFKA": str(settings.max_unfinished_from_kafka),
     }
     command = [sys.executable, "-m", "infra.cli"]
     processes = [

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Producer,
+    ThrottleEvent,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
@@ -23,6 +25,7 @@ from confluent_kafka.admin import AdminClient
 from infra.credentials import Credentials
 from infra.kafka.embedded import SUPER_USER, EmbeddedKafka
 from infra.kafka.install import install_kafka
+from infra.kafka.quotas import put_quota
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection, consumer_config, producer_config
@@ -260,6 +263,38 @@ def turned_away(settings: KafkaSettings) -> int:
 )
 def test_whoever_is_nobody_is_let_in_nowhere(system: System, change: dict[str, Any], code: int) -> None:
     assert turned_away(system.as_user(PRODUCER).model_copy(update=change)) == code
+
+
+def test_a_producer_reads_its_own_answers_alone(system: System) -> None:
+    own, others = (system.catalogue.replies.name + name for name in (PRODUCER, "others"))
+    ensure_topics(
+        system.settings, tuple(replace(system.catalogue.replies, name=name) for name in (own, others))
+    )
+    filler = EventProducer(system.as_user("submission-store"))
+    for topic in (own, others):
+        filler.produce(Record(topic, "key", "{}", [])).result(DEADLINE_S)
+    filler.close()
+    consumer = Consumer(consumer_config(system.as_user(PRODUCER), f"{PRODUCER}.any"))
+    assert not allowed(described, consumer, others)
+    consumer.subscribe([own])
+    deadline = time.monotonic() + DEADLINE_S
+    while (message := consumer.poll(0.1)) is None:
+        assert time.monotonic() < deadline
+    assert (message.error(), message.value()) == (None, b"{}")
+    consumer.close()
+
+
+def test_a_flood_is_slowed_down_to_the_quota(system: System) -> None:
+    told: list[ThrottleEvent] = []
+    config = producer_config(system.as_user(PRODUCER), message_timeout_ms=60_000)
+    put_quota(system.settings, PRODUCER, 50_000)
+    flood = Producer(config | {"throttle_cb": told.append, "compression.type": "none"})
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(event.throttle_time > 0 for event in told):
+        assert time.monotonic() < deadline, "nobody slowed it down"
+        flood.produce("submissions.requests", b"x" * 50_000, b"key")
+        flood.flush(0.1)
+    put_quota(system.settings, PRODUCER, None)
 
 
 def test_a_password_is_asked_for_and_can_be_changed(system: System) -> None:
