@@ -28,7 +28,8 @@ def configure() -> None:
     logging.basicConfig(
         level=LocalSettings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("aiokafka", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AclOperation, AdminClient
 
-from infra.commands.broker import USAGE, BootstrapServers, connect, no_answer
+from infra.commands.broker import NO_ANSWER, USAGE, BootstrapServers, connect, no_answer
 from infra.commands.output import fail, say
 from infra.credentials import USERS, new_password
+from infra.kafka.embedded import SUPER_USER
 from infra.secret_files import write_secret
 from topics.admin import TopicMismatchError, ensure_topics
 from topics.catalogue import catalogue
@@ -21,12 +22,13 @@ from topics.clients import connection
 from topics.limits import MiB
 from topics.rights import rights_of_producer
 from topics.settings import KafkaSettings
-from topics.users import put_rights, put_user, remove_user, users
+from topics.users import put_rights, put_user, remove_user, writers
 
 app = typer.Typer(
     no_args_is_help=True, help="Other systems that may produce to Kafka, where it has users (`up --secure`)."
 )
 
+_TIMEOUT_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Name = Annotated[str, typer.Argument(help="The producer's user: 1-64 of A-Za-z0-9_-.")]
@@ -79,10 +81,10 @@ def list_all(bootstrap_servers: BootstrapServers = None) -> None:
 
     Exit codes: 0 ok, 7 Kafka does not answer, or does not let us.
     """
-    with _administrated(connect(bootstrap_servers)) as admin:
-        for name in users(admin):
-            if name not in USERS:
-                typer.echo(name)
+    kafka = connect(bootstrap_servers)
+    with _administrated(kafka) as admin:
+        for name in _producers(kafka, admin):
+            typer.echo(name)
 
 
 @app.command()
@@ -97,16 +99,25 @@ def remove(name: Name, bootstrap_servers: BootstrapServers = None) -> None:
 
     kafka = connect(bootstrap_servers)
     with _administrated(kafka) as admin:
-        if name not in users(admin):
+        if name not in _producers(kafka, admin):
             fail(f"there is no producer {name[:80]!r}", USAGE)
         remove_user(admin, name)
         put_quota(kafka, name, None)
 
 
+def _producers(kafka: KafkaSettings, admin: AdminClient) -> list[str]:
+    return [name for name in writers(admin, catalogue(kafka).requests.name) if name not in USERS]
+
+
 @contextmanager
 def _administrated(kafka: KafkaSettings) -> Iterator[AdminClient]:
     try:
-        yield AdminClient(connection(kafka))
+        admin = AdminClient(connection(kafka))
+        # Whoever may not see users and rights is told of none.
+        cluster = admin.describe_cluster(include_authorized_operations=True).result(_TIMEOUT_S)
+        if AclOperation.ALTER not in (cluster.authorized_operations or ()):
+            fail(f"{kafka.sasl_username} may not change users and rights: be {SUPER_USER}", NO_ANSWER)
+        yield admin
     except KafkaException as error:
         if error.args[0].code() == KafkaError.SECURITY_DISABLED:
             fail("this broker has no users and rights: start it with `envicutor up --secure`", USAGE)

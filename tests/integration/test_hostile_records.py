@@ -24,7 +24,7 @@ from confluent_kafka import Message, Producer
 from topics.admin import ensure_topics
 from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.clients import EventProducer, producer_config
-from topics.codec import Headers, Record, decode_fact, encode, open_letter
+from topics.codec import REPLY_TOPIC, Headers, Record, decode_fact, encode, open_letter
 from topics.leases import PackageSetInForce
 from topics.limits import KiB, MiB
 from topics.package_sets import DEBIAN
@@ -38,6 +38,7 @@ RECORDS = int(os.environ.get("HOSTILE_RECORDS", "5000"))
 SEED = int(os.environ.get("HOSTILE_SEED", str(random.randrange(2**32))))
 REQUEST_BYTES = 16 * KiB
 GOOD_SHARE = 0.1
+ODD_REPLY_SHARE = 0.1
 IN_FLIGHT = 1_000
 DEADLINE_S = 240.0 + RECORDS / 20
 GOOD = b'{"run": "true"}'
@@ -110,6 +111,12 @@ def wrong_encoding(rng: random.Random, id: bytes) -> Bad:
 def nested(rng: random.Random, id: bytes) -> Bad:
     depth = rng.choice([200, 2_000, 8_000])
     return id, rng.choice([b"[" * depth, b'{"run":' * (depth // 8), b"[" * depth + b"]" * depth])
+
+
+def odd_reply_topic(rng: random.Random) -> Headers:
+    """Of topics that nobody made, that are ours, and of no name at all."""
+    names = [None, b"", b"\xff", b"replies.", b"replies.nobody", b"submissions.events", b"x" * 5000]
+    return [(REPLY_TOPIC, rng.choice(names))]
 
 
 def packed(rng: random.Random, id: bytes) -> Bad:
@@ -208,7 +215,10 @@ def test_hostile_records_are_kept_and_hurt_nobody(
             good.add(id)
             record = Record(topics.requests.name, id.encode(), GOOD, headers)
         else:
-            record = Record(topics.requests.name, *rng.choice(ATTACKS)(rng, id.encode()), headers)
+            if rng.random() < ODD_REPLY_SHARE:
+                record = Record(topics.requests.name, id.encode(), GOOD, headers + odd_reply_topic(rng))
+            else:
+                record = Record(topics.requests.name, *rng.choice(ATTACKS)(rng, id.encode()), headers)
             bad[identity(record)] += 1
             if isinstance(record.key, bytes) and re.fullmatch(rb"id-\d+", record.key):
                 named.add(record.key)
