@@ -73,7 +73,7 @@ SEED ?= 1
 chaos: setup ## a running cluster under load, its processes killed, paused and ended at random; needs root
 	@$(BIN)/python -m tests.chaos --duration $(DURATION_S) --seed $(SEED)
 
-soak: setup ## 100,000 hostile records on the topic of requests, while good ones pass; about half an hour
+soak: setup ## 100,000 hostile records on the topic of requests, while good ones pass; minutes
 	HOSTILE_RECORDS=100000 $(BIN)/pytest -q tests/integration/test_hostile_records.py
 
 bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
