@@ -5,6 +5,7 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protoco
 
 import uuid
 from collections.abc import Mapping
+from operator import methodcaller
 from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Message
@@ -126,10 +127,14 @@ def header(message: Message, name: str) -> str | None:
     return _text(dict(headers(message)).get(name))
 
 
+_read_headers = methodcaller("headers")
+"""Always checked for a SystemError; Python 3.11 leaves that out of a plain call that was made often."""
+
+
 def headers(message: Message) -> Headers:
     """A record's headers in their order; `UNREADABLE_HEADERS` alone where they cannot be read."""
     try:
-        found = message.headers()
+        found = _read_headers(message)
     except SystemError:  # confluent-kafka 2.16 keeps a list that crashes whoever looks at it again
         message.set_headers([(UNREADABLE_HEADERS, b"a name is not UTF-8")])
         found = message.headers()
