@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from infra.commands import audit, dead_letters, packages, roles
+from infra.commands import audit, dead_letters, packages, producers, roles
 from infra.commands.doctor import doctor
 from infra.commands.submit import show, submit
 from infra.commands.up import up
@@ -18,6 +18,7 @@ for command in (up, doctor, submit, show):
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(packages.app, name="packages")
+app.add_typer(producers.app, name="producers")
 app.add_typer(roles.app)
 
 
@@ -27,7 +28,8 @@ def configure() -> None:
     logging.basicConfig(
         level=LocalSettings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("aiokafka", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ from infra.commands.requests import of_directory
 from infra.local import LocalCluster, NotRootError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RefusedError
+from topics.clients import connection
 from topics.limits import MiB
+from topics.settings import KafkaSettings
 from topics.stage import RunStage, Stage
 from topics.submissions.state import FINAL, Answer
 
@@ -110,10 +112,10 @@ def load_examples() -> list[Example]:
     ]
 
 
-def produce(bootstrap_servers: str, request: Mapping[str, Any]) -> str:
+def produce(kafka: KafkaSettings, request: Mapping[str, Any]) -> str:
     """Hand a request to Kafka with nothing of ours: the key is the id, the value the JSON of HTTP."""
     id = str(uuid.uuid4())
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(connection(kafka))
     producer.produce("submissions.requests", key=id, value=json.dumps(request))
     producer.flush(30)
     return id
@@ -141,14 +143,14 @@ async def follow(client: Client, id: str, name: str) -> Answer:
     raise TimeoutError(f"no answer after {ANSWER_TIMEOUT_S:.0f} s")
 
 
-async def run_example(example: Example, url: str, bootstrap_servers: str) -> Answer | str:
+async def run_example(example: Example, url: str, kafka: KafkaSettings) -> Answer | str:
     """Its answer, or why there is none."""
     with Client(url) as client:
         try:
             if example.way == "HTTP":
                 id = (await asyncio.to_thread(client.submit, example.request)).id
             else:
-                id = await asyncio.to_thread(produce, bootstrap_servers, example.request)
+                id = await asyncio.to_thread(produce, kafka, example.request)
             return await follow(client, id, example.label)
         except (ClientError, TimeoutError) as error:
             return str(error)
@@ -161,8 +163,8 @@ async def run_examples(settings: LocalSettings, examples: Sequence[Example]) -> 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with LocalCluster(settings, say) as cluster:
         say(f"ready: {len(examples)} submissions to {cluster.url}")
-        servers = cluster.kafka.bootstrap_servers
-        return await asyncio.gather(*(run_example(example, cluster.url, servers) for example in examples))
+        kafka = cluster.kafka
+        return await asyncio.gather(*(run_example(example, cluster.url, kafka) for example in examples))
 
 
 def report(examples: Sequence[Example], results: Sequence[Answer | str], console: Console) -> bool:

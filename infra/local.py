@@ -14,8 +14,9 @@ from typing import Self
 
 import httpx
 
+from infra.credentials import Credentials, environment
 from infra.kafka.cluster import local_brokers
-from infra.kafka.embedded import EmbeddedKafka
+from infra.kafka.embedded import SUPER_USER, EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port
@@ -53,6 +54,7 @@ class LocalCluster:
         self._run_dir = settings.data_dir / "run"
         self._supervisor = Supervisor(self._run_dir)
         self._brokers: list[EmbeddedKafka] = []
+        self._credentials: Credentials | None = None
         self._broker_watchers: list[asyncio.Task[None]] = []
 
     @property
@@ -62,12 +64,17 @@ class LocalCluster:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How to reach the brokers."""
-        return KafkaSettings(
+        """How to reach the brokers, as one who may do everything."""
+        return self._kafka_as(SUPER_USER)
+
+    def _kafka_as(self, user: str) -> KafkaSettings:
+        plain = KafkaSettings(
             bootstrap_servers=",".join(broker.bootstrap_servers for broker in self._brokers),
+            security_protocol="PLAINTEXT",  # whatever the environment says of another system
             replication_factor=replicas_of(len(self._brokers)),
             data_dir=self._settings.data_dir,
         )
+        return self._credentials.settings(plain, user) if self._credentials else plain
 
     async def start(self) -> None:
         """Start everything; returns once a submission can run.
@@ -82,6 +89,9 @@ class LocalCluster:
         user = self._make_folders()
         self._start_brokers(user)
         topics = catalogue(self.kafka)
+        if self._credentials:
+            self._progress("putting users and rights in force")
+            self._credentials.put_in_force(self._brokers[0].admin_connection, self.kafka, topics)
         ensure_topics(self.kafka, topics.topics())
         nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
         pin = ensure_package_set(self.kafka, topics, nix, self._progress)
@@ -142,6 +152,9 @@ class LocalCluster:
 
     def _start_brokers(self, user: str | None) -> None:
         settings = self._settings
+        if settings.secure:
+            account = pwd.getpwnam(user) if user else None
+            self._credentials = Credentials(settings.data_dir / "secrets", account)
         self._progress("looking for Kafka's jars (fetched once)")
         self._brokers = local_brokers(
             settings.data_dir,
@@ -149,6 +162,7 @@ class LocalCluster:
             count=settings.brokers,
             port=settings.kafka_port,
             user=user,
+            tls=self._credentials.tls if self._credentials else None,
         )
         self._progress(
             "starting the broker" if settings.brokers == 1 else f"starting {settings.brokers} brokers"
@@ -192,13 +206,13 @@ class LocalCluster:
         name = "-".join([role, *arguments, str(instance)])
         # A health checker is a new one at each start; everybody else takes up what was theirs.
         argv = [sys.executable, "-m", "infra.cli", role, *(arguments or ("--instance", str(instance)))]
-        return Program(name, [*_guard(user), *argv], self._environment(), stop_order)
+        return Program(name, [*_guard(user), *argv], self._environment(role), stop_order)
 
-    def _environment(self) -> dict[str, str]:
-        """The settings of every role; what the operator set otherwise stays."""
-        ours = {
-            "BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "REPLICATION_FACTOR": self.kafka.replication_factor,
+    def _environment(self, role: str) -> dict[str, str]:
+        """A role's settings; what the operator set otherwise stays."""
+        kafka = self._kafka_as(role)
+        ours = environment(kafka) | {
+            "REPLICATION_FACTOR": kafka.replication_factor,
             "DATA_DIR": self._settings.data_dir,
             "CACHE_DIR": self._settings.cache_dir,
             "NIX_ROOT": self._settings.data_dir / "nix",

@@ -22,6 +22,8 @@ class LocalSettings(BaseSettings):
     brokers: int = Field(default=1, ge=1)
     """Several replicate to each other, so that all goes on while one of them is away; three is a good number.
     Fixed by the first start on a data folder."""
+    secure: bool = False
+    """TLS, a user for every role, and rights: see docs/kafka.md. Passwords are made in `data_dir`/secrets."""
     workers: int = Field(default=1, ge=1)
     cache_builders: int = Field(default=1, ge=1)
     store_processors: int = Field(default=1, ge=1)

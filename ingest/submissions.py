@@ -21,7 +21,7 @@ from topics.request import InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.fold import apply
-from topics.submissions.state import Submission, unfinished
+from topics.submissions.state import Submission, unfinished, unfinished_from
 from topics.view import View
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,10 @@ class Submissions:
         timeout_ms = round(settings.acknowledge_timeout_s * 1000)
         self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
         self.view = View(
-            kafka, catalogue.submissions.store.name, views / f"ingest-{instance}", flag=unfinished
+            kafka,
+            catalogue.submissions.store.name,
+            views / f"ingest-{instance}",
+            flag=unfinished_from("http"),
         )
         self._awaiting_verdict = 0
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")

@@ -8,14 +8,16 @@ import asyncio
 import logging
 import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import wait
 
 from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.acceptance import requested
-from topics.catalogue import Catalogue
+from topics.catalogue import REQUEST_GROUP, Catalogue
 from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal
 from topics.codec import (
+    REPLY_TOPIC,
     UNREADABLE_HEADERS,
     Headers,
     Record,
@@ -29,23 +31,29 @@ from topics.codec import (
 )
 from topics.package_sets import PackageSets
 from topics.pulse import with_pulse
+from topics.replies import ReplyTopics
 from topics.request import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
-from topics.submissions.state import unfinished
+from topics.submissions.state import unfinished_from
 from topics.view import View
 
 log = logging.getLogger(__name__)
 
-GROUP = "request-handlers"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BATCH = 100
 
 
 def handle(
-    message: Message, package_set: str, request_bytes: int, allowed_attempts: int = 3
+    message: Message,
+    package_set: str,
+    request_bytes: int,
+    allowed_attempts: int = 3,
+    refusal: Callable[[str], str | None] = lambda _: None,
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
-    """What a record asks for: a fact about an id, or what is wrong with it. Pure.
+    """What a record asks for: a fact about an id, or what is wrong with it.
+
+    `refusal` says of a reply topic why it takes no answer.
 
     Raises:
         UndecodableError: not even its id can be read.
@@ -59,6 +67,7 @@ def handle(
         return id, Cancelled()
     value = message.value()
     try:
+        reply_topic = _reply_topic(message, refusal)
         request, content_hash = parse_request(
             value.encode() if isinstance(value, str) else value or b"", request_bytes
         )
@@ -66,8 +75,28 @@ def handle(
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
     except InvalidRequestError as error:
         return error
-    fact = requested(request, content_hash, package_set, source="kafka", allowed_attempts=allowed_attempts)
-    return id, fact
+    return id, requested(
+        request,
+        content_hash,
+        package_set,
+        source="kafka",
+        allowed_attempts=allowed_attempts,
+        reply_topic=reply_topic,
+    )
+
+
+def _reply_topic(message: Message, refusal: Callable[[str], str | None]) -> str | None:
+    """The topic that the record names for its answer.
+
+    Raises:
+        InvalidRequestError: no answer may be produced there.
+    """
+    if REPLY_TOPIC not in dict(headers(message)):
+        return None
+    name = header(message, REPLY_TOPIC) or ""
+    if why := refusal(name):
+        raise InvalidRequestError((FieldError(field=REPLY_TOPIC, message=why),))
+    return name
 
 
 class RequestHandler:
@@ -80,14 +109,15 @@ class RequestHandler:
         self._package_sets = PackageSets(
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
-        self._consumer = Consumer(with_pulse(consumer_config(settings, GROUP)))
+        self._consumer = Consumer(with_pulse(consumer_config(settings, REQUEST_GROUP)))
+        self._replies = ReplyTopics(settings, catalogue)
         self._brake = Brake(self._consumer)
         views = settings.data_dir / "views"
         self._store = View(
             settings,
             catalogue.submissions.store.name,
             views / f"request-handler-{instance}-submissions",
-            flag=unfinished,
+            flag=unfinished_from("kafka"),
         )
         self._unseen: set[str] = set()
         """Ids that were handed on, and that the store does not show yet."""
@@ -131,9 +161,9 @@ class RequestHandler:
             self._commit(messages)
 
     def _batch(self) -> list[Message]:
-        """As many records as there may be unfinished submissions more."""
+        """As many records as there may be unfinished submissions from here more."""
         self._unseen = {id for id in self._unseen if self._store.get(id) is None}
-        room = self._settings.max_unfinished - self._store.flagged - len(self._unseen)
+        room = self._settings.max_unfinished_from_kafka - self._store.flagged - len(self._unseen)
         if room > 0:
             self._brake.release()
             return consume_batch(self._consumer, min(_BATCH, room), 0.1)
@@ -155,18 +185,30 @@ class RequestHandler:
         letters = self._catalogue.dead_letters.name
         try:
             handled = handle(
-                message, package_set, self._settings.request_bytes, self._settings.allowed_attempts
+                message,
+                package_set,
+                self._settings.request_bytes,
+                self._settings.allowed_attempts,
+                self._replies.refusal,
             )
         except UndecodableError as error:
             return [dead_letter(letters, message, str(error))]
         beside = carried(headers(message))
         if isinstance(handled, InvalidRequestError):
-            rejected = self._fact(decode_key(message), Rejected(errors=handled.errors), beside)
-            return [rejected, dead_letter(letters, message, str(handled))]
+            rejected = Rejected(errors=handled.errors, reply_topic=self._told(message))
+            event = self._fact(decode_key(message), rejected, beside)
+            return [event, dead_letter(letters, message, str(handled))]
         id, fact = handled
         if isinstance(fact, Requested):
             self._unseen.add(id)
         return [self._fact(id, fact, beside)]
+
+    def _told(self, message: Message) -> str | None:
+        """Where a rejection is told."""
+        try:
+            return _reply_topic(message, self._replies.refusal)
+        except InvalidRequestError:
+            return None
 
     def _fact(self, id: str, fact: SubmissionFact, beside: Headers) -> Record:
         return encode_fact(self._catalogue.submissions.events.name, id, fact, FACTS, self._source, beside)

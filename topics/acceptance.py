@@ -19,6 +19,7 @@ def requested(
     source: Literal["http", "kafka"],
     owner: str | None = None,
     allowed_attempts: int = 3,
+    reply_topic: str | None = None,
 ) -> Requested:
     """The fact that `request` was made while `package_set` was in force."""
     return Requested(
@@ -29,4 +30,5 @@ def requested(
         allowed_attempts=allowed_attempts,
         owner=owner,
         source=source,
+        reply_topic=reply_topic,
     )

@@ -25,6 +25,10 @@ Role = Literal[
 ]
 
 
+REQUEST_GROUP = "request-handlers"
+"""Consumer group of the request handlers for Kafka, without the prefix."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One topic, as it is created."""
@@ -71,6 +75,8 @@ class Family:
     """Consumer group of the store processor, without the prefix."""
     work_group: str
     """Consumer group that pops the queue, without the prefix."""
+    checker_group: str
+    """Consumer group of the health checker, without the prefix; its changelog's name begins with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ class Catalogue:
     output: Topic
     package_sets: Topic
     dead_letters: Topic
+    replies: Topic
+    """Of each reply topic, whose name begins with this one's; made when an operator allows one."""
 
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, for creation and documents."""
@@ -116,7 +124,7 @@ _SUBMISSIONS = Family(
         local_partitions=4,
         cluster_partitions=12,
         writers=("submission-store", "worker"),
-        readers=("worker",),
+        readers=("worker", "operator"),
         trimmed=True,
     ),
     leases=Topic(
@@ -131,6 +139,7 @@ _SUBMISSIONS = Family(
     ),
     store_group="submission-store",
     work_group="workers",
+    checker_group="worker-health-checker",
 )
 _DEPENDENCIES = Family(
     events=Topic(
@@ -156,7 +165,7 @@ _DEPENDENCIES = Family(
         local_partitions=2,
         cluster_partitions=6,
         writers=("build-store", "cache-builder"),
-        readers=("cache-builder",),
+        readers=("cache-builder", "operator"),
         trimmed=True,
     ),
     leases=Topic(
@@ -171,6 +180,7 @@ _DEPENDENCIES = Family(
     ),
     store_group="build-store",
     work_group="cache-builders",
+    checker_group="cache-builder-health-checker",
 )
 _CATALOGUE = Catalogue(
     submissions=_SUBMISSIONS,
@@ -180,7 +190,7 @@ _CATALOGUE = Catalogue(
         "Requests and cancellations from other systems.",
         local_partitions=1,
         cluster_partitions=6,
-        writers=("external",),
+        writers=("external", "operator"),
         readers=("request-handler",),
         retention_ms=7 * DAY_MS,
         # The broker then enforces real sizes: a small batch that unpacks past 100 MB stalls librdkafka.
@@ -231,6 +241,15 @@ _CATALOGUE = Catalogue(
         retention_ms=30 * DAY_MS,
         max_message_bytes=MAX_MESSAGE_BYTES + MiB,
     ),
+    replies=Topic(
+        "replies.",
+        "Answers to those who asked for them there.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("submission-store",),
+        readers=("external",),
+        retention_ms=7 * DAY_MS,
+    ),
 )
 
 
@@ -258,4 +277,5 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         output=named(plain.output),
         package_sets=named(plain.package_sets),
         dead_letters=named(plain.dead_letters),
+        replies=replace(plain.replies, name=settings.topic_prefix + settings.reply_topic_prefix),
     )

@@ -25,6 +25,14 @@ FETCH_BYTES = MAX_MESSAGE_BYTES + 2 * 1024 * 1024
 """Above the largest record, so that every one can be fetched."""
 
 
+SASL_MECHANISM = "SCRAM-SHA-512"
+"""How users prove who they are: without sending the password."""
+
+
+READER = "reader"
+"""Group of those who read by themselves, without members and offsets: librdkafka insists on one."""
+
+
 def connection(settings: KafkaSettings) -> dict[str, Any]:
     """How every client finds the broker and finds it again."""
     return {
@@ -35,6 +43,18 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         # Without it a client whose only broker is away bootstraps, and complains, 20 times a second.
         "reconnect.backoff.ms": 1000,
         "log_level": 3,
+    } | _credentials(settings)
+
+
+def _credentials(settings: KafkaSettings) -> dict[str, Any]:
+    if settings.security_protocol == "PLAINTEXT":
+        return {}
+    authority = {"ssl.ca.location": str(settings.ssl_ca_file)} if settings.ssl_ca_file else {}
+    return authority | {
+        "security.protocol": settings.security_protocol,
+        "sasl.mechanism": SASL_MECHANISM,
+        "sasl.username": settings.sasl_username,
+        "sasl.password": settings.sasl_password,
     }
 
 

@@ -25,8 +25,13 @@ CARRIED_HEADERS = 16
 """How many headers of a request are carried to the event that it becomes."""
 CARRIED_BYTES = 4 * 1024
 """Their names and values together."""
-_ATTRIBUTES = frozenset(
-    {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type"}
+REPLY_TOPIC = "reply_topic"
+"""The header of a request that names the topic for its answer."""
+_OURS = frozenset(
+    {
+        *("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type"),
+        REPLY_TOPIC,
+    }
 )
 _LETTER_FROM, _LETTER_REASON = "dead_letter_from", "dead_letter_reason"
 
@@ -142,7 +147,7 @@ def carried(headers: Headers) -> Headers:
     fitting: Headers = []
     size = 0
     for name, value in headers:
-        if name in _ATTRIBUTES:
+        if name in _OURS:
             continue
         size += len(name.encode()) + len(value or b"")
         if size > CARRIED_BYTES or len(fitting) == CARRIED_HEADERS:

@@ -55,7 +55,16 @@ class DeadLetter(NamedTuple):
     reason: str
 
 
-Effect = Enqueue | Stop | DeadLetter
+class Reply(NamedTuple):
+    """Effect: whoever asked is told, on the topic that they named."""
+
+    topic: str
+    id: str
+    answer: str
+    """JSON, as clients see it."""
+
+
+Effect = Enqueue | Stop | DeadLetter | Reply
 
 
 class Folded(NamedTuple, Generic[StateT]):

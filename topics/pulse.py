@@ -33,8 +33,8 @@ class _Pulse:
     """Called by `poll`, with statistics as JSON."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        kept = ("bootstrap.servers", "reconnect.backoff.max.ms")
-        self._config = {name: config[name] for name in kept if name in config} | {"log_level": 0}
+        kept = ("bootstrap.servers", "reconnect.backoff.max.ms", "security.", "ssl.", "sasl.")
+        self._config = {n: value for n, value in config.items() if n.startswith(kept)} | {"log_level": 0}
         self._suspicions = 0
 
     def __call__(self, statistics: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from topics.clients import consume_batch, consumer_config
+from topics.clients import READER, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
@@ -22,7 +22,7 @@ def read_to_end(
         KafkaException: the broker or the topic is not there.
     """
     consumer = Consumer(
-        consumer_config(settings, "reader") | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+        consumer_config(settings, READER) | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
     )
     try:
         unread = _partitions(consumer, topic)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from topics.catalogue import Catalogue, Topic
+from topics.codec import REPLY_TOPIC
 from topics.compatibility import Direction
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
@@ -16,7 +17,7 @@ from topics.model import Model
 from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
-from topics.submissions.state import Submission
+from topics.submissions.state import Answer, Submission
 
 CONTRACT_VERSION = "1.0.0"
 
@@ -49,6 +50,8 @@ class Channel:
     said: tuple[Said, ...]
     action: Literal["receive", "send"] = "send"
     """What Envicutor does there."""
+    chosen: bool = False
+    """Whether requests name the topic; its name here is how theirs begin."""
 
 
 def _written(ce_type: str, model: type[Model]) -> Said:
@@ -75,6 +78,7 @@ def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
             catalogue.package_sets, _KEY, (_written("envicutor.package_set.refreshed.v1", PackageSetInForce),)
         ),
         Channel(catalogue.dead_letters, _KEY, (Said("dead_letter", None, None, "written"),)),
+        Channel(catalogue.replies, _ID, (_written("envicutor.submission.answered.v1", Answer),), chosen=True),
     )
 
 
@@ -112,6 +116,7 @@ def _open(schema: Any) -> Any:
 def asyncapi(settings: KafkaSettings, catalogue: Catalogue) -> dict[str, Any]:
     """The AsyncAPI document of the public topics, from Envicutor's side: it receives requests."""
     public = channels(catalogue)
+    replies = {"address": {"location": f"$message.header#/{REPLY_TOPIC}"}} | _to(catalogue.replies)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -122,7 +127,7 @@ def asyncapi(settings: KafkaSettings, catalogue: Catalogue) -> dict[str, Any]:
         },
         "defaultContentType": "application/json",
         "channels": {channel.topic.name: _channel(settings, channel) for channel in public},
-        "operations": {f"{c.action}.{c.topic.name}": _operation(c) for c in public},
+        "operations": {f"{c.action}.{c.topic.name}": _operation(c, replies) for c in public},
         "components": {"schemas": _components(catalogue)},
     }
 
@@ -139,8 +144,10 @@ def _channel(settings: KafkaSettings, channel: Channel) -> dict[str, Any]:
         },
         "bindingVersion": "0.5.0",
     }
+    if channel.chosen:
+        del kafka["topic"]
     return {
-        "address": topic.name,
+        "address": None if channel.chosen else topic.name,
         "description": topic.description,
         "messages": {said.name: _message(channel, said) for said in channel.said},
         "bindings": {"kafka": kafka},
@@ -166,9 +173,8 @@ def _headers(said: Said) -> dict[str, Any]:
     kind = {"ce_type": {"const": said.ce_type}} if said.ce_type else {}
     names = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type")
     if said.direction == "read":
-        return _object({**kind, "traceparent": _TEXT, "tracestate": _TEXT}, required=False) | (
-            {"required": ["ce_type"]} if said.ce_type else {}
-        )
+        optional = {REPLY_TOPIC: _TEXT, "traceparent": _TEXT, "tracestate": _TEXT}
+        return _object(kind | optional, required=False) | ({"required": ["ce_type"]} if said.ce_type else {})
     return _object(dict.fromkeys(names, _TEXT) | kind, required=True)
 
 
@@ -177,8 +183,13 @@ def _object(properties: dict[str, Any], *, required: bool) -> dict[str, Any]:
     return whole | ({"required": list(properties)} if required else {})
 
 
-def _operation(channel: Channel) -> dict[str, Any]:
-    return {"action": channel.action, "channel": {"$ref": f"#/channels/{channel.topic.name}"}}
+def _operation(channel: Channel, replies: dict[str, Any]) -> dict[str, Any]:
+    operation = {"action": channel.action} | _to(channel.topic)
+    return operation | {"reply": replies} if channel.action == "receive" else operation
+
+
+def _to(topic: Topic) -> dict[str, Any]:
+    return {"channel": {"$ref": f"#/channels/{topic.name}"}}
 
 
 def _components(catalogue: Catalogue) -> dict[str, Any]:

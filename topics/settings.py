@@ -1,9 +1,9 @@
 """Settings of everything that talks to Kafka."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from topics.limits import MiB
@@ -19,6 +19,13 @@ class KafkaSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
 
     bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """SASL_SSL: TLS, and a user of the broker (SCRAM-SHA-512), whose name and password are then needed."""
+    ssl_ca_file: Path | None = None
+    """PEM of the authority that signed the broker's certificate; None for those that the machine trusts."""
+    sasl_username: str | None = None
+    sasl_password_file: Path | None = None
+    """A file, so that the password stands neither in the environment nor in a list of processes."""
     topic_prefix: str = ""
     """Before the name of every topic, group and transactional id, so that clusters can share a broker."""
     profile: Literal["local", "cluster"] = "local"
@@ -30,10 +37,31 @@ class KafkaSettings(BaseSettings):
     answer_bytes: int = Field(default=4 * MiB, gt=0, le=8 * MiB)
     """All output of a submission as JSON; the worker cuts to it."""
     max_unfinished: int = Field(default=10_000, ge=1)
-    """Submissions that may be accepted and not finished; beyond it HTTP answers 503 and the topic of requests
-    is read no further."""
+    """Submissions from HTTP that may be accepted and not finished; beyond it the answer is a 503."""
+    max_unfinished_from_kafka: int = Field(default=1_000, ge=1)
+    """The same of the topic of requests, which is read no further meanwhile: it keeps what waits. So many of
+    them, at most, stand in the queue before one from HTTP."""
+    reply_topic_prefix: str = Field(default="replies.", min_length=1)
+    """Requests may name a topic for their answer whose name begins so (after `topic_prefix`); an operator
+    allows one by making it."""
     allowed_attempts: int = Field(default=3, ge=1)
     """How many attempts at a submission may end by a lease that expired. Written down with each request, so a
     change is for those that come after it."""
     data_dir: Path = Path("/var/lib/envicutor")
     """Views and whatever else outlives a process."""
+
+    @model_validator(mode="after")
+    def _user_is_whole(self) -> Self:
+        if self.security_protocol == "SASL_SSL" and not (self.sasl_username and self.sasl_password_file):
+            raise ValueError("security_protocol SASL_SSL needs sasl_username and sasl_password_file")
+        return self
+
+    @property
+    def sasl_password(self) -> str:
+        """What stands in `sasl_password_file`.
+
+        Raises:
+            OSError: it cannot be read by this process's user.
+        """
+        assert self.sasl_password_file is not None
+        return self.sasl_password_file.read_text().strip()

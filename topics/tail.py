@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from topics.clients import consume_batch, consumer_config, is_fatal
+from topics.clients import READER, consume_batch, consumer_config, is_fatal
 from topics.crash import crash
 from topics.pulse import LostError, with_pulse
 from topics.settings import KafkaSettings
@@ -55,7 +55,7 @@ class Tail:
         """`start_at` is called in the reader's thread; a KafkaException from it is a reason to try again."""
         self._topic, self._take, self._start_at = topic, take, start_at
         reading = {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
-        self._config = consumer_config(settings, "tail") | reading
+        self._config = consumer_config(settings, READER) | reading
         self._consumer = Consumer(with_pulse(self._config))
         self._starts: Mapping[int, int] = {}
         self._closing = threading.Event()

@@ -3,13 +3,14 @@
 from typing import Annotated, NoReturn
 
 import typer
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.commands.output import fail
 from topics.clients import connection
 from topics.settings import KafkaSettings
 
+USAGE = 2
 NO_ANSWER = 7
 _CONNECT_TIMEOUT_S = 10.0
 
@@ -21,14 +22,20 @@ BootstrapServers = Annotated[
 def connect(bootstrap_servers: str | None) -> KafkaSettings:
     """The settings, once a broker has answered: clients would complain on standard error meanwhile."""
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
-    admin = AdminClient(connection(kafka) | {"log_level": 0})
+    told: list[KafkaError] = []
     try:
+        admin = AdminClient(connection(kafka) | {"log_level": 0, "error_cb": told.append})
         admin.list_topics(timeout=_CONNECT_TIMEOUT_S)
+    except OSError as error:  # the password's file
+        fail(f"{error.filename}: {error.strerror}", USAGE)
     except KafkaException as error:
-        no_answer(kafka, error)
+        admin.poll(0)
+        refusals = [why for why in told if why.code() in {KafkaError._AUTHENTICATION, KafkaError._SSL}]
+        no_answer(kafka, KafkaException(refusals[0]) if refusals else error)
     return kafka
 
 
-def no_answer(kafka: KafkaSettings, error: KafkaException) -> NoReturn:
+def no_answer(kafka: KafkaSettings, error: Exception) -> NoReturn:
     """Say so, and exit."""
-    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {error.args[0].str()}", NO_ANSWER)
+    why = error.args[0].str() if isinstance(error, KafkaException) else error
+    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {why}", NO_ANSWER)

@@ -21,10 +21,14 @@ def up(
     store_processors: Annotated[int | None, typer.Option(help="Processes of each store.", min=1)] = None,
     health_checkers: Annotated[int | None, typer.Option(help="Processes of each checker.", min=1)] = None,
     brokers: Annotated[int | None, typer.Option(help="Brokers; fixed by the first start.", min=1)] = None,
+    secure: Annotated[
+        bool | None, typer.Option("--secure", help="Kafka with TLS, users and rights.", show_default=False)
+    ] = None,
 ) -> None:
     """Start Kafka and a process per role; stop everything on Ctrl-C or SIGTERM.
 
-    Data is kept between runs in ENVICUTOR_DATA_DIR (/var/lib/envicutor).
+    Data is kept between runs in ENVICUTOR_DATA_DIR (/var/lib/envicutor). With --secure, its folder `secrets`
+    has the passwords, and operator.env for the commands.
     """
     given = {
         "workers": workers,
@@ -32,6 +36,7 @@ def up(
         "store_processors": store_processors,
         "health_checkers": health_checkers,
         "brokers": brokers,
+        "secure": secure,
     }
     settings = LocalSettings().model_copy(
         update={name: value for name, value in given.items() if value is not None}

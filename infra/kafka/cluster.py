@@ -5,12 +5,19 @@ from pathlib import Path
 
 from infra.kafka.embedded import Distribution, EmbeddedKafka, KafkaStartError, Quorum, new_cluster_id
 from infra.kafka.ports import choose_free_port
+from infra.kafka.tls import Tls
 
 _QUORUM = "kafka-quorum.json"
 
 
 def local_brokers(
-    data_dir: Path, distribution: Distribution, *, count: int, port: int, user: str | None
+    data_dir: Path,
+    distribution: Distribution,
+    *,
+    count: int,
+    port: int,
+    user: str | None,
+    tls: Tls | None = None,
 ) -> list[EmbeddedKafka]:
     """Describe `count` brokers that keep their data below `data_dir`; nothing is started yet.
 
@@ -20,7 +27,7 @@ def local_brokers(
         KafkaStartError: the data are of another number of brokers.
     """
     if count == 1 and not (data_dir / _QUORUM).exists():
-        return [EmbeddedKafka(data_dir / "kafka", distribution, port=port, user=user)]
+        return [EmbeddedKafka(data_dir / "kafka", distribution, port=port, user=user, tls=tls)]
     quorum = _quorum(data_dir, count)
     return [
         EmbeddedKafka(
@@ -30,6 +37,7 @@ def local_brokers(
             user=user,
             node_id=node_id,
             quorum=quorum,
+            tls=tls,
         )
         for node_id in quorum.controller_ports
     ]

@@ -25,13 +25,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.kafka.ports import LOOPBACK, choose_free_port, is_free
-from infra.kafka.properties import broker_properties, render
+from infra.kafka.properties import broker_properties, render, secured
+from infra.kafka.tls import Tls
 
 HEAP_BYTES = 256 * 1024 * 1024
 """A broker of a few hundred partitions uses about 100 MiB of it."""
@@ -41,6 +42,9 @@ START_TIMEOUT_S = 60.0
 
 STOP_TIMEOUT_S = 20.0
 """Ten times what a clean stop takes."""
+
+SUPER_USER = "admin"
+"""Of a broker with users: whom no right is asked of."""
 
 _POLL_S = 0.05
 _ANSWER_TIMEOUT_S = 2.0
@@ -97,6 +101,7 @@ class EmbeddedKafka:
         heap_bytes: int = HEAP_BYTES,
         node_id: int = 1,
         quorum: Quorum | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """Describe a broker; nothing is started or written yet.
 
@@ -108,6 +113,7 @@ class EmbeddedKafka:
             heap_bytes: the JVM's heap.
             node_id: which broker of its cluster it is.
             quorum: None for a broker that is alone.
+            tls: None for a broker that lets everybody in; else clients need TLS, a user and rights.
         """
         self.data_dir = data_dir.absolute()
         self.port = port
@@ -115,6 +121,7 @@ class EmbeddedKafka:
         self._account = pwd.getpwnam(user) if user else None
         self._heap_bytes = heap_bytes
         self._node_id, self._quorum = node_id, quorum
+        self._tls, self._admin_port = tls, 0
         self._broker_dir = self.data_dir / "broker"
         self._log_dir = self._broker_dir / "log"
         self._properties_file = self.data_dir / "server.properties"
@@ -123,6 +130,19 @@ class EmbeddedKafka:
     def bootstrap_servers(self) -> str:
         """Where clients connect to; known once the broker was started."""
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def admin_connection(self) -> dict[str, Any]:
+        """How a librdkafka client reaches it, once it was started, without any user, with every right."""
+        if self._tls is None:
+            return {"bootstrap.servers": self.bootstrap_servers}
+        return {
+            "bootstrap.servers": f"{LOOPBACK}:{self._admin_port}",
+            "security.protocol": "SSL",
+            "ssl.ca.location": str(self._tls.ca_file),
+            "ssl.certificate.location": str(self._tls.broker_file),
+            "ssl.key.location": str(self._tls.broker_file),
+        }
 
     @property
     def cluster_id(self) -> str:
@@ -240,6 +260,9 @@ class EmbeddedKafka:
         properties = broker_properties(
             log_dir=log_dir, port=self.port, controller_ports=ports, node_id=self._node_id
         )
+        if self._tls is not None:
+            self._admin_port = choose_free_port()
+            properties = secured(properties, self._tls, admin_port=self._admin_port, super_user=SUPER_USER)
         self._properties_file.write_text(render(properties))
 
     def _format(self, lock: int, timeout_s: float) -> None:
@@ -300,7 +323,7 @@ class EmbeddedKafka:
         """Whether the broker at our port answers, and is ours: somebody else's would answer as well."""
         try:
             socket.create_connection((LOOPBACK, self.port), timeout=1).close()
-            cluster = AdminClient({"bootstrap.servers": self.bootstrap_servers}).list_topics(
+            cluster = AdminClient(self.admin_connection | {"log_level": 0}).list_topics(
                 timeout=_ANSWER_TIMEOUT_S
             )
         except (OSError, KafkaException):

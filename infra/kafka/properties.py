@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.kafka.tls import BROKER, Tls
+
 MEBIBYTE = 1024 * 1024
 
 LARGEST_RECORD_BYTES = 17 * MEBIBYTE
@@ -78,6 +80,35 @@ def broker_properties(
             "log.dirs": log_dir,
         },
         brokers=len(controller_ports),
+    )
+
+
+def secured(properties: Mapping[str, str], tls: Tls, *, admin_port: int, super_user: str) -> dict[str, str]:
+    """The same broker, with TLS everywhere, users with passwords, and rights.
+
+    Clients come as users (SASL); brokers, controllers, and whoever makes the first users show the brokers'
+    certificate, for which there is a listener on `admin_port`. Whoever is nobody is let in nowhere.
+    """
+    mutual = {f"listener.name.{name}.ssl.client.auth": "required" for name in ("brokers", "controller")}
+    return (
+        dict(properties)
+        | mutual
+        | {
+            "listeners": f"{properties['listeners']},BROKERS://127.0.0.1:{admin_port}",
+            "advertised.listeners": f"{properties['advertised.listeners']},BROKERS://127.0.0.1:{admin_port}",
+            "listener.security.protocol.map": "CLIENTS:SASL_SSL,BROKERS:SSL,CONTROLLER:SSL",
+            "inter.broker.listener.name": "BROKERS",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.clients.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(tls.broker_file),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(tls.ca_file),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:CN={BROKER};User:{super_user}",
+        }
     )
 
 

@@ -8,6 +8,7 @@ produces  `X.events`: LeaseExpired; `X.leases`: ticks, into each partition that 
 import asyncio
 import logging
 import os
+import ssl
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ from processors.health_checker.quiet import Seldom
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.catalogue import Catalogue, Family, catalogue
-from topics.clients import EventProducer
+from topics.clients import SASL_MECHANISM, EventProducer
 from topics.codec import Headers, Letter, Record, UndecodableError, close_letter, encode_fact
 from topics.dependencies import facts as dependencies
 from topics.leases import Tick
@@ -56,7 +57,6 @@ CHANGELOG_CONFIG = {
 class Watched(NamedTuple):
     """What distinguishes the two health checkers."""
 
-    name: str
     topics: Family
     lease_expired: type[submissions.LeaseExpired] | type[dependencies.LeaseExpired]
     facts: Mapping[str, type[Model]]
@@ -65,12 +65,8 @@ class Watched(NamedTuple):
 def watched(of: Literal["submissions", "dependencies"], topics: Catalogue) -> Watched:
     """What the health checker of `of` watches."""
     if of == "submissions":
-        return Watched(
-            "worker-health-checker", topics.submissions, submissions.LeaseExpired, submissions.FACTS
-        )
-    return Watched(
-        "cache-builder-health-checker", topics.dependencies, dependencies.LeaseExpired, dependencies.FACTS
-    )
+        return Watched(topics.submissions, submissions.LeaseExpired, submissions.FACTS)
+    return Watched(topics.dependencies, dependencies.LeaseExpired, dependencies.FACTS)
 
 
 @dataclass(slots=True)
@@ -87,7 +83,7 @@ class HealthChecker:
     """The Faust app and what it knows."""
 
     def __init__(self, kafka: KafkaSettings, settings: HealthCheckerSettings, watched: Watched) -> None:
-        self.name = f"{watched.name}/{uuid.uuid4().hex[:8]}"
+        self.name = f"{watched.topics.checker_group}/{uuid.uuid4().hex[:8]}"
         """Fresh at every start of a process."""
         self._watched = watched
         self._settings = settings
@@ -99,7 +95,7 @@ class HealthChecker:
         self._unassigned_s = 0.0
 
         partitions = watched.topics.leases.partitions(kafka.profile)
-        self.app = _faust_app(kafka, watched.name, partitions)
+        self.app = _faust_app(kafka, watched.topics.checker_group, partitions)
         # Held -> {"partition": number}
         self._table = self.app.Table(
             "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._on_recover
@@ -284,6 +280,7 @@ def _faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
     return faust.App(
         kafka.topic_prefix + name,
         broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(kafka),
         datadir=data_dir,
         store="memory://",
         web_enabled=False,
@@ -299,4 +296,15 @@ def _faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
         topic_allow_declare=True,
         topic_partitions=partitions,
         topic_replication_factor=kafka.replication_factor,
+    )
+
+
+def _credentials(kafka: KafkaSettings) -> faust.SASLCredentials | None:
+    if kafka.security_protocol == "PLAINTEXT":
+        return None
+    return faust.SASLCredentials(
+        username=kafka.sasl_username,
+        password=kafka.sasl_password,
+        ssl_context=ssl.create_default_context(cafile=kafka.ssl_ca_file),
+        mechanism=SASL_MECHANISM,
     )

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from topics.catalogue import Catalogue, Family
 from topics.codec import Headers, Record, UndecodableError, cloud_event, dead_letter, decode_fact, encode
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Reply, Stop
 from topics.leases import StopOrder
 from topics.model import Model
 
@@ -55,6 +55,8 @@ class Partition:
     out: list[Record] = field(default_factory=list)
     pending_bytes: int = 0
     """What there is to be produced; a row that changed several times counts each time."""
+    replies: list[tuple[Record, Message]] = field(default_factory=list)
+    """Answers for other systems, each with the event that it is due to."""
     urgent: bool = False
     """Whether somebody waits for the commit."""
 
@@ -86,16 +88,21 @@ class Partition:
         self.dirty.clear()
         self.out.clear()
         self.pending_bytes = 0
+        self.replies.clear()
         self.urgent = False
 
-    def records(self) -> list[Record]:
-        """What must be produced, besides the offset, for everything folded since the last commit."""
+    def records(self, refusal: Callable[[str], str | None] = lambda _: None) -> list[Record]:
+        """What must be produced, besides the offset, for everything folded since the last commit.
+
+        `refusal` says of a reply topic why it takes no answer; one that cannot be told is a dead letter.
+        """
         store = self.store.family.store.name
         rows = [
             Record(store, key.encode(), self.states[key], self._headers("stored", event, key))
             for key, event in sorted(self.dirty.items())
         ]
-        return rows + self.out
+        replies = [self._reply(*reply, refusal) for reply in self.replies]
+        return rows + self.out + replies
 
     def _remember(self, key: str, state: Model) -> None:
         self.states[key] = encode(state)
@@ -122,8 +129,18 @@ class Partition:
             case Stop(id=key, attempt=attempt):
                 if self.store.stops:
                     self._put(self.store.stops, key, StopOrder(id=key, attempt=attempt), "stopped", event)
+            case Reply(topic=topic, id=key, answer=answer):
+                told = Record(topic, key.encode(), answer.encode(), self._headers("answered", event, key))
+                self.replies.append((told, message))
+                self.pending_bytes += len(answer)
             case DeadLetter(reason=reason):
                 self._dead_letter(message, reason)
+
+    def _reply(self, reply: Record, event: Message, refusal: Callable[[str], str | None]) -> Record:
+        why = refusal(reply.topic)
+        if why is None:
+            return reply
+        return dead_letter(self.store.catalogue.dead_letters.name, event, f"its answer was not told: {why}")
 
     def _put(self, topic: str, key: str, model: Model, what: str, event: str) -> None:
         self._produce(Record(topic, key.encode(), encode(model), self._headers(what, event, key)))

@@ -1,7 +1,8 @@
 """The store processor: state, queue records, stops and offsets in one transaction (rule 2).
 
 consumes  `X.events`
-produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`
+produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`,
+          answers on the topics that requests named
 
 Everything but the watchdog happens in one thread. A crash at any point is safe: the next instance
 fences this one and begins where the last transaction ended.
@@ -23,6 +24,7 @@ from topics.codec import Record
 from topics.crash import crash
 from topics.limits import MiB
 from topics.pulse import with_pulse
+from topics.replies import ReplyTopics
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class StoreProcessor:
         self._settings, self._store, self._slot = settings, store, slot
         self._partitions: dict[int, Partition] = {}
         self._turns = itertools.cycle(range(store.family.queue.partitions(settings.profile)))
+        self._replies = ReplyTopics(settings, store.catalogue)
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._deadline: float | None = None
@@ -191,7 +194,7 @@ class StoreProcessor:
         producer = self._producer
         producer.begin_transaction()
         for number, partition in due.items():
-            for record in partition.records():
+            for record in partition.records(self._replies.refusal):
                 place = self._place(record, number)
                 producer.produce(record.topic, record.value, record.key, place, headers=record.headers)
         group = self._consumer.consumer_group_metadata()
@@ -215,6 +218,7 @@ class StoreProcessor:
     def _recover(self, cause: BaseException) -> None:
         """Whatever went wrong: the transaction goes, all memory goes, the log says where we are."""
         log.warning("%s restores after: %s", self._store.name, cause)
+        self._replies.look_again()
         error = cause.args[0] if isinstance(cause, KafkaException) else None
         try:
             if error is not None and error.fatal():

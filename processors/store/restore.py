@@ -15,7 +15,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processors.store.partition import Partition, Store
-from topics.clients import connection, consume_batch, consumer_config
+from topics.clients import READER, connection, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Restorer:
         self._progress = progress
         self._admin = AdminClient(connection(settings))
         options = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
-        self._reader = Consumer(consumer_config(settings, f"{store.name}-restore") | options)
+        self._reader = Consumer(consumer_config(settings, READER) | options)
         self._reader.list_topics(store.family.store.name, 10)  # cold metadata costs the first restore 500 ms
 
     def restore(self, consumer: Consumer, partitions: list[int]) -> dict[int, Partition]:

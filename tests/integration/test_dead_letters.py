@@ -135,6 +135,8 @@ def test_headers_that_are_not_ours_come_with_the_event(
     assert [value for name, value in headers(good) if name == "ce_id"] != [b"theirs"]
 
 
+WARM = 30
+
 HOSTILE = """
 import asyncio, sys
 from aiokafka import AIOKafkaProducer
@@ -156,16 +158,14 @@ asyncio.run(main(*sys.argv[1:]))
 def test_a_header_whose_name_is_not_text_stops_nobody(
     settings: KafkaSettings, topics: Catalogue, produce: Callable[[Record], None]
 ) -> None:
-    """To look at it twice ends the process: see `topics.codec.headers`, here in a process that is warm."""
-    produce(Record(topics.requests.name, b"first", b'{"run": "true"}', TRACE))
-    [first] = until(lambda: list(read_to_end(settings, topics.submissions.events.name)), 1)
-    for _ in range(1000):
-        headers(first)
+    """To look at it twice ends the process: see `topics.codec.headers`."""
+    for number in range(WARM):  # the interpreter treats a call that it has often made in another way
+        produce(Record(topics.requests.name, f"warm-{number}", b'{"run": "true"}', []))
     command = [sys.executable, "-c", HOSTILE, settings.bootstrap_servers, topics.requests.name]
     subprocess.run(command, env={"AIOKAFKA_NO_EXTENSIONS": "1"}, check=True, timeout=DEADLINE_S)
     produce(Record(topics.requests.name, b"good", b'{"run": "true"}', []))
 
-    events = until(lambda: list(read_to_end(settings, topics.submissions.events.name)), 3)
-    assert [type(decode_fact(event, FACTS).fact) for event in events] == [Requested, Rejected, Requested]
+    events = until(lambda: list(read_to_end(settings, topics.submissions.events.name)), WARM + 2)
+    assert [type(decode_fact(event, FACTS).fact) for event in events[WARM:]] == [Rejected, Requested]
     [letter] = until(lambda: list(read_to_end(settings, topics.dead_letters.name)), 1)
     assert (letter.key(), letter.value()) == (b"odd", b'{"run": "true"}')

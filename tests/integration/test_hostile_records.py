@@ -21,11 +21,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message, Producer
 
-from processors.request_handler import GROUP
 from topics.admin import ensure_topics
-from topics.catalogue import Catalogue, catalogue
+from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.clients import EventProducer, producer_config
-from topics.codec import Headers, Record, decode_fact, encode, open_letter
+from topics.codec import REPLY_TOPIC, Headers, Record, decode_fact, encode, open_letter
 from topics.leases import PackageSetInForce
 from topics.limits import KiB, MiB
 from topics.package_sets import DEBIAN
@@ -39,6 +38,7 @@ RECORDS = int(os.environ.get("HOSTILE_RECORDS", "5000"))
 SEED = int(os.environ.get("HOSTILE_SEED", str(random.randrange(2**32))))
 REQUEST_BYTES = 16 * KiB
 GOOD_SHARE = 0.1
+ODD_REPLY_SHARE = 0.1
 IN_FLIGHT = 1_000
 DEADLINE_S = 240.0 + RECORDS / 20
 GOOD = b'{"run": "true"}'
@@ -113,6 +113,12 @@ def nested(rng: random.Random, id: bytes) -> Bad:
     return id, rng.choice([b"[" * depth, b'{"run":' * (depth // 8), b"[" * depth + b"]" * depth])
 
 
+def odd_reply_topic(rng: random.Random) -> Headers:
+    """Of topics that nobody made, that are ours, and of no name at all."""
+    names = [None, b"", b"\xff", b"replies.", b"replies.nobody", b"submissions.events", b"x" * 5000]
+    return [(REPLY_TOPIC, rng.choice(names))]
+
+
 def packed(rng: random.Random, id: bytes) -> Bad:
     return id, PACKED
 
@@ -140,7 +146,7 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> KafkaSettings:
         topic_prefix=topic_prefix,
         data_dir=tmp_path,
         request_bytes=REQUEST_BYTES,
-        max_unfinished=10 * RECORDS,
+        max_unfinished_from_kafka=10 * RECORDS,
     )
     ensure_topics(settings, catalogue(settings).topics())
     return settings
@@ -170,7 +176,7 @@ def roles(
         "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
         "ENVICUTOR_DATA_DIR": str(settings.data_dir),
         "ENVICUTOR_REQUEST_BYTES": str(settings.request_bytes),
-        "ENVICUTOR_MAX_UNFINISHED": str(settings.max_unfinished),
+        "ENVICUTOR_MAX_UNFINISHED_FROM_KAFKA": str(settings.max_unfinished_from_kafka),
     }
     command = [sys.executable, "-m", "infra.cli"]
     processes = [
@@ -209,7 +215,10 @@ def test_hostile_records_are_kept_and_hurt_nobody(
             good.add(id)
             record = Record(topics.requests.name, id.encode(), GOOD, headers)
         else:
-            record = Record(topics.requests.name, *rng.choice(ATTACKS)(rng, id.encode()), headers)
+            if rng.random() < ODD_REPLY_SHARE:
+                record = Record(topics.requests.name, id.encode(), GOOD, headers + odd_reply_topic(rng))
+            else:
+                record = Record(topics.requests.name, *rng.choice(ATTACKS)(rng, id.encode()), headers)
             bad[identity(record)] += 1
             if isinstance(record.key, bytes) and re.fullmatch(rb"id-\d+", record.key):
                 named.add(record.key)
@@ -219,7 +228,7 @@ def test_hostile_records_are_kept_and_hurt_nobody(
     for acknowledgement in said:
         acknowledgement.result(DEADLINE_S)
 
-    handled(settings, GROUP, topics.requests.name, RECORDS, roles)
+    handled(settings, REQUEST_GROUP, topics.requests.name, RECORDS, roles)
     kept: Counter[bytes] = Counter()
     for message in read_to_end(settings, topics.dead_letters.name):
         letter = open_letter(message)
@@ -271,6 +280,6 @@ def test_the_largest_record_that_the_broker_takes_is_kept(
     value = random.Random(0).randbytes(topics.requests.max_message_bytes - 4 * KiB)
     headers: Headers = [("x", b"y" * 2 * KiB)]
     producer.produce(Record(topics.requests.name, b"large", value, headers)).result(60)
-    handled(settings, GROUP, topics.requests.name, 1, roles)
+    handled(settings, REQUEST_GROUP, topics.requests.name, 1, roles)
     [letter] = [open_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
     assert (letter.original.value, letter.original.headers) == (value, headers)

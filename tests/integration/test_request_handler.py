@@ -73,6 +73,7 @@ class System:
         row = Submission(
             id=id,
             status="finished" if finished else "queued",
+            source="kafka",
             created_at=at,
             finished_at=at if finished else None,
         )
@@ -98,7 +99,7 @@ def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
         topic_prefix=topic_prefix,
         data_dir=tmp_path,
         request_bytes=10 * KiB,
-        max_unfinished=MAX_UNFINISHED,
+        max_unfinished_from_kafka=MAX_UNFINISHED,
     )
     system = System(settings)
     yield system

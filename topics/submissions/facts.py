@@ -21,6 +21,8 @@ class Requested(Model):
     """How many attempts may end by a fault of the host."""
     owner: str | None = None
     source: Literal["http", "kafka"] = "http"
+    reply_topic: str | None = None
+    """Where the answer is produced to, besides the store."""
 
 
 class Started(Model):
@@ -85,6 +87,8 @@ class Rejected(Model):
     """A request from Kafka that cannot be accepted, but whose id can be read."""
 
     errors: tuple[FieldError, ...]
+    reply_topic: str | None = None
+    """Where this is told, besides the store."""
 
 
 SubmissionFact = (

@@ -1,6 +1,7 @@
 """The submissions' fold. The first Finished of the current attempt wins (rule 3)."""
 
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Reply, Stop
+from topics.request import FieldError
 from topics.submissions.facts import (
     Cancelled,
     Compiled,
@@ -24,6 +25,13 @@ _RUNNING: frozenset[Status] = frozenset({"dependencies_installed", "compiled"})
 
 def apply(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
     """What `recorded` makes of `state`, and what must happen because of it."""
+    folded = _apply(state, recorded)
+    if folded.refused is None and folded.state and folded.state.final:  # whatever ended it
+        return folded._replace(effects=folded.effects + _reply(folded.state.reply_topic, folded.state))
+    return folded
+
+
+def _apply(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
     match recorded.fact:
         case Requested() as fact:
             return _requested(state, fact, recorded)
@@ -40,10 +48,7 @@ def _requested(
 ) -> Folded[Submission]:
     # A rejected id was never accepted: a client may mend its request and send it again.
     if state and state.status != "rejected":
-        if (state.content_hash, state.owner) == (fact.content_hash, fact.owner):
-            return Folded(state, refused="the same request again")
-        reason = "conflict: the id was used before with other content"
-        return Folded(state, (DeadLetter(reason),) if fact.source == "kafka" else (), refused=reason)
+        return _again(state, fact, recorded)
     new = Submission(
         id=recorded.id,
         status="queued",
@@ -51,6 +56,8 @@ def _requested(
         allowed_attempts=fact.allowed_attempts,
         allowed_host_faults=fact.allowed_host_faults,
         owner=fact.owner,
+        source=fact.source,
+        reply_topic=fact.reply_topic,
         content_hash=fact.content_hash,
         dependencies_id=fact.dependencies_id,
         package_set=fact.package_set,
@@ -59,20 +66,43 @@ def _requested(
     return Folded(new, (_enqueue(new),))
 
 
+def _again(state: Submission, fact: Requested, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
+    """A request whose id is taken changes nothing; but whoever waits for its answer is told."""
+    same = (state.content_hash, state.owner) == (fact.content_hash, fact.owner)
+    if same and state.final:
+        return Folded(state, _reply(fact.reply_topic, state), refused="the same request again")
+    if same and fact.reply_topic in {None, state.reply_topic}:
+        return Folded(state, refused="the same request again")
+    reason = f"conflict: the id was used before with {'another reply topic' if same else 'other content'}"
+    if fact.source == "http":
+        return Folded(state, refused=reason)
+    verdict = _rejection(recorded, (FieldError(field="id", message=reason),))
+    return Folded(state, (DeadLetter(reason), *_reply(fact.reply_topic, verdict)), refused=reason)
+
+
 def _rejected(
     state: Submission | None, fact: Rejected, recorded: Recorded[SubmissionFact]
 ) -> Folded[Submission]:
+    rejection = _rejection(recorded, fact.errors).replace(reply_topic=fact.reply_topic)
     if state:
-        return Folded(state, refused="a rejection never changes a submission that exists")
-    return Folded(
-        Submission(
-            id=recorded.id,
-            status="rejected",
-            created_at=recorded.time,
-            finished_at=recorded.time,
-            errors=fact.errors,
-        )
+        reason = "a rejection never changes a submission that exists"
+        return Folded(state, _reply(fact.reply_topic, rejection), refused=reason)
+    return Folded(rejection)
+
+
+def _rejection(recorded: Recorded[SubmissionFact], errors: tuple[FieldError, ...]) -> Submission:
+    return Submission(
+        id=recorded.id,
+        status="rejected",
+        created_at=recorded.time,
+        finished_at=recorded.time,
+        source="kafka",
+        errors=errors,
     )
+
+
+def _reply(topic: str | None, told: Submission) -> tuple[Effect, ...]:
+    return (Reply(topic, told.id, told.answer()),) if topic else ()
 
 
 def _cancelled(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:

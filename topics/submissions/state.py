@@ -1,5 +1,6 @@
 """A submission as it is now (`submissions.store`), and as a worker gets it (`submissions.queue`)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic_core import from_json
@@ -62,6 +63,10 @@ class Submission(Answer):
     allowed_attempts: int = 3
     allowed_host_faults: int = 10
     owner: str | None = None
+    source: Literal["http", "kafka"] = "http"
+    """How it came in."""
+    reply_topic: str | None = None
+    """Where its answer is produced to when it is final."""
     content_hash: str = ""
     dependencies_id: str = ""
     package_set: str = ""
@@ -86,6 +91,16 @@ class Submission(Answer):
 def unfinished(stored: bytes) -> bool:
     """Whether a row of `submissions.store` is of a submission that is still to be finished."""
     return from_json(stored)["finished_at"] is None
+
+
+def unfinished_from(source: Literal["http", "kafka"]) -> Callable[[bytes], bool]:
+    """`unfinished`, of those that came in this way."""
+
+    def is_one(stored: bytes) -> bool:
+        row = from_json(stored)
+        return row["finished_at"] is None and row["source"] == source
+
+    return is_one
 
 
 class Work(QueuedWork):

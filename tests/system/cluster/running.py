@@ -68,8 +68,37 @@ class Cluster:
             )
         url, servers = self._wait_ready()
         self.http = httpx.Client(base_url=url, timeout=ANSWER_S, trust_env=False)
-        self.kafka = KafkaSettings(bootstrap_servers=servers)
+        secure = "--secure" in self._options
+        self.kafka = (
+            self.kafka_as("operator", servers) if secure else KafkaSettings(bootstrap_servers=servers)
+        )
         self.topics: Catalogue = catalogue(self.kafka)
+
+    @property
+    def secrets(self) -> Path:
+        return self._folder / "data" / "secrets"
+
+    def kafka_as(self, user: str, servers: str, password_file: Path | None = None) -> KafkaSettings:
+        """Of a system with users."""
+        return KafkaSettings(
+            bootstrap_servers=servers,
+            security_protocol="SASL_SSL",
+            ssl_ca_file=self.secrets / "ca.pem",
+            sasl_username=user,
+            sasl_password_file=password_file or self.secrets / f"{user}.password",
+        )
+
+    def command(self, *arguments: str, user: str = "operator") -> subprocess.CompletedProcess[str]:
+        """One of `envicutor`, with the settings that `up` wrote for that operator."""
+        settings = (line.split("=", 1) for line in (self.secrets / f"{user}.env").read_text().splitlines())
+        return subprocess.run(
+            [sys.executable, "-m", "infra.cli", *arguments],
+            env=os.environ | dict(settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def _wait_ready(self) -> tuple[str, str]:
         deadline = time.monotonic() + READY_S

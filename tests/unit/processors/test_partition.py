@@ -142,6 +142,31 @@ def test_a_conflict_from_kafka_is_a_dead_letter(partition: Partition) -> None:
     assert b"conflict" in (dict(letter.headers)["dead_letter_reason"] or b"")
 
 
+FINISHED = submissions.Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
+
+
+def test_an_answer_goes_to_the_topic_that_was_named(partition: Partition) -> None:
+    partition.fold(event(0, a_request(reply_topic="replies.a")))
+    partition.committed()
+    partition.fold(event(1, FINISHED))
+    row, answer = partition.records()
+    assert (answer.topic, answer.key) == ("replies.a", b"id")
+    assert answer.value == Submission.model_validate_json(row.value or b"").answer().encode()
+    assert dict(answer.headers)["ce_type"] == b"envicutor.submission.answered.v1"
+    partition.committed()
+    assert partition.records() == []
+
+
+def test_an_answer_that_its_topic_does_not_take_is_a_dead_letter(partition: Partition) -> None:
+    partition.fold(event(0, a_request(reply_topic="replies.a")))
+    partition.committed()
+    end = event(1, FINISHED)
+    partition.fold(end)
+    row, letter = partition.records({"replies.a": "it is gone"}.get)
+    assert (row.topic, letter.topic, letter.value) == ("submissions.store", "dead-letters", end.value())
+    assert b"it is gone" in (dict(letter.headers)["dead_letter_reason"] or b"")
+
+
 def test_a_row_of_another_fold_is_never_folded_on(partition: Partition) -> None:
     partition.fold(event(0, a_request()))
     other = Submission.model_validate_json(partition.states["id"]).replace(fold_version=0)

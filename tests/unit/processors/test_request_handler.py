@@ -88,3 +88,27 @@ def test_a_cancellation_is_told_by_its_header_alone(value: bytes | None) -> None
 @given(st.binary(), st.none() | st.sampled_from([CANCEL, "other"]))
 def test_any_bytes_are_answered(value: bytes, ce_type: str | None) -> None:
     assert isinstance(asked(b"a", value, ce_type), tuple | InvalidRequestError)
+
+
+def naming(topic: bytes | None) -> object:
+    message = Message("requests", 0, 0, b"a", body(), [("reply_topic", topic)])
+
+    def refusal(name: str) -> str | None:
+        return None if name == "replies.a" else f"{name!r} is not allowed"
+
+    return handle(message, "pin", REQUEST_BYTES, refusal=refusal)
+
+
+def test_a_reply_topic_that_is_allowed_is_written_down() -> None:
+    match naming(b"replies.a"):
+        case ("a", Requested() as fact):
+            assert fact.reply_topic == "replies.a"
+        case other:
+            pytest.fail(repr(other))
+
+
+@pytest.mark.parametrize("name", [b"submissions.events", b"", None, b"\xff", b"replies.a\x00"])
+def test_any_other_reply_topic_is_refused(name: bytes | None) -> None:
+    refusal = naming(name)
+    assert isinstance(refusal, InvalidRequestError)
+    assert refusal.errors[0].field == "reply_topic"

@@ -54,6 +54,7 @@ requested = st.builds(
     allowed_host_faults=allowed,
     owner=st.none() | st.just("owner"),
     source=st.sampled_from(["http", "kafka"]),
+    reply_topic=st.none() | st.sampled_from(["replies.a", "replies.b"]),
 )
 finished = st.builds(
     submissions.Finished,

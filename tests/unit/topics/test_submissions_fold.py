@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.topics import facts
 from topics.codec import encode
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Stop
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Reply, Stop
 from topics.limits import MiB
 from topics.request import FieldError, SubmissionRequest, parse_request
 from topics.stage import DependenciesStage, Stage
@@ -25,7 +26,7 @@ from topics.submissions.facts import (
     SubmissionFact,
 )
 from topics.submissions.fold import apply
-from topics.submissions.state import Submission, Work
+from topics.submissions.state import FINAL, Answer, Submission, Work
 
 REQUEST, HASH = parse_request(b'{"run": "true"}', MiB)
 STAGE = Stage(exit_code=0)
@@ -147,6 +148,16 @@ def assert_effects(folded: Folded[Submission], fact: SubmissionFact) -> None:
                 assert isinstance(fact, Requested)
                 assert fact.source == "kafka"
                 assert folded.refused
+            case Reply(topic=topic, id=id, answer=answer):
+                assert id == "id"
+                told = Answer.model_validate_json(answer)
+                if folded.refused:
+                    assert isinstance(fact, Requested | Rejected)
+                    assert topic == fact.reply_topic
+                else:
+                    assert folded.state
+                    assert (topic, answer) == (folded.state.reply_topic, folded.state.answer())
+                assert told.status in FINAL
 
 
 def assert_bounded(submission: Submission) -> None:
@@ -291,3 +302,53 @@ def test_a_request_keeps_its_meaning_on_the_queue() -> None:
     again = Work.model_validate_json(encode(enqueue.work))
     assert again == enqueue.work
     assert again.request.run == ("a", "")
+
+
+ASKED = requested(source="kafka", reply_topic="replies.a")
+REJECTED = Rejected(errors=(FieldError(field="run", message="is missing"),), reply_topic="replies.a")
+
+
+def told(*log: SubmissionFact) -> list[tuple[str, str, str]]:
+    """Topic, status and outcome or reason of what the last fact makes us tell."""
+    replies = [effect for effect in fold(*log).effects if isinstance(effect, Reply)]
+    answers = [(reply.topic, Answer.model_validate_json(reply.answer)) for reply in replies]
+    return [
+        (topic, answer.status, answer.outcome or (answer.errors[0].message if answer.errors else ""))
+        for topic, answer in answers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("log", "tells"),
+    [
+        ([ASKED], []),
+        ([ASKED, finished()], [("replies.a", "finished", "ok")]),
+        ([ASKED, finished(), finished(worker="v")], []),
+        ([requested(), finished()], []),
+        ([ASKED, Cancelled()], [("replies.a", "cancelled", "")]),
+        (
+            [ASKED.replace(allowed_attempts=1), ran(1), expired(1)],
+            [("replies.a", "finished", "internal_error")],
+        ),
+        ([REJECTED], [("replies.a", "rejected", "is missing")]),
+        ([requested(), REJECTED], [("replies.a", "rejected", "is missing")]),
+        ([REJECTED, ASKED, finished()], [("replies.a", "finished", "ok")]),
+    ],
+)
+def test_whoever_named_a_topic_is_told_the_end(
+    log: list[SubmissionFact], tells: list[tuple[str, str, str]]
+) -> None:
+    assert told(*log) == tells
+
+
+def test_whoever_asks_again_is_told_as_well() -> None:
+    elsewhere = ASKED.replace(reply_topic="replies.b")
+    assert told(ASKED, ASKED) == []
+    assert told(ASKED, finished(), ASKED) == [("replies.a", "finished", "ok")]
+    assert told(ASKED, finished(), elsewhere) == [("replies.b", "finished", "ok")]
+    [(topic, status, reason)] = told(ASKED, elsewhere)
+    assert (topic, status) == ("replies.b", "rejected")
+    assert reason.endswith("with another reply topic")
+    [(topic, status, reason)] = told(requested(), ASKED.replace(content_hash="other"))
+    assert (topic, status) == ("replies.a", "rejected")
+    assert reason.endswith("with other content")

@@ -1,0 +1,103 @@
+"""The secrets of a system on one machine: made once, kept in one folder, each readable by who needs it.
+
+ca.pem               what clients trust; for everybody
+USER.password        of a user of the broker; delete it, and the next start makes another
+USER.env             settings for the commands of an operator, without secrets
+broker.pem, ca.key   see `infra.kafka.tls`
+"""
+
+import pwd
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+
+from infra.kafka.embedded import SUPER_USER
+from infra.kafka.tls import make_tls
+from infra.secret_files import write_secret
+from topics.catalogue import Catalogue
+from topics.rights import ROLES, rights_of_roles
+from topics.settings import KafkaSettings
+from topics.users import put_rights, put_user
+
+USERS = (SUPER_USER, *ROLES)
+"""Of the system itself; producers come later."""
+OPERATORS = (SUPER_USER, "operator")
+"""Users for people; root's, as are worker and cache builder."""
+_OF_ROOT = frozenset({*OPERATORS, "worker", "cache-builder"})
+
+
+class Credentials:
+    """The folder."""
+
+    def __init__(self, folder: Path, service: pwd.struct_passwd | None) -> None:
+        """Make the folder, the authority and the passwords that are missing.
+
+        `service` is the system user of the broker and the unprivileged roles, None where they run as root.
+        """
+        self._folder = folder
+        folder.mkdir(exist_ok=True, mode=0o755)
+        self.tls = make_tls(folder, service)
+        for user in USERS:
+            file = self.password_file(user)
+            if not file.exists():
+                write_secret(file, new_password().encode(), None if user in _OF_ROOT else service)
+
+    def password_file(self, user: str) -> Path:
+        """Where its password is."""
+        return self._folder / f"{user}.password"
+
+    def settings(self, plain: KafkaSettings, user: str) -> KafkaSettings:
+        """`plain`, as that user."""
+        return plain.model_copy(
+            update={
+                "security_protocol": "SASL_SSL",
+                "ssl_ca_file": self.tls.ca_file,
+                "sasl_username": user,
+                "sasl_password_file": self.password_file(user),
+            }
+        )
+
+    def put_in_force(
+        self, admin_connection: Mapping[str, Any], settings: KafkaSettings, topics: Catalogue
+    ) -> None:
+        """Make the users and their rights on the broker, and what an operator sources.
+
+        Raises:
+            KafkaException, TimeoutError: the broker did not do it.
+        """
+        admin = AdminClient(dict(admin_connection))
+        for user in USERS:
+            put_user(admin, user, self.password_file(user).read_text())
+        put_rights(admin, ROLES, rights_of_roles(settings, topics))
+        self._write_environments(settings)
+
+    def _write_environments(self, plain: KafkaSettings) -> None:
+        for user in OPERATORS:
+            lines = (
+                f"ENVICUTOR_{name}={value}\n"
+                for name, value in environment(self.settings(plain, user)).items()
+            )
+            (self._folder / f"{user}.env").write_text("".join(lines))
+
+
+def environment(settings: KafkaSettings) -> dict[str, object]:
+    """How a client reaches the broker, as settings without their prefix."""
+    plain: dict[str, object] = {
+        "BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "SECURITY_PROTOCOL": settings.security_protocol,
+    }
+    if settings.security_protocol == "PLAINTEXT":
+        return plain
+    return plain | {
+        "SSL_CA_FILE": settings.ssl_ca_file,
+        "SASL_USERNAME": settings.sasl_username,
+        "SASL_PASSWORD_FILE": settings.sasl_password_file,
+    }
+
+
+def new_password() -> str:
+    """That nobody guesses: 256 bits."""
+    return secrets.token_urlsafe(32)

@@ -1,0 +1,92 @@
+"""How much a user may produce: Kafka's client quotas, which librdkafka cannot set.
+
+https://kafka.apache.org/protocol.html#The_Messages_AlterClientQuotas
+"""
+
+import asyncio
+import ssl
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError as AioKafkaError
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Float64, Int16, Int32, Schema, String
+from confluent_kafka import KafkaError, KafkaException
+
+from topics.clients import SASL_MECHANISM
+from topics.settings import KafkaSettings
+
+PRODUCED_BYTES_PER_S = "producer_byte_rate"
+
+_TEXT = String("utf-8")
+_ENTITY = ("entity", Array(("entity_type", _TEXT), ("entity_name", _TEXT)))
+
+
+class _Response(Response):
+    API_KEY = 49
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("entries", Array(("error_code", Int16), ("error_message", _TEXT), _ENTITY)),
+    )
+
+
+class _Request(RequestStruct):
+    API_KEY = 49
+    API_VERSION = 0
+    RESPONSE_TYPE = _Response
+    SCHEMA = Schema(
+        (
+            "entries",
+            Array(_ENTITY, ("ops", Array(("key", _TEXT), ("value", Float64), ("remove", Boolean)))),
+        ),
+        ("validate_only", Boolean),
+    )
+
+
+class _AlterQuota(Request[_Request]):
+    API_KEY = 49
+
+    def __init__(self, user: str, bytes_per_s: int | None) -> None:
+        self._entity = [("user", user)]
+        self._change = (PRODUCED_BYTES_PER_S, float(bytes_per_s or 0), bytes_per_s is None)
+
+    def build(self, request_struct_class: type[_Request]) -> _Request:
+        return request_struct_class([(self._entity, [self._change])], False)
+
+
+def put_quota(settings: KafkaSettings, user: str, bytes_per_s: int | None) -> None:
+    """Let a user produce at most so much, averaged over some ten seconds; None lifts it.
+
+    The broker does not refuse what is more: it answers later, so that the producer sends later.
+
+    Raises:
+        KafkaException: the broker did not do it.
+    """
+    asyncio.run(_put(settings, _AlterQuota(user, bytes_per_s)))
+
+
+async def _put(settings: KafkaSettings, change: _AlterQuota) -> None:
+    client = AIOKafkaClient(bootstrap_servers=settings.bootstrap_servers, **_credentials(settings))
+    try:
+        await client.bootstrap()
+        answer = await client.send(client.get_random_node(), change)
+    except AioKafkaError as error:
+        raise KafkaException(KafkaError(KafkaError._FAIL, str(error))) from error
+    finally:
+        await client.close()
+    for code, message, _ in answer.entries:
+        if code:
+            raise KafkaException(KafkaError(code, message))
+
+
+def _credentials(settings: KafkaSettings) -> dict[str, Any]:
+    if settings.security_protocol == "PLAINTEXT":
+        return {}
+    return {
+        "security_protocol": settings.security_protocol,
+        "ssl_context": ssl.create_default_context(cafile=settings.ssl_ca_file),
+        "sasl_mechanism": SASL_MECHANISM,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": settings.sasl_password,
+    }

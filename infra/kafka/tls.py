@@ -1,0 +1,121 @@
+"""An authority of one's own, and the certificate with which the brokers of a system show that they are its.
+
+The folder:
+
+    ca.pem        the authority's certificate: what clients trust
+    ca.key        the authority's key, of whoever made the folder
+    broker.pem    key and certificate of the brokers, for their user alone
+"""
+
+import datetime
+import ipaddress
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from infra.kafka.ports import LOOPBACK
+from infra.secret_files import write_secret
+
+BROKER = "broker"
+"""Common name of the brokers' certificate: who has its key may do everything."""
+
+_VALID_FOR = datetime.timedelta(days=10 * 365)
+_CLOCKS_DIFFER = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM."""
+
+    ca_file: Path
+    broker_file: Path
+
+
+def make_tls(folder: Path, account: pwd.struct_passwd | None) -> Tls:
+    """The authority and the brokers' certificate in `folder`, made where they are missing.
+
+    `account` is the brokers' user, None where they run as the present one.
+    """
+    tls = Tls(folder / "ca.pem", folder / "broker.pem")
+    if not tls.broker_file.exists():
+        key, name = _new_key(), _name("envicutor")
+        authority = _certificate(name, name, key, key, _of_authority)
+        write_secret(folder / "ca.key", _pem(key))
+        tls.ca_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+        tls.ca_file.chmod(0o644)
+        broker_key = _new_key()
+        broker = _certificate(_name(BROKER), name, broker_key, key, _of_broker)
+        both = _pem(broker_key) + broker.public_bytes(serialization.Encoding.PEM)
+        write_secret(tls.broker_file, both, account)  # the last: it says that all is there
+    return tls
+
+
+def _new_key() -> EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _certificate(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: EllipticCurvePrivateKey,
+    issuer_key: EllipticCurvePrivateKey,
+    extended: Callable[[x509.CertificateBuilder], x509.CertificateBuilder],
+) -> x509.Certificate:
+    now = datetime.datetime.now(datetime.UTC)
+    plain = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCKS_DIFFER)
+        .not_valid_after(now + _VALID_FOR)
+        # OpenSSL 3 wants both where it checks strictly.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+        )
+    )
+    return extended(plain).sign(issuer_key, hashes.SHA256())
+
+
+def _of_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    usage = x509.KeyUsage(
+        key_cert_sign=True,
+        crl_sign=True,
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    constraints = x509.BasicConstraints(ca=True, path_length=0)
+    return builder.add_extension(constraints, critical=True).add_extension(usage, critical=True)
+
+
+def _of_broker(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    # Brokers and controllers show it to clients, and to each other from both sides.
+    purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    addresses = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
+    return builder.add_extension(purposes, critical=False).add_extension(
+        x509.SubjectAlternativeName(addresses), critical=False
+    )
+
+
+def _pem(key: EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

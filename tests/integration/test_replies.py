@@ -1,0 +1,165 @@
+"""Answers to the topic that a request names, by the real request handler and store processor."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import EventProducer, connection
+from topics.codec import Record, decode, decode_fact, encode, encode_fact, header, open_letter
+from topics.leases import PackageSetInForce
+from topics.package_sets import DEBIAN
+from topics.reading import read_to_end
+from topics.settings import KafkaSettings
+from topics.submissions.facts import CANCEL, FACTS, Finished, Rejected
+from topics.submissions.state import Answer
+
+DEADLINE_S = 120.0
+ANSWER = Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
+GOOD = b'{"run": "true"}'
+
+
+class System:
+    """Other systems, and a worker that is us."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings, self.topics = settings, catalogue(settings)
+        ensure_topics(settings, self.topics.topics())
+        self.replies = self.topics.replies.name + "school"
+        self.make(self.replies)
+        self._producer = EventProducer(settings)
+        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
+        self._send(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+
+    def close(self) -> None:
+        self._producer.close()
+
+    def make(self, topic: str) -> None:
+        ensure_topics(self.settings, (replace(self.topics.replies, name=topic),))
+
+    def delete(self, topic: str) -> None:
+        admin = AdminClient(connection(self.settings))
+        [deletion] = admin.delete_topics([topic]).values()
+        deletion.result(DEADLINE_S)
+
+    def _send(self, record: Record) -> None:
+        self._producer.produce(record).result(DEADLINE_S)
+
+    def ask(self, id: str, value: bytes = GOOD, reply_topic: str | None = None) -> None:
+        name = self.replies if reply_topic is None else reply_topic
+        self._send(Record(self.topics.requests.name, id, value, [("reply_topic", name.encode())]))
+
+    def cancel(self, id: str) -> None:
+        self._send(Record(self.topics.requests.name, id, None, [("ce_type", CANCEL.encode())]))
+
+    def finish(self, id: str) -> None:
+        self._send(encode_fact(self.topics.submissions.events.name, id, ANSWER, FACTS, "test"))
+
+    def stored(self, id: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        rows = self.topics.submissions.store.name
+        while not any(row.key() == id.encode() for row in read_to_end(self.settings, rows)):
+            assert time.monotonic() < deadline, f"{id} is not stored"
+            time.sleep(0.1)
+
+    def told(self, count: int, topic: str | None = None) -> list[tuple[str, str, str]]:
+        """Id, status, and outcome or the field that was bad, as soon as there are `count`."""
+        deadline = time.monotonic() + DEADLINE_S
+        while len(records := list(read_to_end(self.settings, topic or self.replies))) < count:
+            assert time.monotonic() < deadline, f"{len(records)} answers instead of {count}"
+            time.sleep(0.1)
+        assert {header(record, "ce_type") for record in records} == {"envicutor.submission.answered.v1"}
+        answers = [decode(Answer, record.value()) for record in records]
+        return [(a.id, a.status, a.outcome or "".join(error.field for error in a.errors)) for a in answers]
+
+    def letters(self, count: int) -> list[tuple[str, str]]:
+        """Key and reason."""
+        deadline = time.monotonic() + DEADLINE_S
+        while len(records := list(read_to_end(self.settings, self.topics.dead_letters.name))) < count:
+            assert time.monotonic() < deadline, f"{len(records)} dead letters instead of {count}"
+            time.sleep(0.1)
+        letters = [open_letter(record) for record in records]
+        return [
+            (str(key, "utf-8"), reason) for _, reason, (_, key, _, _) in letters if isinstance(key, bytes)
+        ]
+
+
+@pytest.fixture
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
+    system = System(settings)
+    environment = {
+        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
+        "ENVICUTOR_DATA_DIR": str(settings.data_dir),
+    }
+    command = [sys.executable, "-m", "infra.cli"]
+    processes = [
+        subprocess.Popen([*command, role], env=os.environ | environment)
+        for role in ("request-handler", "submission-store")
+    ]
+    yield system
+    for process in processes:
+        process.kill()
+        process.wait()
+    system.close()
+
+
+def test_every_end_is_told_and_no_other_topic_is_written(system: System) -> None:
+    system.ask("finished")
+    system.ask("conflict")
+    system.ask("cancelled")
+    system.ask("bad", b"{")
+    system.ask("nowhere", reply_topic=system.topics.submissions.events.name)
+    system.ask("missing", reply_topic=system.topics.replies.name + "nobody-made-it")
+    for id in ("finished", "conflict", "cancelled", "bad", "nowhere", "missing"):
+        system.stored(id)
+    system.ask("conflict", b'{"run": "false"}')
+    system.cancel("cancelled")
+    system.finish("finished")
+
+    assert sorted(system.told(4)) == [
+        ("bad", "rejected", ""),
+        ("cancelled", "cancelled", ""),
+        ("conflict", "rejected", "id"),
+        ("finished", "finished", "ok"),
+    ]
+    letters = dict(system.letters(4))
+    assert letters.keys() == {"bad", "conflict", "nowhere", "missing"}
+    assert "is not allowed" in letters["nowhere"]
+    assert "there is no topic" in letters["missing"]
+    events = read_to_end(system.settings, system.topics.submissions.events.name)
+    facts = {fact.id: fact.fact for fact in (decode_fact(event, FACTS) for event in events)}
+    for id in ("nowhere", "missing"):
+        rejected = facts[id]
+        assert isinstance(rejected, Rejected)
+        assert [error.field for error in rejected.errors] == ["reply_topic"]
+
+
+def test_a_topic_that_is_gone_stops_nobody(system: System) -> None:
+    """Its answer is a dead letter, the others go on."""
+    gone = system.topics.replies.name + "gone"
+    system.make(gone)
+    system.ask("early", reply_topic=gone)
+    system.ask("late", reply_topic=gone)
+    system.stored("early")
+    system.finish("early")
+    assert system.told(1, gone) == [("early", "finished", "ok")]
+    system.stored("late")
+    system.delete(gone)
+    system.finish("late")
+    system.ask("next")
+    system.stored("next")
+    system.finish("next")
+    assert system.told(1) == [("next", "finished", "ok")]
+    [(id, reason)] = system.letters(1)
+    assert id == "late"
+    assert "there is no topic" in reason

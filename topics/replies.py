@@ -1,0 +1,61 @@
+"""Topics for answers, which requests may name in a header; an operator allows one by making it."""
+
+import time
+
+from confluent_kafka.admin import AdminClient, ConfigResource
+
+from topics.catalogue import Catalogue
+from topics.clients import connection
+from topics.settings import KafkaSettings
+
+_FRESH_S = 60.0
+_LOOK_AGAIN_S = 1.0
+"""For a topic that was not there: it may have just been made."""
+_ANSWER_S = 10.0
+
+
+class ReplyTopics:
+    """Those that there are, as of a moment ago."""
+
+    def __init__(self, settings: KafkaSettings, catalogue: Catalogue) -> None:
+        self._settings = settings
+        self._prefix = catalogue.replies.name
+        self._needed_bytes = catalogue.replies.max_message_bytes
+        self._ours = {topic.name for topic in catalogue.topics()}
+        self._found: dict[str, int] = {}
+        """The largest record in bytes that each takes."""
+        self._looked_at = -_FRESH_S
+
+    def refusal(self, name: str) -> str | None:
+        """Why no answer may be produced there; None where one may.
+
+        Raises:
+            KafkaException: the broker did not say.
+        """
+        if not name.startswith(self._prefix) or name in self._ours:
+            return f"{name[:80]!r} is not allowed: names of reply topics begin with {self._prefix!r}"
+        age_s = time.monotonic() - self._looked_at
+        if age_s > _FRESH_S or (name not in self._found and age_s > _LOOK_AGAIN_S):
+            self._look()
+        if name not in self._found:
+            return f"there is no topic {name[:80]!r}: an operator must make it"
+        if self._found[name] < self._needed_bytes:
+            return f"{name!r} takes no large answers: its max.message.bytes is below {self._needed_bytes}"
+        return None
+
+    def look_again(self) -> None:
+        """Believe nothing of what was found: a topic may have been deleted."""
+        self._looked_at = -_FRESH_S
+
+    def _look(self) -> None:
+        admin = AdminClient(connection(self._settings))  # fresh: an old one may not find a restarted broker
+        names = [
+            name for name in admin.list_topics(timeout=_ANSWER_S).topics if name.startswith(self._prefix)
+        ]
+        asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
+        described = admin.describe_configs(asked, request_timeout=_ANSWER_S) if asked else {}
+        self._found = {
+            resource.name: int(future.result()["max.message.bytes"].value)
+            for resource, future in described.items()
+        }
+        self._looked_at = time.monotonic()
