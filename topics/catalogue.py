@@ -21,6 +21,7 @@ Role = Literal[
     "worker",
     "cache-builder",
     "health-checker",
+    "sealer",
     "operator",
 ]
 
@@ -84,12 +85,21 @@ class Catalogue:
     output: Topic
     package_sets: Topic
     dead_letters: Topic
+    seals: Topic
 
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, for creation and documents."""
         families = (self.submissions, self.dependencies)
         ours = tuple(t for f in families for t in (f.events, f.store, f.queue, f.leases))
-        return (self.requests, *ours, self.stops, self.output, self.package_sets, self.dead_letters)
+        return (
+            self.requests,
+            *ours,
+            self.stops,
+            self.output,
+            self.package_sets,
+            self.dead_letters,
+            self.seals,
+        )
 
 
 _SUBMISSIONS = Family(
@@ -99,7 +109,7 @@ _SUBMISSIONS = Family(
         local_partitions=1,
         cluster_partitions=6,
         writers=("ingest", "request-handler", "worker", "health-checker", "operator"),
-        readers=("ingest", "submission-store", "operator"),
+        readers=("ingest", "submission-store", "sealer", "operator"),
     ),
     store=Topic(
         "submissions.store",
@@ -139,7 +149,7 @@ _DEPENDENCIES = Family(
         local_partitions=1,
         cluster_partitions=3,
         writers=("worker", "cache-builder", "health-checker", "operator"),
-        readers=("build-store", "operator"),
+        readers=("build-store", "sealer", "operator"),
     ),
     store=Topic(
         "dependencies.store",
@@ -231,6 +241,14 @@ _CATALOGUE = Catalogue(
         retention_ms=30 * DAY_MS,
         max_message_bytes=MAX_MESSAGE_BYTES + MiB,
     ),
+    seals=Topic(
+        "audit.seals",
+        "Signed digests of ranges of the events.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("sealer",),
+        readers=("sealer", "operator"),
+    ),
 )
 
 
@@ -258,4 +276,5 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         output=named(plain.output),
         package_sets=named(plain.package_sets),
         dead_letters=named(plain.dead_letters),
+        seals=named(plain.seals),
     )

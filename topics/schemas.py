@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from topics.audit.seals import SEALED, Seal
 from topics.catalogue import Catalogue, Topic
 from topics.compatibility import Direction
 from topics.dependencies import facts as dependencies
@@ -74,6 +75,7 @@ def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
         Channel(
             catalogue.package_sets, _KEY, (_written("envicutor.package_set.refreshed.v1", PackageSetInForce),)
         ),
+        Channel(catalogue.seals, _KEY, (_written(SEALED, Seal),)),
         Channel(catalogue.dead_letters, _KEY, (Said("dead_letter", None, None, "written"),)),
     )
 

@@ -1,5 +1,6 @@
 """`envicutor audit`: what happened, and whether the stores tell it as the log does."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from topics.audit.history import Event, read_history
 from topics.audit.past import export, stores_at
 from topics.audit.repair import repair
 from topics.audit.replay import Difference
+from topics.audit.sealed import Sealing, Seals, read_seals
+from topics.audit.signing import public_key, public_key_file
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
@@ -24,6 +27,10 @@ app = typer.Typer(
 
 USAGE = 2
 Time = Annotated[str, typer.Argument(help="ISO 8601, such as 2026-01-31T12:00:00Z; UTC if no zone is given.")]
+PublicKeys = Annotated[
+    list[Path] | None,
+    typer.Option("--public-key", help="Of the sealer, as `audit key` prints it; else this machine's own."),
+]
 _EXCERPT_CHARACTERS = 60
 
 
@@ -53,20 +60,24 @@ def verify_all(
     mend: Annotated[
         bool, typer.Option("--repair", help="Have what is stuck tried again, as if its worker had died.")
     ] = False,
+    public_keys: PublicKeys = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Fold the log again, compare with the stores, list what is neither finished, queued nor leased.
+    """Fold the log again, compare with the stores and the seals, list what nobody works on.
 
-    Exit codes: 0 clean, 1 something is (or was) wrong, 7 Kafka does not answer.
+    Exit codes: 0 clean, 1 something is (or was) wrong, 2 no key for the seals, 7 Kafka does not answer.
     """
     from processors.health_checker import HealthCheckerSettings  # with Faust, which takes its time
 
     lease_timeout_s = HealthCheckerSettings().lease_timeout_s
     kafka = connect(bootstrap_servers)
-    clean = True
+    seals = _seals(kafka, public_keys)
+    for flaw in seals.flaws:
+        typer.echo(flaw)
+    clean = not seals.flaws
     for subject in _subjects(kafka):
         try:
-            findings = verify(kafka, subject, lease_timeout_s, say)
+            findings = verify(kafka, subject, seals, lease_timeout_s, say)
             if mend and findings.ownerless:
                 repair(kafka, subject, findings.ownerless)
                 say(f"{subject.name}: said of what is stuck that its lease expired; verify again")
@@ -77,6 +88,19 @@ def verify_all(
         clean = clean and findings.clean
     typer.echo("clean" if clean else "not clean")
     raise typer.Exit(0 if clean else 1)
+
+
+@app.command()
+def key() -> None:
+    """Print the public key of this machine's sealer, for `audit verify --public-key` elsewhere.
+
+    Exit codes: 0 ok, 2 nothing was sealed on this machine.
+    """
+    file = public_key_file(KafkaSettings().data_dir)
+    try:
+        typer.echo(file.read_text(), nl=False)
+    except OSError as error:
+        fail(f"there is no key at {file}: {error.strerror}", USAGE)
 
 
 @app.command()
@@ -145,8 +169,18 @@ def report(name: str, findings: Findings) -> list[str]:
             f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"
         )
         lines += [f"  {text}" for text in describe(findings.differences[0])]
+    lines += sealing(name, findings.sealing)
     stuck = (f"{name}: {id} attempt {attempt} is stuck" for id, attempt in findings.ownerless)
     return [*lines, *(f"{text}: neither finished, queued nor leased" for text in stuck)]
+
+
+def sealing(name: str, found: Sealing) -> list[str]:
+    """What is not as it was sealed, and from where on nothing is sealed yet."""
+    expired = (
+        [f"{name}: of {found.expired} sealed ranges events are gone by retention"] if found.expired else []
+    )
+    unsealed = f"{name}: {found.unsealed} events are not sealed yet"
+    return [f"{name}: {text}" for text in (*found.flaws, *found.sealed)] + [*expired, unsealed]
 
 
 def describe(difference: Difference) -> list[str]:
@@ -175,6 +209,22 @@ def _milliseconds(time: str) -> int:
         return milliseconds(time)
     except ValueError:
         fail(f"{time!r} is not a time, such as 2026-01-31T12:00:00Z", USAGE)
+
+
+def _seals(kafka: KafkaSettings, files: list[Path] | None) -> Seals:
+    own = public_key_file(kafka.data_dir)
+    files = files or ([own] if own.exists() else [])
+    try:
+        keys = tuple(public_key(file) for file in files)
+    except (OSError, ValueError) as error:
+        fail(f"no public key can be read: {error}", USAGE)
+    try:
+        seals = read_seals(read_to_end(kafka, catalogue(kafka).seals.name), keys)
+    except KafkaException as error:
+        no_answer(kafka, error)
+    if seals.flaws and not keys:
+        fail("the log is sealed, and there is no public key to check it with: give --public-key", USAGE)
+    return seals
 
 
 def _subjects(kafka: KafkaSettings) -> tuple[Subject, Subject]:

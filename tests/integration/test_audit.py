@@ -19,6 +19,7 @@ from processors.store.trimming import trim
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.audit.history import read_history
+from topics.audit.sealed import Seals
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
@@ -106,7 +107,7 @@ def folded(settings: KafkaSettings, submissions: Subject, log: None, store_proce
     """What an audit finds when the store processor has caught up."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        findings = verify(settings, submissions, SOON_S, print)
+        findings = verify(settings, submissions, Seals(), SOON_S, print)
         assert findings.clean
         if findings.stored == 2 and not findings.waiting:
             return findings
@@ -147,7 +148,7 @@ def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
     consumer.close()
     trim(settings, submissions.family)
 
-    assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
+    assert verify(settings, submissions, Seals(), SOON_S, print).ownerless == [("open", 1)]
 
     def say(kind: str) -> None:
         lease = Lease.model_validate({"kind": kind, "id": "open", "attempt": 1, "worker": "w"})
@@ -155,13 +156,13 @@ def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
         producer.produce(Record(topic, b"open", encode(lease), [])).result(DEADLINE_S)
 
     say("taken")
-    assert verify(settings, submissions, DEADLINE_S, print).clean
+    assert verify(settings, submissions, Seals(), DEADLINE_S, print).clean
     say("released")
-    assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
+    assert verify(settings, submissions, Seals(), SOON_S, print).ownerless == [("open", 1)]
 
     mended = CliRunner().invoke(app, ["audit", "verify", "--repair"], env=environment)
     assert (mended.exit_code, mended.stdout.splitlines()[-1]) == (1, "not clean")
-    assert verify(settings, submissions, SOON_S, print).clean
+    assert verify(settings, submissions, Seals(), SOON_S, print).clean
     queued = [json.loads(message.value() or "") for message in read_to_end(settings, queue)]
     assert [(work["id"], work["attempt"]) for work in queued] == [("open", 2)]
 
@@ -186,7 +187,7 @@ def test_tampered_store_is_found(
     tampered = original.replace(b"hello", b"hallo", 1)
     producer.produce(Record(store, b"done", tampered, []), partition=0).result(DEADLINE_S)
 
-    findings = verify(settings, submissions, SOON_S, print)
+    findings = verify(settings, submissions, Seals(), SOON_S, print)
 
     assert [(d.id, d.expected, d.found) for d in findings.differences] == [("done", original, tampered)]
     at = original.index(b"hello") + 1

@@ -166,7 +166,11 @@ class Cluster:
         """`envicutor audit verify`."""
         return subprocess.run(
             [sys.executable, "-m", "infra.cli", "audit", "verify"],
-            env=os.environ | {"ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers},
+            env=os.environ
+            | {
+                "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+                "ENVICUTOR_DATA_DIR": str(self._folder / "data"),  # where the sealer's key is
+            },
             capture_output=True,
             text=True,
             timeout=120,
