@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
+from topics.audit.past import Past
 from topics.audit.subjects import Subject
-from topics.codec import UndecodableError, decode_fact, encode
+from topics.codec import UndecodableError, decode_fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Replay:
     """By partition: the store processor had folded everything below, before the store was read."""
     after: Mapping[int, int]
     """By partition: nothing from here on was folded yet after the store was read."""
-    states: dict[str, bytes] = field(default_factory=dict)
-    """At `after`."""
+    past: Past = field(init=False)
+    """The fold of everything before `after`."""
     earlier: dict[str, list[bytes | None]] = field(default_factory=lambda: defaultdict(list))
     """The states that ids had between `before` and `after`, except their last."""
     waiting: set[str] = field(default_factory=set)
@@ -45,6 +46,9 @@ class Replay:
     unreadable: int = 0
     refused: int = 0
     """Events that changed nothing: late, of an older attempt, a conflict."""
+
+    def __post_init__(self) -> None:
+        self.past = Past(self.subject)
 
     def add(self, message: Message) -> None:
         """Take one event in, in the order of its partition."""
@@ -58,20 +62,16 @@ class Replay:
             self.waiting.add(recorded.id)
             return
         self.events += 1
-        raw = self.states.get(recorded.id)
-        folded = self.subject.apply(raw and self.subject.state.model_validate_json(raw), recorded)
-        if folded.refused is not None:
-            self.refused += 1
-        if folded.state is None or folded.refused is not None:
-            return
         if offset >= self.before.get(partition, 0):
-            self.earlier[recorded.id].append(raw)
-        self.states[recorded.id] = encode(folded.state)
+            self.earlier[recorded.id].append(self.past.get(recorded.id))
+        if self.past.add(recorded) is not None:
+            self.refused += 1
 
     def differences(self, stored: Mapping[str, bytes]) -> list[Difference]:
         """Where the store is wrong, in the order of ids."""
+        states = self.past.states
         return [
-            Difference(id, self.states.get(id), stored.get(id))
-            for id in sorted(self.states.keys() | stored.keys())
-            if stored.get(id) not in (self.states.get(id), *self.earlier.get(id, ()))
+            Difference(id, states.get(id), stored.get(id))
+            for id in sorted(states.keys() | stored.keys())
+            if stored.get(id) not in (states.get(id), *self.earlier.get(id, ()))
         ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer, TopicPartition
 from pydantic import BaseModel, ValidationError
 
-from topics.audit.ownership import Attempt, Leases, ownerless, unfinished
+from topics.audit.ownership import Attempt, Leases, ownerless
 from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.audit.subjects import Subject
@@ -98,7 +98,7 @@ def _look(
         inspection.add(message)
         if count % _PROGRESS_EVENTS == 0:
             progress(f"{subject.name}: {count} events read")
-    open_attempts = unfinished(subject, replay.states)
+    open_attempts = replay.past.unfinished
     return Findings(
         events=replay.events,
         refused=replay.refused,
