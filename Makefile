@@ -76,6 +76,10 @@ chaos: setup ## a running cluster under load, its processes killed, paused and e
 bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
 	@$(BIN)/python -m infra.bench sandbox
 
+.PHONY: bench-kafka
+bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
+	@$(BIN)/python -m infra.bench kafka
+
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt

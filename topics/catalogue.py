@@ -255,8 +255,13 @@ _CATALOGUE = Catalogue(
 def catalogue(settings: KafkaSettings) -> Catalogue:
     """The topics as they are called in the system that `settings` describe."""
 
+    retention_ms: dict[str, int] = {
+        name: FOR_EVER if days is None else days * DAY_MS for name, days in settings.retention_days.items()
+    }
+
     def named(topic: Topic) -> Topic:
-        return replace(topic, name=settings.topic_prefix + topic.name)
+        kept_ms = retention_ms.get(topic.name, topic.retention_ms)
+        return replace(topic, name=settings.topic_prefix + topic.name, retention_ms=kept_ms)
 
     def family(plain: Family) -> Family:
         return replace(

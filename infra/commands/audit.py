@@ -164,6 +164,8 @@ def report(name: str, findings: Findings) -> list[str]:
         f"{findings.waiting} with events to be folded, {findings.unreadable} unreadable events"
     )
     lines = [counts]
+    if findings.older:
+        lines.append(f"{name}: {findings.older} of the stored are older than the log, and were not compared")
     if findings.differences:
         lines.append(
             f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"

@@ -44,6 +44,8 @@ class Findings:
     """Ids with events that the store processor has not folded yet."""
     stored: int
     """Records in the store, by id."""
+    older: int
+    """Rows that were stored before the log begins, since its beginning is gone; they are not compared."""
     unfinished: int
     differences: list[Difference]
     ownerless: list[Attempt]
@@ -98,6 +100,7 @@ def _look(
         inspection.add(message)
         if count % _PROGRESS_EVENTS == 0:
             progress(f"{subject.name}: {count} events read")
+    differences = replay.differences(stored)
     open_attempts = replay.past.unfinished
     return Findings(
         events=replay.events,
@@ -106,7 +109,8 @@ def _look(
         waiting=len(replay.waiting),
         stored=len(stored),
         unfinished=len(open_attempts),
-        differences=replay.differences(stored),
+        differences=differences,
+        older=replay.older,
         ownerless=ownerless(open_attempts, queued, leased, replay.waiting),
         sealing=inspection.finish(),
     )
