@@ -1,5 +1,7 @@
 """`envicutor audit`: what happened, and whether the stores tell it as the log does."""
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +9,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from infra.commands.broker import BootstrapServers, connect, no_answer
+from infra.commands.event_files import Format, MissingLibraryError, write_events
 from infra.commands.output import fail, say
 from topics.audit.history import Event, read_history
 from topics.audit.past import export, stores_at
@@ -131,20 +134,30 @@ def at(
 def export_all(
     since: Annotated[str, typer.Option("--from", metavar="TIME", help="Events from then on.")] = "1970-01-01",
     until: Annotated[str, typer.Option("--to", metavar="TIME", help="Events before then.")] = "9999-01-01",
+    format: Annotated[Format, typer.Option(help="One JSON object a line, or Parquet.")] = Format.JSONL,
+    output: Annotated[Path | None, typer.Option(help="A file; else standard output.")] = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print events with what became of each, one JSON object a line, in the order of each partition.
+    """Write events with what became of each, in the order of each partition.
 
-    Exit codes: 0 ok, 2 not a time, 7 Kafka does not answer.
+    Exit codes: 0 ok, 1 the file cannot be written, 2 not a time, or no library for Parquet, 7 Kafka does not
+    answer.
     """
     from_ms, to_ms, kafka = _milliseconds(since), _milliseconds(until), connect(bootstrap_servers)
+    events = (
+        event
+        for subject in _subjects(kafka)
+        for event in export(subject, read_to_end(kafka, subject.family.events.name), from_ms, to_ms)
+    )
     try:
-        for subject in _subjects(kafka):
-            messages = read_to_end(kafka, subject.family.events.name)
-            for event in export(subject, messages, from_ms, to_ms):
-                typer.echo(event.model_dump_json())
+        with output.open("wb") if output else nullcontext(sys.stdout.buffer) as file:
+            write_events(events, format, file)
     except KafkaException as error:
         no_answer(kafka, error)
+    except MissingLibraryError as error:
+        fail(str(error), USAGE)
+    except OSError as error:
+        fail(f"cannot write {output or 'to standard output'}: {error.strerror}", 1)
 
 
 def line(event: Event) -> str:

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
@@ -31,6 +33,7 @@ from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.stage import RunStage
 from topics.submissions.facts import FACTS, Finished, Requested, Started, SubmissionFact
+from topics.times import milliseconds
 
 DEADLINE_S = 120.0
 SOON_S = 2.0
@@ -198,7 +201,9 @@ def test_tampered_store_is_found(
 
 
 @pytest.mark.usefixtures("folded")
-def test_the_past_is_told_by_the_log_alone(settings: KafkaSettings, environment: dict[str, str]) -> None:
+def test_the_past_is_told_by_the_log_alone(
+    settings: KafkaSettings, environment: dict[str, str], tmp_path: Path
+) -> None:
     def run(*arguments: str) -> list[dict[str, Any]]:
         result = CliRunner().invoke(app, ["audit", *arguments], env=environment)
         assert result.exit_code == 0, result.output
@@ -208,6 +213,15 @@ def test_the_past_is_told_by_the_log_alone(settings: KafkaSettings, environment:
     assert [event["id"] for event in exported] == ["done"] * 6 + ["open", "done"]
     assert len(run("export", "--from", exported[3]["time"])) <= 5
     assert run("export", "--to", "2000-01-01") == []
+    parquet = str(tmp_path / "events.parquet")
+    run("export", "--format", "parquet", "--output", parquet)
+    question = "SELECT id, fact ->> 'outcome', epoch_ms(time) FROM read_parquet(?) WHERE refused IS NULL"
+    told = duckdb.execute(f"{question} ORDER BY time", [parquet]).fetchall()
+    accepted = [event for event in exported if event["refused"] is None]
+    assert {(id, time_ms) for id, _, time_ms in told} == {
+        (event["id"], milliseconds(event["time"])) for event in accepted
+    }
+    assert [outcome for _, outcome, _ in told if outcome] == ["ok"]
     store = {m.key(): m.value() for m in read_to_end(settings, catalogue(settings).submissions.store.name)}
     now = run("at", "9999-01-01", "done")
     assert [row["state"] for row in now] == [json.loads(store[b"done"] or "")]
