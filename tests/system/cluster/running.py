@@ -54,6 +54,7 @@ class Cluster:
             "SANDBOX_STATE_DIR": self._folder / "sandboxes",
             "SANDBOX_FIRST_UID": self.first_uid,
             "WORKER_SLOTS": 2,
+            "SEAL_PERIOD_S": 1,
         }
         environment = os.environ | {
             f"ENVICUTOR_{name}": str(value) for name, value in (settings | dict(self._settings)).items()
