@@ -60,12 +60,13 @@ class Partition:
 
     def restore(self, message: Message) -> None:
         """Take one record of the store topic in; a rebuild removes rows."""
-        key, value = message.key(), message.value()
-        assert isinstance(key, bytes)
+        raw, value = message.key(), message.value()
+        assert isinstance(raw, bytes)
+        key = raw.decode(errors="replace")  # somebody may have written it by hand
         if isinstance(value, bytes):
-            self.states[key.decode()] = value
+            self.states[key] = value
         else:
-            self.states.pop(key.decode(), None)
+            self.states.pop(key, None)
 
     def fold(self, message: Message) -> None:
         """Take one event in. An unreadable one becomes a dead letter and the partition goes on."""

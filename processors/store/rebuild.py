@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from processors.store.partition import Partition, Store
@@ -132,7 +132,13 @@ def _fence(settings: KafkaSettings, store: Store) -> None:
     """Every instance that may hold rows from before the lock is a member of the group now."""
     admin = AdminClient(connection(settings))  # without a name it would be gone before it has the answer
     [future] = admin.describe_consumer_groups([settings.topic_prefix + store.name]).values()
-    for member in future.result().members:
+    try:
+        members = future.result().members
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+            raise
+        return  # no store processor ever ran
+    for member in members:
         # An instance's transactional id is its `group.instance.id`.
         _transactional(settings, member.group_instance_id.removeprefix(settings.topic_prefix))
 

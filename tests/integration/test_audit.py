@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ from topics.submissions.facts import FACTS, Finished, Requested, Started, Submis
 from topics.times import milliseconds
 
 DEADLINE_S = 120.0
+AUDIT_MD = Path(__file__).parents[2] / "docs" / "audit.md"
 SOON_S = 2.0
 """A lease timeout that ends soon."""
 
@@ -223,6 +225,10 @@ def test_the_past_is_told_by_the_log_alone(
     }
     assert [outcome for _, outcome, _ in told if outcome] == ["ok"]
     store = {m.key(): m.value() for m in read_to_end(settings, catalogue(settings).submissions.store.name)}
+    documented = re.findall(r"```sql\n(.*?)```", AUDIT_MD.read_text(), re.DOTALL)
+    assert len(documented) == 3
+    for question in documented:
+        duckdb.sql(question.replace("events.parquet", parquet)).fetchall()
     now = run("at", "9999-01-01", "done")
     assert [row["state"] for row in now] == [json.loads(store[b"done"] or "")]
     nothing = CliRunner().invoke(app, ["audit", "at", "2000-01-01", "done"], env=environment)

@@ -63,14 +63,16 @@ def test_rows_of_a_mistake_and_of_an_old_fold_are_made_anew(system: System) -> N
         "broken": b"{",
         "invented": right["right"],
     }
+    unreadable = Record(system.family.store.name, b"\xff", b"", [])
     assert all(right.get(key) != row for key, row in by_hand.items())
-    system.produce(*(Record(system.family.store.name, key, row, []) for key, row in by_hand.items()))
+    by_hand_too = (Record(system.family.store.name, key, row, []) for key, row in by_hand.items())
+    system.produce(unreadable, *by_hand_too)
     system.say(("old", STARTED))
     assert system.start().wait(DEADLINE_S) != 0, "it does not fold on the state of another version"
 
     done = rebuild(system)
 
-    assert done == (0, "submissions: 4 events folded, 4 rows, 3 of them written, 1 others removed")
+    assert done == (0, "submissions: 4 events folded, 4 rows, 3 of them written, 2 others removed")
     assert system.rows() == right
     system.start()
     system.say(*((id, finished(1)) for id in right))
@@ -119,6 +121,12 @@ def test_nothing_is_lost_or_done_twice_while_events_come(system: System) -> None
         producing.join()
     system.wait_folded()
     system.assert_store_and_queue_are_the_fold()
+
+
+def test_before_any_store_processor_there_is_nothing_to_do(system: System) -> None:
+    system.say(("a", REQUEST))
+    done = rebuild(system)
+    assert done == (0, "submissions: 0 events folded, 0 rows, 0 of them written, 0 others removed")
 
 
 def test_without_the_beginning_of_the_log_nothing_is_changed(system: System) -> None:

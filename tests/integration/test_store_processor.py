@@ -138,10 +138,11 @@ class System:
         for message in self.read(self.family.store.name):
             key, value = message.key(), message.value()
             assert key is not None
+            id = key.decode(errors="replace")
             if value is None:
-                rows.pop(key.decode(), None)
+                rows.pop(id, None)
             else:
-                rows[key.decode()] = value
+                rows[id] = value
         return rows
 
     def assert_store_and_queue_are_the_fold(self) -> None:
