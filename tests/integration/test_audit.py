@@ -228,7 +228,7 @@ def test_the_past_is_told_by_the_log_alone(
     documented = re.findall(r"```sql\n(.*?)```", AUDIT_MD.read_text(), re.DOTALL)
     assert len(documented) == 3
     for question in documented:
-        duckdb.sql(question.replace("events.parquet", parquet)).fetchall()
+        duckdb.execute(question.replace("events.parquet", parquet)).fetchall()
     now = run("at", "9999-01-01", "done")
     assert [row["state"] for row in now] == [json.loads(store[b"done"] or "")]
     nothing = CliRunner().invoke(app, ["audit", "at", "2000-01-01", "done"], env=environment)
