@@ -109,6 +109,7 @@ def measure(submissions: int) -> None:
         load.produce(log.settings, load.answers(log.topics, submissions))
         load.produce(log.settings, load.environments(log.topics, submissions // 4))
         rates["events through the submission store"] = _fold(log, log.topics.submissions, "submission-store")
+        _pop(log)
         rates["events through the build store"] = _fold(log, log.topics.dependencies, "build-store")
         audit = _audit(log)
         rates["events through audit verify"] = audit["events_per_s"]
@@ -141,6 +142,18 @@ def _fold(log: Log, family: Family, role: str) -> float:
         _wait(lambda: log.folded(family) >= events)
     times_ms = [message.timestamp()[1] for message in read_to_end(log.settings, family.store.name)]
     return events * 1000 / max(1, times_ms[-1] - times_ms[0])
+
+
+def _pop(log: Log) -> None:
+    """As workers would have: what is answered is not on the queue any more."""
+    family = log.topics.submissions
+    group = Consumer(consumer_config(log.settings, family.work_group))
+    popped = {
+        message.partition(): message.offset() for message in read_to_end(log.settings, family.queue.name)
+    }
+    offsets = [TopicPartition(family.queue.name, p or 0, (at or 0) + 1) for p, at in popped.items()]
+    group.commit(offsets=offsets, asynchronous=False)
+    group.close()
 
 
 def _audit(log: Log) -> dict[str, float]:
