@@ -94,6 +94,9 @@ soak-records: setup ## hostile records on the topic of requests
 
 soak-chaos:
 	@$(MAKE) chaos DURATION_S=600
+.PHONY: bench-kafka
+bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
+	@$(BIN)/python -m infra.bench kafka
 
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt

@@ -26,6 +26,7 @@ from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
 from nix.settings import NixSettings
 from topics.admin import ensure_topics
+from topics.audit.signing import FOLDER
 from topics.catalogue import catalogue
 from topics.settings import KafkaSettings
 
@@ -134,14 +135,15 @@ class LocalCluster:
         self._run_dir.mkdir(exist_ok=True)
         views = settings.data_dir / "views"
         faust = settings.data_dir / "faust"
-        for folder in (views, faust):
+        sealer = settings.data_dir / FOLDER
+        for folder in (views, faust, sealer):
             folder.mkdir(exist_ok=True)
         try:
             account = pwd.getpwnam(settings.service_user)
         except KeyError:
             log.warning("there is no user %s: roles run as root without capabilities", settings.service_user)
             return None
-        for folder in (views, faust):
+        for folder in (views, faust, sealer):
             os.chown(folder, account.pw_uid, account.pw_gid)
         if not _reachable(account, settings.data_dir):
             log.warning(
@@ -188,6 +190,7 @@ class LocalCluster:
             for of in ("submissions", "dependencies"):
                 yield self._program("health-checker", n, user, arguments=(of,))
         yield self._program("request-handler", 0, user)
+        yield self._program("sealer", 0, user)
         yield self._program("ingest", 0, user)
         for n in range(settings.cache_builders):
             yield self._program("cache-builder", n, "root")
@@ -204,8 +207,9 @@ class LocalCluster:
         stop_order: int = 0,
     ) -> Program:
         name = "-".join([role, *arguments, str(instance)])
-        # A health checker is a new one at each start; everybody else takes up what was theirs.
-        argv = [sys.executable, "-m", "infra.cli", role, *(arguments or ("--instance", str(instance)))]
+        # A health checker is a new one at each start, the sealer is alone; others take up what was theirs.
+        told = () if role == "sealer" else ("--instance", str(instance))
+        argv = [sys.executable, "-m", "infra.cli", role, *(arguments or told)]
         return Program(name, [*_guard(user), *argv], self._environment(role), stop_order)
 
     def _environment(self, role: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Settings of workers and cache builders."""
+"""Settings of workers and cache builders, and of the sealer."""
 
 import os
 import socket
@@ -41,3 +41,12 @@ class WorkSettings(LeaseSettings):
     """How long running work may go on after SIGTERM, before it is handed back."""
     failure_expires_s: float = Field(default=3600.0, ge=0)
     """For how long dependencies that cannot be installed, by their own fault, are not tried again."""
+
+
+class SealerSettings(BaseSettings):
+    """How soon what happened is sealed."""
+
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+
+    seal_period_s: float = Field(default=10.0, gt=0)
+    """Whoever can alter the log can alter what is younger without a trace."""

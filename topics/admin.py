@@ -1,7 +1,7 @@
 """Making the topics, and refusing to use them where they are not what the catalogue says."""
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from topics.catalogue import Topic
@@ -14,7 +14,7 @@ class TopicMismatchError(Exception):
 
 
 def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s: float = 30.0) -> None:
-    """Create the topics that are missing.
+    """Create the topics that are missing, and have the others keep records for as long as they are to.
 
     Raises:
         TopicMismatchError: a partition count differs; it is fixed at creation.
@@ -38,6 +38,23 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another start was first
                 raise
+    _keep(admin, [topic for topic in topics if topic.name in existing], timeout_s)
+
+
+def _keep(admin: AdminClient, topics: list[Topic], timeout_s: float) -> None:
+    """Set `retention.ms` where it is another."""
+    wanted = {
+        ConfigResource(ConfigResource.Type.TOPIC, topic.name): str(topic.retention_ms) for topic in topics
+    }
+    found = admin.describe_configs(list(wanted), request_timeout=timeout_s) if wanted else {}
+    changed = [r for r, future in found.items() if future.result()["retention.ms"].value != wanted[r]]
+    for resource in changed:
+        operation = AlterConfigOpType.SET
+        entry = ConfigEntry("retention.ms", wanted[resource], incremental_operation=operation)
+        resource.add_incremental_config(entry)
+    futures = admin.incremental_alter_configs(changed, request_timeout=timeout_s) if changed else {}
+    for future in futures.values():
+        future.result()
 
 
 def _new_topic(settings: KafkaSettings, topic: Topic) -> NewTopic:

@@ -21,12 +21,15 @@ Role = Literal[
     "worker",
     "cache-builder",
     "health-checker",
+    "sealer",
     "operator",
 ]
 
 
 REQUEST_GROUP = "request-handlers"
 """Consumer group of the request handlers for Kafka, without the prefix."""
+SEALER_TRANSACTIONS = "sealer"
+"""Transactional id of the one sealer, without the prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +95,21 @@ class Catalogue:
     dead_letters: Topic
     replies: Topic
     """Of each reply topic, whose name begins with this one's; made when an operator allows one."""
+    seals: Topic
 
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, for creation and documents."""
         families = (self.submissions, self.dependencies)
         ours = tuple(t for f in families for t in (f.events, f.store, f.queue, f.leases))
-        return (self.requests, *ours, self.stops, self.output, self.package_sets, self.dead_letters)
+        return (
+            self.requests,
+            *ours,
+            self.stops,
+            self.output,
+            self.package_sets,
+            self.dead_letters,
+            self.seals,
+        )
 
 
 _SUBMISSIONS = Family(
@@ -107,7 +119,7 @@ _SUBMISSIONS = Family(
         local_partitions=1,
         cluster_partitions=6,
         writers=("ingest", "request-handler", "worker", "health-checker", "operator"),
-        readers=("ingest", "submission-store", "operator"),
+        readers=("ingest", "submission-store", "sealer", "operator"),
     ),
     store=Topic(
         "submissions.store",
@@ -148,7 +160,7 @@ _DEPENDENCIES = Family(
         local_partitions=1,
         cluster_partitions=3,
         writers=("worker", "cache-builder", "health-checker", "operator"),
-        readers=("build-store", "operator"),
+        readers=("build-store", "sealer", "operator"),
     ),
     store=Topic(
         "dependencies.store",
@@ -250,14 +262,27 @@ _CATALOGUE = Catalogue(
         readers=("external",),
         retention_ms=7 * DAY_MS,
     ),
+    seals=Topic(
+        "audit.seals",
+        "Signed digests of ranges of the events.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("sealer",),
+        readers=("sealer", "operator"),
+    ),
 )
 
 
 def catalogue(settings: KafkaSettings) -> Catalogue:
     """The topics as they are called in the system that `settings` describe."""
 
+    retention_ms: dict[str, int] = {
+        name: FOR_EVER if days is None else days * DAY_MS for name, days in settings.retention_days.items()
+    }
+
     def named(topic: Topic) -> Topic:
-        return replace(topic, name=settings.topic_prefix + topic.name)
+        kept_ms = retention_ms.get(topic.name, topic.retention_ms)
+        return replace(topic, name=settings.topic_prefix + topic.name, retention_ms=kept_ms)
 
     def family(plain: Family) -> Family:
         return replace(
@@ -278,4 +303,5 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         package_sets=named(plain.package_sets),
         dead_letters=named(plain.dead_letters),
         replies=replace(plain.replies, name=settings.topic_prefix + settings.reply_topic_prefix),
+        seals=named(plain.seals),
     )

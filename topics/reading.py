@@ -25,7 +25,7 @@ def read_to_end(
         consumer_config(settings, READER) | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
     )
     try:
-        unread = _partitions(consumer, topic)
+        unread = partitions(consumer, topic)
         consumer.assign([TopicPartition(topic, p, (starts or {}).get(p, OFFSET_BEGINNING)) for p in unread])
         while unread:
             for message in consume_batch(consumer, _BATCH, 10.0):
@@ -40,8 +40,12 @@ def read_to_end(
         consumer.close()
 
 
-def _partitions(consumer: Consumer, topic: str) -> set[int]:
-    """Of a topic that may have just been made: one of several brokers hears of it after the others."""
+def partitions(consumer: Consumer, topic: str) -> set[int]:
+    """Of a topic that may have just been made: one of several brokers hears of it after the others.
+
+    Raises:
+        KafkaException: the broker or the topic is not there.
+    """
     deadline = time.monotonic() + _NEWS_S
     while True:
         metadata = consumer.list_topics(topic, timeout=10).topics[topic]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from topics.audit.seals import SEALED, Seal
 from topics.catalogue import Catalogue, Topic
 from topics.codec import REPLY_TOPIC
 from topics.compatibility import Direction
@@ -77,6 +78,7 @@ def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
         Channel(
             catalogue.package_sets, _KEY, (_written("envicutor.package_set.refreshed.v1", PackageSetInForce),)
         ),
+        Channel(catalogue.seals, _KEY, (_written(SEALED, Seal),)),
         Channel(catalogue.dead_letters, _KEY, (Said("dead_letter", None, None, "written"),)),
         Channel(catalogue.replies, _ID, (_written("envicutor.submission.answered.v1", Answer),), chosen=True),
     )

@@ -1,7 +1,7 @@
 """Settings of everything that talks to Kafka."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +11,19 @@ from topics.request import REQUEST_BYTES_CEILING
 
 MAX_MESSAGE_BYTES = 16 * MiB
 """Of store, events and queue records; request and answer fit in it together, with room for the rest."""
+
+
+RetainedTopic = Literal[
+    "submissions.requests",
+    "submissions.events",
+    "submissions.leases",
+    "submissions.stops",
+    "submissions.output",
+    "dependencies.events",
+    "dependencies.leases",
+    "dead-letters",
+]
+"""Topics whose records go by age. Queues are trimmed, stores are compacted, seals stay."""
 
 
 class KafkaSettings(BaseSettings):
@@ -31,6 +44,9 @@ class KafkaSettings(BaseSettings):
     profile: Literal["local", "cluster"] = "local"
     """Partition counts: few, since each costs; or many, for several hosts. Fixed at creation."""
     replication_factor: int = Field(default=1, ge=1)
+    retention_days: dict[RetainedTopic, Annotated[int, Field(ge=1)] | None] = Field(default_factory=dict)
+    """For how long records are kept, where it is not the catalogue's choice; null: for ever. As JSON, such as
+    `{"submissions.events": 365}`. What less costs an auditor is in docs/audit.md. `up` applies it."""
     session_timeout_ms: int = Field(default=6000, ge=1000)
     """After how long a silent group member is given up."""
     request_bytes: int = Field(default=1 * MiB, gt=0, le=REQUEST_BYTES_CEILING)

@@ -37,5 +37,15 @@ def throughput(rounds: Rounds = 3) -> None:
     measure(rounds)
 
 
+@app.command()
+def kafka(
+    submissions: Annotated[int, typer.Option(help="On the log and in the store.", min=1)] = 100_000,
+) -> None:
+    """Requests and events per second, audits, and how soon each role is back. Needs root."""
+    from infra.bench.kafka import measure
+
+    measure(submissions)
+
+
 if __name__ == "__main__":
     app()

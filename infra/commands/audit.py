@@ -1,16 +1,23 @@
 """`envicutor audit`: what happened, and whether the stores tell it as the log does."""
 
+import gc
+import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
 
 from infra.commands.broker import BootstrapServers, connect, no_answer
+from infra.commands.event_files import Format, MissingLibraryError, write_events
 from infra.commands.output import fail, say
 from topics.audit.history import Event, read_history
 from topics.audit.past import export, stores_at
 from topics.audit.repair import repair
 from topics.audit.replay import Difference
+from topics.audit.sealed import Sealing, Seals, read_seals
+from topics.audit.signing import public_key, public_key_file
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
@@ -24,7 +31,13 @@ app = typer.Typer(
 
 USAGE = 2
 Time = Annotated[str, typer.Argument(help="ISO 8601, such as 2026-01-31T12:00:00Z; UTC if no zone is given.")]
+PublicKeys = Annotated[
+    list[Path] | None,
+    typer.Option("--public-key", help="Of the sealer, as `audit key` prints it; else this machine's own."),
+]
 _EXCERPT_CHARACTERS = 60
+_GC_THRESHOLD = 200_000
+"""By default a quarter of the time goes into looking for cycles among facts and states, which have none."""
 
 
 @app.command()
@@ -53,20 +66,25 @@ def verify_all(
     mend: Annotated[
         bool, typer.Option("--repair", help="Have what is stuck tried again, as if its worker had died.")
     ] = False,
+    public_keys: PublicKeys = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Fold the log again, compare with the stores, list what is neither finished, queued nor leased.
+    """Fold the log again, compare with the stores and the seals, list what nobody works on.
 
-    Exit codes: 0 clean, 1 something is (or was) wrong, 7 Kafka does not answer.
+    Exit codes: 0 clean, 1 something is (or was) wrong, 2 no key for the seals, 7 Kafka does not answer.
     """
     from processors.health_checker import HealthCheckerSettings  # with Faust, which takes its time
 
     lease_timeout_s = HealthCheckerSettings().lease_timeout_s
+    gc.set_threshold(_GC_THRESHOLD)
     kafka = connect(bootstrap_servers)
-    clean = True
+    seals = _seals(kafka, public_keys)
+    for flaw in seals.flaws:
+        typer.echo(flaw)
+    clean = not seals.flaws
     for subject in _subjects(kafka):
         try:
-            findings = verify(kafka, subject, lease_timeout_s, say)
+            findings = verify(kafka, subject, seals, lease_timeout_s, say)
             if mend and findings.ownerless:
                 repair(kafka, subject, findings.ownerless)
                 say(f"{subject.name}: said of what is stuck that its lease expired; verify again")
@@ -77,6 +95,19 @@ def verify_all(
         clean = clean and findings.clean
     typer.echo("clean" if clean else "not clean")
     raise typer.Exit(0 if clean else 1)
+
+
+@app.command()
+def key() -> None:
+    """Print the public key of this machine's sealer, for `audit verify --public-key` elsewhere.
+
+    Exit codes: 0 ok, 2 nothing was sealed on this machine.
+    """
+    file = public_key_file(KafkaSettings().data_dir)
+    try:
+        typer.echo(file.read_text(), nl=False)
+    except OSError as error:
+        fail(f"there is no key at {file}: {error.strerror}", USAGE)
 
 
 @app.command()
@@ -107,20 +138,30 @@ def at(
 def export_all(
     since: Annotated[str, typer.Option("--from", metavar="TIME", help="Events from then on.")] = "1970-01-01",
     until: Annotated[str, typer.Option("--to", metavar="TIME", help="Events before then.")] = "9999-01-01",
+    format: Annotated[Format, typer.Option(help="One JSON object a line, or Parquet.")] = Format.JSONL,
+    output: Annotated[Path | None, typer.Option(help="A file; else standard output.")] = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print events with what became of each, one JSON object a line, in the order of each partition.
+    """Write events with what became of each, in the order of each partition.
 
-    Exit codes: 0 ok, 2 not a time, 7 Kafka does not answer.
+    Exit codes: 0 ok, 1 the file cannot be written, 2 not a time, or no library for Parquet, 7 Kafka does not
+    answer.
     """
     from_ms, to_ms, kafka = _milliseconds(since), _milliseconds(until), connect(bootstrap_servers)
+    events = (
+        event
+        for subject in _subjects(kafka)
+        for event in export(subject, read_to_end(kafka, subject.family.events.name), from_ms, to_ms)
+    )
     try:
-        for subject in _subjects(kafka):
-            messages = read_to_end(kafka, subject.family.events.name)
-            for event in export(subject, messages, from_ms, to_ms):
-                typer.echo(event.model_dump_json())
+        with output.open("wb") if output else nullcontext(sys.stdout.buffer) as file:
+            write_events(events, format, file)
     except KafkaException as error:
         no_answer(kafka, error)
+    except MissingLibraryError as error:
+        fail(str(error), USAGE)
+    except OSError as error:
+        fail(f"cannot write {output or 'to standard output'}: {error.strerror}", 1)
 
 
 def line(event: Event) -> str:
@@ -140,13 +181,25 @@ def report(name: str, findings: Findings) -> list[str]:
         f"{findings.waiting} with events to be folded, {findings.unreadable} unreadable events"
     )
     lines = [counts]
+    if findings.older:
+        lines.append(f"{name}: {findings.older} of the stored are older than the log, and were not compared")
     if findings.differences:
         lines.append(
             f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"
         )
         lines += [f"  {text}" for text in describe(findings.differences[0])]
+    lines += sealing(name, findings.sealing)
     stuck = (f"{name}: {id} attempt {attempt} is stuck" for id, attempt in findings.ownerless)
     return [*lines, *(f"{text}: neither finished, queued nor leased" for text in stuck)]
+
+
+def sealing(name: str, found: Sealing) -> list[str]:
+    """What is not as it was sealed, and from where on nothing is sealed yet."""
+    expired = (
+        [f"{name}: of {found.expired} sealed ranges events are gone by retention"] if found.expired else []
+    )
+    unsealed = f"{name}: {found.unsealed} events are not sealed yet"
+    return [f"{name}: {text}" for text in (*found.flaws, *found.sealed)] + [*expired, unsealed]
 
 
 def describe(difference: Difference) -> list[str]:
@@ -175,6 +228,22 @@ def _milliseconds(time: str) -> int:
         return milliseconds(time)
     except ValueError:
         fail(f"{time!r} is not a time, such as 2026-01-31T12:00:00Z", USAGE)
+
+
+def _seals(kafka: KafkaSettings, files: list[Path] | None) -> Seals:
+    own = public_key_file(kafka.data_dir)
+    files = files or ([own] if own.exists() else [])
+    try:
+        keys = tuple(public_key(file) for file in files)
+    except (OSError, ValueError) as error:
+        fail(f"no public key can be read: {error}", USAGE)
+    try:
+        seals = read_seals(read_to_end(kafka, catalogue(kafka).seals.name), keys)
+    except KafkaException as error:
+        no_answer(kafka, error)
+    if seals.flaws and not keys:
+        fail("the log is sealed, and there is no public key to check it with: give --public-key", USAGE)
+    return seals
 
 
 def _subjects(kafka: KafkaSettings) -> tuple[Subject, Subject]:

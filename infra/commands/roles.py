@@ -114,6 +114,18 @@ def cache_builder(instance: Instance = "0") -> None:
 
 
 @app.command()
+def sealer() -> None:
+    """Sign what stands on the logs; one process in the whole system."""
+    from processors.sealer import Sealer
+    from processors.settings import SealerSettings
+
+    kafka = KafkaSettings()
+    process = Sealer(kafka, catalogue(kafka), SealerSettings())
+    _on_signal_call(process.stop)
+    process.run()
+
+
+@app.command()
 def health_checker(of: Of) -> None:
     """Judge leases: say which attempts nobody works on any more."""
     from processors.health_checker import HealthCheckerSettings, run
@@ -135,11 +147,16 @@ def _run_store(kafka: KafkaSettings, store: "Store", instance: str) -> None:
     from processors.store.trimming import keep_trimmed
 
     processor = StoreProcessor(kafka, store, instance)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: processor.stop())
+    _on_signal_call(processor.stop)
     keep_trimmed(kafka, store.family)
     keep_watched(kafka, store.family)
     processor.run()
+
+
+def _on_signal_call(stop: Callable[[], None]) -> None:
+    """Of a role without an event loop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
 
 
 def _on_signal(stop: Callable[[], None]) -> None:

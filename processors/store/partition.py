@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Message
+from pydantic import ValidationError
 
 from topics.catalogue import Catalogue, Family
 from topics.codec import Headers, Record, UndecodableError, cloud_event, dead_letter, decode_fact, encode
@@ -14,6 +15,7 @@ from topics.model import Model
 
 _PARSED = 256
 """How many states are kept as models; they may be of some MiB each."""
+_REMEDY = "make the store anew with `envicutor rebuild`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Store:
 
 
 class StaleStoreError(Exception):
-    """The store was made by another version of the fold: it must be rebuilt from the log."""
+    """A row was made by another version of the fold, or by hand: the store must be rebuilt from the log."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,16 @@ class Partition:
     """Answers for other systems, each with the event that it is due to."""
     urgent: bool = False
     """Whether somebody waits for the commit."""
+
+    def restore(self, message: Message) -> None:
+        """Take one record of the store topic in; a rebuild removes rows."""
+        raw, value = message.key(), message.value()
+        assert isinstance(raw, bytes)
+        key = raw.decode(errors="replace")  # somebody may have written it by hand
+        if isinstance(value, bytes):
+            self.states[key] = value
+        else:
+            self.states.pop(key, None)
 
     def fold(self, message: Message) -> None:
         """Take one event in. An unreadable one becomes a dead letter and the partition goes on."""
@@ -115,10 +127,15 @@ class Partition:
         raw = self.states.get(key)
         if raw is None or key in self.parsed:
             return self.parsed.get(key)
-        state = self.store.state.read(raw)
+        topic = self.store.family.store.name
+        try:
+            state = self.store.state.read(raw)
+        except ValidationError as error:
+            raise StaleStoreError(f"{key} in {topic} cannot be read, {_REMEDY}: {error}") from None
         found = getattr(state, "fold_version", None)
         if found != self.store.fold_version:
-            raise StaleStoreError(f"{key} was folded by version {found}, this is {self.store.fold_version}")
+            versions = f"by version {found} of the fold, this is {self.store.fold_version}"
+            raise StaleStoreError(f"{key} in {topic} was made {versions}: {_REMEDY}")
         return state
 
     def _effect(self, effect: Effect, message: Message, event: str) -> None:

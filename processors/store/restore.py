@@ -105,10 +105,7 @@ class Restorer:
             for message in messages:
                 partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
                 if error is None:
-                    key, value = message.key(), message.value()
-                    assert isinstance(key, bytes)
-                    assert isinstance(value, bytes)
-                    restored[partition].states[key.decode()] = value
+                    restored[partition].restore(message)
                     offset += 1
                 elif error.code() != KafkaError._PARTITION_EOF:
                     continue

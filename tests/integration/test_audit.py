@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
@@ -19,6 +22,7 @@ from processors.store.trimming import trim
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.audit.history import read_history
+from topics.audit.sealed import Seals
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
@@ -30,8 +34,10 @@ from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.stage import RunStage
 from topics.submissions.facts import FACTS, Finished, Requested, Started, SubmissionFact
+from topics.times import milliseconds
 
 DEADLINE_S = 120.0
+AUDIT_MD = Path(__file__).parents[2] / "docs" / "audit.md"
 SOON_S = 2.0
 """A lease timeout that ends soon."""
 
@@ -106,7 +112,7 @@ def folded(settings: KafkaSettings, submissions: Subject, log: None, store_proce
     """What an audit finds when the store processor has caught up."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        findings = verify(settings, submissions, SOON_S, print)
+        findings = verify(settings, submissions, Seals(), SOON_S, print)
         assert findings.clean
         if findings.stored == 2 and not findings.waiting:
             return findings
@@ -147,7 +153,7 @@ def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
     consumer.close()
     trim(settings, submissions.family)
 
-    assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
+    assert verify(settings, submissions, Seals(), SOON_S, print).ownerless == [("open", 1)]
 
     def say(kind: str) -> None:
         lease = Lease.model_validate({"kind": kind, "id": "open", "attempt": 1, "worker": "w"})
@@ -155,13 +161,13 @@ def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
         producer.produce(Record(topic, b"open", encode(lease), [])).result(DEADLINE_S)
 
     say("taken")
-    assert verify(settings, submissions, DEADLINE_S, print).clean
+    assert verify(settings, submissions, Seals(), DEADLINE_S, print).clean
     say("released")
-    assert verify(settings, submissions, SOON_S, print).ownerless == [("open", 1)]
+    assert verify(settings, submissions, Seals(), SOON_S, print).ownerless == [("open", 1)]
 
     mended = CliRunner().invoke(app, ["audit", "verify", "--repair"], env=environment)
     assert (mended.exit_code, mended.stdout.splitlines()[-1]) == (1, "not clean")
-    assert verify(settings, submissions, SOON_S, print).clean
+    assert verify(settings, submissions, Seals(), SOON_S, print).clean
     queued = [json.loads(message.value() or "") for message in read_to_end(settings, queue)]
     assert [(work["id"], work["attempt"]) for work in queued] == [("open", 2)]
 
@@ -186,7 +192,7 @@ def test_tampered_store_is_found(
     tampered = original.replace(b"hello", b"hallo", 1)
     producer.produce(Record(store, b"done", tampered, []), partition=0).result(DEADLINE_S)
 
-    findings = verify(settings, submissions, SOON_S, print)
+    findings = verify(settings, submissions, Seals(), SOON_S, print)
 
     assert [(d.id, d.expected, d.found) for d in findings.differences] == [("done", original, tampered)]
     at = original.index(b"hello") + 1
@@ -197,7 +203,9 @@ def test_tampered_store_is_found(
 
 
 @pytest.mark.usefixtures("folded")
-def test_the_past_is_told_by_the_log_alone(settings: KafkaSettings, environment: dict[str, str]) -> None:
+def test_the_past_is_told_by_the_log_alone(
+    settings: KafkaSettings, environment: dict[str, str], tmp_path: Path
+) -> None:
     def run(*arguments: str) -> list[dict[str, Any]]:
         result = CliRunner().invoke(app, ["audit", *arguments], env=environment)
         assert result.exit_code == 0, result.output
@@ -205,9 +213,23 @@ def test_the_past_is_told_by_the_log_alone(settings: KafkaSettings, environment:
 
     exported = run("export")
     assert [event["id"] for event in exported] == ["done"] * 6 + ["open", "done"]
-    assert len(run("export", "--from", exported[3]["time"])) <= 5
+    since = exported[3]["time"]
+    assert run("export", "--from", since) == [event for event in exported if event["time"] >= since]
     assert run("export", "--to", "2000-01-01") == []
+    parquet = str(tmp_path / "events.parquet")
+    run("export", "--format", "parquet", "--output", parquet)
+    question = "SELECT id, fact ->> 'outcome', epoch_ms(time) FROM read_parquet(?) WHERE refused IS NULL"
+    told = duckdb.execute(f"{question} ORDER BY time", [parquet]).fetchall()
+    accepted = [event for event in exported if event["refused"] is None]
+    assert {(id, time_ms) for id, _, time_ms in told} == {
+        (event["id"], milliseconds(event["time"])) for event in accepted
+    }
+    assert [outcome for _, outcome, _ in told if outcome] == ["ok"]
     store = {m.key(): m.value() for m in read_to_end(settings, catalogue(settings).submissions.store.name)}
+    documented = re.findall(r"```sql\n(.*?)```", AUDIT_MD.read_text(), re.DOTALL)
+    assert len(documented) == 3
+    for question in documented:
+        duckdb.execute(question.replace("events.parquet", parquet)).fetchall()
     now = run("at", "9999-01-01", "done")
     assert [row["state"] for row in now] == [json.loads(store[b"done"] or "")]
     nothing = CliRunner().invoke(app, ["audit", "at", "2000-01-01", "done"], env=environment)

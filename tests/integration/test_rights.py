@@ -53,6 +53,7 @@ WRITES = {
         *("submissions.events", "submissions.leases", "dependencies.events", "dependencies.leases"),
         "dead-letters",
     },
+    "sealer": {"audit.seals"},
     "operator": {"submissions.requests", "submissions.events", "dependencies.events", "package-sets"},
     PRODUCER: {"submissions.requests"},
 }
@@ -67,10 +68,11 @@ READS = {
     "worker": {"submissions.queue", "submissions.stops", "dependencies.store"},
     "cache-builder": {"dependencies.queue", "dependencies.store", "package-sets"},
     "health-checker": {"submissions.leases", "dependencies.leases"},
+    "sealer": {"submissions.events", "dependencies.events", "audit.seals"},
     "operator": {
         *("submissions.events", "submissions.store", "submissions.queue", "submissions.leases"),
         *("dependencies.events", "dependencies.store", "dependencies.queue", "dependencies.leases"),
-        *("package-sets", "dead-letters"),
+        *("package-sets", "dead-letters", "audit.seals"),
     },
     PRODUCER: set(),
 }
@@ -82,7 +84,12 @@ GROUPS = {
     "cache-builder": {"cache-builders"},
     "health-checker": {"worker-health-checker", "cache-builder-health-checker"},
 }
-TRANSACTIONS = {"submission-store": {"submission-store-0"}, "build-store": {"build-store-0"}}
+TRANSACTIONS = {
+    "submission-store": {"submission-store-0"},
+    "build-store": {"build-store-0"},
+    "sealer": {"sealer"},
+}
+ALL_TRANSACTIONS = set().union(*TRANSACTIONS.values(), {"anything"})
 TRIMS = {"submission-store": {"submissions.queue"}, "build-store": {"dependencies.queue"}}
 USERS = [*ROLES, PRODUCER]
 ALL_GROUPS = set().union(*GROUPS.values(), {"reader", "anything"})
@@ -221,7 +228,7 @@ def test_who_may_use_which_transactional_id(system: System, user: str) -> None:
         transactional = {"transactional.id": id, "transaction.timeout.ms": 5000}
         Producer(config | transactional).init_transactions(DEADLINE_S)
 
-    assert those(["submission-store-0", "build-store-0", "anything"], begin) == TRANSACTIONS.get(user, set())
+    assert those(ALL_TRANSACTIONS, begin) == TRANSACTIONS.get(user, set())
 
 
 @pytest.mark.parametrize("user", USERS)

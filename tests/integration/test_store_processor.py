@@ -134,12 +134,15 @@ class System:
         wait_for(lambda: self.committed() == events, f"{events} events to be folded")
 
     def rows(self) -> dict[str, bytes]:
-        rows = {}
+        rows: dict[str, bytes] = {}
         for message in self.read(self.family.store.name):
             key, value = message.key(), message.value()
             assert key is not None
-            assert value is not None
-            rows[key.decode()] = value
+            id = key.decode(errors="replace")
+            if value is None:
+                rows.pop(id, None)
+            else:
+                rows[id] = value
         return rows
 
     def assert_store_and_queue_are_the_fold(self) -> None:

@@ -1,9 +1,8 @@
 """Whether every attempt that is not over is owned: on the queue, or leased; no Kafka client here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from topics.audit.subjects import Subject
 from topics.leases import Lease
 
 Attempt = tuple[str, int]
@@ -29,12 +28,6 @@ class Leases:
     def attempts(self) -> set[Attempt]:
         """Those that are held."""
         return {attempt for attempt, workers in self.held.items() if workers}
-
-
-def unfinished(subject: Subject, stored: Mapping[str, bytes]) -> set[Attempt]:
-    """The present attempts of what somebody must work on."""
-    states = (subject.state.read(raw) for raw in stored.values())
-    return {(state.id, state.attempt) for state in states if not state.final}
 
 
 def ownerless(

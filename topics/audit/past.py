@@ -1,16 +1,21 @@
 """The log folded up to any moment: the stores as they were, and each event with what became of it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Message
 
 from topics.audit.history import Event, event_of
+from topics.audit.ownership import Attempt
 from topics.audit.subjects import Subject
 from topics.codec import UndecodableError, decode_fact, encode
 from topics.fold import Recorded
+from topics.model import Model
+
+_PARSED = 256
+"""How many states are kept as models; they may be of some MiB each."""
 
 
 class ExportedEvent(Event):
@@ -28,19 +33,48 @@ class Past:
     """The fold of events until now, by id."""
 
     subject: Subject
-    states: dict[str, bytes] = field(default_factory=dict)
-    """As they stood in the store, byte for byte."""
+    _encoded: dict[str, bytes] = field(default_factory=dict)
+    _parsed: dict[str, Model] = field(default_factory=dict)
+    """Newer than `_encoded`: the events of one id come close together, so most states are never encoded."""
+
+    _attempts: dict[str, int | None] = field(default_factory=dict)
 
     def add(self, recorded: Recorded[Any]) -> str | None:
         """Take an event in, in the order of its partition; why it changes nothing, None where it does."""
-        raw = self.states.get(recorded.id)
-        folded = self.subject.apply(raw and self.subject.state.read(raw), recorded)
+        folded = self.subject.apply(self._state(recorded.id), recorded)
         if folded.state is not None and folded.refused is None:
-            self.states[recorded.id] = encode(folded.state)
+            if len(self._parsed) >= _PARSED:
+                self._encode()
+            self._parsed[recorded.id] = folded.state
+            self._attempts[recorded.id] = None if folded.state.final else folded.state.attempt
         return folded.refused
 
+    def get(self, id: str) -> bytes | None:
+        """The row of `id` in the store, byte for byte; None where there is none."""
+        state = self._parsed.get(id)
+        return self._encoded.get(id) if state is None else encode(state)
 
-def stores_at(subject: Subject, messages: Iterable[Message], time_ms: int) -> dict[str, bytes]:
+    @property
+    def states(self) -> Mapping[str, bytes]:
+        """Every row of the store, byte for byte."""
+        self._encode()
+        return self._encoded
+
+    @property
+    def unfinished(self) -> set[Attempt]:
+        """The present attempts of what somebody must work on."""
+        return {(id, attempt) for id, attempt in self._attempts.items() if attempt is not None}
+
+    def _state(self, id: str) -> Model | None:
+        state, raw = self._parsed.get(id), self._encoded.get(id)
+        return self.subject.state.read(raw) if state is None and raw else state
+
+    def _encode(self) -> None:
+        self._encoded.update((id, encode(state)) for id, state in self._parsed.items())
+        self._parsed.clear()
+
+
+def stores_at(subject: Subject, messages: Iterable[Message], time_ms: int) -> Mapping[str, bytes]:
     """The rows of the store by id, as the events until `time_ms` make them."""
     past = Past(subject)
     for message in messages:

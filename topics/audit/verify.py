@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer, TopicPartition
 from pydantic import BaseModel, ValidationError
 
-from topics.audit.ownership import Attempt, Leases, ownerless, unfinished
+from topics.audit.ownership import Attempt, Leases, ownerless
 from topics.audit.replay import Difference, Replay
+from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.audit.subjects import Subject
 from topics.clients import READER, consumer_config
 from topics.codec import UndecodableError, decode
 from topics.leases import Lease
-from topics.reading import committed_offsets, read_to_end
+from topics.reading import committed_offsets, partitions, read_to_end
 from topics.settings import KafkaSettings
 
 Progress = Callable[[str], None]
@@ -43,29 +44,36 @@ class Findings:
     """Ids with events that the store processor has not folded yet."""
     stored: int
     """Records in the store, by id."""
+    older: int
+    """Rows that were stored before the log begins, since its beginning is gone; they are not compared."""
     unfinished: int
     differences: list[Difference]
     ownerless: list[Attempt]
     """Neither finished nor queued nor leased."""
+    sealing: Sealing
 
     @property
     def clean(self) -> bool:
         """Whether nothing is wrong."""
-        return not (self.differences or self.ownerless)
+        return not (self.differences or self.ownerless or self.sealing.flaws)
 
 
-def verify(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, progress: Progress) -> Findings:
+def verify(
+    settings: KafkaSettings, subject: Subject, seals: Seals, lease_timeout_s: float, progress: Progress
+) -> Findings:
     """Audit all of `subject`; what looks wrong is reported if it does so for `lease_timeout_s`.
+
+    `seals` were read before: all that they tell of is on the log by now.
 
     Raises:
         KafkaException: the broker or a topic is not there.
     """
-    first = _look(settings, subject, lease_timeout_s, progress)
+    first = _look(settings, subject, seals, lease_timeout_s, progress)
     if first.clean:
         return first
     progress(f"{subject.name}: looking again in {lease_timeout_s:g} s, something may have been on its way")
     time.sleep(lease_timeout_s)
-    second = _look(settings, subject, lease_timeout_s, progress)
+    second = _look(settings, subject, seals, lease_timeout_s, progress)
     suspects = {difference.id for difference in first.differences}
     return replace(
         second,
@@ -74,7 +82,9 @@ def verify(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, pr
     )
 
 
-def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, progress: Progress) -> Findings:
+def _look(
+    settings: KafkaSettings, subject: Subject, seals: Seals, lease_timeout_s: float, progress: Progress
+) -> Findings:
     family = subject.family
     before = committed_offsets(settings, family.store_group, family.events.name)
     stored = _stored(settings, family.store.name)
@@ -84,11 +94,14 @@ def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, pro
     leased = _leased(settings, family.leases.name, lease_timeout_s)
     queued = _queued(settings, family.queue.name, popped)
     replay = Replay(subject, before, after)
+    inspection = Inspection(family.events, seals.chains, time.time_ns() // 1_000_000)
     for count, message in enumerate(read_to_end(settings, family.events.name), 1):
         replay.add(message)
+        inspection.add(message)
         if count % _PROGRESS_EVENTS == 0:
             progress(f"{subject.name}: {count} events read")
-    open_attempts = unfinished(subject, replay.states)
+    differences = replay.differences(stored)
+    open_attempts = replay.past.unfinished
     return Findings(
         events=replay.events,
         refused=replay.refused,
@@ -96,8 +109,10 @@ def _look(settings: KafkaSettings, subject: Subject, lease_timeout_s: float, pro
         waiting=len(replay.waiting),
         stored=len(stored),
         unfinished=len(open_attempts),
-        differences=replay.differences(stored),
+        differences=differences,
+        older=replay.older,
         ownerless=ownerless(open_attempts, queued, leased, replay.waiting),
+        sealing=inspection.finish(),
     )
 
 
@@ -146,12 +161,7 @@ def _since(settings: KafkaSettings, topic: str, age_s: float) -> dict[int, int]:
     time_ms = round((time.time() - age_s) * 1000)
     consumer = Consumer(consumer_config(settings, READER))
     try:
-        asked = [TopicPartition(topic, tp.partition, time_ms) for tp in _partitions(consumer, topic)]
+        asked = [TopicPartition(topic, p, time_ms) for p in partitions(consumer, topic)]
         return {tp.partition: tp.offset for tp in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)}
     finally:
         consumer.close()
-
-
-def _partitions(consumer: Consumer, topic: str) -> list[TopicPartition]:
-    metadata = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
-    return [TopicPartition(topic, partition) for partition in metadata.partitions]

@@ -89,8 +89,14 @@ class Submission(Answer):
 
 
 def unfinished(stored: bytes) -> bool:
-    """Whether a row of `submissions.store` is of a submission that is still to be finished."""
-    return from_json(stored)["finished_at"] is None
+    """Whether a row of `submissions.store` is of a submission that is still to be finished.
+
+    A row that somebody wrote by hand, and nobody can read, is of none: a rebuild mends it.
+    """
+    try:
+        return from_json(stored)["finished_at"] is None
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def unfinished_from(source: Literal["http", "kafka"]) -> Callable[[bytes], bool]:

@@ -54,6 +54,7 @@ class Cluster:
             "SANDBOX_STATE_DIR": self._folder / "sandboxes",
             "SANDBOX_FIRST_UID": self.first_uid,
             "WORKER_SLOTS": 2,
+            "SEAL_PERIOD_S": 1,
         }
         environment = os.environ | {
             f"ENVICUTOR_{name}": str(value) for name, value in (settings | dict(self._settings)).items()
@@ -195,7 +196,11 @@ class Cluster:
         """`envicutor audit verify`."""
         return subprocess.run(
             [sys.executable, "-m", "infra.cli", "audit", "verify"],
-            env=os.environ | {"ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers},
+            env=os.environ
+            | {
+                "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+                "ENVICUTOR_DATA_DIR": str(self._folder / "data"),  # where the sealer's key is
+            },
             capture_output=True,
             text=True,
             timeout=120,

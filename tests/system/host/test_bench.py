@@ -5,18 +5,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.bench.sandbox import AIM_S, ATTACKS, HIT
 
 
-def test_the_sandbox_is_measured(tmp_path: Path) -> None:
+def run(part: str, *options: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    """What it prints, and what it keeps."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     done = subprocess.run(
-        [sys.executable, "-m", "infra.bench", "sandbox", "--rounds", "1"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "infra.bench", part, *options],
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
@@ -24,9 +26,20 @@ def test_the_sandbox_is_measured(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "bench-results" / "sandbox.json").read_text())
+    return done.stdout, json.loads((folder / "bench-results" / f"{part}.json").read_text())
+
+
+def test_the_log_is_measured(tmp_path: Path) -> None:
+    printed, found = run("kafka", "--submissions", "300", folder=tmp_path)
+    assert found["audit"]["events"] == 1 + 4 * 300 + 3 * 75
+    assert min(*found["per_s"].values(), *found["restart_s"].values()) > 0
+    assert "back after, with 300 submissions in the store" in printed
+
+
+def test_the_sandbox_is_measured(tmp_path: Path) -> None:
+    printed, found = run("sandbox", "--rounds", "1", folder=tmp_path)
     assert set(found["leftovers"].values()) == {0}
     assert len(found["ending_s"]) == 2 * len(HIT)
     assert max(ending["max"] for ending in found["ending_s"].values()) < 20 * AIM_S
     assert set(found["neighbour_s"]) == set(ATTACKS)
-    assert "what each layer costs" in done.stdout
+    assert "what each layer costs" in printed

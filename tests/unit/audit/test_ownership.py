@@ -3,7 +3,7 @@
 from typing import Literal
 
 from tests.unit.audit.messages import SUBMISSIONS, event, request
-from topics.audit.ownership import Leases, ownerless, unfinished
+from topics.audit.ownership import Leases, ownerless
 from topics.audit.replay import Replay
 from topics.leases import Lease
 from topics.submissions.facts import Cancelled
@@ -42,4 +42,4 @@ def test_what_is_final_needs_nobody() -> None:
     replay.add(event("one", request(), 0))
     replay.add(event("two", request(), 1))
     replay.add(event("two", Cancelled(), 2))
-    assert unfinished(SUBMISSIONS, replay.states) == {ATTEMPT}
+    assert replay.past.unfinished == {ATTEMPT}

@@ -55,7 +55,7 @@ def test_store_may_say_what_the_log_made_between_the_reads(before: int, after: i
 def test_refused_events_change_nothing_and_count() -> None:
     replay = replayed(4, 4)
     assert (replay.events, replay.refused) == (4, 1)
-    assert replay.states["one"] == states()[-1]
+    assert replay.past.states["one"] == states()[-1]
 
 
 def test_events_that_are_not_folded_yet_are_news() -> None:
@@ -78,3 +78,27 @@ def test_unreadable_events_are_counted() -> None:
     replay.add(rubbish("one", 4))
     assert replay.unreadable == 1
     assert replay.differences(store(states()[-1])) == []
+
+
+def test_rows_from_before_the_log_begins_are_not_compared() -> None:
+    """The times of these events are 1 ms after 1970 began."""
+    replay = Replay(SUBMISSIONS, {0: 9}, {0: 9})
+    replay.add(event("new", request(), 7))
+    old = request_state("old").replace(created_at="1970-01-01T00:00:00.000Z")
+    stored = {
+        "new": encode(request_state("new")),
+        "old": encode(old),
+        "invented": encode(request_state("invented")),
+    }
+    assert [difference.id for difference in replay.differences(stored)] == ["invented"]
+    assert replay.older == 1
+
+    nothing_left = Replay(SUBMISSIONS, {0: 9}, {0: 9})
+    assert nothing_left.differences(stored) == []
+    assert nothing_left.older == 3
+
+
+def request_state(id: str) -> Submission:
+    state = apply(None, Recorded(id, request(), 1)).state
+    assert state
+    return state

@@ -4,6 +4,7 @@ from infra.commands.audit import describe, line, report
 from tests.unit.audit.messages import SUBMISSIONS, event, request, rubbish
 from topics.audit.history import history
 from topics.audit.replay import Difference
+from topics.audit.sealed import Sealing
 from topics.audit.verify import Findings
 from topics.submissions.facts import LeaseExpired
 
@@ -41,9 +42,11 @@ def test_report_names_what_is_stuck() -> None:
         unreadable=0,
         waiting=0,
         stored=1,
+        older=3,
         unfinished=1,
         differences=[],
         ownerless=[("one", 2)],
+        sealing=Sealing(flaws=["it is not as it was sealed"], sealed=["it is sealed"], expired=1, unsealed=2),
     )
     assert not findings.clean
     counts = (
@@ -52,5 +55,10 @@ def test_report_names_what_is_stuck() -> None:
     )
     assert report("submissions", findings) == [
         f"submissions: {counts}",
+        "submissions: 3 of the stored are older than the log, and were not compared",
+        "submissions: it is not as it was sealed",
+        "submissions: it is sealed",
+        "submissions: of 1 sealed ranges events are gone by retention",
+        "submissions: 2 events are not sealed yet",
         "submissions: one attempt 2 is stuck: neither finished, queued nor leased",
     ]

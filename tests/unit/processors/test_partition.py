@@ -171,7 +171,7 @@ def test_a_row_of_another_fold_is_never_folded_on(partition: Partition) -> None:
     partition.fold(event(0, a_request()))
     other = Submission.model_validate_json(partition.states["id"]).replace(fold_version=0)
     restored = Partition(partition.store, states={"id": encode(other)})
-    with pytest.raises(StaleStoreError, match="folded by version 0"):
+    with pytest.raises(StaleStoreError, match="by version 0 of the fold"):
         restored.fold(event(1, STARTED))
 
 

@@ -1,0 +1,126 @@
+"""Sealer: signs what stands on the logs, so that an audit finds what is altered later.
+
+consumes  `submissions.events`, `dependencies.events`
+produces  `audit.seals`: chained, signed digests of ranges of each partition
+
+One at a time: the transactional id fences an older one, whose transaction is ended before the topic is read
+to see where the chains end. So no chain forks. Any fault ends the process; the next one goes on.
+"""
+
+import logging
+import threading
+import time
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from processors.settings import SealerSettings
+from topics.audit.seals import Range, Seal, fingerprint, sealed
+from topics.audit.signing import private_key
+from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
+from topics.clients import READER, consume_batch, consumer_config, is_fatal, producer_config
+from topics.codec import decode
+from topics.pulse import with_pulse
+from topics.reading import partitions, read_to_end
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+SEALED_RECORDS = 1000
+"""In one seal, or up to twice as many: an audit says in which of these ranges something is wrong."""
+_TIMEOUT_S = 30.0
+_TRANSACTION_TIMEOUT_MS = 5000
+
+
+class LogTruncatedError(Exception):
+    """The log ends before what was sealed: it is not the log that it was, and is not sealed any more."""
+
+
+class Sealer:
+    """The process."""
+
+    def __init__(self, settings: KafkaSettings, catalogue: Catalogue, sealer: SealerSettings) -> None:
+        self._settings, self._catalogue = settings, catalogue
+        self._period_s = sealer.seal_period_s
+        self._key = private_key(settings.data_dir)
+        self._ranges: dict[tuple[str, int], Range] = {}
+        self._previous: dict[tuple[str, int], str] = {}
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ask `run` to return soon; may be called from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Seal until stopped.
+
+        Raises:
+            KafkaException: another one took over, or the broker did not answer: start again.
+            LogTruncatedError: an operator must look.
+        """
+        producer = self._producer()
+        consumer = Consumer(with_pulse(consumer_config(self._settings, READER)))
+        self._restore(consumer)
+        consumer.assign([TopicPartition(*of, begun.first_offset) for of, begun in self._ranges.items()])
+        sealed_at = time.monotonic()
+        try:
+            while not self._stopping.is_set():
+                self._read(consumer)
+                whole = any(begun.records >= SEALED_RECORDS for begun in self._ranges.values())
+                if whole or time.monotonic() - sealed_at >= self._period_s:
+                    self._seal(producer)
+                    sealed_at = time.monotonic()
+        finally:
+            consumer.close()
+
+    def _producer(self) -> Producer:
+        config = producer_config(self._settings, message_timeout_ms=_TRANSACTION_TIMEOUT_MS) | {
+            "transactional.id": self._settings.topic_prefix + SEALER_TRANSACTIONS,
+            "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
+        }
+        producer = Producer(config)
+        producer.init_transactions(_TIMEOUT_S)
+        return producer
+
+    def _restore(self, consumer: Consumer) -> None:
+        """Where each chain ends."""
+        for topic in (self._catalogue.submissions.events.name, self._catalogue.dependencies.events.name):
+            for partition in partitions(consumer, topic):
+                self._ranges[topic, partition] = Range(0)
+        for message in read_to_end(self._settings, self._catalogue.seals.name):
+            self._went_on(decode(Seal, message.value()), message.value())
+
+    def _went_on(self, seal: Seal, value: str | bytes | None) -> None:
+        self._ranges[seal.topic, seal.partition] = Range(seal.next_offset)
+        self._previous[seal.topic, seal.partition] = fingerprint(value)
+
+    def _read(self, consumer: Consumer) -> None:
+        for message in consume_batch(consumer, SEALED_RECORDS, 0.2):
+            if error := message.error():
+                if is_fatal(error):
+                    raise KafkaException(error)
+                log.warning("sealer: %s", error)
+                continue
+            begun = self._ranges[message.topic() or "", message.partition() or 0]
+            if (
+                message.offset() or 0
+            ) < begun.next_offset:  # librdkafka begins anew where nothing is any more
+                raise LogTruncatedError(
+                    f"{message.topic()}/{message.partition()} ends before {begun.next_offset}"
+                )
+            begun.add(message)
+
+    def _seal(self, producer: Producer) -> None:
+        """Everything that was read, in one transaction."""
+        seals = [
+            begun.seal(*of, self._previous.get(of, "")) for of, begun in self._ranges.items() if begun.records
+        ]
+        if not seals:
+            return
+        topic = self._catalogue.seals.name
+        records = [(seal, sealed(topic, seal, self._key, "sealer")) for seal in seals]
+        producer.begin_transaction()
+        for _, record in records:
+            producer.produce(record.topic, record.value, record.key, headers=record.headers)
+        producer.commit_transaction(_TIMEOUT_S)
+        for seal, record in records:
+            self._went_on(seal, record.value)

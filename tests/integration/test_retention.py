@@ -1,0 +1,35 @@
+"""For how long topics keep what stands on them, at a real broker."""
+
+import time
+
+from confluent_kafka.admin import AdminClient, ConfigResource
+
+from topics.admin import ensure_topics
+from topics.catalogue import DAY_MS, FOR_EVER, catalogue
+from topics.clients import connection
+from topics.settings import KafkaSettings
+
+DEADLINE_S = 30.0
+
+
+def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
+    admin = AdminClient(connection(settings))
+
+    def kept_ms() -> int:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, catalogue(settings).submissions.events.name)
+        [config] = admin.describe_configs([resource]).values()
+        return int(config.result()["retention.ms"].value)
+
+    def wait_kept(for_ms: int) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while kept_ms() != for_ms:  # the broker hears of it from the controller
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    shorter = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=topic_prefix, retention_days={"submissions.events": 30}
+    )
+    for changed, for_ms in ((settings, FOR_EVER), (shorter, 30 * DAY_MS), (settings, FOR_EVER)):
+        ensure_topics(changed, catalogue(changed).topics())
+        wait_kept(for_ms)

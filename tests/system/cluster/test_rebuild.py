@@ -1,0 +1,41 @@
+"""A store is made anew while clients submit: they are answered, and the audit is clean."""
+
+import os
+import subprocess
+import sys
+
+from tests.system.cluster.running import Cluster, eventually
+from topics.clients import EventProducer
+from topics.codec import Record
+from topics.reading import read_to_end
+
+
+def test_a_store_is_made_anew_while_clients_submit(cluster: Cluster) -> None:
+    done = cluster.answer({"run": "echo done"})
+    topic = cluster.topics.submissions.store.name
+    rows = {m.key(): m.value() for m in read_to_end(cluster.kafka, topic)}
+    row = rows[done["id"].encode()]
+    assert isinstance(row, bytes)
+    producer = EventProducer(cluster.kafka)
+    producer.produce(Record(topic, done["id"].encode(), row.replace(b"done", b"gone"), [])).result(60)
+    producer.produce(Record(topic, b"invented", row.replace(done["id"].encode(), b"invented"), [])).result(60)
+    producer.close()
+    eventually(lambda: cluster.http.get("/submissions/invented").status_code == 200, "ingest reads it", 60)
+    before = [cluster.submit({"run": f"echo before-{n}"}) for n in range(5)]
+
+    rebuild = subprocess.Popen(
+        [sys.executable, "-m", "infra.cli", "rebuild", "submissions"],
+        env=os.environ | {"ENVICUTOR_BOOTSTRAP_SERVERS": cluster.kafka.bootstrap_servers},
+    )
+    meanwhile = [cluster.submit({"run": f"echo meanwhile-{n}"}) for n in range(5)]
+    assert rebuild.wait(120) == 0
+
+    assert [cluster.finished(id)["run"][0]["stdout"] for id in (*before, *meanwhile)] == [
+        f"{when}-{n}\n" for when in ("before", "meanwhile") for n in range(5)
+    ]
+    eventually(lambda: cluster.get(done["id"]) == done, "ingest shows the answer that was given", 60)
+    assert cluster.http.get("/submissions/invented").status_code == 404
+    assert all(cluster.stored(id).ended_attempts == () for id in (*before, *meanwhile))
+    audit = cluster.verify()
+    assert audit.returncode == 0, audit.stdout
+    assert "is sealed before offset" in audit.stdout

@@ -1,0 +1,134 @@
+"""Seals: signed digests of ranges of the log, each naming the one before it; no Kafka client here.
+
+Whoever alters, removes or moves a record that is sealed must make its seal anew, which needs the key, and
+every seal after it. What a seal cannot tell is that the last ones of a chain are missing: who fears that
+keeps the newest seal elsewhere.
+"""
+
+import hashlib
+import struct
+
+from confluent_kafka import Message
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from topics.codec import Headers, Record, UndecodableError, cloud_event, decode, encode, headers
+from topics.model import Model
+
+SEALED = "envicutor.audit.sealed.v1"
+"""CloudEvents type of a seal."""
+SIGNATURE = "signature"
+"""Header: Ed25519 over the value, byte for byte (RFC 8032)."""
+
+
+class Seal(Model):
+    """What stood in one range of one partition. Key: `topic/partition`."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    """Where the seal before it ended; 0 for the first."""
+    next_offset: int
+    """The range ends before it."""
+    records: int
+    first_time_ms: int
+    """Append time of its first record."""
+    last_time_ms: int
+    """Append time of its last record."""
+    digest: str
+    """SHA-256 of the records in their order, each as `canonical` says; hexadecimal."""
+    previous: str
+    """SHA-256 of the value of the partition's seal before it, hexadecimal; empty for the first."""
+
+
+def canonical(message: Message) -> bytes:
+    """A record as it is hashed: no other one has the same bytes.
+
+    Big-endian: offset and append time in ms (8 bytes each); key; value; number of headers (4 bytes), then
+    name and value of each in their order. Bytes are preceded by their length (4 bytes); -1 stands for null.
+    """
+    found = headers(message)
+    fields = [_sized(message.key()), _sized(message.value()), struct.pack(">i", len(found))]
+    fields += (_sized(part) for header in found for part in header)
+    return struct.pack(">qq", message.offset() or 0, message.timestamp()[1]) + b"".join(fields)
+
+
+def _sized(raw: str | bytes | None) -> bytes:
+    if raw is None:
+        return struct.pack(">i", -1)
+    data = raw.encode() if isinstance(raw, str) else raw
+    return struct.pack(">i", len(data)) + data
+
+
+class Range:
+    """Records of one partition, one after the other, as far as they are not sealed."""
+
+    def __init__(self, first_offset: int) -> None:
+        self._hash = hashlib.sha256()
+        self.first_offset = self.next_offset = first_offset
+        self.records = 0
+        self.first_time_ms = self.last_time_ms = 0
+
+    def add(self, message: Message) -> None:
+        """Take the next record in."""
+        self._hash.update(canonical(message))
+        self.last_time_ms = message.timestamp()[1]
+        self.first_time_ms = self.first_time_ms or self.last_time_ms
+        self.next_offset = (message.offset() or 0) + 1
+        self.records += 1
+
+    @property
+    def digest(self) -> str:
+        """Of all records until now."""
+        return self._hash.hexdigest()
+
+    def seal(self, topic: str, partition: int, previous: str) -> Seal:
+        """Of all records until now; there is one at least."""
+        return Seal(
+            topic=topic,
+            partition=partition,
+            first_offset=self.first_offset,
+            next_offset=self.next_offset,
+            records=self.records,
+            first_time_ms=self.first_time_ms,
+            last_time_ms=self.last_time_ms,
+            digest=self.digest,
+            previous=previous,
+        )
+
+
+def fingerprint(value: str | bytes | None) -> str:
+    """How the next seal names the one with this value."""
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value or b"").hexdigest()
+
+
+def sealed(topic: str, seal: Seal, key: Ed25519PrivateKey, source: str) -> Record:
+    """The record of `seal`, signed by `key`."""
+    value, of = encode(seal), f"{seal.topic}/{seal.partition}"
+    signature: Headers = [(SIGNATURE, key.sign(value))]
+    return Record(topic, of.encode(), value, cloud_event(SEALED, fingerprint(value), of, source) + signature)
+
+
+def open_seal(message: Message, keys: tuple[Ed25519PublicKey, ...]) -> Seal:
+    """Read a record of `audit.seals`.
+
+    Raises:
+        UndecodableError: it is no seal, or none of `keys` signed it.
+    """
+    seal, signature, value = decode(Seal, message.value()), _signature(message), message.value()
+    if not isinstance(value, bytes) or not any(_signed(key, signature, value) for key in keys):
+        raise UndecodableError("none of the keys signed it")
+    return seal
+
+
+def _signature(message: Message) -> bytes:
+    found = dict(headers(message)).get(SIGNATURE)
+    return found if isinstance(found, bytes) else b""
+
+
+def _signed(key: Ed25519PublicKey, signature: bytes, value: bytes) -> bool:
+    try:
+        key.verify(signature, value)
+    except InvalidSignature:
+        return False
+    return True
