@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from topics.crash import crash
 
@@ -29,9 +29,14 @@ class Change(NamedTuple):
 class Table:
     """Rows by key. The directory belongs to this instance alone; `get` may be called from any thread."""
 
-    def __init__(self, directory: Path, flag: Callable[[bytes], bool] | None) -> None:
-        """The keys of rows for which `flag` is true are kept in memory as `flagged`."""
-        self._directory, self._flag = directory, flag
+    def __init__(
+        self, directory: Path, flag: Callable[[bytes], bool] | None = None, *, kept_s: int | None = None
+    ) -> None:
+        """The keys of rows for which `flag` is true are kept in memory as `flagged`.
+
+        Rows older than `kept_s` are removed at some time, when RocksDB compacts its files.
+        """
+        self._directory, self._flag, self._kept_s = directory, flag, kept_s
         self._db: Rdict | None = None
         self.flagged: set[bytes] = set()
 
@@ -61,9 +66,9 @@ class Table:
             value: bytes | None = self._db.get(_ROW + key) if self._db is not None else None
             return value
 
-    def rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every row, by key."""
-        return _below(self._db, _ROW) if self._db is not None else iter(())
+    def rows(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Every row whose key begins with `prefix`, from `start` on, by key; both without the prefix."""
+        return _below(self._db, _ROW + prefix, start) if self._db is not None else iter(())
 
     def write(self, changes: Iterable[Change]) -> None:
         """Take records in, in their order."""
@@ -120,7 +125,8 @@ class Table:
         self._directory.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.set_keep_log_file_num(2)
-        return Rdict(str(self._directory), options)
+        access = AccessType.read_write() if self._kept_s is None else AccessType.with_ttl(self._kept_s)
+        return Rdict(str(self._directory), options, access_type=access)
 
 
 def _age_s(db: Rdict) -> float:
@@ -131,8 +137,8 @@ def _offsets(db: Rdict) -> dict[int, int]:
     return {int(partition): int(offset) for partition, offset in _below(db, _OFFSET)}
 
 
-def _below(db: Rdict, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for key, value in db.items(from_key=prefix):
+def _below(db: Rdict, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    for key, value in db.items(from_key=prefix + start):
         assert isinstance(key, bytes)
         if not key.startswith(prefix):
             return

@@ -11,6 +11,7 @@ from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
 from topics.codec import Record, encode, encode_fact
+from topics.journal import Journal
 from topics.model import Model
 from topics.request import parse_request
 from topics.settings import KafkaSettings
@@ -40,8 +41,9 @@ class Node:
         family = self.topics.submissions
         ensure_topics(settings, (family.events, family.store))
         self._producer = EventProducer(settings)
-        self.view = View(settings, family.store.name, folder)
-        self.following = Following(settings, self.topics, self.view)
+        self.view = View(settings, family.store.name, folder / "view")
+        self.following = Following(self.view)
+        self._history = Journal(settings, family.events.name, folder / "history", taken=self.following.take)
 
     async def append(self, id: str, fact: Model) -> None:
         events = self.topics.submissions.events.name
@@ -58,9 +60,10 @@ class Node:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Node"]:
         await self.view.start()
-        await self.following.start()
+        self.following.start()
+        await self._history.start()
         yield self
-        await self.following.close()
+        await self._history.close()
         await self.view.close()
         await asyncio.to_thread(self._producer.close)
 
