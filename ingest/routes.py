@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from ingest import listing
 from ingest.events import END, POSITION, Events, Position
+from ingest.listing import Page
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
@@ -59,6 +61,10 @@ def submission_routes(
             submission = await submissions.wait_final(submission.id, wait_timeout_s)
         status = 200 if wait and submission.final else 202
         return _answer(submission, status, {"Location": f"/submissions/{submission.id}"})
+
+    @router.get("", response_model=Page, summary="Submissions, newest first")
+    async def list_submissions(query: Annotated[listing.Query, Query()]) -> Page:
+        return await submissions.list(query)
 
     @router.get("/{id}", response_model=Answer, summary="A submission as it is now")
     async def get_submission(id: Id) -> Response:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
+from ingest import listing
 from ingest.following import Following
 from ingest.problems import ProblemError, invalid
 from ingest.settings import IngestSettings
@@ -19,7 +20,7 @@ from topics.codec import Headers, encode_fact
 from topics.fold import Recorded
 from topics.journal import Journal
 from topics.package_sets import PackageSets
-from topics.request import InvalidRequestError, parse_request
+from topics.request import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.fold import apply
@@ -42,7 +43,11 @@ class Submissions:
         timeout_ms = round(settings.acknowledge_timeout_s * 1000)
         self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
         self.view = View(
-            kafka, catalogue.submissions.store.name, views / f"ingest-{instance}", flag=unfinished
+            kafka,
+            catalogue.submissions.store.name,
+            views / f"ingest-{instance}",
+            flag=unfinished,
+            index=listing.index(),
         )
         self._awaiting_verdict = 0
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
@@ -149,6 +154,18 @@ class Submissions:
         for entry in self.history.since(id, 0):
             story.take(entry)
         return self.find(id) or story.state
+
+    async def list(self, query: listing.Query) -> listing.Page:
+        """A page of the list, as far as this node's store is.
+
+        Raises:
+            ProblemError: 422 for a bad cursor.
+        """
+        try:
+            return await asyncio.to_thread(listing.page, self.view, query)
+        except listing.BadCursorError as error:
+            errors = [FieldError(field="query.cursor", message=str(error))]
+            raise ProblemError(422, "invalid-parameters", f"query.cursor: {error}", errors=errors) from None
 
     async def wait_final(self, id: str, timeout_s: float) -> Submission:
         """The submission once nothing will change any more, or as it is after `timeout_s`."""

@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from topics.awaited import Awaited
 from topics.resuming import resuming
 from topics.settings import KafkaSettings
-from topics.table import Change, Table
+from topics.table import Change, Index, Table
 from topics.tail import Tail
 
 _STALE_AFTER_S = 12 * 3600.0
@@ -31,9 +31,10 @@ class View:
         directory: Path,
         *,
         flag: Callable[[bytes], bool] | None = None,
+        index: Index | None = None,
     ) -> None:
         """`flagged` counts the rows for which `flag` is true."""
-        self._table = Table(directory, flag)
+        self._table = Table(directory, flag, index=index)
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
         self._tail = Tail(settings, topic, self._take, start_at=start_at)
         self._awaited = Awaited()
@@ -64,6 +65,14 @@ class View:
     def values(self) -> Iterator[tuple[str, bytes]]:
         """Every row, by key."""
         return ((key.decode(), value) for key, value in self._table.rows())
+
+    def summary(self, key: str) -> bytes | None:
+        """See `Table.summary`."""
+        return self._table.summary(key.encode())
+
+    def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
+        """See `Table.indexed`."""
+        return self._table.indexed(prefix, before)
 
     async def wait_for(
         self, key: str, accept: Callable[[bytes | None], bool], timeout_s: float | None

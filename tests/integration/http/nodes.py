@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -126,8 +127,13 @@ class Nodes:
         id = self.submit(request)
         self.finish(id, *run, outcome=outcome)
         for client in self.clients:
-            eventually(lambda c=client: c.get(f"/submissions/{id}").json()["finished_at"], "it is finished")  # type: ignore[misc]
+            eventually(partial(_finished_at, client, id), "it is finished")
         return id
+
+
+def _finished_at(client: httpx.Client, id: str) -> str | None:
+    finished_at: str | None = client.get(f"/submissions/{id}").json()["finished_at"]
+    return finished_at
 
 
 @contextmanager
