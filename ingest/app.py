@@ -9,15 +9,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import PlainTextResponse
 from fastapi_offline import FastAPIOffline
 
+from ingest import metrics as measured
 from ingest import problems
 from ingest.events import Events
+from ingest.middleware import REQUEST_ID, HostChecked, Observed
 from ingest.openapi import document_models
+from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
-from ingest.routes import submission_routes
+from ingest.routes.changing import changing_routes
+from ingest.routes.reading import reading_routes
 from ingest.server import Server
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
@@ -25,6 +32,9 @@ from topics.catalogue import Catalogue
 from topics.journal import Journal
 from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
+
+GZIP_FROM_BYTES = 2048
+GZIP_LEVEL = 4
 
 
 def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> FastAPI:
@@ -36,6 +46,7 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
         kafka.data_dir / "views" / f"ingest-{instance}-output",
         kept_s=catalogue.output.retention_ms // 1000,
     )
+    metrics = measured.Metrics()
     events = Events(submissions.history, output, submissions.view)
     readiness = Readiness(kafka, catalogue, submissions, instance)
 
@@ -56,14 +67,43 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
         openapi_url="/openapi.json",
     )
     problems.install(app)
+    metrics.watch(
+        {
+            catalogue.submissions.store.name: submissions.view.lag,
+            catalogue.submissions.events.name: submissions.history.lag,
+        },
+        submissions_unfinished=lambda: submissions.view.flagged,
+        http_event_streams=lambda: events.listeners,
+    )
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+    app.add_middleware(HostChecked, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", REQUEST_ID],
+            expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
+        )
+    app.add_middleware(Observed, metrics=metrics)
 
-    app.include_router(submission_routes(submissions, events, settings, kafka.request_bytes))
+    app.include_router(changing_routes(submissions, settings, kafka.request_bytes))
+    app.include_router(reading_routes(submissions, events))
 
-    @app.get("/health", summary="Whether the process lives")
+    @app.get("/health", responses=documented(421), summary="Whether the process lives")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/ready", summary="Whether a submission can run now")
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses=documented(421),
+        summary="What this node tells Prometheus",
+    )
+    async def get_metrics() -> Response:
+        return Response(await metrics.text(), headers={"Content-Type": measured.CONTENT_TYPE})
+
+    @app.get("/ready", responses=documented(421, 503), summary="Whether a submission can run now")
     async def ready() -> dict[str, str]:
         if missing := await readiness.missing():
             raise ProblemError(
@@ -76,7 +116,7 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
 
     contract = asyncapi(kafka, catalogue)
 
-    @app.get("/asyncapi.json", summary="The contract of Kafka's topics, as AsyncAPI 3")
+    @app.get("/asyncapi.json", responses=documented(421), summary="Kafka's topics, as AsyncAPI 3")
     async def get_asyncapi() -> dict[str, Any]:
         return contract
 

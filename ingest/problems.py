@@ -5,12 +5,25 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from topics.request import FieldError, InvalidRequestError, NotJsonError, TooLargeError
 
 _TYPE = "https://envicutor.example/problems/"
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    """What kind of error it is; stable."""
+    title: str
+    status: int
+    detail: str
+    """What is wrong, and what to do."""
+    errors: list[FieldError] = []
+    """Which fields, where some are."""
 
 
 class ProblemError(Exception):
@@ -29,6 +42,16 @@ class ProblemError(Exception):
         self.status, self.kind, self.detail = status, kind, detail
         self.errors, self.headers = errors, headers
 
+    def problem(self) -> Problem:
+        """What is answered."""
+        return Problem(
+            type=_TYPE + self.kind,
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            errors=list(self.errors),
+        )
+
 
 def invalid(error: InvalidRequestError) -> ProblemError:
     """The problem of a request that cannot be accepted."""
@@ -43,14 +66,8 @@ def invalid(error: InvalidRequestError) -> ProblemError:
 
 def response(problem: ProblemError) -> Response:
     """The problem as HTTP sends it."""
-    body = {
-        "type": _TYPE + problem.kind,
-        "title": HTTPStatus(problem.status).phrase,
-        "status": problem.status,
-        "detail": problem.detail,
-        "errors": [error.model_dump() for error in problem.errors],
-    }
-    return JSONResponse(body, problem.status, headers=problem.headers, media_type="application/problem+json")
+    body = problem.problem().model_dump_json()
+    return Response(body, problem.status, problem.headers, "application/problem+json")
 
 
 def install(app: FastAPI) -> None:
@@ -65,6 +82,11 @@ def install(app: FastAPI) -> None:
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         headers = dict(error.headers) if error.headers else None
         return response(ProblemError(error.status_code, kind, str(error.detail), headers=headers))
+
+    @app.exception_handler(Exception)
+    async def _fault(_: Request, __: Exception) -> Response:
+        detail = "a fault of this server; its log tells more under the id of the request: try again"
+        return response(ProblemError(500, "internal-error", detail))
 
     @app.exception_handler(RequestValidationError)
     async def _parameters(_: Request, error: RequestValidationError) -> Response:

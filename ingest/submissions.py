@@ -70,10 +70,12 @@ class Submissions:
         await self.package_sets.close()
         self._producer.close()
 
-    async def accept(self, raw: bytes, *, wait_for_end: bool, beside: Headers | None = None) -> Submission:
+    async def accept(
+        self, raw: bytes, *, wait_for_end: bool, id: str | None = None, beside: Headers | None = None
+    ) -> Submission:
         """Append a request to the log; the submission that it made, or that it is the same as.
 
-        `beside` are headers for the event, besides its own.
+        `id` is for a request without one; `beside` are headers for the event, besides its own.
 
         Raises:
             ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while nothing can be.
@@ -90,8 +92,8 @@ class Submissions:
         fact = requested(
             request, content_hash, package_set.pin, source="http", allowed_attempts=allowed_attempts
         )
-        if request.id is not None:
-            return await self._take(request.id, fact, beside)
+        if (taken := request.id or id) is not None:
+            return await self._take(taken, fact, beside)
         return await self._make(str(uuid.uuid4()), fact, beside, _is_final if wait_for_end else _is_there)
 
     async def _make(

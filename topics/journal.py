@@ -82,6 +82,10 @@ class Journal:
         async with asyncio.timeout(timeout_s):
             await self._tail.wait_read_to(await self._ends.ask())
 
+    async def lag(self) -> int:
+        """How many records there are that are not here yet; asks until the broker answers."""
+        return self._tail.behind(await self._ends.ask())
+
     def since(self, key: str, offset: int) -> Iterator[Entry]:
         """What was said about `key` at this offset and after it, in order."""
         for at, row in self._table.rows(_prefix(key), _offset(offset)):

@@ -77,11 +77,15 @@ class Tail:
         read = asyncio.Event()
         self._looking.add(read)
         try:
-            while any(self._read_to.get(partition, 0) < end for partition, end in ends.items()):
+            while self.behind(ends):
                 await read.wait()
                 read.clear()
         finally:
             self._looking.discard(read)
+
+    def behind(self, ends: Mapping[int, int]) -> int:
+        """How many offsets lie between what has been taken and these ends."""
+        return sum(max(0, end - self._read_to.get(partition, 0)) for partition, end in ends.items())
 
     def _look(self) -> None:
         for read in self._looking:

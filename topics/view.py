@@ -8,6 +8,7 @@ from pathlib import Path
 from confluent_kafka import Message
 
 from topics.awaited import Awaited
+from topics.ends import Ends
 from topics.resuming import resuming
 from topics.settings import KafkaSettings
 from topics.table import Change, Index, Table
@@ -38,6 +39,7 @@ class View:
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
         self._tail = Tail(settings, topic, self._take, start_at=start_at)
         self._awaited = Awaited()
+        self._ends = Ends(settings, topic)
 
     async def start(self) -> None:
         """Open the table and go on reading where it stands."""
@@ -93,6 +95,10 @@ class View:
     def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
         """See `Awaited.news`."""
         return self._awaited.news(key, event)
+
+    async def lag(self) -> int:
+        """How many records there are that are not here yet; asks until the broker answers."""
+        return self._tail.behind(await self._ends.ask())
 
     async def close(self) -> None:
         """Stop reading and close the table."""
