@@ -3,31 +3,16 @@
 import asyncio
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from ingest.problems import Problem, ProblemError
+from ingest.models import Batch, BatchItem
+from ingest.problems import ProblemError
 from ingest.submissions import Submissions
 from topics.codec import Headers
 from topics.submissions.state import Answer
 
 MOST = 100
 """Requests of a batch."""
-
-
-class BatchItem(BaseModel):
-    """What became of one request: `submission` where it was accepted, else `problem`."""
-
-    status: int
-    """As if it had been sent alone."""
-    submission: Answer | None = None
-    problem: Problem | None = None
-
-
-class Batch(BaseModel):
-    """In the order of the requests."""
-
-    results: list[BatchItem]
 
 
 async def accept_all(submissions: Submissions, body: bytes, max_bytes: int, beside: Headers) -> Batch:

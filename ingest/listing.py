@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
+from ingest.models import Listed, Page
 from topics.request import Tag
 from topics.stage import Outcome
 from topics.submissions.state import Status
@@ -26,26 +27,6 @@ LIMIT, LIMIT_MAX = 50, 200
 LOOKED_AT = 5000
 """Rows that one page looks at."""
 _TIME_BYTES = 8
-
-
-class Listed(BaseModel):
-    """A submission in a list."""
-
-    id: str
-    status: Status
-    attempt: int
-    created_at: str
-    finished_at: str | None
-    outcome: Outcome | None
-    tags: tuple[str, ...] = ()
-
-
-class Page(BaseModel):
-    """A part of a list."""
-
-    submissions: list[Listed]
-    next: str | None
-    """The `cursor` of the page after this one; None on the last."""
 
 
 class Query(BaseModel, extra="forbid"):

@@ -6,8 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from ingest.problems import Problem
-from ingest.story import Happened
+from ingest.models import Happened, Problem
 from topics.request import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer

@@ -5,25 +5,12 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from ingest.models import Problem
 from topics.request import FieldError, InvalidRequestError, NotJsonError, TooLargeError
 
 _TYPE = "https://envicutor.example/problems/"
-
-
-class Problem(BaseModel):
-    """An error, as RFC 9457 has it."""
-
-    type: str
-    """What kind of error it is; stable."""
-    title: str
-    status: int
-    detail: str
-    """What is wrong, and what to do."""
-    errors: list[FieldError] = []
-    """Which fields, where some are."""
 
 
 class ProblemError(Exception):

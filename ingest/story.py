@@ -1,35 +1,19 @@
 """What the journal of events says about one submission."""
 
-from typing import Any
-
-from pydantic import BaseModel
-
+from ingest.models import Happened
 from topics.codec import UndecodableError, decode
 from topics.fold import Recorded
 from topics.journal import Entry
 from topics.request import SubmissionRequest
 from topics.submissions.facts import FACTS, SubmissionFact
 from topics.submissions.fold import apply
-from topics.submissions.state import Status, Submission
+from topics.submissions.state import Submission
 from topics.times import rfc3339
 
 _BIG = {"request", "compile", "run"}
 """Fields of facts that are left out: what was asked is known, and what came of it is in the answer."""
 _UNTOLD = SubmissionRequest(run="true")
 """Stands for the request where only the fold needs one."""
-
-
-class Happened(BaseModel):
-    """The data of an event that is a fact."""
-
-    time: str
-    """Append time."""
-    status: Status | None
-    """Of the submission, after it."""
-    refused: str | None
-    """Why it changed nothing, such as being of an earlier attempt; None where it was accepted."""
-    fact: dict[str, Any]
-    """What was said, without what is large."""
 
 
 class Story:

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from ingest import listing
 from ingest.following import Following
+from ingest.models import Page
 from ingest.problems import ProblemError, invalid
 from ingest.settings import IngestSettings
 from ingest.story import Story
@@ -157,7 +158,7 @@ class Submissions:
             story.take(entry)
         return self.find(id) or story.state
 
-    async def list(self, query: listing.Query) -> listing.Page:
+    async def list(self, query: listing.Query) -> Page:
         """A page of the list, as far as this node's store is.
 
         Raises:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from ingest import batch
 from ingest.bodies import json_body
+from ingest.models import Batch
 from ingest.openapi import batch_body, problems, request_body
 from ingest.routes.common import NAMESPACE, Id, submissions_router
 from ingest.settings import IngestSettings
@@ -64,7 +65,7 @@ def changing_routes(submissions: Submissions, settings: IngestSettings, request_
     @router.post(
         "/batch",
         openapi_extra=batch_body(batch.MOST),
-        response_model=batch.Batch,
+        response_model=Batch,
         responses=problems(400, 408, 413, 415),
         summary="Submit several programs, each accepted or refused on its own",
     )

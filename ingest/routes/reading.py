@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from ingest import listing, output_files
 from ingest.caching import entity_tag, unchanged
 from ingest.events import END, POSITION, Events, Position
+from ingest.models import Page
 from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
 from ingest.problems import ProblemError
 from ingest.routes.common import NAMESPACE, Id, submissions_router
@@ -25,8 +26,8 @@ def reading_routes(submissions: Submissions, events: Events) -> APIRouter:
     """Routes that change nothing."""
     router = submissions_router()
 
-    @router.get("", response_model=listing.Page, summary="Submissions, newest first")
-    async def list_submissions(query: Annotated[listing.Query, Query()]) -> listing.Page:
+    @router.get("", response_model=Page, summary="Submissions, newest first")
+    async def list_submissions(query: Annotated[listing.Query, Query()]) -> Page:
         return await submissions.list(query)
 
     @router.get(

@@ -115,6 +115,11 @@ class Nodes:
         )
         self.say(id, fact)
 
+    def break_streams(self, node: int) -> None:
+        """Every connection of the node breaks."""
+        for open_one in list(self.servers[node].server_state.connections):
+            open_one.loop.call_soon_threadsafe(open_one.transport.abort)
+
     # -- what clients do -----------------------------------------------------------------------------
 
     def submit(self, request: dict[str, Any] | None = None, node: int = 0) -> str:
