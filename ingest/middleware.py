@@ -47,7 +47,7 @@ class Observed:
             taken_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "(none)")
             self._metrics.observe(scope["method"], route, status, taken_s)
-            level = logging.WARNING if status >= 500 else logging.INFO if status >= 400 else logging.DEBUG
+            level = logging.WARNING if status == 500 else logging.INFO if status >= 400 else logging.DEBUG
             log.log(level, "%s %s: %d after %.3f s, request %s", scope["method"], route, status, taken_s, id)
 
 

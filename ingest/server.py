@@ -28,7 +28,7 @@ class Server(uvicorn.Server):
     """Ends event streams first when it stops, so that nobody waits for them."""
 
     def __init__(self, app: FastAPI, settings: IngestSettings) -> None:
-        _allow_files(settings.http_connections + _FILES_BESIDE)
+        connections = _allowed(settings.http_connections)
         config = uvicorn.Config(
             app,
             host=settings.http_host,
@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
             log_config=None,
             timeout_graceful_shutdown=3,
             backlog=4096,
-            limit_concurrency=settings.http_connections,
+            limit_concurrency=connections,
         )
         super().__init__(config)
         self._events: Events = app.state.events
@@ -131,9 +131,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
 
-def _allow_files(count: int) -> None:
-    """As far as the system lets us."""
+def _allowed(connections: int) -> int:
+    """As many of them as this process may have files open; its own limit is raised if need be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    wanted = connections + _FILES_BESIDE
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted - _FILES_BESIDE
