@@ -35,11 +35,12 @@ DEADLINE_S = 60.0
 class Nodes:
     """As a context: everything runs. `clients` are of the nodes, in their order."""
 
-    def __init__(self, kafka: str, folder: Path, *, count: int = 2, store: bool = True) -> None:
+    def __init__(self, kafka: str, folder: Path, *, count: int = 2, **settings: Any) -> None:
+        """`settings` are of ingest."""
         prefix = f"test-{uuid.uuid4().hex[:8]}-"
         self.kafka = KafkaSettings(bootstrap_servers=kafka, topic_prefix=prefix, data_dir=folder)
         self.topics = catalogue(self.kafka)
-        self._count, self._store = count, store
+        self._count, self._settings = count, settings
         self.clients: list[httpx.Client] = []
         self._stack = ExitStack()
 
@@ -50,8 +51,7 @@ class Nodes:
         self._stack.callback(self._producer.close)
         in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
         self.produce(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
-        if self._store:
-            self._stack.enter_context(self._folding())
+        self._stack.enter_context(self._folding())
         try:
             self.servers = [self._stack.enter_context(self._serving(n)) for n in range(self._count)]
         except BaseException:
@@ -70,7 +70,7 @@ class Nodes:
 
     @contextmanager
     def _serving(self, number: int) -> Iterator[Server]:
-        settings = IngestSettings(http_port=choose_free_port())
+        settings = IngestSettings(http_port=choose_free_port(), **self._settings)
         server = Server(make_app(self.kafka, self.topics, settings, str(number)), settings)
         url = f"http://127.0.0.1:{settings.http_port}"
         with (
