@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_FAULT = ProblemError(
+    500, "internal-error", f"a fault of this server, whose log tells more beside the {REQUEST_ID}: try again"
+)
+
 
 class Observed:
     """Gives each request an id (the client's own, if it is one), and tells metrics and log how it went."""
@@ -32,17 +36,22 @@ class Observed:
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
         id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        started, status = time.perf_counter(), 500
+        started, status, answered = time.perf_counter(), 500, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], True
                 MutableHeaders(scope=message)[REQUEST_ID] = id
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("a fault of ours, request %s", id)
+            if answered:
+                raise
+            await response(_FAULT)(scope, receive, send_with_id)
         finally:
             taken_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "(none)")

@@ -70,11 +70,6 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return response(ProblemError(error.status_code, kind, str(error.detail), headers=headers))
 
-    @app.exception_handler(Exception)
-    async def _fault(_: Request, __: Exception) -> Response:
-        detail = "a fault of this server; its log tells more under the id of the request: try again"
-        return response(ProblemError(500, "internal-error", detail))
-
     @app.exception_handler(RequestValidationError)
     async def _parameters(_: Request, error: RequestValidationError) -> Response:
         errors = [

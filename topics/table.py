@@ -86,12 +86,15 @@ class Table:
 
     def rows(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Every row whose key begins with `prefix`, from `start` on, by key; both without the prefix."""
-        return _below(self._db, _ROW + prefix, start) if self._db is not None else iter(())
+        if self._db is not None:
+            with self._whole():
+                yield from _below(self._db, _ROW + prefix, start)
 
     def summary(self, key: bytes) -> bytes | None:
         """The summary of a row, of a table with an index."""
-        summary: bytes | None = self._db.get(_SUMMARY + key) if self._db is not None else None
-        return summary
+        with self._whole():
+            summary: bytes | None = self._db.get(_SUMMARY + key) if self._db is not None else None
+            return summary
 
     def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
         """The index's keys that begin with `prefix`, from the last one on, or from the one before `before`.
@@ -101,12 +104,13 @@ class Table:
         if self._db is None:
             return
         first = _INDEX + prefix
-        for key in self._db.keys(backwards=True, from_key=first + (before or _LAST)):
-            assert isinstance(key, bytes)
-            if not key.startswith(first):
-                return
-            if (rest := key[len(first) :]) != before:
-                yield rest
+        with self._whole():
+            for key in self._db.keys(backwards=True, from_key=first + (before or _LAST)):
+                assert isinstance(key, bytes)
+                if not key.startswith(first):
+                    return
+                if (rest := key[len(first) :]) != before:
+                    yield rest
 
     def write(self, changes: Iterable[Change]) -> None:
         """Take records in, in their order."""

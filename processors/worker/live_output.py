@@ -55,12 +55,17 @@ class LiveOutput:
         finally:
             output.close()
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many pieces wait for Kafka."""
+        return self._producer.unacknowledged
+
     def close(self) -> None:
         """Tell no more."""
         self._producer.close(timeout_s=0.5)
 
     def _offer(self, id: str, chunk: OutputChunk) -> None:
-        if self._producer.unacknowledged < UNACKNOWLEDGED:
+        if self.unacknowledged < UNACKNOWLEDGED:
             headers = cloud_event(OUTPUT, uuid.uuid4().hex, id, f"worker/{self._worker}")
             self._producer.produce(Record(self._topic, id.encode(), encode(chunk), headers))
 

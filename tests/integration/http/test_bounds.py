@@ -39,7 +39,8 @@ def read(connection: socket.socket) -> bytes:
 def ports(node: Nodes) -> set[int]:
     """Of the clients that are connected."""
     connections = set(node.servers[0].server_state.connections)
-    return {connection.transport.get_extra_info("peername")[1] for connection in connections}
+    peers = (connection.transport.get_extra_info("peername") for connection in connections)
+    return {peer[1] for peer in peers if peer is not None}
 
 
 def test_no_more_connections_than_allowed(node: Nodes) -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import Sequence
 from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.worker.live_output import BATCH_BYTES, AttemptOutput
+from processors.worker.live_output import BATCH_BYTES, UNACKNOWLEDGED, AttemptOutput, LiveOutput
+from topics.settings import KafkaSettings
 from topics.submissions.output import OutputChunk
 
 DEADLINE_S = 30.0
@@ -75,6 +77,24 @@ def test_nothing_is_told_after_the_end() -> None:
         return chunks
 
     assert asyncio.run(scenario()) == []
+
+
+def test_a_broker_that_is_away_costs_the_work_nothing() -> None:
+    async def scenario() -> tuple[int, float]:
+        output = LiveOutput(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "output", "w")
+        with output.of("id", 1) as attempt:
+            for case in range(3 * UNACKNOWLEDGED):
+                attempt.listener("run", case)("stdout", b"x" * BATCH_BYTES)
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.1)
+        waiting = output.unacknowledged
+        started = time.monotonic()
+        await asyncio.to_thread(output.close)
+        return waiting, time.monotonic() - started
+
+    waiting, took_s = asyncio.run(scenario())
+    assert waiting == UNACKNOWLEDGED
+    assert took_s < DEADLINE_S
 
 
 @settings(max_examples=20, deadline=None)
