@@ -53,12 +53,18 @@ FILE = {
         for media_type in ("application/octet-stream", "image/png", "image/jpeg", "image/gif", "image/webp")
     },
 }
+_TEXT = {"type": "string"}
+_EVENT = {
+    "type": "object",
+    "description": "One event.",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT | {"description": "JSON."}},
+}
 EVENT_STREAM: Responses = {
     200: {
         "description": "Server-sent events: each fact under its name (`requested`, `started`, `finished` …), "
         "with a Happened as data; `output`, with an OutputChunk, while the program runs; last `end`, with "
         "the answer.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "The end was told before, nothing will come any more."},
 }

@@ -20,7 +20,7 @@ from topics.submissions.state import FINAL, Answer
 def submit(
     path: Annotated[str, typer.Argument(help="A directory, a JSON request, or - for standard input.")],
     server: Server = None,
-    timeout_s: Annotated[float, typer.Option(help="How long to wait for the answer.", min=0.1)] = 600.0,
+    timeout_s: Annotated[float, typer.Option(help="How long to wait, without --watch.", min=0.1)] = 600.0,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show output while it runs.")] = False,
     as_json: AsJson = False,
     output_dir: Annotated[
