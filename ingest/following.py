@@ -13,7 +13,7 @@ from confluent_kafka import Message
 from topics.codec import UndecodableError, decode_fact, decode_key
 from topics.submissions.facts import FACTS
 from topics.submissions.fold import apply
-from topics.submissions.state import Submission
+from topics.submissions.state import Submission, unfinished
 from topics.view import View
 
 
@@ -73,7 +73,10 @@ class Following:
     async def _until_overtaken(
         self, id: str, followed: _Followed, until: Callable[[bytes | None], bool]
     ) -> None:
-        await self._view.wait_for(id, until, None)
+        def overtaken(raw: bytes | None) -> bool:
+            return until(raw) and raw is not None and not _behind(raw, followed.state)
+
+        await self._view.wait_for(id, overtaken, None)
         self._followed.pop(id, None)
         followed.changed.set()
 
@@ -95,6 +98,11 @@ class Following:
             if folded.refused is None:
                 followed.state = folded.state
                 followed.changed.set()
+
+
+def _behind(raw: bytes, state: Submission | None) -> bool:
+    """Whether a row may be of an earlier state than `state`: nobody is told that it went back."""
+    return state is not None and unfinished(raw) and Submission.model_validate_json(raw) != state
 
 
 def _key(message: Message) -> str:

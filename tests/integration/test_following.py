@@ -115,6 +115,26 @@ def test_the_first_finished_wins_as_in_the_store(kafka: str, topic_prefix: str, 
     asyncio.run(scenario())
 
 
+def test_a_view_that_is_behind_takes_nothing_back(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path).running() as node:
+            node.following.follow("a", is_there)
+            await node.append("a", a_request())
+            await node.append("a", finished())
+            end = await node.final("a")
+            assert end is not None
+            await node.store(end.replace(status="queued", outcome=None, finished_at=None))
+            await node.view.wait_for("a", is_there, DEADLINE_S)
+            await asyncio.sleep(0)
+            assert node.following.get("a") == end
+            await node.store(end)
+            await node.view.wait_for("a", lambda raw: b'"ok"' in (raw or b""), DEADLINE_S)
+            await asyncio.sleep(0.1)  # those who waited for the same row before us were woken, too
+            assert node.following.get("a") is None
+
+    asyncio.run(scenario())
+
+
 def test_a_view_that_has_overtaken_ends_it(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Node(kafka, topic_prefix, tmp_path).running() as node:
