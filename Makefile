@@ -79,18 +79,24 @@ bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs
 bench-answers: setup ## from POST to answer, beside the plain program and the bare sandbox, and hop by hop; needs root
 	@$(BIN)/python -m infra.bench answers
 
+bench-http: setup ## from print to who follows it, and 10,000 event streams at once; needs root
+	@$(BIN)/python -m infra.bench http
+
 STEPS ?= 100000
-.PHONY: simulate soak soak-simulator soak-records soak-chaos bench-answers
+.PHONY: simulate soak soak-simulator soak-records soak-chaos soak-http bench-answers bench-http
 simulate: setup ## the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
+soak: soak-simulator soak-records soak-http soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
 
 soak-simulator:
 	@$(MAKE) simulate STEPS=1000000
 
 soak-records: setup ## hostile records on the topic of requests
 	HOSTILE_RECORDS=100000 $(BIN)/pytest -q --timeout 7200 tests/integration/test_hostile_records.py
+
+soak-http: setup ## requests that nobody would send, against the OpenAPI document
+	HTTP_CASES=5000 $(BIN)/pytest -q tests/integration/http/test_document.py
 
 soak-chaos:
 	@$(MAKE) chaos DURATION_S=600

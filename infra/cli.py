@@ -7,15 +7,18 @@ import typer
 from infra.commands import audit, dead_letters, packages, producers, roles
 from infra.commands.doctor import doctor
 from infra.commands.rebuild import rebuild
-from infra.commands.submit import show, submit
+from infra.commands.submissions import cancel, list_submissions, show
+from infra.commands.submit import submit
 from infra.commands.up import up
+from infra.commands.watch import watch
 from infra.settings import LocalSettings
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Remote code execution on Kafka."
 )
-for command in (up, doctor, submit, show, rebuild):
+for command in (up, doctor, submit, watch, show, cancel, rebuild):
     app.command()(command)
+app.command("list")(list_submissions)
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(packages.app, name="packages")

@@ -1,50 +1,63 @@
 """Ingest: HTTP in front of the log.
 
-consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views); `submissions.events`
+consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views);
+          `submissions.events`, `submissions.output` (as journals)
 produces  Requested, Cancelled on `submissions.events`
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
-import uvicorn
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import PlainTextResponse
 from fastapi_offline import FastAPIOffline
 
+from ingest import metrics as measured
 from ingest import problems
-from ingest.openapi import document_request
+from ingest.events import Events
+from ingest.middleware import REQUEST_ID, HostChecked, Observed
+from ingest.openapi import document_models
+from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
+from ingest.routes.changing import changing_routes
+from ingest.routes.reading import reading_routes
+from ingest.server import Server
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
-from ingest.tracing import trace_context
 from topics.catalogue import Catalogue
+from topics.journal import Journal
 from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
-from topics.submissions.state import Answer, Submission
 
-Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The submission's id.")]
-
-_REQUEST_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SubmissionRequest"}}},
-    }
-}
+GZIP_FROM_BYTES = 2048
+GZIP_LEVEL = 4
 
 
 def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> FastAPI:
     """The application; it starts to read the stores when the server starts it."""
     submissions = Submissions(kafka, catalogue, settings, instance)
+    output = Journal(
+        kafka,
+        catalogue.output.name,
+        kafka.data_dir / "views" / f"ingest-{instance}-output",
+        kept_s=catalogue.output.retention_ms // 1000,
+    )
+    metrics = measured.Metrics()
+    events = Events(submissions.history, output, submissions.view)
     readiness = Readiness(kafka, catalogue, submissions, instance)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await submissions.start()
+        await output.start()
         await readiness.start()
         yield
         await readiness.close()
+        await output.close()
         await submissions.close()
 
     app: FastAPI = FastAPIOffline(
@@ -54,43 +67,43 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
         openapi_url="/openapi.json",
     )
     problems.install(app)
-
-    @app.post(
-        "/submissions",
-        status_code=202,
-        openapi_extra=_REQUEST_BODY,
-        summary="Submit a program",
-        response_model=Answer,
-        responses={200: {"model": Answer, "description": "The answer (with `wait`)."}},
+    metrics.watch(
+        {
+            catalogue.submissions.store.name: submissions.view.lag,
+            catalogue.submissions.events.name: submissions.history.lag,
+        },
+        submissions_unfinished=lambda: submissions.view.flagged,
+        http_event_streams=lambda: events.listeners,
     )
-    async def post_submission(
-        request: Request,
-        wait: Annotated[bool, Query(description="Answer when it is finished.")] = False,
-        wait_timeout_s: Annotated[
-            float, Query(gt=0, le=settings.wait_timeout_max_s, description="How long, in seconds.")
-        ] = 30.0,
-    ) -> Response:
-        _check_media_type(request)
-        body, beside = await _body(request, kafka.request_bytes), trace_context(request.headers)
-        submission = await submissions.accept(body, wait_for_end=wait, beside=beside)
-        if wait:
-            submission = await submissions.wait_final(submission.id, wait_timeout_s)
-        status = 200 if wait and submission.final else 202
-        return _answer(submission, status, {"Location": f"/submissions/{submission.id}"})
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+    app.add_middleware(HostChecked, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", REQUEST_ID],
+            expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
+        )
+    app.add_middleware(Observed, metrics=metrics)
 
-    @app.get("/submissions/{id}", response_model=Answer, summary="A submission as it is now")
-    async def get_submission(id: Id) -> Response:
-        return _answer(submissions.get(id))
+    app.include_router(changing_routes(submissions, settings, kafka.request_bytes))
+    app.include_router(reading_routes(submissions, events))
 
-    @app.delete("/submissions/{id}", response_model=Answer, summary="Cancel a submission")
-    async def delete_submission(id: Id) -> Response:
-        return _answer(await submissions.cancel(id))
-
-    @app.get("/health", summary="Whether the process lives")
+    @app.get("/health", responses=documented(421), summary="Whether the process lives")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/ready", summary="Whether a submission can run now")
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses=documented(421),
+        summary="What this node tells Prometheus",
+    )
+    async def get_metrics() -> Response:
+        return Response(await metrics.text(), headers={"Content-Type": measured.CONTENT_TYPE})
+
+    @app.get("/ready", responses=documented(421, 503), summary="Whether a submission can run now")
     async def ready() -> dict[str, str]:
         if missing := await readiness.missing():
             raise ProblemError(
@@ -103,47 +116,15 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
 
     contract = asyncapi(kafka, catalogue)
 
-    @app.get("/asyncapi.json", summary="The contract of Kafka's topics, as AsyncAPI 3")
+    @app.get("/asyncapi.json", responses=documented(421), summary="Kafka's topics, as AsyncAPI 3")
     async def get_asyncapi() -> dict[str, Any]:
         return contract
 
-    document_request(app)
+    document_models(app)
+    app.state.events = events
     return app
 
 
 def serve(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> None:
     """Serve HTTP until SIGTERM or SIGINT."""
-    config = uvicorn.Config(
-        make_app(kafka, catalogue, settings, instance),
-        host=settings.http_host,
-        port=settings.http_port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=3,
-        backlog=4096,
-    )
-    uvicorn.Server(config).run()
-
-
-async def _body(request: Request, request_bytes: int) -> bytes:
-    """The body, read no further than one byte past what is allowed."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > request_bytes:
-            break  # what is said about it does not need the rest
-    return bytes(body)
-
-
-def _check_media_type(request: Request) -> None:
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise ProblemError(
-            415, "unsupported-media-type", f"the body must be application/json, not {media_type!r}"
-        )
-
-
-def _answer(submission: Submission, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(submission.answer(), status, headers, "application/json")
+    Server(make_app(kafka, catalogue, settings, instance), settings).run()

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
-from topics.catalogue import Catalogue
 from topics.codec import UndecodableError, decode_fact, decode_key
-from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 from topics.submissions.fold import apply
-from topics.submissions.state import Submission
-from topics.tail import Tail, end
+from topics.submissions.state import Submission, unfinished
 from topics.view import View
 
 
@@ -30,22 +27,15 @@ class _Followed:
 class Following:
     """Folds the events of a few submissions, until the store's view has overtaken them."""
 
-    def __init__(self, kafka: KafkaSettings, catalogue: Catalogue, view: View) -> None:
-        self._tail = Tail(kafka, catalogue.submissions.events.name, self._take, start_at=end)
+    def __init__(self, view: View) -> None:
         self._view = view
         self._followed: dict[str, _Followed] = {}
         self._unseen: set[str] = set()
         """Those that the store does not show yet."""
 
-    async def start(self) -> None:
-        """Begin to read events; return when nothing that is appended from now on will be missed."""
+    def start(self) -> None:
+        """To be called on the event loop, before `take`."""
         self._loop = asyncio.get_running_loop()
-        await self._tail.start()
-        await self._tail.wait_caught_up()
-
-    async def close(self) -> None:
-        """Stop reading."""
-        await self._tail.close()
 
     def follow(self, id: str, until: Callable[[bytes | None], bool]) -> None:
         """Follow an id that nobody used before, before its first event, until the view's row satisfies."""
@@ -83,14 +73,17 @@ class Following:
     async def _until_overtaken(
         self, id: str, followed: _Followed, until: Callable[[bytes | None], bool]
     ) -> None:
+        def overtaken(raw: bytes | None) -> bool:
+            return until(raw) and raw is not None and not _behind(raw, followed.state)
+
         await self._view.wait_for(id, _is_there, None)
         self._unseen.discard(id)
-        await self._view.wait_for(id, until, None)
+        await self._view.wait_for(id, overtaken, None)
         self._followed.pop(id, None)
         followed.changed.set()
 
-    def _take(self, messages: list[Message]) -> None:
-        """Called from the reader's thread."""
+    def take(self, messages: list[Message]) -> None:
+        """Events, in their order; to be called from the thread that reads them, with all of them."""
         mine = [message for message in messages if _key(message) in self._followed]
         if mine:
             self._loop.call_soon_threadsafe(self._fold, mine)
@@ -111,6 +104,11 @@ class Following:
 
 def _is_there(raw: bytes | None) -> bool:
     return raw is not None
+
+
+def _behind(raw: bytes, state: Submission | None) -> bool:
+    """Whether a row may be of an earlier state than `state`: nobody is told that it went back."""
+    return state is not None and unfinished(raw) and Submission.read(raw) != state
 
 
 def _key(message: Message) -> str:

@@ -5,9 +5,9 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from ingest.models import Problem
 from topics.request import FieldError, InvalidRequestError, NotJsonError, TooLargeError
 
 _OUR_FAULT = "whether anything was accepted is unknown: the same request with its id may be sent again"
@@ -30,6 +30,16 @@ class ProblemError(Exception):
         self.status, self.kind, self.detail = status, kind, detail
         self.errors, self.headers = errors, headers
 
+    def problem(self) -> Problem:
+        """What is answered."""
+        return Problem(
+            type=_TYPE + self.kind,
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            errors=list(self.errors),
+        )
+
 
 def invalid(error: InvalidRequestError) -> ProblemError:
     """The problem of a request that cannot be accepted."""
@@ -44,14 +54,8 @@ def invalid(error: InvalidRequestError) -> ProblemError:
 
 def response(problem: ProblemError) -> Response:
     """The problem as HTTP sends it."""
-    body = {
-        "type": _TYPE + problem.kind,
-        "title": HTTPStatus(problem.status).phrase,
-        "status": problem.status,
-        "detail": problem.detail,
-        "errors": [error.model_dump() for error in problem.errors],
-    }
-    return JSONResponse(body, problem.status, headers=problem.headers, media_type="application/problem+json")
+    body = problem.problem().model_dump_json()
+    return Response(body, problem.status, problem.headers, "application/problem+json")
 
 
 def install(app: FastAPI) -> None:

@@ -11,6 +11,12 @@ class IngestSettings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8000, ge=0, le=65535)
+    http_names: tuple[str, ...] = ()
+    """Names besides localhost that clients may ask a loopback address for, such as `["judge.test"]`."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may use this server from a browser, such as `["https://example.org"]`."""
+    http_connections: int = Field(default=20_000, ge=1)
+    """How many may be open; beyond it a 503. The limit of open files is raised to it, if it may be."""
     acknowledge_timeout_s: float = Field(default=8.0, gt=0)
     """How long the broker may take to acknowledge a request, and the store to show a verdict; then 503."""
     wait_timeout_max_s: float = Field(default=300.0, gt=0)

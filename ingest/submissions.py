@@ -8,16 +8,20 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
+from ingest import listing
 from ingest.following import Following
+from ingest.models import Page
 from ingest.problems import ProblemError, invalid
 from ingest.settings import IngestSettings
+from ingest.story import Story
 from topics.acceptance import requested
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
 from topics.codec import Headers, encode_fact
 from topics.fold import Recorded
+from topics.journal import Journal
 from topics.package_sets import PackageSets
-from topics.request import InvalidRequestError, parse_request
+from topics.request import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.fold import apply
@@ -28,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Submissions:
-    """The log to write to, and the store to read from."""
+    """The log to write to and to read from, and the store to read from."""
 
     def __init__(
         self, kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str
@@ -47,25 +51,31 @@ class Submissions:
         )
         self._awaiting_verdict = 0
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
-        self._following = Following(kafka, catalogue, self.view)
+        self._following = Following(self.view)
+        self.history = Journal(
+            kafka, self._events, views / f"ingest-{instance}-history", taken=self._following.take
+        )
 
     async def start(self) -> None:
         """Begin to read the store."""
         await self.view.start()
         await self.package_sets.start()
-        await self._following.start()
+        self._following.start()
+        await self.history.start()
 
     async def close(self) -> None:
         """Stop reading; send what is still to be sent."""
-        await self._following.close()
+        await self.history.close()
         await self.view.close()
         await self.package_sets.close()
         self._producer.close()
 
-    async def accept(self, raw: bytes, *, wait_for_end: bool, beside: Headers | None = None) -> Submission:
+    async def accept(
+        self, raw: bytes, *, wait_for_end: bool, id: str | None = None, beside: Headers | None = None
+    ) -> Submission:
         """Append a request to the log; the submission that it made, or that it is the same as.
 
-        `beside` are headers for the event, besides its own.
+        `id` is for a request without one; `beside` are headers for the event, besides its own.
 
         Raises:
             ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while nothing can be.
@@ -82,8 +92,8 @@ class Submissions:
         fact = requested(
             request, content_hash, package_set.pin, source="http", allowed_attempts=allowed_attempts
         )
-        if request.id is not None:
-            return await self._take(request.id, fact, beside)
+        if (taken := request.id or id) is not None:
+            return await self._take(taken, fact, beside)
         return await self._make(str(uuid.uuid4()), fact, beside, _is_final if wait_for_end else _is_there)
 
     async def _make(
@@ -124,18 +134,39 @@ class Submissions:
         stored = Submission.read(raw)
         return stored if followed is None or stored.final else followed
 
-    def get(self, id: str) -> Submission:
-        """The submission; what was just acknowledged here is known.
+    async def get(self, id: str) -> Submission:
+        """The submission; what was acknowledged before, at whichever node, is known.
 
         Raises:
-            ProblemError: 404, or 503 while the store is still being read.
+            ProblemError: 404, or 503 where this node cannot know yet.
         """
-        submission = self.find(id)
-        if submission is None and not self.view.caught_up:
-            raise self._unavailable("the store is still being read", None)
+        submission = self.find(id) or await self._look_up(id)
         if submission is None:
             raise ProblemError(404, "unknown-submission", f"there is no submission {id!r}")
         return submission
+
+    async def _look_up(self, id: str) -> Submission | None:
+        """What the store does not show yet, of the events up to now."""
+        try:
+            await self.history.reach(self._settings.acknowledge_timeout_s)
+        except TimeoutError:
+            raise self._unavailable("this node has not read everything yet", None) from None
+        story = Story(id)
+        for entry in self.history.since(id, 0):
+            story.take(entry)
+        return self.find(id) or story.state
+
+    async def list(self, query: listing.Query) -> Page:
+        """A page of the list, as far as this node's store is.
+
+        Raises:
+            ProblemError: 422 for a bad cursor.
+        """
+        try:
+            return await asyncio.to_thread(listing.page, self.view, query)
+        except listing.BadCursorError as error:
+            errors = [FieldError(field="query.cursor", message=str(error))]
+            raise ProblemError(422, "invalid-parameters", f"query.cursor: {error}", errors=errors) from None
 
     async def wait_final(self, id: str, timeout_s: float) -> Submission:
         """The submission once nothing will change any more, or as it is after `timeout_s`."""
@@ -143,9 +174,9 @@ class Submissions:
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(timeout_s):
                 await self._following.wait_final(id)
-                if not self.get(id).final:
+                if not (await self.get(id)).final:
                     await self.view.wait_for(id, _is_final, None)
-        return self.get(id)
+        return await self.get(id)
 
     async def cancel(self, id: str) -> Submission:
         """Stop it; the verdict is the fold's.
@@ -153,11 +184,11 @@ class Submissions:
         Raises:
             ProblemError: 404, 409 where it was finished before, 503.
         """
-        before = self.get(id)
+        before = await self.get(id)
         if not before.final:
             await self._append(id, Cancelled())
             await self._wait_for(id, _is_final, self._settings.acknowledge_timeout_s)
-        after = self.get(id)
+        after = await self.get(id)
         if after.status != "cancelled":
             raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
         return after

@@ -208,6 +208,11 @@ class EventProducer:
         for future, (record, partition) in tuple(self._unacknowledged.items()):
             self._hand_over(future, record, partition)
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many records wait for the broker's acknowledgement."""
+        return len(self._unacknowledged)
+
     async def send(self, record: Record, *, partition: int = -1) -> Message:
         """Produce and wait for the broker's acknowledgement.
 

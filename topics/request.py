@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
+import pydantic
 from pydantic import (
     AfterValidator,
     Discriminator,
     Field,
-    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -126,12 +126,16 @@ class TestCase(Model):
 
 
 Program = Annotated[
-    Annotated[str, Field(min_length=1), Tag("(script)")]
-    | Annotated[tuple[str, ...], Field(min_length=1, fail_fast=True), Tag("(argv)")],
+    Annotated[str, Field(min_length=1), pydantic.Tag("(script)")]
+    | Annotated[tuple[str, ...], Field(min_length=1, fail_fast=True), pydantic.Tag("(argv)")],
     Discriminator(lambda value: "(script)" if isinstance(value, str) else "(argv)"),
 ]
 """A script, run as `bash -c SCRIPT run ARGS…`, or an argv, executed without a shell."""
 
+
+TAGS = 16
+"""Tags of one request."""
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/=@+-]{1,64}$")]
 
 OutputPattern = Annotated[str, AfterValidator(check_output_pattern)]
 """`*` and `?` match within a component of a path, a component `**` any number of folders."""
@@ -150,6 +154,9 @@ class SubmissionRequest(Model):
     outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS, fail_fast=True)] = ()
     """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
     limits: Limits = Limits()
+    # Left out where there are none: what was written before there were tags is folded to the same bytes.
+    tags: Annotated[tuple[Tag, ...], Field(max_length=TAGS, exclude_if=lambda tags: not tags)] = ()
+    """To find the submission by, such as `course=42`; they change nothing else."""
 
     @field_validator("files")
     @classmethod

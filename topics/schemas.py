@@ -20,7 +20,7 @@ from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 from topics.submissions.state import Answer, Submission
 
-CONTRACT_VERSION = "1.0.0"
+CONTRACT_VERSION = "1.1.0"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PREFIX = "envicutor."

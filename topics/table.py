@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from topics.crash import crash
 
 log = logging.getLogger(__name__)
 
-_ROW, _FLAG, _OFFSET, _META = b"=", b"~", b"@", b"!"
+_ROW, _FLAG, _OFFSET, _META, _SUMMARY, _INDEX = b"=", b"~", b"@", b"!", b"%", b"#"
+_LAST = b"\xff"
 
 
 class Change(NamedTuple):
@@ -26,12 +27,33 @@ class Change(NamedTuple):
     value: bytes | None
 
 
+class Index(NamedTuple):
+    """An order of rows, kept on disk. Both functions are pure."""
+
+    name: str
+    """To be changed with the functions, so that the table is made anew."""
+    summary: Callable[[bytes], bytes]
+    """Of a row: what its keys are made of, kept beside it."""
+    keys: Callable[[bytes], Iterable[bytes]]
+    """Of a summary: where the row stands, and no other row does."""
+
+
 class Table:
     """Rows by key. The directory belongs to this instance alone; `get` may be called from any thread."""
 
-    def __init__(self, directory: Path, flag: Callable[[bytes], bool] | None) -> None:
-        """The keys of rows for which `flag` is true are kept in memory as `flagged`."""
-        self._directory, self._flag = directory, flag
+    def __init__(
+        self,
+        directory: Path,
+        flag: Callable[[bytes], bool] | None = None,
+        *,
+        index: Index | None = None,
+        kept_s: int | None = None,
+    ) -> None:
+        """The keys of rows for which `flag` is true are kept in memory as `flagged`.
+
+        Rows older than `kept_s` are removed at some time, when RocksDB compacts its files.
+        """
+        self._directory, self._flag, self._index, self._kept_s = directory, flag, index, kept_s
         self._db: Rdict | None = None
         self.flagged: set[bytes] = set()
 
@@ -42,7 +64,8 @@ class Table:
 
         Returns the next offset to be read of each partition of which something was read.
         """
-        whose = f"{identity}{'/flagged' if self._flag else ''}".encode()
+        kinds = ["flagged"] * (self._flag is not None) + ([self._index.name] if self._index else [])
+        whose = "/".join([identity, *kinds]).encode()
         with self._whole():
             db = self._db_if_whole()
             if db is None or db.get(_META + b"identity") != whose or not may_resume(_age_s(db), _offsets(db)):
@@ -61,16 +84,43 @@ class Table:
             value: bytes | None = self._db.get(_ROW + key) if self._db is not None else None
             return value
 
-    def rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every row, by key."""
-        return _below(self._db, _ROW) if self._db is not None else iter(())
+    def rows(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Every row whose key begins with `prefix`, from `start` on, by key; both without the prefix."""
+        if self._db is not None:
+            with self._whole():
+                yield from _below(self._db, _ROW + prefix, start)
+
+    def summary(self, key: bytes) -> bytes | None:
+        """The summary of a row, of a table with an index."""
+        with self._whole():
+            summary: bytes | None = self._db.get(_SUMMARY + key) if self._db is not None else None
+            return summary
+
+    def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
+        """The index's keys that begin with `prefix`, from the last one on, or from the one before `before`.
+
+        All without the prefix.
+        """
+        if self._db is None:
+            return
+        first = _INDEX + prefix
+        with self._whole():
+            for key in self._db.keys(backwards=True, from_key=first + (before or _LAST)):
+                assert isinstance(key, bytes)
+                if not key.startswith(first):
+                    return
+                if (rest := key[len(first) :]) != before:
+                    yield rest
 
     def write(self, changes: Iterable[Change]) -> None:
         """Take records in, in their order."""
         assert self._db is not None
         batch = WriteBatch(raw_mode=True)
+        summaries: dict[bytes, bytes | None] = {}
         for change in changes:
             self._put(batch, change.key, change.value)
+            if self._index is not None:
+                self._order(batch, self._index, change, summaries)
             batch.put(_OFFSET + str(change.partition).encode(), str(change.offset + 1).encode())
         batch.put(_META + b"saved_at", str(time.time()).encode())
         with self._whole():
@@ -107,6 +157,24 @@ class Table:
             batch.delete(_FLAG + key)
             self.flagged.discard(key)
 
+    def _order(
+        self, batch: WriteBatch, index: Index, change: Change, summaries: dict[bytes, bytes | None]
+    ) -> None:
+        """`summaries` are those of rows that this batch changed before."""
+        key = change.key
+        old = summaries[key] if key in summaries else self.summary(key)
+        new = summaries[key] = None if change.value is None else index.summary(change.value)
+        if new == old:
+            return
+        for gone in index.keys(old) if old is not None else ():
+            batch.delete(_INDEX + gone)
+        for there in index.keys(new) if new is not None else ():
+            batch.put(_INDEX + there, b"")
+        if new is None:
+            batch.delete(_SUMMARY + key)
+        else:
+            batch.put(_SUMMARY + key, new)
+
     def _db_if_whole(self) -> Rdict | None:
         try:
             return self._open()
@@ -120,7 +188,8 @@ class Table:
         self._directory.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.set_keep_log_file_num(2)
-        return Rdict(str(self._directory), options)
+        access = AccessType.read_write() if self._kept_s is None else AccessType.with_ttl(self._kept_s)
+        return Rdict(str(self._directory), options, access_type=access)
 
 
 def _age_s(db: Rdict) -> float:
@@ -131,8 +200,8 @@ def _offsets(db: Rdict) -> dict[int, int]:
     return {int(partition): int(offset) for partition, offset in _below(db, _OFFSET)}
 
 
-def _below(db: Rdict, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for key, value in db.items(from_key=prefix):
+def _below(db: Rdict, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    for key, value in db.items(from_key=prefix + start):
         assert isinstance(key, bytes)
         if not key.startswith(prefix):
             return

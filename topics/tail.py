@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    OFFSET_END,
     Consumer,
     KafkaError,
     KafkaException,
@@ -33,11 +32,6 @@ def beginning(_: Consumer, __: set[int]) -> Mapping[int, int]:
     return {}
 
 
-def end(_: Consumer, partitions: set[int]) -> Mapping[int, int]:
-    """Read only what comes."""
-    return dict.fromkeys(partitions, OFFSET_END)
-
-
 class Tail:
     """Reads all partitions of one topic, and hands what comes to `take`, which is called in its thread.
 
@@ -60,6 +54,8 @@ class Tail:
         self._starts: Mapping[int, int] = {}
         self._closing = threading.Event()
         self._caught_up = asyncio.Event()
+        self._read_to: dict[int, int] = {}
+        self._looking: set[asyncio.Event] = set()
         self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
 
     async def start(self) -> None:
@@ -75,6 +71,25 @@ class Tail:
     async def wait_caught_up(self) -> None:
         """Wait for `caught_up`; nothing that is appended afterwards is missed."""
         await self._caught_up.wait()
+
+    async def wait_read_to(self, ends: Mapping[int, int]) -> None:
+        """Wait until everything before these offsets of partitions has been taken."""
+        read = asyncio.Event()
+        self._looking.add(read)
+        try:
+            while self.behind(ends):
+                await read.wait()
+                read.clear()
+        finally:
+            self._looking.discard(read)
+
+    def behind(self, ends: Mapping[int, int]) -> int:
+        """How many offsets lie between what has been taken and these ends."""
+        return sum(max(0, end - self._read_to.get(partition, 0)) for partition, end in ends.items())
+
+    def _look(self) -> None:
+        for read in self._looking:
+            read.set()
 
     async def close(self) -> None:
         """Stop reading."""
@@ -129,16 +144,22 @@ class Tail:
         """Take what is there; the partitions whose end was reached."""
         taken: list[Message] = []
         ends: set[int] = set()
+        read_to: dict[int, int] = {}
         for message in consume_batch(self._consumer, _BATCH, 0.1):
             error = message.error()
             if error is None:
+                read_to[message.partition() or 0] = (message.offset() or 0) + 1
                 taken.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends.add(message.partition() or 0)
+                read_to[message.partition() or 0] = message.offset() or 0
             elif is_fatal(error):
                 raise KafkaException(error)
             else:
                 log.warning("reading %s: %s", self._topic, error)
         if taken:
             self._take(taken)
+        self._read_to.update(read_to)
+        if self._looking:
+            self._loop.call_soon_threadsafe(self._look)
         return ends

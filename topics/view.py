@@ -1,21 +1,21 @@
 """A compacted topic as a local table, so that a look-up needs no network and a restart resumes."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from confluent_kafka import Consumer, Message, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Message
 
-from topics.clients import connection
+from topics.awaited import Awaited
+from topics.ends import Ends
+from topics.resuming import resuming
 from topics.settings import KafkaSettings
-from topics.table import Change, Table
+from topics.table import Change, Index, Table
 from topics.tail import Tail
 
 _STALE_AFTER_S = 12 * 3600.0
 """Half of Kafka's default `delete.retention.ms`: an older table could have missed a tombstone."""
-_ANSWER_S = 10.0
 
 
 class View:
@@ -32,16 +32,18 @@ class View:
         directory: Path,
         *,
         flag: Callable[[bytes], bool] | None = None,
+        index: Index | None = None,
     ) -> None:
         """`flagged` counts the rows for which `flag` is true."""
-        self._settings, self._topic = settings, topic
-        self._table = Table(directory, flag)
-        self._tail = Tail(settings, topic, self._take, start_at=self._open)
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._table = Table(directory, flag, index=index)
+        start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
+        self._tail = Tail(settings, topic, self._take, start_at=start_at)
+        self._awaited = Awaited()
+        self._ends = Ends(settings, topic)
 
     async def start(self) -> None:
         """Open the table and go on reading where it stands."""
-        self._loop = asyncio.get_running_loop()
+        self._awaited.start()
         await self._tail.start()
 
     @property
@@ -66,6 +68,14 @@ class View:
         """Every row, by key."""
         return ((key.decode(), value) for key, value in self._table.rows())
 
+    def summary(self, key: str) -> bytes | None:
+        """See `Table.summary`."""
+        return self._table.summary(key.encode())
+
+    def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
+        """See `Table.indexed`."""
+        return self._table.indexed(prefix, before)
+
     async def wait_for(
         self, key: str, accept: Callable[[bytes | None], bool], timeout_s: float | None
     ) -> bytes | None:
@@ -75,17 +85,20 @@ class View:
             TimeoutError: it did not within `timeout_s`.
         """
         changed = asyncio.Event()
-        self._waiting[key].add(changed)  # before the first look, so that no change is missed
-        try:
+        with self.news(key, changed):
             async with asyncio.timeout(timeout_s):
                 while not accept(value := self.get(key)):
                     await changed.wait()
                     changed.clear()
                 return value
-        finally:
-            self._waiting[key].discard(changed)
-            if not self._waiting[key]:
-                del self._waiting[key]
+
+    def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
+        """See `Awaited.news`."""
+        return self._awaited.news(key, event)
+
+    async def lag(self) -> int:
+        """How many records there are that are not here yet; asks until the broker answers."""
+        return self._tail.behind(await self._ends.ask())
 
     async def close(self) -> None:
         """Stop reading and close the table."""
@@ -94,32 +107,10 @@ class View:
 
     # -- the reader's thread ---------------------------------------------------------------------
 
-    def _open(self, consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:
-        def may_resume(age_s: float, offsets: Mapping[int, int]) -> bool:
-            return age_s <= _STALE_AFTER_S and all(
-                offset <= consumer.get_watermark_offsets(TopicPartition(self._topic, p), timeout=_ANSWER_S)[1]
-                for p, offset in offsets.items()
-            )
-
-        # The id differs for a topic of the same name in another cluster, and for one that was made again.
-        return self._table.open(f"{self._topic_id()}/{len(partitions)}", may_resume)
-
-    def _topic_id(self) -> str:
-        admin = AdminClient(connection(self._settings))
-        described = admin.describe_topics(TopicCollection([self._topic]), request_timeout=_ANSWER_S)
-        return str(described[self._topic].result().topic_id)
-
     def _take(self, messages: list[Message]) -> None:
         changes = [_change(message) for message in messages]
         self._table.write(changes)
-        changed = {change.key.decode(errors="replace") for change in changes}
-        if awaited := [key for key in changed if key in self._waiting]:
-            self._loop.call_soon_threadsafe(self._notify, awaited)
-
-    def _notify(self, keys: list[str]) -> None:
-        for key in keys:
-            for event in self._waiting.get(key, ()):
-                event.set()
+        self._awaited.tell(change.key.decode(errors="replace") for change in changes)
 
 
 def _change(message: Message) -> Change:

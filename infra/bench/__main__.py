@@ -47,5 +47,16 @@ def kafka(
     measure(submissions)
 
 
+@app.command()
+def http(
+    rounds: Rounds = 30,
+    streams: Annotated[int, typer.Option(help="Event streams that are open at once.", min=1)] = 10_000,
+) -> None:
+    """From what a program prints to who follows it, alone and beside thousands of others. Needs root."""
+    from infra.bench.streams import measure
+
+    measure(rounds, streams)
+
+
 if __name__ == "__main__":
     app()

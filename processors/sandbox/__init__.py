@@ -2,7 +2,7 @@
 
 from processors.sandbox.boxes import Box
 from processors.sandbox.collect import Collected, CollectedFile
-from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
+from processors.sandbox.model import BoxTooSmallError, Command, Completed, OnOutput, Rootfs, SandboxError
 from processors.sandbox.sandboxes import Sandboxes
 from processors.sandbox.settings import SandboxSettings
 
@@ -13,6 +13,7 @@ __all__ = [
     "CollectedFile",
     "Command",
     "Completed",
+    "OnOutput",
     "Rootfs",
     "SandboxError",
     "SandboxSettings",

@@ -1,10 +1,10 @@
 """What is run, on what, and what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Literal, Self
 
 MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
@@ -51,6 +51,12 @@ class Rootfs:
         )
 
 
+STREAMS: tuple[Literal["stdout"], Literal["stderr"]] = ("stdout", "stderr")
+
+OnOutput = Callable[[Literal["stdout", "stderr"], bytes], None]
+"""Told each piece that a program prints, as it is read; it must neither block nor raise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A program to run in a box; its working directory is /box."""
@@ -60,6 +66,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to PATH, HOME and LANG, which it may override."""
     stdin: bytes = b""
+    on_output: OnOutput | None = None
+    """Together it is told what `Completed` will have."""
 
 
 @dataclass(frozen=True, slots=True)

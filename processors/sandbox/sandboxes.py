@@ -168,7 +168,7 @@ class Sandboxes:
                 passed=[*self._engine.descriptors, self._seccomp],
                 owner=box.uid,
             )
-            stage = Stage(launched, group, bounds)
+            stage = Stage(launched, group, bounds, command.on_output)
             report = await stage.end()
             if report.wait_status is None:
                 self._cgroups.worker.kill_strays({box.uid})

@@ -4,11 +4,12 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from processors.sandbox.cgroups import Group
 from processors.sandbox.launcher import Launched
-from processors.sandbox.model import SandboxError
+from processors.sandbox.model import STREAMS, OnOutput, SandboxError
 from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
 
 SETUP_S = 30.0
@@ -45,15 +46,22 @@ async def see_through(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None
 
 
 class _Collector:
-    """Reads a pipe to its end and keeps the first bytes."""
+    """Reads a pipe to its end and keeps the first bytes; `kept_more` is told of each piece of them."""
 
-    def __init__(self, descriptor: int, limit_bytes: int, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        limit_bytes: int,
+        changed: Callable[[], None],
+        kept_more: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.kept = bytearray()
         self.overflowed = False
         self.ended = False
         self._descriptor = descriptor
         self._limit_bytes = limit_bytes
         self._changed = changed
+        self._kept_more = kept_more
         os.set_blocking(descriptor, False)
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
@@ -64,6 +72,8 @@ class _Collector:
             return
         room = self._limit_bytes - len(self.kept)
         self.kept += chunk[:room]
+        if self._kept_more is not None and (more := chunk[:room]):
+            self._kept_more(more)
         self.overflowed = self.overflowed or len(chunk) > room
         if not chunk:
             self.close()
@@ -84,6 +94,7 @@ class Stage:
         launched: Launched,
         group: Group,
         bounds: Bounds,
+        on_output: OnOutput | None = None,
     ) -> None:
         try:
             self._oom_event = group.open_oom_event()
@@ -104,8 +115,9 @@ class Stage:
         self._launcher = launched.process
         self._group = group
         self._bounds = bounds
-        self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed)
-        self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed)
+        told = [partial(on_output, stream) if on_output else None for stream in STREAMS]
+        self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, told[0])
+        self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed, told[1])
         self._report = _Collector(launched.report, REPORT_BYTES, self._changed)
         self._host_cpus = os.cpu_count() or 1
         self._done: asyncio.Future[None] = self._loop.create_future()

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from processors.sandbox import Box, Command, Rootfs, Sandboxes
+from processors.sandbox import Box, Command, OnOutput, Rootfs, Sandboxes
+from processors.worker.live_output import AttemptOutput
 from processors.worker.verdict import AnswerBudget, outcome_of
 from topics.request import SubmissionRequest, TestCase
 from topics.stage import Outcome, RunStage, Stage
@@ -28,6 +29,7 @@ async def executed(
     *,
     may_run: Callable[[], Awaitable[None]],
     on_compiled: Callable[[Stage], None],
+    output: AttemptOutput,
 ) -> AsyncIterator[Executed]:
     """Run `request` on `rootfs`; `variables` are the environment's, overridden by the request's.
 
@@ -47,7 +49,8 @@ async def executed(
         compiled = None
         if request.compiler:
             await may_run()
-            command = Command(_argv(request.compiler, "compile", ()), env)
+            argv = _argv(request.compiler, "compile", ())
+            command = Command(argv, env, on_output=output.listener("compile"))
             compiled = budget.stage(await box.run(command, rootfs, request.limits.compile))
             if not compiled.ok:
                 yield Executed("compile_failed", compiled, ())
@@ -55,11 +58,12 @@ async def executed(
             on_compiled(compiled)
         case_stack = await stack.enter_async_context(AsyncExitStack())
         runs = []
-        for case in request.cases:
+        for number, case in enumerate(request.cases):
             await case_stack.aclose()  # of the case before
             fork = await case_stack.enter_async_context(box.fork(request.limits.run))
             await may_run()
-            runs.append(await _run_case(fork, rootfs, env, request, case, budget))
+            told = output.listener("run", number)
+            runs.append(await _run_case(fork, rootfs, env, request, case, budget, told))
         yield Executed(outcome_of(runs), compiled, tuple(runs))
 
 
@@ -70,9 +74,10 @@ async def _run_case(
     request: SubmissionRequest,
     case: TestCase,
     budget: AnswerBudget,
+    on_output: OnOutput,
 ) -> RunStage:
     assert request.program
-    command = Command(_argv(request.program, "run", case.args), env, case.input.encode())
+    command = Command(_argv(request.program, "run", case.args), env, case.input.encode(), on_output)
     completed = await box.run(command, rootfs, request.limits.run)
     collected = await box.collect(request.outputs, budget.room_bytes)
     return budget.run_stage(completed, case, collected)

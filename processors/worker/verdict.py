@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from mimetypes import MimeTypes
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_core import from_json, to_json
 
@@ -12,6 +12,8 @@ from processors.sandbox import Collected, CollectedFile, Completed
 from topics.outputs import OUTPUT_FILE_BYTES
 from topics.request import TestCase
 from topics.stage import Outcome, OutputFile, RunStage, Stage
+
+Encoding = Literal["utf8", "base64"]
 
 NOTHING = Collected()
 FILES_SHARE = 3 / 4
@@ -64,7 +66,7 @@ class AnswerBudget:
         return None
 
     def _fields(self, completed: Completed) -> dict[str, Any]:
-        encoding, stdout, stderr = _texts(completed.stdout, completed.stderr)
+        encoding, (stdout, stderr) = as_texts(completed.stdout, completed.stderr)
         stdout, cut_stdout = self._take(stdout, encoding)
         stderr, cut_stderr = self._take(stderr, encoding)
         return {
@@ -97,16 +99,16 @@ def _json_bytes(text: str) -> int:
     return len(to_json(text)) - 2
 
 
-def _texts(stdout: bytes, stderr: bytes) -> tuple[str, str, str]:
-    """Encoding and both outputs: text where it is UTF-8 that JSON does not double."""
+def as_texts(*outputs: bytes) -> tuple[Encoding, list[str]]:
+    """Their encoding, and they: text where they are UTF-8 that JSON does not double."""
     try:
-        texts = stdout.decode(), stderr.decode()
+        texts = [output.decode() for output in outputs]
     except UnicodeDecodeError:
         pass
     else:
-        if len(to_json(texts)) <= 2 * (len(stdout) + len(stderr)) + 16:
-            return ("utf8", *texts)
-    return "base64", base64.b64encode(stdout).decode(), base64.b64encode(stderr).decode()
+        if len(to_json(texts)) <= 2 * sum(map(len, outputs)) + 16:
+            return "utf8", texts
+    return "base64", [base64.b64encode(output).decode() for output in outputs]
 
 
 def media_type(name: str) -> str:

@@ -2,7 +2,8 @@
 
 consumes  `submissions.queue` (consumer group), `submissions.stops`, `dependencies.store` (as a view)
 does      sees that the dependencies are in the Cache, compiles and runs in the sandbox
-produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases; requests for dependencies
+produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases; requests for dependencies;
+          live output
 """
 
 import time
@@ -16,6 +17,7 @@ from processors.work.slots import Slots
 from processors.work.stops import StopOrders
 from processors.worker.environments import Environments
 from processors.worker.execute import Executed, executed
+from processors.worker.live_output import LiveOutput
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
 from topics.dependencies.state import EnvironmentState
@@ -43,6 +45,7 @@ class Worker:
         source = f"worker/{self.name}"
         self._slots = Slots(settings.worker_slots)
         self._producer = EventProducer(kafka)
+        self._live_output = LiveOutput(kafka, catalogue.output.name, self.name)
         self._attempts = Attempts(
             self,
             Work,
@@ -81,6 +84,7 @@ class Worker:
         await self._view.close()
         await self._sandboxes.close()
         self._producer.close()
+        self._live_output.close()
         return ended_well
 
     # -- the craft ------------------------------------------------------------------------------------
@@ -151,19 +155,22 @@ class Worker:
                 attempt.say(
                     DependenciesInstalled(attempt=work.attempt, worker=self.name, dependencies=dependencies)
                 )
-                try:
-                    async with executed(
-                        self._sandboxes,
-                        Rootfs.of_environment(tree),
-                        state.variables,
-                        work.request,
-                        self._answer_bytes,
-                        may_run=attempt.until_ours,
-                        on_compiled=on_compiled,
-                    ) as result:
-                        attempt.conclude(self._finished(work, result, dependencies))
-                except BoxTooSmallError as error:
-                    attempt.conclude(self._finished(work, _too_small(work, error), dependencies))
+                with self._live_output.of(work.id, work.attempt) as output:
+                    try:
+                        async with executed(
+                            self._sandboxes,
+                            Rootfs.of_environment(tree),
+                            state.variables,
+                            work.request,
+                            self._answer_bytes,
+                            may_run=attempt.until_ours,
+                            on_compiled=on_compiled,
+                            output=output,
+                        ) as result:
+                            output.close()
+                            attempt.conclude(self._finished(work, result, dependencies))
+                    except BoxTooSmallError as error:
+                        attempt.conclude(self._finished(work, _too_small(work, error), dependencies))
 
     def _finished(
         self,

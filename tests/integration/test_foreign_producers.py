@@ -119,7 +119,7 @@ def test_ingest_serves_the_contract(settings: KafkaSettings) -> None:
     async def get() -> httpx.Response:
         transport = httpx.ASGITransport(app)
         async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
-            return await client.get("http://ingest/asyncapi.json")
+            return await client.get("http://127.0.0.1/asyncapi.json")
 
     served = asyncio.run(get()).json()
     assert served["asyncapi"] == "3.0.0"
@@ -136,7 +136,7 @@ def test_the_trace_of_an_http_request_goes_on_to_the_log(settings: KafkaSettings
         async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
             deadline = time.monotonic() + DEADLINE_S
             while time.monotonic() < deadline:
-                url = "http://ingest/submissions"
+                url = "http://127.0.0.1/submissions"
                 answer = await client.post(url, json={"run": "true"}, headers=trace | {"x-other": "stays"})
                 if answer.status_code == 202:
                     return str(answer.json()["id"])

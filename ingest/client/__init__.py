@@ -1,0 +1,24 @@
+"""A client of Envicutor over HTTP; it needs httpx, pydantic and `topics` only.
+
+with Client("http://127.0.0.1:8000") as client:
+    for event in client.events(client.submit({"run": "echo hello"}).id):
+        print(event.name, event.data)
+
+`AsyncClient` has the same methods, to be awaited.
+"""
+
+from ingest.client.asynchronous import AsyncClient
+from ingest.client.calls import LONGEST_WAIT_S
+from ingest.client.errors import ClientError, RefusedError, UnavailableError
+from ingest.client.events import Event
+from ingest.client.synchronous import Client
+
+__all__ = [
+    "LONGEST_WAIT_S",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Event",
+    "RefusedError",
+    "UnavailableError",
+]

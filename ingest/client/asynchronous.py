@@ -1,0 +1,114 @@
+"""The client for asyncio: what `Client` does, awaited."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from ingest.client import calls
+from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
+from ingest.client.errors import UnavailableError
+from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
+from ingest.models import Batch, Listed
+from topics.submissions.state import FINAL, Answer
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """One server; see `Client`, whose methods these are."""
+
+    def __init__(self, base_url: str = "http://127.0.0.1:8000") -> None:
+        self._base_url = base_url
+        self._http = httpx.AsyncClient(base_url=base_url, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+    async def submit(self, request: Request, *, wait_s: float = 0.0) -> Answer:
+        """Submit, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for it to be finished."""
+        return await self._ask(calls.submit(request, wait_s))
+
+    async def submit_batch(self, requests: Sequence[Request]) -> Batch:
+        """Submit up to 100, each accepted or refused on its own."""
+        return await self._ask(calls.submit_batch(requests))
+
+    async def get(self, id: str) -> Answer:
+        """The submission as it is now."""
+        return await self._ask(calls.get(id))
+
+    async def cancel(self, id: str) -> Answer:
+        """Stop it."""
+        return await self._ask(calls.cancel(id))
+
+    async def output(self, id: str, case: int, name: str) -> bytes:
+        """An output file of a test case, counted from 0."""
+        return await self._ask(calls.output(id, case, name))
+
+    async def list(self, **filters: Any) -> AsyncIterator[Listed]:
+        """Submissions, newest first; `filters` are the parameters of `GET /submissions`."""
+        while True:
+            page = await self._ask(calls.page(filters))
+            for listed in page.submissions:
+                yield listed
+            if page.next is None:
+                return
+            filters["cursor"] = page.next
+
+    async def wait(self, id: str, timeout_s: float) -> Answer:
+        """The submission once nothing will change any more."""
+        deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
+        while (answer := await self.get(id)).status not in FINAL:
+            if time.monotonic() + pause_s > deadline:
+                raise TimeoutError(f"submission {id} is still {answer.status}")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_POLL_S)
+        return answer
+
+    async def events(self, id: str) -> AsyncIterator[Event]:
+        """What happened and happens to it, output included; the last one is `end`, with the answer."""
+        reader, pauses_s = Reader(), iter(PAUSES_S)
+        while True:
+            try:
+                async for event in self._stream(id, reader):
+                    pauses_s = iter(PAUSES_S)
+                    yield event
+                    if event.name == END:
+                        return
+                why = "the stream ended early"
+            except (httpx.TransportError, UnavailableError) as error:
+                why = str(error) or type(error).__name__
+            if (pause_s := next(pauses_s, None)) is None:
+                raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
+            await asyncio.sleep(pause_s)
+
+    async def _stream(self, id: str, reader: Reader) -> AsyncIterator[Event]:
+        reader.broke()
+        path, headers = calls.path_of(id, "events"), reader.headers
+        async with self._http.stream("GET", path, headers=headers, timeout=TIMEOUT) as response:
+            if not response.is_success:
+                await response.aread()
+                raise calls.failure(id, response)
+            async for line in response.aiter_lines():
+                if (event := reader.feed(line)) is not None:
+                    yield event
+
+    async def _ask(self, call: Call[T]) -> T:
+        tries = Tries(call, self._base_url)
+        while True:
+            try:
+                outcome: httpx.Response | httpx.TransportError = await self._http.request(**tries.arguments)
+            except httpx.TransportError as error:
+                outcome = error
+            if (pause_s := tries.pause_s(outcome)) is None:
+                return tries.result(outcome)
+            await asyncio.sleep(pause_s)

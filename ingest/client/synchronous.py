@@ -1,0 +1,155 @@
+"""The client that waits."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from ingest.client import calls
+from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
+from ingest.client.errors import UnavailableError
+from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
+from ingest.models import Batch, Listed
+from topics.submissions.state import FINAL, Answer
+
+T = TypeVar("T")
+
+
+class Client:
+    """One server. What fails on the way there or back is tried again, a few times."""
+
+    def __init__(self, base_url: str = "http://127.0.0.1:8000") -> None:
+        self._base_url = base_url
+        self._http = httpx.Client(base_url=base_url, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def submit(self, request: Request, *, wait_s: float = 0.0) -> Answer:
+        """Submit, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for it to be finished.
+
+        An id is made where the request has none, so that trying again never makes a second submission.
+
+        Raises:
+            RefusedError: the request cannot be accepted.
+            UnavailableError: whether it was accepted is unknown; the message names the id.
+        """
+        return self._ask(calls.submit(request, wait_s))
+
+    def submit_batch(self, requests: Sequence[Request]) -> Batch:
+        """Submit up to 100, each accepted or refused on its own.
+
+        Raises:
+            RefusedError, UnavailableError: see `submit`; of all of them.
+        """
+        return self._ask(calls.submit_batch(requests))
+
+    def get(self, id: str) -> Answer:
+        """The submission as it is now.
+
+        Raises:
+            RefusedError: there is none with this id (status 404).
+            UnavailableError: the server did not answer.
+        """
+        return self._ask(calls.get(id))
+
+    def cancel(self, id: str) -> Answer:
+        """Stop it.
+
+        Raises:
+            RefusedError: there is none (404), or it was finished before (409).
+            UnavailableError: the server did not answer.
+        """
+        return self._ask(calls.cancel(id))
+
+    def output(self, id: str, case: int, name: str) -> bytes:
+        """An output file of a test case, counted from 0.
+
+        Raises:
+            RefusedError: there is none, or it was left out (404).
+            UnavailableError: the server did not answer.
+        """
+        return self._ask(calls.output(id, case, name))
+
+    def list(self, **filters: Any) -> Iterator[Listed]:
+        """Submissions, newest first; `filters` are the parameters of `GET /submissions`.
+
+        Raises:
+            RefusedError: a filter is none (422).
+            UnavailableError: the server did not answer.
+        """
+        while True:
+            page = self._ask(calls.page(filters))
+            yield from page.submissions
+            if page.next is None:
+                return
+            filters["cursor"] = page.next
+
+    def wait(self, id: str, timeout_s: float) -> Answer:
+        """The submission once nothing will change any more.
+
+        Raises:
+            TimeoutError: it is not finished after `timeout_s`.
+            RefusedError, UnavailableError: see `get`.
+        """
+        deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
+        while (answer := self.get(id)).status not in FINAL:
+            if time.monotonic() + pause_s > deadline:
+                raise TimeoutError(f"submission {id} is still {answer.status}")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_POLL_S)
+        return answer
+
+    def events(self, id: str) -> Iterator[Event]:
+        """What happened and happens to it, output included; the last one is `end`, with the answer.
+
+        A stream that breaks is taken up where it broke.
+
+        Raises:
+            RefusedError: there is no submission with this id (404).
+            UnavailableError: the server did not answer, several times in a row.
+        """
+        reader, pauses_s = Reader(), iter(PAUSES_S)
+        while True:
+            try:
+                for event in self._stream(id, reader):
+                    pauses_s = iter(PAUSES_S)
+                    yield event
+                    if event.name == END:
+                        return
+                why = "the stream ended early"
+            except (httpx.TransportError, UnavailableError) as error:
+                why = str(error) or type(error).__name__
+            if (pause_s := next(pauses_s, None)) is None:
+                raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
+            time.sleep(pause_s)
+
+    def _stream(self, id: str, reader: Reader) -> Iterator[Event]:
+        reader.broke()
+        path, headers = calls.path_of(id, "events"), reader.headers
+        with self._http.stream("GET", path, headers=headers, timeout=TIMEOUT) as response:
+            if not response.is_success:
+                response.read()
+                raise calls.failure(id, response)
+            for line in response.iter_lines():
+                if (event := reader.feed(line)) is not None:
+                    yield event
+
+    def _ask(self, call: Call[T]) -> T:
+        tries = Tries(call, self._base_url)
+        while True:
+            try:
+                outcome: httpx.Response | httpx.TransportError = self._http.request(**tries.arguments)
+            except httpx.TransportError as error:
+                outcome = error
+            if (pause_s := tries.pause_s(outcome)) is None:
+                return tries.result(outcome)
+            time.sleep(pause_s)

@@ -1,0 +1,107 @@
+"""Events: what happens to one submission, as it happens, as server-sent events.
+
+consumes  `submissions.events`, `submissions.output` (as journals), `submissions.store` (as a view)
+
+Whoever is connected holds a place in both journals and nothing else: news only wakes them, what it is they
+read from the journals. So it makes no difference which node they ask, when they come, or how slow they are.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from typing import NamedTuple, Self
+
+from ingest.story import Story
+from topics.journal import Journal
+from topics.submissions.state import Submission, unfinished
+from topics.view import View
+
+KEEP_ALIVE_S = 15.0
+"""How long nothing may be said; proxies end connections that are silent for longer."""
+RECONNECT_MS = 1000
+"""How long clients are to wait before they come again."""
+END = "end"
+"""Name and id of the last event, whose data is the answer."""
+POSITION = rf"^([0-9]{{1,18}}-[0-9]{{1,18}}|{END})$"
+
+
+class Position(NamedTuple):
+    """The next offsets to be told of, as in `Last-Event-ID`: the same on every node."""
+
+    events: int = 0
+    output: int = 0
+
+    @classmethod
+    def of(cls, text: str | None) -> Self:
+        """Of what matches `POSITION` and is not the end; the beginning, of None."""
+        return cls(*map(int, text.split("-"))) if text else cls()
+
+    def __str__(self) -> str:
+        return f"{self.events}-{self.output}"
+
+
+class Events:
+    """What everybody is told who asks."""
+
+    def __init__(self, history: Journal, output: Journal, view: View) -> None:
+        self._history, self._output, self._view = history, output, view
+        self._listeners: set[asyncio.Event] = set()
+        self._closing = False
+
+    @property
+    def listeners(self) -> int:
+        """How many are connected."""
+        return len(self._listeners)
+
+    def close(self) -> None:
+        """End every stream; clients come again, to another node or to this one after its restart."""
+        self._closing = True
+        for news in self._listeners:
+            news.set()
+
+    async def follow(self, id: str, told: Position) -> AsyncIterator[bytes]:
+        """What happened from `told` on, until nothing will change any more."""
+        yield f"retry: {RECONNECT_MS}\n\n".encode()
+        story, news, waited = Story(id), asyncio.Event(), False
+        with ExitStack() as stack:
+            self._listeners.add(news)
+            stack.callback(self._listeners.discard, news)
+            for source in (self._history, self._output, self._view):
+                stack.enter_context(source.news(id, news))
+            while not self._closing:
+                for entry in self._history.since(id, story.read_to):
+                    name, happened = story.take(entry)
+                    story.forget_content()
+                    if entry.offset >= told.events:
+                        told = told._replace(events=entry.offset + 1)
+                        yield _event(name, happened.model_dump_json(), told)
+                # The store alone says it where the topic does not reach back so far.
+                if (story.final or waited) and (answer := self._final(id)):
+                    yield _event(END, answer, END)
+                    return
+                for piece in () if story.final else self._output.since(id, told.output):
+                    told = told._replace(output=piece.offset + 1)
+                    yield _event("output", piece.value.decode(), told)
+                waited = not await _within(KEEP_ALIVE_S, news)
+                news.clear()
+                if waited:
+                    yield b": still there\n\n"
+
+    def _final(self, id: str) -> str | None:
+        raw = self._view.get(id)
+        return None if raw is None or unfinished(raw) else Submission.read(raw).answer()
+
+
+async def _within(timeout_s: float, news: asyncio.Event) -> bool:
+    """Whether there was any."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await news.wait()
+    except TimeoutError:
+        return False
+
+
+def _event(name: str, data: str, position: Position | str) -> bytes:
+    return f"id: {position}\nevent: {name}\ndata: {data}\n\n".encode()

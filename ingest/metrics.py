@@ -1,0 +1,74 @@
+"""What a node tells Prometheus."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_LAG_S = 2.0
+"""How long the broker may take to say where topics end; else that is not told."""
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Of one node; it has no other state than its counters."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        labels = ["method", "route"]
+        self._requests = Counter(
+            "envicutor_http_requests", "Requests.", [*labels, "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "envicutor_http_request_seconds",
+            "From a request's head to the end of its answer.",
+            labels,
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._lag = Gauge(
+            "envicutor_ingest_lag_records",
+            "Records of a topic that this node has not read yet.",
+            ["topic"],
+            registry=self._registry,
+        )
+        self._lags: Mapping[str, Callable[[], Awaitable[int]]] = {}
+
+    def watch(self, lags: Mapping[str, Callable[[], Awaitable[int]]], **gauges: Callable[[], float]) -> None:
+        """Tell these values whenever it is asked; the text of a gauge is in `_GAUGES`."""
+        self._lags = lags
+        for name, value in gauges.items():
+            Gauge(f"envicutor_{name}", _GAUGES[name], registry=self._registry).set_function(value)
+
+    def observe(self, method: str, route: str, status: int, taken_s: float) -> None:
+        """Count a request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(taken_s)
+
+    async def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        await asyncio.gather(*(self._look(topic, lag) for topic, lag in self._lags.items()))
+        return generate_latest(self._registry)
+
+    async def _look(self, topic: str, lag: Callable[[], Awaitable[int]]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAG_S):
+                self._lag.labels(topic).set(await lag())
+                return
+        with contextlib.suppress(KeyError):  # better none than an old one
+            self._lag.remove(topic)
+
+
+_GAUGES = {
+    "submissions_unfinished": "Submissions that are accepted and not finished, as far as this node knows.",
+    "http_event_streams": "Clients that follow a submission.",
+}

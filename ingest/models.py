@@ -1,0 +1,70 @@
+"""What HTTP answers, besides what stands on the log; servers write it, clients read it."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from topics.request import FieldError
+from topics.stage import Outcome
+from topics.submissions.state import Answer, Status
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    """What kind of error it is; stable."""
+    title: str
+    status: int
+    detail: str
+    """What is wrong, and what to do."""
+    errors: list[FieldError] = []
+    """Which fields, where some are."""
+
+
+class Listed(BaseModel):
+    """A submission in a list."""
+
+    id: str
+    status: Status
+    attempt: int
+    created_at: str
+    finished_at: str | None
+    outcome: Outcome | None
+    tags: tuple[str, ...] = ()
+
+
+class Page(BaseModel):
+    """A part of a list."""
+
+    submissions: list[Listed]
+    next: str | None
+    """The `cursor` of the page after this one; None on the last."""
+
+
+class BatchItem(BaseModel):
+    """What became of one request: `submission` where it was accepted, else `problem`."""
+
+    status: int
+    """As if it had been sent alone."""
+    submission: Answer | None = None
+    problem: Problem | None = None
+
+
+class Batch(BaseModel):
+    """In the order of the requests."""
+
+    results: list[BatchItem]
+
+
+class Happened(BaseModel):
+    """The data of an event that is a fact."""
+
+    time: str
+    """Append time."""
+    status: Status | None
+    """Of the submission, after it."""
+    refused: str | None
+    """Why it changed nothing, such as being of an earlier attempt; None where it was accepted."""
+    fact: dict[str, Any]
+    """What was said, without what is large."""

@@ -1,0 +1,53 @@
+"""Output files of a submission. Whatever they are, no browser takes them for a page of ours."""
+
+import base64
+from urllib.parse import quote
+
+from fastapi import Response
+
+from ingest.problems import ProblemError
+from topics.submissions.state import Submission
+
+_IMAGES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+"""By the bytes that such a file begins with: a name promises nothing."""
+
+
+def content(submission: Submission, case: int, name: str) -> bytes:
+    """The content of an output file.
+
+    Raises:
+        ProblemError: 404; there is no such file, or it was left out of the answer.
+    """
+    outputs = submission.run[case].outputs if case < len(submission.run) else ()
+    found = next((file for file in outputs if file.name == name), None)
+    if found is None:
+        detail = f"test case {case} has no output file {name!r}: see `run` of the submission"
+        raise ProblemError(404, "unknown-output", detail)
+    if found.content is None:
+        detail = f"{name!r} was left out, too large for {found.omitted}: ask for smaller or fewer files"
+        raise ProblemError(404, "output-left-out", detail)
+    return base64.b64decode(found.content)
+
+
+def response(name: str, data: bytes, headers: dict[str, str]) -> Response:
+    """Images are shown, everything else is saved; nothing of it is run."""
+    image = media_type(data)
+    disposition = "inline" if image else "attachment"
+    safe = {
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(name.rsplit('/', 1)[-1], safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(data, headers=headers | safe, media_type=image or "application/octet-stream")
+
+
+def media_type(data: bytes) -> str | None:
+    """Of images that browsers show without running anything; None for all else."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((image for magic, image in _IMAGES.items() if data.startswith(magic)), None)

@@ -1,0 +1,87 @@
+"""Submitting and cancelling."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from ingest import batch
+from ingest.bodies import json_body
+from ingest.models import Batch
+from ingest.openapi import batch_body, problems, request_body
+from ingest.routes.common import NAMESPACE, Id, submissions_router
+from ingest.settings import IngestSettings
+from ingest.submissions import Submissions
+from ingest.tracing import trace_context
+from topics.submissions.state import Answer, Submission
+
+_BATCH_REQUESTS = 4
+"""As many of the largest requests have room in a batch."""
+
+
+def changing_routes(submissions: Submissions, settings: IngestSettings, request_bytes: int) -> APIRouter:
+    """Routes that append to the log."""
+    router = submissions_router()
+    batch_bytes = _BATCH_REQUESTS * request_bytes
+
+    @router.post(
+        "",
+        status_code=202,
+        openapi_extra=request_body(),
+        summary="Submit a program",
+        response_model=Answer,
+        responses={
+            **problems(400, 408, 409, 413, 415),
+            200: {"model": Answer, "description": "The answer (with `wait`)."},
+        },
+    )
+    async def post_submission(
+        request: Request,
+        wait: Annotated[bool, Query(description="Answer when it is finished.")] = False,
+        wait_timeout_s: Annotated[
+            float, Query(gt=0, le=settings.wait_timeout_max_s, description="How long, in seconds.")
+        ] = 30.0,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                min_length=1,
+                max_length=255,
+                description="Stands for an `id` where there is none: the same key, the same submission.",
+            ),
+        ] = None,
+    ) -> Response:
+        body = await json_body(request, request_bytes)
+        submission = await submissions.accept(
+            body,
+            wait_for_end=wait,
+            id=idempotency_key and str(uuid.uuid5(NAMESPACE, idempotency_key)),
+            beside=trace_context(request.headers),
+        )
+        if wait:
+            submission = await submissions.wait_final(submission.id, wait_timeout_s)
+        status = 200 if wait and submission.final else 202
+        return _answer(submission, status, {"Location": f"/submissions/{submission.id}"})
+
+    @router.post(
+        "/batch",
+        openapi_extra=batch_body(batch.MOST),
+        response_model=Batch,
+        responses=problems(400, 408, 413, 415),
+        summary="Submit several programs, each accepted or refused on its own",
+    )
+    async def post_batch(request: Request) -> Response:
+        body, beside = await json_body(request, batch_bytes), trace_context(request.headers)
+        results = await batch.accept_all(submissions, body, batch_bytes, beside)
+        return Response(results.model_dump_json(exclude_none=True), media_type="application/json")
+
+    @router.delete(
+        "/{id}", response_model=Answer, responses=problems(404, 409), summary="Cancel a submission"
+    )
+    async def delete_submission(id: Id) -> Response:
+        return _answer(await submissions.cancel(id), 200)
+
+    return router
+
+
+def _answer(submission: Submission, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(submission.answer(), status, headers, "application/json")

@@ -1,0 +1,102 @@
+"""Looking at submissions, and following them."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from ingest import listing, output_files
+from ingest.caching import entity_tag, unchanged
+from ingest.events import END, POSITION, Events, Position
+from ingest.models import Page
+from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
+from ingest.problems import ProblemError
+from ingest.routes.common import NAMESPACE, Id, submissions_router
+from ingest.submissions import Submissions
+from topics.request import FieldError
+from topics.submissions.state import Answer
+
+IfNoneMatch = Annotated[
+    str | None, Header(description="The `ETag` of what you have; a 304 says that it is still so.")
+]
+
+
+def reading_routes(submissions: Submissions, events: Events) -> APIRouter:
+    """Routes that change nothing."""
+    router = submissions_router()
+
+    @router.get("", response_model=Page, summary="Submissions, newest first")
+    async def list_submissions(query: Annotated[listing.Query, Query()]) -> Page:
+        return await submissions.list(query)
+
+    @router.get(
+        "/{id}",
+        responses={**problems(404), 200: A_SUBMISSION, 304: {"description": "It is still so."}},
+        summary="A submission as it is now",
+    )
+    async def get_submission(
+        request: Request,
+        id: Id,
+        fields: Annotated[
+            str | None, Query(description="Only these fields of it, separated by commas.")
+        ] = None,
+        _: IfNoneMatch = None,
+    ) -> Response:
+        wanted = _fields(fields)
+        submission = await submissions.get(id)
+        headers = entity_tag(submission, "+".join(sorted(wanted)))
+        if same := unchanged(request, headers):
+            return same
+        body = submission.model_dump_json(include=wanted)
+        return Response(body, headers=headers, media_type="application/json")
+
+    @router.get(
+        "/{id}/outputs/{case}/{name:path}",
+        response_class=Response,
+        responses={**problems(404), 200: FILE, 304: {"description": "It is still so."}},
+        summary="An output file of a test case",
+    )
+    async def get_output(
+        request: Request,
+        id: Id,
+        case: Annotated[int, Path(ge=0, lt=1000, description="Of the test case, from 0.")],
+        name: Annotated[str, Path(description="Of the file, relative to /box.")],
+        _: IfNoneMatch = None,
+    ) -> Response:
+        submission = await submissions.get(id)
+        headers = entity_tag(submission, uuid.uuid5(NAMESPACE, f"{case}/{name}").hex)
+        data = output_files.content(submission, case, name)
+        return unchanged(request, headers) or output_files.response(name, data, headers)
+
+    @router.get(
+        "/{id}/events",
+        response_class=StreamingResponse,
+        responses={**problems(404), **EVENT_STREAM},
+        summary="What happens to a submission, as it happens",
+    )
+    async def get_events(
+        id: Id,
+        last_event_id: Annotated[
+            str | None, Header(pattern=POSITION, description="The id of the last event that came.")
+        ] = None,
+    ) -> Response:
+        await submissions.get(id)
+        if last_event_id == END:
+            return Response(status_code=204)
+        told = Position.of(last_event_id)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events.follow(id, told), headers=headers, media_type="text/event-stream")
+
+    return router
+
+
+def _fields(asked: str | None) -> set[str]:
+    """Names of fields of an answer; all of them where none was asked for."""
+    known = set(Answer.model_fields)
+    wanted = set(asked.split(",")) if asked is not None else known
+    if unknown := sorted(wanted - known):
+        message = f"there is no field {unknown[0][:100]!r}: there are {', '.join(Answer.model_fields)}"
+        errors = [FieldError(field="query.fields", message=message)]
+        raise ProblemError(422, "invalid-parameters", f"query.fields: {message}", errors=errors)
+    return wanted

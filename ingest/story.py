@@ -1,0 +1,55 @@
+"""What the journal of events says about one submission."""
+
+from ingest.models import Happened
+from topics.codec import UndecodableError, decode
+from topics.fold import Recorded
+from topics.journal import Entry
+from topics.request import SubmissionRequest
+from topics.submissions.facts import FACTS, SubmissionFact
+from topics.submissions.fold import apply
+from topics.submissions.state import Submission
+from topics.times import rfc3339
+
+_BIG = {"request", "compile", "run"}
+"""Fields of facts that are left out: what was asked is known, and what came of it is in the answer."""
+_UNTOLD = SubmissionRequest(run="true")
+"""Stands for the request where only the fold needs one."""
+
+
+class Story:
+    """The facts of one submission, folded as they come."""
+
+    def __init__(self, id: str) -> None:
+        self.read_to = 0
+        """Offset of the next fact."""
+        self.state: Submission | None = None
+        self._id = id
+
+    def take(self, entry: Entry) -> tuple[str, Happened]:
+        """The next fact: its name, such as `started`, and what is told of it."""
+        self.read_to = entry.offset + 1
+        fact: SubmissionFact | None = None
+        try:
+            fact = decode(FACTS[entry.type], entry.value)
+        except (KeyError, UndecodableError):
+            refused: str | None = "unreadable"
+        else:
+            folded = apply(self.state, Recorded(self._id, fact, entry.time_ms))
+            refused = folded.refused
+            self.state = folded.state if refused is None else self.state
+        return entry.type.split(".")[2] if fact else "unreadable", Happened(
+            time=rfc3339(entry.time_ms),
+            status=self.state.status if self.state else None,
+            refused=refused,
+            fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True) if fact else {},
+        )
+
+    @property
+    def final(self) -> bool:
+        """Whether it ended."""
+        return self.state is not None and self.state.final
+
+    def forget_content(self) -> None:
+        """Keep of the state only what the fold needs: it may be large, and many may be told."""
+        if self.state is not None:
+            self.state = self.state.replace(request=_UNTOLD, dependencies=None, compile=None, run=())

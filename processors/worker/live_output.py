@@ -1,0 +1,132 @@
+"""Live output: what programs print, told while they run, as long as that costs the work nothing.
+
+produces  pieces on `submissions.output`
+
+Pieces wait a moment for each other, never the program for them: what Kafka does not take in time is dropped.
+What is printed in the last moment of an attempt is not told here, since its end tells it.
+"""
+
+import asyncio
+import codecs
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+from processors.sandbox import OnOutput
+from processors.worker.verdict import as_texts
+from topics.clients import EventProducer
+from topics.codec import Record, cloud_event, encode
+from topics.settings import KafkaSettings
+from topics.submissions.output import OUTPUT, OutputChunk
+
+BATCH_S = 0.05
+"""How long the first byte of a piece waits for more."""
+BATCH_BYTES = 16 * 1024
+"""A piece this large waits for nothing."""
+UNACKNOWLEDGED = 256
+"""Pieces that may wait for Kafka; what comes beyond them is dropped."""
+GIVE_UP_MS = 5000
+"""After which a piece that Kafka did not take is dropped."""
+
+
+class Source(NamedTuple):
+    """Where output comes from within an attempt."""
+
+    stage: Literal["compile", "run"]
+    case: int | None
+    stream: Literal["stdout", "stderr"]
+
+
+class LiveOutput:
+    """Of one worker process."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str, worker: str) -> None:
+        self._topic, self._worker = topic, worker
+        self._producer = EventProducer(kafka, message_timeout_ms=GIVE_UP_MS)
+
+    @contextmanager
+    def of(self, id: str, attempt: int) -> Iterator["AttemptOutput"]:
+        """Tell what the attempt's programs print, until the context ends."""
+        output = AttemptOutput(attempt, self._worker, lambda chunk: self._offer(id, chunk))
+        try:
+            yield output
+        finally:
+            output.close()
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many pieces wait for Kafka."""
+        return self._producer.unacknowledged
+
+    def close(self) -> None:
+        """Tell no more."""
+        self._producer.close(timeout_s=0.5)
+
+    def _offer(self, id: str, chunk: OutputChunk) -> None:
+        if self.unacknowledged < UNACKNOWLEDGED:
+            headers = cloud_event(OUTPUT, uuid.uuid4().hex, id, f"worker/{self._worker}")
+            self._producer.produce(Record(self._topic, id.encode(), encode(chunk), headers))
+
+
+class AttemptOutput:
+    """Gathers what the programs of one attempt print, and publishes it piece by piece."""
+
+    def __init__(self, attempt: int, worker: str, publish: Callable[[OutputChunk], None]) -> None:
+        self._attempt, self._worker, self._publish = attempt, worker, publish
+        self._sequence = 0
+        self._told_bytes: defaultdict[Source, int] = defaultdict(int)
+        self._untold: defaultdict[Source, bytearray] = defaultdict(bytearray)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def listener(self, stage: Literal["compile", "run"], case: int | None = None) -> OnOutput:
+        """To be told what one program prints."""
+
+        def heard(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+            untold = self._untold[Source(stage, case, stream)]
+            untold += data
+            if self._timer is None or len(untold) >= BATCH_BYTES:
+                self._tell_in(0 if len(untold) >= BATCH_BYTES else BATCH_S)
+
+        return heard
+
+    def close(self) -> None:
+        """Tell no more of it."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tell_in(self, delay_s: float) -> None:
+        self.close()
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        for source, untold in self._untold.items():
+            if size := _whole_characters(untold):
+                self._publish(self._chunk(source, bytes(untold[:size])))
+                del untold[:size]
+                self._told_bytes[source] += size
+                self._sequence += 1
+
+    def _chunk(self, source: Source, data: bytes) -> OutputChunk:
+        encoding, [text] = as_texts(data)
+        return OutputChunk(
+            attempt=self._attempt,
+            worker=self._worker,
+            stage=source.stage,
+            case=source.case,
+            stream=source.stream,
+            sequence=self._sequence,
+            offset_bytes=self._told_bytes[source],
+            text=text,
+            encoding=encoding,
+        )
+
+
+def _whole_characters(data: bytearray) -> int:
+    """How many bytes there are up to a character that is not complete yet; all where they are not UTF-8."""
+    try:
+        return codecs.utf_8_decode(data, "strict", False)[1]
+    except UnicodeDecodeError:
+        return len(data)

@@ -1,0 +1,162 @@
+"""Ingest nodes as they serve HTTP, in threads, and the log that they write to and read from."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from confluent_kafka.admin import AdminClient
+
+from infra.kafka.ports import choose_free_port
+from ingest.app import make_app
+from ingest.server import Server
+from ingest.settings import IngestSettings
+from processors.store.processor import StoreProcessor
+from processors.store.submission_store import submission_store
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import EventProducer, connection
+from topics.codec import Record, cloud_event, encode, encode_fact
+from topics.leases import PackageSetInForce
+from topics.package_sets import DEBIAN
+from topics.settings import KafkaSettings
+from topics.stage import Outcome, RunStage
+from topics.submissions.facts import FACTS, Finished, Started, SubmissionFact
+from topics.submissions.output import OUTPUT, OutputChunk
+
+DEADLINE_S = 60.0
+
+
+class Nodes:
+    """As a context: everything runs. `clients` are of the nodes, in their order."""
+
+    def __init__(self, kafka: str, folder: Path, *, count: int = 2, **settings: Any) -> None:
+        """`settings` are of ingest."""
+        prefix = f"test-{uuid.uuid4().hex[:8]}-"
+        self.kafka = KafkaSettings(bootstrap_servers=kafka, topic_prefix=prefix, data_dir=folder)
+        self.topics = catalogue(self.kafka)
+        self._count, self._settings = count, settings
+        self.clients: list[httpx.Client] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        ensure_topics(self.kafka, self.topics.topics())
+        self._stack.callback(self._delete_topics)
+        self._producer = EventProducer(self.kafka)
+        self._stack.callback(self._producer.close)
+        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
+        self.produce(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+        self._stack.enter_context(self._folding())
+        try:
+            self.servers = [self._stack.enter_context(self._serving(n)) for n in range(self._count)]
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def _folding(self) -> Iterator[None]:
+        processor = StoreProcessor(self.kafka, submission_store(self.topics), "0")
+        with _thread(processor.run, processor.stop):
+            yield
+
+    @contextmanager
+    def _serving(self, number: int) -> Iterator[Server]:
+        settings = IngestSettings(http_port=choose_free_port(), **self._settings)
+        server = Server(make_app(self.kafka, self.topics, settings, str(number)), settings)
+        url = f"http://127.0.0.1:{settings.http_port}"
+        with (
+            _thread(server.run, lambda: setattr(server, "should_exit", True)),
+            httpx.Client(base_url=url, timeout=DEADLINE_S, trust_env=False) as client,
+        ):
+            self.clients.append(client)
+            eventually(lambda: server.started and self._accepts(client), "the node accepts submissions")
+            yield server
+
+    @staticmethod
+    def _accepts(client: httpx.Client) -> bool:
+        return client.post("/submissions", json={"run": "true"}).status_code == httpx.codes.ACCEPTED
+
+    def _delete_topics(self) -> None:
+        topics = [topic.name for topic in self.topics.topics()]
+        admin = AdminClient(connection(self.kafka))
+        for deletion in admin.delete_topics(topics).values():
+            deletion.result(DEADLINE_S)
+
+    # -- what workers do -----------------------------------------------------------------------------
+
+    def produce(self, record: Record) -> int:
+        """The record's offset."""
+        return self._producer.produce(record).result(DEADLINE_S).offset() or 0
+
+    def say(self, id: str, fact: SubmissionFact) -> int:
+        return self.produce(encode_fact(self.topics.submissions.events.name, id, fact, FACTS, "test"))
+
+    def print(self, id: str, text: str, **fields: Any) -> None:
+        where: dict[str, Any] = {"attempt": 1, "worker": "w", "stage": "run", "case": 0, "stream": "stdout"}
+        chunk = OutputChunk.model_validate(where | {"sequence": 0, "offset_bytes": 0, "text": text} | fields)
+        headers = cloud_event(OUTPUT, uuid.uuid4().hex, id, "worker/w")
+        self.produce(Record(self.topics.output.name, id, encode(chunk), headers))
+
+    def start(self, id: str, attempt: int = 1) -> None:
+        self.say(id, Started(attempt=attempt, worker="w"))
+
+    def finish(self, id: str, *run: RunStage, outcome: Outcome = "ok", attempt: int = 1) -> None:
+        fact = Finished(
+            attempt=attempt, worker="w", outcome=outcome, dependencies=None, compile=None, run=run
+        )
+        self.say(id, fact)
+
+    def break_streams(self, node: int) -> None:
+        """Every connection of the node breaks."""
+        for open_one in list(self.servers[node].server_state.connections):
+            open_one.loop.call_soon_threadsafe(open_one.transport.abort)
+
+    # -- what clients do -----------------------------------------------------------------------------
+
+    def submit(self, request: dict[str, Any] | None = None, node: int = 0) -> str:
+        answer = self.clients[node].post("/submissions", json=request or {"run": "true"})
+        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+        return str(answer.json()["id"])
+
+    def finished(self, request: dict[str, Any] | None = None, *run: RunStage, outcome: Outcome = "ok") -> str:
+        """Submit, finish, and wait until every node knows."""
+        id = self.submit(request)
+        self.finish(id, *run, outcome=outcome)
+        for client in self.clients:
+            eventually(partial(_finished_at, client, id), "it is finished")
+        return id
+
+
+def _finished_at(client: httpx.Client, id: str) -> str | None:
+    finished_at: str | None = client.get(f"/submissions/{id}").json()["finished_at"]
+    return finished_at
+
+
+@contextmanager
+def _thread(target: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+def eventually(probe: Callable[[], Any], what: str) -> Any:
+    """The first true answer of `probe`."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.02)
+    return answer

@@ -1,0 +1,69 @@
+"""What is shown while a program runs, and at its end, is each byte once."""
+
+from infra.commands.live import LiveOutput, Source
+from topics.stage import RunStage
+from topics.submissions.output import OutputChunk
+from topics.submissions.state import Answer
+
+OUT = Source("run", 0, "stdout")
+
+
+class Screen:
+    def __init__(self) -> None:
+        self.shown: list[tuple[Source, bytes]] = []
+        self.restarts: list[int] = []
+        self.live = LiveOutput(lambda source, data: self.shown.append((source, data)), self.restarts.append)
+
+    def piece(self, offset_bytes: int, text: str, *, attempt: int = 1, worker: str = "w") -> None:
+        chunk = OutputChunk(
+            attempt=attempt,
+            worker=worker,
+            stage="run",
+            case=0,
+            stream="stdout",
+            sequence=0,
+            offset_bytes=offset_bytes,
+            text=text,
+        )
+        self.live.piece(chunk)
+
+    def end(self, *run: RunStage, attempt: int = 1) -> None:
+        self.live.end(Answer(id="a", status="finished", created_at="", attempt=attempt, run=run))
+
+
+def test_the_end_brings_what_no_piece_brought() -> None:
+    screen = Screen()
+    screen.piece(0, "one ")
+    screen.piece(8, "three")  # the second is missing
+    screen.end(RunStage(stdout="one two three", stderr="oh"), RunStage(stdout="next"))
+    assert screen.shown == [
+        (OUT, b"one "),
+        (OUT, b"two three"),
+        (Source("run", 0, "stderr"), b"oh"),
+        (Source("run", 1, "stdout"), b"next"),
+    ]
+
+
+def test_pieces_that_come_twice_or_of_another_worker_are_not_shown() -> None:
+    screen = Screen()
+    screen.piece(0, "one")
+    screen.piece(0, "one")
+    screen.piece(3, "two", worker="other")
+    screen.end(RunStage(stdout="one"))
+    assert screen.shown == [(OUT, b"one")]
+
+
+def test_another_attempt_begins_anew() -> None:
+    screen = Screen()
+    screen.piece(0, "one")
+    screen.piece(0, "uno", attempt=2)
+    screen.piece(3, "late")
+    screen.end(RunStage(stdout="eins"), attempt=3)
+    assert [data for _, data in screen.shown] == [b"one", b"uno", b"eins"]
+    assert screen.restarts == [2, 3]
+
+
+def test_bytes_that_are_not_text() -> None:
+    screen = Screen()
+    screen.end(RunStage(stdout="/wA=", encoding="base64"))
+    assert screen.shown == [(OUT, b"\xff\x00")]

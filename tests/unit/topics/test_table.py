@@ -1,0 +1,59 @@
+"""A table's index is what its rows say, whatever became of them before and however they came."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topics.table import Change, Index, Table
+
+INDEX = Index("by-row", summary=lambda row: row[:3], keys=lambda summary: [summary, b"-" + summary])
+KEYS = [b"a", b"b", b"c"]
+Changes = Sequence[tuple[bytes, str | None]]
+CHANGES = st.tuples(st.sampled_from(KEYS), st.none() | st.text("xyz", min_size=2, max_size=3))
+
+
+def opened(folder: Path) -> Table:
+    table = Table(folder, index=INDEX)
+    table.open("topic", lambda *_: True)
+    return table
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(CHANGES, min_size=1), max_size=4))
+def test_the_index_is_of_the_rows_that_are_there(batches: Sequence[Changes]) -> None:
+    rows: dict[bytes, bytes] = {}
+    with TemporaryDirectory() as folder:
+        table = opened(Path(folder) / "table")
+        for offset, batch in enumerate(batches):
+            changes = [Change(0, offset, key, _row(key, text)) for key, text in batch]
+            table.write(changes)
+            for change in changes:
+                rows.pop(change.key, None)
+                rows |= {} if change.value is None else {change.key: change.value}
+        assert list(table.indexed(b"-")) == sorted((row[:3] for row in rows.values()), reverse=True)
+        assert summaries(table) == {key: row[:3] for key, row in rows.items()}
+        table.close()
+
+
+def _row(key: bytes, text: str | None) -> bytes | None:
+    return None if text is None else key + text.encode()
+
+
+def summaries(table: Table) -> Mapping[bytes, bytes]:
+    return {key: summary for key in KEYS if (summary := table.summary(key)) is not None}
+
+
+def test_it_is_read_from_the_last_key_or_before_another(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    table.write([Change(0, n, key, row) for n, (key, row) in enumerate([(b"a", b"x1"), (b"b", b"x3")])])
+    assert list(table.indexed(b"-")) == [b"x3", b"x1"]
+    assert list(table.indexed(b"-", b"x3")) == [b"x1"]
+    assert list(table.indexed(b"-", b"x2")) == [b"x1"]
+    assert list(table.indexed(b"-x", b"1")) == []
+    table.close()
+    again = opened(tmp_path)
+    assert list(again.indexed(b"-")) == [b"x3", b"x1"]
+    again.close()

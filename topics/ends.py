@@ -1,0 +1,45 @@
+"""Where a topic ends at this moment."""
+
+import asyncio
+import logging
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from topics.clients import connection
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+_ASK_AGAIN_S = 0.1
+_ANSWER_S = 2.0
+
+
+class Ends:
+    """Asks the broker."""
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self._connection, self._topic = connection(settings), topic
+        self._admin: AdminClient | None = None
+        self._partitions: list[TopicPartition] = []
+
+    async def ask(self) -> dict[int, int]:
+        """The offset after the last record of each partition; asks until the broker answers."""
+        while True:
+            try:
+                return await self._ask()
+            except KafkaException as error:
+                log.info("the broker does not say where %s ends: %s", self._topic, error)
+                self._admin = None  # after a broker's restart a client may repeat the same error for ever
+                await asyncio.sleep(_ASK_AGAIN_S)
+
+    async def _ask(self) -> dict[int, int]:
+        if self._admin is None:
+            admin = AdminClient(self._connection)
+            metadata = await asyncio.to_thread(admin.list_topics, self._topic, _ANSWER_S)
+            partitions = metadata.topics[self._topic].partitions
+            self._partitions = [TopicPartition(self._topic, p) for p in partitions]
+            self._admin = admin
+        asked = dict.fromkeys(self._partitions, OffsetSpec.latest())
+        futures = self._admin.list_offsets(asked, request_timeout=_ANSWER_S)
+        return {tp.partition: (await asyncio.wrap_future(f)).offset for tp, f in futures.items()}

@@ -1,0 +1,37 @@
+"""Where to go on reading a topic into a local table."""
+
+from collections.abc import Mapping
+
+from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from topics.clients import connection
+from topics.settings import KafkaSettings
+from topics.table import Table
+from topics.tail import StartAt
+
+_ANSWER_S = 10.0
+
+
+def resuming(
+    table: Table, settings: KafkaSettings, topic: str, stale_after_s: float | None = None
+) -> StartAt:
+    """Open `table`, and go on where it stands; anew, where it is older, or not of this very topic."""
+
+    def start_at(consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:
+        def may_resume(age_s: float, offsets: Mapping[int, int]) -> bool:
+            return (stale_after_s is None or age_s <= stale_after_s) and all(
+                offset <= consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=_ANSWER_S)[1]
+                for p, offset in offsets.items()
+            )
+
+        # The id differs for a topic of the same name in another cluster, and for one that was made again.
+        return table.open(f"{_topic_id(settings, topic)}/{len(partitions)}", may_resume)
+
+    return start_at
+
+
+def _topic_id(settings: KafkaSettings, topic: str) -> str:
+    admin = AdminClient(connection(settings))
+    described = admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_S)
+    return str(described[topic].result().topic_id)
