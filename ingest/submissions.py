@@ -48,6 +48,7 @@ class Submissions:
             catalogue.submissions.store.name,
             views / f"ingest-{instance}",
             flag=unfinished_from("http"),
+            index=listing.index(),
         )
         self._awaiting_verdict = 0
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
