@@ -84,10 +84,11 @@ class Credentials:
 
 
 def environment(settings: KafkaSettings) -> dict[str, object]:
-    """How a client reaches the broker, as settings without their prefix."""
+    """How to reach the broker, and where this system keeps things: settings without their prefix."""
     plain: dict[str, object] = {
         "BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "SECURITY_PROTOCOL": settings.security_protocol,
+        "DATA_DIR": settings.data_dir,
     }
     if settings.security_protocol == "PLAINTEXT":
         return plain
