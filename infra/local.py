@@ -14,9 +14,10 @@ from typing import Self
 
 import httpx
 
+from infra.accounts import give_to
 from infra.credentials import Credentials, environment
 from infra.kafka.cluster import local_brokers
-from infra.kafka.embedded import SUPER_USER, EmbeddedKafka
+from infra.kafka.embedded import SUPER_USER, Distribution, EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port
@@ -53,6 +54,8 @@ class LocalCluster:
         self._settings, self._progress = settings, progress
         self.http_port = settings.http_port or choose_free_port()
         self._run_dir = settings.data_dir / "run"
+        self._of_root = settings.data_dir / "root"
+        """Views of roles that are root: never in a folder where another user can put links."""
         self._supervisor = Supervisor(self._run_dir)
         self._brokers: list[EmbeddedKafka] = []
         self._credentials: Credentials | None = None
@@ -88,14 +91,16 @@ class LocalCluster:
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
         user = self._make_folders()
-        self._start_brokers(user)
+        self._progress("looking for Kafka's jars (fetched once)")
+        distribution = await asyncio.to_thread(install_kafka, self._settings.cache_dir)
+        await self._start_brokers(user, distribution)
         topics = catalogue(self.kafka)
         if self._credentials:
             self._progress("putting users and rights in force")
             self._credentials.put_in_force(self._brokers[0].admin_connection, self.kafka, topics)
         ensure_topics(self.kafka, topics.topics())
         nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
-        pin = ensure_package_set(self.kafka, topics, nix, self._progress)
+        pin = await asyncio.to_thread(ensure_package_set, self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
         request_base(self.kafka, topics, pin)
@@ -136,7 +141,7 @@ class LocalCluster:
         views = settings.data_dir / "views"
         faust = settings.data_dir / "faust"
         sealer = settings.data_dir / FOLDER
-        for folder in (views, faust, sealer):
+        for folder in (views, faust, sealer, self._of_root):
             folder.mkdir(exist_ok=True)
         try:
             account = pwd.getpwnam(settings.service_user)
@@ -144,7 +149,7 @@ class LocalCluster:
             log.warning("there is no user %s: roles run as root without capabilities", settings.service_user)
             return None
         for folder in (views, faust, sealer):
-            os.chown(folder, account.pw_uid, account.pw_gid)
+            give_to(account, folder)
         if not _reachable(account, settings.data_dir):
             log.warning(
                 "user %s cannot read this code: roles run as root without capabilities", account.pw_name
@@ -152,15 +157,14 @@ class LocalCluster:
             return None
         return settings.service_user
 
-    def _start_brokers(self, user: str | None) -> None:
+    async def _start_brokers(self, user: str | None, distribution: Distribution) -> None:
         settings = self._settings
         if settings.secure:
             account = pwd.getpwnam(user) if user else None
             self._credentials = Credentials(settings.data_dir / "secrets", account)
-        self._progress("looking for Kafka's jars (fetched once)")
         self._brokers = local_brokers(
             settings.data_dir,
-            install_kafka(settings.cache_dir),
+            distribution,
             count=settings.brokers,
             port=settings.kafka_port,
             user=user,
@@ -174,7 +178,7 @@ class LocalCluster:
             assert broker.process is not None
             write_pid(self._pid_file(number), broker.process.pid)
         for number, broker in enumerate(self._brokers):
-            broker.wait_until_ready()
+            await asyncio.to_thread(broker.wait_until_ready)
             watcher = asyncio.create_task(keep_alive(broker, self._pid_file(number)))
             self._broker_watchers.append(watcher)
 
@@ -210,14 +214,14 @@ class LocalCluster:
         # A health checker is a new one at each start, the sealer is alone; others take up what was theirs.
         told = () if role == "sealer" else ("--instance", str(instance))
         argv = [sys.executable, "-m", "infra.cli", role, *(arguments or told)]
-        return Program(name, [*_guard(user), *argv], self._environment(role), stop_order)
+        return Program(name, [*_guard(user), *argv], self._environment(role, user), stop_order)
 
-    def _environment(self, role: str) -> dict[str, str]:
+    def _environment(self, role: str, user: str | None) -> dict[str, str]:
         """A role's settings; what the operator set otherwise stays."""
         kafka = self._kafka_as(role)
         ours = environment(kafka) | {
             "REPLICATION_FACTOR": kafka.replication_factor,
-            "DATA_DIR": self._settings.data_dir,
+            "DATA_DIR": self._of_root if user == "root" else self._settings.data_dir,
             "CACHE_DIR": self._settings.cache_dir,
             "NIX_ROOT": self._settings.data_dir / "nix",
             "SANDBOX_CACHE_DIR": self._settings.cache_dir,

@@ -30,6 +30,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from infra.accounts import give_to
 from infra.kafka.ports import LOOPBACK, choose_free_port, is_free
 from infra.kafka.properties import broker_properties, render, secured
 from infra.kafka.tls import Tls
@@ -242,7 +243,7 @@ class EmbeddedKafka:
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir()
         if self._account:
-            _own(self._broker_dir, self._account)
+            give_to(self._account, self._broker_dir)
             os.chown(tmp, self._account.pw_uid, self._account.pw_gid)
 
     def _settle_port(self) -> None:
@@ -340,11 +341,3 @@ class EmbeddedKafka:
         texts = [path.read_text(errors="replace") for path in logs if path.exists()]
         lines = [line for text in texts for line in text.splitlines()]
         return "\n".join([line for line in lines if not line.startswith("\t") and " INFO " not in line][-10:])
-
-
-def _own(folder: Path, account: pwd.struct_passwd) -> None:
-    """Give the folder and all that is in it to the account, unless it has it already."""
-    if folder.stat().st_uid == account.pw_uid:
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)

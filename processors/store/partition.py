@@ -1,6 +1,6 @@
 """Folding one partition of events in memory; no Kafka client here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ class Partition:
     """All memory of one partition; dropped as one object. `dirty` and `out` are not committed yet."""
 
     store: Store
-    states: dict[str, bytes] = field(default_factory=dict)
+    states: MutableMapping[str, bytes] = field(default_factory=dict)
     """As they stand on the store topic; parsed only when an event needs them."""
     parsed: dict[str, Model] = field(default_factory=dict)
     """Some of them as models, since the events of one submission come close together."""

@@ -74,7 +74,8 @@ class StoreProcessor:
         # The producer comes before the group: it ends a transaction that its predecessor left open.
         try:
             self._producer = self._new_producer()
-            self._restorer = Restorer(self._settings, self._store, self._progress)
+            folder = self._settings.data_dir / "views" / f"{self._store.name}-{self._slot}"
+            self._restorer = Restorer(self._settings, self._store, folder, self._progress)
             self._consumer = Consumer(with_pulse(self._group()))
         except Stopping:
             return

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -15,6 +16,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processors.store.partition import Partition, Store
+from processors.store.states import States
 from topics.clients import READER, connection, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
@@ -26,8 +28,15 @@ _BATCH = 1000
 class Restorer:
     """Reads the store topic up to where the committed offsets say that it is complete."""
 
-    def __init__(self, settings: KafkaSettings, store: Store, progress: Callable[..., None]) -> None:
-        """`progress` is called again and again, `alive=False` while nothing comes; it raises to give up."""
+    def __init__(
+        self, settings: KafkaSettings, store: Store, folder: Path, progress: Callable[..., None]
+    ) -> None:
+        """`folder` belongs to this instance alone.
+
+        `progress` is called again and again, `alive=False` while nothing comes; it raises to give up.
+        """
+        self._folder = folder
+        self._states: dict[int, States] = {}
         self._settings = settings
         self._store = store
         self._progress = progress
@@ -45,7 +54,8 @@ class Restorer:
         started = time.monotonic()
         offsets, ends = self._committed_and_ends(consumer, partitions)
         restored = {
-            p: Partition(self._store, next_offset=offsets[p], committed_offset=offsets[p]) for p in partitions
+            p: Partition(self._store, self._fresh(p), next_offset=offsets[p], committed_offset=offsets[p])
+            for p in partitions
         }
         self._read(restored, ends)
         rows = sum(len(partition.states) for partition in restored.values())
@@ -56,8 +66,17 @@ class Restorer:
         return restored
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections and the disk."""
         self._reader.close()
+        for states in self._states.values():
+            states.close()
+
+    def _fresh(self, partition: int) -> States:
+        """Of an earlier assignment there may be one, which nobody uses any more."""
+        if (earlier := self._states.pop(partition, None)) is not None:
+            earlier.close()
+        self._states[partition] = States(self._folder / str(partition))
+        return self._states[partition]
 
     def _committed_and_ends(
         self, consumer: Consumer, partitions: list[int]
