@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from processors.sandbox.cgroups import Group
+from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.launcher import Launched
 from processors.sandbox.model import SandboxError
 from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
@@ -218,6 +219,7 @@ class Stage:
         if since_s > OUTPUT_GRACE_S:
             self._done.set_result(None)
         self._group.kill()  # nothing may outlive the stage
+        release_unreachable()  # it may hold the pipes
         return KILL_AGAIN_S
 
     def _after_stop(self, since_s: float) -> float:
