@@ -12,7 +12,7 @@ from processors.sandbox.descriptors import sealed_memory
 _DENIED = """
 acct add_key adjtimex bpf chroot clock_adjtime clock_settime create_module delete_module fanotify_init
 fanotify_mark finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_mempolicy init_module
-io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl
+io_setup io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl
 lookup_dcookie mbind migrate_pages mount mount_setattr move_mount move_pages name_to_handle_at nfsservctl
 open_by_handle_at open_tree perf_event_open pidfd_getfd pivot_root process_madvise process_mrelease
 process_vm_readv process_vm_writev ptrace query_module quotactl quotactl_fd reboot request_key

@@ -31,6 +31,7 @@ REFUSED = {
     "bpf": (321, 0, 0, 0),
     "perf_event_open": (298, 0, 0, 0, 0, 0),
     "userfaultfd": (323, 0),
+    "io_setup": (206, 1, 0),
     "io_uring_setup": (425, 1, 0),
     "io_uring_enter": (426, 0, 0, 0, 0, 0, 0),
     "add_key": (248, 0, 0, 0, 0, 0),
