@@ -71,6 +71,16 @@ def caller(calls: dict[str, tuple[int, ...]]) -> str:
 ATTACKS = [
     Attack("refused", python(caller(REFUSED)), sees="".join(f"{name} EPERM\n" for name in REFUSED)),
     Attack("hidden", python(caller(HIDDEN)), sees="".join(f"{name} ENOSYS\n" for name in HIDDEN)),
+    Attack(
+        "disks-of-the-host-made-to-write",
+        c("""
+            int main(void) {
+                sync();
+                printf("%d", syncfs(-1)); /* which the kernel would refuse */
+            }
+        """),
+        sees="0",
+    ),
     Attack("x32", c("int main(void) { return syscall(0x40000000 | 39); }"), ends="SIGSYS"),
     Attack(
         "keystrokes-for-a-terminal",
