@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator, Set
 
 import pyseccomp as libseccomp
 
@@ -21,12 +22,16 @@ syslog _sysctl umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86
 """
 DENIED = frozenset(_DENIED.split())
 PRETENDED = frozenset({"sync", "syncfs"})
-"""They answer 0 and do nothing, as all that a program writes is in memory: it would wait for the host's disks."""
+"""They answer 0 and do nothing: what a program writes is in memory, and they would busy the host's disks."""
 
 CLONE_NEW = 0x7E020000
 """CLONE_NEW* as clone takes them: mount, control group, UTS, IPC, user, pid and network namespaces."""
-ALLOWED_SOCKET_FAMILIES = (1, 2, 10)
-"""AF_UNIX, AF_INET, AF_INET6; others are seldom used and often attacked."""
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+"""Families of sockets; others are seldom used and often attacked."""
+INET_TYPES = {1, 2, 3}
+"""Stream, datagram, raw (which the kernel refuses). By other types alone it would find, and load, DCCP."""
+INET_PROTOCOLS = {0, 1, 6, 17, 58}
+"""The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
 LAST_SYSCALL = 1023
 """No architecture of ours has numbers above it."""
 
@@ -45,7 +50,7 @@ def make_filter() -> int:
         "clone3": _hide,
         "prlimit64": _allow_own_limits,
         "socket": _allow_socket,
-        "socketpair": _allow_socket,
+        "socketpair": _allow_pair,
     }
     for name in _known_syscalls():
         if name in special:
@@ -92,13 +97,53 @@ def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 
 def _allow_socket(rules: libseccomp.SyscallFilter, name: str) -> None:
-    for family in ALLOWED_SOCKET_FAMILIES:
-        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, family))
-    refuse = libseccomp.ERRNO(errno.EAFNOSUPPORT)
-    last = max(ALLOWED_SOCKET_FAMILIES)
-    rules.add_rule(refuse, name, libseccomp.Arg(0, libseccomp.GT, last))
-    for family in set(range(last)) - set(ALLOWED_SOCKET_FAMILIES):
-        rules.add_rule(refuse, name, libseccomp.Arg(0, libseccomp.EQ, family))
+    families = {AF_UNIX, AF_INET, AF_INET6}
+    _refuse_but(rules, name, errno.EAFNOSUPPORT, 0, families)
+    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
+    for family in families - {AF_UNIX}:
+        of_family = libseccomp.Arg(0, libseccomp.EQ, family)
+        for mask, kind in all_but(INET_TYPES, bits=4):  # the bits above are flags
+            other = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
+            rules.add_rule(libseccomp.ERRNO(errno.EPROTONOSUPPORT), name, of_family, other)
+        for kind in INET_TYPES:
+            of_type = libseccomp.Arg(1, libseccomp.MASKED_EQ, 0xF, kind)
+            _refuse_but(rules, name, errno.EPROTONOSUPPORT, 2, INET_PROTOCOLS, of_family, of_type)
+            for protocol in INET_PROTOCOLS:
+                equal = libseccomp.Arg(2, libseccomp.EQ, protocol)
+                rules.add_rule(libseccomp.ALLOW, name, of_family, of_type, equal)
+
+
+def _allow_pair(rules: libseccomp.SyscallFilter, name: str) -> None:
+    _refuse_but(rules, name, errno.EAFNOSUPPORT, 0, {AF_UNIX})
+    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
+
+
+def _refuse_but(
+    rules: libseccomp.SyscallFilter,
+    name: str,
+    number: int,
+    argument: int,
+    values: Set[int],
+    *given: libseccomp.Arg,
+) -> None:
+    """Answer with an error if an argument has none of these values, where the others are as given."""
+    refuse, bits = libseccomp.ERRNO(number), max(values).bit_length()
+    rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.GE, 1 << bits))
+    for mask, value in all_but(values, bits):
+        rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value))
+
+
+def all_but(values: Set[int], bits: int, mask: int = 0, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Return masks, and what they must leave of a number, to match each number of so many bits but `values`.
+
+    Rules have no order, so an exception from a rule has to be cut out of it.
+    """
+    if not any(value & mask == start for value in values):
+        yield mask, start
+    elif bits:
+        bit = 1 << bits - 1
+        yield from all_but(values, bits - 1, mask | bit, start)
+        yield from all_but(values, bits - 1, mask | bit, start | bit)
 
 
 def _export(rules: libseccomp.SyscallFilter) -> int:
