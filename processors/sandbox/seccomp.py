@@ -16,7 +16,7 @@ fanotify_mark finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_me
 io_setup io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl
 lookup_dcookie mbind migrate_pages mount mount_setattr move_mount move_pages name_to_handle_at nfsservctl
 open_by_handle_at open_tree perf_event_open pidfd_getfd pivot_root process_madvise process_mrelease
-process_vm_readv process_vm_writev ptrace query_module quotactl quotactl_fd reboot request_key
+process_vm_readv process_vm_writev ptrace query_module quotactl quotactl_fd reboot request_key seccomp
 set_mempolicy set_mempolicy_home_node setdomainname sethostname setns settimeofday swapoff swapon sysfs
 syslog _sysctl umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old vmsplice
 """
@@ -32,6 +32,10 @@ INET_TYPES = {1, 2, 3}
 """Stream, datagram, raw (which the kernel refuses). By other types alone it would find, and load, DCCP."""
 INET_PROTOCOLS = {0, 1, 6, 17, 58}
 """The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
+SOL_SOCKET, ATTACH_FILTER = 1, {26, 50, 51, 52}
+"""Options SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF and _REUSEPORT_EBPF of setsockopt."""
+PR_SET_SECCOMP = 22
+INT_BITS, INT = 32, 0xFFFFFFFF
 LAST_SYSCALL = 1023
 """No architecture of ours has numbers above it."""
 
@@ -48,7 +52,9 @@ def make_filter() -> int:
     special = {
         "clone": _allow_clone,
         "clone3": _hide,
+        "prctl": _refuse_filters,
         "prlimit64": _allow_own_limits,
+        "setsockopt": _refuse_socket_filters,
         "socket": _allow_socket,
         "socketpair": _allow_pair,
     }
@@ -116,6 +122,34 @@ def _allow_socket(rules: libseccomp.SyscallFilter, name: str) -> None:
 def _allow_pair(rules: libseccomp.SyscallFilter, name: str) -> None:
     _refuse_but(rules, name, errno.EAFNOSUPPORT, 0, {AF_UNIX})
     rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
+
+
+def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Refuse PR_SET_SECCOMP: filters are compiled into memory that is limited for the whole host only."""
+    _refuse_if(rules, name, 0, {PR_SET_SECCOMP})
+
+
+def _refuse_socket_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Refuse filters, as above."""
+    for mask, level in all_but({SOL_SOCKET}, INT_BITS):
+        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, level))
+    _refuse_if(rules, name, 2, ATTACH_FILTER, libseccomp.Arg(1, libseccomp.MASKED_EQ, INT, SOL_SOCKET))
+
+
+def _refuse_if(
+    rules: libseccomp.SyscallFilter, name: str, argument: int, values: Set[int], *given: libseccomp.Arg
+) -> None:
+    """Answer EPERM if an argument has one of these values, where the others are as given; else allow.
+
+    The kernel looks at the lower half of an `int` only, so the rules do, too.
+    """
+    refuse = libseccomp.ERRNO(errno.EPERM)
+    for value in values:
+        rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, INT, value))
+    for mask, value in all_but(values, INT_BITS):
+        rules.add_rule(
+            libseccomp.ALLOW, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value)
+        )
 
 
 def _refuse_but(
