@@ -101,7 +101,7 @@ def launch(
             memory = _kept(theirs, sealed_memory(orders(Descriptors(stderr_end, joined))))
             process = subprocess.Popen(
                 [*argv, str(memory)],
-                stdin=_kept(theirs, sealed_memory(stdin)) if stdin else subprocess.DEVNULL,
+                stdin=_kept(theirs, sealed_memory(stdin)),
                 stdout=stdout_end,
                 stderr=report_end,
                 pass_fds=[stderr_end, memory, *joined, *passed],
