@@ -149,6 +149,7 @@ def orders_for_box(
     orders = [
         *root,
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
+        ("hide-others", "/proc"),
         *(("mask", f"/proc/{name}") for name in MASKED),
         *(("read-only", path) for path in READ_ONLY),
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),

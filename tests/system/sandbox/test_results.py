@@ -29,7 +29,9 @@ def test_output_and_input_are_bytes(laboratory: Laboratory) -> None:
 
 def test_no_input_is_an_empty_one_of_its_own(laboratory: Laboratory) -> None:
     done = laboratory.script("wc -c; readlink /proc/self/fd/0")
-    assert done.stdout == b"0\n/memfd:input (deleted)\n"  # on the host's /dev/null it could watch others use it
+    assert (
+        done.stdout == b"0\n/memfd:input (deleted)\n"
+    )  # on the host's /dev/null it could watch others use it
 
 
 def run(laboratory: Laboratory, command: Command, files: dict[str, bytes] | None = None) -> Completed:
