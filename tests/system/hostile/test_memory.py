@@ -167,7 +167,7 @@ OTHERS = [
             print(full)
         """),
         ROOM,
-        # Version 1 counts the buffers of TCP apart, up to the same limit, and makes senders wait.
+        # Version 1 counts the buffers of sockets apart, up to a limit of their own, and makes senders wait.
         sees="" if CGROUP_V2 else "100\n",
         ends="SIGKILL" if CGROUP_V2 else 0,
         blamed="memory_bytes" if CGROUP_V2 else None,
