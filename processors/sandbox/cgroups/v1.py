@@ -114,8 +114,7 @@ def _make(folders: dict[str, Path], limits: GroupLimits) -> None:
     write(memory / "memory.limit_in_bytes", limits.memory_bytes)
     with suppress(FileNotFoundError):  # then there is no swap, see accounting
         write(memory / "memory.memsw.limit_in_bytes", limits.memory_bytes)
-    if limits.processes is not None:
-        write(folders["pids"] / "pids.max", limits.processes)
+    write(folders["pids"] / "pids.max", limits.processes)
     if limits.cpus is not None:
         write(folders["cpu"] / "cpu.cfs_quota_us", quota_us(limits.cpus))
 
