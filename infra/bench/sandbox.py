@@ -58,15 +58,20 @@ def measure(rounds: int) -> None:
     """Measure everything, print it, write it."""
     console = Console(width=100)
     with _settings() as settings:
-        found = asyncio.run(_measure(settings, rounds, console))
-        left = leftovers(settings)
+        found, groups = asyncio.run(_measure(settings, rounds, console))
+        left = leftovers(settings, groups)
     print_table(console, "leftovers", ["what", "number"], [[name, str(n)] for name, n in left.items()])
     say(f"wrote {write_results('sandbox', {**found, 'leftovers': left})}")
 
 
-async def _measure(settings: SandboxSettings, rounds: int, console: Console) -> dict[str, Any]:
+async def _measure(
+    settings: SandboxSettings, rounds: int, console: Console
+) -> tuple[dict[str, Any], list[Path]]:
+    """Measure in turn; returns what was found, and the control groups in which that was."""
     sandboxes = Sandboxes(settings)
     await sandboxes.start()
+    notes = [note.read_text().splitlines() for note in settings.state_dir.glob("*/groups")]
+    groups = [Path(path) for note in notes for path in note]
     try:
         say("from a limit to the last process gone")
         ending = await interleaved(
@@ -88,7 +93,8 @@ async def _measure(settings: SandboxSettings, rounds: int, console: Console) -> 
         _print_neighbours(console, neighbours)
     finally:
         await sandboxes.close()
-    return {"ending_s": _kept(ending), "layers_s": _kept(layers), "neighbour_s": _kept_pairs(neighbours)}
+    found = {"ending_s": _kept(ending), "layers_s": _kept(layers), "neighbour_s": _kept_pairs(neighbours)}
+    return found, groups
 
 
 # -- from a limit to the last process gone ---------------------------------------------------------
@@ -247,15 +253,14 @@ def _settings() -> Iterator[SandboxSettings]:
         shutil.rmtree(state_dir)
 
 
-def leftovers(settings: SandboxSettings) -> dict[str, int]:
+def leftovers(settings: SandboxSettings, groups: Sequence[Path]) -> dict[str, int]:
     """How many things are there that should be gone."""
     uids = range(settings.first_uid, settings.first_uid + settings.boxes)
-    notes = [note.read_text().splitlines() for note in settings.state_dir.glob("*/groups")]
     files = [path for path in settings.state_dir.glob("*/*") if path.name != "lock"]
     return {
         "processes": sum(1 for process in Path("/proc").glob("[1-9]*") if _uid(process) in uids),
         "mounts": len(mounts_below(settings.state_dir)),
-        "control groups": sum(1 for note in notes for path in note if Path(path).exists()),
+        "control groups": sum(1 for group in groups if group.exists()),
         "files": len(files),
     }
 
