@@ -41,6 +41,8 @@ HIT: Mapping[str, float] = {
 }
 """The limits that are run into."""
 ROOMY = RunLimits(wall_time_s=30, cpu_time_s=30)
+DYING = RunLimits(wall_time_s=5)
+"""The default limits, with enough time to fill them with processes that take long to die."""
 
 NEIGHBOUR = ["python3", "-ISc", "for _ in range(100): sum(range(100_000))"]
 ATTACKS: Mapping[str, tuple[str, RunLimits]] = {
@@ -84,7 +86,10 @@ async def _measure(
             },
             rounds,
         )
-        _print_ending(console, ending)
+        dying = await interleaved(
+            {"30 processes, 60,000 mappings each": partial(_time_to_die, sandboxes)}, rounds
+        )
+        _print_ending(console, ending | dying)
         say("what each layer costs")
         layers = await interleaved(_layers(sandboxes), rounds * 5)
         _print_layers(console, layers)
@@ -93,7 +98,12 @@ async def _measure(
         _print_neighbours(console, neighbours)
     finally:
         await sandboxes.close()
-    found = {"ending_s": _kept(ending), "layers_s": _kept(layers), "neighbour_s": _kept_pairs(neighbours)}
+    found = {
+        "ending_s": _kept(ending),
+        "dying_s": _kept(dying),
+        "layers_s": _kept(layers),
+        "neighbour_s": _kept_pairs(neighbours),
+    }
     return found, groups
 
 
@@ -102,25 +112,43 @@ async def _measure(
 
 async def _time_to_end(sandboxes: Sandboxes, limit: str, shape: str) -> float:
     """How long after it hit a limit nothing is left of a stage, in seconds."""
-    value = HIT[limit]
-    limits = ROOMY.replace(**{limit: value})
+    limits = ROOMY.replace(**{limit: HIT[limit]})
+    done, ended = await _run_into(sandboxes, limit, limits, shape)
+    return ended - _hit(limit, done, ended)
+
+
+async def _time_to_die(sandboxes: Sandboxes) -> float:
+    """The same for processes of the default limits that the kernel takes long to take down."""
+    done, ended = await _run_into(sandboxes, "wall_time_s", DYING, "mapped")
+    return ended - _stamps(done)[0] - DYING.wall_time_s
+
+
+async def _run_into(
+    sandboxes: Sandboxes, limit: str, limits: RunLimits, shape: str
+) -> tuple[Completed, float]:
+    """Run a program into a limit; returns its result, and when, since the epoch, nothing of it was left."""
+    value = getattr(limits, limit)
     script = f"echo at $EPOCHREALTIME; exec python3 -ISB attack.py {limit} {value} {shape}"
     async with sandboxes.box(ATTACK, limits) as box:
         done = await _bash(box, script, limits)
         ended = time.time()
     if done.limit_exceeded != limit:
         raise RuntimeError(f"{limit}, {shape}: ended by {done.limit_exceeded}: {done.stderr[-500:]!r}")
-    return ended - _hit(limit, done, ended)
+    return done, ended
 
 
 def _hit(limit: str, done: Completed, ended: float) -> float:
     """When a limit was hit, in seconds since the epoch."""
-    first, *others = (float(stamp) for stamp in re.findall(rb"at ([0-9.]+)\n", done.stdout))
     if limit == "wall_time_s":
-        return first + HIT[limit]
+        return _stamps(done)[0] + HIT[limit]
     if limit == "cpu_time_s":  # so much too much was used, as quickly as all of it
         return ended - (done.cpu_time_s - HIT[limit]) * done.wall_time_s / done.cpu_time_s
-    return others[-1]
+    return _stamps(done)[-1]
+
+
+def _stamps(done: Completed) -> list[float]:
+    """What it printed of times, in seconds since the epoch; the first when it began."""
+    return [float(stamp) for stamp in re.findall(rb"at ([0-9.]+)\n", done.stdout)]
 
 
 def _print_ending(console: Console, samples: Samples) -> None:
