@@ -21,6 +21,11 @@ def test_signals(laboratory: Laboratory, signal: str) -> None:
     assert done.limit_exceeded is None  # whoever sends it
 
 
+def test_sigxfsz_means_the_limit_whoever_sends_it(laboratory: Laboratory) -> None:
+    done = laboratory.script("kill -SIGXFSZ $$; sleep 10")
+    assert (done.signal, done.limit_exceeded) == ("SIGXFSZ", "file_size_bytes")
+
+
 def test_output_and_input_are_bytes(laboratory: Laboratory) -> None:
     every_byte = bytes(range(256)) * 1000
     done = laboratory.script("tee /dev/stderr", stdin=every_byte)
