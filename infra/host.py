@@ -151,6 +151,13 @@ def _for_sandboxes(settings: SandboxSettings) -> list[Check]:
             required=False,
         ),
         Check(
+            "huge pages",
+            "programs can take them from the machine's pool, past their limits on memory",
+            "sysctl vm.nr_hugepages=0 vm.nr_overcommit_hugepages=0, and no hugepages= at boot",
+            lambda: no_huge_pages(Path("/sys/kernel/mm/hugepages")),
+            required=False,
+        ),
+        Check(
             "a sandbox",
             "what a worker does at its start: it looks at how memory and swap are counted, "
             "and tries a program that must run and two that must be stopped",
@@ -321,6 +328,14 @@ def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
     if slots * most_of("processes") > pids:
         raise MissingError(f"{stages} are more than the {pids} process ids of this machine")
     return stages
+
+
+def no_huge_pages(pools: Path) -> str:
+    """Whether the pools of all sizes are empty, and stay so; raises MissingError."""
+    for counter in sorted(pools.glob("*/nr_*hugepages")):
+        if counter.name != "nr_hugepages_mempolicy" and (count := int(counter.read_text())):
+            raise MissingError(f"{counter.parent.name} has {counter.name} = {count}")
+    return "none are kept"
 
 
 async def _try(settings: SandboxSettings) -> str:
