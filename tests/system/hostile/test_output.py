@@ -113,7 +113,15 @@ STREAMS = [
 INPUTS = [
     Attack("input-that-nobody-reads", bash("exit 0"), stdin=bytes(4 << 20)),
     Attack(
-        "input-without-end",
+        "input-read-for-ever",
+        python("import os\nwhile True: os.lseek(0, 0, os.SEEK_SET); os.read(0, 9)"),
+        LIMITS.replace(wall_time_s=0.3),
+        stdin=b"x",
+        ends="SIGKILL",
+        blamed="wall_time_s",
+    ),
+    Attack(
+        "device-read-for-ever",
         bash("cat /dev/zero > /dev/null"),
         LIMITS.replace(wall_time_s=0.3),
         ends="SIGKILL",
