@@ -139,7 +139,7 @@ ATTACKS = [
             nsenter --target 1 --all true
             echo done
         """),
-        complains=r"(.*(Operation not permitted|Permission denied)\n){3}",
+        complains=r"(.*Operation not permitted\n){2}.*No such file or directory\n",
         sees="done\n",
     ),
     Attack(
