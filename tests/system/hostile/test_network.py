@@ -51,12 +51,13 @@ ATTACKS = [
         python("""
             import ctypes, errno, os
             libc = ctypes.CDLL(None, use_errno=True)
+            refused = errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT
             for family in 2, 10:
                 for kind in range(16):
                     seen = []
                     for protocol in *range(300), 1 << 32 | 262:
                         libc.socket(family, kind, ctypes.c_long(protocol))
-                        if ctypes.get_errno() != errno.EPROTONOSUPPORT: seen.append(protocol)
+                        if ctypes.get_errno() not in refused: seen.append(protocol)
                         os.closerange(3, 9)
                         ctypes.set_errno(0)
                     if seen: print(family, kind, *seen)

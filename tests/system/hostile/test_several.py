@@ -12,7 +12,7 @@ from tests.system.hostile.test_time import LOOPS, PATIENCE
 
 HOARD = "x = bytearray(1 << 30)"
 FORK = "import os\nwhile True:\n  try: os.fork() or os._exit(0)\n  except OSError: break\n"
-TIGHT = LIMITS.replace(memory_bytes=48 * MIB, stdout_bytes=1000, processes=8, box_bytes=MIB, cpu_time_s=0.5)
+TIGHT = LIMITS.replace(memory_bytes=48 * MIB, stdout_bytes=1000, processes=8, box_bytes=MIB)
 
 TWO_LIMITS = [
     Attack(
@@ -33,7 +33,7 @@ TWO_LIMITS = [
     Attack(
         "processes-then-time",
         python(f"{FORK}print('refused', flush=True)\nwhile True: pass"),
-        TIGHT,
+        TIGHT.replace(cpu_time_s=1.0),
         sees="refused\n",
         ends="SIGKILL",
         blamed="cpu_time_s",
