@@ -28,7 +28,7 @@ CLONE_NEW = 0x7E020000
 """CLONE_NEW* as clone takes them: mount, control group, UTS, IPC, user, pid and network namespaces."""
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 """Families of sockets; others are seldom used and often attacked."""
-INET_TYPES = {1, 2, 3}
+INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
 """Stream, datagram, raw (which the kernel refuses). By other types alone it would find, and load, DCCP."""
 INET_PROTOCOLS = {0, 1, 6, 17, 58}
 """The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
@@ -111,8 +111,8 @@ def _allow_socket(rules: libseccomp.SyscallFilter, name: str) -> None:
         for mask, kind in all_but(INET_TYPES, bits=4):  # the bits above are flags
             other = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
             rules.add_rule(libseccomp.ERRNO(errno.EPROTONOSUPPORT), name, of_family, other)
-        for kind in INET_TYPES:
-            of_type = libseccomp.Arg(1, libseccomp.MASKED_EQ, 0xF, kind)
+        for mask, kind in all_but(ALL_TYPES - INET_TYPES, bits=4):
+            of_type = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
             _refuse_but(rules, name, errno.EPROTONOSUPPORT, 2, INET_PROTOCOLS, of_family, of_type)
             for protocol in INET_PROTOCOLS:
                 equal = libseccomp.Arg(2, libseccomp.EQ, protocol)
