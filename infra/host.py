@@ -24,7 +24,9 @@ from processors.sandbox import (
     seccomp,
 )
 from processors.sandbox.cgroups.v1 import CgroupsV1
+from processors.sandbox.settings import most_of
 from processors.sandbox.workplace import PLACES, make_passable
+from processors.settings import WorkSettings
 
 NEEDED_DISK_BYTES = 4 << 30
 """Kafka's jars, a package set, the base and a few environments."""
@@ -136,6 +138,24 @@ def _for_sandboxes(settings: SandboxSettings) -> list[Check]:
             "each box has a user of its own on the host",
             "another ENVICUTOR_SANDBOX_FIRST_UID; in a container one that is mapped",
             lambda: _uids(settings),
+        ),
+        Check(
+            "room for all stages",
+            "where submissions use all that they may ask for, all slots at a time; one that finds no room is "
+            "run again, and is never blamed",
+            "fewer ENVICUTOR_WORKER_SLOTS, more ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES or …_BOXES; "
+            "sysctl kernel.pid_max=65536",
+            lambda: room_for(
+                WorkSettings().worker_slots, settings, int(Path("/proc/sys/kernel/pid_max").read_text())
+            ),
+            required=False,
+        ),
+        Check(
+            "huge pages",
+            "programs can take them from the machine's pool, past their limits on memory",
+            "sysctl vm.nr_hugepages=0 vm.nr_overcommit_hugepages=0, and no hugepages= at boot",
+            lambda: no_huge_pages(Path("/sys/kernel/mm/hugepages")),
+            required=False,
         ),
         Check(
             "a sandbox",
@@ -292,6 +312,30 @@ def is_mapped(ids: range, uid_map: str) -> bool:
     """Whether a user namespace has all these ids, by the text of its uid_map."""
     rows = [tuple(map(int, line.split())) for line in uid_map.splitlines()]
     return any(first <= ids[0] and ids[-1] < first + count for first, _, count in rows)
+
+
+def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
+    """Whether all slots can run stages of the highest limits at a time; raises MissingError."""
+    stages = (
+        f"{slots} slots of at most {most_of('memory_bytes') >> 20} MiB and {most_of('processes')} processes"
+    )
+    if slots > settings.boxes:
+        raise MissingError(f"{slots} slots are more than {settings.boxes} boxes")
+    if slots * most_of("memory_bytes") > settings.total_memory_bytes:
+        raise MissingError(
+            f"{stages} are more than the {settings.total_memory_bytes >> 20} MiB of all together"
+        )
+    if slots * most_of("processes") > pids:
+        raise MissingError(f"{stages} are more than the {pids} process ids of this machine")
+    return stages
+
+
+def no_huge_pages(pools: Path) -> str:
+    """Whether the pools of all sizes are empty, and stay so; raises MissingError."""
+    for counter in sorted(pools.glob("*/nr_*hugepages")):
+        if counter.name != "nr_hugepages_mempolicy" and (count := int(counter.read_text())):
+            raise MissingError(f"{counter.parent.name} has {counter.name} = {count}")
+    return "none are kept"
 
 
 async def _try(settings: SandboxSettings) -> str:

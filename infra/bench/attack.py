@@ -1,11 +1,13 @@
-"""Runs inside a sandbox: one way into a limit, alone or with a fork bomb beside it.
+"""Runs inside a sandbox: one way into a limit, alone, with a fork bomb, or with processes that die slowly.
 
-    attack.py LIMIT VALUE alone|bomb
+    attack.py LIMIT VALUE alone|bomb|mapped
 
 Prints `at SECONDS`, since the epoch, just before it hits a limit that is not of time. VALUE is in the unit of
 the limit.
 """
 
+import ctypes
+import mmap
 import os
 import sys
 import time
@@ -13,6 +15,10 @@ import time
 PIECE = 1 << 16
 SETTLE_S = 0.2
 """By then whoever reads our output has read what was written before."""
+
+
+MAPPINGS, CHILDREN = 60_000, 30
+"""What fits into the default limits, nearly."""
 
 
 def stamp() -> None:
@@ -65,6 +71,21 @@ def bomb() -> None:
                 _fork_once()
 
 
+def map_much() -> None:
+    """Make children with as many mappings as the kernel lets them have, all of which it must take down."""
+    libc = ctypes.CDLL(None)
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.mmap.restype = ctypes.c_void_p
+    file = os.open("mapped", os.O_CREAT | os.O_RDWR)
+    os.ftruncate(file, 2 * mmap.PAGESIZE)
+    rights, how = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | mmap.MAP_POPULATE
+    for number in range(MAPPINGS):  # two pages by turns, or mappings would become one
+        libc.mmap(None, mmap.PAGESIZE, rights, how, file, number % 2 * mmap.PAGESIZE)
+    for _ in range(CHILDREN):
+        if os.fork() == 0:
+            wait(0)
+
+
 def _fork_once() -> None:
     try:
         if os.fork() == 0:
@@ -85,6 +106,8 @@ def main() -> None:
     }
     if shape == "bomb":
         bomb()
+    if shape == "mapped":
+        map_much()
     ways[limit](float(value))
 
 

@@ -41,6 +41,8 @@ HIT: Mapping[str, float] = {
 }
 """The limits that are run into."""
 ROOMY = RunLimits(wall_time_s=30, cpu_time_s=30)
+DYING = RunLimits(wall_time_s=5)
+"""The default limits, with enough time to fill them with processes that take long to die."""
 
 NEIGHBOUR = ["python3", "-ISc", "for _ in range(100): sum(range(100_000))"]
 ATTACKS: Mapping[str, tuple[str, RunLimits]] = {
@@ -58,15 +60,20 @@ def measure(rounds: int) -> None:
     """Measure everything, print it, write it."""
     console = Console(width=100)
     with _settings() as settings:
-        found = asyncio.run(_measure(settings, rounds, console))
-        left = leftovers(settings)
+        found, groups = asyncio.run(_measure(settings, rounds, console))
+        left = leftovers(settings, groups)
     print_table(console, "leftovers", ["what", "number"], [[name, str(n)] for name, n in left.items()])
     say(f"wrote {write_results('sandbox', {**found, 'leftovers': left})}")
 
 
-async def _measure(settings: SandboxSettings, rounds: int, console: Console) -> dict[str, Any]:
+async def _measure(
+    settings: SandboxSettings, rounds: int, console: Console
+) -> tuple[dict[str, Any], list[Path]]:
+    """Measure in turn; returns what was found, and the control groups in which that was."""
     sandboxes = Sandboxes(settings)
     await sandboxes.start()
+    notes = [note.read_text().splitlines() for note in settings.state_dir.glob("*/groups")]
+    groups = [Path(path) for note in notes for path in note]
     try:
         say("from a limit to the last process gone")
         ending = await interleaved(
@@ -79,7 +86,10 @@ async def _measure(settings: SandboxSettings, rounds: int, console: Console) -> 
             },
             rounds,
         )
-        _print_ending(console, ending)
+        dying = await interleaved(
+            {"30 processes, 60,000 mappings each": partial(_time_to_die, sandboxes)}, rounds
+        )
+        _print_ending(console, ending | dying)
         say("what each layer costs")
         layers = await interleaved(_layers(sandboxes), rounds * 5)
         _print_layers(console, layers)
@@ -88,7 +98,13 @@ async def _measure(settings: SandboxSettings, rounds: int, console: Console) -> 
         _print_neighbours(console, neighbours)
     finally:
         await sandboxes.close()
-    return {"ending_s": _kept(ending), "layers_s": _kept(layers), "neighbour_s": _kept_pairs(neighbours)}
+    found = {
+        "ending_s": _kept(ending),
+        "dying_s": _kept(dying),
+        "layers_s": _kept(layers),
+        "neighbour_s": _kept_pairs(neighbours),
+    }
+    return found, groups
 
 
 # -- from a limit to the last process gone ---------------------------------------------------------
@@ -96,25 +112,43 @@ async def _measure(settings: SandboxSettings, rounds: int, console: Console) -> 
 
 async def _time_to_end(sandboxes: Sandboxes, limit: str, shape: str) -> float:
     """How long after it hit a limit nothing is left of a stage, in seconds."""
-    value = HIT[limit]
-    limits = ROOMY.replace(**{limit: value})
+    limits = ROOMY.replace(**{limit: HIT[limit]})
+    done, ended = await _run_into(sandboxes, limit, limits, shape)
+    return ended - _hit(limit, done, ended)
+
+
+async def _time_to_die(sandboxes: Sandboxes) -> float:
+    """The same for processes of the default limits that the kernel takes long to take down."""
+    done, ended = await _run_into(sandboxes, "wall_time_s", DYING, "mapped")
+    return ended - _stamps(done)[0] - DYING.wall_time_s
+
+
+async def _run_into(
+    sandboxes: Sandboxes, limit: str, limits: RunLimits, shape: str
+) -> tuple[Completed, float]:
+    """Run a program into a limit; returns its result, and when, since the epoch, nothing of it was left."""
+    value = getattr(limits, limit)
     script = f"echo at $EPOCHREALTIME; exec python3 -ISB attack.py {limit} {value} {shape}"
     async with sandboxes.box(ATTACK, limits) as box:
         done = await _bash(box, script, limits)
         ended = time.time()
     if done.limit_exceeded != limit:
         raise RuntimeError(f"{limit}, {shape}: ended by {done.limit_exceeded}: {done.stderr[-500:]!r}")
-    return ended - _hit(limit, done, ended)
+    return done, ended
 
 
 def _hit(limit: str, done: Completed, ended: float) -> float:
     """When a limit was hit, in seconds since the epoch."""
-    first, *others = (float(stamp) for stamp in re.findall(rb"at ([0-9.]+)\n", done.stdout))
     if limit == "wall_time_s":
-        return first + HIT[limit]
+        return _stamps(done)[0] + HIT[limit]
     if limit == "cpu_time_s":  # so much too much was used, as quickly as all of it
         return ended - (done.cpu_time_s - HIT[limit]) * done.wall_time_s / done.cpu_time_s
-    return others[-1]
+    return _stamps(done)[-1]
+
+
+def _stamps(done: Completed) -> list[float]:
+    """What it printed of times, in seconds since the epoch; the first when it began."""
+    return [float(stamp) for stamp in re.findall(rb"at ([0-9.]+)\n", done.stdout)]
 
 
 def _print_ending(console: Console, samples: Samples) -> None:
@@ -247,15 +281,14 @@ def _settings() -> Iterator[SandboxSettings]:
         shutil.rmtree(state_dir)
 
 
-def leftovers(settings: SandboxSettings) -> dict[str, int]:
+def leftovers(settings: SandboxSettings, groups: Sequence[Path]) -> dict[str, int]:
     """How many things are there that should be gone."""
     uids = range(settings.first_uid, settings.first_uid + settings.boxes)
-    notes = [note.read_text().splitlines() for note in settings.state_dir.glob("*/groups")]
     files = [path for path in settings.state_dir.glob("*/*") if path.name != "lock"]
     return {
         "processes": sum(1 for process in Path("/proc").glob("[1-9]*") if _uid(process) in uids),
         "mounts": len(mounts_below(settings.state_dir)),
-        "control groups": sum(1 for note in notes for path in note if Path(path).exists()),
+        "control groups": sum(1 for group in groups if group.exists()),
         "files": len(files),
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from processors.sandbox import mounts
 from processors.sandbox.collect import Collected, collect
+from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
 from processors.sandbox.stage import see_through
 from topics.limits import RunLimits
@@ -136,5 +137,6 @@ def _take_away(folder: Path) -> None:
             if os.path.ismount(point):
                 mounts.unmount(point)
         shutil.rmtree(folder, ignore_errors=True)
+        release_unreachable()  # or what is in it would stay in memory
     except OSError as error:
         raise SandboxError(f"a box cannot be removed: {error}") from error

@@ -226,6 +226,12 @@ static void make_read_only(const char *target) {
 		fail("make read-only", target);
 }
 
+/* Processes that the program may not trace are not there: pid 1, whose files tell of our control groups. */
+static void hide_others(const char *proc) {
+	if (mount(NULL, proc, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2"))
+		fail("hide processes in", proc);
+}
+
 /* Reads all orders; those about mounts are carried out at once, the others are for the program's process. */
 static void read_orders(int fd, struct orders *orders) {
 	struct stat file;
@@ -276,6 +282,8 @@ static void read_orders(int fd, struct orders *orders) {
 			mount_tmpfs(value, next_word());
 		else if (!strcmp(order, "mask"))
 			mask(value);
+		else if (!strcmp(order, "hide-others"))
+			hide_others(value);
 		else if (!strcmp(order, "read-only"))
 			make_read_only(value);
 		else {
@@ -487,7 +495,7 @@ static void die_with_holder(int life) {
 	close(life);
 }
 
-/* Programs can read the command line of pid 1, and ours tells where things are on the host. */
+/* Who can see pid 1 can read its command line, and ours tells where things are on the host. */
 static void erase_command_line(char **argv) {
 	for (; *argv; argv++)
 		memset(*argv, 0, strlen(*argv));

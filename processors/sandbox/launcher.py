@@ -101,7 +101,7 @@ def launch(
             memory = _kept(theirs, sealed_memory(orders(Descriptors(stderr_end, joined))))
             process = subprocess.Popen(
                 [*argv, str(memory)],
-                stdin=_kept(theirs, sealed_memory(stdin)) if stdin else subprocess.DEVNULL,
+                stdin=_kept(theirs, sealed_memory(stdin)),
                 stdout=stdout_end,
                 stderr=report_end,
                 pass_fds=[stderr_end, memory, *joined, *passed],
@@ -149,6 +149,7 @@ def orders_for_box(
     orders = [
         *root,
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
+        ("hide-others", "/proc"),
         *(("mask", f"/proc/{name}") for name in MASKED),
         *(("read-only", path) for path in READ_ONLY),
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),

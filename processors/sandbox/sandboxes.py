@@ -5,7 +5,7 @@ import itertools
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,8 @@ TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
     (["timeout", "9", "true"], {"processes": 1}, "processes"),
 )
 """Commands, limits, and which of them must end it. Time and output are watched by ourselves."""
+BOUNDED_PROCESSES = 1024
+"""Of a command of ours: more than Nix needs for one environment, less than a machine has."""
 REMOVE_S = 20.0
 REMOVE_AGAIN_S = 0.002
 
@@ -39,6 +41,8 @@ class Sandboxes:
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._numbers = itertools.count()
+        self._undying: dict[int, Group] = {}
+        """Users of boxes whose processes could not be killed, and where these are."""
         self._undo = ExitStack()
 
     async def start(self) -> None:
@@ -102,6 +106,7 @@ class Sandboxes:
     @asynccontextmanager
     async def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AsyncIterator[Box]:
         """A box holding `files` (relative paths to contents); BoxTooSmallError if they do not fit."""
+        self._free_uids += self._uids_of_the_dead()
         if not self._free_uids:
             raise SandboxError(f"all {self._settings.boxes} boxes are in use")
         uid = self._free_uids.pop(0)
@@ -113,7 +118,16 @@ class Sandboxes:
                 await see_through(asyncio.to_thread(box.write, files))  # thousands of files take a while
                 yield box
         finally:
-            self._free_uids.append(uid)  # last in the queue: used again as late as possible
+            if uid not in self._undying:
+                self._free_uids.append(uid)  # last in the queue: used again as late as possible
+
+    def _uids_of_the_dead(self) -> list[int]:
+        """Forget, and return, users whose processes were given up and are gone by now."""
+        dead = [uid for uid, group in self._undying.items() if not group.pids()]
+        for uid in dead:
+            with suppress(OSError):  # else it goes with the place
+                self._undying.pop(uid).remove()
+        return dead
 
     async def run_bounded(
         self,
@@ -129,11 +143,11 @@ class Sandboxes:
     ) -> Completed:
         """Run a command of ours as root on the host: bounded, without network, with no environment but `env`.
 
-        `limit_exceeded` is one of the four bounds. Cancelling kills it and all of its descendants. Raises
-        SandboxError if it could not be started.
+        `limit_exceeded` is one of the four bounds, or `processes` (1024). Cancelling kills it and all of its
+        descendants. Raises SandboxError if it could not be started.
         """
         bounds = Bounds(wall_time_s, memory_bytes, stdout_bytes, stderr_bytes)
-        async with self._group(GroupLimits(memory_bytes)) as group:
+        async with self._group(GroupLimits(memory_bytes, BOUNDED_PROCESSES)) as group:
             launched = launcher.launch(
                 [str(self._launcher), "bounded", str(os.getpid())],
                 lambda descriptors: launcher.orders_for_host(argv, env, descriptors),
@@ -156,7 +170,8 @@ class Sandboxes:
             limits.cpu_time_s,
             limits.cpus,
         )
-        async with self._group(GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)) as group:
+        group_limits = GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)
+        async with self._group(group_limits, box.uid) as group:
             root = self._engine.root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
                 self._engine.command(box.uid, rootfs, self._dev, box.path),
@@ -175,7 +190,7 @@ class Sandboxes:
             return completed(stage, report, group, bounds, box.full())
 
     @asynccontextmanager
-    async def _group(self, limits: GroupLimits) -> AsyncIterator[Group]:
+    async def _group(self, limits: GroupLimits, uid: int | None = None) -> AsyncIterator[Group]:
         try:
             group = self._cgroups.create(f"stage-{next(self._numbers)}", limits)
         except OSError as error:
@@ -185,7 +200,15 @@ class Sandboxes:
         except OSError as error:
             raise SandboxError(f"a stage cannot be watched: {error}") from error
         finally:
-            await see_through(_remove(group))
+            await see_through(self._let_go(group, uid))
+
+    async def _let_go(self, group: Group, uid: int | None) -> None:
+        try:
+            await _remove(group)
+        except SandboxError:
+            if uid is not None:
+                self._undying[uid] = group
+            raise
 
 
 async def _remove(group: Group) -> None:

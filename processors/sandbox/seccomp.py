@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator, Set
 
 import pyseccomp as libseccomp
 
@@ -12,19 +13,29 @@ from processors.sandbox.descriptors import sealed_memory
 _DENIED = """
 acct add_key adjtimex bpf chroot clock_adjtime clock_settime create_module delete_module fanotify_init
 fanotify_mark finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_mempolicy init_module
-io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl
+io_setup io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl
 lookup_dcookie mbind migrate_pages mount mount_setattr move_mount move_pages name_to_handle_at nfsservctl
 open_by_handle_at open_tree perf_event_open pidfd_getfd pivot_root process_madvise process_mrelease
-process_vm_readv process_vm_writev ptrace query_module quotactl quotactl_fd reboot request_key
+process_vm_readv process_vm_writev ptrace query_module quotactl quotactl_fd reboot request_key seccomp
 set_mempolicy set_mempolicy_home_node setdomainname sethostname setns settimeofday swapoff swapon sysfs
 syslog _sysctl umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old vmsplice
 """
 DENIED = frozenset(_DENIED.split())
+PRETENDED = frozenset({"sync", "syncfs"})
+"""They answer 0 and do nothing: what a program writes is in memory, and they would busy the host's disks."""
 
 CLONE_NEW = 0x7E020000
 """CLONE_NEW* as clone takes them: mount, control group, UTS, IPC, user, pid and network namespaces."""
-ALLOWED_SOCKET_FAMILIES = (1, 2, 10)
-"""AF_UNIX, AF_INET, AF_INET6; others are seldom used and often attacked."""
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+"""Families of sockets; others are seldom used and often attacked."""
+INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
+"""Stream, datagram, raw (which the kernel refuses). By other types alone it would find, and load, DCCP."""
+INET_PROTOCOLS = {0, 1, 6, 17, 58}
+"""The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
+SOL_SOCKET, ATTACH_FILTER = 1, {26, 50, 51, 52}
+"""Options SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF and _REUSEPORT_EBPF of setsockopt."""
+PR_SET_SECCOMP = 22
+INT_BITS, INT = 32, 0xFFFFFFFF
 LAST_SYSCALL = 1023
 """No architecture of ours has numbers above it."""
 
@@ -41,15 +52,19 @@ def make_filter() -> int:
     special = {
         "clone": _allow_clone,
         "clone3": _hide,
+        "prctl": _refuse_filters,
         "prlimit64": _allow_own_limits,
+        "setsockopt": _refuse_socket_filters,
         "socket": _allow_socket,
-        "socketpair": _allow_socket,
+        "socketpair": _allow_pair,
     }
     for name in _known_syscalls():
         if name in special:
             special[name](rules, name)
         elif name in DENIED:
             rules.add_rule(libseccomp.ERRNO(errno.EPERM), name)
+        elif name in PRETENDED:
+            rules.add_rule(libseccomp.ERRNO(0), name)
         else:
             rules.add_rule(libseccomp.ALLOW, name)
     return _export(rules)
@@ -88,13 +103,81 @@ def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 
 def _allow_socket(rules: libseccomp.SyscallFilter, name: str) -> None:
-    for family in ALLOWED_SOCKET_FAMILIES:
-        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, family))
-    refuse = libseccomp.ERRNO(errno.EAFNOSUPPORT)
-    last = max(ALLOWED_SOCKET_FAMILIES)
-    rules.add_rule(refuse, name, libseccomp.Arg(0, libseccomp.GT, last))
-    for family in set(range(last)) - set(ALLOWED_SOCKET_FAMILIES):
-        rules.add_rule(refuse, name, libseccomp.Arg(0, libseccomp.EQ, family))
+    families = {AF_UNIX, AF_INET, AF_INET6}
+    _refuse_but(rules, name, errno.EAFNOSUPPORT, 0, families)
+    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
+    for family in families - {AF_UNIX}:
+        of_family = libseccomp.Arg(0, libseccomp.EQ, family)
+        for mask, kind in all_but(INET_TYPES, bits=4):  # the bits above are flags
+            other = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
+            rules.add_rule(libseccomp.ERRNO(errno.EPROTONOSUPPORT), name, of_family, other)
+        for mask, kind in all_but(ALL_TYPES - INET_TYPES, bits=4):
+            of_type = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
+            _refuse_but(rules, name, errno.EPROTONOSUPPORT, 2, INET_PROTOCOLS, of_family, of_type)
+            for protocol in INET_PROTOCOLS:
+                equal = libseccomp.Arg(2, libseccomp.EQ, protocol)
+                rules.add_rule(libseccomp.ALLOW, name, of_family, of_type, equal)
+
+
+def _allow_pair(rules: libseccomp.SyscallFilter, name: str) -> None:
+    _refuse_but(rules, name, errno.EAFNOSUPPORT, 0, {AF_UNIX})
+    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
+
+
+def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Refuse PR_SET_SECCOMP: filters are compiled into memory that is limited for the whole host only."""
+    _refuse_if(rules, name, 0, {PR_SET_SECCOMP})
+
+
+def _refuse_socket_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Refuse filters, as above."""
+    for mask, level in all_but({SOL_SOCKET}, INT_BITS):
+        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, level))
+    _refuse_if(rules, name, 2, ATTACH_FILTER, libseccomp.Arg(1, libseccomp.MASKED_EQ, INT, SOL_SOCKET))
+
+
+def _refuse_if(
+    rules: libseccomp.SyscallFilter, name: str, argument: int, values: Set[int], *given: libseccomp.Arg
+) -> None:
+    """Answer EPERM if an argument has one of these values, where the others are as given; else allow.
+
+    The kernel looks at the lower half of an `int` only, so the rules do, too.
+    """
+    refuse = libseccomp.ERRNO(errno.EPERM)
+    for value in values:
+        rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, INT, value))
+    for mask, value in all_but(values, INT_BITS):
+        rules.add_rule(
+            libseccomp.ALLOW, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value)
+        )
+
+
+def _refuse_but(
+    rules: libseccomp.SyscallFilter,
+    name: str,
+    number: int,
+    argument: int,
+    values: Set[int],
+    *given: libseccomp.Arg,
+) -> None:
+    """Answer with an error if an argument has none of these values, where the others are as given."""
+    refuse, bits = libseccomp.ERRNO(number), max(values).bit_length()
+    rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.GE, 1 << bits))
+    for mask, value in all_but(values, bits):
+        rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value))
+
+
+def all_but(values: Set[int], bits: int, mask: int = 0, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Return masks, and what they must leave of a number, to match each number of so many bits but `values`.
+
+    Rules have no order, so an exception from a rule has to be cut out of it.
+    """
+    if not any(value & mask == start for value in values):
+        yield mask, start
+    elif bits:
+        bit = 1 << bits - 1
+        yield from all_but(values, bits - 1, mask | bit, start)
+        yield from all_but(values, bits - 1, mask | bit, start | bit)
 
 
 def _export(rules: libseccomp.SyscallFilter) -> int:

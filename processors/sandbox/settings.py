@@ -2,10 +2,21 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from topics.limits import range_of
+
+
+def most_of(limit: str) -> int:
+    """Return the highest value that any stage in a box may have for a limit."""
+    allowed = (range_of((stage, limit)) for stage in ("compile", "run"))
+    return max(int(values.ceiling) for values in allowed if values is not None)
+
+
+MOST_PROCESSES = most_of("processes")
 
 
 def _most_of_the_memory() -> int:
@@ -29,5 +40,17 @@ class SandboxSettings(BaseSettings):
     """Boxes at a time, each with a user id of its own."""
     total_memory_bytes: Annotated[int, Field(gt=0)] = Field(default_factory=_most_of_the_memory)
     """All stages of the worker together; four fifths of the machine's memory by default."""
-    total_processes: Annotated[int, Field(gt=0)] = 8192
-    """All stages of the worker together."""
+    total_processes: int = Field(default_factory=lambda settings: settings["boxes"] * MOST_PROCESSES)
+    """All stages of the worker together; what `boxes` can have by default, and not less.
+
+    Else one stage would be refused processes, and be blamed for that, because of others.
+    """
+
+    @model_validator(mode="after")
+    def _processes_for_all_boxes(self) -> Self:
+        if self.total_processes < self.boxes * MOST_PROCESSES:
+            raise ValueError(
+                f"total_processes must be at least {self.boxes * MOST_PROCESSES}: "
+                f"{MOST_PROCESSES} in each of {self.boxes} boxes"
+            )
+        return self

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from processors.sandbox.cgroups import Group
+from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.launcher import Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
 from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
@@ -17,8 +18,12 @@ SETUP_S = 30.0
 KILL_AGAIN_S = 0.01
 KILL_LAUNCHER_S = 1.0
 """If killing the program's processes has not ended the stage by then, its sandbox is torn down."""
-GIVE_UP_S = 20.0
-"""Processes that outlive SIGKILL for so long hang in the kernel."""
+GIVE_UP_S = 600.0
+"""Processes that outlive SIGKILL for so long hang in the kernel.
+
+Hundreds of processes with tens of thousands of mappings each, which a program may have, take a minute to go
+on a busy machine: that is the program's doing, so its stage is waited for.
+"""
 OUTPUT_GRACE_S = 5.0
 """Once all processes are gone their pipes close, unless another thread is just starting a process."""
 STUCK = "processes cannot be killed"
@@ -230,6 +235,7 @@ class Stage:
         if since_s > OUTPUT_GRACE_S:
             self._done.set_result(None)
         self._group.kill()  # nothing may outlive the stage
+        release_unreachable()  # it may hold the pipes
         return KILL_AGAIN_S
 
     def _after_stop(self, since_s: float) -> float:

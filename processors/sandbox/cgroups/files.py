@@ -16,7 +16,7 @@ class GroupLimits:
     """What a group may use."""
 
     memory_bytes: int
-    processes: int | None = None
+    processes: int
     cpus: float | None = None
 
 

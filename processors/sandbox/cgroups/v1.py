@@ -20,6 +20,8 @@ from processors.sandbox.cgroups.worker import WorkerGroup
 from processors.sandbox.model import SandboxError
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
+SOCKET_BYTES = 32 << 20
+"""What a stage's sockets may hold at most beside its other memory, apart from which they are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,10 @@ class GroupV1:
         return int((self.folders["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
 
     def memory_peak_bytes(self) -> int:
-        """See Group."""
-        return int((self.folders["memory"] / "memory.max_usage_in_bytes").read_text())
+        """See Group. The buffers of sockets had their own peak, perhaps at another time."""
+        memory = self.folders["memory"]
+        peaks = [memory / "memory.max_usage_in_bytes", memory / "memory.kmem.tcp.max_usage_in_bytes"]
+        return sum(int(peak.read_text()) for peak in peaks if peak.exists())
 
     def oom_kills(self) -> int:
         """See Group."""
@@ -85,6 +89,7 @@ class CgroupsV1:
         """See Cgroups."""
         _make(self.folders, limits)
         memory = self.folders["memory"]
+        _limit_sockets(memory, limits.memory_bytes)
         accounting.check(memory / "memory.memsw.limit_in_bytes", memory)
         if not (memory / "cgroup.event_control").exists():
             raise SandboxError("this kernel does not tell of full control groups: boot with cgroup version 2")
@@ -95,6 +100,7 @@ class CgroupsV1:
         group = GroupV1(folders)
         try:
             _make(folders, limits)
+            _limit_sockets(folders["memory"], min(limits.memory_bytes, SOCKET_BYTES))
         except OSError:
             group.remove()
             raise
@@ -108,9 +114,11 @@ def _make(folders: dict[str, Path], limits: GroupLimits) -> None:
     write(memory / "memory.limit_in_bytes", limits.memory_bytes)
     with suppress(FileNotFoundError):  # then there is no swap, see accounting
         write(memory / "memory.memsw.limit_in_bytes", limits.memory_bytes)
-    with suppress(FileNotFoundError):  # socket buffers are counted only where they are limited
-        write(memory / "memory.kmem.tcp.limit_in_bytes", limits.memory_bytes)
-    if limits.processes is not None:
-        write(folders["pids"] / "pids.max", limits.processes)
+    write(folders["pids"] / "pids.max", limits.processes)
     if limits.cpus is not None:
         write(folders["cpu"] / "cpu.cfs_quota_us", quota_us(limits.cpus))
+
+
+def _limit_sockets(memory: Path, limit_bytes: int) -> None:
+    with suppress(FileNotFoundError):  # their buffers are counted only where they are limited
+        write(memory / "memory.kmem.tcp.limit_in_bytes", limit_bytes)

@@ -117,7 +117,6 @@ def _make(folder: Path, limits: GroupLimits) -> None:
     write(folder / "memory.max", limits.memory_bytes)
     with suppress(FileNotFoundError):  # then there is no swap, see accounting
         write(folder / "memory.swap.max", 0)
-    if limits.processes is not None:
-        write(folder / "pids.max", limits.processes)
+    write(folder / "pids.max", limits.processes)
     if limits.cpus is not None:
         write(folder / "cpu.max", quota_us(limits.cpus))

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes, SandboxSettings
+from processors.sandbox.cgroups import WORKER
+from processors.sandbox.cgroups.files import parse_counters
 from tests.system.hostile.attack import LIMITS, MIB, Attack
-from tests.system.sandbox.laboratory import groups_of, left_by, processes_of
+from tests.system.sandbox.laboratory import groups_of, left_by, processes_of, wait_until
 
 HONEST = """
 read lines
@@ -22,6 +24,8 @@ ls -A /box /dev/shm
 exit 7
 """
 HONEST_LIMITS = LIMITS.replace(memory_bytes=64 * MIB, processes=8, box_bytes=MIB, box_files=4, open_files=32)
+KEPT_BYTES = MIB
+"""The kernel counts pages in batches, per processor."""
 GROWTH_BYTES = 12 * MIB
 """What pytest's own records and a heap in pieces may take; an output flood kept by mistake is more."""
 
@@ -33,6 +37,8 @@ class Arena:
     loop: asyncio.Runner
     settings: SandboxSettings
     sandboxes: Sandboxes
+    statistics: Path
+    """The memory.stat of all stages together."""
     expected: Sequence[object]
 
     def face(self, attack: Attack) -> None:
@@ -40,6 +46,7 @@ class Arena:
         __tracebackhide__ = True
         self.loop.run(self._face(attack))
         assert processes_of(self.settings) == []
+        wait_until(lambda: shared_bytes(self.statistics) < KEPT_BYTES)
 
     async def _face(self, attack: Attack) -> None:
         async with self.sandboxes.box(attack.program.files(), attack.limits) as box:
@@ -88,12 +95,20 @@ def opened(settings: SandboxSettings) -> Iterator[Arena]:
                 False,
             )
             before = resident_bytes()
-            yield Arena(loop, settings, sandboxes, expected)
+            stages = (group for group in groups if not group.name.endswith(WORKER))
+            (statistics,) = (file for group in stages if (file := group / "memory.stat").exists())
+            yield Arena(loop, settings, sandboxes, statistics, expected)
             grown = resident_bytes() - before
         finally:
             loop.run(sandboxes.close())
     assert left_by(settings, groups) == []
     assert grown < GROWTH_BYTES
+
+
+def shared_bytes(statistics: Path) -> int:
+    """Files in memory, of tmpfs and others, that a control group and those below it hold."""
+    counted = parse_counters(statistics.read_text())
+    return counted.get("total_shmem", counted["shmem"])  # version 1 has a name for each
 
 
 def resident_bytes() -> int:

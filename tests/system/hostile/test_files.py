@@ -204,8 +204,10 @@ def test_attack(arena: Arena, attack: Attack) -> None:
 
 
 NOT_A_RESULT = """
-    import os, socket
+    import os, socket, stat
     os.mkdir("dir")
+    try: os.mknod("device", stat.S_IFCHR | 0o600, os.makedev(0, 0))  # the one that a user may make
+    except PermissionError: pass
     os.symlink("/etc/passwd", "link"); os.symlink("/etc", "folder"); os.symlink("result", "inner")
     os.symlink("../dir", "dir/loop"); os.symlink("loop", "loop"); os.symlink("/proc/self/root/etc", "magic")
     os.mkfifo("fifo"); socket.socket(socket.AF_UNIX).bind("socket")
@@ -231,6 +233,7 @@ def test_what_lies_where_results_are_expected(arena: Arena, forked: bool) -> Non
             "loop",
             "fifo",
             "socket",
+            "device",
         ):
             with pytest.raises(OSError, match=r".+"):
                 box.read(name, MIB)

@@ -167,10 +167,25 @@ OTHERS = [
             print(full)
         """),
         ROOM,
-        # Version 1 counts the buffers of TCP apart, up to the same limit, and makes senders wait.
+        # Version 1 counts the buffers of sockets apart, up to a limit of their own, and makes senders wait.
         sees="" if CGROUP_V2 else "100\n",
         ends="SIGKILL" if CGROUP_V2 else 0,
         blamed="memory_bytes" if CGROUP_V2 else None,
+    ),
+    Attack(
+        "files-that-only-sockets-hold-that-hold-each-other",
+        python("""
+            import array, os, socket
+            pair = socket.socketpair()
+            held = [end.fileno() for end in pair]
+            for folder in "/box", "/tmp", "/dev/shm":
+                held.append(os.open(f"{folder}/x", os.O_CREAT | os.O_RDWR))
+                os.write(held[-1], bytes(8 << 20))
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", held))]
+            for end in pair: end.sendmsg([b"x"], rights)
+            print("sent")
+        """),
+        sees="sent\n",
     ),
     Attack(
         "message-queues",

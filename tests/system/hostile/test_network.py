@@ -47,6 +47,24 @@ ATTACKS = [
         "AF_INET SOCK_STREAM\nAF_INET SOCK_DGRAM\n" + "AF_INET6 SOCK_STREAM\nAF_INET6 SOCK_DGRAM\n" * IPV6,
     ),
     Attack(
+        "protocols-of-sockets",
+        python("""
+            import ctypes, errno, os
+            libc = ctypes.CDLL(None, use_errno=True)
+            refused = errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT
+            for family in 2, 10:
+                for kind in range(16):
+                    seen = []
+                    for protocol in *range(300), 1 << 32 | 262:
+                        libc.socket(family, kind, ctypes.c_long(protocol))
+                        if ctypes.get_errno() not in refused: seen.append(protocol)
+                        os.closerange(3, 9)
+                        ctypes.set_errno(0)
+                    if seen: print(family, kind, *seen)
+        """),
+        sees="2 1 0 6\n2 2 0 1 17\n2 3 1 6 17 58\n" + "10 1 0 6\n10 2 0 17 58\n10 3 1 6 17 58\n" * IPV6,
+    ),
+    Attack(
         "interfaces",
         python("""
             import fcntl, socket, struct

@@ -1,7 +1,11 @@
 """Printing without end, and games with the standard streams."""
 
+import pytest
+
+from processors.sandbox import stage
 from tests.system.hostile.arena import Arena
 from tests.system.hostile.attack import LIMITS, Attack, bash, c, each, python
+from tests.system.sandbox.laboratory import DEADLINE_S
 
 SMALL = LIMITS.replace(stdout_bytes=100_000, stderr_bytes=100_000)
 FLOOD = "y\n" * 50_000
@@ -109,7 +113,15 @@ STREAMS = [
 INPUTS = [
     Attack("input-that-nobody-reads", bash("exit 0"), stdin=bytes(4 << 20)),
     Attack(
-        "input-without-end",
+        "input-read-for-ever",
+        python("import os\nwhile True: os.lseek(0, 0, os.SEEK_SET); os.read(0, 9)"),
+        LIMITS.replace(wall_time_s=0.3),
+        stdin=b"x",
+        ends="SIGKILL",
+        blamed="wall_time_s",
+    ),
+    Attack(
+        "device-read-for-ever",
         bash("cat /dev/zero > /dev/null"),
         LIMITS.replace(wall_time_s=0.3),
         ends="SIGKILL",
@@ -147,3 +159,18 @@ INPUTS = [
 @each([*FLOODS, *STREAMS, *INPUTS])
 def test_attack(arena: Arena, attack: Attack) -> None:
     arena.face(attack)
+
+
+def test_output_that_only_sockets_hold_that_hold_each_other(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker sees the end of the pipes, not only that they do not end."""
+    monkeypatch.setattr(stage, "OUTPUT_GRACE_S", 10 * DEADLINE_S)
+    program = python("""
+        import array, os, socket
+        pair = socket.socketpair()
+        rights = array.array("i", [1, 2, *(end.fileno() for end in pair)])
+        for end in pair: end.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        print("sent")
+    """)
+    arena.face(Attack("output-in-sockets", program, sees="sent\n"))

@@ -61,7 +61,7 @@ ATTACKS = [
                     puts(open(paths[i], O_WRONLY | O_TRUNC) < 0 ? strerrorname_np(errno) : "opened");
             }
         """),
-        sees="ETXTBSY\nEACCES\nEROFS\nENOENT\n",
+        sees="ETXTBSY\nENOENT\nEROFS\nENOENT\n",
     ),
     Attack(
         "descriptors-of-ours",

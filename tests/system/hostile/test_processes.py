@@ -1,5 +1,7 @@
 """Bombs, daemons, and programs that go for the processes around them."""
 
+import re
+
 from tests.system.hostile.arena import Arena
 from tests.system.hostile.attack import LIMITS, Attack, bash, c, each, python
 
@@ -227,13 +229,15 @@ ON_PID_1 = [
     Attack(
         "memory-and-files-of-pid-1",
         bash("""
-            cd /proc/1
-            for file in environ mem maps auxv stack syscall io; do cat $file; done
-            for link in exe cwd root fd/0 ns/mnt; do readlink -v $link; done
-            : > mem; ls fd; echo done
+            for file in cgroup cpuset task/1/cgroup cmdline environ mem maps auxv stack syscall io; do
+                cat /proc/1/$file
+            done
+            for link in exe cwd root fd/0 ns/mnt; do readlink -v /proc/1/$link; done
+            : > /proc/1/mem; ls /proc/1/fd
+            cd /proc; echo [0-9]*; cat 2/comm; exec ps ax --no-headers -o comm,user
         """),
-        complains=r"\A(.*(Permission denied|Operation not permitted|No such file or directory)\n){14}\Z",
-        sees="done\n",
+        complains=r"\A(.*No such file or directory\n){18}\Z",
+        sees=re.compile(r"2\nbash\nps +1000\n"),
     ),
 ]
 

@@ -79,6 +79,23 @@ PATIENCE = [
         "sleep", bash("sleep 1000"), LIMITS.replace(wall_time_s=0.3), ends="SIGKILL", blamed="wall_time_s"
     ),
     Attack(
+        "processes-that-take-long-to-die",
+        c("""
+            int main(void) {
+                int file = open("x", O_CREAT | O_RDWR, 0600);
+                int rights = PROT_READ | PROT_WRITE, how = MAP_SHARED | MAP_POPULATE;
+                if (ftruncate(file, 8192)) return 1;
+                for (long i = 0; i < 60000; i++)  /* two pages by turns, or mappings would become one */
+                    if (mmap(NULL, 4096, rights, how, file, i % 2 * 4096) == MAP_FAILED) return 2;
+                for (int i = 0; i < 6; i++) if (fork() == 0) break;
+                pause();
+            }
+        """),
+        LIMITS.replace(wall_time_s=2),
+        ends="SIGKILL",
+        blamed="wall_time_s",
+    ),
+    Attack(
         "clocks-and-priorities",
         c("""
             static void tell(const char *what, int result) {

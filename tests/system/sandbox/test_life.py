@@ -132,6 +132,19 @@ def test_a_host_command_is_bounded_with_its_descendants(laboratory: Laboratory) 
     assert done.limit_exceeded == "memory_bytes"
 
 
+def test_a_host_command_has_a_limit_of_processes(laboratory: Laboratory) -> None:
+    source = """
+import threading
+for started in range(2000):
+    try: threading.Thread(target=threading.Event().wait, daemon=True).start()
+    except RuntimeError: break
+print(1 + started, flush=True)
+raise SystemExit(3)
+"""
+    done = bounded(laboratory, f"exec python3 -c '{source}'")
+    assert (done.stdout, done.exit_code, done.limit_exceeded) == (b"1024\n", 3, "processes")
+
+
 def test_descendants_of_a_host_command_do_not_outlive_it(laboratory: Laboratory) -> None:
     done = bounded(laboratory, "setsid sleep 1000 & echo done")
     assert (done.stdout, done.exit_code, done.limit_exceeded) == (b"done\n", 0, None)

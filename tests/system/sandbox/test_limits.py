@@ -3,6 +3,7 @@
 import pytest
 
 from processors.sandbox import SandboxError
+from tests.system.hostile.attack import CGROUP_V2
 from tests.system.sandbox.laboratory import LIMITS, Laboratory
 
 MIB = 1 << 20
@@ -84,6 +85,21 @@ def test_box_files(laboratory: Laboratory) -> None:
     assert (failed.exit_code, failed.limit_exceeded) == (1, "box_files")
     fine = laboratory.script("for i in {1..10}; do : > $i || exit 1; done", limits)
     assert (fine.exit_code, fine.limit_exceeded) == (0, None)
+
+
+def test_buffers_of_sockets_are_memory(laboratory: Laboratory) -> None:
+    source = (
+        "import socket; kept = []\n"
+        "for _ in range(500):\n"
+        "  kept.append(socket.socket(type=socket.SOCK_DGRAM)); kept[-1].bind(('127.0.0.1', 0))\n"
+        "  for _ in range(100): kept[-1].sendto(bytes(60000), kept[-1].getsockname())\n"
+    )
+    done = laboratory.python(source, LIMITS.replace(memory_bytes=256 * MIB, open_files=1024))
+    assert (done.exit_code, done.limit_exceeded) == (0, None)
+    if CGROUP_V2:
+        assert done.memory_bytes > 64 * MIB
+    else:
+        assert 32 * MIB < done.memory_bytes < 64 * MIB
 
 
 def test_a_program_inside_all_limits_is_not_disturbed(laboratory: Laboratory) -> None:

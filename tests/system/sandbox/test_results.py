@@ -21,14 +21,22 @@ def test_signals(laboratory: Laboratory, signal: str) -> None:
     assert done.limit_exceeded is None  # whoever sends it
 
 
+def test_sigxfsz_means_the_limit_whoever_sends_it(laboratory: Laboratory) -> None:
+    done = laboratory.script("kill -SIGXFSZ $$; sleep 10")
+    assert (done.signal, done.limit_exceeded) == ("SIGXFSZ", "file_size_bytes")
+
+
 def test_output_and_input_are_bytes(laboratory: Laboratory) -> None:
     every_byte = bytes(range(256)) * 1000
     done = laboratory.script("tee /dev/stderr", stdin=every_byte)
     assert (done.stdout, done.stderr) == (every_byte, every_byte)
 
 
-def test_no_input_is_an_empty_one(laboratory: Laboratory) -> None:
-    assert laboratory.script("wc -c").stdout == b"0\n"
+def test_no_input_is_an_empty_one_of_its_own(laboratory: Laboratory) -> None:
+    done = laboratory.script("wc -c; readlink /proc/self/fd/0")
+    assert (
+        done.stdout == b"0\n/memfd:input (deleted)\n"
+    )  # on the host's /dev/null it could watch others use it
 
 
 def run(laboratory: Laboratory, command: Command, files: dict[str, bytes] | None = None) -> Completed:

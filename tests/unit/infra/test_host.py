@@ -1,10 +1,12 @@
 """What a machine offers, from what was found on it."""
 
+from pathlib import Path
+
 import pytest
 
 from infra.commands.doctor import is_well, report
-from infra.host import Check, MissingError, examine, is_mapped
-from processors.sandbox import SandboxError
+from infra.host import Check, MissingError, examine, is_mapped, no_huge_pages, room_for
+from processors.sandbox import SandboxError, SandboxSettings
 
 
 def check(name: str, error: Exception | None = None, *, required: bool = True) -> Check:
@@ -59,3 +61,23 @@ def test_what_is_missing_is_told_with_what_to_do() -> None:
 )
 def test_ids_of_a_user_namespace(uid_map: str, mapped: bool) -> None:
     assert is_mapped(range(1000, 1100), uid_map) is mapped
+
+
+def test_room_for_all_stages() -> None:
+    settings = SandboxSettings(boxes=8, total_memory_bytes=16 << 30)
+    assert room_for(4, settings, pids=32768) == "4 slots of at most 4096 MiB and 512 processes"
+    for slots, pids, what in ((9, 32768, "8 boxes"), (5, 32768, "16384 MiB"), (4, 2000, "2000 process ids")):
+        with pytest.raises(MissingError, match=what):
+            room_for(slots, settings, pids)
+
+
+def test_pools_of_huge_pages(tmp_path: Path) -> None:
+    assert no_huge_pages(tmp_path) == "none are kept"  # a kernel without them
+    pool = tmp_path / "hugepages-2048kB"
+    pool.mkdir()
+    pool.joinpath("nr_hugepages").write_text("0\n")
+    pool.joinpath("nr_overcommit_hugepages").write_text("0\n")
+    assert no_huge_pages(tmp_path) == "none are kept"
+    pool.joinpath("nr_overcommit_hugepages").write_text("7\n")
+    with pytest.raises(MissingError, match="hugepages-2048kB has nr_overcommit_hugepages = 7"):
+        no_huge_pages(tmp_path)

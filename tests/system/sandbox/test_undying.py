@@ -1,0 +1,63 @@
+"""Processes that SIGKILL does not end: here such that the freezer of cgroup version 1 holds."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from processors.sandbox import SandboxError, Sandboxes, SandboxSettings, sandboxes, stage
+from processors.sandbox.cgroups.files import read_pids, write
+from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash, groups_of, wait_until
+
+FREEZERS = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.fixture
+def freezer(settings: SandboxSettings) -> Iterator[Path]:
+    if not FREEZERS.exists():
+        pytest.skip("version 2 ends what is frozen")
+    freezer = FREEZERS / settings.state_dir.name
+    freezer.mkdir()
+    yield freezer
+    write(freezer / "freezer.state", "THAWED")
+    wait_until(lambda: not read_pids(freezer))
+    freezer.rmdir()
+
+
+def test_their_user_is_nobody_elses(
+    laboratory: Laboratory, freezer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "GIVE_UP_S", 1)
+    monkeypatch.setattr(sandboxes, "REMOVE_S", 0.1)
+    one = Laboratory(laboratory.settings.model_copy(update={"boxes": 1}), laboratory.groups)
+
+    async def give_up(worker: Sandboxes) -> None:
+        async with worker.box({}, LIMITS) as box:
+            running = asyncio.create_task(bash(box, "exec sleep 1000"))
+            await asyncio.to_thread(wait_until, lambda: sleepers(laboratory.settings) != [])
+            for pid in sleepers(laboratory.settings):
+                write(freezer / "cgroup.procs", pid)
+            write(freezer / "freezer.state", "FROZEN")
+            running.cancel()
+            await running
+
+    async def experiment(worker: Sandboxes) -> None:
+        with pytest.raises(SandboxError, match="cannot be removed"):
+            await give_up(worker)
+        with pytest.raises(SandboxError, match="all 1 boxes are in use"):
+            async with worker.box({}, LIMITS):
+                pass
+        write(freezer / "freezer.state", "THAWED")
+        await asyncio.to_thread(wait_until, lambda: not read_pids(freezer))
+        async with worker.box({}, LIMITS) as box:
+            assert (await bash(box, "echo again")).stdout == b"again\n"
+
+    one.run(experiment)
+
+
+def sleepers(settings: SandboxSettings) -> list[int]:
+    """The processes of stages that have become `sleep`."""
+    stages = [stage for group in groups_of(settings.state_dir) for stage in group.glob("stage-*")]
+    pids = {pid for stage in stages for pid in read_pids(stage)}
+    return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]

@@ -1,0 +1,21 @@
+"""What the stages of a worker may have together."""
+
+import pytest
+from pydantic import ValidationError
+
+from processors.sandbox import SandboxSettings
+from topics.limits import RunLimits
+
+
+def test_each_box_can_have_as_many_processes_as_any_limit_allows() -> None:
+    assert SandboxSettings(boxes=3).total_processes == 3 * 512
+    RunLimits(processes=512)
+    with pytest.raises(ValidationError, match="less than or equal to 512"):
+        RunLimits(processes=513)
+
+
+def test_fewer_for_all_together_are_refused() -> None:
+    with pytest.raises(
+        ValidationError, match="total_processes must be at least 1536: 512 in each of 3 boxes"
+    ):
+        SandboxSettings(boxes=3, total_processes=1535)
