@@ -20,12 +20,13 @@ from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port
 from infra.kafka.properties import replicas_of
-from infra.package_sets import ensure_package_set, request_base
+from infra.package_sets import ensure_package_set, read_environments, request_environments
 from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
 from nix.settings import NixSettings
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
+from topics.request import BASE, Dependencies
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class LocalCluster:
         pin = ensure_package_set(self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
-        request_base(self.kafka, topics, pin)
+        request_environments(self.kafka, topics, pin, [BASE, *self._prebuilt()])
         await self._wait_ready()
 
     async def stop(self) -> None:
@@ -113,6 +114,10 @@ class LocalCluster:
 
     async def __aexit__(self, *exception: object) -> None:
         await self.stop()
+
+    def _prebuilt(self) -> tuple[Dependencies, ...]:
+        file = self._settings.prebuild
+        return () if file is None else read_environments(file)
 
     # -- parts ---------------------------------------------------------------------------------------
 

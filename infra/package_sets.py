@@ -1,8 +1,10 @@
-"""Putting a package set in force, and asking for the environment that every submission shares."""
+"""Putting a package set in force, and asking for environments before anybody needs them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from confluent_kafka import KafkaException
+from pydantic import TypeAdapter
 
 from nix.errors import CacheError
 from nix.package_set import load, refresh
@@ -17,7 +19,7 @@ from topics.leases import PackageSetInForce
 from topics.limits import DependenciesLimits
 from topics.package_sets import DEBIAN
 from topics.reading import read_to_end
-from topics.request import BASE
+from topics.request import Dependencies
 from topics.settings import KafkaSettings
 from topics.times import now
 
@@ -53,18 +55,40 @@ def ensure_package_set(
     return refresh_package_set(kafka, topics, nix, progress)
 
 
-def request_base(kafka: KafkaSettings, topics: Catalogue, pin: str) -> None:
-    """Ask for the base environment, which is built once."""
-    fact = Requested(dependencies=BASE, package_set=pin, system=SYSTEM, limits=DependenciesLimits())
-    id = dependencies_id(BASE, pin, SYSTEM)
-    _produce(kafka, encode_fact(topics.dependencies.events.name, id, fact, FACTS, "up"))
+def request_environments(
+    kafka: KafkaSettings, topics: Catalogue, pin: str, wanted: Iterable[Dependencies]
+) -> list[str]:
+    """Ask for environments, each of which is built once; their ids.
+
+    Raises:
+        CacheError: the broker does not answer.
+    """
+    requests = {
+        dependencies_id(dependencies, pin, SYSTEM): Requested(
+            dependencies=dependencies, package_set=pin, system=SYSTEM, limits=DependenciesLimits()
+        )
+        for dependencies in wanted
+    }
+    topic = topics.dependencies.events.name
+    _produce(kafka, *(encode_fact(topic, id, fact, FACTS, "operator") for id, fact in requests.items()))
+    return list(requests)
 
 
-def _produce(kafka: KafkaSettings, record: Record) -> None:
+def read_environments(file: Path) -> tuple[Dependencies, ...]:
+    """A list of dependencies, each as a request has them: `[{"packages": ["python3"]}, {"nix": "…"}]`.
+
+    Raises:
+        ValueError: it is not; OSError: it cannot be read.
+    """
+    return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
+
+
+def _produce(kafka: KafkaSettings, *records: Record) -> None:
     producer = EventProducer(kafka, message_timeout_ms=30_000)
     try:
-        producer.produce(record).result()
+        for acknowledgement in [producer.produce(record) for record in records]:
+            acknowledgement.result()
     except KafkaException as error:
-        raise CacheError(f"the broker did not take {record.topic}: {error}") from error
+        raise CacheError(f"the broker did not take it: {error}") from error
     finally:
         producer.close()

@@ -91,6 +91,11 @@ def load(settings: NixSettings, pin: str) -> OpenPackageSet:
 
 @lru_cache(maxsize=2)
 def _load(cache_dir: Path, pin: str) -> OpenPackageSet:
+    return open_once(cache_dir, pin)
+
+
+def open_once(cache_dir: Path, pin: str) -> OpenPackageSet:
+    """Open a package set that is not kept in memory afterwards. Raises CacheError as `load` does."""
     folder = _folder(cache_dir, pin)
     if not folder.is_dir():
         raise CacheError(f"this host does not have the package set {pin}")
