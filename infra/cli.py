@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from infra.commands import audit, dead_letters, packages, roles
+from infra.commands import audit, dead_letters, dependencies, packages, roles
 from infra.commands.doctor import doctor
 from infra.commands.submit import show, submit
 from infra.commands.up import up
@@ -17,6 +17,7 @@ for command in (up, doctor, submit, show):
     app.command()(command)
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(dependencies.app, name="dependencies")
 app.add_typer(packages.app, name="packages")
 app.add_typer(roles.app)
 

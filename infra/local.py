@@ -26,7 +26,7 @@ from infra.supervisor import Program, Supervisor, write_pid
 from nix.settings import NixSettings
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.request import BASE, Dependencies
+from topics.request import BASE
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,12 @@ class LocalCluster:
         Raises:
             NotRootError: this process is not root.
             KafkaStartError, KafkaInstallError, CacheError: with what to do about it.
+            EnvironmentsFileError: the list of environments to prebuild cannot be read.
             TimeoutError: it was not ready after ten minutes.
         """
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
+        prebuilt = () if self._settings.prebuild is None else read_environments(self._settings.prebuild)
         user = self._make_folders()
         self._start_brokers(user)
         topics = catalogue(self.kafka)
@@ -88,7 +90,7 @@ class LocalCluster:
         pin = ensure_package_set(self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
-        request_environments(self.kafka, topics, pin, [BASE, *self._prebuilt()])
+        request_environments(self.kafka, topics, pin, [BASE, *prebuilt])
         await self._wait_ready()
 
     async def stop(self) -> None:
@@ -114,10 +116,6 @@ class LocalCluster:
 
     async def __aexit__(self, *exception: object) -> None:
         await self.stop()
-
-    def _prebuilt(self) -> tuple[Dependencies, ...]:
-        file = self._settings.prebuild
-        return () if file is None else read_environments(file)
 
     # -- parts ---------------------------------------------------------------------------------------
 

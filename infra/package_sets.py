@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from nix.errors import CacheError
 from nix.package_set import load, refresh
@@ -19,9 +19,13 @@ from topics.leases import PackageSetInForce
 from topics.limits import DependenciesLimits
 from topics.package_sets import DEBIAN
 from topics.reading import read_to_end
-from topics.request import Dependencies
+from topics.request import Dependencies, field_errors
 from topics.settings import KafkaSettings
 from topics.times import now
+
+
+class EnvironmentsFileError(Exception):
+    """A file does not list dependencies; the message says where and why."""
 
 
 def refresh_package_set(
@@ -39,13 +43,19 @@ def refresh_package_set(
     return made.pin
 
 
+def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
+    """The pin of the package set in force; None until there is one. Raises KafkaException."""
+    pin = None
+    for message in read_to_end(kafka, topics.package_sets.name):
+        pin = decode(PackageSetInForce, message.value()).pin
+    return pin
+
+
 def ensure_package_set(
     kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
 ) -> str:
     """The pin in force; a new one where there is none, or where this host has lost it."""
-    pin = None
-    for message in read_to_end(kafka, topics.package_sets.name):
-        pin = decode(PackageSetInForce, message.value()).pin
+    pin = pin_in_force(kafka, topics)
     try:
         if pin is not None:
             load(nix, pin)
@@ -78,9 +88,15 @@ def read_environments(file: Path) -> tuple[Dependencies, ...]:
     """A list of dependencies, each as a request has them: `[{"packages": ["python3"]}, {"nix": "…"}]`.
 
     Raises:
-        ValueError: it is not; OSError: it cannot be read.
+        EnvironmentsFileError: it is not, or cannot be read.
     """
-    return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
+    try:
+        return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
+    except OSError as error:
+        raise EnvironmentsFileError(str(error)) from None
+    except ValidationError as error:
+        errors = field_errors(error)
+        raise EnvironmentsFileError("; ".join(f"{file}: {e.field}: {e.message}" for e in errors)) from None
 
 
 def _produce(kafka: KafkaSettings, *records: Record) -> None:

@@ -1,6 +1,7 @@
 """Ingest: HTTP in front of the log.
 
 consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views); `submissions.events`
+does      takes requests; tells of submissions, dependencies and packages
 produces  Requested, Cancelled on `submissions.events`
 """
 
@@ -13,16 +14,19 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi_offline import FastAPIOffline
 
 from ingest import problems
+from ingest.environments import router
 from ingest.openapi import document_request
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.tracing import trace_context
+from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
 from topics.submissions.state import Answer, Submission
+from topics.view import View
 
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The submission's id.")]
 
@@ -34,17 +38,21 @@ _REQUEST_BODY = {
 }
 
 
-def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> FastAPI:
+def make_app(
+    kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, nix: NixSettings, instance: str
+) -> FastAPI:
     """The application; it starts to read the stores when the server starts it."""
     submissions = Submissions(kafka, catalogue, settings, instance)
-    readiness = Readiness(kafka, catalogue, submissions, instance)
+    directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
+    environments = View(kafka, catalogue.dependencies.store.name, directory)
+    readiness = Readiness(kafka, catalogue, submissions, environments)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await submissions.start()
-        await readiness.start()
+        await environments.start()
         yield
-        await readiness.close()
+        await environments.close()
         await submissions.close()
 
     app: FastAPI = FastAPIOffline(
@@ -86,6 +94,8 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
     async def delete_submission(id: Id) -> Response:
         return _answer(await submissions.cancel(id))
 
+    app.include_router(router(environments, submissions.package_sets, nix, settings))
+
     @app.get("/health", summary="Whether the process lives")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
@@ -111,10 +121,12 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
     return app
 
 
-def serve(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> None:
+def serve(
+    kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, nix: NixSettings, instance: str
+) -> None:
     """Serve HTTP until SIGTERM or SIGINT."""
     config = uvicorn.Config(
-        make_app(kafka, catalogue, settings, instance),
+        make_app(kafka, catalogue, settings, nix, instance),
         host=settings.http_host,
         port=settings.http_port,
         loop="uvloop",

@@ -42,6 +42,7 @@ class Cluster:
         self._settings = settings or {}
         self.first_uid = 1_920_000_000 + os.getpid() % 1000 * 10_000
         self.log = folder / "up.log"
+        self.nix_root = folder / "data" / "nix"
         self._ready = threading.Event()
 
     def start(self) -> None:
