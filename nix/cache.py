@@ -4,23 +4,27 @@ Below `nix_root`:
 
     nix/                    the Nix store and its database
     environments/, locks/   see nix.environments
-    locks/KEY.lock          held alone while that key is being installed
-    work/KEY/               files of one installation; what a killed one left goes with the next
+    locks/KEY.lock          held alone while the environment of that key is being built
+    work/KEY/               files of one build; what a killed one left goes with the next
+
+A key stands for contents (see nix.contents): spellings of one environment have the same, so that they are
+one build and one store path.
 """
 
 import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from nix import archives, resolve
-from nix.dependencies import Dependencies, Packages, key
+from nix.contents import Contents
+from nix.dependencies import Dependencies, Packages
 from nix.environments import Environments, Installed
-from nix.errors import CacheError, DependenciesError
-from nix.evaluation import evaluate
+from nix.errors import CacheError, DependenciesError, LimitError
+from nix.evaluation import Evaluated, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.package_set import OpenPackageSet, load
@@ -49,14 +53,12 @@ class Deadline:
 
     @asynccontextmanager
     async def step(self, doing: str) -> AsyncIterator[None]:
-        """Bound a step that knows no limits. Raises DependenciesError when time is over."""
+        """Bound a step that knows no limits. Raises LimitError when time is over."""
         try:
             async with asyncio.timeout(self.limits().wall_time_s):
                 yield
         except TimeoutError as error:
-            raise DependenciesError(
-                f"{doing} hit the limit wall_time_s = {self._limits.wall_time_s:g}"
-            ) from error
+            raise LimitError(f"{doing} hit the limit wall_time_s = {self._limits.wall_time_s:g}") from error
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -74,7 +76,7 @@ class Cache:
         self._runner = runner
         self._work = settings.nix_root / "work"
         self._work.mkdir(parents=True, exist_ok=True)
-        self._store = Store(settings.nix_root, archives.pool(settings), runner)
+        self._store = Store(settings.nix_root, archives.pool(settings), runner, settings.environment_bytes)
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
 
@@ -90,23 +92,25 @@ class Cache:
 
         `limits.wall_time_s` bounds all of it, without the time that another process takes to do the same.
         With `announce` others are evicted where there is no room.
-        Raises DependenciesError (theirs) or CacheError (ours).
+        Raises DependenciesError (theirs; LimitError where a limit was hit) or CacheError (ours).
         """
-        name = key(dependencies, pin)
+        deadline = Deadline(limits)
         try:
-            async with self._environments.key(name):
-                if known := await self._environments.known(name):
-                    return known
-                async with self._workplace(name) as work:
-                    package_set = load(self._settings, pin)
-                    installed = await self._build(
-                        dependencies, package_set, work, Deadline(limits), progress, announce
-                    )
-                    # Until it has a root of its own, `work` keeps it.
-                    await self._environments.add(name, installed)
-                return installed
+            progress("resolving")
+            package_set = load(self._settings, pin)
+            evaluated = await self._evaluate(dependencies, package_set, deadline)
+            roots = package_set.names.base + evaluated.packages
+            packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
+            contents = Contents(packages, package_set.set.architecture, evaluated.files)
+            async with AsyncExitStack() as stack:
+                with deadline.stopped():
+                    await stack.enter_async_context(self._environments.key(contents.key()))
+                installed = await self._environments.known(contents.key()) or await self._build(
+                    contents, package_set, deadline, progress, announce
+                )
         except OSError as error:
             raise CacheError(f"installing failed: {error}") from error
+        return replace(installed, variables=evaluated.variables)
 
     @contextmanager
     def hold(self, store_path: str) -> Iterator[Path]:
@@ -138,57 +142,55 @@ class Cache:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
+    async def _evaluate(
+        self, dependencies: Dependencies, package_set: OpenPackageSet, deadline: Deadline
+    ) -> Evaluated:
+        if isinstance(dependencies, Packages):
+            found = await asyncio.to_thread(
+                resolve.debian_names, dependencies.names, package_set.index, package_set.names
+            )
+            return Evaluated.model_construct(packages=found, variables={})
+        limits = deadline.limits()
+        return await evaluate(
+            dependencies.text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
+        )
+
     async def _build(
         self,
-        dependencies: Dependencies,
+        contents: Contents,
         package_set: OpenPackageSet,
-        work: Path,
         deadline: Deadline,
         progress: Progress,
         announce: Announce | None,
     ) -> Installed:
-        progress("resolving")
-        roots, variables = await self._roots(dependencies, package_set, work, deadline)
-        packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
-        size_bytes = self._check_size(packages)
+        size_bytes = self._check_size(contents.packages)
         if announce:
             with deadline.stopped():
                 await self._eviction.make_room(size_bytes, announce)
         async with deadline.step("fetching"):
-            await archives.fetch(packages, package_set.set, self._settings, progress)
-        progress(f"building an environment of {len(packages)} packages")
-        realised = await self._store.realise(packages, package_set.set.architecture, work, deadline.limits())
-        _check_tree(self._store.physical(realised.store_path))
-        return Installed(
-            store_path=realised.store_path,
-            variables=variables,
-            packages=sorted(package.name for package in packages),
-            size_bytes=await self._store.size_bytes(realised.store_path, work, deadline.limits()),
-            log=realised.log,
-        )
-
-    async def _roots(
-        self, dependencies: Dependencies, package_set: OpenPackageSet, work: Path, deadline: Deadline
-    ) -> tuple[list[str], dict[str, str]]:
-        """Return the Debian packages asked for, those of the base among them, and the variables."""
-        names = package_set.names
-        if isinstance(dependencies, Packages):
-            found = await asyncio.to_thread(
-                resolve.debian_names, dependencies.names, package_set.index, names
+            await archives.fetch(contents.packages, package_set.set, self._settings, progress)
+        async with self._workplace(contents.key()) as work:
+            progress(f"building an environment of {len(contents.packages)} packages")
+            realised = await self._store.realise(contents, work, deadline.limits())
+            _check_tree(self._store.physical(realised.store_path))
+            installed = Installed(
+                store_path=realised.store_path,
+                variables={},
+                packages=sorted(package.name for package in contents.packages),
+                size_bytes=await self._store.size_bytes(realised.store_path, work, deadline.limits()),
+                log=realised.log,
             )
-            return names.base + found, {}
-        limits = deadline.limits()
-        evaluated = await evaluate(
-            dependencies.text, package_set, work, self._runner, limits.wall_time_s, limits.memory_bytes
-        )
-        return names.base + evaluated.packages, evaluated.variables
+            # Until it has a root of its own, `work` keeps it.
+            await self._environments.add(contents.key(), installed)
+        return installed
 
     def _check_size(self, packages: list[Package]) -> int:
         """Return what the packages take at most, by what they say."""
         size, limit = sum(package.installed_bytes for package in packages), self._settings.environment_bytes
         if size > limit:
-            raise DependenciesError(
-                f"the packages take {size >> 20} MiB; an environment may take {limit >> 20} MiB"
+            raise LimitError(
+                f"the packages take {size >> 20} MiB; an environment may take {limit >> 20} MiB "
+                "(environment_bytes)"
             )
         return size
 

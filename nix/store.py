@@ -1,13 +1,13 @@
 """The Nix store that holds the environments: `nix_root/nix/store`, beside any other on the host."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nix.contents import Contents, manifest
 from nix.dependencies import SYSTEM
-from nix.errors import CacheError, DependenciesError
-from nix.index import Package
+from nix.errors import CacheError, DependenciesError, LimitError
 from nix.runner import Ran, Runner
 
 DERIVATION = Path(__file__).with_name("environment.nix")
@@ -16,6 +16,14 @@ BUSYBOX = Path("/usr/bin/busybox")
 BUILD_FAILED = 100
 """Nix's exit code when a builder fails; all others are ours."""
 OUR_FAULTS = ("No space left on device", "the archive is damaged")
+BUILD_LIMITS = {
+    "hit the limit environment_bytes": "environment_bytes",  # environment.sh says so
+    "bytes of log output": "stderr_bytes",  # Nix says so
+}
+BOUNDS = "bounds"
+"""A file of a build's folder: how many KiB it may write."""
+PROCESSES = 1024
+"""Of one command of ours, as Nix unpacks on all cores."""
 NOISE = re.compile(
     r"^(this derivation will be built:|  /nix/store/.*\.drv|building '.*\.drv'\.\.\.)\n", re.MULTILINE
 )
@@ -51,8 +59,10 @@ class Realised:
 class Store:
     """Commands of one Nix store."""
 
-    def __init__(self, root: Path, archives: Path, runner: Runner) -> None:
+    def __init__(self, root: Path, archives: Path, runner: Runner, environment_bytes: int) -> None:
+        """`environment_bytes` is what a build may write to disk."""
         self.root = root
+        self._environment_bytes = environment_bytes
         self.roots = root / "nix/var/nix/gcroots/envicutor"
         """A link for each environment that garbage collection must leave alone, named like it."""
         self._archives = archives
@@ -62,19 +72,20 @@ class Store:
         """Return where a store path is on this host."""
         return self.root / store_path.removeprefix("/")
 
-    async def realise(
-        self, packages: Iterable[Package], architecture: str, work: Path, limits: BuildLimits
-    ) -> Realised:
-        """Build the environment of `packages`, which are in the order of their configuration.
+    async def realise(self, contents: Contents, work: Path, limits: BuildLimits) -> Realised:
+        """Build an environment.
 
         A link in the folder `work`, which also gets the build's own files, keeps it from garbage collection.
-        Raises DependenciesError if the build fails or hits a limit, CacheError if Nix fails.
+        Raises DependenciesError if the build fails, LimitError if it hits a limit, CacheError if Nix fails.
         """
-        archives = work / "archives"
-        archives.write_text(manifest(packages))
+        archives, files = work / "archives", work / "files"
+        archives.write_text(manifest(contents.packages))
+        _write_files(files, contents)
+        (work / BOUNDS).write_text(f"{self._environment_bytes >> 10}\n")
         arguments = {
             "archives": str(archives),
-            "architecture": architecture,
+            "files": str(files),
+            "architecture": contents.architecture,
             "system": SYSTEM,
             "busybox": str(BUSYBOX),
         }
@@ -83,7 +94,7 @@ class Store:
         ran = await self._nix(command, work, limits)
         log = ran.stderr.decode(errors="replace")
         if ran.exit_code != 0 or ran.limit_exceeded:
-            raise _explain(ran, log, limits)
+            raise self._explain(ran, log, limits)
         return Realised(ran.stdout.decode().strip(), NOISE.sub("", log))
 
     async def size_bytes(self, store_path: str, work: Path, limits: BuildLimits) -> int:
@@ -110,27 +121,46 @@ class Store:
                 "HOME": "/nonexistent",
                 "TMPDIR": str(work),
                 "NIX_CONF_DIR": "/nonexistent",
-                "NIX_CONFIG": configuration(self._archives, limits.stderr_bytes),
+                "NIX_CONFIG": configuration(self._archives, work / BOUNDS, limits.stderr_bytes),
             },
             wall_time_s=limits.wall_time_s,
             memory_bytes=limits.memory_bytes,
             stdout_bytes=limits.stdout_bytes,
             stderr_bytes=limits.stderr_bytes,
+            processes=PROCESSES,
         )
 
+    def _explain(self, ran: Ran, log: str, limits: BuildLimits) -> Exception:
+        """Tell whose fault a failed build is."""
+        limit = ran.limit_exceeded
+        if ran.exit_code != 0:
+            limit = limit or next((name for said, name in BUILD_LIMITS.items() if said in log), None)
+        if limit:
+            values = vars(limits) | {"environment_bytes": self._environment_bytes, "processes": PROCESSES}
+            return LimitError(f"building hit the limit {limit} = {values[limit]}")
+        if ran.exit_code == BUILD_FAILED and not any(fault in log for fault in OUR_FAULTS):
+            return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
+        return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
 
-def manifest(packages: Iterable[Package]) -> str:
-    """Return the list of archives that make an environment; the same list is the same store path."""
-    return "".join(f"{package.name} {package.sha256}\n" for package in packages)
+
+def _write_files(folder: Path, contents: Contents) -> None:
+    folder.mkdir()
+    for path, file in contents.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(file.text)
+        (folder / path).chmod(0o755 if file.executable else 0o644)
 
 
-def configuration(archives: Path, log_bytes: int) -> str:
-    """Return Nix's whole configuration: nothing of the host's counts."""
+def configuration(archives: Path, bounds: Path, log_bytes: int) -> str:
+    """Return Nix's whole configuration: nothing of the host's counts.
+
+    The file `bounds` is no input of a build, since it does not change what comes out.
+    """
     values = {
         "build-users-group": "nixbld",
         "sandbox": "true",
         "sandbox-fallback": "false",
-        "sandbox-paths": f"/archives={archives}",
+        "sandbox-paths": f"/archives={archives} /bounds={bounds}",
         "substituters": "",
         "auto-optimise-store": "true",
         "max-jobs": "1",
@@ -141,13 +171,3 @@ def configuration(archives: Path, log_bytes: int) -> str:
         "allow-import-from-derivation": "false",
     }
     return "".join(f"{name} = {value}\n" for name, value in values.items())
-
-
-def _explain(ran: Ran, log: str, limits: BuildLimits) -> Exception:
-    """Tell whose fault a failed build is."""
-    if ran.limit_exceeded:
-        limit = getattr(limits, ran.limit_exceeded, "its maximum")
-        return DependenciesError(f"building hit the limit {ran.limit_exceeded} = {limit}")
-    if ran.exit_code == BUILD_FAILED and not any(fault in log for fault in OUR_FAULTS):
-        return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
-    return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")

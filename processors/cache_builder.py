@@ -11,14 +11,14 @@ import time
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import CacheError, DependenciesError
+from nix.errors import CacheError, DependenciesError, LimitError
 from processors.evictions import Evictions
 from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
 from processors.work.attempts import Attempt, Attempts, process_name
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
-from topics.dependencies.facts import FACTS, Failed, HandedBack, Installed, Started
+from topics.dependencies.facts import FACTS, Failed, Fault, HandedBack, Installed, Started
 from topics.dependencies.state import Build
 from topics.settings import KafkaSettings
 from topics.view import View
@@ -109,7 +109,7 @@ class CacheBuilder:
 
     def unrecordable(self, work: Build, reason: str) -> Failed:
         """The end of a build whose result Kafka does not take."""
-        return self._failed(work, reason, 0.0).replace(fault="ours")
+        return self._failed(work, "ours", reason, 0.0)
 
     def unwanted(self, work: Build) -> bool:  # noqa: ARG002
         """Never: others may have come to wait for it."""
@@ -133,7 +133,8 @@ class CacheBuilder:
             )
         except DependenciesError as error:
             log.info("building %s: failed: %s", work.id, error)
-            return self._failed(work, str(error), time.monotonic() - started)
+            fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
+            return self._failed(work, fault, str(error), time.monotonic() - started)
         return Installed(
             attempt=work.attempt,
             builder=self.name,
@@ -145,13 +146,15 @@ class CacheBuilder:
             wall_time_s=round(time.monotonic() - started, 3),
         )
 
-    def _failed(self, work: Build, explanation: str, wall_time_s: float) -> Failed:
+    def _failed(self, work: Build, fault: Fault, explanation: str, wall_time_s: float) -> Failed:
+        settings = self._settings
+        expires_s = settings.own_failure_expires_s if fault == "ours" else settings.failure_expires_s
         return Failed(
             attempt=work.attempt,
             builder=self.name,
-            fault="theirs",
+            fault=fault,
             explanation=explanation[-_LOG_CHARACTERS:],
             log="",
             wall_time_s=round(wall_time_s, 3),
-            expires_s=self._settings.failure_expires_s,
+            expires_s=expires_s,
         )

@@ -124,16 +124,17 @@ class Sandboxes:
         memory_bytes: int,
         stdout_bytes: int,
         stderr_bytes: int,
+        processes: int | None = None,
         cwd: Path | None = None,
         stdin: bytes = b"",
     ) -> Completed:
         """Run a command of ours as root on the host: bounded, without network, with no environment but `env`.
 
-        `limit_exceeded` is one of the four bounds. Cancelling kills it and all of its descendants. Raises
+        `limit_exceeded` is one of the bounds. Cancelling kills it and all of its descendants. Raises
         SandboxError if it could not be started.
         """
         bounds = Bounds(wall_time_s, memory_bytes, stdout_bytes, stderr_bytes)
-        async with self._group(GroupLimits(memory_bytes)) as group:
+        async with self._group(GroupLimits(memory_bytes, processes)) as group:
             launched = launcher.launch(
                 [str(self._launcher), "bounded", str(os.getpid())],
                 lambda descriptors: launcher.orders_for_host(argv, env, descriptors),

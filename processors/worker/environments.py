@@ -48,7 +48,8 @@ class Environments:
             if state is None or state.final:
                 asked_at_ms = await self._say(work.dependencies_id, self._request(work))
             state = await self._decided(work.dependencies_id, asked_at_ms)
-            if state.status != "gone":  # else it was evicted or lost again before we looked
+            # It may be evicted or lost again before we looked, or have failed for less than we allow.
+            if state.status != "gone" and not state.may_do_with(work.request.limits.dependencies):
                 return state
 
     async def _decided(self, id: str, asked_at_ms: int) -> EnvironmentState:

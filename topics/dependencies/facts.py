@@ -6,6 +6,9 @@ from topics.limits import DependenciesLimits
 from topics.model import Model
 from topics.request import Dependencies
 
+Fault = Literal["theirs", "limit", "ours"]
+"""Whose a failure is: the dependencies' own, a limit that they hit, or ours."""
+
 
 class Requested(Model):
     """Somebody needs them."""
@@ -45,8 +48,7 @@ class Failed(Model):
 
     attempt: int
     builder: str
-    fault: Literal["theirs", "limit", "ours"]
-    """Whose: the dependencies' own, a limit that they hit, or ours."""
+    fault: Fault
     explanation: str
     log: str
     wall_time_s: float

@@ -36,7 +36,10 @@ def _requested(
 ) -> Folded[EnvironmentState]:
     if state is None:
         return _queued(_generation(fact, recorded, generation=1, attempt=1))
-    if state.status == "gone" or _expired(state, recorded):
+    if state.status == "gone" or _expired(state, recorded) or state.may_do_with(fact.limits):
+        if state.fault == "limit":
+            # With the larger of each, or two who allow more of different things would go round for ever.
+            fact = fact.replace(limits=state.limits.joined(fact.limits))
         next_one = _generation(fact, recorded, generation=state.generation + 1, attempt=state.attempt + 1)
         return _queued(next_one.replace(requested_at_ms=_answered_until_ms(state, recorded)))
     # Every request gets a visible answer: that it is answered by the state as it is.

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from topics.dependencies.facts import Fault
 from topics.fold import QueuedWork
 from topics.limits import DependenciesLimits
 from topics.model import Model
@@ -45,7 +46,7 @@ class EnvironmentState(Model):
     packages: tuple[str, ...] = ()
     size_bytes: int | None = None
     wall_time_s: float | None = None
-    fault: Literal["theirs", "limit", "ours"] | None = None
+    fault: Fault | None = None
     explanation: str | None = None
     log: str = ""
 
@@ -53,6 +54,10 @@ class EnvironmentState(Model):
     def final(self) -> bool:
         """Whether nobody is to work on it now."""
         return self.status in {"installed", "failed", "gone"}
+
+    def may_do_with(self, limits: DependenciesLimits) -> bool:
+        """Whether it failed for a limit, of which `limits` allow more."""
+        return self.fault == "limit" and self.limits.joined(limits) != self.limits
 
 
 class Build(QueuedWork):

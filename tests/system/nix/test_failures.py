@@ -4,7 +4,7 @@ import pytest
 
 from nix.cache import BuildLimits
 from nix.dependencies import Expression, Packages
-from nix.errors import CacheError, DependenciesError
+from nix.errors import CacheError, DependenciesError, LimitError
 from tests.system.nix.conftest import Host
 
 
@@ -48,6 +48,10 @@ def test_a_broken_expression_shows_its_line(host: Host) -> None:
         ('{ debianPackages = [ "../x" ]; environmentVariables = { }; }', "packages.0"),
         ('{ debianPackages = [ "no-such-package" ]; environmentVariables = { }; }', "no-such-package"),
         ('{ debianPackages = [ { } ]; environmentVariables = { }; }', "packages.0"),
+        ('{ pkgs }: pkgs.mkShell { A = "${pkgs.writeText "b" "c"}!"; }', "A mentions the file b"),
+        ('{ pkgs }: [ (pkgs.writeTextDir "../x" "") ]', "files.../x"),
+        ('{ pkgs }: [ (pkgs.writeTextFile { name = "x"; text = ""; checkPhase = "y"; }) ]', "'checkPhase'"),
+        ('{ pkgs }: [ (pkgs.writeText "x" 1) ]', "text"),
         ("let x = x; in x", "infinite recursion"),
         ("let f = x: 1 + f x; in f 1", "stack overflow"),
         ("[ \ud800 ]", ""),
@@ -72,10 +76,11 @@ def test_a_package_set_that_this_host_lacks_is_our_fault(host: Host) -> None:
 
 
 def test_the_time_limit_is_named(host: Host) -> None:
-    with pytest.raises(DependenciesError, match="wall_time_s"):
+    with pytest.raises(LimitError, match="wall_time_s"):
         host.install(Packages(("python3",)), BuildLimits(wall_time_s=0.2))
 
 
 def test_the_memory_limit_is_named(host: Host) -> None:
     text = '{ pkgs }: [ (builtins.foldl\' (a: b: a + a) "aaaaaaaa" (builtins.genList (x: x) 40)) ]'
-    assert "memory_bytes" in explanation(host, text, BuildLimits(memory_bytes=200 << 20))
+    with pytest.raises(LimitError, match="memory_bytes"):
+        host.install(Expression(text), BuildLimits(memory_bytes=200 << 20))

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from nix.contents import SmallFile
 from nix.errors import DependenciesError
-from nix.evaluation import ENVIRONMENT_BYTES, validate
+from nix.evaluation import ENVIRONMENT_BYTES, FILES_BYTES, validate
 
 
 def result(**changes: object) -> bytes:
@@ -45,6 +46,17 @@ def test_plain_packages_and_variables_are_taken() -> None:
         result(variables={"A\n": "c"}),
         result(variables={"": "c"}),
         result(variables={"1": "c"}),
+        result(files=[]),
+        result(files={"bin/x": "text"}),
+        result(files={"bin/x": {"executable": True}}),
+        result(files={"bin/x": {"text": 1}}),
+        result(files={"bin/x": {"text": "", "executable": 1}}),
+        result(files={"bin/x": {"text": "", "mode": 511}}),
+        result(files={"../x": {"text": ""}}),
+        result(files={"/etc/passwd": {"text": ""}}),
+        result(files={f"f{i}": {"text": ""} for i in range(65)}),
+        result(files={"a": {"text": "x" * FILES_BYTES}, "b": {"text": "x"}}),
+        result(files={"a": {"text": ""}, "a/b/c": {"text": ""}}),
         result(variables={f"A{i}": "" for i in range(257)}),
         result(variables={"A": "x" * (ENVIRONMENT_BYTES + 1)}),
         result(variables={"A": "x" * (ENVIRONMENT_BYTES // 2), "B": "x" * (ENVIRONMENT_BYTES // 2)}),
@@ -58,3 +70,21 @@ def test_nothing_else_is(content: bytes) -> None:
 def test_the_message_names_the_place() -> None:
     with pytest.raises(DependenciesError, match=r"packages\.1"):
         validate(result(packages=["python3", "../x"]))
+
+
+ALONE = f"share/envicutor/{'0' * 32}-x.txt"
+
+
+def test_small_files_are_taken() -> None:
+    files = validate(result(files={"bin/x": {"text": "é", "executable": True}, "a/b": {"text": ""}})).files
+    assert files == {"bin/x": SmallFile(text="é", executable=True), "a/b": SmallFile(text="")}
+
+
+@pytest.mark.parametrize("text", ["/usr/{}", "cat /usr/{}.", "/usr/{0}:/usr/{0}"])
+def test_a_file_that_is_mentioned_must_be_there(text: str) -> None:
+    mentioned = text.format(ALONE)
+    assert validate(result(variables={"A": mentioned}, files={ALONE: {"text": "x"}}))
+    with pytest.raises(DependenciesError, match=r"A mentions the file x\.txt.*add it to `packages`"):
+        validate(result(variables={"A": mentioned}))
+    with pytest.raises(DependenciesError, match="bin/y mentions the file"):
+        validate(result(files={"bin/y": {"text": mentioned}}))

@@ -53,6 +53,14 @@ def failed(attempt: int = 1, expires_s: float = 10.0) -> Failed:
     )
 
 
+def too_small(attempt: int = 1) -> Failed:
+    return failed(attempt).replace(fault="limit", expires_s=1e6)
+
+
+def allowing(wall_time_s: float, memory_bytes: int = 2 << 30) -> Requested:
+    return REQUESTED.replace(limits=DependenciesLimits(wall_time_s=wall_time_s, memory_bytes=memory_bytes))
+
+
 def fold(*log: DependenciesFact, seconds: float = 0.001) -> Folded[EnvironmentState]:
     """The last fact's effects, on the state that all of them made, `seconds` apart."""
     folded: Folded[EnvironmentState] = Folded(None)
@@ -216,3 +224,27 @@ def test_hand_backs_are_not_charged_but_host_faults_are_bounded() -> None:
     faults = [HandedBack(attempt=n, builder="b", reason="disk full", host_fault=True) for n in range(1, 11)]
     assert state(REQUESTED, *faults[:9]).status == "queued"
     assert "disk full" in str(state(REQUESTED, *faults).explanation)
+
+
+def test_who_allows_more_is_not_told_that_it_was_too_little_for_another() -> None:
+    little = state(allowing(5), Started(attempt=1, builder="b"), too_small())
+    assert (little.status, little.fault) == ("failed", "limit")
+    assert not little.may_do_with(DependenciesLimits(wall_time_s=5))
+    again = fold(allowing(5), too_small(), allowing(9))
+    assert again.state is not None
+    assert (again.state.status, again.state.generation, again.state.attempt) == ("queued", 2, 2)
+    (enqueued,) = again.effects
+    assert isinstance(enqueued, Enqueue)
+    assert isinstance(enqueued.work, Build)
+    assert enqueued.work.limits.wall_time_s == 9
+    assert state(allowing(5), too_small(), allowing(5)).status == "failed"
+    assert state(allowing(5), too_small(), allowing(3)).status == "failed"
+    assert state(allowing(5), failed(), allowing(9)).status == "failed"
+
+
+def test_two_who_allow_more_of_different_things_come_to_an_end() -> None:
+    slow, large = allowing(9, 64 << 20), allowing(5, 4 << 30)
+    log: list[DependenciesFact] = [slow, too_small(), large, too_small(2)]
+    tried = state(*log)
+    assert (tried.status, tried.limits) == ("failed", allowing(9, 4 << 30).limits)
+    assert [state(*log, asked).status for asked in (slow, large)] == ["failed", "failed"]
