@@ -22,13 +22,12 @@ main() {
 }
 
 # Nothing else bounds what a build writes. The maintainer scripts cannot signal this: it is not in their namespace.
+# Whatever ends it ends the build as well, such as that nobody can fork any more.
 watch_disk() {
+    trap 'echo "the build is not watched any more"; : > /build/over; kill -9 -1' EXIT # all but pid 1
     while sleep 1; do
         used_kib=$(du -skc /build "$out" 2> /dev/null | tail -n 1 | cut -f 1)
-        [ "$used_kib" -gt "$bound_kib" ] || continue
-        echo "the build hit the limit environment_bytes"
-        : > /build/over
-        kill -9 -1 # all but this and the shell that waits for them
+        [ "$used_kib" -le "$bound_kib" ] || { echo "the build hit the limit environment_bytes"; break; }
     done
 }
 
@@ -198,6 +197,10 @@ END
 write_files() {
     (cd "$files" && find . -type f) | while read -r file; do
         mkdir -p "usr/${file%/*}"
+        case $(realpath "usr/${file%/*}") in
+            "$out"/*) ;;
+            *) echo "$file: a package has made a link of its folder"; exit 1 ;;
+        esac
         rm -f "usr/$file"
         cp -p "$files/$file" "usr/$file"
     done

@@ -19,6 +19,7 @@ OUR_FAULTS = ("No space left on device", "the archive is damaged")
 BUILD_LIMITS = {
     "hit the limit environment_bytes": "environment_bytes",  # environment.sh says so
     "bytes of log output": "stderr_bytes",  # Nix says so
+    "the build is not watched any more": "processes",  # environment.sh could not fork
 }
 BOUNDS = "bounds"
 """A file of a build's folder: how many KiB it may write."""

@@ -1,7 +1,9 @@
 """An expression is hostile input; archives and their maintainer scripts are treated as if they were."""
 
 import http.server
+import re
 import tarfile
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from nix.cache import BuildLimits, Cache, Installed
 from nix.dependencies import Expression, Packages
-from nix.errors import CacheError, DependenciesError
+from nix.errors import CacheError, DependenciesError, LimitError
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
@@ -22,6 +24,14 @@ READERS = [
     'builtins.readFile "/etc/passwd"',
     "builtins.readFile /etc/passwd",
     "builtins.readFile /pkgs/../etc/passwd",
+    "builtins.readFile /box/../etc/passwd",
+    'builtins.readFile "/proc/self/environ"',
+    'builtins.hashFile "sha256" "/etc/passwd"',
+    'builtins.filterSource (_: _: true) "/etc"',
+    'builtins.findFile [ { prefix = "x"; path = "/etc"; } ] "x/passwd"',
+    "builtins.readDir <nix>",
+    'builtins.getFlake "/etc"',
+    'builtins.fetchTree { type = "path"; path = "/etc"; }',
     'builtins.readDir "/"',
     "import /etc/passwd",
     'builtins.path { path = "/etc"; }',
@@ -86,20 +96,97 @@ def test_the_environment_of_the_builder_does_not_leak(host: Host, monkeypatch: p
     assert installed.variables == {"A": ""}
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        '{ debianPackages = [ { outPath = "/nix/store/x"; } ]; }',
+        '{ debianPackages = [ { __toString = _: "/etc"; } ]; }',
+        '{ debianPackages = [ "bash" "--option" ]; }',
+        '{ debianPackages = let x = [ x ]; in x; }',
+        '{ debianPackages = { outPath = [ "bash" ]; extra = 1; }; environmentVariables.A = 1; }',
+        '{ environmentVariables.LD_PRELOAD = { outPath = { a = 1; }; }; }',
+        '{ files = [ { name = "../../etc/passwd"; value.text = "x"; } ]; }',
+        '{ files = [ { name = "/etc/passwd"; value.text = "x"; } ]; }',
+        '{ files = [ { name = "bin/x"; value = { text = "x"; mode = "4755"; }; } ]; }',
+        '{ files = [ { name = "bin/x"; value = { text = "x"; target = "/etc/passwd"; }; } ]; }',
+        '{ files = [ { name = "outPath"; value.text = "x"; } ]; }',
+        '{ files = builtins.genList (n: { name = "f${toString n}"; value.text = ""; }) 65; }',
+        '{ files = [ { name = "f"; value.text = toString (builtins.genList (x: x) 50000); } ]; }',
+    ],
+)  # fmt: skip
+def test_nothing_is_smuggled_through_the_result(host: Host, result: str) -> None:
+    forged = f"{{ debianPackages = [ ]; environmentVariables = {{ }}; files = [ ]; }} // ({result})"
+    with pytest.raises(DependenciesError):
+        host.install(Expression(forged))
+
+
+def test_what_a_derivation_would_be_is_only_text(host: Host) -> None:
+    derivation = 'derivation { name = "x"; system = builtins.currentSystem; builder = "/bin/sh"; }'
+    expression = f'{{ pkgs }}: [ (pkgs.writeTextDir "etc/x" "${{{derivation}}}") ]'
+    installed = host.install(Expression(expression))
+    path = host.run(installed, "cat", "/usr/etc/x")
+    assert path.startswith("/nix/store/")
+    assert not (host.settings.nix_root / path.removeprefix("/")).exists()
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        'builtins.match "(((a*)*)*)*b" (builtins.concatStringsSep "" (builtins.genList (_: "a") 5000))',
+        "let many = builtins.genList (x: x) 9999; in builtins.length (builtins.concatMap (_: many) many)",
+        "let f = n: if n == 0 then 0 else f (n - 1) + f (n - 1); in f 60",
+        "let a = builtins.genList (x: x) 20000000; in builtins.length (builtins.sort (p: q: p > q) a)",
+        'builtins.concatStringsSep "" (builtins.genList (_: "0123456789") 600000)',
+        "let deep = n: if n == 0 then [ ] else [ (deep (n - 1)) ]; in builtins.toJSON (deep 1000000)",
+        'builtins.fromJSON (builtins.concatStringsSep "" (builtins.genList (_: "[") 1000000))',
+    ],
+)
+def test_a_bomb_in_an_expression_goes_off_alone(host: Host, bomb: str) -> None:
+    limits = BuildLimits(wall_time_s=3, memory_bytes=200 << 20)
+    with pytest.raises(DependenciesError):
+        host.install(Expression(f"{{ pkgs }}: pkgs.mkShell {{ A = toString ({bomb}); }}"), limits)
+    assert host.install(Packages()).store_path
+
+
 class Build(Protocol):
-    def __call__(self, members: list[Member], postinst: str = "", wall_time_s: float = 100) -> Installed: ...
+    def __call__(
+        self,
+        members: list[Member],
+        postinst: str = "",
+        wall_time_s: float = 100,
+        environment_bytes: int = 1 << 30,
+        files: str = "",
+    ) -> Installed: ...
 
 
 @pytest.fixture
-def build(host: Host, sandboxes: Sandboxes, tmp_path: Path) -> Build:
-    """Installs one package made of the given members and maintainer script."""
+def pool() -> Iterator[Path]:
+    """Not below pytest's own folder, which is closed to the users of the sandbox."""
+    with tempfile.TemporaryDirectory(prefix="envicutor-pool-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
-    def build(members: list[Member], postinst: str = "", wall_time_s: float = 100) -> Installed:
-        settings = NixSettings(nix_root=host.settings.nix_root, cache_dir=tmp_path / "pool")
+
+@pytest.fixture
+def build(host: Host, sandboxes: Sandboxes, pool: Path) -> Build:
+    """Installs one package made of the given members and maintainer script, and with it small files."""
+
+    def build(
+        members: list[Member],
+        postinst: str = "",
+        wall_time_s: float = 100,
+        environment_bytes: int = 1 << 30,
+        files: str = "",
+    ) -> Installed:
+        settings = NixSettings(
+            nix_root=host.settings.nix_root, cache_dir=pool, environment_bytes=environment_bytes
+        )
         pin = make_package_set(settings, {"evil": deb(members, postinst)})
         cache = Cache(settings, SandboxRunner(sandboxes))
         limits = BuildLimits(wall_time_s=wall_time_s, memory_bytes=512 << 20, stderr_bytes=64 << 10)
-        return host.loop.run(cache.install(Packages(("evil",)), pin, limits, print))
+        expression = Expression(f"{{ pkgs }}: with pkgs; [ evil {files} ]")
+        wanted = expression if files else Packages(("evil",))
+        return host.loop.run(cache.install(wanted, pin, limits, print))
 
     return build
 
@@ -124,6 +211,8 @@ def test_a_package_of_a_test_installs(build: Build, host: Host) -> None:
             Member("./usr/out", type=tarfile.SYMTYPE, link="../../../../../../../tmp"),
             Member("./usr/out/envicutor-escaped", b"x"),
         ],
+        [Member("./usr", type=tarfile.SYMTYPE, link="/tmp"), Member("./usr/envicutor-escaped", b"x")],
+        [Member("./var/lib", type=tarfile.SYMTYPE, link="/etc")],
         [Member("./usr/passwd", type=tarfile.LNKTYPE, link="/etc/passwd")],
         [Member("./usr/passwd", type=tarfile.LNKTYPE, link="../../../../../../../etc/passwd")],
     ],
@@ -135,6 +224,8 @@ def test_no_member_leads_out_of_the_build(build: Build, host: Host, members: lis
         pass
     else:
         with host.cache.hold(installed.store_path) as tree:
+            assert not (tree / "usr").is_symlink()
+            assert not (tree / "var/lib").is_symlink()
             leaked = tree / "usr/passwd"
             assert leaked.is_symlink() or not leaked.exists() or "root:" not in leaked.read_text()
     assert not Path("/tmp/envicutor-escaped").exists()
@@ -195,6 +286,78 @@ def test_a_maintainer_script_sees_no_host(build: Build, server: str, asked: list
 def test_a_maintainer_script_is_bounded(build: Build, script: str, wall_time_s: float, limit: str) -> None:
     with pytest.raises(DependenciesError, match=limit):
         build([], script, wall_time_s)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "while :; do $b dd if=/dev/zero of=/usr/zeros-$((n += 1)) bs=1M count=8; done",
+        "while :; do echo zeros > /var/zeros-$((n += 1)); done",  # each takes a block
+        # Out of the chroot, where the build's own files are.
+        "$b nsenter -m/proc/self/ns/mnt $out$b sh -c 'while :; do echo > /build/zeros-$((n += 1)); done'",
+    ],
+)
+def test_what_a_maintainer_script_writes_is_bounded(build: Build, script: str) -> None:
+    with pytest.raises(LimitError, match="environment_bytes"):
+        build([], f"export b=/.configure/busybox n=0; {script}", environment_bytes=32 << 20)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_says_is_refused(build: Build) -> None:
+    members = [Member(f"./usr/zeros{n}", bytes(16 << 20)) for n in range(24)]
+    with pytest.raises(LimitError, match="environment_bytes"):
+        build(members, "/.configure/busybox sleep 3", environment_bytes=64 << 20)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "bomb() { bomb & bomb; }; bomb",
+        "b=/.configure/busybox; while :; do $b sleep 100 & done",
+    ],
+)
+def test_a_fork_bomb_of_a_maintainer_script_goes_off_alone(build: Build, script: str) -> None:
+    try:
+        told = build([], script, wall_time_s=50).log
+    except LimitError as error:
+        told = str(error)
+    assert re.search(r"can't fork|limit (processes|memory_bytes|wall_time_s)", told)
+
+
+def test_the_log_of_a_build_is_bounded(build: Build) -> None:
+    line = "/.configure/busybox head -c 3000000 /dev/zero | /.configure/busybox tr '\\0' x; exit 1"
+    with pytest.raises(LimitError, match="stderr_bytes"):
+        build([], line)
+
+
+def test_out_of_its_chroot_a_maintainer_script_finds_only_the_build(
+    build: Build, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "do not tell")
+    escaped = """
+        b=$out/.configure/busybox
+        [ -d /build ] && [ -d /archives ] && echo out
+        $b touch /archives/escaped && echo wrote an archive
+        echo 9999999 > /bounds && echo wrote the bounds
+        $b cat /etc/shadow && echo read shadow
+        $b ls -d /root /home /usr && echo saw folders of the host
+        $b grep -q "do not tell" /proc/*/environ && echo saw the environment
+        $b kill -9 1 && [ ! -d /proc/1 ] && echo killed the build
+    """
+    run = f"$b nsenter -m/proc/self/ns/mnt $out$b sh -c '{escaped}' 2>/dev/null"
+    log = build([], f"b=/.configure/busybox; echo $({run}); exit 1").log
+    assert "ended with 1: out\n" in log
+
+
+def test_a_small_file_does_not_follow_a_package_s_link(build: Build, host: Host) -> None:
+    members = [Member("./usr/share/out", type=tarfile.SYMTYPE, link="/tmp")]
+    with pytest.raises(DependenciesError, match="share/out/x: a package has made a link of its folder"):
+        build(members, files='(writeTextDir "share/out/x" "")')
+    members = [Member("./usr/share/x", type=tarfile.SYMTYPE, link="/etc/passwd")]
+    installed = build(members, files='(writeTextDir "share/x" "mine")')
+    with host.cache.hold(installed.store_path) as tree:
+        assert (tree / "usr/share/x").read_text() == "mine"
+        assert not (tree / "usr/share/x").is_symlink()
+    assert Path("/etc/passwd").read_text() != "mine"
 
 
 def test_an_archive_that_was_changed_is_not_unpacked(
