@@ -26,6 +26,9 @@ FILES_BYTES = 256 << 10
 FILE_ALONE = re.compile(r"/usr/share/envicutor/([0-9a-f]{32}-[\w+.-]*)", re.ASCII)
 """Where pkgs/default.nix has files that are not given a place, such as those of writeText."""
 
+MISSING = re.compile(r"(?:attribute|undefined variable|called without required argument) '([^']+)'")
+"""What Nix says of a name that there is not."""
+
 # What the user's file is called in messages. It is a file of its own: nothing is spliced into other text.
 EXPRESSION = "dependencies.nix"
 BOX = "/box/"
@@ -155,6 +158,6 @@ def _explain(ran: Ran, package_set: OpenPackageSet) -> Exception:
 
 def _suggestions(explanation: str, package_set: OpenPackageSet) -> str:
     """Nix looks for similar names in one set; the package may be in another."""
-    missing = re.match(r"attribute '(.+)' missing", explanation)
+    missing = MISSING.search(explanation.split("\n", 1)[0])
     near = missing and resolve.nearest(missing[1], package_set.index, package_set.names)
     return f"\nSimilar packages: {', '.join(near)}" if near else ""

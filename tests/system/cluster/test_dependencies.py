@@ -67,6 +67,25 @@ def test_from_prebuilt_to_evicted(cluster: Cluster, tmp_path: Path) -> None:
     assert (again["outcome"], again["dependencies"]["cached"]) == ("ok", False), again
 
 
+def test_what_the_operator_listed_is_there_before_anybody_asks(cluster: Cluster) -> None:
+    def listed() -> bool:
+        lines = command(cluster, "dependencies", "list").stdout.splitlines()
+        return any("  installed" in line and line.endswith("python3 python3-numpy") for line in lines)
+
+    eventually(listed, "it is installed", ANSWER_S)
+
+
+def test_a_limit_that_was_too_little_for_one_is_not_held_against_another(cluster: Cluster) -> None:
+    expression = "{ pkgs }: [ pkgs.bash ] # too little memory at first"
+    request = {"dependencies": {"nix": expression}, "run": "true"}
+    failed = cluster.answer({**request, "limits": {"dependencies": {"memory_bytes": 64 << 20}}})
+    assert failed["outcome"] == "dependencies_failed", failed
+    assert "limit memory_bytes" in failed["dependencies"]["explanation"]
+    state = cluster.http.get(f"/dependencies/{failed['dependencies']['id']}").json()
+    assert (state["status"], state["fault"]) == ("failed", "limit")
+    assert cluster.answer(request)["outcome"] == "ok"
+
+
 def test_what_is_not_there_is_said(cluster: Cluster, tmp_path: Path) -> None:
     assert cluster.http.get(f"/dependencies/{'0' * 32}").status_code == 404
     assert cluster.http.get("/dependencies/..%2Fetc").status_code in {404, 422}

@@ -29,6 +29,20 @@ def test_an_unknown_package_of_an_expression_too(host: Host) -> None:
     assert "python3Packages.numpy" in told
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "with import <pkgs> { }; [ nunpy ]",
+        "{ nunpy }: [ nunpy ]",
+        "p: [ (p.python3.withPackages (s: [ s.nunpy ])) ]",
+    ],
+)
+def test_whatever_way_it_is_named(host: Host, text: str) -> None:
+    told = explanation(host, text)
+    assert "nunpy" in told
+    assert "python3Packages.numpy" in told.split("Similar packages: ")[1]
+
+
 def test_a_broken_expression_shows_its_line(host: Host) -> None:
     told = explanation(host, "{ pkgs }:\npkgs.mkShell { packages = [ pkgs.python3 }")
     assert "syntax error" in told

@@ -29,8 +29,9 @@ def builder(host: Host, *names: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_two_builders_of_one_environment_build_it_once(host: Host) -> None:
-    with builder(host, "lua5.4") as one, builder(host, "lua5.4") as other:
+def test_two_builders_of_one_environment_build_it_once_however_it_is_spelled(host: Host) -> None:
+    spelling = "{ pkgs ? import <pkgs> { } }: pkgs.mkShell { packages = [ pkgs.lua5_4 ]; A = 1; }"
+    with builder(host, "lua5.4") as one, builder(host, "--nix", spelling) as other:
         said = [process.communicate(timeout=DEADLINE_S)[0].splitlines() for process in (one, other)]
     assert said[0][-1] == said[1][-1] == host.install(Packages(("lua5.4",))).store_path
     assert sum(line.startswith("building") for lines in said for line in lines) == 1
