@@ -76,7 +76,8 @@ def test_what_the_operator_listed_is_there_before_anybody_asks(cluster: Cluster)
 
 
 def test_a_limit_that_was_too_little_for_one_is_not_held_against_another(cluster: Cluster) -> None:
-    expression = "{ pkgs }: [ pkgs.bash ] # too little memory at first"
+    many = "toString (builtins.length (builtins.genList (x: x) 4000000))"  # some 130 MiB
+    expression = f"{{ pkgs }}: pkgs.mkShell {{ packages = [ ]; A = {many}; }}"
     request = {"dependencies": {"nix": expression}, "run": "true"}
     failed = cluster.answer({**request, "limits": {"dependencies": {"memory_bytes": 64 << 20}}})
     assert failed["outcome"] == "dependencies_failed", failed
