@@ -148,7 +148,7 @@ class CacheBuilder:
 
     def _failed(self, work: Build, fault: Fault, explanation: str, wall_time_s: float) -> Failed:
         settings = self._settings
-        expires_s = settings.own_failure_expires_s if fault == "ours" else settings.failure_expires_s
+        expires_s = settings.failure_expires_s if fault == "theirs" else settings.other_failure_expires_s
         return Failed(
             attempt=work.attempt,
             builder=self.name,

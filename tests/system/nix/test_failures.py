@@ -66,6 +66,8 @@ def test_a_broken_expression_shows_its_line(host: Host) -> None:
         ('{ pkgs }: [ (pkgs.writeTextDir "../x" "") ]', "files.../x"),
         ('{ pkgs }: [ (pkgs.writeTextFile { name = "x"; text = ""; checkPhase = "y"; }) ]', "'checkPhase'"),
         ('{ pkgs }: [ (pkgs.writeText "x" 1) ]', "text"),
+        ("{ pkgs }: pkgs.lib.mapAttrsToList", "attribute 'mapAttrsToList' missing"),
+        ("{ pkgs }: [ (pkgs.python3.override { }) ]", "attribute 'override' missing"),
         ("let x = x; in x", "infinite recursion"),
         ("let f = x: 1 + f x; in f 1", "stack overflow"),
         ("[ \ud800 ]", ""),
