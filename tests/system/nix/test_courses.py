@@ -21,7 +21,7 @@ def environments() -> Iterator[Any]:
         yield pytest.param(environment, id=name, marks=marks)
 
 
-@pytest.mark.parametrize("environment", environments())
+@pytest.mark.parametrize("environment", list(environments()))
 def test_an_environment_in_both_spellings(
     host: Host, sandboxes: Sandboxes, environment: dict[str, Any]
 ) -> None:
