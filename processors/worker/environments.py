@@ -1,4 +1,4 @@
-"""Seeing that a submission's dependencies are in the Cache, whoever must build them."""
+"""Seeing that a submission's dependencies are in this host's Cache, whoever must build them."""
 
 import logging
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nix.cache import Cache
+from processors.evictions import Evictions
 from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
@@ -35,6 +36,7 @@ class Environments:
         self._topic = catalogue.dependencies.events.name
         self._view, self._producer, self._cache = view, producer, cache
         self._host, self._source = host, source
+        self._evictions = Evictions(catalogue, view, producer, host=host, source=source)
 
     def known(self, id: str) -> EnvironmentState | None:
         """The dependencies as far as this worker has heard."""
@@ -65,16 +67,25 @@ class Environments:
         """Hold the environment in the Cache; yields its tree.
 
         Raises:
-            MissingError: this host has it not; see `lost`.
+            MissingError: this host has it not; see `fetch`.
         """
         assert state.store_path
         with self._cache.hold(state.store_path) as tree:
             yield tree
 
-    async def lost(self, state: EnvironmentState) -> None:
-        """Say that this host needs the environment and has it not."""
-        log.warning("dependencies %s are not in the cache any more", state.id)
-        await self._say(state.id, Lost(generation=state.generation, host=state.host or self._host))
+    async def fetch(self, state: EnvironmentState) -> None:
+        """See that this host has what another built.
+
+        Raises:
+            MissingError: it cannot be had; see `lost`.
+        """
+        assert state.store_path
+        await self._cache.fetch(state.store_path, state.size_bytes or 0, self._evictions.announce)
+
+    async def lost(self, state: EnvironmentState, reason: str) -> None:
+        """Say that this host needs the environment, has it not, and cannot fetch it."""
+        log.warning("dependencies %s are lost: %s", state.id, reason)
+        await self._say(state.id, Lost(generation=state.generation, host=self._host, reason=reason))
 
     def _request(self, work: Work) -> Requested:
         request: SubmissionRequest = work.request

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from nix.resolve import closure
 from nix.store import configuration, manifest
 from tests.unit.nix.packages import make_index, paragraph
@@ -13,12 +11,14 @@ def test_the_manifest_has_a_line_for_each_archive_dependencies_first() -> None:
 
 
 def test_builds_are_sandboxed_and_reach_nothing() -> None:
-    lines = configuration(Path("/pool"), 1000).splitlines()
+    lines = configuration(1000, {"sandbox-paths": "/archives=/pool"}).splitlines()
     for line in (
         "sandbox = true",
         "sandbox-fallback = false",
         "sandbox-paths = /archives=/pool",
         "substituters = ",
+        "require-sigs = true",
+        "trusted-public-keys = ",
         "build-users-group = nixbld",
         "max-build-log-size = 1000",
     ):
