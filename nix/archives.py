@@ -140,6 +140,7 @@ def _accept(package: Package, drafts: Path, folder: Path) -> bool:
         return False
     os.chown(draft, 0, 0)
     draft.chmod(0o644)
+    os.utime(draft)  # apt gives it the distribution's time
     os.link(draft, folder / draft.name)
     draft.rename(folder.parent / draft.name)
     return True
