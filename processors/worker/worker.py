@@ -126,11 +126,10 @@ class Worker:
             except MissingError:
                 cached = False
                 try:
-                    await self._fetch(attempt, state)
-                except MissingError as error:
+                    await self._obtain(attempt, state)
+                except MissingError:
                     if was_lost:  # built for us, and not to be had: round and round would help nobody
                         raise
-                    await self._environments.lost(state, str(error))
                     state, was_lost = None, True
             else:
                 return
@@ -139,9 +138,9 @@ class Worker:
         with self._waiting(attempt):
             return await self._environments.wait(attempt.work)
 
-    async def _fetch(self, attempt: Attempt[Work], state: EnvironmentState) -> None:
+    async def _obtain(self, attempt: Attempt[Work], state: EnvironmentState) -> None:
         with self._waiting(attempt):
-            await self._environments.fetch(state)
+            await self._environments.obtain(state)
 
     @contextmanager
     def _waiting(self, attempt: Attempt[Work]) -> Iterator[None]:
