@@ -6,7 +6,7 @@ import http.server
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,10 +33,10 @@ class Repository:
         )
         self.environment: Mapping[str, str] = {"APT_CONFIG": f"{self._apt}/apt.conf"}
 
-    def publish(self, debs: Mapping[str, bytes]) -> None:
+    def publish(self, debs: Iterable[tuple[str, bytes]]) -> None:
         """Have these packages, version 1 of each."""
         paragraphs = []
-        for name, content in debs.items():
+        for name, content in debs:
             (self._public / f"pool/{name}.deb").write_bytes(content)
             paragraphs.append(
                 f"Package: {name}\nVersion: 1\nArchitecture: all\nInstalled-Size: {len(content) >> 10}\n"

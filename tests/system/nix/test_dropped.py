@@ -31,7 +31,7 @@ class Distribution:
         self.served, self.loop, self.runner = served, loop, SandboxRunner(sandboxes)
         sizes = dict.fromkeys(BASE, 1) | dict.fromkeys(("p0", "p1", "p2"), SIZE)
         served.publish(
-            {name: deb([Member(f"./usr/{name}", os.urandom(size))]) for name, size in sizes.items()}
+            (name, deb([Member(f"./usr/{name}", os.urandom(size))])) for name, size in sizes.items()
         )
         self.settings = NixSettings(
             nix_root=root / "nix",
