@@ -18,12 +18,13 @@ def dependencies(
     environments: Annotated[
         int, typer.Option(help="Different ones, half more than there is room for.")
     ] = 100,
+    limit_mib: Annotated[int, typer.Option(help="Of the Cache.")] = 2048,
     clients: Annotated[int, typer.Option(help="Submissions that wait for one build.")] = 1000,
 ) -> None:
     """A Cache with room for some of its environments, while submissions run; then one build for very many."""
     from tests.soak.dependencies import soak
 
-    sys.exit(1 if soak(environments, clients) else 0)
+    sys.exit(1 if soak(environments, limit_mib << 20, clients) else 0)
 
 
 if __name__ == "__main__":

@@ -26,29 +26,27 @@ from topics.fold import Recorded
 from topics.reading import read_to_end
 from topics.submissions.state import Submission
 
-LIMIT_BYTES = 2 << 30
 TOLERANCE = 1.1
 """The most that the Cache may take, in times its limit."""
-POOL_BYTES = 1 << 30
 SIDE_BY_SIDE = 4
 """Submissions that run or wait for their environments at a time."""
 AGAIN = 0.3
 """The part of submissions that ask for an environment which was used before, and may have been evicted."""
 ANSWER_S = 600.0
-SAMPLE_S = 0.2
+SAMPLE_S = 1.0
 RUN = "sha256sum < /usr/soak; sleep 2; sha256sum < /usr/soak"
 
 
-def soak(environments: int, clients: int) -> list[str]:
+def soak(environments: int, limit_bytes: int, clients: int) -> list[str]:
     """Run it; what was not as promised. Prints what was seen."""
     folder = Path(tempfile.mkdtemp(prefix="envicutor-soak-"))
     folder.chmod(0o755)
     try:
         with repository(folder / "repository", beside_the_host_s=True) as served:
             digests: dict[str, str] = {}
-            served.publish(_packages(environments, digests))
+            served.publish(_packages(environments, limit_bytes, digests))
             os.environ.update(served.environment)
-            complaints = _on_a_cluster(folder, environments, clients, digests)
+            complaints = _on_a_cluster(folder, environments, limit_bytes, clients, digests)
     finally:
         shutil.rmtree(folder)
     for complaint in complaints:
@@ -56,17 +54,19 @@ def soak(environments: int, clients: int) -> list[str]:
     return complaints
 
 
-def _packages(environments: int, digests: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+def _packages(environments: int, limit_bytes: int, digests: dict[str, str]) -> Iterator[tuple[str, bytes]]:
     """Packages that have nothing in common, made one by one; together half more than the limit."""
-    size = LIMIT_BYTES * 3 // 2 // environments
+    size = limit_bytes * 3 // 2 // environments
     for name, size_bytes in [*((f"soak-{n}", size) for n in range(environments)), ("soak-once", 1)]:
-        content = random.randbytes(size_bytes)
+        content = os.urandom(size_bytes)
         digests[name] = sha256(content).hexdigest()
         yield name, deb([Member("./usr/soak", content)])
 
 
-def _on_a_cluster(folder: Path, environments: int, clients: int, digests: dict[str, str]) -> list[str]:
-    settings = {"CACHE_LIMIT_BYTES": LIMIT_BYTES, "ARCHIVES_LIMIT_BYTES": POOL_BYTES}
+def _on_a_cluster(
+    folder: Path, environments: int, limit_bytes: int, clients: int, digests: dict[str, str]
+) -> list[str]:
+    settings = {"CACHE_LIMIT_BYTES": limit_bytes, "ARCHIVES_LIMIT_BYTES": limit_bytes // 2}
     options = ("--workers", "2", "--cache-builders", "2")
     cluster = Cluster(folder / "system", folder / "cache", *options, settings=settings)
     (folder / "system").mkdir()
@@ -79,7 +79,7 @@ def _on_a_cluster(folder: Path, environments: int, clients: int, digests: dict[s
         typer.echo(f"{environments} environments in {time.monotonic() - started:.0f} s")
         facts = _facts(cluster)
         typer.echo(f"said: {dict(Counter(type(fact.fact).__name__ for fact in facts))}")
-        complaints = load.complaints + _room(largest, folder / "cache/archives", facts)
+        complaints = load.complaints + _room(largest, folder / "cache/archives", limit_bytes, facts)
         complaints += _verified(folder / "system/data/nix")
         complaints += _single_flight(cluster, load, clients)
         complaints += _disturbed(cluster)
@@ -146,13 +146,15 @@ def _du(folder: Path) -> int:
     return int(ran.stdout.split()[0])
 
 
-def _room(largest: Counter[str], pool: Path, facts: list[Recorded[DependenciesFact]]) -> list[str]:
-    times = largest["files"] / LIMIT_BYTES
+def _room(
+    largest: Counter[str], pool: Path, limit_bytes: int, facts: list[Recorded[DependenciesFact]]
+) -> list[str]:
+    times = largest["files"] / limit_bytes
     pooled = sum(file.stat().st_size for file in pool.glob("*.deb"))
     typer.echo(f"the Cache's files took {times:.3f} of the limit at most, {pooled >> 20} MiB are in the pool")
-    typer.echo(f"with folders, database and work it took {largest['all'] / LIMIT_BYTES:.3f} of the limit")
+    typer.echo(f"with folders, database and work it took {largest['all'] / limit_bytes:.3f} of the limit")
     complaints = [f"the Cache took {times:.3f} of its limit"] if times > TOLERANCE else []
-    if pooled > POOL_BYTES * TOLERANCE:
+    if pooled > limit_bytes // 2 * TOLERANCE:
         complaints.append(f"the pool took {pooled} bytes")
     if not any(isinstance(fact.fact, Evicted) for fact in facts):
         complaints.append("nothing was evicted")
@@ -165,7 +167,7 @@ def _verified(nix_root: Path) -> list[str]:
     command = ["nix-store", "--store", f"local?root={nix_root}", "--verify", "--check-contents"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     bad = [line for line in ran.stderr.splitlines() if "error" in line or "modified" in line]
-    typer.echo(f"nix-store --verify --check-contents: {'clean' if not bad else bad}")
+    typer.echo(f"nix-store --verify --check-contents: {bad or 'clean'}")
     return bad if ran.returncode == 0 else [*bad, f"nix-store --verify ended with {ran.returncode}"]
 
 
