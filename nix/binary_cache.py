@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from nix.errors import CacheError
+from nix.settings import NixSettings
 from nix.store import COPY_LIMITS, Store
 
 log = logging.getLogger(__name__)
@@ -28,30 +29,14 @@ HASH_LENGTH = 32
 class BinaryCache:
     """One host's way into the folder."""
 
-    def __init__(self, folder: Path, public_key: str, secret_key_file: Path | None, store: Store) -> None:
-        self._folder, self._public_key, self._secret_key_file = folder, public_key, secret_key_file
-        self._store = store
-
-    def check_secret_key(self) -> Path:
-        """Return the file to sign with, if what it signs is believed. Raises CacheError with what to do."""
-        file = self._secret_key_file
-        if file is None:
-            raise CacheError("builders sign what they publish: set ENVICUTOR_BINARY_CACHE_SECRET_KEY_FILE")
-        try:
-            mode, secret_key = file.stat().st_mode, file.read_text()
-        except OSError as error:
-            raise CacheError(f"the binary cache's secret key cannot be read: {error}") from error
-        if mode & 0o077:
-            raise CacheError(f"others than root may read the binary cache's secret key: chmod 600 {file}")
-        if public_half(secret_key) != self._public_key:
-            raise CacheError(f"ENVICUTOR_BINARY_CACHE_PUBLIC_KEY is not the public half of {file}")
-        return file
+    def __init__(self, folder: Path, settings: NixSettings, store: Store) -> None:
+        self._folder, self._settings, self._store = folder, settings, store
 
     async def publish(self, store_path: str, work: Path, *, again: bool) -> None:
         """Put an environment into the folder; with `again` in place of what is there. Raises CacheError."""
         if not again and await asyncio.to_thread(self._narinfo(store_path).exists):
             return
-        secret_key_file = self.check_secret_key()
+        secret_key_file = checked_secret_key_file(self._settings)
         draft = await asyncio.to_thread(self._make_draft)
         try:
             await self._store.copy_to(draft, secret_key_file, store_path, work)
@@ -67,7 +52,7 @@ class BinaryCache:
         """
         if not await asyncio.to_thread((self._folder / "nix-cache-info").exists):
             raise CacheError(f"{self._folder} is not a binary cache: is its file system mounted?")
-        await self._store.copy_from(self._folder, self._public_key, store_path, work)
+        await self._store.copy_from(self._folder, self._settings.binary_cache_public_key, store_path, work)
         log.info("fetched %s", store_path)
 
     def _narinfo(self, store_path: str) -> Path:
@@ -87,6 +72,22 @@ class BinaryCache:
         files = [*draft.glob("nar/*"), draft / "nix-cache-info", *draft.glob("*.narinfo")]
         for file in files:
             file.rename(self._folder / file.relative_to(draft))
+
+
+def checked_secret_key_file(settings: NixSettings) -> Path:
+    """Return the file to sign with, if what it signs is believed. Raises CacheError with what to do."""
+    file = settings.binary_cache_secret_key_file
+    if file is None:
+        raise CacheError("builders sign what they publish: set ENVICUTOR_BINARY_CACHE_SECRET_KEY_FILE")
+    try:
+        mode, secret_key = file.stat().st_mode, file.read_text()
+    except OSError as error:
+        raise CacheError(f"the binary cache's secret key cannot be read: {error}") from error
+    if mode & 0o077:
+        raise CacheError(f"others than root may read the binary cache's secret key: chmod 600 {file}")
+    if public_half(secret_key) != settings.binary_cache_public_key:
+        raise CacheError(f"ENVICUTOR_BINARY_CACHE_PUBLIC_KEY is not the public half of {file}")
+    return file
 
 
 def public_half(secret_key: str) -> str:

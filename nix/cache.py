@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from nix import archives, locks, resolve
-from nix.binary_cache import BinaryCache
+from nix.binary_cache import BinaryCache, checked_secret_key_file
 from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages, key
-from nix.environments import Environments, Installed
+from nix.environments import STORE_PATH, Environments, Installed
 from nix.errors import CacheError, DependenciesError, MissingError
 from nix.evaluation import evaluate
 from nix.eviction import Announce, Eviction
@@ -47,12 +47,8 @@ class Cache:
         self._store = Store(settings.nix_root, runner)
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
-        self._binary_cache = settings.binary_cache_dir and BinaryCache(
-            settings.binary_cache_dir,
-            settings.binary_cache_public_key,
-            settings.binary_cache_secret_key_file,
-            self._store,
-        )
+        folder = settings.binary_cache_dir
+        self._binary_cache = folder and BinaryCache(folder, settings, self._store)
 
     @property
     def publishes(self) -> bool:
@@ -62,7 +58,7 @@ class Cache:
     def check_builder(self) -> None:
         """Raise CacheError if what this host builds could not be published."""
         if self._binary_cache:
-            self._binary_cache.check_secret_key()
+            checked_secret_key_file(self._settings)
 
     async def install(
         self,
@@ -105,6 +101,8 @@ class Cache:
         Others are evicted where there is no room for its `size_bytes`.
         Raises MissingError if it cannot be had, and must be built again; CacheError (ours).
         """
+        if not STORE_PATH.fullmatch(store_path):
+            raise MissingError(f"{store_path!r} is not the store path of an environment")
         name = f"{Path(store_path).name}.fetch"
         try:
             async with self._environments.key(name):
