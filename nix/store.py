@@ -20,8 +20,8 @@ OUR_FAULTS = ("No space left on device", "the archive is damaged")
 NOISE = re.compile(
     r"^(this derivation will be built:|  /nix/store/.*\.drv|building '.*\.drv'\.\.\.)\n", re.MULTILINE
 )
-
 COMPLAINT = re.compile(r"(error|warning): |don't know how")
+"""Lines by which Nix says why it copied nothing, among those about what it does."""
 
 
 @dataclass(frozen=True)
