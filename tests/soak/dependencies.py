@@ -34,7 +34,8 @@ AGAIN = 0.3
 """The part of submissions that ask for an environment which was used before, and may have been evicted."""
 ANSWER_S = 600.0
 SAMPLE_S = 1.0
-RUN = "sha256sum < /usr/soak; sleep 2; sha256sum < /usr/soak"
+RUN = "sha256sum < /usr/soak; sleep $SLEEP_S; sha256sum < /usr/soak"
+"""Reads all of its environment, uses it for a while, and reads it again."""
 
 
 def soak(environments: int, limit_bytes: int, clients: int) -> list[str]:
@@ -103,16 +104,19 @@ class Load:
             names.append(f"soak-{n}")
             if random.random() < AGAIN:
                 names.append(f"soak-{random.randrange(n + 1)}")
-        self.submit(names, SIDE_BY_SIDE)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            list(pool.map(lambda name: self._check(name, self._submit(name, sleep_s=2)), names))
 
-    def submit(self, names: list[str], at_once: int) -> None:
-        """All of them, so many at a time."""
-        with ThreadPoolExecutor(at_once) as pool:
-            ids = pool.map(self._submit, names)
-            list(pool.map(self._check, names, ids))
+    def flood(self, name: str, clients: int) -> None:
+        """All of them want the same at once."""
+        with ThreadPoolExecutor(16) as pool:
+            ids = list(pool.map(lambda _: self._submit(name, sleep_s=0), range(clients)))
+        for id in ids:
+            self._check(name, id)
 
-    def _submit(self, name: str) -> str:
-        return self._cluster.submit({"dependencies": {"packages": [name]}, "run": RUN})
+    def _submit(self, name: str, sleep_s: int) -> str:
+        request = {"dependencies": {"packages": [name]}, "run": RUN, "env": {"SLEEP_S": str(sleep_s)}}
+        return self._cluster.submit(request)
 
     def _check(self, name: str, id: str) -> None:
         answer = self._cluster.finished(id, ANSWER_S)
@@ -174,7 +178,7 @@ def _verified(nix_root: Path) -> list[str]:
 def _single_flight(cluster: Cluster, load: Load, clients: int) -> list[str]:
     before = Counter(type(fact.fact) for fact in _facts(cluster))
     started = time.monotonic()
-    load.submit(["soak-once"] * clients, 64)
+    load.flood("soak-once", clients)
     said = Counter(type(fact.fact) for fact in _facts(cluster)) - before
     typer.echo(f"{clients} submissions, {said[Installed]} build, {time.monotonic() - started:.0f} s")
     return [] if said[Installed] == 1 else [f"{said[Installed]} builds for one environment"]
