@@ -147,7 +147,7 @@ def measured(nix_root: Path) -> Iterator[Counter[str]]:
 def _du(folder: Path) -> int:
     command = ["nice", "du", "--summarize", "--block-size=1", str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # files go meanwhile
-    return int(ran.stdout.split()[0])
+    return int((ran.stdout or "0").split()[0])
 
 
 def _room(
