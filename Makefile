@@ -6,7 +6,7 @@ PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup system test test-containers test-uml check unit integration system-tests bench-sandbox lock clean
+.PHONY: setup system test test-containers test-uml check unit integration system-tests bench-sandbox bench-dependencies lock clean
 
 setup: $(VENV)/.installed $(VENV)/.kafka
 
@@ -73,8 +73,18 @@ SEED ?= 1
 chaos: setup ## a running cluster under load, its processes killed, paused and ended at random; needs root
 	@$(BIN)/python -m tests.chaos --duration $(DURATION_S) --seed $(SEED)
 
+SOAKS := dependencies
+.PHONY: soak $(addprefix soak-,$(SOAKS))
+soak: $(addprefix soak-,$(SOAKS)) ## every part: minutes of what tests do a few times; needs root
+
+$(addprefix soak-,$(SOAKS)): soak-%: setup
+	@$(BIN)/python -m tests.soak $*
+
 bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
 	@$(BIN)/python -m infra.bench sandbox
+
+bench-dependencies: setup ## how long environments take to build, to be found again, to come from another host; needs root
+	@$(BIN)/python -m infra.bench dependencies
 
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt

@@ -5,6 +5,7 @@ import logging
 import typer
 
 from infra.commands import audit, dead_letters, dependencies, packages, roles
+from infra.commands.binary_cache_key import binary_cache_key
 from infra.commands.doctor import doctor
 from infra.commands.submit import show, submit
 from infra.commands.up import up
@@ -13,7 +14,7 @@ from infra.settings import LocalSettings
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Remote code execution on Kafka."
 )
-for command in (up, doctor, submit, show):
+for command in (up, doctor, submit, show, binary_cache_key):
     app.command()(command)
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -23,6 +23,7 @@ from infra.kafka.properties import replicas_of
 from infra.package_sets import ensure_package_set, read_environments, request_environments
 from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
+from nix.binary_cache import checked_secret_key_file
 from nix.settings import NixSettings
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
@@ -82,11 +83,13 @@ class LocalCluster:
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
         prebuilt = () if self._settings.prebuild is None else read_environments(self._settings.prebuild)
+        nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
+        if nix.binary_cache_dir:
+            checked_secret_key_file(nix)
         user = self._make_folders()
         self._start_brokers(user)
         topics = catalogue(self.kafka)
         ensure_topics(self.kafka, topics.topics())
-        nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
         pin = ensure_package_set(self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)

@@ -77,9 +77,13 @@ class Environments:
 
     @asynccontextmanager
     async def key(self, key: str) -> AsyncIterator[None]:
-        """Wait until nobody else on this host builds this key, and be the one who does."""
-        async with locks.exclusive(self._locks / f"{key}.lock"):
+        """Wait until nobody else on this host is at this key, and be the one who is."""
+        async with locks.exclusive(self.key_lock(key)):
             yield
+
+    def key_lock(self, key: str) -> Path:
+        """Return the file that `key` locks."""
+        return self._locks / f"{key}.lock"
 
     async def known(self, key: str) -> Installed | None:
         """Return what was built for a key, if its record makes sense and its tree is there."""

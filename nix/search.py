@@ -49,7 +49,7 @@ class Search:
 
 def load(settings: NixSettings, pin: str) -> Search:
     """Read the names of a package set; takes a second. Raises CacheError if this host does not have it."""
-    opened = open_once(settings.cache_dir, pin)
+    opened = open_once(settings.cache_dir, settings.binary_cache_dir, pin)
     return Search(entries(opened.index, opened.names))
 
 

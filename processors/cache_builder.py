@@ -1,7 +1,8 @@
 """CacheBuilder.
 
 consumes  `dependencies.queue` (consumer group), `dependencies.store` (as a view)
-does      installs each set of dependencies in the Cache, and evicts where that is over its limit
+does      installs each set of dependencies in the Cache, publishes it to the other hosts, and evicts where
+          the Cache is over its limit
 produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.events`; leases
 """
 
@@ -77,7 +78,12 @@ class CacheBuilder:
         self._attempts.stop()
 
     async def run(self) -> bool:
-        """Build until stopped; False where the consumer died and the process must be started again."""
+        """Build until stopped; False where the consumer died and the process must be started again.
+
+        Raises:
+            CacheError: what is built here could not be published; with what to do about it.
+        """
+        self._cache.check_builder()
         await self._sandboxes.start()
         await self._view.start()
         keeping_room = asyncio.create_task(self._keep_room())
@@ -130,6 +136,7 @@ class CacheBuilder:
                 BuildLimits(**work.limits.model_dump()),
                 lambda message: log.info("building %s: %s", work.id, message),
                 self._evictions.announce,
+                again=work.generation > 1,
             )
         except DependenciesError as error:
             log.info("building %s: failed: %s", work.id, error)
@@ -144,6 +151,7 @@ class CacheBuilder:
             packages=tuple(installed.packages),
             size_bytes=installed.size_bytes,
             wall_time_s=round(time.monotonic() - started, 3),
+            published=self._cache.publishes,
         )
 
     def _failed(self, work: Build, fault: Fault, explanation: str, wall_time_s: float) -> Failed:

@@ -21,5 +21,13 @@ def sandbox(rounds: Rounds = 10) -> None:
     measure(rounds)
 
 
+@app.command()
+def dependencies(rounds: Rounds = 3) -> None:
+    """Environments built, found again, and fetched from another host. Needs root."""
+    from infra.bench.dependencies import measure
+
+    measure(rounds)
+
+
 if __name__ == "__main__":
     app()

@@ -41,6 +41,8 @@ class Installed(Model):
     """Everything that was installed, resolved."""
     size_bytes: int
     wall_time_s: float
+    published: bool = False
+    """Whether every host can fetch them from the binary cache."""
 
 
 class Failed(Model):
@@ -84,6 +86,7 @@ class Lost(Model):
 
     generation: int
     host: str
+    reason: str = ""
 
 
 DependenciesFact = Requested | Started | Installed | Failed | HandedBack | LeaseExpired | Evicted | Lost

@@ -77,8 +77,13 @@ def _generation(
 def _gone(state: EnvironmentState | None, fact: Evicted | Lost) -> Folded[EnvironmentState]:
     if state is None:
         return Folded(None, refused="no such dependencies")
-    if (state.generation, state.host, state.status) != (fact.generation, fact.host, "installed"):
-        return Folded(state, refused="of another generation or host")
+    if (state.generation, state.status) != (fact.generation, "installed"):
+        return Folded(state, refused="of another generation, or not installed")
+    if isinstance(fact, Evicted):
+        if state.published:
+            return Folded(state, refused="they can be fetched from the binary cache")
+        if state.host != fact.host:
+            return Folded(state, refused="of another host")
     return Folded(state.replace(status="gone"))
 
 
@@ -110,6 +115,7 @@ def _installed(
         finished_at=recorded.time,
         builder=fact.builder,
         host=fact.host,
+        published=fact.published,
         store_path=fact.store_path,
         variables=fact.variables,
         packages=fact.packages,

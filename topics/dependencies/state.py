@@ -10,7 +10,7 @@ from topics.limits import DependenciesLimits
 from topics.model import Model
 from topics.request import Dependencies
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
 
 Status = Literal["queued", "started", "installed", "failed", "gone"]
@@ -41,6 +41,9 @@ class EnvironmentState(Model):
     limits: DependenciesLimits
     builder: str | None = None
     host: str | None = None
+    """Where they were built."""
+    published: bool = False
+    """Whether every host can fetch them, so that no eviction takes them away."""
     store_path: str | None = None
     variables: dict[str, str] = Field(default_factory=dict)
     packages: tuple[str, ...] = ()

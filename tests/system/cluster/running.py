@@ -56,13 +56,13 @@ class Cluster:
             "SANDBOX_FIRST_UID": self.first_uid,
             "WORKER_SLOTS": 2,
         }
-        environment = os.environ | {
+        self.environment = os.environ | {
             f"ENVICUTOR_{name}": str(value) for name, value in (settings | dict(self._settings)).items()
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "up", *self._options],
-                env=environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -28,7 +28,7 @@ from topics.request import BASE
 REQUESTED = Requested(dependencies=BASE, package_set="p", system="s", limits=DependenciesLimits())
 
 
-def installed(attempt: int = 1) -> Installed:
+def installed(attempt: int = 1, *, published: bool = False) -> Installed:
     return Installed(
         attempt=attempt,
         builder="b",
@@ -38,6 +38,7 @@ def installed(attempt: int = 1) -> Installed:
         packages=(),
         size_bytes=1,
         wall_time_s=1.0,
+        published=published,
     )
 
 
@@ -124,7 +125,9 @@ def assert_step(
         assert (before is None) or after != before or before.requested_at_ms == after.requested_at_ms
     elif isinstance(fact, Evicted | Lost):
         assert before
-        assert (before.status, before.generation, before.host) == ("installed", fact.generation, fact.host)
+        assert (before.status, before.generation) == ("installed", fact.generation)
+        if isinstance(fact, Evicted):
+            assert (before.host, before.published) == (fact.host, False)
         assert after.status == "gone"
     else:
         assert before
@@ -189,11 +192,24 @@ def test_what_is_gone_is_built_again_for_the_next_request_only(gone: Evicted | L
     assert (again.state.generation, again.state.attempt, again.state.status) == (2, 2, "queued")
     assert again.state.store_path is None
     assert len(again.effects) == 1
-    assert fold(*log, REQUESTED, installed(2), gone).refused == "of another generation or host"
+    assert fold(*log, REQUESTED, installed(2), gone).refused == "of another generation, or not installed"
 
 
 def test_another_host_takes_nothing_away() -> None:
     assert fold(REQUESTED, installed(), Evicted(generation=1, host="other")).refused
+
+
+def test_no_eviction_takes_away_what_every_host_can_fetch() -> None:
+    log = REQUESTED, installed(published=True), Evicted(generation=1, host="h")
+    assert fold(*log).refused == "they can be fetched from the binary cache"
+    assert fold(*log, REQUESTED).effects == ()
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_any_host_that_cannot_have_them_has_them_built_again(published: bool) -> None:
+    log = REQUESTED, installed(published=published), Lost(generation=1, host="other", reason="not signed")
+    assert state(*log).status == "gone"
+    assert len(fold(*log, REQUESTED).effects) == 1
 
 
 def test_failures_expire_by_append_time() -> None:
