@@ -6,6 +6,7 @@ SHA256.deb      verified before it gets there; its time of change is when it was
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ from nix.errors import CacheError, DependenciesError
 from nix.index import Package
 from nix.package_set import APT_HELPER, PackageSet
 from nix.settings import NixSettings
+
+log = logging.getLogger(__name__)
 
 GONE = (" 404 ", "File not found")
 """How apt says that a repository has no such file: on the web, on a disk."""
@@ -80,6 +83,15 @@ async def fetch(
         raise _explain(lost, complaints, package_set)
 
 
+def remove_damaged(packages: Iterable[Package], settings: NixSettings) -> None:
+    """Remove from the pool what is not what its name says, so that it is fetched anew."""
+    for package in packages:
+        file = pool(settings) / _file(package)
+        if file.exists() and not _intact(file, package):
+            log.warning("%s is damaged, and removed", file)
+            file.unlink(missing_ok=True)
+
+
 def _sweep(folder: Path) -> None:
     """Remove the folder of a build that nobody is at any more."""
     with suppress(FileNotFoundError):
@@ -132,11 +144,7 @@ def _download(package: Package, uris: dict[str, str], drafts: Path) -> tuple[str
 def _accept(package: Package, drafts: Path, folder: Path) -> bool:
     """Put a complete archive into the build's folder and the pool; say whether it was one."""
     draft = drafts / _file(package)
-    try:
-        with draft.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != package.sha256:
-                return False
-    except FileNotFoundError:
+    if not _intact(draft, package):
         return False
     os.chown(draft, 0, 0)
     draft.chmod(0o644)
@@ -144,6 +152,15 @@ def _accept(package: Package, drafts: Path, folder: Path) -> bool:
     os.link(draft, folder / draft.name)
     draft.rename(folder.parent / draft.name)
     return True
+
+
+def _intact(archive: Path, package: Package) -> bool:
+    """Say whether an archive is there, and is the one that was asked for."""
+    try:
+        with archive.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == package.sha256
+    except FileNotFoundError:
+        return False
 
 
 def _explain(lost: list[Package], complaints: str, package_set: PackageSet) -> Exception:

@@ -202,7 +202,11 @@ class Cache:
             async with deadline.step("fetching"):
                 await archives.fetch(contents.packages, folder, package_set.set, self._settings, progress)
             progress(f"building an environment of {len(contents.packages)} packages")
-            realised = await self._store.realise(contents, folder, work, deadline.limits())
+            try:
+                realised = await self._store.realise(contents, folder, work, deadline.limits())
+            except CacheError:
+                await asyncio.to_thread(archives.remove_damaged, contents.packages, self._settings)
+                raise
         _check_tree(self._store.physical(realised.store_path))
         return Installed(
             store_path=realised.store_path,

@@ -97,6 +97,18 @@ def test_what_the_distribution_dropped_is_built_from_the_pool_or_named(distribut
     )
 
 
+def test_a_damaged_archive_is_fetched_again(distribution: Distribution) -> None:
+    distribution.forget(distribution.install("p0"))
+    with distribution.archive("p0").open("r+b") as archive:
+        archive.seek(SIZE // 2)
+        archive.write(b"damaged")
+    with pytest.raises(CacheError, match="p0: the archive is damaged"):
+        distribution.install("p0")
+    assert not distribution.archive("p0").exists()
+    assert distribution.install("p0")
+    assert distribution.archive("p0").stat().st_nlink == 1
+
+
 def test_the_pool_keeps_what_was_used_last(distribution: Distribution) -> None:
     for name in ("p0", "p1"):
         distribution.install(name)
