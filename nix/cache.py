@@ -212,7 +212,7 @@ class Cache:
             store_path=realised.store_path,
             variables={},
             packages=sorted(package.name for package in contents.packages),
-            size_bytes=await self._store.size_bytes(realised.store_path, work, deadline.limits()),
+            size_bytes=await self._store.size_bytes(realised.store_path, work),
             log=realised.log,
         )
 

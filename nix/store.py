@@ -42,6 +42,8 @@ class BuildLimits:
     """Of this the build's log may take all."""
 
 
+QUERY_LIMITS = BuildLimits()
+"""Ours, not the user's: what was built within those must not be lost to a question of ours."""
 COPY_LIMITS = BuildLimits(wall_time_s=900.0)
 """For one environment to or from the binary cache: an honest one of 300 MiB takes 5 s on a local disk."""
 GARBAGE_LIMITS = BuildLimits(wall_time_s=3600.0, stdout_bytes=64 << 20, stderr_bytes=64 << 20)
@@ -102,11 +104,11 @@ class Store:
             raise self._explain(ran, log, limits)
         return Realised(ran.stdout.decode().strip(), NOISE.sub("", log))
 
-    async def size_bytes(self, store_path: str, work: Path, limits: BuildLimits) -> int:
-        """Return the size of a store path."""
-        ran = await self._nix(["nix-store", "--query", "--size", store_path], work, limits)
+    async def size_bytes(self, store_path: str, work: Path) -> int:
+        """Return the size of a store path. Raises CacheError."""
+        ran = await self._nix(["nix-store", "--query", "--size", store_path], work, QUERY_LIMITS)
         if ran.exit_code != 0:
-            raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')}")
+            raise CacheError(f"nix-store failed: {_complaint(ran)}")
         return int(ran.stdout)
 
     async def collect_garbage(self) -> None:
