@@ -139,7 +139,7 @@ class CacheBuilder:
                 again=work.generation > 1,
             )
         except DependenciesError as error:
-            log.info("building %s: failed: %s", work.id, error)
+                "building %s: failed: %.500r", work.id, str(error)
             fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
             return self._failed(work, fault, str(error), time.monotonic() - started)
         return Installed(

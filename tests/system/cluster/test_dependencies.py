@@ -87,6 +87,16 @@ def test_a_limit_that_was_too_little_for_one_is_not_held_against_another(cluster
     assert cluster.answer(request)["outcome"] == "ok"
 
 
+def test_what_a_client_writes_does_not_fill_the_log(cluster: Cluster) -> None:
+    words = 'builtins.concatStringsSep "" (builtins.genList (x: "a word\\n") 100000)'
+    failed = cluster.answer({"dependencies": {"nix": f"throw ({words})"}, "run": "true"})
+    assert failed["outcome"] == "dependencies_failed", failed
+    id = failed["dependencies"]["id"]
+    lines = cluster.log.read_text().splitlines()
+    assert max(len(line) for line in lines if f"building {id}: failed" in line) < 2000
+    assert "a word" not in lines
+
+
 def test_what_is_not_there_is_said(cluster: Cluster, tmp_path: Path) -> None:
     assert cluster.http.get(f"/dependencies/{'0' * 32}").status_code == 404
     assert cluster.http.get("/dependencies/..%2Fetc").status_code in {404, 422}
