@@ -25,7 +25,8 @@ from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages
 from nix.environments import STORE_PATH, Environments, Installed
 from nix.errors import CacheError, DependenciesError, LimitError, MissingError
-from nix.evaluation import Evaluated, evaluate
+from nix.evaluated import Evaluated
+from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.package_set import OpenPackageSet, load
@@ -60,10 +61,11 @@ class Cache:
         """Whether other hosts can fetch what is installed here."""
         return self._binary_cache is not None
 
-    def check_builder(self) -> None:
-        """Raise CacheError if what this host builds could not be published."""
+    async def check_builder(self) -> None:
+        """Raise CacheError if this host cannot evaluate, or what it builds could not be published."""
         if self._binary_cache:
             checked_secret_key_file(self._settings)
+        await check(self._runner)
 
     async def install(
         self,

@@ -1,15 +1,11 @@
 """Expressions to data: an unprivileged Nix without a store, in the sandbox, says which packages are meant."""
 
+import asyncio
 import re
-from collections.abc import Sequence
-from pathlib import PurePosixPath
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from nix import resolve
-from nix.contents import FilePath, SmallFile
 from nix.errors import CacheError, DependenciesError, LimitError
+from nix.evaluated import Evaluated, validate
 from nix.package_set import OpenPackageSet
 from nix.runner import Ran, Runner
 
@@ -18,26 +14,22 @@ WALL_TIME_S = 30.0
 MEMORY_BYTES = 1 << 30
 """An honest expression takes 0.1 GiB."""
 EXPRESSION_BYTES = 256 << 10
-ENVIRONMENT_BYTES = 64 << 10
-"""All variables together; Linux gives a program 128 KiB for one."""
-FILES = 64
-FILES_BYTES = 256 << 10
-"""All small files together."""
-FILE_ALONE = re.compile(r"/usr/share/envicutor/([0-9a-f]{32}-[\w+.-]*)", re.ASCII)
-"""Where pkgs/default.nix has files that are not given a place, such as those of writeText."""
 
-MISSING = re.compile(r"(?:attribute|undefined variable|called without required argument) '([^']+)'")
+MISSING = re.compile(r"(?:attribute|undefined variable|called without required argument) '([^']{1,200})'")
 """What Nix says of a name that there is not."""
+FAILED = 1
+"""Nix's exit code for whatever is wrong with an expression."""
+SILENT = 'the expression ended in an error without a message, as `throw ""` does'
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+HINT = "(use '--show-trace' to show detailed location information)"
+"""Of an option that users cannot give. Not as a pattern: to look for its end takes quadratic time."""
 
 # What the user's file is called in messages. It is a file of its own: nothing is spliced into other text.
 EXPRESSION = "dependencies.nix"
 BOX = "/box/"
+NIX = ("env", "HOME=/tmp", "nix-instantiate", "--store", "dummy://", "--eval", "--strict", "--json")
 COMMAND = (
-    "env",
-    "HOME=/tmp",
-    "nix-instantiate",
-    "--store",
-    "dummy://",
+    *NIX,
     "--option",
     "restrict-eval",
     "true",
@@ -50,27 +42,18 @@ COMMAND = (
     "nixpkgs=/pkgs",
     "-I",
     f"{BOX}{EXPRESSION}",
-    "--eval",
-    "--strict",
-    "--json",
     "--expr",
     f"(import /pkgs {{ }}).evaluate (import {BOX}{EXPRESSION})",
 )
 
-DebianName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$", max_length=200)]
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
-VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=ENVIRONMENT_BYTES)]
 
-
-class Evaluated(BaseModel):
-    """What an expression comes to. It was made by the user's code: nothing else may be in it."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    packages: Annotated[list[DebianName], Field(max_length=2000)]
-    variables: Annotated[dict[VariableName, VariableValue], Field(max_length=256)]
-    files: Annotated[dict[FilePath, SmallFile], Field(max_length=FILES)] = Field(default_factory=dict)
-    """By path below /usr. Package sets that were made by earlier versions give none."""
+async def check(runner: Runner) -> None:
+    """Raise CacheError if Nix does not evaluate anything on this host."""
+    ran = await runner.sandboxed(
+        (*NIX, "--expr", "1"), mounts={}, files={}, wall_time_s=WALL_TIME_S, memory_bytes=MEMORY_BYTES
+    )
+    if ran.exit_code != 0 or ran.stdout.strip() != b"1":
+        raise _our_fault(ran, ran.stderr.decode(errors="replace"))
 
 
 async def evaluate(
@@ -102,58 +85,27 @@ async def evaluate(
         raise LimitError(f"evaluating the expression hit the limit {limit}")
     # JSON is printed in part before an error: only success says that it is whole.
     if ran.exit_code != 0:
-        raise _explain(ran, package_set)
-    return validate(ran.stdout)
-
-
-def validate(result: bytes) -> Evaluated:
-    """Read what an evaluation printed. Raises DependenciesError if it is not plain data within its bounds."""
-    try:
-        evaluated = Evaluated.model_validate_json(result)
-    except ValidationError as error:
-        problems = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors()[:10])
-        raise DependenciesError(f"the expression's result is not valid: {problems}") from error
-    variables = sum(len(name) + len(value.encode()) for name, value in evaluated.variables.items())
-    if variables > ENVIRONMENT_BYTES:
-        raise DependenciesError(f"the expression's variables are larger than {ENVIRONMENT_BYTES} bytes")
-    _check_files(evaluated)
-    return evaluated
-
-
-def _check_files(evaluated: Evaluated) -> None:
-    files = evaluated.files
-    if sum(len(file.text.encode()) for file in files.values()) > FILES_BYTES:
-        raise DependenciesError(f"the expression's files are larger than {FILES_BYTES} bytes together")
-    folders = {str(folder) for path in files for folder in PurePosixPath(path).parents}
-    if both := files.keys() & folders:
-        raise DependenciesError(f"{min(both)} cannot be a file and a folder")
-    there = {found for path in files for found in FILE_ALONE.findall(f"/usr/{path}")}
-    texts = evaluated.variables | {path: file.text for path, file in files.items()}
-    for name, text in texts.items():
-        for file in FILE_ALONE.findall(text):
-            # A name ends where the text says nothing about it, such as before a full stop.
-            if not any(file.startswith(known) for known in there):
-                raise DependenciesError(
-                    f"{name} mentions the file {file[33:]}, which is no part of the environment: "
-                    "add it to `packages` as well"
-                )
-
-
-def _place(location: Sequence[int | str]) -> str:
-    return ".".join(map(str, location)) or "result"
+        raise await asyncio.to_thread(_explain, ran, package_set)
+    return await asyncio.to_thread(validate, ran.stdout)
 
 
 def _explain(ran: Ran, package_set: OpenPackageSet) -> Exception:
-    """Tell the user's errors, which Nix explains, from a Nix that did not even start."""
-    message = re.sub(r"\x1b\[[0-9;]*m|\(use '--show-trace' .*\)", "", ran.stderr.decode(errors="replace"))
-    _, found, explanation = message.replace(f"{BOX}{EXPRESSION}", EXPRESSION).partition("error: ")
-    if found:
-        return DependenciesError(explanation.strip() + _suggestions(explanation, package_set))
+    """Tell the user's errors, whatever is said about them, from a Nix that did not even start."""
+    message = COLOUR.sub("", ran.stderr.decode(errors="replace")).replace(HINT, "")
+    message = message.replace(f"{BOX}{EXPRESSION}", EXPRESSION)
+    if ran.exit_code == FAILED:
+        explanation = message.partition("error: ")[2].strip() or message.strip() or SILENT
+        return DependenciesError(explanation + _suggestions(explanation, package_set))
     if ran.signal:
         return DependenciesError(
             f"evaluating the expression ended with {ran.signal}, as endless recursion does"
         )
-    return CacheError(f"nix-instantiate failed with {ran.exit_code}: {message.strip()}")
+    return _our_fault(ran, message)
+
+
+def _our_fault(ran: Ran, message: str) -> CacheError:
+    how = ran.limit_exceeded or ran.signal or ran.exit_code
+    return CacheError(f"nix-instantiate ended with {how}: {message.strip()[-1000:]}")
 
 
 def _suggestions(explanation: str, package_set: OpenPackageSet) -> str:

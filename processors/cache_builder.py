@@ -81,10 +81,15 @@ class CacheBuilder:
         """Build until stopped; False where the consumer died and the process must be started again.
 
         Raises:
-            CacheError: what is built here could not be published; with what to do about it.
+            CacheError: nothing can be evaluated here, or what is built could not be published; with what to
+                do about it.
         """
-        self._cache.check_builder()
         await self._sandboxes.start()
+        try:
+            await self._cache.check_builder()
+        except CacheError:
+            await self._sandboxes.close()
+            raise
         await self._view.start()
         keeping_room = asyncio.create_task(self._keep_room())
         ended_well = await self._attempts.run()
@@ -139,7 +144,9 @@ class CacheBuilder:
                 again=work.generation > 1,
             )
         except DependenciesError as error:
+            log.info(
                 "building %s: failed: %.500r", work.id, str(error)
+            )  # their text: one line, not all of it
             fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
             return self._failed(work, fault, str(error), time.monotonic() - started)
         return Installed(

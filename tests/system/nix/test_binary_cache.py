@@ -147,13 +147,13 @@ def test_what_is_not_there_is_missing_and_a_folder_that_is_not_there_is_our_faul
 
 
 def test_who_cannot_sign_does_not_build(hosts: Hosts) -> None:
-    hosts.builder.check_builder()
+    hosts.loop.run(hosts.builder.check_builder())
     with pytest.raises(CacheError, match="set ENVICUTOR_BINARY_CACHE_SECRET_KEY_FILE"):
-        hosts.other.check_builder()
+        hosts.loop.run(hosts.other.check_builder())
     other_key = hosts.root / "another-key"
     make_key(other_key)
     with pytest.raises(CacheError, match="is not the public half"):
-        hosts.host("confused", hosts.public_key, other_key).check_builder()
+        hosts.loop.run(hosts.host("confused", hosts.public_key, other_key).check_builder())
     hosts.secret_key_file.chmod(0o644)
     with pytest.raises(CacheError, match="chmod 600"):
-        hosts.builder.check_builder()
+        hosts.loop.run(hosts.builder.check_builder())

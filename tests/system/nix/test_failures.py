@@ -1,10 +1,19 @@
 """What is wrong is explained to whoever wrote it."""
 
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from nix.cache import BuildLimits
+from nix import deadline
+from nix.cache import BuildLimits, Cache
 from nix.dependencies import Expression, Packages
 from nix.errors import CacheError, DependenciesError, LimitError
+from nix.runner import Ran
+from processors.runner import SandboxRunner
+from processors.sandbox import Sandboxes
 from tests.system.nix.conftest import Host
 
 
@@ -71,6 +80,10 @@ def test_a_broken_expression_shows_its_line(host: Host) -> None:
         ("let x = x; in x", "infinite recursion"),
         ("let f = x: 1 + f x; in f 1", "stack overflow"),
         ("[ \ud800 ]", ""),
+        ('throw ""', "without a message"),
+        ('throw " "', "without a message"),
+        ('throw "\n"', "without a message"),
+        ('builtins.trace "a hint" (throw "")', "a hint"),
         ("# " + "x" * (300 << 10), "larger than"),
     ],
 )  # fmt: skip
@@ -79,6 +92,55 @@ def test_a_wrong_expression_is_explained(host: Host, text: str, message: str) ->
         host.install(Expression(text))  # what an environment does not need is not looked at
     else:
         assert message in explanation(host, text)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", ["(use '--show-trace' ", "attribute '", "\\n", "error: "])
+def test_a_long_message_is_explained_soon(host: Host, text: str) -> None:
+    thrown = f'throw (builtins.concatStringsSep "" (builtins.genList (x: "{text}") 40000))'
+    assert text.strip("\\n") in explanation(host, thrown)
+
+
+def test_nothing_is_said_of_options_that_users_cannot_give(host: Host) -> None:
+    told = explanation(host, 'builtins.map (x: throw "boo") [ 1 ]')
+    assert "boo" in told
+    assert "show-trace" not in told
+
+
+def test_a_nix_that_does_not_start_is_our_fault(host: Host, sandboxes: Sandboxes) -> None:
+    class Without(SandboxRunner):
+        async def sandboxed(self, argv: Sequence[str], **options: Any) -> Ran:
+            renamed = ["no-such-program" if word == "nix-instantiate" else word for word in argv]
+            return await super().sandboxed(renamed, **options)
+
+    host.loop.run(host.cache.check_builder())
+    without = Cache(host.settings, Without(sandboxes))
+    with pytest.raises(CacheError, match="nix-instantiate"):
+        host.loop.run(without.check_builder())
+    with pytest.raises(CacheError, match="nix-instantiate"):
+        host.loop.run(without.install(Expression("[ ]"), host.pin, BuildLimits(), print))
+
+
+def test_what_was_built_in_time_is_not_late(
+    host: Host, sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(SandboxRunner):
+        """By the limit's clock a build takes all of the time."""
+
+        ahead_s = 0.0
+
+        async def bounded(self, argv: Sequence[str], **options: Any) -> Ran:
+            ran = await super().bounded(argv, **options)
+            self.ahead_s += 1000.0
+            return ran
+
+    runner = Late(sandboxes)
+    monkeypatch.setattr(
+        deadline, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + runner.ahead_s)
+    )
+    wanted = Expression('{ pkgs }: [ (pkgs.writeTextDir "late" "") ]')
+    late = Cache(host.settings, runner)
+    assert host.loop.run(late.install(wanted, host.pin, BuildLimits(), print)).size_bytes > 0
 
 
 def test_a_set_that_is_too_large_is_refused_before_it_is_fetched(host: Host) -> None:

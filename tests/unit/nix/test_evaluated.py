@@ -4,7 +4,7 @@ import pytest
 
 from nix.contents import SmallFile
 from nix.errors import DependenciesError
-from nix.evaluation import ENVIRONMENT_BYTES, FILES_BYTES, validate
+from nix.evaluated import ENVIRONMENT_BYTES, FILES_BYTES, validate
 
 
 def result(**changes: object) -> bytes:
@@ -26,6 +26,10 @@ def test_plain_packages_and_variables_are_taken() -> None:
         b"[]",
         b'{"packages":["python3"]}',
         b'{"packages":["python3"],"variables":{}}{}',
+        b"[" * 1_000_000,
+        b'{"packages":["python3"],"variables":{"A":' + b"1" * 5000 + b"}}",
+        b'{"packages":["python3"],"variables":{"A":"\\ud800"}}',
+        b"\xff",
         result(builder="/bin/sh"),
         result(packages="python3"),
         result(packages=[1]),
@@ -70,6 +74,30 @@ def test_nothing_else_is(content: bytes) -> None:
 def test_the_message_names_the_place() -> None:
     with pytest.raises(DependenciesError, match=r"packages\.1"):
         validate(result(packages=["python3", "../x"]))
+
+
+MANY = 300_000
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (result(variables={f"{i} is bad": "" for i in range(MANY)}), "variables.*300000.*256"),
+        (result(packages=[f"{i} is bad" for i in range(MANY)]), "packages.*300000.*2000"),
+        (result(files={f"{i} is bad": {} for i in range(MANY)}), "files.*300000.*64"),
+        (result(files={"a": {f"{i}": "" for i in range(MANY)}}), "files.a"),
+        (result(**{f"{i}": "" for i in range(MANY)}), "result"),
+        (result(packages=[[f"{i}" for i in range(MANY)]]), "packages.0"),
+        (result(variables={"A": [f"{i}" for i in range(MANY)]}), "variables.A"),
+        (result(variables={"a " * MANY: ""}), "variables.a a"),
+    ],
+    ids=["variables", "packages", "files", "of a file", "fields", "in a package", "in a variable", "name"],
+)
+def test_much_that_is_wrong_is_refused_soon_and_in_few_words(content: bytes, message: str) -> None:
+    with pytest.raises(DependenciesError, match=message) as told:
+        validate(content)
+    assert len(str(told.value)) < 1000
 
 
 ALONE = f"share/envicutor/{'0' * 32}-x.txt"
