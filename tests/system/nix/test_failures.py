@@ -94,7 +94,7 @@ def test_a_wrong_expression_is_explained(host: Host, text: str, message: str) ->
         assert message in explanation(host, text)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("text", ["(use '--show-trace' ", "attribute '", "\\n", "error: "])
 def test_a_long_message_is_explained_soon(host: Host, text: str) -> None:
     thrown = f'throw (builtins.concatStringsSep "" (builtins.genList (x: "{text}") 40000))'
