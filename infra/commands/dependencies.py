@@ -87,7 +87,8 @@ def prebuild(
 def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
     """Take an environment out of the Cache of this host, unless it is in use. Needs root.
 
-    All hear of it before it goes; other spellings of it go with it. Whoever asks for it has it built again.
+    All hear of it before it goes; other spellings of it go with it. Whoever asks for it has it
+    fetched, or built again.
 
     Exit codes: 0 ok, 1 it is not here, in use, or the base, 2 there is none with this id, 7 no answer.
     """

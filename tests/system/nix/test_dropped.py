@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nix import archives, eviction, package_set
+from nix import archives, eviction, package_set, search
 from nix.cache import BuildLimits, Cache, Installed
 from nix.dependencies import Packages
 from nix.errors import CacheError, DependenciesError
@@ -137,6 +137,11 @@ def test_another_host_takes_the_package_set_from_the_binary_cache(distribution: 
     there = here.model_copy(update={"cache_dir": distribution.pool.parent / "there"})
     assert package_set.refresh(here, print).pin == distribution.pin
     assert package_set.load(there, distribution.pin).set == package_set.load(here, distribution.pin).set
+
+    searching = here.model_copy(update={"cache_dir": distribution.pool.parent / "searching"})
+    assert [found.name for found in search.load(searching, distribution.pin).find("p0", 0, 9).packages] == [
+        "p0"
+    ]
 
     third = here.model_copy(update={"cache_dir": distribution.pool.parent / "third"})
     names = shared / f"package-sets/{distribution.pin}/pkgs/names.json"
