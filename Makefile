@@ -6,7 +6,7 @@ PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup system test test-containers test-uml check unit integration system-tests bench-sandbox lock clean
+.PHONY: setup system test test-containers test-uml check unit integration system-tests bench-sandbox bench-dependencies lock clean
 
 setup: $(VENV)/.installed $(VENV)/.kafka
 
@@ -83,11 +83,11 @@ bench-http: setup ## from print to who follows it, and 10,000 event streams at o
 	@$(BIN)/python -m infra.bench http
 
 STEPS ?= 100000
-.PHONY: simulate soak soak-simulator soak-records soak-chaos soak-http bench-answers bench-http
+.PHONY: simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-chaos
 simulate: setup ## the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-http soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
+soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
 
 soak-simulator:
 	@$(MAKE) simulate STEPS=1000000
@@ -98,11 +98,24 @@ soak-records: setup ## hostile records on the topic of requests
 soak-http: setup ## requests that nobody would send, against the OpenAPI document
 	HTTP_CASES=5000 $(BIN)/pytest -q tests/integration/http/test_document.py
 
+soak-dependencies: setup ## a hundred environments in a Cache with room for some; a thousand submissions, one build
+	@$(BIN)/python -m tests.soak dependencies
+
+soak-courses: setup ## the environments of tests/system/nix/environments.toml, built and run
+	$(BIN)/pytest -q -m soak tests/system/nix
+
 soak-chaos:
 	@$(MAKE) chaos DURATION_S=600
-.PHONY: bench-kafka
+
+.PHONY: bench-answers bench-throughput bench-http bench-kafka bench-dependencies
+bench-throughput: setup ## answers per second beside the plain program, and the CPU time of each role; needs root
+	@$(BIN)/python -m infra.bench throughput
+
 bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
 	@$(BIN)/python -m infra.bench kafka
+
+bench-dependencies: setup ## how long environments take to build, to be found again, to come from another host; needs root
+	@$(BIN)/python -m infra.bench dependencies
 
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt

@@ -22,13 +22,15 @@ from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port
 from infra.kafka.properties import replicas_of
-from infra.package_sets import ensure_package_set, request_base
+from infra.package_sets import ensure_package_set, read_environments, request_environments
 from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
+from nix.binary_cache import checked_secret_key_file
 from nix.settings import NixSettings
 from topics.admin import ensure_topics
 from topics.audit.signing import FOLDER
 from topics.catalogue import catalogue
+from topics.request import BASE
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -86,10 +88,15 @@ class LocalCluster:
         Raises:
             NotRootError: this process is not root.
             KafkaStartError, KafkaInstallError, CacheError: with what to do about it.
+            EnvironmentsFileError: the list of environments to prebuild cannot be read.
             TimeoutError: it was not ready after ten minutes.
         """
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
+        prebuilt = () if self._settings.prebuild is None else read_environments(self._settings.prebuild)
+        nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
+        if nix.binary_cache_dir:
+            checked_secret_key_file(nix)
         user = self._make_folders()
         self._progress("looking for Kafka's jars (fetched once)")
         distribution = await asyncio.to_thread(install_kafka, self._settings.cache_dir)
@@ -99,11 +106,10 @@ class LocalCluster:
             self._progress("putting users and rights in force")
             self._credentials.put_in_force(self._brokers[0].admin_connection, self.kafka, topics)
         ensure_topics(self.kafka, topics.topics())
-        nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
         pin = await asyncio.to_thread(ensure_package_set, self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
-        request_base(self.kafka, topics, pin)
+        request_environments(self.kafka, topics, pin, [BASE, *prebuilt])
         await self._wait_ready()
 
     async def stop(self) -> None:

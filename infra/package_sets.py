@@ -1,8 +1,10 @@
-"""Putting a package set in force, and asking for the environment that every submission shares."""
+"""Putting a package set in force, and asking for environments before anybody needs them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from confluent_kafka import KafkaException
+from pydantic import TypeAdapter, ValidationError
 
 from nix.errors import CacheError
 from nix.package_set import load, refresh
@@ -17,9 +19,13 @@ from topics.leases import PackageSetInForce
 from topics.limits import DependenciesLimits
 from topics.package_sets import DEBIAN
 from topics.reading import read_to_end
-from topics.request import BASE
+from topics.request import Dependencies, field_errors
 from topics.settings import KafkaSettings
 from topics.times import now
+
+
+class EnvironmentsFileError(Exception):
+    """A file does not list dependencies; the message says where and why."""
 
 
 def refresh_package_set(
@@ -37,13 +43,19 @@ def refresh_package_set(
     return made.pin
 
 
+def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
+    """The pin of the package set in force; None until there is one. Raises KafkaException."""
+    pin = None
+    for message in read_to_end(kafka, topics.package_sets.name):
+        pin = decode(PackageSetInForce, message.value()).pin
+    return pin
+
+
 def ensure_package_set(
     kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
 ) -> str:
     """The pin in force; a new one where there is none, or where this host has lost it."""
-    pin = None
-    for message in read_to_end(kafka, topics.package_sets.name):
-        pin = decode(PackageSetInForce, message.value()).pin
+    pin = pin_in_force(kafka, topics)
     try:
         if pin is not None:
             load(nix, pin)
@@ -53,18 +65,46 @@ def ensure_package_set(
     return refresh_package_set(kafka, topics, nix, progress)
 
 
-def request_base(kafka: KafkaSettings, topics: Catalogue, pin: str) -> None:
-    """Ask for the base environment, which is built once."""
-    fact = Requested(dependencies=BASE, package_set=pin, system=SYSTEM, limits=DependenciesLimits())
-    id = dependencies_id(BASE, pin, SYSTEM)
-    _produce(kafka, encode_fact(topics.dependencies.events.name, id, fact, FACTS, "up"))
+def request_environments(
+    kafka: KafkaSettings, topics: Catalogue, pin: str, wanted: Iterable[Dependencies]
+) -> list[str]:
+    """Ask for environments, each of which is built once; their ids.
+
+    Raises:
+        CacheError: the broker does not answer.
+    """
+    requests = {
+        dependencies_id(dependencies, pin, SYSTEM): Requested(
+            dependencies=dependencies, package_set=pin, system=SYSTEM, limits=DependenciesLimits()
+        )
+        for dependencies in wanted
+    }
+    topic = topics.dependencies.events.name
+    _produce(kafka, *(encode_fact(topic, id, fact, FACTS, "operator") for id, fact in requests.items()))
+    return list(requests)
 
 
-def _produce(kafka: KafkaSettings, record: Record) -> None:
+def read_environments(file: Path) -> tuple[Dependencies, ...]:
+    """A list of dependencies, each as a request has them: `[{"packages": ["python3"]}, {"nix": "…"}]`.
+
+    Raises:
+        EnvironmentsFileError: it is not, or cannot be read.
+    """
+    try:
+        return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
+    except OSError as error:
+        raise EnvironmentsFileError(str(error)) from None
+    except ValidationError as error:
+        errors = field_errors(error)
+        raise EnvironmentsFileError("; ".join(f"{file}: {e.field}: {e.message}" for e in errors)) from None
+
+
+def _produce(kafka: KafkaSettings, *records: Record) -> None:
     producer = EventProducer(kafka, message_timeout_ms=30_000)
     try:
-        producer.produce(record).result()
+        for acknowledgement in [producer.produce(record) for record in records]:
+            acknowledgement.result()
     except KafkaException as error:
-        raise CacheError(f"the broker did not take {record.topic}: {error}") from error
+        raise CacheError(f"the broker did not take it: {error}") from error
     finally:
         producer.close()

@@ -30,6 +30,8 @@ class LocalSettings(BaseSettings):
     """Instances of each store processor; all but one per partition stand by."""
     health_checkers: int = Field(default=1, ge=1)
     """Instances of each health checker."""
+    prebuild: Path | None = None
+    """A JSON list of dependencies that are built at the start, before anybody asks for them."""
     service_user: str = "envicutor"
     """Whom the broker and every role but worker and cache builder run as."""
     log_level: str = "INFO"

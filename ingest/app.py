@@ -17,6 +17,7 @@ from fastapi_offline import FastAPIOffline
 
 from ingest import metrics as measured
 from ingest import problems
+from ingest.environments import router
 from ingest.events import Events
 from ingest.middleware import REQUEST_ID, HostChecked, Observed
 from ingest.openapi import document_models
@@ -28,16 +29,20 @@ from ingest.routes.reading import reading_routes
 from ingest.server import Server
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.journal import Journal
 from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
+from topics.view import View
 
 GZIP_FROM_BYTES = 2048
 GZIP_LEVEL = 4
 
 
-def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> FastAPI:
+def make_app(
+    kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, nix: NixSettings, instance: str
+) -> FastAPI:
     """The application; it starts to read the stores when the server starts it."""
     submissions = Submissions(kafka, catalogue, settings, instance)
     output = Journal(
@@ -48,15 +53,17 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
     )
     metrics = measured.Metrics()
     events = Events(submissions.history, output, submissions.view)
-    readiness = Readiness(kafka, catalogue, submissions, instance)
+    directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
+    environments = View(kafka, catalogue.dependencies.store.name, directory)
+    readiness = Readiness(kafka, catalogue, submissions, environments)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await submissions.start()
         await output.start()
-        await readiness.start()
+        await environments.start()
         yield
-        await readiness.close()
+        await environments.close()
         await output.close()
         await submissions.close()
 
@@ -89,6 +96,7 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
 
     app.include_router(changing_routes(submissions, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, events))
+    app.include_router(router(environments, submissions.package_sets, nix, settings))
 
     @app.get("/health", responses=documented(421), summary="Whether the process lives")
     async def health() -> dict[str, str]:
@@ -125,6 +133,8 @@ def make_app(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSetting
     return app
 
 
-def serve(kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str) -> None:
+def serve(
+    kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, nix: NixSettings, instance: str
+) -> None:
     """Serve HTTP until SIGTERM or SIGINT."""
-    Server(make_app(kafka, catalogue, settings, instance), settings).run()
+    Server(make_app(kafka, catalogue, settings, nix, instance), settings).run()

@@ -24,24 +24,15 @@ class Readiness:
     """Asks the broker who works, at most once a second."""
 
     def __init__(
-        self, kafka: KafkaSettings, catalogue: Catalogue, submissions: Submissions, instance: str
+        self, kafka: KafkaSettings, catalogue: Catalogue, submissions: Submissions, environments: View
     ) -> None:
-        self._submissions = submissions
-        directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
-        self._environments = View(kafka, catalogue.dependencies.store.name, directory)
+        """`environments` is a view of `dependencies.store`."""
+        self._submissions, self._environments = submissions, environments
         self._connection = connection(kafka)
         self._admin: AdminClient | None = None
         self._group = kafka.topic_prefix + catalogue.submissions.work_group
         self._asked_at = -_ASK_AGAIN_S
         self._workers = 0
-
-    async def start(self) -> None:
-        """Begin to read the store of dependencies."""
-        await self._environments.start()
-
-    async def close(self) -> None:
-        """Stop reading."""
-        await self._environments.close()
 
     async def missing(self) -> str | None:
         """What is missing before a submission can run; None when nothing is."""

@@ -1,17 +1,34 @@
-"""The pool of downloaded archives: `cache_dir/archives/SHA256.deb`, each verified before it gets there."""
+"""The pool of downloaded archives: what was used once can be built again after the distribution dropped it.
+
+SHA256.deb      verified before it gets there; its time of change is when it was used last
+.build-*/       links to the archives that one build needs
+"""
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nix import locks
 from nix.errors import CacheError, DependenciesError
 from nix.index import Package
 from nix.package_set import APT_HELPER, PackageSet
 from nix.settings import NixSettings
+
+log = logging.getLogger(__name__)
+
+GONE = (" 404 ", "File not found")
+"""How apt says that a repository has no such file: on the web, on a disk."""
+YOUNG_S = 60.0
+"""A folder may be so old before its maker has locked it."""
+BLOCK_BYTES = 512
+"""What st_blocks counts."""
 
 
 def pool(settings: NixSettings) -> Path:
@@ -19,70 +36,136 @@ def pool(settings: NixSettings) -> Path:
     return settings.cache_dir / "archives"
 
 
+@contextmanager
+def folder_of_a_build(settings: NixSettings) -> Iterator[Path]:
+    """Yield a folder for the archives of one build: links, so that whatever leaves the pool stays there.
+
+    It is gone afterwards; those of killed builders go with the next.
+    """
+    archives = pool(settings)
+    archives.mkdir(parents=True, exist_ok=True)
+    for other in archives.glob(".build-*"):
+        _sweep(other)
+    folder = Path(tempfile.mkdtemp(prefix=".build-", dir=archives))
+    try:
+        folder.chmod(0o755)
+        with locks.try_shared(folder / "lock"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 async def fetch(
     packages: Iterable[Package],
+    folder: Path,
     package_set: PackageSet,
     settings: NixSettings,
     progress: Callable[[str], None],
 ) -> None:
-    """Download the archives that the pool lacks, with apt as the client (its proxies, its credentials).
+    """Link archives into a build's folder. What the pool lacks apt downloads (its proxies, its credentials).
 
     Raises DependenciesError if the distribution no longer has one, CacheError if the network fails.
     """
-    folder = pool(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [package for package in packages if not _has(folder, package)]
+    missing = await asyncio.to_thread(lambda: [package for package in packages if not _take(package, folder)])
     if not missing:
         return
     progress(f"fetching {len(missing)} archives, {sum(p.archive_bytes for p in missing) >> 20} MiB")
     uris = await _repositories()
-    drafts = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder))
-    try:
-        shutil.chown(drafts, "_apt")  # apt drops its privileges to that user
-        arguments = [argument for package in missing for argument in _download(package, uris, drafts)]
-        complaints = await _run(APT_HELPER, "-q", "download-file", *arguments)
-        lost = [
-            package for package in missing if not await asyncio.to_thread(_accept, package, drafts, folder)
-        ]
-    finally:
-        shutil.rmtree(drafts)
+    drafts = folder / "drafts"
+    drafts.mkdir()
+    shutil.chown(drafts, "_apt")  # apt drops its privileges to that user
+    arguments = [argument for package in missing for argument in _download(package, uris, drafts)]
+    complaints = await _run(APT_HELPER, "-q", "download-file", *arguments)
+    lost = [package for package in missing if not await asyncio.to_thread(_accept, package, drafts, folder)]
+    await asyncio.to_thread(shutil.rmtree, drafts)
+    await asyncio.to_thread(_trim, folder.parent, settings.archives_limit_bytes)
     if lost:
         raise _explain(lost, complaints, package_set)
 
 
-def _has(folder: Path, package: Package) -> bool:
-    """Say whether the pool has an archive; one of another size was cut short by a crash of the host."""
+def remove_damaged(packages: Iterable[Package], settings: NixSettings) -> None:
+    """Remove from the pool what is not what its name says, so that it is fetched anew."""
+    for package in packages:
+        file = pool(settings) / _file(package)
+        if file.exists() and not _intact(file, package):
+            log.warning("%s is damaged, and removed", file)
+            file.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the folder of a build that nobody is at any more."""
+    with suppress(FileNotFoundError):
+        if folder.stat().st_mtime < time.time() - YOUNG_S:
+            with locks.try_exclusive(folder / "lock") as abandoned:
+                if abandoned:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take(package: Package, folder: Path) -> bool:
+    """Link an archive from the pool; False where it is not there, or was cut short by a crash of the host."""
+    pooled, ours = folder.parent / _file(package), folder / _file(package)
     try:
-        return (folder / f"{package.sha256}.deb").stat().st_size == package.archive_bytes
+        os.link(pooled, ours)
     except FileNotFoundError:
         return False
+    if ours.stat().st_size != package.archive_bytes:
+        ours.unlink()
+        return False
+    os.utime(ours)
+    return True
+
+
+def _trim(archives: Path, limit_bytes: int) -> None:
+    """Keep the pool within its limit: what was used longest ago goes."""
+    files = []
+    for file in archives.glob("*.deb"):
+        with suppress(FileNotFoundError):  # another builder trims
+            status = file.stat()
+            files.append((status.st_mtime, status.st_blocks * BLOCK_BYTES, file))
+    excess = sum(size for _, size, _ in files) - limit_bytes
+    for _, size, file in sorted(files):
+        if excess <= 0:
+            break
+        file.unlink(missing_ok=True)
+        excess -= size
+
+
+def _file(package: Package) -> str:
+    return f"{package.sha256}.deb"
 
 
 def _download(package: Package, uris: dict[str, str], drafts: Path) -> tuple[str, str, str]:
     if package.repository not in uris:
         raise CacheError(f"apt on this host has no source for {package.repository}")
     uri = uris[package.repository] + package.filename
-    return uri, str(drafts / f"{package.sha256}.deb"), f"SHA256:{package.sha256}"
+    return uri, str(drafts / _file(package)), f"SHA256:{package.sha256}"
 
 
 def _accept(package: Package, drafts: Path, folder: Path) -> bool:
-    """Move a complete archive into the pool; say whether it was one."""
-    draft = drafts / f"{package.sha256}.deb"
-    try:
-        with draft.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != package.sha256:
-                return False
-    except FileNotFoundError:
+    """Put a complete archive into the build's folder and the pool; say whether it was one."""
+    draft = drafts / _file(package)
+    if not _intact(draft, package):
         return False
     os.chown(draft, 0, 0)
     draft.chmod(0o644)
-    draft.rename(folder / draft.name)
+    os.utime(draft)  # apt gives it the distribution's time
+    os.link(draft, folder / draft.name)
+    draft.rename(folder.parent / draft.name)
     return True
+
+
+def _intact(archive: Path, package: Package) -> bool:
+    """Say whether an archive is there, and is the one that was asked for."""
+    try:
+        with archive.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == package.sha256
+    except FileNotFoundError:
+        return False
 
 
 def _explain(lost: list[Package], complaints: str, package_set: PackageSet) -> Exception:
     names = ", ".join(f"{package.name} {package.version}" for package in lost)
-    if " 404 " in complaints:
+    if any(words in complaints for words in GONE):
         return DependenciesError(
             f"{names}: no longer in the distribution, whose packages of {package_set.date} were asked for"
         )

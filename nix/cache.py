@@ -4,23 +4,29 @@ Below `nix_root`:
 
     nix/                    the Nix store and its database
     environments/, locks/   see nix.environments
-    locks/KEY.lock          held alone while that key is being installed
-    work/KEY/               files of one installation; what a killed one left goes with the next
+    locks/NAME.lock         held alone while the environment of that key is installed, or that one is fetched
+    work/NAME/              files of one installation; what a killed one left goes when room is made
+
+A key stands for contents (see nix.contents): spellings of one environment have the same, so that they are
+one build and one store path.
 """
 
 import asyncio
 import shutil
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from nix import archives, resolve
-from nix.dependencies import Dependencies, Packages, key
-from nix.environments import Environments, Installed
-from nix.errors import CacheError, DependenciesError
-from nix.evaluation import evaluate
+from nix import archives, locks, resolve
+from nix.binary_cache import BinaryCache, checked_secret_key_file
+from nix.contents import Contents
+from nix.deadline import Deadline
+from nix.dependencies import Dependencies, Packages
+from nix.environments import STORE_PATH, Environments, Installed
+from nix.errors import CacheError, DependenciesError, LimitError, MissingError
+from nix.evaluated import Evaluated
+from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.package_set import OpenPackageSet, load
@@ -36,36 +42,6 @@ TREE = ("", "usr", "etc", "var", "var/lib")
 Progress = Callable[[str], None]
 
 
-class Deadline:
-    """What is left of the time for one installation."""
-
-    def __init__(self, limits: BuildLimits) -> None:
-        self._limits = limits
-        self._end = time.monotonic() + limits.wall_time_s
-
-    def limits(self) -> BuildLimits:
-        """Return the limits of the next step. One that has no time left says so itself."""
-        return replace(self._limits, wall_time_s=max(self._end - time.monotonic(), 0.001))
-
-    @asynccontextmanager
-    async def step(self, doing: str) -> AsyncIterator[None]:
-        """Bound a step that knows no limits. Raises DependenciesError when time is over."""
-        try:
-            async with asyncio.timeout(self.limits().wall_time_s):
-                yield
-        except TimeoutError as error:
-            raise DependenciesError(
-                f"{doing} hit the limit wall_time_s = {self._limits.wall_time_s:g}"
-            ) from error
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Let a step of ours, not of theirs, take no time."""
-        started = time.monotonic()
-        yield
-        self._end += time.monotonic() - started
-
-
 class Cache:
     """A Nix store below `settings.nix_root`, shared by the processes of a host."""
 
@@ -74,9 +50,22 @@ class Cache:
         self._runner = runner
         self._work = settings.nix_root / "work"
         self._work.mkdir(parents=True, exist_ok=True)
-        self._store = Store(settings.nix_root, archives.pool(settings), runner)
+        self._store = Store(settings.nix_root, runner, settings.environment_bytes)
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
+        folder = settings.binary_cache_dir
+        self._binary_cache = folder and BinaryCache(folder, settings, self._store)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether other hosts can fetch what is installed here."""
+        return self._binary_cache is not None
+
+    async def check_builder(self) -> None:
+        """Raise CacheError if this host cannot evaluate, or what it builds could not be published."""
+        if self._binary_cache:
+            checked_secret_key_file(self._settings)
+        await check(self._runner)
 
     async def install(
         self,
@@ -85,28 +74,59 @@ class Cache:
         limits: BuildLimits,
         progress: Progress,
         announce: Announce | None = None,
+        *,
+        again: bool = False,
     ) -> Installed:
-        """Evaluate, resolve, fetch and build, once for all processes of the host; root the result.
+        """Evaluate, resolve, download and build, once for all processes of the host; root and publish it.
 
         `limits.wall_time_s` bounds all of it, without the time that another process takes to do the same.
-        With `announce` others are evicted where there is no room.
-        Raises DependenciesError (theirs) or CacheError (ours).
+        With `announce` others are evicted where there is no room. `again` says that somebody could not fetch
+        what was published before.
+        Raises DependenciesError (theirs; LimitError where a limit was hit) or CacheError (ours).
         """
-        name = key(dependencies, pin)
         try:
-            async with self._environments.key(name):
-                if known := await self._environments.known(name):
-                    return known
-                async with self._workplace(name) as work:
-                    package_set = load(self._settings, pin)
-                    installed = await self._build(
-                        dependencies, package_set, work, Deadline(limits), progress, announce
-                    )
+            progress("resolving")
+            package_set = await asyncio.to_thread(load, self._settings, pin)
+            deadline = Deadline(limits)
+            evaluated = await self._evaluate(dependencies, package_set, deadline)
+            roots = package_set.names.base + evaluated.packages
+            packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
+            contents = Contents(packages, package_set.set.architecture, evaluated.files)
+            async with self._alone(contents.key(), deadline) as work:
+                installed = await self._environments.known(contents.key())
+                if not installed:
+                    installed = await self._build(contents, package_set, work, deadline, progress, announce)
                     # Until it has a root of its own, `work` keeps it.
-                    await self._environments.add(name, installed)
-                return installed
+                    await self._environments.add(contents.key(), installed)
+                if self._binary_cache:
+                    with self._environments.held(installed.store_path):
+                        await self._binary_cache.publish(installed.store_path, work, again=again)
         except OSError as error:
             raise CacheError(f"installing failed: {error}") from error
+        return replace(installed, variables=evaluated.variables)
+
+    async def fetch(self, store_path: str, size_bytes: int, announce: Announce) -> None:
+        """Take an environment from the binary cache, once for all processes of the host.
+
+        Others are evicted where there is no room for its `size_bytes`.
+        Raises MissingError if it cannot be had, and must be built again; CacheError (ours).
+        """
+        if not STORE_PATH.fullmatch(store_path):
+            raise MissingError(f"{store_path!r} is not the store path of an environment")
+        name = f"{Path(store_path).name}.fetch"
+        try:
+            async with self._environments.key(name):
+                if self._environments.installed(store_path):
+                    return
+                if not self._binary_cache:
+                    raise MissingError(f"{store_path} is not in the Cache of this host")
+                await self._eviction.make_room(size_bytes, announce)
+                async with self._workplace(name) as work:
+                    await self._binary_cache.fetch(store_path, work)
+                    # Until it has a root of its own, `work` keeps it.
+                    await self._environments.add_root(store_path)
+        except OSError as error:
+            raise CacheError(f"fetching failed: {error}") from error
 
     @contextmanager
     def hold(self, store_path: str) -> Iterator[Path]:
@@ -119,6 +139,7 @@ class Cache:
 
     async def make_room(self, announce: Announce) -> None:
         """Evict until the store is within its limit. Raises CacheError if Nix fails."""
+        await asyncio.to_thread(self._sweep)
         await self._eviction.make_room(0, announce)
 
     async def evict(self, store_path: str, announce: Announce) -> bool:
@@ -127,6 +148,21 @@ class Cache:
         Its disk space is free once somebody needs room.
         """
         return await self._eviction.evict(store_path, announce)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left: it keeps half-installed environments from going."""
+        for work in self._work.iterdir():
+            with locks.try_exclusive(self._environments.key_lock(work.name)) as abandoned:
+                if abandoned:
+                    shutil.rmtree(work, ignore_errors=True)
+
+    @asynccontextmanager
+    async def _alone(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
+        """Wait until nobody else is at the key, which takes no time of ours; yields a workplace."""
+        async with AsyncExitStack() as stack:
+            with deadline.stopped():
+                await stack.enter_async_context(self._environments.key(key))
+            yield await stack.enter_async_context(self._workplace(key))
 
     @asynccontextmanager
     async def _workplace(self, name: str) -> AsyncIterator[Path]:
@@ -138,57 +174,57 @@ class Cache:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
+    async def _evaluate(
+        self, dependencies: Dependencies, package_set: OpenPackageSet, deadline: Deadline
+    ) -> Evaluated:
+        if isinstance(dependencies, Packages):
+            found = await asyncio.to_thread(
+                resolve.debian_names, dependencies.names, package_set.index, package_set.names
+            )
+            return Evaluated.model_construct(packages=found, variables={})
+        limits = deadline.limits()
+        return await evaluate(
+            dependencies.text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
+        )
+
     async def _build(
         self,
-        dependencies: Dependencies,
+        contents: Contents,
         package_set: OpenPackageSet,
         work: Path,
         deadline: Deadline,
         progress: Progress,
         announce: Announce | None,
     ) -> Installed:
-        progress("resolving")
-        roots, variables = await self._roots(dependencies, package_set, work, deadline)
-        packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
-        size_bytes = self._check_size(packages)
+        size_bytes = self._check_size(contents.packages)
         if announce:
             with deadline.stopped():
                 await self._eviction.make_room(size_bytes, announce)
-        async with deadline.step("fetching"):
-            await archives.fetch(packages, package_set.set, self._settings, progress)
-        progress(f"building an environment of {len(packages)} packages")
-        realised = await self._store.realise(packages, package_set.set.architecture, work, deadline.limits())
+        with archives.folder_of_a_build(self._settings) as folder:
+            async with deadline.step("fetching"):
+                await archives.fetch(contents.packages, folder, package_set.set, self._settings, progress)
+            progress(f"building an environment of {len(contents.packages)} packages")
+            try:
+                realised = await self._store.realise(contents, folder, work, deadline.limits())
+            except CacheError:
+                await asyncio.to_thread(archives.remove_damaged, contents.packages, self._settings)
+                raise
         _check_tree(self._store.physical(realised.store_path))
         return Installed(
             store_path=realised.store_path,
-            variables=variables,
-            packages=sorted(package.name for package in packages),
-            size_bytes=await self._store.size_bytes(realised.store_path, work, deadline.limits()),
+            variables={},
+            packages=sorted(package.name for package in contents.packages),
+            size_bytes=await self._store.size_bytes(realised.store_path, work),
             log=realised.log,
         )
-
-    async def _roots(
-        self, dependencies: Dependencies, package_set: OpenPackageSet, work: Path, deadline: Deadline
-    ) -> tuple[list[str], dict[str, str]]:
-        """Return the Debian packages asked for, those of the base among them, and the variables."""
-        names = package_set.names
-        if isinstance(dependencies, Packages):
-            found = await asyncio.to_thread(
-                resolve.debian_names, dependencies.names, package_set.index, names
-            )
-            return names.base + found, {}
-        limits = deadline.limits()
-        evaluated = await evaluate(
-            dependencies.text, package_set, work, self._runner, limits.wall_time_s, limits.memory_bytes
-        )
-        return names.base + evaluated.packages, evaluated.variables
 
     def _check_size(self, packages: list[Package]) -> int:
         """Return what the packages take at most, by what they say."""
         size, limit = sum(package.installed_bytes for package in packages), self._settings.environment_bytes
         if size > limit:
-            raise DependenciesError(
-                f"the packages take {size >> 20} MiB; an environment may take {limit >> 20} MiB"
+            raise LimitError(
+                f"the packages take {size >> 20} MiB; an environment may take {limit >> 20} MiB "
+                "(environment_bytes)"
             )
         return size
 

@@ -1,7 +1,5 @@
-"""What a request may say about its dependencies, and what makes two of them the same."""
+"""What a request may say about its dependencies."""
 
-import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,20 +14,12 @@ class Packages:
 
     names: tuple[str, ...] = ()
 
-    def canonical(self) -> dict[str, object]:
-        """Return the JSON form in which order and repetition no longer matter."""
-        return {"packages": sorted(set(self.names))}
-
 
 @dataclass(frozen=True)
 class Expression:
     """A Nix expression as the user wrote it."""
 
     text: str
-
-    def canonical(self) -> dict[str, object]:
-        """Return the JSON form; only the same text is the same expression."""
-        return {"nix": self.text}
 
 
 Dependencies = Packages | Expression
@@ -48,9 +38,3 @@ def from_json(value: Mapping[str, object] | None) -> Dependencies:
     if len(value) == 1 and isinstance(text, str):
         return Expression(text)
     raise ValueError('dependencies are {"packages": [names]} or {"nix": "expression"}')
-
-
-def key(dependencies: Dependencies, pin: str, system: str = SYSTEM) -> str:
-    """Return the id of a Dependencies object: 64 hex digits, equal for equal dependencies."""
-    content = {"dependencies": dependencies.canonical(), "pin": pin, "system": system}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

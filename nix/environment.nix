@@ -2,8 +2,8 @@
 #
 # `archives` is a file that lists the Debian archives by their sha256, in the order in which they are configured. They
 # are not store paths themselves: Nix would copy, register and later collect each, while the hashes, which the build
-# checks, make the result depend on their content all the same.
-{ archives, architecture, system, busybox }:
+# checks, make the result depend on their content all the same. `files` is a folder of small files that go below /usr.
+{ archives, files, architecture, system, busybox }:
 let
   tools = builtins.path {
     name = "busybox";
@@ -16,6 +16,7 @@ derivation {
   name = "environment";
   inherit architecture system;
   archives = builtins.path { name = "archives"; path = archives; };
+  files = builtins.path { name = "files"; path = files; };
   busybox = "${tools}/busybox";
   builder = "${tools}/busybox";
   args = [ "sh" (builtins.path { name = "environment.sh"; path = ./environment.sh; }) ];

@@ -2,18 +2,33 @@
 #
 # Runs as a build user inside Nix's sandbox: no network, no files but the archives in /archives, busybox and this.
 # Given by the derivation: $out, $busybox, $architecture, $archives (a file of lines `name sha256`, each after those
-# that it depends on).
+# that it depends on), $files (a folder of small files). /bounds says how many KiB may be written.
 set -eu
 
 main() {
     mkdir_tools
     mkdir "$out"
     cd "$out"
+    read -r bound_kib < /bounds
+    ulimit -f "$((bound_kib * 2))" # of a single file, in blocks of 512 bytes
+    watch_disk &
     merge_usr
     unpack
     account_files
     configure
+    write_files
     remove_what_nobody_needs
+    [ ! -e /build/over ] || exit 1
+}
+
+# Nothing else bounds what a build writes. The maintainer scripts cannot signal this: it is not in their namespace.
+# Whatever ends it ends the build as well, such as that nobody can fork any more.
+watch_disk() {
+    trap 'echo "the build is not watched any more"; : > /build/over; kill -9 -1' EXIT # all but pid 1
+    while sleep 1; do
+        used_kib=$(du -skc /build "$out" 2> /dev/null | tail -n 1 | cut -f 1)
+        [ "$used_kib" -le "$bound_kib" ] || { echo "the build hit the limit environment_bytes"; break; }
+    done
 }
 
 # Every command is busybox.
@@ -74,7 +89,7 @@ configure() {
     cp -r /build/scripts "$busybox" "$archives" .configure
     write_stand_ins
     write_configure_script
-    unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || echo "configuring failed"
+    unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || { echo "the maintainer scripts could not be run"; exit 1; }
 mount -o rbind /dev "$out/dev"
 mount -t proc proc "$out/proc"
 mount -t tmpfs tmpfs "$out/tmp"
@@ -176,6 +191,19 @@ if [ -x /usr/bin/python3 ]; then
         /usr/lib/python3* || echo "some Python modules could not be compiled"
 fi
 END
+}
+
+# Small files of the expression, after all else: what they say is not run here.
+write_files() {
+    (cd "$files" && find . -type f) | while read -r file; do
+        mkdir -p "usr/${file%/*}"
+        case $(realpath "usr/${file%/*}") in
+            "$out"/*) ;;
+            *) echo "$file: a package has made a link of its folder"; exit 1 ;;
+        esac
+        rm -f "usr/$file"
+        cp -p "$files/$file" "usr/$file"
+    done
 }
 
 remove_what_nobody_needs() {

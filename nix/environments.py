@@ -2,7 +2,7 @@
 
 Below `nix_root`:
 
-    environments/KEY.json           what was installed for a key; true while the environment's root is there
+    environments/KEY.json           what was built for a key; true while the environment's root is there
     locks/HASH-environment.lock     shared while an environment is in use; its eviction needs it alone.
                                     Its time of change is when the environment was used last
     nix/var/nix/gcroots/envicutor/  the roots: a link to each environment that is installed
@@ -29,7 +29,7 @@ class Installed:
     store_path: str
     """What `hold` takes; the same on every host."""
     variables: dict[str, str]
-    """Environment variables that the expression asked for."""
+    """Environment variables that the expression asked for; what is kept for a key has none."""
     packages: list[str]
     """All packages in the environment, the resolved closure, sorted."""
     size_bytes: int
@@ -77,12 +77,16 @@ class Environments:
 
     @asynccontextmanager
     async def key(self, key: str) -> AsyncIterator[None]:
-        """Wait until nobody else on this host installs this key, and be the one who does."""
-        async with locks.exclusive(self._locks / f"{key}.lock"):
+        """Wait until nobody else on this host is at this key, and be the one who is."""
+        async with locks.exclusive(self.key_lock(key)):
             yield
 
+    def key_lock(self, key: str) -> Path:
+        """Return the file that `key` locks."""
+        return self._locks / f"{key}.lock"
+
     async def known(self, key: str) -> Installed | None:
-        """Return what is installed for a key, if its record makes sense and its tree is there."""
+        """Return what was built for a key, if its record makes sense and its tree is there."""
         try:
             installed = Installed(**json.loads(self._record(key).read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -92,7 +96,7 @@ class Environments:
             return installed if self.installed(installed.store_path) else None
 
     async def add(self, key: str, installed: Installed) -> None:
-        """Root an environment and write down what it was installed for."""
+        """Root an environment and write down what it was built for."""
         async with locks.shared(self._lock(installed.store_path)):
             os.utime(self._lock(installed.store_path))
             # In this order: a record without root is nothing.

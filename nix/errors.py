@@ -5,6 +5,10 @@ class DependenciesError(Exception):
     """Something is wrong with the dependencies themselves; the message explains it to whoever wrote them."""
 
 
+class LimitError(DependenciesError):
+    """The dependencies hit a limit, which the message names; with more of it they might do."""
+
+
 class CacheError(Exception):
     """The Cache could not do its work (disk full, Nix missing, no network): our fault, worth a retry."""
 

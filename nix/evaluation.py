@@ -1,14 +1,11 @@
 """Expressions to data: an unprivileged Nix without a store, in the sandbox, says which packages are meant."""
 
+import asyncio
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from nix import resolve
-from nix.errors import CacheError, DependenciesError
+from nix.errors import CacheError, DependenciesError, LimitError
+from nix.evaluated import Evaluated, validate
 from nix.package_set import OpenPackageSet
 from nix.runner import Ran, Runner
 
@@ -17,17 +14,22 @@ WALL_TIME_S = 30.0
 MEMORY_BYTES = 1 << 30
 """An honest expression takes 0.1 GiB."""
 EXPRESSION_BYTES = 256 << 10
-ENVIRONMENT_BYTES = 64 << 10
-"""All variables together; Linux gives a program 128 KiB for one."""
+
+MISSING = re.compile(r"(?:attribute|undefined variable|called without required argument) '([^']{1,200})'")
+"""What Nix says of a name that there is not."""
+FAILED = 1
+"""Nix's exit code for whatever is wrong with an expression."""
+SILENT = 'the expression ended in an error without a message, as `throw ""` does'
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+HINT = "(use '--show-trace' to show detailed location information)"
+"""Of an option that users cannot give. Not as a pattern: to look for its end takes quadratic time."""
 
 # What the user's file is called in messages. It is a file of its own: nothing is spliced into other text.
 EXPRESSION = "dependencies.nix"
+BOX = "/box/"
+NIX = ("env", "HOME=/tmp", "nix-instantiate", "--store", "dummy://", "--eval", "--strict", "--json")
 COMMAND = (
-    "env",
-    "HOME=/tmp",
-    "nix-instantiate",
-    "--store",
-    "dummy://",
+    *NIX,
     "--option",
     "restrict-eval",
     "true",
@@ -39,101 +41,75 @@ COMMAND = (
     "-I",
     "nixpkgs=/pkgs",
     "-I",
-    f"/{EXPRESSION}",
-    "--eval",
-    "--strict",
-    "--json",
+    f"{BOX}{EXPRESSION}",
     "--expr",
-    f"(import /pkgs {{ }}).evaluate (import /{EXPRESSION})",
+    f"(import /pkgs {{ }}).evaluate (import {BOX}{EXPRESSION})",
 )
 
-DebianName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$", max_length=200)]
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
-VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=ENVIRONMENT_BYTES)]
 
-
-class Evaluated(BaseModel):
-    """What an expression comes to. It was made by the user's code: nothing else may be in it."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    packages: Annotated[list[DebianName], Field(max_length=2000)]
-    variables: Annotated[dict[VariableName, VariableValue], Field(max_length=256)]
+async def check(runner: Runner) -> None:
+    """Raise CacheError if Nix does not evaluate anything on this host."""
+    ran = await runner.sandboxed(
+        (*NIX, "--expr", "1"), mounts={}, files={}, wall_time_s=WALL_TIME_S, memory_bytes=MEMORY_BYTES
+    )
+    if ran.exit_code != 0 or ran.stdout.strip() != b"1":
+        raise _our_fault(ran, ran.stderr.decode(errors="replace"))
 
 
 async def evaluate(
     expression: str,
     package_set: OpenPackageSet,
-    work: Path,
     runner: Runner,
     wall_time_s: float,
     memory_bytes: int,
 ) -> Evaluated:
-    """Evaluate an expression against a package set, with a file in the folder `work`.
+    """Evaluate an expression against a package set.
 
-    Raises DependenciesError with Nix's own message, the limit that was hit, or what is wrong with the result.
+    Raises DependenciesError with Nix's own message or what is wrong with the result, LimitError.
     """
-    if len(expression.encode(errors="replace")) > EXPRESSION_BYTES:
+    # The last line needs its end, or Nix does not show it in errors.
+    text = (expression + "\n").encode(errors="replace")
+    if len(text) > EXPRESSION_BYTES:
         raise DependenciesError(f"the expression is larger than {EXPRESSION_BYTES} bytes")
     wall_time_s, memory_bytes = min(wall_time_s, WALL_TIME_S), min(memory_bytes, MEMORY_BYTES)
     ran = await runner.sandboxed(
         COMMAND,
-        mounts={"/pkgs": package_set.expressions, f"/{EXPRESSION}": _write(work / EXPRESSION, expression)},
-        stdin=b"",
+        mounts={"/pkgs": package_set.expressions},
+        files={EXPRESSION: text},
         wall_time_s=wall_time_s,
         memory_bytes=memory_bytes,
     )
     if ran.limit_exceeded:
         limits = {"wall_time_s": f"{wall_time_s:g}", "memory_bytes": f"{memory_bytes}"}
         limit = f"{ran.limit_exceeded} = {limits.get(ran.limit_exceeded, 'its maximum')}"
-        raise DependenciesError(f"evaluating the expression hit the limit {limit}")
+        raise LimitError(f"evaluating the expression hit the limit {limit}")
     # JSON is printed in part before an error: only success says that it is whole.
     if ran.exit_code != 0:
-        raise _explain(ran, package_set)
-    return validate(ran.stdout)
-
-
-def validate(result: bytes) -> Evaluated:
-    """Read what an evaluation printed. Raises DependenciesError if it is not plain packages and variables."""
-    try:
-        evaluated = Evaluated.model_validate_json(result)
-    except ValidationError as error:
-        problems = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors()[:10])
-        raise DependenciesError(f"the expression's result is not valid: {problems}") from error
-    if (
-        sum(len(name) + len(value.encode()) for name, value in evaluated.variables.items())
-        > ENVIRONMENT_BYTES
-    ):
-        raise DependenciesError(f"the expression's variables are larger than {ENVIRONMENT_BYTES} bytes")
-    return evaluated
-
-
-def _write(file: Path, expression: str) -> Path:
-    # The last line needs its end, or Nix does not show it in errors.
-    file.write_text(expression + "\n", errors="replace")
-    file.chmod(0o644)
-    return file
-
-
-def _place(location: Sequence[int | str]) -> str:
-    return ".".join(map(str, location)) or "result"
+        raise await asyncio.to_thread(_explain, ran, package_set)
+    return await asyncio.to_thread(validate, ran.stdout)
 
 
 def _explain(ran: Ran, package_set: OpenPackageSet) -> Exception:
-    """Tell the user's errors, which Nix explains, from a Nix that did not even start."""
-    message = re.sub(r"\x1b\[[0-9;]*m|\(use '--show-trace' .*\)", "", ran.stderr.decode(errors="replace"))
-    _, found, explanation = message.replace(f"/{EXPRESSION}", EXPRESSION).partition("error: ")
-    if found:
-        return DependenciesError(explanation.strip() + _suggestions(explanation, package_set))
+    """Tell the user's errors, whatever is said about them, from a Nix that did not even start."""
+    message = COLOUR.sub("", ran.stderr.decode(errors="replace")).replace(HINT, "")
+    message = message.replace(f"{BOX}{EXPRESSION}", EXPRESSION)
+    if ran.exit_code == FAILED:
+        explanation = message.partition("error: ")[2].strip() or message.strip() or SILENT
+        return DependenciesError(explanation + _suggestions(explanation, package_set))
     if ran.signal:
         return DependenciesError(
             f"evaluating the expression ended with {ran.signal}, as endless recursion does"
         )
-    return CacheError(f"nix-instantiate failed with {ran.exit_code}: {message.strip()}")
+    return _our_fault(ran, message)
+
+
+def _our_fault(ran: Ran, message: str) -> CacheError:
+    how = ran.limit_exceeded or ran.signal or ran.exit_code
+    return CacheError(f"nix-instantiate ended with {how}: {message.strip()[-1000:]}")
 
 
 def _suggestions(explanation: str, package_set: OpenPackageSet) -> str:
     """Nix looks for similar names in one set; the package may be in another."""
-    missing = re.match(r"attribute '(.+)' missing", explanation)
+    missing = MISSING.search(explanation.split("\n", 1)[0])
     near = missing and resolve.nearest(missing[1], package_set.index, package_set.names)
     return f"\nSimilar packages: {', '.join(near)}" if near else ""

@@ -13,7 +13,7 @@ from typing import Any
 from debian.deb822 import PkgRelation
 from debian.debian_support import Version
 
-FIELDS = ("Package", "Version", "Filename", "SHA256", "Size", "Installed-Size", "Priority")
+FIELDS = ("Package", "Version", "Filename", "SHA256", "Size", "Installed-Size", "Priority", "Description")
 RELATIONS = ("Pre-Depends", "Depends", "Provides")
 PRIORITIES = ("required", "important", "standard", "optional", "extra")
 
@@ -45,6 +45,8 @@ class Package:
     """What it takes unpacked, by Debian's own estimate."""
     depends: tuple[tuple[str, ...], ...]
     """Of each group one is needed, the first for choice; a name may be one that others provide."""
+    description: str = ""
+    """One line. Indexes that were made by earlier versions have none."""
 
 
 class Index:
@@ -102,6 +104,7 @@ def write(lists: Iterable[tuple[str, str]], left_out: Set[str], preferred: Mappi
             "sha256": paragraph["SHA256"],
             "archive_bytes": int(paragraph["Size"]),
             "installed_bytes": int(paragraph.get("Installed-Size", 0)) * 1024,
+            "description": paragraph.get("Description", ""),
             "depends": [list(group) for group in dict.fromkeys(_depends(paragraph, left_out, versions))],
         }
     return "".join(f"{name}\t{_json(records[name])}\n" for name in sorted(records)).encode()

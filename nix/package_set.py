@@ -29,6 +29,8 @@ from nix.settings import NixSettings
 
 SOURCES = Path(__file__).parent
 APT_HELPER = "/usr/lib/apt/apt-helper"
+CONTENT = ("index", "pkgs/names.json", "pkgs/default.nix")
+"""The files that a pin is made of."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,42 @@ class OpenPackageSet:
 
 
 def load(settings: NixSettings, pin: str) -> OpenPackageSet:
-    """Open the package set `pin`. Raises CacheError if this host does not have it."""
-    return _load(settings.cache_dir, pin)
+    """Open the package set `pin`; one that this host has not is taken from the binary cache.
+
+    Raises CacheError if it is not there either.
+    """
+    return _load(settings.cache_dir, settings.binary_cache_dir, pin)
 
 
 @lru_cache(maxsize=2)
-def _load(cache_dir: Path, pin: str) -> OpenPackageSet:
+def _load(cache_dir: Path, binary_cache_dir: Path | None, pin: str) -> OpenPackageSet:
+    return open_once(cache_dir, binary_cache_dir, pin)
+
+
+def open_once(cache_dir: Path, binary_cache_dir: Path | None, pin: str) -> OpenPackageSet:
+    """Open a package set that is not kept in memory afterwards. Raises CacheError as `load` does."""
     folder = _folder(cache_dir, pin)
     if not folder.is_dir():
-        raise CacheError(f"this host does not have the package set {pin}")
+        if binary_cache_dir is None or not _folder(binary_cache_dir, pin).is_dir():
+            raise CacheError(f"this host does not have the package set {pin}")
+        _fetch(_folder(binary_cache_dir, pin), pin, folder)
     return OpenPackageSet(folder)
+
+
+def _fetch(source: Path, pin: str, folder: Path) -> None:
+    """Copy a package set that somebody published, if it is the one that its pin names."""
+    try:
+        said = PackageSet(**json.loads((source / "set.json").read_bytes()))
+        files = {name: (source / name).read_bytes() for name in CONTENT}
+    except (OSError, ValueError, TypeError) as error:
+        raise CacheError(f"the package set {pin} in the binary cache cannot be read: {error}") from error
+    package_set = _describe(said.date, said.architecture, files)
+    if package_set.pin != pin:
+        raise CacheError(f"{source} is not what its pin says: remove it")
+    try:
+        _publish(folder, package_set, files)
+    except OSError as error:
+        raise CacheError(f"the package set {pin} cannot be kept on this host: {error}") from error
 
 
 def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSet:
@@ -115,19 +143,20 @@ def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSe
     expressions = (SOURCES / "pkgs/default.nix").read_text()
     date = _release_date(Path(filename).parent for _, filename in targets)
 
-    index_digest = hashlib.sha256(content).hexdigest()
-    parts = json.dumps([index_digest, names, expressions, architecture])
-    pin = f"debian-{date}-{hashlib.sha256(parts.encode()).hexdigest()[:16]}"
-    package_set = PackageSet("debian", pin, index_digest, date, architecture)
-    files = {
-        "index": content,
-        "set.json": json.dumps(asdict(package_set)).encode(),
-        "pkgs/default.nix": expressions.encode(),
-        "pkgs/names.json": names.encode(),
-    }
-    _publish(_folder(settings.cache_dir, pin), files)
-    progress(f"package set {pin}")
+    files = {"index": content, "pkgs/default.nix": expressions.encode(), "pkgs/names.json": names.encode()}
+    package_set = _describe(date, architecture, files)
+    for cache in filter(None, (settings.cache_dir, settings.binary_cache_dir)):
+        _publish(_folder(cache, package_set.pin), package_set, files)
+    progress(f"package set {package_set.pin}")
     return package_set
+
+
+def _describe(date: str, architecture: str, files: Mapping[str, bytes]) -> PackageSet:
+    """Return what the files are. The pin has 128 bits of a hash, since other hosts believe them for it."""
+    index_digest = hashlib.sha256(files["index"]).hexdigest()
+    parts = [index_digest, *(files[name].decode() for name in CONTENT[1:]), architecture]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return PackageSet("debian", f"debian-{date}-{digest[:32]}", index_digest, date, architecture)
 
 
 def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,12 +213,12 @@ def _folder(cache_dir: Path, pin: str) -> Path:
     return cache_dir / "package-sets" / pin
 
 
-def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder so that it is there completely or not at all; one that is there already stays."""
+def _publish(folder: Path, package_set: PackageSet, files: Mapping[str, bytes]) -> None:
+    """Write a package set so that it is there completely or not at all; one that is there already stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
-        for name, content in files.items():
+        for name, content in {**files, "set.json": json.dumps(asdict(package_set)).encode()}.items():
             (draft / name).parent.mkdir(exist_ok=True)
             (draft / name).write_bytes(content)
         draft.chmod(0o755)

@@ -27,11 +27,14 @@ class Runner(Protocol):
         argv: Sequence[str],
         *,
         mounts: Mapping[str, Path],
-        stdin: bytes,
+        files: Mapping[str, bytes],
         wall_time_s: float,
         memory_bytes: int,
     ) -> Ran:
-        """Run untrusted work: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only."""
+        """Run untrusted work: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only.
+
+        `files` are in its working directory, /box.
+        """
         ...
 
     async def bounded(
@@ -43,6 +46,7 @@ class Runner(Protocol):
         memory_bytes: int,
         stdout_bytes: int,
         stderr_bytes: int,
+        processes: int,
     ) -> Ran:
         """Run a trusted command as root in a cgroup of its own: no network, environment exactly `env`."""
         ...

@@ -1,13 +1,14 @@
 """The Nix store that holds the environments: `nix_root/nix/store`, beside any other on the host."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
+from nix.contents import Contents, manifest
 from nix.dependencies import SYSTEM
-from nix.errors import CacheError, DependenciesError
-from nix.index import Package
+from nix.errors import CacheError, DependenciesError, LimitError, MissingError
 from nix.runner import Ran, Runner
 
 DERIVATION = Path(__file__).with_name("environment.nix")
@@ -16,9 +17,18 @@ BUSYBOX = Path("/usr/bin/busybox")
 BUILD_FAILED = 100
 """Nix's exit code when a builder fails; all others are ours."""
 OUR_FAULTS = ("No space left on device", "the archive is damaged")
+BUILD_LIMITS = {
+    "hit the limit environment_bytes": "environment_bytes",  # environment.sh says so
+    "bytes of log output": "stderr_bytes",  # Nix says so
+    "the build is not watched any more": "processes",  # environment.sh could not fork
+}
+PROCESSES = 1024
+"""Of one command of ours, as Nix unpacks on all cores."""
 NOISE = re.compile(
     r"^(this derivation will be built:|  /nix/store/.*\.drv|building '.*\.drv'\.\.\.)\n", re.MULTILINE
 )
+COMPLAINT = re.compile(r"(error|warning): |don't know how")
+"""Lines by which Nix says why it copied nothing, among those about what it does."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,10 @@ class BuildLimits:
     """Of this the build's log may take all."""
 
 
+QUERY_LIMITS = BuildLimits()
+"""Ours, not the user's: what was built within those must not be lost to a question of ours."""
+COPY_LIMITS = BuildLimits(wall_time_s=900.0)
+"""For one environment to or from the binary cache: an honest one of 300 MiB takes 5 s on a local disk."""
 GARBAGE_LIMITS = BuildLimits(wall_time_s=3600.0, stdout_bytes=64 << 20, stderr_bytes=64 << 20)
 """It prints a line for each path."""
 
@@ -51,56 +65,88 @@ class Realised:
 class Store:
     """Commands of one Nix store."""
 
-    def __init__(self, root: Path, archives: Path, runner: Runner) -> None:
+    def __init__(self, root: Path, runner: Runner, environment_bytes: int) -> None:
+        """`environment_bytes` is what a build may write to disk."""
         self.root = root
+        self._environment_bytes = environment_bytes
         self.roots = root / "nix/var/nix/gcroots/envicutor"
         """A link for each environment that garbage collection must leave alone, named like it."""
-        self._archives = archives
         self._runner = runner
 
     def physical(self, store_path: str) -> Path:
         """Return where a store path is on this host."""
         return self.root / store_path.removeprefix("/")
 
-    async def realise(
-        self, packages: Iterable[Package], architecture: str, work: Path, limits: BuildLimits
-    ) -> Realised:
-        """Build the environment of `packages`, which are in the order of their configuration.
+    async def realise(self, contents: Contents, archives: Path, work: Path, limits: BuildLimits) -> Realised:
+        """Build an environment from the archives in a folder.
 
         A link in the folder `work`, which also gets the build's own files, keeps it from garbage collection.
-        Raises DependenciesError if the build fails or hits a limit, CacheError if Nix fails.
+        Raises DependenciesError if the build fails, LimitError if it hits a limit, CacheError if Nix fails.
         """
-        archives = work / "archives"
-        archives.write_text(manifest(packages))
+        listed, files, bounds = work / "archives", work / "files", work / "bounds"
+        listed.write_text(manifest(contents.packages))
+        _write_files(files, contents)
+        bounds.write_text(f"{self._environment_bytes >> 10}\n")
         arguments = {
-            "archives": str(archives),
-            "architecture": architecture,
+            "archives": str(listed),
+            "files": str(files),
+            "architecture": contents.architecture,
             "system": SYSTEM,
             "busybox": str(BUSYBOX),
         }
         options = [option for name, value in arguments.items() for option in ("--argstr", name, value)]
         command = ["nix-build", str(DERIVATION), *options, "--out-link", str(work / "result")]
-        ran = await self._nix(command, work, limits)
+        # How much may be written is no input of the build, since it does not change what comes out.
+        mounted = {"sandbox-paths": f"/archives={archives} /bounds={bounds}"}
+        ran = await self._nix(command, work, limits, mounted)
         log = ran.stderr.decode(errors="replace")
         if ran.exit_code != 0 or ran.limit_exceeded:
-            raise _explain(ran, log, limits)
+            raise self._explain(ran, log, limits)
         return Realised(ran.stdout.decode().strip(), NOISE.sub("", log))
 
-    async def size_bytes(self, store_path: str, work: Path, limits: BuildLimits) -> int:
-        """Return the size of a store path."""
-        ran = await self._nix(["nix-store", "--query", "--size", store_path], work, limits)
+    async def size_bytes(self, store_path: str, work: Path) -> int:
+        """Return the size of a store path. Raises CacheError."""
+        ran = await self._nix(["nix-store", "--query", "--size", store_path], work, QUERY_LIMITS)
         if ran.exit_code != 0:
-            raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')}")
+            raise CacheError(f"nix-store failed: {_complaint(ran)}")
         return int(ran.stdout)
 
     async def collect_garbage(self) -> None:
         """Delete what no root keeps. Builds that go on meanwhile are safe."""
-        ran = await self._nix(["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, ALONE)
+        ran = await self._nix(["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, wrapper=ALONE)
         if ran.exit_code != 0:
             raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')[-4000:]}")
 
+    async def copy_to(self, folder: Path, secret_key_file: Path, store_path: str, work: Path) -> None:
+        """Write an environment into a binary cache, signed. Raises CacheError."""
+        # The default, xz, takes fifty times as long.
+        url = f"file://{folder}?compression=zstd&secret-key={quote(str(secret_key_file))}"
+        ran = await self._nix(["nix", "copy", "--to", url, store_path], work, COPY_LIMITS)
+        if ran.exit_code != 0:
+            raise CacheError(f"{store_path} could not be published: {_complaint(ran)}")
+
+    async def copy_from(self, folder: Path, public_key: str, store_path: str, work: Path) -> None:
+        """Take an environment from a binary cache, if it is signed with that key and intact.
+
+        A link in the folder `work` keeps it from garbage collection.
+        Raises MissingError if it is not there or not to be trusted, CacheError if this host is at fault.
+        """
+        command = ["nix-store", "--realise", store_path, "--add-root", str(work / "result")]
+        settings = {"substituters": f"file://{folder}", "trusted-public-keys": public_key}
+        ran = await self._nix(command, work, COPY_LIMITS, settings)
+        if ran.limit_exceeded or b"No space left on device" in ran.stderr:
+            raise CacheError(f"{store_path} could not be fetched: {_complaint(ran)}")
+        if ran.exit_code != 0:
+            raise MissingError(f"{store_path} could not be fetched: {_complaint(ran)}")
+
     async def _nix(
-        self, command: Sequence[str], work: Path, limits: BuildLimits, wrapper: Sequence[str] = ()
+        self,
+        command: Sequence[str],
+        work: Path,
+        limits: BuildLimits,
+        settings: Mapping[str, str] | None = None,
+        *,
+        wrapper: Sequence[str] = (),
     ) -> Ran:
         program, *arguments = command
         return await self._runner.bounded(
@@ -110,28 +156,47 @@ class Store:
                 "HOME": "/nonexistent",
                 "TMPDIR": str(work),
                 "NIX_CONF_DIR": "/nonexistent",
-                "NIX_CONFIG": configuration(self._archives, limits.stderr_bytes),
+                "NIX_CONFIG": configuration(limits.stderr_bytes, settings or {}),
             },
             wall_time_s=limits.wall_time_s,
             memory_bytes=limits.memory_bytes,
             stdout_bytes=limits.stdout_bytes,
             stderr_bytes=limits.stderr_bytes,
+            processes=PROCESSES,
         )
 
+    def _explain(self, ran: Ran, log: str, limits: BuildLimits) -> Exception:
+        """Tell whose fault a failed build is."""
+        limit = ran.limit_exceeded
+        if ran.exit_code != 0:
+            limit = limit or next((name for said, name in BUILD_LIMITS.items() if said in log), None)
+        if limit:
+            values = vars(limits) | {"environment_bytes": self._environment_bytes, "processes": PROCESSES}
+            return LimitError(f"building hit the limit {limit} = {values[limit]}")
+        if ran.exit_code == BUILD_FAILED and not any(fault in log for fault in OUR_FAULTS):
+            return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
+        return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
 
-def manifest(packages: Iterable[Package]) -> str:
-    """Return the list of archives that make an environment; the same list is the same store path."""
-    return "".join(f"{package.name} {package.sha256}\n" for package in packages)
+
+def _write_files(folder: Path, contents: Contents) -> None:
+    folder.mkdir()
+    for path, file in contents.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(file.text)
+        (folder / path).chmod(0o755 if file.executable else 0o644)
 
 
-def configuration(archives: Path, log_bytes: int) -> str:
-    """Return Nix's whole configuration: nothing of the host's counts."""
+def configuration(log_bytes: int, settings: Mapping[str, str]) -> str:
+    """Return Nix's whole configuration, `settings` included: nothing of the host's counts."""
     values = {
         "build-users-group": "nixbld",
         "sandbox": "true",
         "sandbox-fallback": "false",
-        "sandbox-paths": f"/archives={archives}",
+        "sandbox-paths": "",
         "substituters": "",
+        "require-sigs": "true",
+        "trusted-public-keys": "",
+        "experimental-features": "nix-command",
         "auto-optimise-store": "true",
         "max-jobs": "1",
         "cores": "0",
@@ -140,14 +205,12 @@ def configuration(archives: Path, log_bytes: int) -> str:
         "keep-derivations": "false",
         "allow-import-from-derivation": "false",
     }
-    return "".join(f"{name} = {value}\n" for name, value in values.items())
+    return "".join(f"{name} = {value}\n" for name, value in {**values, **settings}.items())
 
 
-def _explain(ran: Ran, log: str, limits: BuildLimits) -> Exception:
-    """Tell whose fault a failed build is."""
+def _complaint(ran: Ran) -> str:
+    """Return what Nix said last, or why it was ended."""
     if ran.limit_exceeded:
-        limit = getattr(limits, ran.limit_exceeded, "its maximum")
-        return DependenciesError(f"building hit the limit {ran.limit_exceeded} = {limit}")
-    if ran.exit_code == BUILD_FAILED and not any(fault in log for fault in OUR_FAULTS):
-        return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
-    return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
+        return f"it hit the limit {ran.limit_exceeded}"
+    lines = [line for line in ran.stderr.decode(errors="replace").splitlines() if COMPLAINT.match(line)]
+    return "; ".join(lines)[-1000:] or f"Nix ended with {ran.signal or ran.exit_code}"

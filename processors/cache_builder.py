@@ -1,7 +1,8 @@
 """CacheBuilder.
 
 consumes  `dependencies.queue` (consumer group), `dependencies.store` (as a view)
-does      installs each set of dependencies in the Cache, and evicts where that is over its limit
+does      installs each set of dependencies in the Cache, publishes it to the other hosts, and evicts where
+          the Cache is over its limit
 produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.events`; leases
 """
 
@@ -11,7 +12,7 @@ import time
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import DependenciesError
+from nix.errors import CacheError, DependenciesError, LimitError
 from processors.evictions import Evictions
 from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
@@ -19,7 +20,7 @@ from processors.work.attempts import Attempt, Attempts, process_name
 from processors.work.slots import Slots
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
-from topics.dependencies.facts import FACTS, Failed, HandedBack, Installed, Started
+from topics.dependencies.facts import FACTS, Failed, Fault, HandedBack, Installed, Started
 from topics.dependencies.state import Build
 from topics.settings import KafkaSettings
 from topics.view import View
@@ -79,8 +80,18 @@ class CacheBuilder:
         self._attempts.stop()
 
     async def run(self) -> bool:
-        """Build until stopped; False where the consumer died and the process must be started again."""
+        """Build until stopped; False where the consumer died and the process must be started again.
+
+        Raises:
+            CacheError: nothing can be evaluated here, or what is built could not be published; with what to
+                do about it.
+        """
         await self._sandboxes.start()
+        try:
+            await self._cache.check_builder()
+        except CacheError:
+            await self._sandboxes.close()
+            raise
         await self._view.start()
         keeping_room = asyncio.create_task(self._keep_room())
         ended_well = await self._attempts.run()
@@ -111,7 +122,7 @@ class CacheBuilder:
 
     def unrecordable(self, work: Build, reason: str) -> Failed:
         """The end of a build whose result Kafka does not take."""
-        return self._failed(work, reason, 0.0).replace(fault="ours")
+        return self._failed(work, "ours", reason, 0.0)
 
     def unwanted(self, work: Build) -> bool:  # noqa: ARG002
         """Never: others may have come to wait for it."""
@@ -134,10 +145,14 @@ class CacheBuilder:
                 BuildLimits(**work.limits.model_dump()),
                 lambda message: log.info("building %s: %s", work.id, message),
                 self._evictions.announce,
+                again=work.generation > 1,
             )
         except DependenciesError as error:
-            log.info("building %s: failed: %s", work.id, error)
-            return self._failed(work, str(error), time.monotonic() - started)
+            log.info(
+                "building %s: failed: %.500r", work.id, str(error)
+            )  # their text: one line, not all of it
+            fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
+            return self._failed(work, fault, str(error), time.monotonic() - started)
         return Installed(
             attempt=work.attempt,
             builder=self.name,
@@ -147,15 +162,18 @@ class CacheBuilder:
             packages=tuple(installed.packages),
             size_bytes=installed.size_bytes,
             wall_time_s=round(time.monotonic() - started, 3),
+            published=self._cache.publishes,
         )
 
-    def _failed(self, work: Build, explanation: str, wall_time_s: float) -> Failed:
+    def _failed(self, work: Build, fault: Fault, explanation: str, wall_time_s: float) -> Failed:
+        settings = self._settings
+        expires_s = settings.failure_expires_s if fault == "theirs" else settings.other_failure_expires_s
         return Failed(
             attempt=work.attempt,
             builder=self.name,
-            fault="theirs",
+            fault=fault,
             explanation=explanation[-_LOG_CHARACTERS:],
             log="",
             wall_time_s=round(wall_time_s, 3),
-            expires_s=self._settings.failure_expires_s,
+            expires_s=expires_s,
         )

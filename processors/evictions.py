@@ -36,11 +36,14 @@ class Evictions:
         return True
 
     def _installed(self, store_path: str) -> Iterator[EnvironmentState]:
-        """Spellings of one environment are several sets of dependencies; none where all was said before."""
+        """Spellings of one environment are several sets of dependencies; none where all was said before.
+
+        Those that another host built are among them: the fold knows what that means.
+        """
         for _, raw in self._view.values():
             if store_path.encode() in raw:  # few are: the rest need not be parsed
                 state = EnvironmentState.read(raw)
-                if (state.status, state.store_path, state.host) == ("installed", store_path, self._host):
+                if (state.status, state.store_path) == ("installed", store_path):
                     yield state
 
     async def _say(self, state: EnvironmentState) -> None:

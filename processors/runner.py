@@ -19,7 +19,7 @@ class SandboxRunner:
         argv: Sequence[str],
         *,
         mounts: Mapping[str, Path],
-        stdin: bytes,
+        files: Mapping[str, bytes],
         wall_time_s: float,
         memory_bytes: int,
     ) -> Ran:
@@ -27,9 +27,9 @@ class SandboxRunner:
         limits = RunLimits(
             wall_time_s=wall_time_s, cpu_time_s=wall_time_s, memory_bytes=memory_bytes, stdout_bytes=4 << 20
         )
-        async with self._sandboxes.box({}, limits) as box:
+        async with self._sandboxes.box(files, limits) as box:
             rootfs = Rootfs.of_host_tools(mounts)
-            return _ran(await box.run(Command(argv, stdin=stdin), rootfs, limits))
+            return _ran(await box.run(Command(argv), rootfs, limits))
 
     async def bounded(
         self,
@@ -40,6 +40,7 @@ class SandboxRunner:
         memory_bytes: int,
         stdout_bytes: int,
         stderr_bytes: int,
+        processes: int,
     ) -> Ran:
         """Run a trusted command as root, bounded, without network and with no environment but `env`."""
         return _ran(
@@ -50,6 +51,7 @@ class SandboxRunner:
                 memory_bytes=memory_bytes,
                 stdout_bytes=stdout_bytes,
                 stderr_bytes=stderr_bytes,
+                processes=processes,
             )
         )
 

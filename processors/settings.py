@@ -41,6 +41,9 @@ class WorkSettings(LeaseSettings):
     """How long running work may go on after SIGTERM, before it is handed back."""
     failure_expires_s: float = Field(default=3600.0, ge=0)
     """For how long dependencies that cannot be installed, by their own fault, are not tried again."""
+    other_failure_expires_s: float = Field(default=60.0, ge=0)
+    """The same where the fault was ours, or a limit was hit, which may be because this host was busy. A
+    request that allows more than the limits that they failed under has them tried at once."""
 
 
 class SealerSettings(BaseSettings):

@@ -62,6 +62,11 @@ class DependenciesLimits(OutputLimits):
     wall_time_s: Annotated[float, Field(ge=1, le=900)] = 300.0
     memory_bytes: Annotated[int, Field(ge=64 * MiB, le=4 * GiB)] = 2 * GiB
 
+    def joined(self, other: "DependenciesLimits") -> "DependenciesLimits":
+        """The larger of each limit."""
+        larger = {name: max(value, getattr(other, name)) for name, value in self}
+        return DependenciesLimits(**larger)
+
 
 class Limits(Model):
     """The limits of a submission, by stage."""

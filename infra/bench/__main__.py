@@ -30,6 +30,14 @@ def answers(rounds: Rounds = 100) -> None:
 
 
 @app.command()
+def dependencies(rounds: Rounds = 3) -> None:
+    """Environments built, found again, and fetched from another host. Needs root."""
+    from infra.bench.dependencies import measure
+
+    measure(rounds)
+
+
+@app.command()
 def throughput(rounds: Rounds = 3) -> None:
     """Answers per second at several concurrencies, and the CPU time of each role. Needs root."""
     from infra.bench.throughput import measure

@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequ
 def milliseconds(seconds: float) -> str:
     """Such as `12.3 ms`."""
     return f"{seconds * 1000:.1f} ms"
+
+
+def kept(samples: Samples) -> dict[str, Any]:
+    """What is written of samples: all of them, and their summaries."""
+    return {name: {**asdict(Summary.of(taken)), "samples": taken} for name, taken in samples.items()}
 
 
 def write_results(part: str, found: Mapping[str, Any]) -> Path:

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from infra.bench.measuring import (
     Samples,
     Summary,
     interleaved,
+    kept,
     milliseconds,
     print_table,
     write_results,
@@ -59,7 +59,7 @@ ATTACKS: Mapping[str, tuple[str, RunLimits]] = {
 def measure(rounds: int) -> None:
     """Measure everything, print it, write it."""
     console = Console(width=100)
-    with _settings() as settings:
+    with own_settings() as settings:
         found, groups = asyncio.run(_measure(settings, rounds, console))
         left = leftovers(settings, groups)
     print_table(console, "leftovers", ["what", "number"], [[name, str(n)] for name, n in left.items()])
@@ -99,9 +99,9 @@ async def _measure(
     finally:
         await sandboxes.close()
     found = {
-        "ending_s": _kept(ending),
-        "dying_s": _kept(dying),
-        "layers_s": _kept(layers),
+        "ending_s": kept(ending),
+        "dying_s": kept(dying),
+        "layers_s": kept(layers),
         "neighbour_s": _kept_pairs(neighbours),
     }
     return found, groups
@@ -271,7 +271,7 @@ async def _bash(box: Box, script: str, limits: RunLimits) -> Completed:
 
 
 @contextmanager
-def _settings() -> Iterator[SandboxSettings]:
+def own_settings() -> Iterator[SandboxSettings]:
     """A folder and user ids that no worker has."""
     state_dir = Path(tempfile.mkdtemp(prefix="envicutor-bench-"))
     state_dir.chmod(0o711)
@@ -300,9 +300,5 @@ def _uid(process: Path) -> int:
         return -1
 
 
-def _kept(samples: Samples) -> dict[str, Any]:
-    return {name: {**asdict(Summary.of(taken)), "samples": taken} for name, taken in samples.items()}
-
-
 def _kept_pairs(found: Mapping[str, Samples]) -> dict[str, Any]:
-    return {name: _kept(samples) for name, samples in found.items()}
+    return {name: kept(samples) for name, samples in found.items()}

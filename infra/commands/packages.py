@@ -1,20 +1,21 @@
 """`envicutor packages`: the package set that requests are accepted under."""
 
+from typing import Annotated
+
+import httpx
 import typer
 
+from infra.commands.answers import printable
+from infra.commands.client import NO_ANSWER, ClientSettings, Server
 from infra.commands.output import fail, say
-from infra.package_sets import refresh_package_set, request_base
+from infra.package_sets import refresh_package_set, request_environments
 from nix.errors import CacheError
 from nix.settings import NixSettings
 from topics.catalogue import catalogue
+from topics.request import BASE
 from topics.settings import KafkaSettings
 
 app = typer.Typer(no_args_is_help=True, help="The package set that requests are accepted under.")
-
-
-@app.callback()
-def _packages() -> None:
-    """A callback keeps `refresh` a subcommand while it is the only one."""
 
 
 @app.command()
@@ -27,7 +28,28 @@ def refresh() -> None:
     topics = catalogue(kafka)
     try:
         pin = refresh_package_set(kafka, topics, NixSettings(), say)
-        request_base(kafka, topics, pin)
+        request_environments(kafka, topics, pin, [BASE])
     except CacheError as error:
         fail(str(error), 1)
     typer.echo(pin)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="Words in the name or the description.")],
+    server: Server = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="How many of the best matches to leave out.")] = 0,
+) -> None:
+    """Find packages that requests may name, in the package set in force; the best matches come first."""
+    parameters: dict[str, str | int] = {"q": query, "limit": limit, "offset": offset}
+    try:
+        url = f"{server or ClientSettings().server}/packages"
+        answer = httpx.get(url, params=parameters, timeout=20.0, trust_env=False)
+        answer.raise_for_status()
+        page = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        fail(f"no answer: {error}", NO_ANSWER)
+    for package in page["packages"]:
+        typer.echo(printable(f"{package['name']}\t{package['version']}\t{package['description']}"))
+    say(f"{len(page['packages'])} of {page['total']} in {page['package_set']}")

@@ -34,9 +34,10 @@ def ingest(instance: Instance = "0") -> None:
     """Serve HTTP."""
     from ingest.app import serve
     from ingest.settings import IngestSettings
+    from nix.settings import NixSettings
 
     kafka = KafkaSettings()
-    serve(kafka, catalogue(kafka), IngestSettings(), instance)
+    serve(kafka, catalogue(kafka), IngestSettings(), NixSettings(), instance)
 
 
 @app.command()

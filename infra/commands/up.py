@@ -10,6 +10,7 @@ from infra.commands.output import fail, say
 from infra.kafka.embedded import KafkaStartError
 from infra.kafka.install import KafkaInstallError
 from infra.local import LocalCluster, NotRootError
+from infra.package_sets import EnvironmentsFileError
 from infra.settings import LocalSettings
 from nix.errors import CacheError
 from topics.admin import TopicMismatchError
@@ -48,6 +49,7 @@ def up(
         KafkaStartError,
         KafkaInstallError,
         CacheError,
+        EnvironmentsFileError,
         TopicMismatchError,
         TimeoutError,
     ) as error:

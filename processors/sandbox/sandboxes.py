@@ -29,8 +29,6 @@ TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
     (["timeout", "9", "true"], {"processes": 1}, "processes"),
 )
 """Commands, limits, and which of them must end it. Time and output are watched by ourselves."""
-BOUNDED_PROCESSES = 1024
-"""Of a command of ours: more than Nix needs for one environment, less than a machine has."""
 REMOVE_S = 20.0
 REMOVE_AGAIN_S = 0.002
 
@@ -138,16 +136,17 @@ class Sandboxes:
         memory_bytes: int,
         stdout_bytes: int,
         stderr_bytes: int,
+        processes: int,
         cwd: Path | None = None,
         stdin: bytes = b"",
     ) -> Completed:
         """Run a command of ours as root on the host: bounded, without network, with no environment but `env`.
 
-        `limit_exceeded` is one of the four bounds, or `processes` (1024). Cancelling kills it and all of its
-        descendants. Raises SandboxError if it could not be started.
+        `limit_exceeded` is one of the bounds. Cancelling kills it and all of its descendants. Raises
+        SandboxError if it could not be started.
         """
         bounds = Bounds(wall_time_s, memory_bytes, stdout_bytes, stderr_bytes)
-        async with self._group(GroupLimits(memory_bytes, BOUNDED_PROCESSES)) as group:
+        async with self._group(GroupLimits(memory_bytes, processes)) as group:
             launched = launcher.launch(
                 [str(self._launcher), "bounded", str(os.getpid())],
                 lambda descriptors: launcher.orders_for_host(argv, env, descriptors),

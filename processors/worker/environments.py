@@ -1,11 +1,15 @@
-"""Seeing that a submission's dependencies are in the Cache, whoever must build them."""
+"""Seeing that a submission's dependencies are in this host's Cache, whoever must build them."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from nix.cache import Cache
+from nix.errors import MissingError
+from processors.evictions import Evictions
 from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
@@ -35,6 +39,8 @@ class Environments:
         self._topic = catalogue.dependencies.events.name
         self._view, self._producer, self._cache = view, producer, cache
         self._host, self._source = host, source
+        self._obtaining: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._evictions = Evictions(catalogue, view, producer, host=host, source=source)
 
     def known(self, id: str) -> EnvironmentState | None:
         """The dependencies as far as this worker has heard."""
@@ -48,7 +54,8 @@ class Environments:
             if state is None or state.final:
                 asked_at_ms = await self._say(work.dependencies_id, self._request(work))
             state = await self._decided(work.dependencies_id, asked_at_ms)
-            if state.status != "gone":  # else it was evicted or lost again before we looked
+            # It may be evicted or lost again before we looked, or have failed for less than we allow.
+            if state.status != "gone" and not state.may_do_with(work.request.limits.dependencies):
                 return state
 
     async def _decided(self, id: str, asked_at_ms: int) -> EnvironmentState:
@@ -65,16 +72,35 @@ class Environments:
         """Hold the environment in the Cache; yields its tree.
 
         Raises:
-            MissingError: this host has it not; see `lost`.
+            MissingError: this host has it not; see `obtain`.
         """
         assert state.store_path
         with self._cache.hold(state.store_path) as tree:
             yield tree
 
-    async def lost(self, state: EnvironmentState) -> None:
-        """Say that this host needs the environment and has it not."""
-        log.warning("dependencies %s are not in the cache any more", state.id)
-        await self._say(state.id, Lost(generation=state.generation, host=state.host or self._host))
+    async def obtain(self, state: EnvironmentState) -> None:
+        """Fetch what another host built; where that cannot be, say Lost, so that it is built again.
+
+        Raises:
+            MissingError: it was lost, or another was built meanwhile.
+        """
+        assert state.store_path
+
+        def over(raw: bytes | None) -> bool:
+            now = _read(raw)
+            return now is None or (now.generation, now.status) != (state.generation, "installed")
+
+        async with self._obtaining.setdefault(state.id, asyncio.Lock()):
+            if over(self._view.get(state.id)):
+                raise MissingError(f"{state.store_path} was lost, or evicted")
+            try:
+                await self._cache.fetch(state.store_path, state.size_bytes or 0, self._evictions.announce)
+            except MissingError as error:
+                log.warning("dependencies %s are lost: %s", state.id, error)
+                fact = Lost(generation=state.generation, host=self._host, reason=str(error))
+                await self._say(state.id, fact)
+                await self._view.wait_for(state.id, over, None)  # others here need not say it as well
+                raise
 
     def _request(self, work: Work) -> Requested:
         request: SubmissionRequest = work.request

@@ -2,11 +2,13 @@
 
 consumes  `submissions.queue` (consumer group), `submissions.stops`, `dependencies.store` (as a view)
 does      sees that the dependencies are in the Cache, compiles and runs in the sandbox
-produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases; requests for dependencies;
-          live output
+produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases; live output; requests for
+          dependencies, and Lost or Evicted of them
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from nix.cache import Cache
 from nix.errors import MissingError
@@ -110,7 +112,7 @@ class Worker:
         began = time.monotonic()
         state = self._environments.known(attempt.work.dependencies_id)
         cached = state is not None and state.status == "installed"
-        was_missing = False
+        was_lost = False
         while True:
             if state is None or state.status != "installed":
                 await attempt.until_ours()
@@ -125,18 +127,31 @@ class Worker:
             try:
                 await self._execute(attempt, state, dependencies)
             except MissingError:
-                if was_missing:  # built for us, and not to be found: round and round would help nobody
-                    raise
-                await self._environments.lost(state)
-                state, cached, was_missing = None, False, True
+                cached = False
+                try:
+                    await self._obtain(attempt, state)
+                except MissingError:
+                    if was_lost:  # built for us, and not to be had: round and round would help nobody
+                        raise
+                    state, was_lost = None, True
             else:
                 return
 
     async def _wait_for_dependencies(self, attempt: Attempt[Work]) -> EnvironmentState:
+        with self._waiting(attempt):
+            return await self._environments.wait(attempt.work)
+
+    async def _obtain(self, attempt: Attempt[Work], state: EnvironmentState) -> None:
+        with self._waiting(attempt):
+            await self._environments.obtain(state)
+
+    @contextmanager
+    def _waiting(self, attempt: Attempt[Work]) -> Iterator[None]:
+        """Take no slot meanwhile."""
         attempt.waiting = True
         self._attempts.room_may_have_changed()
         try:
-            return await self._environments.wait(attempt.work)
+            yield
         finally:
             attempt.waiting = False
 

@@ -14,6 +14,7 @@ from confluent_kafka import Message
 
 from ingest.app import make_app
 from ingest.settings import IngestSettings
+from nix.settings import NixSettings
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
@@ -114,7 +115,7 @@ def test_an_example_is_understood_and_answered(
 
 
 def test_ingest_serves_the_contract(settings: KafkaSettings) -> None:
-    app = make_app(settings, catalogue(settings), IngestSettings(), "0")
+    app = make_app(settings, catalogue(settings), IngestSettings(), NixSettings(), "0")
 
     async def get() -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -128,7 +129,7 @@ def test_ingest_serves_the_contract(settings: KafkaSettings) -> None:
 
 @pytest.mark.usefixtures("producer")
 def test_the_trace_of_an_http_request_goes_on_to_the_log(settings: KafkaSettings) -> None:
-    app = make_app(settings, catalogue(settings), IngestSettings(), "0")
+    app = make_app(settings, catalogue(settings), IngestSettings(), NixSettings(), "0")
     trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=1"}
 
     async def post() -> str:

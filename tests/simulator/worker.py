@@ -115,7 +115,7 @@ class Worker:
                 return
             if (yield from self._execute(attempt, state)):
                 return
-            lost = dependencies.Lost(generation=state.generation, host=state.host or HOST)
+            lost = dependencies.Lost(generation=state.generation, host=HOST)
             yield self._world.dependencies.say(self._process, state.id, lost)
             state = None
 

@@ -6,6 +6,9 @@ from topics.limits import DependenciesLimits
 from topics.model import Model
 from topics.request import Dependencies
 
+Fault = Literal["theirs", "limit", "ours"]
+"""Whose a failure is: the dependencies' own, a limit that they hit, or ours."""
+
 
 class Requested(Model):
     """Somebody needs them."""
@@ -38,6 +41,8 @@ class Installed(Model):
     """Everything that was installed, resolved."""
     size_bytes: int
     wall_time_s: float
+    published: bool = False
+    """Whether every host can fetch them from the binary cache."""
 
 
 class Failed(Model):
@@ -45,8 +50,7 @@ class Failed(Model):
 
     attempt: int
     builder: str
-    fault: Literal["theirs", "limit", "ours"]
-    """Whose: the dependencies' own, a limit that they hit, or ours."""
+    fault: Fault
     explanation: str
     log: str
     wall_time_s: float
@@ -82,6 +86,7 @@ class Lost(Model):
 
     generation: int
     host: str
+    reason: str = ""
 
 
 DependenciesFact = Requested | Started | Installed | Failed | HandedBack | LeaseExpired | Evicted | Lost

@@ -36,7 +36,10 @@ def _requested(
 ) -> Folded[EnvironmentState]:
     if state is None:
         return _queued(_generation(fact, recorded, generation=1, attempt=1))
-    if state.status == "gone" or _expired(state, recorded):
+    if state.status == "gone" or _expired(state, recorded) or state.may_do_with(fact.limits):
+        if state.fault == "limit":
+            # With the larger of each, or two who allow more of different things would go round for ever.
+            fact = fact.replace(limits=state.limits.joined(fact.limits))
         next_one = _generation(fact, recorded, generation=state.generation + 1, attempt=state.attempt + 1)
         return _queued(next_one.replace(requested_at_ms=_answered_until_ms(state, recorded)))
     # Every request gets a visible answer: that it is answered by the state as it is.
@@ -74,8 +77,13 @@ def _generation(
 def _gone(state: EnvironmentState | None, fact: Evicted | Lost) -> Folded[EnvironmentState]:
     if state is None:
         return Folded(None, refused="no such dependencies")
-    if (state.generation, state.host, state.status) != (fact.generation, fact.host, "installed"):
-        return Folded(state, refused="of another generation or host")
+    if (state.generation, state.status) != (fact.generation, "installed"):
+        return Folded(state, refused="of another generation, or not installed")
+    if isinstance(fact, Evicted):
+        if state.published:
+            return Folded(state, refused="they can be fetched from the binary cache")
+        if state.host != fact.host:
+            return Folded(state, refused="of another host")
     return Folded(state.replace(status="gone"))
 
 
@@ -107,6 +115,7 @@ def _installed(
         finished_at=recorded.time,
         builder=fact.builder,
         host=fact.host,
+        published=fact.published,
         store_path=fact.store_path,
         variables=fact.variables,
         packages=fact.packages,

@@ -4,12 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from topics.dependencies.facts import Fault
 from topics.fold import QueuedWork
 from topics.limits import DependenciesLimits
 from topics.model import Model
 from topics.request import Dependencies
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
 
 Status = Literal["queued", "started", "installed", "failed", "gone"]
@@ -40,12 +41,15 @@ class EnvironmentState(Model):
     limits: DependenciesLimits
     builder: str | None = None
     host: str | None = None
+    """Where they were built."""
+    published: bool = False
+    """Whether every host can fetch them, so that no eviction takes them away."""
     store_path: str | None = None
     variables: dict[str, str] = Field(default_factory=dict)
     packages: tuple[str, ...] = ()
     size_bytes: int | None = None
     wall_time_s: float | None = None
-    fault: Literal["theirs", "limit", "ours"] | None = None
+    fault: Fault | None = None
     explanation: str | None = None
     log: str = ""
 
@@ -53,6 +57,10 @@ class EnvironmentState(Model):
     def final(self) -> bool:
         """Whether nobody is to work on it now."""
         return self.status in {"installed", "failed", "gone"}
+
+    def may_do_with(self, limits: DependenciesLimits) -> bool:
+        """Whether it failed for a limit, of which `limits` allow more."""
+        return self.fault == "limit" and self.limits.joined(limits) != self.limits
 
 
 class Build(QueuedWork):

@@ -16,6 +16,7 @@ from infra.kafka.ports import choose_free_port
 from ingest.app import make_app
 from ingest.server import Server
 from ingest.settings import IngestSettings
+from nix.settings import NixSettings
 from processors.store.processor import StoreProcessor
 from processors.store.submission_store import submission_store
 from topics.admin import ensure_topics
@@ -71,7 +72,7 @@ class Nodes:
     @contextmanager
     def _serving(self, number: int) -> Iterator[Server]:
         settings = IngestSettings(http_port=choose_free_port(), **self._settings)
-        server = Server(make_app(self.kafka, self.topics, settings, str(number)), settings)
+        server = Server(make_app(self.kafka, self.topics, settings, NixSettings(), str(number)), settings)
         url = f"http://127.0.0.1:{settings.http_port}"
         with (
             _thread(server.run, lambda: setattr(server, "should_exit", True)),

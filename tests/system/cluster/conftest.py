@@ -1,5 +1,6 @@
 """One system for all tests of this folder: starting it costs more than most of them."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.cluster.running import Cluster
+from tests.system.cluster.running import NUMPY, Cluster
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +17,10 @@ def cluster(cache_dir: Path) -> Iterator[Cluster]:
     assert os.geteuid() == 0, "system tests need root: mounts, control groups, user ids"
     folder = Path(tempfile.mkdtemp(prefix="envicutor-system-"))
     folder.chmod(0o755)
-    cluster = Cluster(folder, cache_dir, "--workers", "2", "--cache-builders", "2")
+    wanted = folder / "environments.json"
+    wanted.write_text(json.dumps([NUMPY]))
+    options = ("--workers", "2", "--cache-builders", "2")
+    cluster = Cluster(folder, cache_dir, *options, settings={"PREBUILD": wanted})
     try:
         cluster.start()
         yield cluster

@@ -42,6 +42,7 @@ class Cluster:
         self._settings = settings or {}
         self.first_uid = 1_920_000_000 + os.getpid() % 1000 * 10_000
         self.log = folder / "up.log"
+        self.nix_root = folder / "data" / "nix"
         self._ready = threading.Event()
 
     def start(self) -> None:
@@ -56,13 +57,13 @@ class Cluster:
             "WORKER_SLOTS": 2,
             "SEAL_PERIOD_S": 1,
         }
-        environment = os.environ | {
+        self.environment = os.environ | {
             f"ENVICUTOR_{name}": str(value) for name, value in (settings | dict(self._settings)).items()
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "up", *self._options],
-                env=environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -63,7 +63,7 @@ def make_package_set(settings: NixSettings, debs: dict[str, bytes]) -> str:
 
 def _tar(members: Iterable[Member]) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=0) as tar:
         for member in members:
             info = tarfile.TarInfo(member.name)
             info.size, info.type, info.linkname = len(member.content), member.type, member.link

@@ -2,10 +2,12 @@
 
 import asyncio
 import fcntl
+import http.server
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,3 +119,22 @@ def sandboxes(loop: asyncio.Runner, settings: NixSettings) -> Iterator[Sandboxes
 @pytest.fixture(scope="session")
 def host(loop: asyncio.Runner, settings: NixSettings, sandboxes: Sandboxes) -> Host:
     return Host(Cache(settings, SandboxRunner(sandboxes)), settings, _pin(settings), loop)
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def server(asked: list[str]) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nix.dependencies import Dependencies, Expression, Packages, key
+from nix.dependencies import Dependencies, Expression, Packages
 from nix.errors import MissingError
 from tests.system.nix.conftest import Host
 
@@ -42,7 +42,8 @@ def test_the_standard_library_is_compiled(host: Host) -> None:
 
 def test_a_record_that_makes_no_sense_is_made_again(host: Host) -> None:
     installed = host.install(Packages(("bash",)))
-    record = host.settings.nix_root / "environments" / f"{key(Packages(('bash',)), host.pin)}.json"
+    records = (host.settings.nix_root / "environments").glob("*.json")
+    (record,) = (record for record in records if installed.store_path in record.read_text())
     for nonsense in ("", "[]", '{"store_path": "x"}'):
         record.write_text(nonsense)
         assert host.install(Packages(("bash",))).store_path == installed.store_path
@@ -69,6 +70,54 @@ def test_an_expression_brings_variables(host: Host) -> None:
     installed = host.install(Expression(expression))
     assert installed.variables == {"FOO": "two\nlines", "N": "3", "PYTHON": "/usr/bin/python3"}
     assert installed.store_path == host.install(Packages()).store_path
+
+
+FILES = """
+    { pkgs ? import <pkgs> { }, lib ? pkgs.lib }:
+    let
+      settings = pkgs.writeText "settings.json" (builtins.toJSON { answer = 42; });
+      answer = pkgs.writeShellScriptBin "answer" "jq .answer $SETTINGS";
+      python = pkgs.writeScriptBin "twice" "#!${pkgs.python3}/bin/python3\nprint(2 * int(input()))";
+    in pkgs.mkShell {
+      packages = [
+        pkgs.jq answer python pkgs.python3
+        (pkgs.writeTextDir "share/motd" "hello\n")
+        (pkgs.writeTextFile {
+          name = "x"; text = "#!/bin/bash\necho $0"; executable = true; destination = "/libexec/x";
+        })
+        (pkgs.writeShellApplication { name = "strict"; text = "bc $UNSET"; runtimeInputs = [ pkgs.bc ]; })
+      ] ++ lib.optional true pkgs.hello ++ lib.optionals false [ pkgs.nothing ];
+      SETTINGS = settings;
+    }
+"""
+
+
+def test_an_expression_brings_small_files(host: Host) -> None:
+    installed = host.install(Expression(FILES))
+    variables = [f"{name}={value}" for name, value in installed.variables.items()]
+    script = """
+        answer | twice
+        cat /usr/share/motd
+        /usr/libexec/x
+        strict 2>/dev/null || echo strict
+        hello
+        test -x $SETTINGS || stat -c %a $SETTINGS
+    """
+    printed = host.run(installed, "env", *variables, "bash", "-c", script).splitlines()
+    assert printed == ["84", "hello", "/usr/libexec/x", "strict", "Hello, world!", "444"]
+    assert {"bc", "jq"} <= set(installed.packages)
+
+
+def test_a_small_file_takes_the_place_of_a_package_s(host: Host) -> None:
+    expression = '{ pkgs }: [ pkgs.lua5_4 (pkgs.writeShellScriptBin "luac5.4" "echo mine") ]'
+    assert host.run(host.install(Expression(expression)), "luac5.4") == "mine\n"
+
+
+def test_other_files_are_another_environment(host: Host) -> None:
+    def path(text: str) -> str:
+        return host.install(Expression(f'{{ pkgs }}: [ (pkgs.writeText "x" "{text}") ]')).store_path
+
+    assert path("a") == path("a") != path("b")
 
 
 def test_cpp_compiles_and_runs(host: Host) -> None:

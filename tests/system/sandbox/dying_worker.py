@@ -72,6 +72,7 @@ async def running(sandboxes: Sandboxes) -> None:
                 memory_bytes=64 * MiB,
                 stdout_bytes=1,
                 stderr_bytes=1000,
+                processes=64,
             ),
             _when_it_runs(fork),
         )

@@ -100,6 +100,7 @@ def bounded(laboratory: Laboratory, script: str, **bounds: float) -> Completed:
             memory_bytes=int(bounds.get("memory_bytes", 1 << 28)),
             stdout_bytes=int(bounds.get("stdout_bytes", 1 << 20)),
             stderr_bytes=1000,
+            processes=int(bounds.get("processes", 1024)),
         )
 
     return laboratory.run(experiment)

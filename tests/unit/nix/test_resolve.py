@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nix.contents import manifest
 from nix.errors import DependenciesError
 from nix.index import Index
 from nix.resolve import closure, debian_names, nearest
-from nix.store import manifest
 from tests.unit.nix.packages import NAMES, make_index, of_graph, paragraph
 
 Graph = dict[str, list[str]]

@@ -95,6 +95,7 @@ installed = st.builds(
     packages=st.lists(text, max_size=2).map(tuple),
     size_bytes=st.integers(0, 2**40),
     wall_time_s=seconds,
+    published=st.booleans(),
 )
 failed = st.builds(
     dependencies.Failed,
@@ -124,5 +125,5 @@ of_dependencies: st.SearchStrategy[dependencies.DependenciesFact] = st.one_of(
     ),
     st.builds(dependencies.LeaseExpired, attempt=attempts, checker=text),
     st.builds(dependencies.Evicted, generation=st.integers(1, 3), host=workers),
-    st.builds(dependencies.Lost, generation=st.integers(1, 3), host=workers),
+    st.builds(dependencies.Lost, generation=st.integers(1, 3), host=workers, reason=text),
 )

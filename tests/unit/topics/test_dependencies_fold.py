@@ -28,7 +28,7 @@ from topics.request import BASE
 REQUESTED = Requested(dependencies=BASE, package_set="p", system="s", limits=DependenciesLimits())
 
 
-def installed(attempt: int = 1) -> Installed:
+def installed(attempt: int = 1, *, published: bool = False) -> Installed:
     return Installed(
         attempt=attempt,
         builder="b",
@@ -38,6 +38,7 @@ def installed(attempt: int = 1) -> Installed:
         packages=(),
         size_bytes=1,
         wall_time_s=1.0,
+        published=published,
     )
 
 
@@ -51,6 +52,14 @@ def failed(attempt: int = 1, expires_s: float = 10.0) -> Failed:
         wall_time_s=1.0,
         expires_s=expires_s,
     )
+
+
+def too_small(attempt: int = 1) -> Failed:
+    return failed(attempt).replace(fault="limit", expires_s=1e6)
+
+
+def allowing(wall_time_s: float, memory_bytes: int = 2 << 30) -> Requested:
+    return REQUESTED.replace(limits=DependenciesLimits(wall_time_s=wall_time_s, memory_bytes=memory_bytes))
 
 
 def fold(*log: DependenciesFact, seconds: float = 0.001) -> Folded[EnvironmentState]:
@@ -116,7 +125,9 @@ def assert_step(
         assert (before is None) or after != before or before.requested_at_ms == after.requested_at_ms
     elif isinstance(fact, Evicted | Lost):
         assert before
-        assert (before.status, before.generation, before.host) == ("installed", fact.generation, fact.host)
+        assert (before.status, before.generation) == ("installed", fact.generation)
+        if isinstance(fact, Evicted):
+            assert (before.host, before.published) == (fact.host, False)
         assert after.status == "gone"
     else:
         assert before
@@ -181,11 +192,24 @@ def test_what_is_gone_is_built_again_for_the_next_request_only(gone: Evicted | L
     assert (again.state.generation, again.state.attempt, again.state.status) == (2, 2, "queued")
     assert again.state.store_path is None
     assert len(again.effects) == 1
-    assert fold(*log, REQUESTED, installed(2), gone).refused == "of another generation or host"
+    assert fold(*log, REQUESTED, installed(2), gone).refused == "of another generation, or not installed"
 
 
 def test_another_host_takes_nothing_away() -> None:
     assert fold(REQUESTED, installed(), Evicted(generation=1, host="other")).refused
+
+
+def test_no_eviction_takes_away_what_every_host_can_fetch() -> None:
+    log = REQUESTED, installed(published=True), Evicted(generation=1, host="h")
+    assert fold(*log).refused == "they can be fetched from the binary cache"
+    assert fold(*log, REQUESTED).effects == ()
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_any_host_that_cannot_have_them_has_them_built_again(published: bool) -> None:
+    log = REQUESTED, installed(published=published), Lost(generation=1, host="other", reason="not signed")
+    assert state(*log).status == "gone"
+    assert len(fold(*log, REQUESTED).effects) == 1
 
 
 def test_failures_expire_by_append_time() -> None:
@@ -216,3 +240,27 @@ def test_hand_backs_are_not_charged_but_host_faults_are_bounded() -> None:
     faults = [HandedBack(attempt=n, builder="b", reason="disk full", host_fault=True) for n in range(1, 11)]
     assert state(REQUESTED, *faults[:9]).status == "queued"
     assert "disk full" in str(state(REQUESTED, *faults).explanation)
+
+
+def test_who_allows_more_is_not_told_that_it_was_too_little_for_another() -> None:
+    little = state(allowing(5), Started(attempt=1, builder="b"), too_small())
+    assert (little.status, little.fault) == ("failed", "limit")
+    assert not little.may_do_with(DependenciesLimits(wall_time_s=5))
+    again = fold(allowing(5), too_small(), allowing(9))
+    assert again.state is not None
+    assert (again.state.status, again.state.generation, again.state.attempt) == ("queued", 2, 2)
+    (enqueued,) = again.effects
+    assert isinstance(enqueued, Enqueue)
+    assert isinstance(enqueued.work, Build)
+    assert enqueued.work.limits.wall_time_s == 9
+    assert state(allowing(5), too_small(), allowing(5)).status == "failed"
+    assert state(allowing(5), too_small(), allowing(3)).status == "failed"
+    assert state(allowing(5), failed(), allowing(9)).status == "failed"
+
+
+def test_two_who_allow_more_of_different_things_come_to_an_end() -> None:
+    slow, large = allowing(9, 64 << 20), allowing(5, 4 << 30)
+    log: list[DependenciesFact] = [slow, too_small(), large, too_small(2)]
+    tried = state(*log)
+    assert (tried.status, tried.limits) == ("failed", allowing(9, 4 << 30).limits)
+    assert [state(*log, asked).status for asked in (slow, large)] == ["failed", "failed"]

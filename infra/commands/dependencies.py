@@ -1,0 +1,159 @@
+"""`envicutor dependencies`: sets of dependencies, as the store has them and as this host's Cache has them."""
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException
+
+from infra.commands.answers import printable
+from infra.commands.broker import BootstrapServers, connect, no_answer
+from infra.commands.output import fail, say
+from infra.package_sets import EnvironmentsFileError, pin_in_force, read_environments, request_environments
+from nix.errors import CacheError
+from topics.catalogue import Catalogue, catalogue
+from topics.clients import EventProducer
+from topics.codec import decode, decode_key
+from topics.dependencies.state import EnvironmentState
+from topics.limits import MiB
+from topics.reading import read_to_end
+from topics.settings import KafkaSettings
+from topics.view import View
+
+app = typer.Typer(
+    no_args_is_help=True, help="Sets of dependencies: which there are, making and removing them."
+)
+
+USAGE = 2
+_SHOWN_CHARACTERS = 80
+
+Id = Annotated[str, typer.Argument(help="As `list` and answers show it.")]
+
+
+@app.command(name="list")
+def list_all(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with everything.")] = False,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Print id, status, size and what was asked for, one line a set of dependencies.
+
+    Exit codes: 0 ok, 7 Kafka does not answer.
+    """
+    kafka = connect(bootstrap_servers)
+    for state in _stored(kafka, catalogue(kafka)).values():
+        typer.echo(state.model_dump_json() if as_json else line(state))
+
+
+@app.command()
+def show(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
+    """Print a set of dependencies as it is now, as JSON: what it needs, where it is, why it failed.
+
+    Exit codes: 0 ok, 2 there is none with this id, 7 Kafka does not answer.
+    """
+    kafka = connect(bootstrap_servers)
+    typer.echo(_find(kafka, catalogue(kafka), id).model_dump_json(indent=2))
+
+
+@app.command()
+def prebuild(
+    file: Annotated[Path, typer.Argument(help='JSON: [{"packages": ["python3"]}, {"nix": "…"}].')],
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Ask for environments before anybody needs them; prints the id of each, and waits for none.
+
+    Exit codes: 0 ok, 1 no package set is in force, 2 the file is wrong, 7 Kafka does not answer.
+    """
+    kafka = connect(bootstrap_servers)
+    topics = catalogue(kafka)
+    try:
+        wanted = read_environments(file)
+        pin = pin_in_force(kafka, topics)
+        if pin is None:
+            fail("no package set is in force: `envicutor packages refresh` makes one", 1)
+        for id in request_environments(kafka, topics, pin, wanted):
+            typer.echo(id)
+    except EnvironmentsFileError as error:
+        fail(str(error), USAGE)
+    except CacheError as error:
+        fail(str(error), 1)
+    except KafkaException as error:
+        no_answer(kafka, error)
+
+
+@app.command()
+def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
+    """Take an environment out of the Cache of this host, unless it is in use. Needs root.
+
+    All hear of it before it goes; other spellings of it go with it. Whoever asks for it has it
+    fetched, or built again.
+
+    Exit codes: 0 ok, 1 it is not here, in use, or the base, 2 there is none with this id, 7 no answer.
+    """
+    if os.geteuid() != 0:
+        fail("run as root: the Cache belongs to root", 1)
+    kafka = connect(bootstrap_servers)
+    topics = catalogue(kafka)
+    state = _find(kafka, topics, id)
+    if state.status != "installed" or state.store_path is None:
+        fail(f"{id} is {state.status}", 1)
+    try:
+        asyncio.run(_evict(kafka, topics, state.store_path))
+    except (CacheError, OSError) as error:
+        fail(str(error), 1)
+    except KafkaException as error:
+        no_answer(kafka, error)
+
+
+def line(state: EnvironmentState) -> str:
+    """One for people."""
+    asked = state.dependencies
+    what = asked.nix if asked.packages is None else " ".join(asked.packages) or "the base"
+    size = "" if state.size_bytes is None else f"{state.size_bytes / MiB:.0f} MiB"
+    text = f"{state.id}  {state.status:9}  {size:>8}  {' '.join((what or '').split())[:_SHOWN_CHARACTERS]}"
+    return printable(text)
+
+
+def _stored(kafka: KafkaSettings, topics: Catalogue) -> dict[str, EnvironmentState]:
+    try:
+        values = {decode_key(m): m.value() for m in read_to_end(kafka, topics.dependencies.store.name)}
+    except KafkaException as error:
+        no_answer(kafka, error)
+    return {id: decode(EnvironmentState, value) for id, value in values.items() if value is not None}
+
+
+def _find(kafka: KafkaSettings, topics: Catalogue, id: str) -> EnvironmentState:
+    state = _stored(kafka, topics).get(id)
+    if state is None:
+        fail(f"there are no dependencies {id!r}", USAGE)
+    return state
+
+
+async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> None:
+    """Raises CacheError where it cannot go."""
+    # Only here: every role's process reads this module.
+    from nix.cache import Cache
+    from nix.settings import NixSettings
+    from processors.evictions import Evictions
+    from processors.runner import SandboxRunner
+    from processors.sandbox import Sandboxes, SandboxSettings
+    from processors.settings import WorkSettings
+
+    cache = Cache(NixSettings(), SandboxRunner(Sandboxes(SandboxSettings())))
+    with cache.hold(store_path):  # raises MissingError where it is not here
+        pass
+    producer = EventProducer(kafka)
+    with tempfile.TemporaryDirectory(prefix="envicutor-evict-") as folder:
+        view = View(kafka, topics.dependencies.store.name, Path(folder))
+        await view.start()
+        try:
+            host = WorkSettings().host
+            evictions = Evictions(topics, view, producer, host=host, source="operator")
+            if not await cache.evict(store_path, evictions.announce):
+                raise CacheError(f"{store_path} stays: it is in use, or the base")
+        finally:
+            await view.close()
+            producer.close()
+    say(f"evicted {store_path}; its disk space is free once the cache needs room")

@@ -1,0 +1,99 @@
+"""What HTTP tells about dependencies and packages."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel
+
+from ingest.problems import ProblemError
+from ingest.settings import IngestSettings
+from nix import search
+from nix.errors import CacheError
+from nix.settings import NixSettings
+from topics.dependencies.state import EnvironmentState
+from topics.package_sets import PackageSets
+from topics.view import View
+
+Id = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$", description="As answers give it: `dependencies.id`.")]
+
+
+class PackageFound(BaseModel):
+    """A name that requests may use."""
+
+    name: str
+    version: str
+    description: str
+
+
+class PackagesPage(BaseModel):
+    """Some of the packages that were found, the best matches first."""
+
+    package_set: str
+    total: int
+    offset: int
+    packages: list[PackageFound]
+
+
+class Packages:
+    """The names of the package set in force, read when somebody asks for the first time."""
+
+    def __init__(self, package_sets: PackageSets, nix: NixSettings) -> None:
+        self._package_sets, self._nix = package_sets, nix
+        self._lock = asyncio.Lock()
+        self._pin: str | None = None
+        self._search = search.Search(())
+
+    async def find(self, query: str, offset: int, limit: int) -> PackagesPage:
+        """Search the package set in force.
+
+        Raises:
+            CacheError: none is in force yet, or this host has it not.
+        """
+        in_force = self._package_sets.in_force
+        if in_force is None:
+            raise CacheError("no package set is in force yet")
+        async with self._lock:
+            if self._pin != in_force.pin:
+                self._search = await asyncio.to_thread(search.load, self._nix, in_force.pin)
+                self._pin = in_force.pin
+        page = await asyncio.to_thread(self._search.find, query, offset, limit)
+        found = [PackageFound(**asdict(package)) for package in page.packages]
+        return PackagesPage(package_set=in_force.pin, total=page.total, offset=offset, packages=found)
+
+
+def router(
+    environments: View, package_sets: PackageSets, nix: NixSettings, settings: IngestSettings
+) -> APIRouter:
+    """The routes; `environments` is a view of `dependencies.store`."""
+    routes = APIRouter()
+    packages = Packages(package_sets, nix)
+
+    def unavailable(why: str) -> ProblemError:
+        headers = {"Retry-After": str(settings.retry_after_s)}
+        return ProblemError(503, "unavailable", why, headers=headers)
+
+    @routes.get(
+        "/dependencies/{id}", response_model=EnvironmentState, summary="A set of dependencies as it is now"
+    )
+    async def get_dependencies(id: Id) -> Response:
+        raw = environments.get(id)
+        if raw is not None:
+            return Response(raw, media_type="application/json")
+        if not environments.caught_up:
+            raise unavailable("the store is still being read")
+        raise ProblemError(404, "not-found", f"there are no dependencies {id!r}")
+
+    @routes.get("/packages", summary="Find packages that requests may name")
+    async def get_packages(
+        q: Annotated[str, Query(max_length=200, description="Words in the name or the description.")] = "",
+        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    ) -> PackagesPage:
+        try:
+            return await packages.find(q, offset, limit)
+        except CacheError as error:
+            raise unavailable(str(error)) from None
+
+    return routes

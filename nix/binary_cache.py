@@ -1,0 +1,100 @@
+"""The binary cache: a folder that all hosts see, where builders put environments and others fetch them.
+
+    nix-cache-info, HASH.narinfo, nar/   as Nix lays it out: each environment signed, compressed with zstd
+    package-sets/                        see nix.package_set
+    .draft-*/                            what is just being published
+
+Whoever can write there can take things away, but not slip anything in: environments are believed for their
+signature, package sets for their pin. Anything may be deleted at any time; who needs it has it built again.
+"""
+
+import asyncio
+import base64
+import logging
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from nix.errors import CacheError
+from nix.settings import NixSettings
+from nix.store import COPY_LIMITS, Store
+
+log = logging.getLogger(__name__)
+
+HASH_LENGTH = 32
+"""Of a store path's name, the part that Nix names its narinfo by."""
+
+
+class BinaryCache:
+    """One host's way into the folder."""
+
+    def __init__(self, folder: Path, settings: NixSettings, store: Store) -> None:
+        self._folder, self._settings, self._store = folder, settings, store
+
+    async def publish(self, store_path: str, work: Path, *, again: bool) -> None:
+        """Put an environment into the folder; with `again` in place of what is there. Raises CacheError."""
+        if not again and await asyncio.to_thread(self._narinfo(store_path).exists):
+            return
+        secret_key_file = checked_secret_key_file(self._settings)
+        draft = await asyncio.to_thread(self._make_draft)
+        try:
+            await self._store.copy_to(draft, secret_key_file, store_path, work)
+            await asyncio.to_thread(self._move, draft)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+        log.info("published %s", store_path)
+
+    async def fetch(self, store_path: str, work: Path) -> None:
+        """Take an environment into the store; a link in `work` keeps it there.
+
+        Raises MissingError if it is not in the folder or not to be trusted, CacheError if it is our fault.
+        """
+        if not await asyncio.to_thread((self._folder / "nix-cache-info").exists):
+            raise CacheError(f"{self._folder} is not a binary cache: is its file system mounted?")
+        await self._store.copy_from(self._folder, self._settings.binary_cache_public_key, store_path, work)
+        log.info("fetched %s", store_path)
+
+    def _narinfo(self, store_path: str) -> Path:
+        return self._folder / f"{Path(store_path).name[:HASH_LENGTH]}.narinfo"
+
+    def _make_draft(self) -> Path:
+        """Make an empty folder, and remove those of publishers that were killed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for draft in self._folder.glob(".draft-*"):
+            if draft.stat().st_mtime < time.time() - 2 * COPY_LIMITS.wall_time_s:
+                shutil.rmtree(draft, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix=".draft-", dir=self._folder))
+
+    def _move(self, draft: Path) -> None:
+        """Put everything in its place; the narinfo last, since who sees it expects the rest."""
+        (self._folder / "nar").mkdir(exist_ok=True)
+        files = [*draft.glob("nar/*"), draft / "nix-cache-info", *draft.glob("*.narinfo")]
+        for file in files:
+            file.rename(self._folder / file.relative_to(draft))
+
+
+def checked_secret_key_file(settings: NixSettings) -> Path:
+    """Return the file to sign with, if what it signs is believed. Raises CacheError with what to do."""
+    file = settings.binary_cache_secret_key_file
+    if file is None:
+        raise CacheError("builders sign what they publish: set ENVICUTOR_BINARY_CACHE_SECRET_KEY_FILE")
+    try:
+        mode, secret_key = file.stat().st_mode, file.read_text()
+    except OSError as error:
+        raise CacheError(f"the binary cache's secret key cannot be read: {error}") from error
+    if mode & 0o077:
+        raise CacheError(f"others than root may read the binary cache's secret key: chmod 600 {file}")
+    if public_half(secret_key) != settings.binary_cache_public_key:
+        raise CacheError(f"ENVICUTOR_BINARY_CACHE_PUBLIC_KEY is not the public half of {file}")
+    return file
+
+
+def public_half(secret_key: str) -> str:
+    """Return the public key of Nix's secret key: `NAME:` and, in base64, 32 bytes of each."""
+    name, _, encoded = secret_key.strip().partition(":")
+    try:
+        public = base64.b64decode(encoded, validate=True)[32:]
+    except ValueError as error:
+        raise CacheError("the binary cache's secret key is not one of Nix's") from error
+    return f"{name}:{base64.b64encode(public).decode()}"

@@ -1,0 +1,100 @@
+"""What an expression comes to: plain data, made by the user's code, so that nothing is taken on trust."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from nix.contents import FilePath, SmallFile
+from nix.errors import DependenciesError
+
+ENVIRONMENT_BYTES = 64 << 10
+"""All variables together; Linux gives a program 128 KiB for one."""
+PACKAGES = 2000
+VARIABLES = 256
+FILES = 64
+FILES_BYTES = 256 << 10
+"""All small files together."""
+FILE_ALONE = re.compile(r"/usr/share/envicutor/([0-9a-f]{32}-[\w+.-]*)", re.ASCII)
+"""Where pkgs/default.nix has files that are not given a place, such as those of writeText."""
+WRONG = "the expression's result is not valid"
+
+DebianName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$", max_length=200)]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=ENVIRONMENT_BYTES)]
+
+
+class Evaluated(BaseModel):
+    """What an expression comes to. It was made by the user's code: nothing else may be in it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    packages: Annotated[list[DebianName], Field(max_length=PACKAGES)]
+    variables: Annotated[dict[VariableName, VariableValue], Field(max_length=VARIABLES)]
+    files: Annotated[dict[FilePath, SmallFile], Field(max_length=FILES)] = Field(default_factory=dict)
+    """By path below /usr. Package sets that were made by earlier versions give none."""
+
+
+def validate(result: bytes) -> Evaluated:
+    """Read what an evaluation printed. Raises DependenciesError if it is not plain data within its bounds."""
+    _check_counts(result)
+    try:
+        evaluated = Evaluated.model_validate_json(result)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)[:10]
+        problems = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in errors)
+        raise DependenciesError(f"{WRONG}: {problems}") from error
+    variables = sum(len(name) + len(value.encode()) for name, value in evaluated.variables.items())
+    if variables > ENVIRONMENT_BYTES:
+        raise DependenciesError(f"the expression's variables are larger than {ENVIRONMENT_BYTES} bytes")
+    _check_files(evaluated)
+    return evaluated
+
+
+def _check_counts(result: bytes) -> None:
+    """Bound what is validated: pydantic collects all errors, which of a million names takes minutes."""
+    try:
+        value = json.loads(result)
+    except (ValueError, RecursionError) as error:
+        raise DependenciesError(f"the expression's result is not JSON: {str(error)[:200]}") from error
+    for place, container, limit in _containers(value):
+        if isinstance(container, dict | list) and len(container) > limit:
+            raise DependenciesError(f"{WRONG}: {place}: {len(container)} entries, and {limit} are the most")
+
+
+def _containers(value: object) -> Iterator[tuple[str, object, int]]:
+    """Yield whatever pydantic looks into, and how many entries it may have."""
+    yield "result", value, len(Evaluated.model_fields)
+    if isinstance(value, dict):
+        yield "packages", value.get("packages"), PACKAGES
+        yield "variables", value.get("variables"), VARIABLES
+        yield "files", value.get("files"), FILES
+        if isinstance(files := value.get("files"), dict):
+            for path, file in files.items():
+                yield _place(("files", path)), file, len(SmallFile.model_fields)
+
+
+def _check_files(evaluated: Evaluated) -> None:
+    files = evaluated.files
+    if sum(len(file.text.encode()) for file in files.values()) > FILES_BYTES:
+        raise DependenciesError(f"the expression's files are larger than {FILES_BYTES} bytes together")
+    folders = {str(folder) for path in files for folder in PurePosixPath(path).parents}
+    if both := files.keys() & folders:
+        raise DependenciesError(f"{min(both)} cannot be a file and a folder")
+    there = {found for path in files for found in FILE_ALONE.findall(f"/usr/{path}")}
+    texts = evaluated.variables | {path: file.text for path, file in files.items()}
+    for name, text in texts.items():
+        for file in FILE_ALONE.findall(text):
+            # A name ends where the text says nothing about it, such as before a full stop.
+            if not any(file.startswith(known) for known in there):
+                raise DependenciesError(
+                    f"{name} mentions the file {file[33:]}, which is no part of the environment: "
+                    "add it to `packages` as well"
+                )
+
+
+def _place(location: Sequence[int | str]) -> str:
+    return ".".join(str(part)[:200] for part in location) or "result"

@@ -1,0 +1,31 @@
+"""`python -m tests.soak PART`, or `make soak-PART`; the exit code says whether all was as promised."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Soaks.")
+
+
+@app.callback()
+def soaks() -> None:
+    """Each part starts a cluster of its own, and leaves nothing behind. Needs root."""
+
+
+@app.command()
+def dependencies(
+    environments: Annotated[
+        int, typer.Option(help="Different ones, half more than there is room for.")
+    ] = 100,
+    limit_mib: Annotated[int, typer.Option(help="Of the Cache.")] = 2048,
+    clients: Annotated[int, typer.Option(help="Submissions that wait for one build.")] = 1000,
+) -> None:
+    """A Cache with room for some of its environments, while submissions run; then one build for very many."""
+    from tests.soak.dependencies import soak
+
+    sys.exit(1 if soak(environments, limit_mib << 20, clients) else 0)
+
+
+if __name__ == "__main__":
+    app()
