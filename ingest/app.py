@@ -17,7 +17,6 @@ from fastapi_offline import FastAPIOffline
 
 from ingest import metrics as measured
 from ingest import problems
-from ingest.environments import router
 from ingest.events import Events
 from ingest.middleware import REQUEST_ID, HostChecked, Observed
 from ingest.openapi import document_models
@@ -25,6 +24,7 @@ from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
 from ingest.routes.changing import changing_routes
+from ingest.routes.environments import environment_routes
 from ingest.routes.reading import reading_routes
 from ingest.server import Server
 from ingest.settings import IngestSettings
@@ -96,7 +96,7 @@ def make_app(
 
     app.include_router(changing_routes(submissions, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, events))
-    app.include_router(router(environments, submissions.package_sets, nix, settings))
+    app.include_router(environment_routes(environments, submissions.package_sets, nix, settings))
 
     @app.get("/health", responses=documented(421), summary="Whether the process lives")
     async def health() -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
 
+from ingest.openapi import problems
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from nix import search
@@ -63,7 +64,7 @@ class Packages:
         return PackagesPage(package_set=in_force.pin, total=page.total, offset=offset, packages=found)
 
 
-def router(
+def environment_routes(
     environments: View, package_sets: PackageSets, nix: NixSettings, settings: IngestSettings
 ) -> APIRouter:
     """The routes; `environments` is a view of `dependencies.store`."""
@@ -75,7 +76,10 @@ def router(
         return ProblemError(503, "unavailable", why, headers=headers)
 
     @routes.get(
-        "/dependencies/{id}", response_model=EnvironmentState, summary="A set of dependencies as it is now"
+        "/dependencies/{id}",
+        response_model=EnvironmentState,
+        responses=problems(404, 421, 422, 503),
+        summary="A set of dependencies as it is now",
     )
     async def get_dependencies(id: Id) -> Response:
         raw = environments.get(id)
@@ -85,7 +89,9 @@ def router(
             raise unavailable("the store is still being read")
         raise ProblemError(404, "not-found", f"there are no dependencies {id!r}")
 
-    @routes.get("/packages", summary="Find packages that requests may name")
+    @routes.get(
+        "/packages", responses=problems(421, 422, 503), summary="Find packages that requests may name"
+    )
     async def get_packages(
         q: Annotated[str, Query(max_length=200, description="Words in the name or the description.")] = "",
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
