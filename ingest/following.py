@@ -31,7 +31,7 @@ class Following:
         self._view = view
         self._followed: dict[str, _Followed] = {}
         self._unseen: set[str] = set()
-        """Those that the store does not show yet."""
+        """Those that the store does not show yet, or shows since this moment."""
 
     def start(self) -> None:
         """To be called on the event loop, before `take`."""
@@ -60,9 +60,13 @@ class Following:
         return followed.state if followed else None
 
     @property
-    def unseen(self) -> int:
-        """How many the store does not show yet."""
+    def unseen_at_most(self) -> int:
+        """`count_unseen`, or a few more."""
         return len(self._unseen)
+
+    def count_unseen(self) -> int:
+        """How many the store does not show yet."""
+        return sum(self._view.get(id) is None for id in self._unseen)
 
     async def wait_final(self, id: str) -> None:
         """Return when it is final, or not followed any more."""

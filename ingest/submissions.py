@@ -124,7 +124,9 @@ class Submissions:
     def _check_load(self) -> None:
         """Raises ProblemError 503 where too many are unfinished already, those on their way included."""
         bound = self._kafka.max_unfinished
-        if self.view.flagged + self._awaiting_verdict + self._following.unseen >= bound:
+        known = self.view.flagged + self._awaiting_verdict
+        at_most = known + self._following.unseen_at_most
+        if at_most >= bound and known + self._following.count_unseen() >= bound:
             raise self._unavailable(f"{bound} submissions are unfinished, which is the limit", None)
 
     def find(self, id: str) -> Submission | None:
