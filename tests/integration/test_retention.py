@@ -2,6 +2,7 @@
 
 import time
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from topics.admin import ensure_topics
@@ -16,10 +17,14 @@ def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: st
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
     admin = AdminClient(connection(settings))
 
-    def kept_ms() -> int:
+    def kept_ms() -> int | None:
         resource = ConfigResource(ConfigResource.Type.TOPIC, catalogue(settings).submissions.events.name)
         [config] = admin.describe_configs([resource]).values()
-        return int(config.result()["retention.ms"].value)
+        try:
+            return int(config.result()["retention.ms"].value)
+        except KafkaException as error:  # the broker has not heard of the topic yet
+            assert error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+            return None
 
     def wait_kept(for_ms: int) -> None:
         deadline = time.monotonic() + DEADLINE_S
