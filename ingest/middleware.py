@@ -56,7 +56,8 @@ class Observed:
             taken_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "(none)")
             self._metrics.observe(scope["method"], route, status, taken_s)
-            level = logging.WARNING if status == 500 else logging.INFO if status >= 400 else logging.DEBUG
+            told = status >= 400 and route != "/ready"  # which is asked again and again
+            level = logging.WARNING if status == 500 else logging.INFO if told else logging.DEBUG
             log.log(level, "%s %s: %d after %.3f s, request %s", scope["method"], route, status, taken_s, id)
 
 

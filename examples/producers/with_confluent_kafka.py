@@ -29,6 +29,7 @@ consumer = Consumer(
         "bootstrap.servers": servers,
         "group.id": f"follower-of-{id}",
         "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,  # so that each run reads from the beginning
         "isolation.level": "read_committed",
     }
 )

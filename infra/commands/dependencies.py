@@ -141,7 +141,10 @@ async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> No
     from processors.sandbox import Sandboxes, SandboxSettings
     from processors.settings import WorkSettings
 
-    cache = Cache(NixSettings(), SandboxRunner(Sandboxes(SandboxSettings())))
+    nix = NixSettings()
+    if "nix_root" not in nix.model_fields_set:  # where `up` keeps it
+        nix = nix.model_copy(update={"nix_root": kafka.data_dir / "nix"})
+    cache = Cache(nix, SandboxRunner(Sandboxes(SandboxSettings())))
     with cache.hold(store_path):  # raises MissingError where it is not here
         pass
     producer = EventProducer(kafka)

@@ -6,7 +6,7 @@ import httpx
 import typer
 
 from infra.commands.answers import printable
-from infra.commands.client import NO_ANSWER, ClientSettings, Server
+from infra.commands.client import NO_ANSWER, USAGE, ClientSettings, Server
 from infra.commands.output import fail, say
 from infra.package_sets import refresh_package_set, request_environments
 from nix.errors import CacheError
@@ -44,12 +44,13 @@ def search(
     """Find packages that requests may name, in the package set in force; the best matches come first."""
     parameters: dict[str, str | int] = {"q": query, "limit": limit, "offset": offset}
     try:
-        url = f"{server or ClientSettings().server}/packages"
-        answer = httpx.get(url, params=parameters, timeout=20.0, trust_env=False)
-        answer.raise_for_status()
+        with httpx.Client(base_url=server or ClientSettings().server, trust_env=False) as http:
+            answer = http.get("/packages", params=parameters, timeout=20.0)
         page = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         fail(f"no answer: {error}", NO_ANSWER)
+    if not answer.is_success:
+        fail(page["detail"], USAGE if answer.is_client_error else NO_ANSWER)
     for package in page["packages"]:
         typer.echo(printable(f"{package['name']}\t{package['version']}\t{package['description']}"))
     say(f"{len(page['packages'])} of {page['total']} in {page['package_set']}")
