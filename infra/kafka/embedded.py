@@ -253,7 +253,8 @@ class EmbeddedKafka:
             remembered.write_text(f"{self.port}\n")
         if not is_free(self.port):
             raise KafkaStartError(
-                f"port {self.port} on {LOOPBACK} is in use by another process: end it, or choose another port (ENVICUTOR_KAFKA_PORT)"
+                f"port {self.port} on {LOOPBACK} is in use by another process: end it, or choose another "
+                "(ENVICUTOR_KAFKA_PORT)"
             )
 
     def _write_properties(self, log_dir: Path) -> None:
