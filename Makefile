@@ -55,7 +55,7 @@ unit: setup ## pure tests, seconds
 	$(BIN)/pytest -q tests/unit
 
 integration: setup ## against a real broker
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests/integration
+	$(BIN)/pytest -q -n 3 --dist loadgroup tests/integration
 
 system-tests: setup ## the whole system, real builds, real sandboxes, real kills; needs root
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/system

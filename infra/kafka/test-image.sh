@@ -25,4 +25,4 @@ DOCKER_BUILDKIT=0 docker build --quiet --build-arg BASE_IMAGE="$base" --tag $ima
   { cat "$folder/build.log"; exit 1; }
 say "running the integration tests against it"
 # Ryuk, which clears up after testcontainers, would have to be pulled; the tests' broker keeper does its work.
-TESTCONTAINERS_RYUK_DISABLED=true .venv/bin/pytest -q -n 2 --broker=container tests/integration
+TESTCONTAINERS_RYUK_DISABLED=true .venv/bin/pytest -q -n 2 --broker=container --ignore=tests/integration/http tests/integration

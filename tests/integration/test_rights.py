@@ -248,15 +248,16 @@ def test_who_may_delete_records_and_nobody_anything_else(system: System, user: s
     assert not any(allowed(deletion.result, DEADLINE_S) for deletion in deletions.values())
 
 
-def turned_away(settings: KafkaSettings) -> int:
-    """The code of what a client is told first."""
-    told: list[KafkaError] = []
-    admin = AdminClient(connection(settings) | {"log_level": 0, "error_cb": told.append})
+def is_told(settings: KafkaSettings, code: int) -> bool:
+    """Whether a client is told so, perhaps after a connection that broke for no reason given."""
+    told: set[int] = set()
+    admin = AdminClient(
+        connection(settings) | {"log_level": 0, "error_cb": lambda error: told.add(error.code())}
+    )
     deadline = time.monotonic() + DEADLINE_S
-    while not told:
-        assert time.monotonic() < deadline
+    while code not in told and time.monotonic() < deadline:
         admin.poll(0.1)
-    return told[0].code()
+    return code in told
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def turned_away(settings: KafkaSettings) -> int:
     ids=["no-tls", "no-such-user", "another-authority"],
 )
 def test_whoever_is_nobody_is_let_in_nowhere(system: System, change: dict[str, Any], code: int) -> None:
-    assert turned_away(system.as_user(PRODUCER).model_copy(update=change)) == code
+    assert is_told(system.as_user(PRODUCER).model_copy(update=change), code)
 
 
 def test_a_producer_reads_its_own_answers_alone(system: System) -> None:
@@ -308,7 +309,7 @@ def test_a_password_is_asked_for_and_can_be_changed(system: System) -> None:
     known = AdminClient(connection(system.as_user(PRODUCER)))
     assert "submissions.requests" in known.list_topics(timeout=DEADLINE_S).topics
     assert "submissions.events" not in known.list_topics(timeout=DEADLINE_S).topics, "not even its name"
-    assert turned_away(system.with_password("wrong")) == KafkaError._AUTHENTICATION
+    assert is_told(system.with_password("wrong"), KafkaError._AUTHENTICATION)
     put_user(system.admin, PRODUCER, "another")
     changed = AdminClient(connection(system.with_password("another")))
     assert changed.list_topics(timeout=DEADLINE_S).topics
@@ -320,6 +321,6 @@ def test_who_was_removed_is_nobody(system: System) -> None:
     settings = system.as_user("gone")
     assert AdminClient(connection(settings)).list_topics(timeout=DEADLINE_S).topics
     remove_user(system.admin, "gone")
-    assert turned_away(settings) == KafkaError._AUTHENTICATION
+    assert is_told(settings, KafkaError._AUTHENTICATION)
     with pytest.raises(KafkaException):
         remove_user(system.admin, "gone")
