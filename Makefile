@@ -48,7 +48,7 @@ check: setup ## lint, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-containers: setup ## the broker's image, and the integration tests against it; says so where no Docker can be started
+test-containers: setup ## the broker's image, and the integration tests but HTTP's against it; says so where no Docker can be started
 	@infra/setup/with-docker.sh infra/kafka/test-image.sh || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
 
 unit: setup ## pure tests, seconds
