@@ -34,7 +34,7 @@ from ingest.client import Client, ClientError, RefusedError
 from topics.clients import connection
 from topics.limits import MiB
 from topics.settings import KafkaSettings
-from topics.stage import RunStage, Stage
+from topics.stage import CompileStage, RunStage, Stage
 from topics.submissions.state import FINAL, Answer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -197,10 +197,14 @@ def _cells(answer: Answer) -> list[str]:
     return [
         verdict(answer),
         waited,
-        f"{compiled.wall_time_s:.2f} s" if compiled else "",
+        _compiled(compiled) if compiled else "",
         f"{sum(run.wall_time_s for run in runs):.2f} s" if runs else "",
         f"{memory_bytes / MiB:.0f} MiB" if stages else "",
     ]
+
+
+def _compiled(stage: CompileStage) -> str:
+    return "cached" if stage.cached else f"{stage.wall_time_s:.2f} s"
 
 
 def main(

@@ -37,6 +37,8 @@ class WorkSettings(LeaseSettings):
     """Environments that one cache builder builds side by side."""
     waiting_per_worker: int = Field(default=256, ge=1)
     """Submissions that may wait for their dependencies at one worker; then it stops popping."""
+    compile_cache_bytes: int = Field(default=1 << 30, ge=0)
+    """Of what was compiled on this host, for submissions that ask for the same again; 0 keeps nothing."""
     grace_s: float = Field(default=5.0, ge=0)
     """How long running work may go on after SIGTERM, before it is handed back."""
     failure_expires_s: float = Field(default=3600.0, ge=0)

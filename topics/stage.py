@@ -1,6 +1,8 @@
 """What happened in one stage of a submission."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from topics.model import Model
 
@@ -28,6 +30,13 @@ class Stage(Model):
     def ok(self) -> bool:
         """Whether the program ended by itself with exit code 0."""
         return self.exit_code == 0 and self.limit_exceeded is None
+
+
+class CompileStage(Stage):
+    """What made the box that each test case starts from."""
+
+    cached: Annotated[bool, Field(exclude_if=lambda cached: not cached)] = False
+    """Whether the same files were compiled before in the same way: output and cost are of that time."""
 
 
 class OutputFile(Model):

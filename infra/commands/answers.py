@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from topics.limits import MiB
-from topics.stage import DependenciesStage, OutputFile, RunStage, Stage
+from topics.stage import CompileStage, DependenciesStage, OutputFile, RunStage, Stage
 from topics.submissions.state import Answer
 
 EXIT_CODES = {
@@ -64,6 +64,8 @@ def _stage(name: str, stage: Stage) -> Iterator[Text]:
     yield Text.assemble(
         (name, "bold"), "  ", (how_it_ended(stage), "green" if _good(stage) else "red"), cost(stage)
     )
+    if isinstance(stage, CompileStage) and stage.cached:
+        yield Text("  (cached: compiled before, for another submission)")
     for stream, output in (("stdout", stage.stdout), ("stderr", stage.stderr)):
         if output:
             yield _indented(stream, _decoded(output, stage.encoding))

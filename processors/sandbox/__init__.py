@@ -5,6 +5,7 @@ from processors.sandbox.collect import Collected, CollectedFile
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, OnOutput, Rootfs, SandboxError
 from processors.sandbox.sandboxes import Sandboxes
 from processors.sandbox.settings import SandboxSettings
+from processors.sandbox.snapshot import NotKeptError
 
 __all__ = [
     "Box",
@@ -13,6 +14,7 @@ __all__ = [
     "CollectedFile",
     "Command",
     "Completed",
+    "NotKeptError",
     "OnOutput",
     "Rootfs",
     "SandboxError",

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
-from processors.sandbox import mounts
+from processors.sandbox import mounts, snapshot
 from processors.sandbox.collect import Collected, collect
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
@@ -102,6 +102,17 @@ class Box:
             file.write(content)
         target.chmod(0o755)  # a request tells no modes: scripts among the files can be started
         os.chown(target, self.uid, self.uid)
+
+    async def snapshot(self) -> bytes:
+        """Return all that is in the box; raises NotKeptError where that is too much, or cannot be kept."""
+        return await see_through(asyncio.to_thread(snapshot.snapshot, self.path))
+
+    async def restore(self, content: bytes) -> None:
+        """Put back what `snapshot` returned, into an empty box; raises SandboxError."""
+        try:
+            await see_through(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
+        except OSError as error:
+            raise SandboxError(f"a box cannot be filled with what was kept of another: {error}") from error
 
     def full(self) -> str | None:
         """Name the limit, `box_bytes` or `box_files`, of which nothing is left."""

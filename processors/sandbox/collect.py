@@ -5,11 +5,11 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from processors.sandbox import mounts
+from processors.sandbox.descriptors import closing
 from processors.sandbox.patterns import (
     Rests,
     advance,
@@ -49,7 +49,7 @@ class Collected:
 
 def collect(box: Path, patterns: Sequence[str], room_bytes: int) -> Collected:
     """Read the files of a box that patterns ask for, `room_bytes` of them at most; takes seconds at worst."""
-    with _closing(os.open(box, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with closing(os.open(box, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         walk = _Walk(root)
         found = heapq.nsmallest(OUTPUT_FILES + 1, walk.files(patterns))
         files = []
@@ -90,7 +90,7 @@ class _Walk:
         except OSError:
             self.complete = False
             return
-        with _closing(descriptor):
+        with closing(descriptor):
             for name, mode in self._entries(descriptor, rests):
                 path, after = prefix + name, advance(rests, name)
                 number, deeper = first_matched(after), unmatched(after)
@@ -136,11 +136,3 @@ def _can_be_told(path: str) -> bool:
         return len(path.encode()) <= PATH_BYTES
     except UnicodeEncodeError:
         return False
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

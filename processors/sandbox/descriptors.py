@@ -3,6 +3,8 @@
 import fcntl
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def sealed_memory(content: bytes) -> int:
@@ -22,6 +24,15 @@ def sealed_memory(content: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close it at the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def release_unreachable() -> None:

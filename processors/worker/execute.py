@@ -1,60 +1,73 @@
-"""One submission in the sandbox: compile once, then each test case on the compiled box as it was."""
+"""One submission in the sandbox: compiled once, if not before, then each test case on that box."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from processors.sandbox import Box, Command, OnOutput, Rootfs, Sandboxes
+from processors.sandbox import Box, Command, NotKeptError, OnOutput, Rootfs, Sandboxes
+from processors.worker.compile_cache import CompileCache, Compiled, key_of
 from processors.worker.live_output import AttemptOutput
 from processors.worker.verdict import AnswerBudget, outcome_of
 from topics.request import SubmissionRequest, TestCase
-from topics.stage import Outcome, RunStage, Stage
+from topics.stage import CompileStage, Outcome, RunStage
+from topics.submissions.state import Work
+
+log = logging.getLogger(__name__)
 
 
 class Executed(NamedTuple):
     """What came of it."""
 
     outcome: Outcome
-    compile: Stage | None
+    compile: CompileStage | None
     run: tuple[RunStage, ...]
 
 
 @asynccontextmanager
 async def executed(
     sandboxes: Sandboxes,
+    compile_cache: CompileCache,
     rootfs: Rootfs,
     variables: Mapping[str, str],
-    request: SubmissionRequest,
+    work: Work,
     answer_bytes: int,
     *,
     may_run: Callable[[], Awaitable[None]],
-    on_compiled: Callable[[Stage], None],
+    on_compiled: Callable[[CompileStage], None],
     output: AttemptOutput,
 ) -> AsyncIterator[Executed]:
-    """Run `request` on `rootfs`; `variables` are the environment's, overridden by the request's.
+    """Run `work` on `rootfs`; `variables` are the environment's, overridden by the request's.
 
-    Boxes are made at once, programs start after `may_run`. What came of it is yielded before the last box
-    is taken down, which nobody has to wait for.
+    Boxes are made at once, programs start after `may_run`. What came of it is yielded before what was
+    compiled is kept, and the last box taken down: nobody has to wait for that.
 
     Raises:
         SandboxError: a sandbox could not be set up; another host may do better.
         BoxTooSmallError: the files do not fit.
     """
-    budget = AnswerBudget(answer_bytes)
+    request, budget = work.request, AnswerBudget(answer_bytes)
     env = {**variables, **request.env}
-    files = {file.name: file.data() for file in request.files}
+    key = key_of(work, rootfs, env, answer_bytes) if request.compiler and compile_cache.enabled else None
+    kept = await asyncio.to_thread(compile_cache.get, key) if key else None
+    files = {} if kept else {file.name: file.data() for file in request.files}
     first = request.limits.compile if request.compiler else request.limits.run
     async with AsyncExitStack() as stack:
         box = await stack.enter_async_context(sandboxes.box(files, first))
         compiled = None
-        if request.compiler:
+        if kept:
+            await box.restore(kept.box)
+            compiled = budget.compiled_before(kept.stage)
+        elif request.compiler:
             await may_run()
             argv = _argv(request.compiler, "compile", ())
             command = Command(argv, env, on_output=output.listener("compile"))
-            compiled = budget.stage(await box.run(command, rootfs, request.limits.compile))
+            compiled = budget.compile_stage(await box.run(command, rootfs, request.limits.compile))
             if not compiled.ok:
                 yield Executed("compile_failed", compiled, ())
                 return
+        if compiled:
             on_compiled(compiled)
         case_stack = await stack.enter_async_context(AsyncExitStack())
         runs = []
@@ -65,6 +78,17 @@ async def executed(
             told = output.listener("run", number)
             runs.append(await _run_case(fork, rootfs, env, request, case, budget, told))
         yield Executed(outcome_of(runs), compiled, tuple(runs))
+        if key and compiled and not kept:
+            await _keep(compile_cache, key, compiled, box)
+
+
+async def _keep(compile_cache: CompileCache, key: str, stage: CompileStage, box: Box) -> None:
+    try:
+        content = await box.snapshot()
+    except NotKeptError as error:
+        log.info("what was compiled is not kept: %s", error)
+    else:
+        await asyncio.to_thread(compile_cache.put, key, Compiled(stage, content))
 
 
 async def _run_case(

@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from processors.sandbox import Collected, CollectedFile, Completed
 from topics.outputs import OUTPUT_FILE_BYTES
 from topics.request import TestCase
-from topics.stage import Outcome, OutputFile, RunStage, Stage
+from topics.stage import CompileStage, Outcome, OutputFile, RunStage
 
 Encoding = Literal["utf8", "base64"]
 
@@ -30,9 +30,14 @@ class AnswerBudget:
         self._left = answer_bytes
         self._left_for_files = int(answer_bytes * FILES_SHARE)
 
-    def stage(self, completed: Completed) -> Stage:
+    def compile_stage(self, completed: Completed) -> CompileStage:
         """The stage as clients see it, cut to what is left of the budget."""
-        return Stage(**self._fields(completed))
+        return CompileStage(**self._fields(completed))
+
+    def compiled_before(self, stage: CompileStage) -> CompileStage:
+        """The stage of another submission that had as much to begin with, again."""
+        self._left -= _json_bytes(stage.stdout) + _json_bytes(stage.stderr)
+        return stage.replace(cached=True)
 
     def run_stage(self, completed: Completed, case: TestCase, collected: Collected = NOTHING) -> RunStage:
         """The stage of one test case, judged before it is cut; what is printed goes before files."""

@@ -17,6 +17,7 @@ from processors.settings import WorkSettings
 from processors.work.attempts import Attempt, Attempts, process_name
 from processors.work.slots import Slots
 from processors.work.stops import StopOrders
+from processors.worker.compile_cache import CompileCache
 from processors.worker.environments import Environments
 from processors.worker.execute import Executed, executed
 from processors.worker.live_output import LiveOutput
@@ -24,7 +25,7 @@ from topics.catalogue import Catalogue
 from topics.clients import EventProducer
 from topics.dependencies.state import EnvironmentState
 from topics.settings import KafkaSettings
-from topics.stage import DependenciesStage, Outcome, RunStage, Stage
+from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Finished, HandedBack, Started
 from topics.submissions.state import Work
 from topics.view import View
@@ -43,6 +44,7 @@ class Worker:
     ) -> None:
         self._answer_bytes = kafka.answer_bytes
         self._sandboxes = sandboxes
+        self._compile_cache = CompileCache(kafka.data_dir / "compiled", settings.compile_cache_bytes)
         self.name = process_name(settings.host, settings.instance)
         source = f"worker/{self.name}"
         self._slots = Slots(settings.worker_slots)
@@ -160,7 +162,7 @@ class Worker:
     ) -> None:
         work = attempt.work
 
-        def on_compiled(stage: Stage) -> None:
+        def on_compiled(stage: CompileStage) -> None:
             attempt.say(Compiled(attempt=work.attempt, worker=self.name, compile=stage))
 
         # Held first: what a submission waits with for a slot is not evicted meanwhile.
@@ -174,9 +176,10 @@ class Worker:
                     try:
                         async with executed(
                             self._sandboxes,
+                            self._compile_cache,
                             Rootfs.of_environment(tree),
                             state.variables,
-                            work.request,
+                            work,
                             self._answer_bytes,
                             may_run=attempt.until_ours,
                             on_compiled=on_compiled,
@@ -219,7 +222,7 @@ def _stage_of(state: EnvironmentState, *, cached: bool, wall_time_s: float) -> D
 def _too_small(work: Work, error: BoxTooSmallError) -> Executed:
     """The files do not fit into the box: the first stage fails for that limit, in each test case."""
     if work.request.compiler:
-        return Executed("compile_failed", Stage(stderr=str(error), limit_exceeded=error.limit), ())
+        return Executed("compile_failed", CompileStage(stderr=str(error), limit_exceeded=error.limit), ())
     cases = work.request.cases
     runs = tuple(
         RunStage(

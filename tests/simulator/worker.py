@@ -10,7 +10,7 @@ from topics.acceptance import SYSTEM
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
 from topics.model import Model
-from topics.stage import DependenciesStage, Outcome, Stage
+from topics.stage import CompileStage, DependenciesStage, Outcome
 from topics.submissions.facts import Compiled, DependenciesInstalled, Finished, HandedBack, Started
 from topics.submissions.state import Work
 
@@ -178,7 +178,8 @@ class Worker:
             yield 0.0
         if random.random() < self._world.plan.host_fault_chance:
             raise HostFaultError("disk full")
-        attempt.say(Compiled(attempt=work.attempt, worker=self._process.name, compile=Stage(exit_code=0)))
+        stage = CompileStage(exit_code=0)
+        attempt.say(Compiled(attempt=work.attempt, worker=self._process.name, compile=stage))
         yield random.random() * random.choice((0.2, 2.0))
         attempt.conclude(self._finished(work, "ok"))
 

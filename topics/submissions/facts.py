@@ -4,7 +4,7 @@ from typing import Literal
 
 from topics.model import Model
 from topics.request import FieldError, SubmissionRequest
-from topics.stage import DependenciesStage, Outcome, RunStage, Stage
+from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 
 class Requested(Model):
@@ -45,7 +45,7 @@ class Compiled(Model):
 
     attempt: int
     worker: str
-    compile: Stage
+    compile: CompileStage
 
 
 class Finished(Model):
@@ -55,7 +55,7 @@ class Finished(Model):
     worker: str
     outcome: Outcome
     dependencies: DependenciesStage | None
-    compile: Stage | None
+    compile: CompileStage | None
     run: tuple[RunStage, ...]
     error: str | None = None
     """What went wrong, for an internal_error."""

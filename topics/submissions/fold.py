@@ -199,6 +199,7 @@ def _enqueue(state: Submission) -> Effect:
         request=state.request,
         dependencies_id=state.dependencies_id,
         package_set=state.package_set,
+        owner=state.owner,
         alone=0 < state.charged_attempts == state.allowed_attempts - 1,
     )
     return Enqueue(state.id, work)

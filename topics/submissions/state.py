@@ -1,14 +1,15 @@
 """A submission as it is now (`submissions.store`), and as a worker gets it (`submissions.queue`)."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic_core import from_json
 
 from topics.fold import QueuedWork
 from topics.model import Model
 from topics.request import FieldError, SubmissionRequest
-from topics.stage import DependenciesStage, Outcome, RunStage, Stage
+from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 FOLD_VERSION = 2
 """Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
@@ -40,7 +41,7 @@ class Answer(Model):
     outcome: Outcome | None = None
     """None until it is finished."""
     dependencies: DependenciesStage | None = None
-    compile: Stage | None = None
+    compile: CompileStage | None = None
     run: tuple[RunStage, ...] = ()
     """One entry per test case, in order."""
     error: str | None = None
@@ -115,3 +116,5 @@ class Work(QueuedWork):
     request: SubmissionRequest
     dependencies_id: str
     package_set: str
+    owner: Annotated[str | None, Field(exclude_if=lambda owner: owner is None)] = None
+    """Whose it is; what one owner compiled is never given to another."""

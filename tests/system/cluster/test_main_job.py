@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -70,6 +71,23 @@ def test_compile_once_and_run_each_case_on_it(cluster: Cluster) -> None:
     failed = cluster.answer({"compile": "echo no >&2; exit 3", "run": "true"})
     assert failed["outcome"] == "compile_failed"
     assert (failed["compile"]["exit_code"], failed["compile"]["stderr"], failed["run"]) == (3, "no\n", [])
+
+
+def test_the_same_is_not_compiled_again(cluster: Cluster) -> None:
+    stamp = "date +%s%N | tee stamp"
+    request = {"files": [{"name": "mark", "content": uuid.uuid4().hex}], "compile": stamp, "run": "cat stamp"}
+    first = cluster.answer(request)
+    assert "cached" not in first["compile"]
+
+    def cached() -> Any:  # it is kept after the answer is given
+        answer = cluster.answer(request)
+        return answer if answer["compile"].get("cached") else None
+
+    again = eventually(cached, "the same is not compiled again", ANSWER_S)
+    assert again["compile"]["wall_time_s"] > 0
+    assert again["compile"]["stdout"] == again["run"][0]["stdout"]
+    other = cluster.answer(request | {"env": {"A": "other"}})
+    assert "cached" not in other["compile"]
 
 
 def test_limits_are_named(cluster: Cluster) -> None:

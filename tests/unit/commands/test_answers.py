@@ -7,7 +7,7 @@ from rich.console import Console
 
 from infra.commands.answers import EXIT_CODES, how_it_ended, print_answer, printable, verdict
 from topics.limits import MiB
-from topics.stage import DependenciesStage, Outcome, OutputFile, RunStage, Stage
+from topics.stage import CompileStage, DependenciesStage, Outcome, OutputFile, RunStage, Stage
 from topics.submissions.state import FINAL, Answer
 
 
@@ -22,6 +22,7 @@ def test_answer_says_what_happened_and_what_it_cost() -> None:
         created_at="",
         outcome="wrong_output",
         dependencies=DependenciesStage(id="d", cached=True),
+        compile=CompileStage(exit_code=0, wall_time_s=1.5, cached=True),
         run=(
             RunStage(stdout="3\n4\n", exit_code=0, passed=True, memory_bytes=MiB, wall_time_s=0.25),
             RunStage(stderr="/w==", encoding="base64", signal="SIGKILL", limit_exceeded="cpu_time_s"),
@@ -33,6 +34,8 @@ def test_answer_says_what_happened_and_what_it_cost() -> None:
     assert out.getvalue().splitlines() == [
         "wrong_output  one",
         "dependencies  cached, waited 0.00 s",
+        "compile  exit code 0  1.500 s, CPU 0.000 s, 0.0 MiB",
+        "  (cached: compiled before, for another submission)",
         "run 1  passed  0.250 s, CPU 0.000 s, 1.0 MiB",
         "  stdout",
         "    3",

@@ -11,7 +11,7 @@ from processors.sandbox import Collected, CollectedFile, Completed
 from processors.worker.verdict import AnswerBudget, media_type, outcome_of, passed
 from topics.outputs import OUTPUT_FILE_BYTES
 from topics.request import TestCase
-from topics.stage import OutputFile, RunStage, Stage
+from topics.stage import CompileStage, OutputFile, RunStage, Stage
 
 
 def completed(
@@ -21,8 +21,8 @@ def completed(
     return Completed(stdout, stderr, exit_code, **(rest | {"truncated": False} | more))  # type: ignore[arg-type]
 
 
-def stage_of(stdout: bytes, stderr: bytes = b"", answer_bytes: int = 1000) -> Stage:
-    return AnswerBudget(answer_bytes).stage(completed(stdout, stderr))
+def stage_of(stdout: bytes, stderr: bytes = b"", answer_bytes: int = 1000) -> CompileStage:
+    return AnswerBudget(answer_bytes).compile_stage(completed(stdout, stderr))
 
 
 def sent(*stages: Stage) -> int:
@@ -35,7 +35,7 @@ def output(text: str, encoding: str) -> bytes:
 
 
 def test_a_stage_says_what_the_program_did_and_cost() -> None:
-    assert stage_of("häh\n".encode(), b"err") == Stage(
+    assert stage_of("häh\n".encode(), b"err") == CompileStage(
         stdout="häh\n",
         stderr="err",
         exit_code=0,
@@ -45,7 +45,7 @@ def test_a_stage_says_what_the_program_did_and_cost() -> None:
         memory_bytes=7,
     )
     killed = completed(exit_code=None, signal="SIGKILL", limit_exceeded="memory_bytes", truncated=True)
-    stage = AnswerBudget(100).stage(killed)
+    stage = AnswerBudget(100).compile_stage(killed)
     assert (stage.exit_code, stage.signal, stage.limit_exceeded) == (None, "SIGKILL", "memory_bytes")
     assert stage.truncated
     assert not stage.ok
@@ -83,7 +83,7 @@ outputs = (
 def test_what_fits_is_kept_whole(pairs: list[tuple[bytes, bytes]]) -> None:
     budget = AnswerBudget(10_000)
     for stdout, stderr in pairs:
-        stage = budget.stage(completed(stdout, stderr))
+        stage = budget.compile_stage(completed(stdout, stderr))
         assert (output(stage.stdout, stage.encoding), output(stage.stderr, stage.encoding)) == (
             stdout,
             stderr,
@@ -95,7 +95,7 @@ def test_what_fits_is_kept_whole(pairs: list[tuple[bytes, bytes]]) -> None:
 @given(st.lists(st.tuples(outputs, outputs), min_size=1, max_size=4), st.integers(1, 200))
 def test_the_answer_never_exceeds_its_budget(pairs: list[tuple[bytes, bytes]], answer_bytes: int) -> None:
     budget = AnswerBudget(answer_bytes)
-    stages = [budget.stage(completed(stdout, stderr)) for stdout, stderr in pairs]
+    stages = [budget.compile_stage(completed(stdout, stderr)) for stdout, stderr in pairs]
     assert sent(*stages) <= answer_bytes
     for stage, (stdout, stderr) in zip(stages, pairs, strict=True):
         kept = output(stage.stdout, stage.encoding), output(stage.stderr, stage.encoding)
@@ -110,8 +110,8 @@ def test_a_prefix_of_escapes_is_cut_to_the_budget_too() -> None:
 
 def test_no_output_is_not_truncated_output_when_the_budget_is_used_up() -> None:
     budget = AnswerBudget(10)
-    assert budget.stage(completed(b"x" * 100)).truncated
-    assert not budget.stage(completed()).truncated
+    assert budget.compile_stage(completed(b"x" * 100)).truncated
+    assert not budget.compile_stage(completed()).truncated
 
 
 def test_text_is_cut_between_characters() -> None:

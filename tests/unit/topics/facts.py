@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from topics.dependencies import facts as dependencies
 from topics.limits import DependenciesLimits, Limits, RunLimits
 from topics.request import Dependencies, FieldError, File, SubmissionRequest, TestCase
-from topics.stage import DependenciesStage, RunStage, Stage
+from topics.stage import CompileStage, DependenciesStage, RunStage
 from topics.submissions import facts as submissions
 
 text = st.text(max_size=5)
@@ -38,7 +38,15 @@ requests = st.builds(
 
 signals = st.none() | st.just("SIGKILL")
 codes = st.none() | st.integers(0, 255)
-stages = st.builds(Stage, stdout=text, stderr=text, exit_code=codes, signal=signals, wall_time_s=seconds)
+stages = st.builds(
+    CompileStage,
+    stdout=text,
+    stderr=text,
+    exit_code=codes,
+    signal=signals,
+    wall_time_s=seconds,
+    cached=st.booleans(),
+)
 run_stages = st.builds(RunStage, stdout=text, exit_code=codes, passed=st.none() | st.booleans())
 dependencies_stages = st.builds(
     DependenciesStage, id=text, cached=st.booleans(), explanation=st.none() | text

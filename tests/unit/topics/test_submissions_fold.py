@@ -12,7 +12,7 @@ from topics.codec import encode
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Reply, Stop
 from topics.limits import MiB
 from topics.request import FieldError, SubmissionRequest, parse_request
-from topics.stage import DependenciesStage, Stage
+from topics.stage import CompileStage, DependenciesStage
 from topics.submissions.facts import (
     Cancelled,
     Compiled,
@@ -29,7 +29,7 @@ from topics.submissions.fold import apply
 from topics.submissions.state import FINAL, Answer, Submission, Work
 
 REQUEST, HASH = parse_request(b'{"run": "true"}', MiB)
-STAGE = Stage(exit_code=0)
+STAGE = CompileStage(exit_code=0)
 
 
 def requested(content_hash: str = HASH, **changes: object) -> Requested:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.topics import facts
 from topics.codec import encode
 from topics.fold import Enqueue, Recorded, Stop
-from topics.stage import DependenciesStage, Stage
+from topics.stage import CompileStage, DependenciesStage
 from topics.submissions.facts import (
     Cancelled,
     Compiled,
@@ -94,7 +94,7 @@ class SubmissionMachine(RuleBasedStateMachine):
         self.append(DependenciesInstalled(attempt=attempt, worker=worker, dependencies=stage))
 
     @rule(worker=facts.workers, behind=behind, stage=facts.stages)
-    def compile(self, worker: str, behind: int, stage: Stage) -> None:
+    def compile(self, worker: str, behind: int, stage: CompileStage) -> None:
         attempt = self.state.attempt - behind
         self.append(Compiled(attempt=attempt, worker=worker, compile=stage))
 

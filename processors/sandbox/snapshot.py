@@ -1,0 +1,101 @@
+"""A box's content as one archive, so that what a program made need not be made again.
+
+The program was hostile: no link is followed, only folders, files and symbolic links are kept, and all of it
+is bounded. Nothing may run in the box meanwhile.
+"""
+
+import io
+import mmap
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+from processors.sandbox import mounts
+from processors.sandbox.descriptors import closing
+
+MAX_BYTES = 32 << 20
+"""Of all files together, in whole pages and as long as they say they are: holes are not kept as such."""
+MAX_ENTRIES = 4096
+MAX_DEPTH = 32
+"""Of folders in folders; each is open while those in it are read."""
+
+
+class NotKeptError(Exception):
+    """What is in the box is too much, or of a kind that an archive cannot hold."""
+
+
+def snapshot(box: Path) -> bytes:
+    """Return all that is in the box, as a tar archive; NotKeptError says why that cannot be."""
+    into = io.BytesIO()
+    with (
+        tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        closing(os.open(box, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder,
+    ):
+        try:
+            _add_folder(archive, _Room(box), folder, "", MAX_DEPTH)
+        except OSError as error:  # such as a path that is too long
+            raise NotKeptError(f"a file cannot be read: {error}") from error
+    return into.getvalue()
+
+
+def restore(content: bytes, box: Path, uid: int) -> None:
+    """Put what `snapshot` returned into an empty box; OSError where it does not fit.
+
+    The archive is our own: a symbolic link is never the parent of anything in it.
+    """
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        members = archive.getmembers()
+        for member in members:
+            member.uid = member.gid = uid
+        archive.extractall(box, members, numeric_owner=True)  # noqa: S202
+
+
+class _Room:
+    """What may still be kept: no more than fits into such a box again."""
+
+    def __init__(self, box: Path) -> None:
+        size = os.statvfs(box)
+        self._bytes = self._max_bytes = min(MAX_BYTES, size.f_blocks * size.f_frsize)
+        self._entries = MAX_ENTRIES
+
+    def take(self, size_bytes: int) -> None:
+        self._bytes -= -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._entries -= 1
+        if self._bytes < 0:
+            raise NotKeptError(f"more than {self._max_bytes} bytes")
+        if self._entries < 0:
+            raise NotKeptError(f"more than {MAX_ENTRIES} files")
+
+
+def _add_folder(archive: tarfile.TarFile, room: _Room, folder: int, path: str, depth: int) -> None:
+    if depth == 0:
+        raise NotKeptError(f"more than {MAX_DEPTH} folders in each other")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            _add(archive, room, folder, entry, path, depth)
+
+
+def _add(
+    archive: tarfile.TarFile, room: _Room, folder: int, entry: "os.DirEntry[str]", path: str, depth: int
+) -> None:
+    state = entry.stat(follow_symlinks=False)
+    member = tarfile.TarInfo(path + entry.name)
+    member.mode, member.mtime = state.st_mode & 0o777, state.st_mtime
+    if stat.S_ISDIR(state.st_mode):
+        room.take(0)
+        member.type = tarfile.DIRTYPE
+        archive.addfile(member)
+        with closing(mounts.open_folder(folder, entry.name)) as below:
+            _add_folder(archive, room, below, f"{member.name}/", depth - 1)
+    elif stat.S_ISLNK(state.st_mode):
+        room.take(state.st_size)
+        member.type, member.linkname = tarfile.SYMTYPE, os.readlink(entry.name, dir_fd=folder)
+        archive.addfile(member)
+    elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
+        room.take(state.st_size)
+        member.size = state.st_size
+        with open(mounts.open_regular(folder, entry.name), "rb") as file:
+            archive.addfile(member, file)
+    else:
+        raise NotKeptError("a hard link, or neither a file, a folder nor a symbolic link")

@@ -1,0 +1,145 @@
+"""What was compiled on this host: a submission that asks for the same again need not wait for it.
+
+KEY         SHA-256 of the rest, the stage as JSON, what was in the box; last used when it was last changed
+.KEY-*      about to be one
+
+A compiler is taken to do the same on the same files; one that reads the clock or random numbers gets what it
+made of them the first time.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from processors.sandbox import Rootfs
+from topics.stage import CompileStage
+from topics.submissions.state import Work
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of the files, and of how a box is made: raised, it makes all that was compiled before useless."""
+SWEEP_SHARE = 1 / 32
+"""How much of the limit may be written before the folder is looked through for what must go."""
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class Compiled(NamedTuple):
+    """A stage that ended well, and what was in the box then."""
+
+    stage: CompileStage
+    box: bytes
+
+
+def key_of(work: Work, rootfs: Rootfs, env: Mapping[str, str], answer_bytes: int) -> str:
+    """Name all that the compile stage depends on, and whose it is."""
+    request = work.request
+    files = sorted((file.name, hashlib.sha256(file.data()).hexdigest()) for file in request.files)
+    parts = {
+        "version": VERSION,
+        "owner": work.owner,
+        "files": files,
+        "compile": request.compiler,
+        "env": dict(sorted(env.items())),
+        "mounts": sorted((target, str(source)) for target, source in rootfs.mounts.items()),
+        "limits": request.limits.compile,
+        "answer_bytes": answer_bytes,
+    }
+    return hashlib.sha256(to_json(parts)).hexdigest()
+
+
+class CompileCache:
+    """A folder that the workers of a host share; its methods read and write files, for some milliseconds."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        self._unswept_bytes = max_bytes  # workers before us may have left more than is allowed now
+        self._sweeping = threading.Lock()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is kept."""
+        return self._max_bytes > 0
+
+    def get(self, key: str) -> Compiled | None:
+        """What was kept, unless it is gone or spoilt."""
+        path = self._folder / key
+        try:
+            content = path.read_bytes()
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        try:
+            return decode(content)
+        except ValueError as error:
+            log.warning("%s is spoilt, which a power failure may do: %s", path, error)
+            path.unlink(missing_ok=True)
+            return None
+
+    def put(self, key: str, compiled: Compiled) -> None:
+        """Keep it, and let go what was not used for longest; a disk that is full is only logged."""
+        content = encode(compiled)
+        if len(content) > self._max_bytes:
+            return
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write(key, content)
+            self._sweep(len(content))
+        except OSError as error:
+            log.warning("what was compiled cannot be kept in %s: %s", self._folder, error)
+
+    def _write(self, key: str, content: bytes) -> None:
+        with tempfile.NamedTemporaryFile(prefix=f".{key}-", dir=self._folder) as file:
+            file.write(content)
+            file.flush()
+            with suppress(FileExistsError):  # another worker of this host was as quick
+                os.link(file.name, self._folder / key)
+
+    def _sweep(self, written_bytes: int) -> None:
+        with self._sweeping:
+            self._unswept_bytes += written_bytes
+            if self._unswept_bytes < self._max_bytes * SWEEP_SHARE:
+                return
+            self._unswept_bytes = 0
+            room_bytes = self._max_bytes * (1 - SWEEP_SHARE)
+            for used_at, size_bytes, path in sorted(self._entries(), reverse=True):
+                room_bytes -= size_bytes
+                if room_bytes < 0:
+                    log.debug("%s goes, last used at %f", path, used_at)
+                    path.unlink(missing_ok=True)
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        """Also what killed workers left half written, which is old some day."""
+        found = []
+        for entry in os.scandir(self._folder):
+            with suppress(FileNotFoundError):  # another worker's sweep
+                state = entry.stat(follow_symlinks=False)
+                found.append((state.st_mtime, state.st_blocks * 512, Path(entry.path)))
+        return found
+
+
+def encode(compiled: Compiled) -> bytes:
+    """To what `decode` reads."""
+    content = compiled.stage.model_dump_json().encode() + b"\n" + compiled.box
+    return hashlib.sha256(content).digest() + content
+
+
+def decode(content: bytes) -> Compiled:
+    """Read what `encode` wrote; ValueError if it is not all there."""
+    digest, rest = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(rest).digest() != digest:
+        raise ValueError("its checksum is wrong")
+    stage, _, box = rest.partition(b"\n")
+    try:
+        return Compiled(CompileStage.model_validate_json(stage), box)
+    except ValidationError as error:  # of another version of ourselves
+        raise ValueError("its stage cannot be read") from error

@@ -1,0 +1,99 @@
+"""What names a compile stage, and what is kept of it for how long."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from processors.sandbox import Rootfs
+from processors.worker.compile_cache import CompileCache, Compiled, decode, encode, key_of
+from topics.limits import CompileLimits, Limits, RunLimits
+from topics.request import File, SubmissionRequest, TestCase
+from topics.stage import CompileStage
+from topics.submissions.state import Work
+
+REQUEST = SubmissionRequest(
+    files=(File(name="a.c", content="int x;"), File(name="b.c", content="int y;")),
+    compile="cc",
+    run="./a.out",
+)
+ROOTFS = Rootfs({"/usr": Path("/store/one/usr")}, {})
+STAGE = CompileStage(stdout="warning\n", exit_code=0, wall_time_s=1.5)
+
+
+def work(request: SubmissionRequest = REQUEST, **changes: object) -> Work:
+    fields = {"id": "i", "attempt": 1, "request": request, "dependencies_id": "d", "package_set": "p"}
+    return Work.model_validate(fields | changes)
+
+
+def key(work: Work, rootfs: Rootfs = ROOTFS, variable: str = "1", answer_bytes: int = 1000) -> str:
+    return key_of(work, rootfs, {"A": variable}, answer_bytes)
+
+
+def test_what_changes_nothing_of_the_compile_stage_does_not_change_its_key() -> None:
+    shuffled = REQUEST.replace(
+        files=REQUEST.files[::-1],
+        run="./b.out",
+        test_cases=(TestCase(input="1"),),
+        tags=("x",),
+        limits=Limits(run=RunLimits(wall_time_s=1)),
+    )
+    assert key(work()) == key(work(shuffled, id="j", attempt=2, alone=True))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        key(work(REQUEST.replace(files=(File(name="a.c", content="int z;"), REQUEST.files[1])))),
+        key(work(REQUEST.replace(files=REQUEST.files[:1]))),
+        key(work(REQUEST.replace(compile=("cc",)))),
+        key(work(REQUEST.replace(limits=Limits(compile=CompileLimits(cpus=2))))),
+        key(work(owner="somebody")),
+        key(work(), Rootfs({"/usr": Path("/store/two/usr")}, {})),
+        key(work(), variable="2"),
+        key(work(), answer_bytes=999),
+    ],
+)
+def test_all_else_does(other: str) -> None:
+    assert other != key(work())
+
+
+def test_what_is_read_is_what_was_written_or_nothing(tmp_path: Path) -> None:
+    cache, compiled = CompileCache(tmp_path / "new", 1 << 20), Compiled(STAGE, b"a\nbox\0")
+    assert cache.get("k") is None
+    cache.put("k", compiled)
+    cache.put("k", compiled)  # as two workers may
+    assert cache.get("k") == compiled
+    (tmp_path / "new" / "k").write_bytes(encode(compiled)[:-1])
+    assert cache.get("k") is None
+    assert not any((tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"short", encode(Compiled(STAGE, b"x")) + b"y"])
+def test_what_is_spoilt_is_refused(spoilt: bytes) -> None:
+    with pytest.raises(ValueError, match="checksum"):
+        decode(spoilt)
+
+
+def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
+    cache = CompileCache(tmp_path, 100_000)
+    for number in range(20):
+        cache.put(str(number), Compiled(STAGE, bytes(8000)))
+        os.utime(tmp_path / str(number), (number, number))
+        assert cache.get("0") is not None  # in use
+    assert [cache.get(name) is not None for name in ("0", "1", "19")] == [True, False, True]
+    assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) <= 100_000
+    CompileCache(tmp_path, 20_000).put("new", Compiled(STAGE, b""))  # a smaller limit than before
+    assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) <= 20_000
+
+
+def test_what_is_too_large_is_not_kept_nor_anything_at_a_limit_of_nothing(tmp_path: Path) -> None:
+    CompileCache(tmp_path, 1000).put("k", Compiled(STAGE, bytes(1000)))
+    CompileCache(tmp_path, 0).put("k", Compiled(STAGE, b""))
+    assert not any(tmp_path.iterdir())
+    assert not CompileCache(tmp_path, 0).enabled
+
+
+def test_a_disk_that_cannot_be_written_to_is_no_fault_of_the_submission(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    CompileCache(tmp_path / "file", 1000).put("k", Compiled(STAGE, b""))
