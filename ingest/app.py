@@ -26,11 +26,14 @@ from ingest.readiness import Readiness
 from ingest.routes.changing import changing_routes
 from ingest.routes.environments import environment_routes
 from ingest.routes.reading import reading_routes
+from ingest.routes.system import system_routes
 from ingest.server import Server
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from ingest.system import Overview
 from nix.settings import NixSettings
 from topics.catalogue import Catalogue
+from topics.dependencies.state import unfinished
 from topics.journal import Journal
 from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
@@ -54,7 +57,7 @@ def make_app(
     metrics = measured.Metrics()
     events = Events(submissions.history, output, submissions.view)
     directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
-    environments = View(kafka, catalogue.dependencies.store.name, directory)
+    environments = View(kafka, catalogue.dependencies.store.name, directory, flag=unfinished)
     readiness = Readiness(kafka, catalogue, submissions, environments)
 
     @asynccontextmanager
@@ -97,6 +100,8 @@ def make_app(
     app.include_router(changing_routes(submissions, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, events))
     app.include_router(environment_routes(environments, submissions.package_sets, nix, settings))
+    overview = Overview(submissions.view, environments, submissions.recent, readiness.workers)
+    app.include_router(system_routes(overview, settings))
 
     @app.get("/health", responses=documented(421), summary="Whether the process lives")
     async def health() -> dict[str, str]:

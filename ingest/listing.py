@@ -101,6 +101,11 @@ def page(view: View, query: Query) -> Page:
     return Page(submissions=found, next=None)
 
 
+def ids(view: View, status: Status) -> list[str]:
+    """Of all submissions of this status, newest first; reads from disk."""
+    return [Place.of(key).id for key in view.indexed(_facet("status", status))]
+
+
 def _before(query: Query) -> bytes | None:
     before = None if query.created_before is None else _milliseconds(query.created_before)
     latest = None if before is None else before.to_bytes(_TIME_BYTES)

@@ -68,3 +68,52 @@ class Happened(BaseModel):
     """Why it changed nothing, such as being of an earlier attempt; None where it was accepted."""
     fact: dict[str, Any]
     """What was said, without what is large."""
+
+
+class Percentiles(BaseModel):
+    """Of times in seconds."""
+
+    p50: float
+    p99: float
+
+
+class Builds(BaseModel):
+    """Sets of dependencies that are asked for and not there."""
+
+    waiting: int
+    running: int
+
+
+class LastMinute(BaseModel):
+    """What this node has heard of within it."""
+
+    finished: int
+    """Submissions that came to an end, whichever."""
+    finished_per_s: float
+    """Their mean rate."""
+    outcomes: dict[str, int]
+    """How many ended how: by outcome, else by status (`cancelled`, `rejected`)."""
+    queue_wait_s: Percentiles | None
+    """From request to the first start by a worker, of those that were started; None where none was."""
+    answer_s: Percentiles | None
+    """From request to the end, of those that ended; None where none did."""
+
+
+class System(BaseModel):
+    """The system as one node sees it now."""
+
+    time: str
+    unfinished: dict[Status, int]
+    """How many submissions there are of each status that is not an end."""
+    waiting: int
+    """Submissions that no worker has started."""
+    running: int
+    """Submissions that a worker has."""
+    running_by_worker: dict[str, int]
+    """Those, by who has them; workers that have none are not named."""
+    workers: int
+    """Those who may take more; 0 where the broker does not say."""
+    leases: int
+    """Attempts and builds that somebody holds, and that go to another should he fall silent."""
+    builds: Builds
+    last_minute: LastMinute

@@ -44,11 +44,12 @@ class Readiness:
         raw = self._environments.get(dependencies_id(BASE, package_set.pin, SYSTEM))
         if raw is None or EnvironmentState.read(raw).status != "installed":
             return "the base environment: it is not built yet"
-        if await self._count_workers() == 0:
+        if await self.workers() == 0:
             return "a worker"
         return None
 
-    async def _count_workers(self) -> int:
+    async def workers(self) -> int:
+        """How many may take submissions, as of a second ago; 0 where the broker does not say."""
         if time.monotonic() - self._asked_at >= _ASK_AGAIN_S:
             self._workers = await asyncio.to_thread(self._ask)
             self._asked_at = time.monotonic()

@@ -6,12 +6,13 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 
 from ingest import listing
 from ingest.following import Following
 from ingest.models import Page
 from ingest.problems import ProblemError, invalid
+from ingest.recent import Recent
 from ingest.settings import IngestSettings
 from ingest.story import Story
 from topics.acceptance import requested
@@ -49,13 +50,13 @@ class Submissions:
             views / f"ingest-{instance}",
             flag=unfinished_from("http"),
             index=listing.index(),
+            taken=lambda messages: self.recent.rows(messages),
         )
+        self.recent = Recent(self.view.summary)
         self._awaiting_verdict = 0
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
         self._following = Following(self.view)
-        self.history = Journal(
-            kafka, self._events, views / f"ingest-{instance}-history", taken=self._following.take
-        )
+        self.history = Journal(kafka, self._events, views / f"ingest-{instance}-history", taken=self._heard)
 
     async def start(self) -> None:
         """Begin to read the store."""
@@ -70,6 +71,10 @@ class Submissions:
         await self.view.close()
         await self.package_sets.close()
         self._producer.close()
+
+    def _heard(self, messages: list[Message]) -> None:
+        self._following.take(messages)
+        self.recent.events(messages)
 
     async def accept(
         self, raw: bytes, *, wait_for_end: bool, id: str | None = None, beside: Headers | None = None

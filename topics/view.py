@@ -33,8 +33,13 @@ class View:
         *,
         flag: Callable[[bytes], bool] | None = None,
         index: Index | None = None,
+        taken: Callable[[list[Message]], None] = lambda _: None,
     ) -> None:
-        """`flagged` counts the rows for which `flag` is true."""
+        """`flagged` counts the rows for which `flag` is true.
+
+        `taken` is told of records once they are in the table, in the reader's thread.
+        """
+        self._taken = taken
         self._table = Table(directory, flag, index=index)
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
         self._tail = Tail(settings, topic, self._take, start_at=start_at)
@@ -59,6 +64,10 @@ class View:
     def flagged(self) -> int:
         """How many rows `flag` is true for."""
         return len(self._table.flagged)
+
+    def flagged_keys(self) -> list[str]:
+        """Of the rows that `flag` is true for."""
+        return [key.decode() for key in list(self._table.flagged)]
 
     def get(self, key: str) -> bytes | None:
         """The latest value of `key`; None where there is none (yet)."""
@@ -110,6 +119,7 @@ class View:
     def _take(self, messages: list[Message]) -> None:
         changes = [_change(message) for message in messages]
         self._table.write(changes)
+        self._taken(messages)
         self._awaited.tell(change.key.decode(errors="replace") for change in changes)
 
 

@@ -11,7 +11,7 @@ from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
-from ingest.models import Batch, Listed
+from ingest.models import Batch, Listed, System
 from topics.submissions.state import FINAL, Answer
 
 T = TypeVar("T")
@@ -63,6 +63,10 @@ class AsyncClient:
             if page.next is None:
                 return
             filters["cursor"] = page.next
+
+    async def system(self) -> System:
+        """The system as the server sees it now."""
+        return await self._ask(calls.system())
 
     async def wait(self, id: str, timeout_s: float) -> Answer:
         """The submission once nothing will change any more."""

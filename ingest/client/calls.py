@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ingest.client.errors import RefusedError, UnavailableError
-from ingest.models import Batch, Page
+from ingest.models import Batch, Page, System
 from topics.request import FieldError, SubmissionRequest
 from topics.submissions.state import Answer
 
@@ -162,3 +162,8 @@ def page(filters: Mapping[str, Any]) -> Call[Page]:
     """A page of a list."""
     given = {name: value for name, value in filters.items() if value is not None}
     return Call("the list", "GET", "/submissions", Page.model_validate_json, arguments={"params": given})
+
+
+def system() -> Call[System]:
+    """The system as it is now."""
+    return Call("the system", "GET", "/system", System.model_validate_json)

@@ -10,7 +10,7 @@ from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
-from ingest.models import Batch, Listed
+from ingest.models import Batch, Listed, System
 from topics.submissions.state import FINAL, Answer
 
 T = TypeVar("T")
@@ -92,6 +92,14 @@ class Client:
             if page.next is None:
                 return
             filters["cursor"] = page.next
+
+    def system(self) -> System:
+        """The system as the server sees it now.
+
+        Raises:
+            UnavailableError: the server did not answer, or cannot know yet.
+        """
+        return self._ask(calls.system())
 
     def wait(self, id: str, timeout_s: float) -> Answer:
         """The submission once nothing will change any more.

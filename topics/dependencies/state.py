@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import Field
+from pydantic_core import from_json
 
 from topics.dependencies.facts import Fault
 from topics.fold import QueuedWork
@@ -61,6 +62,14 @@ class EnvironmentState(Model):
     def may_do_with(self, limits: DependenciesLimits) -> bool:
         """Whether it failed for a limit, of which `limits` allow more."""
         return self.fault == "limit" and self.limits.joined(limits) != self.limits
+
+
+def unfinished(stored: bytes) -> bool:
+    """Whether a row of `dependencies.store` is of a set that somebody is to build, or builds."""
+    try:
+        return from_json(stored)["status"] in {"queued", "started"}
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 class Build(QueuedWork):

@@ -1,0 +1,23 @@
+"""The system as a whole."""
+
+from fastapi import APIRouter
+
+from ingest.models import System
+from ingest.openapi import problems
+from ingest.problems import ProblemError
+from ingest.settings import IngestSettings
+from ingest.system import Overview
+
+
+def system_routes(overview: Overview, settings: IngestSettings) -> APIRouter:
+    """The route."""
+    routes = APIRouter()
+
+    @routes.get("/system", responses=problems(421, 503), summary="The system as this node sees it")
+    async def get_system() -> System:
+        if (seen := await overview.look()) is not None:
+            return seen
+        headers = {"Retry-After": str(settings.retry_after_s)}
+        raise ProblemError(503, "unavailable", "the stores are still being read", headers=headers)
+
+    return routes

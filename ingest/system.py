@@ -1,0 +1,72 @@
+"""The system as this node sees it, from tables that it has anyway; the broker is asked only who works."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+from pydantic_core import from_json
+
+from ingest import listing
+from ingest.models import Builds, System
+from ingest.recent import Recent
+from topics.submissions.state import Status
+from topics.times import now
+from topics.view import View
+
+_LOOK_AGAIN_S = 1.0
+"""However many ask, the tables are looked at so often."""
+_RUNNING: tuple[Status, ...] = ("started", "dependencies_installed", "compiled")
+
+
+class Overview:
+    """Looks again when it is asked, at most once a second."""
+
+    def __init__(
+        self, submissions: View, environments: View, recent: Recent, workers: Callable[[], Awaitable[int]]
+    ) -> None:
+        """`environments` is a view of `dependencies.store` that flags what is not finished."""
+        self._submissions, self._environments = submissions, environments
+        self._recent, self._workers = recent, workers
+        self._lock = asyncio.Lock()
+        self._looked_at = -_LOOK_AGAIN_S
+        self._seen: System | None = None
+
+    async def look(self) -> System | None:
+        """How things are; None while the stores are still being read."""
+        if not (self._submissions.caught_up and self._environments.caught_up):
+            return None
+        async with self._lock:
+            if self._seen is None or time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
+                workers = await self._workers()
+                self._seen = await asyncio.to_thread(self._look, workers)
+                self._looked_at = time.monotonic()
+            return self._seen
+
+    def _look(self, workers: int) -> System:
+        waiting = len(listing.ids(self._submissions, "queued"))
+        ids = {status: listing.ids(self._submissions, status) for status in _RUNNING}
+        running = {status: len(found) for status, found in ids.items()}
+        builds = Counter(
+            row["status"] for row in _rows(self._environments, self._environments.flagged_keys())
+        )
+        return System(
+            time=now(),
+            unfinished={"queued": waiting} | running,
+            waiting=waiting,
+            running=sum(running.values()),
+            running_by_worker=self._by_worker([id for found in ids.values() for id in found]),
+            workers=workers,
+            leases=sum(running.values()) + builds["started"],
+            builds=Builds(waiting=builds["queued"], running=builds["started"]),
+            last_minute=self._recent.last_minute(time.time_ns() // 1_000_000),
+        )
+
+    def _by_worker(self, ids: list[str]) -> dict[str, int]:
+        workers = (row["worker"] for row in _rows(self._submissions, ids))
+        return dict(Counter(worker for worker in workers if worker is not None).most_common())
+
+
+def _rows(view: View, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
+    return (from_json(row) for key in keys if (row := view.get(key)) is not None)

@@ -1,0 +1,48 @@
+"""What the last minute's numbers are made of."""
+
+from ingest.models import LastMinute, Listed, Percentiles
+from ingest.recent import Recent
+from topics.stage import Outcome
+from topics.submissions.state import Status
+from topics.times import rfc3339
+
+NOW_MS = 1_800_000_000_000
+
+
+def listed(
+    id: str, age_ms: int, taken_ms: int, status: Status = "finished", outcome: Outcome | None = "ok"
+) -> Listed:
+    ended_ms = NOW_MS - age_ms
+    created_at = rfc3339(ended_ms - taken_ms)
+    return Listed(
+        id=id,
+        status=status,
+        attempt=1,
+        created_at=created_at,
+        finished_at=rfc3339(ended_ms),
+        outcome=outcome,
+    )
+
+
+def test_the_last_minute() -> None:
+    recent = Recent(lambda _: None)
+    for number in range(100):
+        recent.requested(f"{number}", NOW_MS - 2000)
+        recent.started(f"{number}", NOW_MS - 2000 + number + 1)
+        recent.started(f"{number}", NOW_MS)  # another attempt has not waited since the request
+        recent.stored(listed(f"{number}", age_ms=1000, taken_ms=10 * (number + 1)))
+    recent.stored(listed("cancelled", age_ms=1000, taken_ms=500, status="cancelled", outcome=None))
+    recent.stored(listed("long ago", age_ms=60_000, taken_ms=5))
+    assert recent.last_minute(NOW_MS) == LastMinute(
+        finished=101,
+        finished_per_s=1.683,
+        outcomes={"ok": 100, "cancelled": 1},
+        queue_wait_s=Percentiles(p50=0.05, p99=0.099),
+        answer_s=Percentiles(p50=0.5, p99=0.99),
+    )
+
+
+def test_nothing_happened() -> None:
+    assert Recent(lambda _: None).last_minute(NOW_MS) == LastMinute(
+        finished=0, finished_per_s=0, outcomes={}, queue_wait_s=None, answer_s=None
+    )
