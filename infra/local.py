@@ -23,10 +23,12 @@ from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port
 from infra.kafka.properties import replicas_of
 from infra.package_sets import ensure_package_set, read_environments, request_environments
+from infra.secret_files import write_secret
 from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
 from nix.binary_cache import checked_secret_key_file
 from nix.settings import NixSettings
+from processors.webhooks.signing import new_secret
 from topics.admin import ensure_topics
 from topics.audit.signing import FOLDER
 from topics.catalogue import catalogue
@@ -202,10 +204,24 @@ class LocalCluster:
         yield self._program("request-handler", 0, user)
         yield self._program("sealer", 0, user)
         yield self._program("ingest", 0, user)
+        if self.kafka.webhook_allow:
+            self._make_webhook_secret(user)
+            yield self._program("webhook-sender", 0, user)
         for n in range(settings.cache_builders):
             yield self._program("cache-builder", n, "root")
         for n in range(settings.workers):
             yield self._program("worker", n, "root")
+
+    @property
+    def _webhook_secret(self) -> Path:
+        return self._settings.data_dir / "secrets" / "webhook.secret"
+
+    def _make_webhook_secret(self, user: str | None) -> None:
+        """What signs webhooks, made once; receivers are given it to know them by."""
+        self._webhook_secret.parent.mkdir(exist_ok=True, mode=0o755)
+        if not self._webhook_secret.exists():
+            owner = pwd.getpwnam(user) if user else None
+            write_secret(self._webhook_secret, f"{new_secret()}\n".encode(), owner)
 
     def _program(
         self,
@@ -235,7 +251,8 @@ class LocalCluster:
             "LOG_LEVEL": self._settings.log_level,
         }
         return (
-            dict(os.environ)
+            {"ENVICUTOR_WEBHOOK_SECRET_FILE": str(self._webhook_secret)}
+            | dict(os.environ)
             | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
             | {"PYTHONPATH": str(_SOURCE), "PYTHONUNBUFFERED": "1"}
         )

@@ -37,6 +37,7 @@ from topics.dependencies.state import unfinished
 from topics.journal import Journal
 from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
+from topics.submissions.webhook import Ended
 from topics.view import View
 
 GZIP_FROM_BYTES = 2048
@@ -132,6 +133,10 @@ def make_app(
     @app.get("/asyncapi.json", responses=documented(421), summary="Kafka's topics, as AsyncAPI 3")
     async def get_asyncapi() -> dict[str, Any]:
         return contract
+
+    @app.webhooks.post("submission-ended", responses={200: {"description": "It has arrived."}})
+    def submission_ended(body: Ended) -> None:
+        """What a request's `callback_url` gets, signed; see docs/http.md."""
 
     document_models(app)
     app.state.events = events

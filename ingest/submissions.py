@@ -87,7 +87,7 @@ class Submissions:
             ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while nothing can be.
         """
         try:
-            request, content_hash = parse_request(raw, self._kafka.request_bytes)
+            request, content_hash = parse_request(raw, self._kafka.request_bytes, self._kafka.webhook_allow)
         except InvalidRequestError as error:
             raise invalid(error) from None
         package_set = self.package_sets.in_force

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import wait
 
 from confluent_kafka import Consumer, KafkaException, Message
@@ -49,6 +49,7 @@ def handle(
     package_set: str,
     request_bytes: int,
     allowed_attempts: int = 3,
+    webhook_allow: Collection[str] = (),
     refusal: Callable[[str], str | None] = lambda _: None,
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
     """What a record asks for: a fact about an id, or what is wrong with it.
@@ -69,7 +70,7 @@ def handle(
     try:
         reply_topic = _reply_topic(message, refusal)
         request, content_hash = parse_request(
-            value.encode() if isinstance(value, str) else value or b"", request_bytes
+            value.encode() if isinstance(value, str) else value or b"", request_bytes, webhook_allow
         )
         if request.id not in {None, id}:
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
@@ -189,6 +190,7 @@ class RequestHandler:
                 package_set,
                 self._settings.request_bytes,
                 self._settings.allowed_attempts,
+                self._settings.webhook_allow,
                 self._replies.refusal,
             )
         except UndecodableError as error:

@@ -1,7 +1,8 @@
-"""Settings of workers and cache builders, and of the sealer."""
+"""Settings of workers and cache builders, of the webhook sender and of the sealer."""
 
 import os
 import socket
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -46,6 +47,22 @@ class WorkSettings(LeaseSettings):
     other_failure_expires_s: float = Field(default=60.0, ge=0)
     """The same where the fault was ours, or a limit was hit, which may be because this host was busy. A
     request that allows more than the limits that they failed under has them tried at once."""
+
+
+class WebhookSettings(BaseSettings):
+    """How ends are told over HTTP; where they may be is `webhook_allow`, see topics/settings.py."""
+
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+
+    webhook_secret_file: Path | None = None
+    """What signs them: a `whsec_…` a line, as standardwebhooks.com has it. `up` makes one."""
+    webhook_ca_file: Path | None = None
+    """PEM of the authority that signed receivers' certificates; None for those that the machine trusts."""
+    webhook_attempts: int = Field(default=10, ge=1)
+    """How often one is tried before it becomes a dead letter."""
+    webhook_first_retry_s: float = Field(default=5.0, gt=0)
+    """After how long it is tried again; four times as long each time, up to an hour. With ten tries that is
+    over five hours."""
 
 
 class SealerSettings(BaseSettings):

@@ -22,12 +22,15 @@ Role = Literal[
     "cache-builder",
     "health-checker",
     "sealer",
+    "webhook-sender",
     "operator",
 ]
 
 
 REQUEST_GROUP = "request-handlers"
 """Consumer group of the request handlers for Kafka, without the prefix."""
+WEBHOOK_GROUP = "webhook-senders"
+"""How the names of the consumer groups of webhook senders begin, without the prefix."""
 SEALER_TRANSACTIONS = "sealer"
 """Transactional id of the one sealer, without the prefix."""
 
@@ -96,6 +99,8 @@ class Catalogue:
     replies: Topic
     """Of each reply topic, whose name begins with this one's; made when an operator allows one."""
     seals: Topic
+    webhooks: Topic
+    webhook_retries: Topic
 
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, for creation and documents."""
@@ -109,6 +114,8 @@ class Catalogue:
             self.package_sets,
             self.dead_letters,
             self.seals,
+            self.webhooks,
+            self.webhook_retries,
         )
 
 
@@ -248,6 +255,7 @@ _CATALOGUE = Catalogue(
             "worker",
             "cache-builder",
             "health-checker",
+            "webhook-sender",
         ),
         readers=("operator",),
         retention_ms=30 * DAY_MS,
@@ -269,6 +277,24 @@ _CATALOGUE = Catalogue(
         cluster_partitions=1,
         writers=("sealer",),
         readers=("sealer", "operator"),
+    ),
+    webhooks=Topic(
+        "webhooks.pending",
+        "Ends of submissions that are to be told over HTTP.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=("submission-store", "operator"),
+        readers=("webhook-sender", "operator"),
+        retention_ms=7 * DAY_MS,
+    ),
+    webhook_retries=Topic(
+        "webhooks.retries",
+        "Those that were told in vain, until they are tried again.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=("webhook-sender", "operator"),
+        readers=("webhook-sender", "operator"),
+        retention_ms=7 * DAY_MS,
     ),
 )
 
@@ -304,4 +330,6 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         dead_letters=named(plain.dead_letters),
         replies=replace(plain.replies, name=settings.topic_prefix + settings.reply_topic_prefix),
         seals=named(plain.seals),
+        webhooks=named(plain.webhooks),
+        webhook_retries=named(plain.webhook_retries),
     )

@@ -64,7 +64,14 @@ class Reply(NamedTuple):
     """JSON, as clients see it."""
 
 
-Effect = Enqueue | Stop | DeadLetter | Reply
+class Notify(NamedTuple):
+    """Effect: whoever asked is told over HTTP, by whom this record waits for."""
+
+    id: str
+    webhook: Model
+
+
+Effect = Enqueue | Stop | DeadLetter | Reply | Notify
 
 
 class Folded(NamedTuple, Generic[StateT]):

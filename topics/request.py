@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from topics.callback_urls import check_callback_url, refusal
 from topics.file_names import check_file_names
 from topics.limits import Limits, MiB, range_of
 from topics.model import Model
@@ -158,6 +159,11 @@ class SubmissionRequest(Model):
     tags: Annotated[tuple[Tag, ...], Field(max_length=TAGS, exclude_if=lambda tags: not tags)] = ()
     """To find the submission by, such as `course=42`; they change nothing else."""
 
+    callback_url: Annotated[
+        Annotated[str, AfterValidator(check_callback_url)] | None, Field(exclude_if=lambda url: url is None)
+    ] = None
+    """Where its end is told, by a POST; of a place that the operator allows. See docs/http.md, Webhooks."""
+
     @field_validator("files")
     @classmethod
     def _file_names(cls, files: tuple[File, ...]) -> tuple[File, ...]:
@@ -223,8 +229,13 @@ def _without_nul(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-def parse_request(raw: bytes, request_bytes: int) -> tuple[SubmissionRequest, str]:
+def parse_request(
+    raw: bytes, request_bytes: int, webhook_allow: Collection[str] = ()
+) -> tuple[SubmissionRequest, str]:
     """Read a request and the hash of its content as sent, without its id.
+
+    `webhook_allow` are the places that a `callback_url` may name. Whether one may is decided here, before
+    anything is on the log, so that what stands there means the same whoever folds it.
 
     Raises:
         TooLargeError: it is longer than `request_bytes`.
@@ -239,6 +250,8 @@ def parse_request(raw: bytes, request_bytes: int) -> tuple[SubmissionRequest, st
     except ValidationError as error:
         wrong = NotJsonError if error.errors()[0]["type"] == "json_invalid" else InvalidRequestError
         raise wrong(field_errors(error)) from None
+    if why := refusal(request.callback_url, webhook_allow):
+        raise InvalidRequestError((FieldError(field="callback_url", message=why),))
     return request, content_hash(json.loads(raw))
 
 

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from topics.catalogue import REQUEST_GROUP, SEALER_TRANSACTIONS, Catalogue, Family, Role
+from topics.catalogue import REQUEST_GROUP, SEALER_TRANSACTIONS, WEBHOOK_GROUP, Catalogue, Family, Role
 from topics.clients import READER
 from topics.settings import KafkaSettings
 
@@ -36,6 +36,7 @@ def rights_of_roles(settings: KafkaSettings, topics: Catalogue) -> Rights:
         groups.allow("request-handler", ResourceType.GROUP, REQUEST_GROUP, AclOperation.READ),
         # `GET /ready` counts the workers.
         groups.allow("ingest", ResourceType.GROUP, topics.submissions.work_group, AclOperation.DESCRIBE),
+        groups.allow("webhook-sender", ResourceType.GROUP, WEBHOOK_GROUP, AclOperation.READ, prefixed=True),
         groups.allow("sealer", ResourceType.TRANSACTIONAL_ID, SEALER_TRANSACTIONS, AclOperation.WRITE),
     }
 

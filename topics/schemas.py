@@ -5,6 +5,7 @@ https://www.asyncapi.com/docs/reference/specification/v3.0.0
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 from topics.audit.seals import SEALED, Seal
@@ -19,8 +20,9 @@ from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 from topics.submissions.state import Answer, Submission
+from topics.submissions.webhook import ENDED, Ended
 
-CONTRACT_VERSION = "1.1.0"
+CONTRACT_VERSION = "1.2.0"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PREFIX = "envicutor."
@@ -89,8 +91,9 @@ def _facts(facts: Any) -> tuple[Said, ...]:
 
 
 def all_said(catalogue: Catalogue) -> Iterator[Said]:
-    """Every kind of record that has a schema."""
-    return (said for channel in channels(catalogue) for said in channel.said if said.model)
+    """Every kind of record that has a schema, and the body of webhooks."""
+    records = (said for channel in channels(catalogue) for said in channel.said if said.model)
+    return chain(records, [_written(ENDED, Ended)])
 
 
 def schema(said: Said) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from topics.callback_urls import AllowedPlace
 from topics.limits import MiB
 from topics.request import REQUEST_BYTES_CEILING
 
@@ -19,6 +20,8 @@ RetainedTopic = Literal[
     "submissions.leases",
     "submissions.stops",
     "submissions.output",
+    "webhooks.pending",
+    "webhooks.retries",
     "dependencies.events",
     "dependencies.leases",
     "dead-letters",
@@ -63,6 +66,10 @@ class KafkaSettings(BaseSettings):
     allowed_attempts: int = Field(default=3, ge=1)
     """How many attempts at a submission may end by a lease that expired. Written down with each request, so a
     change is for those that come after it."""
+    webhook_allow: tuple[AllowedPlace, ...] = ()
+    """Where requests may have their end told over HTTP, as JSON, such as `["hooks.example.org:443"]`. A place
+    that has no public address must be named by that address, such as `"127.0.0.1:9000"`, or the address stand
+    here beside the name."""
     data_dir: Path = Path("/var/lib/envicutor")
     """Views and whatever else outlives a process."""
 

@@ -68,7 +68,7 @@ def show(
 
 @app.command(name="retry")
 def retry_some(letters: Places, bootstrap_servers: BootstrapServers = None) -> None:
-    """Produce records again, as they came, where they came from: requests only.
+    """Produce records again, as they came, where they came from: requests and webhooks only.
 
     Exit codes: 0 ok, 2 there is none, or one cannot be retried (then nothing is), 7 Kafka does not answer.
     """

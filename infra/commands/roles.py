@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.commands.client import USAGE
+from infra.commands.output import fail
 from topics.catalogue import catalogue
 from topics.settings import KafkaSettings
 
@@ -124,6 +126,27 @@ def sealer() -> None:
     process = Sealer(kafka, catalogue(kafka), SealerSettings())
     _on_signal_call(process.stop)
     process.run()
+
+
+@app.command()
+def webhook_sender(instance: Instance = "0") -> None:
+    """Tell ends of submissions over HTTP, where `ENVICUTOR_WEBHOOK_ALLOW` allows it."""
+    from processors.settings import WebhookSettings
+    from processors.webhooks.sender import WebhookSender
+    from processors.webhooks.signing import SecretError
+
+    kafka = KafkaSettings()
+
+    async def run() -> bool:
+        process = WebhookSender(kafka, catalogue(kafka), WebhookSettings(), instance)
+        _on_signal(process.stop)
+        return await process.run()
+
+    try:
+        ended_well = asyncio.run(run())
+    except SecretError as error:
+        fail(str(error), USAGE)
+    _exit(ended_well)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from topics.catalogue import Catalogue, Family
 from topics.codec import Headers, Record, UndecodableError, cloud_event, dead_letter, decode_fact, encode
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Reply, Stop
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.leases import StopOrder
 from topics.model import Model
 
@@ -150,6 +150,8 @@ class Partition:
                 told = Record(topic, key.encode(), answer.encode(), self._headers("answered", event, key))
                 self.replies.append((told, message))
                 self.pending_bytes += len(answer)
+            case Notify(id=key, webhook=webhook):
+                self._put(self.store.catalogue.webhooks.name, key, webhook, "webhook", event)
             case DeadLetter(reason=reason):
                 self._dead_letter(message, reason)
 

@@ -2,7 +2,7 @@
 
 consumes  `X.events`
 produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`,
-          answers on the topics that requests named
+          `webhooks.pending`, answers on the topics that requests named
 
 Everything but the watchdog happens in one thread. A crash at any point is safe: the next instance
 fences this one and begins where the last transaction ended.

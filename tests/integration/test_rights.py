@@ -42,7 +42,9 @@ PRODUCER = "school"
 WRITES = {
     "ingest": {"submissions.events"},
     "request-handler": {"submissions.events", "dead-letters"},
-    "submission-store": {"submissions.store", "submissions.queue", "submissions.stops", "dead-letters"},
+    "submission-store": {
+        *("submissions.store", "submissions.queue", "submissions.stops", "webhooks.pending", "dead-letters"),
+    },
     "build-store": {"dependencies.store", "dependencies.queue", "dead-letters"},
     "worker": {
         *("submissions.events", "submissions.queue", "submissions.leases", "submissions.output"),
@@ -54,7 +56,11 @@ WRITES = {
         "dead-letters",
     },
     "sealer": {"audit.seals"},
-    "operator": {"submissions.requests", "submissions.events", "dependencies.events", "package-sets"},
+    "webhook-sender": {"webhooks.retries", "dead-letters"},
+    "operator": {
+        *("submissions.requests", "submissions.events", "dependencies.events", "package-sets"),
+        *("webhooks.pending", "webhooks.retries"),
+    },
     PRODUCER: {"submissions.requests"},
 }
 READS = {
@@ -69,10 +75,11 @@ READS = {
     "cache-builder": {"dependencies.queue", "dependencies.store", "package-sets"},
     "health-checker": {"submissions.leases", "dependencies.leases"},
     "sealer": {"submissions.events", "dependencies.events", "audit.seals"},
+    "webhook-sender": {"webhooks.pending", "webhooks.retries"},
     "operator": {
         *("submissions.events", "submissions.store", "submissions.queue", "submissions.leases"),
         *("dependencies.events", "dependencies.store", "dependencies.queue", "dependencies.leases"),
-        *("package-sets", "dead-letters", "audit.seals"),
+        *("package-sets", "dead-letters", "audit.seals", "webhooks.pending", "webhooks.retries"),
     },
     PRODUCER: set(),
 }
@@ -83,6 +90,7 @@ GROUPS = {
     "worker": {"workers"},
     "cache-builder": {"cache-builders"},
     "health-checker": {"worker-health-checker", "cache-builder-health-checker"},
+    "webhook-sender": {"webhook-senders", "webhook-senders-retries"},
 }
 TRANSACTIONS = {
     "submission-store": {"submission-store-0"},

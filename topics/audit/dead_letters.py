@@ -100,7 +100,7 @@ def original(catalogue: Catalogue, message: Message) -> Record:
         record = open_letter(message).original
     except UndecodableError as error:
         raise NotRetriableError(str(error)) from None
-    if record.topic != catalogue.requests.name:
+    if record.topic not in _retriable(catalogue):
         raise NotRetriableError(_instead(catalogue, record.topic))
     return record
 
@@ -119,13 +119,17 @@ def retry(settings: KafkaSettings, records: list[Record]) -> list[str]:
     return [f"{message.topic()}/{message.partition()}/{message.offset()}" for message in said]
 
 
+def _retriable(catalogue: Catalogue) -> set[str]:
+    return {catalogue.requests.name, catalogue.webhooks.name, catalogue.webhook_retries.name}
+
+
 def _instead(catalogue: Catalogue, topic: str) -> str:
     families = (catalogue.submissions, catalogue.dependencies)
     if topic in {family.events.name for family in families}:
         return f"it is on {topic} for ever, and would be refused again: `envicutor audit show` says why"
     if topic in {family.queue.name for family in families}:
         return f"{topic} is filled from the log: `envicutor audit verify --repair` mends what is stuck"
-    return f"what stood on {topic} was of its moment; retry records of {catalogue.requests.name} only"
+    return f"what stood on {topic} was of its moment; retry requests and webhooks only"
 
 
 def _bytes(raw: str | bytes | None) -> Bytes | None:

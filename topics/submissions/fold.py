@@ -1,6 +1,6 @@
 """The submissions' fold. The first Finished of the current attempt wins (rule 3)."""
 
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Reply, Stop
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.request import FieldError
 from topics.submissions.facts import (
     Cancelled,
@@ -15,6 +15,7 @@ from topics.submissions.facts import (
     SubmissionFact,
 )
 from topics.submissions.state import EndedAttempt, Status, Submission, Work
+from topics.submissions.webhook import webhook
 
 AttemptFact = Started | DependenciesInstalled | Compiled | Finished | HandedBack | LeaseExpired
 
@@ -27,7 +28,8 @@ def apply(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folde
     """What `recorded` makes of `state`, and what must happen because of it."""
     folded = _apply(state, recorded)
     if folded.refused is None and folded.state and folded.state.final:  # whatever ended it
-        return folded._replace(effects=folded.effects + _reply(folded.state.reply_topic, folded.state))
+        told = _reply(folded.state.reply_topic, folded.state) + _notify(folded.state)
+        return folded._replace(effects=folded.effects + told)
     return folded
 
 
@@ -103,6 +105,11 @@ def _rejection(recorded: Recorded[SubmissionFact], errors: tuple[FieldError, ...
 
 def _reply(topic: str | None, told: Submission) -> tuple[Effect, ...]:
     return (Reply(topic, told.id, told.answer()),) if topic else ()
+
+
+def _notify(state: Submission) -> tuple[Effect, ...]:
+    told = webhook(state)
+    return (Notify(state.id, told),) if told else ()
 
 
 def _cancelled(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:

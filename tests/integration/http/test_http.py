@@ -37,13 +37,22 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 
 def test_each_of_a_batch_is_judged_on_its_own(client: httpx.Client) -> None:
     id = f"batch-{uuid.uuid4().hex}"
-    batch = [{"run": "true", "id": id}, {"run": 3}, "no", {"run": "true"}, {"run": "false", "id": id}]
+    nowhere = {"run": "true", "callback_url": "http://127.0.0.1:9092/"}
+    batch = [
+        {"run": "true", "id": id},
+        {"run": 3},
+        "no",
+        {"run": "true"},
+        {"run": "false", "id": id},
+        nowhere,
+    ]
     answer = client.post("/submissions/batch", json=batch)
     assert answer.status_code == 200
     results = answer.json()["results"]
-    assert [result["status"] for result in results] == [202, 422, 422, 202, 409]
+    assert [result["status"] for result in results] == [202, 422, 422, 202, 409, 422]
     assert results[0]["submission"]["id"] == id
     assert results[1]["problem"]["errors"][0]["field"] == "run"
+    assert results[5]["problem"]["errors"][0]["field"] == "callback_url"
     for result in results[:1] + results[3:4]:
         assert client.get(f"/submissions/{result['submission']['id']}").status_code == 200
 

@@ -7,7 +7,7 @@ from confluent_kafka import Message
 
 from infra.commands.dead_letters import line
 from topics.audit.dead_letters import NotRetriableError, describe, original
-from topics.catalogue import catalogue
+from topics.catalogue import Topic, catalogue
 from topics.codec import Headers, dead_letter
 from topics.settings import KafkaSettings
 
@@ -37,9 +37,10 @@ def test_a_hostile_key_steers_no_terminal() -> None:
     assert "\x1b" not in line(describe(letter(TOPICS.requests.name, b"\x1b[2J")))
 
 
-def test_requests_go_back_as_they_came() -> None:
-    record = original(TOPICS, letter(TOPICS.requests.name, None, None))
-    assert record == (TOPICS.requests.name, None, None, ODD)
+@pytest.mark.parametrize("topic", [TOPICS.requests, TOPICS.webhooks, TOPICS.webhook_retries])
+def test_requests_and_webhooks_go_back_as_they_came(topic: Topic) -> None:
+    record = original(TOPICS, letter(topic.name, None, None))
+    assert record == (topic.name, None, None, ODD)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_requests_go_back_as_they_came() -> None:
     [
         (TOPICS.submissions.events.name, "audit show"),
         (TOPICS.dependencies.queue.name, "--repair"),
-        (TOPICS.submissions.leases.name, "submissions.requests only"),
+        (TOPICS.submissions.leases.name, "requests and webhooks only"),
     ],
 )
 def test_nothing_else_goes_back_and_it_is_said_what_to_do(topic: str, instead: str) -> None:

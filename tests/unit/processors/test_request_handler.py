@@ -44,6 +44,16 @@ def test_how_many_attempts_are_allowed_is_written_down() -> None:
             pytest.fail(repr(other))
 
 
+def test_a_callback_url_is_judged_before_it_is_on_the_log() -> None:
+    message = Message("requests", 0, 0, b"a", body(callback_url="http://hooks.test/"), [])
+    match handle(message, "pin", REQUEST_BYTES):
+        case InvalidRequestError() as refused:
+            assert [error.field for error in refused.errors] == ["callback_url"]
+        case other:
+            pytest.fail(repr(other))
+    assert isinstance(handle(message, "pin", REQUEST_BYTES, webhook_allow=["hooks.test:80"]), tuple)
+
+
 def test_the_same_request_is_the_same_over_http_and_kafka() -> None:
     """With and without the id in the body."""
     plain, named = asked(b"a", body()), asked(b"a", body(id="a"))

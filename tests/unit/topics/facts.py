@@ -33,6 +33,7 @@ requests = st.builds(
     test_cases=st.lists(st.builds(TestCase, input=text, expected_output=st.none() | text), max_size=2).map(
         tuple
     ),
+    callback_url=st.none() | st.just("https://hooks.example.org/a"),
     limits=st.just(Limits()) | st.builds(Limits, run=st.builds(RunLimits, wall_time_s=st.floats(0.1, 60))),
 )
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.unit.topics import facts
 from topics.codec import encode
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Recorded, Reply, Stop
+from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.limits import MiB
 from topics.request import FieldError, SubmissionRequest, parse_request
-from topics.stage import CompileStage, DependenciesStage
+from topics.stage import CompileStage, DependenciesStage, Outcome
 from topics.submissions.facts import (
     Cancelled,
     Compiled,
@@ -26,7 +26,8 @@ from topics.submissions.facts import (
     SubmissionFact,
 )
 from topics.submissions.fold import apply
-from topics.submissions.state import FINAL, Answer, Submission, Work
+from topics.submissions.state import FINAL, Answer, Status, Submission, Work
+from topics.submissions.webhook import Ended, EndedData, Webhook
 
 REQUEST, HASH = parse_request(b'{"run": "true"}', MiB)
 STAGE = CompileStage(exit_code=0)
@@ -158,6 +159,13 @@ def assert_effects(folded: Folded[Submission], fact: SubmissionFact) -> None:
                     assert folded.state
                     assert (topic, answer) == (folded.state.reply_topic, folded.state.answer())
                 assert told.status in FINAL
+            case Notify(id=id, webhook=Webhook() as webhook):
+                assert folded.refused is None, "an end is told when it comes"
+                assert folded.state
+                assert folded.state.request
+                assert (id, webhook.url) == ("id", folded.state.request.callback_url)
+                assert webhook.body.data.status == folded.state.status
+                assert webhook.body.data.status in FINAL
 
 
 def assert_bounded(submission: Submission) -> None:
@@ -352,3 +360,42 @@ def test_whoever_asks_again_is_told_as_well() -> None:
     [(topic, status, reason)] = told(requested(), ASKED.replace(content_hash="other"))
     assert (topic, status) == ("replies.a", "rejected")
     assert reason.endswith("with other content")
+
+
+URL = "https://hooks.example.org/a"
+WITH_CALLBACK = requested(request=REQUEST.replace(callback_url=URL, tags=("course=42",)))
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "outcome"),
+    [
+        ([finished()], "finished", "ok"),
+        ([finished().replace(outcome="dependencies_failed")], "finished", "dependencies_failed"),
+        ([Cancelled()], "cancelled", None),
+        ([ran(1), expired(1)], "finished", "internal_error"),
+    ],
+)
+def test_each_end_is_told_over_http_once(
+    end: list[SubmissionFact], status: Status, outcome: Outcome | None
+) -> None:
+    asked = WITH_CALLBACK.replace(allowed_attempts=1)
+    [*_, notify] = fold(asked, *end).effects
+    data = EndedData(
+        id="id",
+        status=status,
+        outcome=outcome,
+        attempt=1,
+        created_at="1970-01-01T00:00:00.000Z",
+        finished_at=f"1970-01-01T00:00:00.00{len(end)}Z",
+        tags=("course=42",),
+        path="/submissions/id",
+    )
+    body = Ended(timestamp=data.finished_at, data=data)
+    assert notify == Notify("id", Webhook(url=URL, body=body))
+    for again in (asked, *end):
+        assert not fold(asked, *end, again).effects
+
+
+def test_nobody_is_told_over_http_who_did_not_ask() -> None:
+    assert fold(requested(), finished()).effects == ()
+    assert not any(isinstance(effect, Notify) for effect in fold(REJECTED).effects)

@@ -1,0 +1,1 @@
+"""WebhookSender: tells ends of submissions over HTTP, to whoever asked for it."""

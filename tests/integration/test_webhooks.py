@@ -1,0 +1,352 @@
+"""Webhooks: the real store processor and sender, a real broker, and a receiver on 127.0.0.1."""
+
+import asyncio
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from infra.kafka.tls import make_tls
+from processors.webhooks.post import TIMEOUT_S, NotDeliveredError, Poster
+from processors.webhooks.sender import AT_ONCE, IN_LINE
+from processors.webhooks.signing import new_secret
+from topics.acceptance import requested
+from topics.admin import ensure_topics
+from topics.audit.dead_letters import original, retry
+from topics.callback_urls import target
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.codec import encode_fact, open_letter
+from topics.limits import MiB
+from topics.reading import read_to_end
+from topics.request import parse_request
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Cancelled, Finished, SubmissionFact
+
+DEADLINE_S = 60.0
+OK = Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+
+
+class Got(NamedTuple):
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at_s: float
+
+
+class Receiver(ThreadingHTTPServer):
+    """Does what the path says, and remembers who asked for it."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), _Handler)
+        self.got: list[Got] = []
+        self.released = threading.Event()
+        self.sent_bytes = 0
+
+    @property
+    def place(self) -> str:
+        host, port = self.server_address[:2]
+        return f"{host!s}:{port}"
+
+    def ids(self, path: str) -> list[str]:
+        return [got.headers["webhook-id"] for got in list(self.got) if got.path == path]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        first = self.path not in {got.path for got in self.server.got}
+        self.server.got.append(Got(self.path, headers, body, time.monotonic()))
+        match self.path:
+            case "/flaky":
+                self._answer(500 if first else 200)
+            case "/never":
+                self._answer(503)
+            case "/redirect":
+                self._answer(307, Location=f"http://{self.server.place}/ok")
+            case "/hang" if first:
+                self.server.released.wait(DEADLINE_S)
+            case "/held":
+                self.server.released.wait(DEADLINE_S)
+                self._answer(200)
+            case "/big":
+                self._answer(200, **{"Content-Length": "1000000000"})
+                self._pour(b"x" * 65536, pause_s=0)
+            case "/drip":
+                self._answer(200, **{"Content-Length": "1000"})
+                self._pour(b"x", pause_s=0.5)
+            case _:
+                self._answer(200)
+
+    def _answer(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Set-Cookie", "a=b")
+        for name, value in ({"Content-Length": "0"} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _pour(self, piece: bytes, pause_s: float) -> None:
+        try:
+            while not self.server.released.wait(pause_s):
+                self.wfile.write(piece)
+                self.server.sent_bytes += len(piece)
+        except OSError:
+            pass
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def receiving(receiver: Receiver) -> Iterator[Receiver]:
+    thread = threading.Thread(target=receiver.serve_forever)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.released.set()
+        receiver.shutdown()
+        thread.join()
+        receiver.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving(Receiver()) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def slow() -> Iterator[Receiver]:
+    with receiving(Receiver()) as slow:
+        yield slow
+
+
+def eventually(probe: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.05)
+    return answer
+
+
+class System:
+    """A store processor and a sender, each its own process; clients and workers are us."""
+
+    def __init__(self, kafka: KafkaSettings, *receivers: Receiver) -> None:
+        self.kafka, self.topics = kafka, catalogue(kafka)
+        self._place = receivers[0].place
+        ensure_topics(kafka, self.topics.topics())
+        self._producer = EventProducer(kafka)
+        self.secret = new_secret()
+        secret_file = kafka.data_dir / "secret"
+        secret_file.write_text(self.secret)
+        ours = {
+            "BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "TOPIC_PREFIX": kafka.topic_prefix,
+            "DATA_DIR": str(kafka.data_dir),
+            "SESSION_TIMEOUT_MS": "1500",
+            "WEBHOOK_ALLOW": json.dumps([receiver.place for receiver in receivers]),
+            "WEBHOOK_SECRET_FILE": str(secret_file),
+            "WEBHOOK_FIRST_RETRY_S": "0.1",
+            "WEBHOOK_ATTEMPTS": "3",
+        }
+        proxy = {"http_proxy": "http://127.0.0.1:1", "all_proxy": "http://127.0.0.1:1"}  # nobody there
+        self._environment = os.environ | {f"ENVICUTOR_{name}": value for name, value in ours.items()} | proxy
+        self._processes = [self._start("submission-store")]
+        self.sender = self.start_sender()
+
+    def _start(self, role: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-m", "infra.cli", role], env=self._environment)
+
+    def start_sender(self) -> "subprocess.Popen[bytes]":
+        self.sender = self._start("webhook-sender")
+        self._processes.append(self.sender)
+        return self.sender
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._producer.close()
+
+    def ends(self, id: str, path: str, end: SubmissionFact = OK, place: str | None = None) -> None:
+        """It is asked for, and ends."""
+        place = place or self._place
+        url = f"http://{place}{path}"
+        raw = json.dumps({"run": "true", "callback_url": url, "tags": ["course=42"]}).encode()
+        request = parse_request(raw, MiB, [place])
+        for fact in (requested(*request, "pin", source="kafka"), end):
+            self._producer.produce(encode_fact(self.topics.submissions.events.name, id, fact, FACTS, "test"))
+
+    def try_again(self, id: str) -> None:
+        """What `envicutor dead-letters retry` does."""
+        letters = read_to_end(self.kafka, self.topics.dead_letters.name)
+        retry(
+            self.kafka, [original(self.topics, letter) for letter in letters if letter.key() == id.encode()]
+        )
+
+    def letters(self) -> dict[str, str]:
+        """Reasons, by id."""
+        letters = map(open_letter, read_to_end(self.kafka, self.topics.dead_letters.name))
+        return {str(letter.original.key, "utf-8"): letter.reason for letter in letters}  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def system(
+    kafka: str, topic_prefix: str, tmp_path: Path, receiver: Receiver, slow: Receiver
+) -> Iterator[System]:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
+    system = System(settings, receiver, slow)
+    yield system
+    system.close()
+
+
+def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
+    system: System, receiver: Receiver, slow: Receiver
+) -> None:
+    for number in range(AT_ONCE + 1):
+        system.ends(f"slow-{number}", "/drip" if number else "/hang", place=slow.place)
+    for path in ("never", "flaky", "redirect", "big", "ok"):
+        system.ends(path, f"/{path}")
+    system.ends("cancelled", "/cancelled", Cancelled())
+    system.ends("elsewhere", "/ok", place="127.0.0.1:1")
+
+    letters = eventually(lambda: len(found := system.letters()) == 3 and found, "three are given up")
+    eventually(lambda: receiver.ids("/ok") and receiver.ids("/cancelled") and receiver.ids("/big"), "told")
+    assert receiver.ids("/ok") == ["ended_ok"]
+    assert receiver.ids("/big") == ["ended_big"]
+    assert receiver.ids("/flaky") == ["ended_flaky"] * 2
+    assert receiver.ids("/never") == ["ended_never"] * 3
+    assert receiver.ids("/redirect") == ["ended_redirect"] * 3
+    assert letters["never"] == "not told after 3 tries; the last one: the answer was 503: ''"
+    assert "redirects are not followed" in letters["redirect"]
+    assert letters["elsewhere"].startswith("127.0.0.1:1 is not allowed")
+    assert receiver.sent_bytes < 20 * MiB  # what fits into the buffers of two sockets, and no 1 GB
+    eventually(lambda: len(slow.ids("/hang")) == 2, "what was not answered is told again")
+    first, *_, last = (got.at_s for got in slow.got[: AT_ONCE + 1])
+    assert last - first > TIMEOUT_S - 1
+    assert all(got.at_s < last for got in receiver.got), "a slow receiver keeps nobody else waiting"
+    assert sorted(slow.ids("/drip")) == sorted(f"ended_slow-{n + 1}" for n in range(AT_ONCE))
+
+    (told,) = (got for got in receiver.got if got.path == "/cancelled")
+    data = json.loads(told.body)["data"]
+    assert (data["id"], data["status"], data["outcome"]) == ("cancelled", "cancelled", None)
+    assert (data["tags"], data["path"]) == (["course=42"], "/submissions/cancelled")
+    assert told.headers["host"] == receiver.place
+    assert not any("cookie" in got.headers for got in receiver.got)
+    is_ours = _documented()
+    assert is_ours(told.headers, told.body, system.secret)
+    assert not is_ours(told.headers, told.body + b" ", system.secret)
+    assert not is_ours(told.headers | {"webhook-timestamp": "1"}, told.body, system.secret)
+    assert not is_ours(told.headers, told.body, new_secret())
+
+    system.try_again("never")
+    eventually(lambda: len(receiver.ids("/never")) == 4, "an operator has it told once more")
+
+
+def test_what_waits_too_long_in_line_goes_aside_and_is_told_all_the_same(
+    system: System, receiver: Receiver
+) -> None:
+    ids = [f"{number}" for number in range(AT_ONCE + IN_LINE + 20)]
+    for id in ids:
+        system.ends(id, "/held")
+    retries = system.topics.webhook_retries.name
+    eventually(lambda: any(True for _ in read_to_end(system.kafka, retries)), "some are put aside")
+    eventually(lambda: len(receiver.got) == AT_ONCE, "so many are told at once, and no more")
+    receiver.released.set()
+    eventually(lambda: len(set(receiver.ids("/held"))) == len(ids), "all are told")
+    assert sorted(receiver.ids("/held")) == sorted(f"ended_{id}" for id in ids)
+    assert system.letters() == {}
+
+
+def _documented() -> Callable[[dict[str, str], bytes, str], bool]:
+    """The function that receivers are told to use."""
+    code = next(c for c in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL) if "def is_ours" in c)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["is_ours"]  # type: ignore[no-any-return]
+
+
+def test_a_sender_that_is_killed_tells_it_again(system: System, receiver: Receiver) -> None:
+    system.ends("a", "/hang")
+    eventually(lambda: receiver.ids("/hang"), "it is under way")
+    system.sender.kill()
+    system.sender.wait()
+    system.start_sender()
+    assert eventually(lambda: len(receiver.ids("/hang")) == 2, "it is told again")
+    assert set(receiver.ids("/hang")) == {"ended_a"}
+    system.ends("b", "/ok")
+    eventually(lambda: receiver.ids("/ok"), "the next one is told")
+    system.sender.terminate()
+    assert system.sender.wait(DEADLINE_S) == 0
+    assert len(receiver.ids("/hang")) == 2
+    assert system.letters() == {}
+
+
+# -- one try, without a broker -----------------------------------------------------------------------
+
+
+def post(url: str, addresses: list[str], allowed: list[str], ca_file: Path | None = None) -> None:
+    """The name leads to the first of the addresses when it is looked at first, and so on."""
+
+    async def run() -> None:
+        async def resolve(host: str, port: int) -> list[str]:
+            return [addresses.pop(0)]
+
+        poster = Poster(allowed, ca_file, resolve)
+        try:
+            await poster.post(target(url), b"{}", {"webhook-id": "a"}, 0)
+        finally:
+            await poster.close()
+
+    asyncio.run(run())
+
+
+def test_the_address_that_was_looked_at_is_connected_to(receiver: Receiver) -> None:
+    port = receiver.server_address[1]
+    allowed = [f"hooks.test:{port}", receiver.place]
+    with receiving(Receiver("127.0.0.2", port)) as inner:
+        post(f"http://hooks.test:{port}/ok", ["127.0.0.1", "127.0.0.2"], allowed)
+        with pytest.raises(NotDeliveredError, match=r"leads to 127\.0\.0\.2:.* not public"):
+            post(f"http://hooks.test:{port}/ok", ["127.0.0.2"], allowed)
+        assert [got.headers["host"] for got in receiver.got] == [f"hooks.test:{port}"]
+        assert inner.got == []
+
+
+def test_tls_goes_by_the_name(receiver: Receiver, tmp_path: Path) -> None:
+    """The authority of a test's broker signs for localhost."""
+    tls = make_tls(tmp_path, None)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.broker_file)
+    names: list[str | None] = []
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    port = receiver.server_address[1]
+    allowed = [receiver.place]
+    post(f"https://localhost:{port}/ok", ["127.0.0.1"], allowed, tls.ca_file)
+    for url, ca_file in (
+        (f"https://hooks.test:{port}/ok", tls.ca_file),
+        (f"https://localhost:{port}/ok", None),
+    ):
+        with pytest.raises(NotDeliveredError, match="CERTIFICATE_VERIFY_FAILED"):
+            post(url, ["127.0.0.1"], allowed, ca_file)
+    assert names == ["localhost", "hooks.test", "localhost"]
+    assert len(receiver.got) == 1
