@@ -79,5 +79,5 @@ def new(environment: int) -> Requested:
     """A request with one of a few environments; every fourth of these cannot be built."""
     wrong = environment % 4 == 3
     dependencies = f'{{"nix": "wrong {environment}"}}' if wrong else f'{{"packages": ["p{environment}"]}}'
-    raw = f'{{"run": "true", "dependencies": {dependencies}}}'.encode()
-    return requested(*parse_request(raw, MiB), "pin", source="http")
+    raw = f'{{"run": "true", "dependencies": {dependencies}, "callback_url": "http://hooks.test/"}}'.encode()
+    return requested(*parse_request(raw, MiB, ["hooks.test:80"]), "pin", source="http")

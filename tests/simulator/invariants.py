@@ -8,12 +8,12 @@ from confluent_kafka import Message
 
 from processors.health_checker.judgement import Held, Judge, Late
 from tests.simulator.broker import Entry, Log, Transaction
-from tests.simulator.family import GARBAGE, Family
+from tests.simulator.family import CATALOGUE, GARBAGE, Family
 from tests.simulator.groups import Group
 from tests.simulator.health import HELD, SETTINGS, held_of, value_of
 from topics.codec import UndecodableError, decode, decode_fact, encode
 from topics.dependencies.state import EnvironmentState
-from topics.fold import Enqueue, QueuedWork
+from topics.fold import Enqueue, Notify, QueuedWork
 from topics.leases import Lease
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class _Change(NamedTuple):
     offset: int
     id: str
     row: bytes
-    queued: tuple[bytes, ...]
+    sent: tuple[bytes, ...]
+    """To the queue, and to whoever tells it over HTTP."""
     attempt: int
     final: bool
 
@@ -80,6 +81,7 @@ class Invariants:
         world.broker.on_append.append(self._appended)
         for family in world.families:
             subject = self._subjects[family.subject]
+            self._by_topic.setdefault(CATALOGUE.webhooks.name, (subject, "webhooks"))
             for kind in ("events", "rows", "queue", "leases", "changelog"):
                 self._by_topic[getattr(family, kind)[0].topic] = (subject, kind)
             family.coordinator.on_decided.append(partial(self._decided, subject))
@@ -135,11 +137,12 @@ class Invariants:
         if state is None or folded.refused is not None:
             return
         works = [effect.work for effect in folded.effects if isinstance(effect, Enqueue)]
-        row, queued = encode(state), tuple(encode(work) for work in works)
+        told = [effect.webhook for effect in folded.effects if isinstance(effect, Notify)]
+        row, sent = encode(state), tuple(encode(record) for record in (*works, *told))
         self._check_state(subject, state, row, works)
         subject.truth[recorded.id] = state
         subject.changes[log.number].append(
-            _Change(message.offset() or 0, recorded.id, row, queued, state.attempt, state.final)
+            _Change(message.offset() or 0, recorded.id, row, sent, state.attempt, state.final)
         )
         self._dirty.add((subject.family.subject, recorded.id))
 
@@ -163,42 +166,44 @@ class Invariants:
         """A transaction writes exactly what the log makes of exactly the events that it consumes."""
         if not transaction.committed:
             return
-        rows, queued = self._written(subject, transaction)
-        expected_rows, expected_queued = self._expected(subject, transaction)
+        rows, sent = self._written(subject, transaction)
+        expected_rows, expected_sent = self._expected(subject, transaction)
         for id in sorted(rows.keys() | expected_rows.keys()):
             if rows.get(id) != expected_rows.get(id):
                 found, expected = rows.get(id), expected_rows.get(id)
                 raise ViolationError(id, f"the store says {found!r}, the log {expected!r}")
-        if sorted(queued) != sorted(expected_queued):
-            found_works, works = [_short(raw) for raw in queued], [_short(raw) for raw in expected_queued]
-            raise ViolationError("", f"enqueued {found_works}, not {works}")
+        if sorted(sent) != sorted(expected_sent):
+            found_records, records = [_short(raw) for raw in sent], [_short(raw) for raw in expected_sent]
+            raise ViolationError("", f"sent {found_records}, not {records}")
 
     def _written(self, subject: _Subject, transaction: Transaction) -> tuple[dict[str, bytes], list[bytes]]:
         rows: dict[str, bytes] = {}
-        queued: list[bytes] = []
+        sent: list[bytes] = []
         for log, entries in transaction.logs.items():
             _, kind = self._by_topic.get(log.topic, (None, ""))
             for offset, message in ((entry.offset, entry.message) for entry in entries if entry.message):
                 if kind == "rows":
                     rows[_text(message.key())] = value_of(message)
+                elif kind == "webhooks":
+                    sent.append(value_of(message))
                 elif kind == "queue":
-                    queued.append(value_of(message))
+                    sent.append(value_of(message))
                     work = decode(_Queued, message.value())
                     subject.queued[work.id, work.attempt].append((log.number, offset))
-        return rows, queued
+        return rows, sent
 
     def _expected(self, subject: _Subject, transaction: Transaction) -> tuple[dict[str, bytes], list[bytes]]:
         rows: dict[str, bytes] = {}
-        queued: list[bytes] = []
+        sent: list[bytes] = []
         for partition, offset in transaction.offsets.items():
             changes = subject.changes[partition]
             while changes and changes[0].offset < offset:
                 change = changes.popleft()
                 rows[change.id] = change.row
-                queued += change.queued
+                sent += change.sent
                 subject.stored[change.id] = (change.attempt, change.final)
                 self._dirty.add((subject.family.subject, change.id))
-        return rows, queued
+        return rows, sent
 
     def _popped(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
         for message in subject.family.queue[partition].read(before, after - before).messages:

@@ -55,6 +55,7 @@ class World:
         self.families = (self.submissions, self.dependencies)
         self.stops = self.broker.create(CATALOGUE.stops.name, 1)[0]
         self.broker.create(CATALOGUE.dead_letters.name, 1)
+        self.broker.create(CATALOGUE.webhooks.name, 1)
         self.cache: set[str] = set()
         """Store paths that are on the host."""
         self.poison: set[str] = set()
