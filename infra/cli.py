@@ -10,6 +10,7 @@ from infra.commands.doctor import doctor
 from infra.commands.rebuild import rebuild
 from infra.commands.submissions import cancel, list_submissions, show
 from infra.commands.submit import submit
+from infra.commands.top import top
 from infra.commands.up import up
 from infra.commands.watch import watch
 from infra.settings import LocalSettings
@@ -17,7 +18,7 @@ from infra.settings import LocalSettings
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Remote code execution on Kafka."
 )
-for command in (up, doctor, submit, watch, show, cancel, rebuild, binary_cache_key):
+for command in (up, doctor, submit, watch, show, cancel, top, rebuild, binary_cache_key):
     app.command()(command)
 app.command("list")(list_submissions)
 app.add_typer(audit.app, name="audit")

@@ -1,17 +1,23 @@
 """`envicutor show`, `list` and `cancel`."""
 
+import sys
+import time
 from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from infra.commands.client import AsJson, Server, client
 from infra.commands.output import say
 from ingest.models import Listed
+from topics.times import milliseconds
+
+_PIPE_WIDTH = 200
+"""Columns where nobody says how many there are."""
+_UUID_CHARACTERS = 36
 
 Id = Annotated[str, typer.Argument(help="Of the submission.")]
 
@@ -43,7 +49,7 @@ def list_submissions(
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """List submissions, newest first.
+    """List submissions, newest first: their age, what became of them, and in which attempt beyond the first.
 
     Examples: `envicutor list --status queued`; `envicutor list --tag course=42 --outcome ok -n 100 --json`.
 
@@ -57,19 +63,28 @@ def list_submissions(
         for submission in listed:
             typer.echo(submission.model_dump_json())
     else:
-        Console(highlight=False).print(_table(listed))
+        width = None if sys.stdout.isatty() else _PIPE_WIDTH
+        Console(highlight=False, width=width).print(table(listed, time.time_ns() // 1_000_000))
 
 
-def _table(listed: list[Listed]) -> Table:
-    table = Table(box=box.SIMPLE)
-    for column in ("id", "created", "what", "attempt", "tags"):
-        table.add_column(column, no_wrap=column in {"id", "created"})
+def table(listed: list[Listed], now_ms: int) -> Table:
+    """For 80 columns; ids come whole, so that they can be copied."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    longest = max((len(submission.id) for submission in listed), default=0)
+    table.add_column("id", overflow="fold", no_wrap=longest <= _UUID_CHARACTERS)
+    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("what", no_wrap=True)
+    table.add_column("tags", overflow="fold")
     for submission in listed:
-        table.add_row(
-            submission.id,
-            submission.created_at,
-            submission.outcome or submission.status,
-            str(submission.attempt),
-            " ".join(submission.tags),
-        )
+        again = f" ({submission.attempt})" if submission.attempt > 1 else ""
+        what = (submission.outcome or submission.status) + again
+        age_s = (now_ms - milliseconds(submission.created_at)) / 1000
+        table.add_row(submission.id, _age(age_s), what, " ".join(submission.tags))
     return table
+
+
+def _age(age_s: float) -> str:
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if age_s >= seconds:
+            return f"{age_s // seconds:.0f} {unit}"
+    return f"{max(age_s, 0):.0f} s"
