@@ -156,13 +156,13 @@ class LocalCluster:
         except KeyError:
             log.warning("there is no user %s: roles run as root without capabilities", settings.service_user)
             return None
-        for folder in (views, faust, sealer):
-            give_to(account, folder)
         if not _reachable(account, settings.data_dir):
             log.warning(
                 "user %s cannot read this code: roles run as root without capabilities", account.pw_name
             )
             return None
+        for folder in (views, faust, sealer):
+            give_to(account, folder)
         return settings.service_user
 
     async def _start_brokers(self, user: str | None, distribution: Distribution) -> None:
