@@ -93,10 +93,10 @@ def read_environments(file: Path) -> tuple[Dependencies, ...]:
     try:
         return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
     except OSError as error:
-        raise EnvironmentsFileError(str(error)) from None
+        raise EnvironmentsFileError(f"{file}: {error.strerror}") from None
     except ValidationError as error:
-        errors = field_errors(error)
-        raise EnvironmentsFileError("; ".join(f"{file}: {e.field}: {e.message}" for e in errors)) from None
+        errors = field_errors(error, Dependencies)
+        raise EnvironmentsFileError("; ".join(f"{file}: {e}" for e in errors)) from None
 
 
 def _produce(kafka: KafkaSettings, *records: Record) -> None:

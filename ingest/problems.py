@@ -80,10 +80,12 @@ def install(app: FastAPI) -> None:
         errors = [
             FieldError(
                 field=".".join(str(part) for part in details["loc"]),
-                message=details["msg"],
+                message="there is no such parameter"
+                if details["type"] == "extra_forbidden"
+                else details["msg"].removeprefix("Value error, "),
                 limit=next(iter(details.get("ctx", {}).values()), None),
             )
             for details in error.errors()
         ]
-        detail = "; ".join(f"{e.field}: {e.message}" for e in errors)
+        detail = "; ".join(map(str, errors))
         return response(ProblemError(422, "invalid-parameters", detail, errors=errors))

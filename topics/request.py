@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from topics.callback_urls import check_callback_url, refusal
+from topics.field_names import unknown_field
 from topics.file_names import check_file_names
 from topics.limits import Limits, MiB, range_of
 from topics.model import Model
@@ -41,7 +42,7 @@ class InvalidRequestError(ValueError):
     """The request cannot be accepted; `errors` say which field, why, and the limit where there is one."""
 
     def __init__(self, errors: "tuple[FieldError, ...]") -> None:
-        super().__init__("; ".join(f"{e.field}: {e.message}" for e in errors))
+        super().__init__("; ".join(map(str, errors)))
         self.errors = errors
 
 
@@ -60,6 +61,9 @@ class FieldError(Model):
     """Path of the field, such as `limits.run.wall_time_s` or `files.0.name`; empty for the whole."""
     message: str
     limit: float | int | str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
 
 
 class File(Model):
@@ -262,25 +266,34 @@ def content_hash(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
-    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, which help as much as all."""
+def field_errors(
+    error: ValidationError, root: type[pydantic.BaseModel] = SubmissionRequest
+) -> tuple[FieldError, ...]:
+    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, which help as much as all.
+
+    `root` is the model that was read, for advice about fields that it has not.
+    """
     found = error.errors(include_url=False, include_input=False)
-    return tuple(_field_error(details) for details in found[:MAX_FIELD_ERRORS])
+    return tuple(_field_error(details, root) for details in found[:MAX_FIELD_ERRORS])
 
 
+_OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
 _BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
 
 
-def _field_error(details: Any) -> FieldError:
+def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
     location = [str(part) for part in details["loc"] if not str(part).startswith("(")]  # without union tags
     context = details.get("ctx", {})
     message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "extra_forbidden":
+        message = unknown_field(root, location)
     allowed = range_of(location[1:]) if location[:1] == ["limits"] else None
     if allowed is not None:
+        wrong = "must be" if details["type"] in _OUT_OF_RANGE else f"{message},"
         too_low = details["type"] == "greater_than_equal"
         return FieldError(
             field=".".join(location),
-            message=f"{message} (at least {allowed.floor}, at most {allowed.ceiling})",
+            message=f"{wrong} at least {allowed.floor} and at most {allowed.ceiling}",
             limit=allowed.floor if too_low else allowed.ceiling,
         )
     limit = next((context[name] for name in _BOUNDS if name in context), None)

@@ -233,20 +233,26 @@ def test_times_may_be_fractions_and_sizes_may_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "named"),
+    ("fields", "named", "advice"),
     [
-        ({"language": "python"}, "language"),
-        ({"files": [file("a") | {"mode": 7}]}, "files.0.mode"),
-        ({"test_cases": [{"stdin": ""}]}, "test_cases.0.stdin"),
-        ({"limits": {"link": {}}}, "limits.link"),
-        ({"limits": {"run": {"wall_time": 1}}}, "limits.run.wall_time"),
-        ({"dependencies": {"packages": [], "pip": []}}, "dependencies.pip"),
+        ({"tests": []}, "tests", "; did you mean 'test_cases'?"),
+        ({"files": [file("a") | {"mode": 7}]}, "files.0.mode", ": there are name, content, encoding"),
+        ({"test_cases": [{"arg": []}]}, "test_cases.0.arg", "; did you mean 'args'?"),
+        ({"limits": {"runs": {}}}, "limits.runs", "; did you mean 'run'?"),
+        ({"limits": {"run": {"wall_time": 1}}}, "limits.run.wall_time", "; did you mean 'wall_time_s'?"),
+        ({"dependencies": {"packages": [], "pip": []}}, "dependencies.pip", ": there are packages, nix"),
     ],
 )
-def test_unknown_fields_are_refused_by_path(fields: dict[str, Any], named: str) -> None:
+def test_unknown_fields_are_refused_by_path(fields: dict[str, Any], named: str, advice: str) -> None:
     [error] = refused(**fields)
-    assert error.field == named
-    assert "not permitted" in error.message
+    assert str(error) == f"{named}: there is no such field{advice}"
+
+
+def test_messages_say_each_thing_once() -> None:
+    [error] = refused(limits={"run": {"cpus": 9}})
+    assert str(error) == "limits.run.cpus: must be at least 0.1 and at most 2"
+    with pytest.raises(InvalidRequestError, match=r"^Input should be an object$"):
+        parse_request(b"[]", MiB)
 
 
 @pytest.mark.parametrize("id", ["a", "A-Z_09", "x" * 64])
