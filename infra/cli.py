@@ -1,13 +1,17 @@
 """The command `envicutor`."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from infra.commands import audit, dead_letters, dependencies, packages, producers, roles
+from infra.commands import audit, dead_letters, dependencies, keys, packages, producers, roles
 from infra.commands.binary_cache_key import binary_cache_key
 from infra.commands.doctor import doctor
 from infra.commands.rebuild import rebuild
+from infra.commands.settings_errors import explained
 from infra.commands.submissions import cancel, list_submissions, show
 from infra.commands.submit import submit
 from infra.commands.top import top
@@ -15,25 +19,50 @@ from infra.commands.up import up
 from infra.commands.watch import watch
 from infra.settings import LocalSettings
 
+
+class Commands(TyperGroup):
+    """All of them, none of which shows a traceback for a wrong setting."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that `ctx` names."""
+        with explained():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Remote code execution on Kafka."
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Remote code execution on Kafka.",
 )
-for command in (up, doctor, submit, watch, show, cancel, top, rebuild, binary_cache_key):
-    app.command()(command)
-app.command("list")(list_submissions)
-app.add_typer(audit.app, name="audit")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(dependencies.app, name="dependencies")
-app.add_typer(packages.app, name="packages")
-app.add_typer(producers.app, name="producers")
-app.add_typer(roles.app)
+_PROGRAMS, _SYSTEM, _ROLES = "Programs", "The system", "Its processes, as `up` starts them"
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    _PROGRAMS: (submit, watch, show, cancel),
+    _SYSTEM: (up, doctor, top, rebuild, binary_cache_key),
+    _ROLES: roles.ROLES,
+}
+for panel, commands in _COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command("list", rich_help_panel=_PROGRAMS)(list_submissions)
+app.add_typer(packages.app, name="packages", rich_help_panel=_PROGRAMS)
+app.add_typer(keys.app, name="keys", rich_help_panel=_SYSTEM)
+app.add_typer(producers.app, name="producers", rich_help_panel=_SYSTEM)
+app.add_typer(dependencies.app, name="dependencies", rich_help_panel=_SYSTEM)
+app.add_typer(audit.app, name="audit", rich_help_panel=_SYSTEM)
+app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_SYSTEM)
+_TELLING = {command.__name__.replace("_", "-") for command in (up, *roles.ROLES)}
+"""Commands whose progress is their log; others tell of trouble alone, unless they are asked to."""
 
 
 @app.callback()
-def configure() -> None:
+def configure(context: typer.Context) -> None:
     """Runs other people's programs, each with its own dependencies."""
+    settings = LocalSettings()
+    told = context.invoked_subcommand in _TELLING or "log_level" in settings.model_fields_set
     logging.basicConfig(
-        level=LocalSettings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=settings.log_level if told else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     for library in ("aiokafka", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)

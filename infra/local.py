@@ -26,6 +26,7 @@ from infra.package_sets import ensure_package_set, read_environments, request_en
 from infra.secret_files import write_secret
 from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
+from ingest.settings import IngestSettings
 from nix.binary_cache import checked_secret_key_file
 from nix.settings import NixSettings
 from processors.webhooks.signing import new_secret
@@ -56,7 +57,7 @@ class LocalCluster:
 
     def __init__(self, settings: LocalSettings, progress: Callable[[str], None]) -> None:
         self._settings, self._progress = settings, progress
-        self.http_port = settings.http_port or choose_free_port()
+        self._ingest = IngestSettings(http_port=settings.http_port or choose_free_port())
         self._run_dir = settings.data_dir / "run"
         self._of_root = settings.data_dir / "root"
         """Views of roles that are root: never in a folder where another user can put links."""
@@ -66,9 +67,19 @@ class LocalCluster:
         self._broker_watchers: list[asyncio.Task[None]] = []
 
     @property
+    def http_port(self) -> int:
+        """Of ingest."""
+        return self._ingest.http_port
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether HTTP does."""
+        return self._ingest.http_keys
+
+    @property
     def url(self) -> str:
         """Of ingest."""
-        return f"http://127.0.0.1:{self.http_port}"
+        return self._ingest.url
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -247,7 +258,7 @@ class LocalCluster:
             "CACHE_DIR": self._settings.cache_dir,
             "NIX_ROOT": self._settings.data_dir / "nix",
             "SANDBOX_CACHE_DIR": self._settings.cache_dir,
-            "HTTP_PORT": self.http_port,
+            "HTTP_PORT": self._ingest.http_port,
             "LOG_LEVEL": self._settings.log_level,
         }
         return (

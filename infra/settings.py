@@ -1,6 +1,7 @@
 """Settings of a system on one machine."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,4 +35,4 @@ class LocalSettings(BaseSettings):
     """A JSON list of dependencies that are built at the start, before anybody asks for them."""
     service_user: str = "envicutor"
     """Whom the broker and every role but worker and cache builder run as."""
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

@@ -1,6 +1,6 @@
 """Ingest: HTTP in front of the log.
 
-consumes  `submissions.store`, `package-sets`, `dependencies.store` (as views);
+consumes  `submissions.store`, `package-sets`, `dependencies.store`, `api-keys` (as views);
           `submissions.events`, `submissions.output` (as journals)
 produces  Requested, Cancelled on `submissions.events`
 """
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import PlainTextResponse
@@ -17,6 +17,7 @@ from fastapi_offline import FastAPIOffline
 
 from ingest import metrics as measured
 from ingest import problems
+from ingest.access import Access
 from ingest.events import Events
 from ingest.middleware import REQUEST_ID, HostChecked, Observed
 from ingest.openapi import document_models
@@ -32,6 +33,7 @@ from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.system import Overview
 from nix.settings import NixSettings
+from topics.api_keys import Scope
 from topics.catalogue import Catalogue
 from topics.dependencies.state import unfinished
 from topics.journal import Journal
@@ -59,10 +61,12 @@ def make_app(
     events = Events(submissions.history, output, submissions.view)
     directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
     environments = View(kafka, catalogue.dependencies.store.name, directory, flag=unfinished)
-    readiness = Readiness(kafka, catalogue, submissions, environments)
+    access = Access(kafka, catalogue, settings, kafka.data_dir / "views" / f"ingest-{instance}-keys")
+    readiness = Readiness(kafka, catalogue, submissions, environments, access)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await access.start()
         await submissions.start()
         await output.start()
         await environments.start()
@@ -70,6 +74,7 @@ def make_app(
         await environments.close()
         await output.close()
         await submissions.close()
+        await access.close()
 
     app: FastAPI = FastAPIOffline(
         title="Envicutor",
@@ -93,16 +98,23 @@ def make_app(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", REQUEST_ID],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "Last-Event-ID",
+                REQUEST_ID,
+            ],
             expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
         )
     app.add_middleware(Observed, metrics=metrics)
 
-    app.include_router(changing_routes(submissions, settings, kafka.request_bytes))
-    app.include_router(reading_routes(submissions, events))
-    app.include_router(environment_routes(environments, submissions.package_sets, nix, settings))
+    app.include_router(changing_routes(submissions, access, settings, kafka.request_bytes))
+    app.include_router(reading_routes(submissions, access, events))
+    app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
     overview = Overview(submissions.view, environments, submissions.recent, readiness.workers)
-    app.include_router(system_routes(overview, settings))
+    app.include_router(system_routes(overview, access, settings))
 
     @app.get("/health", responses=documented(421), summary="Whether the process lives")
     async def health() -> dict[str, str]:
@@ -111,7 +123,8 @@ def make_app(
     @app.get(
         "/metrics",
         response_class=PlainTextResponse,
-        responses=documented(421),
+        responses=documented(401, 403, 421, 429, 503),
+        dependencies=[Depends(access.needs(Scope.OPERATE))],
         summary="What this node tells Prometheus",
     )
     async def get_metrics() -> Response:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from ingest.access import Caller
 from ingest.models import Batch, BatchItem
 from ingest.problems import ProblemError
 from ingest.submissions import Submissions
@@ -15,19 +16,21 @@ MOST = 100
 """Requests of a batch."""
 
 
-async def accept_all(submissions: Submissions, body: bytes, max_bytes: int, beside: Headers) -> Batch:
+async def accept_all(
+    submissions: Submissions, body: bytes, caller: Caller, max_bytes: int, beside: Headers
+) -> Batch:
     """Accept what can be.
 
     Raises:
         ProblemError: the body as a whole is no batch (400, 413, 422).
     """
     requests = _requests(body, max_bytes)
-    return Batch(results=await asyncio.gather(*(_accept(submissions, r, beside) for r in requests)))
+    return Batch(results=await asyncio.gather(*(_accept(submissions, r, caller, beside) for r in requests)))
 
 
-async def _accept(submissions: Submissions, request: bytes, beside: Headers) -> BatchItem:
+async def _accept(submissions: Submissions, request: bytes, caller: Caller, beside: Headers) -> BatchItem:
     try:
-        accepted = await submissions.accept(request, wait_for_end=False, beside=beside)
+        accepted = await submissions.accept(request, caller, wait_for_end=False, beside=beside)
     except ProblemError as error:
         return BatchItem(status=error.status, problem=error.problem())
     return BatchItem(status=202, submission=Answer.model_validate_json(accepted.answer()))

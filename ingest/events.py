@@ -9,7 +9,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import NamedTuple, Self
 
@@ -61,16 +61,19 @@ class Events:
         for news in self._listeners:
             news.set()
 
-    async def follow(self, id: str, told: Position) -> AsyncIterator[bytes]:
-        """What happened from `told` on, until nothing will change any more."""
+    async def follow(
+        self, submission: Submission, told: Position, still_allowed: Callable[[], bool]
+    ) -> AsyncIterator[bytes]:
+        """What happened from `told` on, until nothing will change any more, or is not to be told."""
         yield f"retry: {RECONNECT_MS}\n\n".encode()
-        story, news, waited = Story(id), asyncio.Event(), False
+        id = submission.id
+        story, news, waited = Story(id, submission.owner), asyncio.Event(), False
         with ExitStack() as stack:
             self._listeners.add(news)
             stack.callback(self._listeners.discard, news)
             for source in (self._history, self._output, self._view):
                 stack.enter_context(source.news(id, news))
-            while not self._closing:
+            while not self._closing and still_allowed():
                 for entry in self._history.since(id, story.read_to):
                     name, happened = story.take(entry)
                     story.forget_content()

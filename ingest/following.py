@@ -30,17 +30,17 @@ class Following:
     def __init__(self, view: View) -> None:
         self._view = view
         self._followed: dict[str, _Followed] = {}
-        self._unseen: set[str] = set()
-        """Those that the store does not show yet, or shows since this moment."""
+        self._unseen: dict[str, str | None] = {}
+        """Those that the store does not show yet, or shows since this moment, with their owners."""
 
     def start(self) -> None:
         """To be called on the event loop, before `take`."""
         self._loop = asyncio.get_running_loop()
 
-    def follow(self, id: str, until: Callable[[bytes | None], bool]) -> None:
+    def follow(self, id: str, until: Callable[[bytes | None], bool], owner: str | None = None) -> None:
         """Follow an id that nobody used before, before its first event, until the view's row satisfies."""
         self._followed[id] = followed = _Followed()
-        self._unseen.add(id)
+        self._unseen[id] = owner
         followed.overtaken = asyncio.create_task(self._until_overtaken(id, followed, until))
 
     def at_least(self, id: str, first: Submission) -> None:
@@ -50,7 +50,7 @@ class Following:
 
     def forget(self, id: str) -> None:
         """Follow it no more."""
-        self._unseen.discard(id)
+        self._unseen.pop(id, None)
         if (followed := self._followed.pop(id, None)) and followed.overtaken:
             followed.overtaken.cancel()
 
@@ -68,6 +68,10 @@ class Following:
         """How many the store does not show yet."""
         return sum(self._view.get(id) is None for id in self._unseen)
 
+    def count_unseen_of(self, owner: str | None) -> int:
+        """The same of one owner's."""
+        return sum(whose == owner and self._view.get(id) is None for id, whose in self._unseen.items())
+
     async def wait_final(self, id: str) -> None:
         """Return when it is final, or not followed any more."""
         while (followed := self._followed.get(id)) and not (followed.state and followed.state.final):
@@ -81,7 +85,7 @@ class Following:
             return until(raw) and raw is not None and not _behind(raw, followed.state)
 
         await self._view.wait_for(id, _is_there, None)
-        self._unseen.discard(id)
+        self._unseen.pop(id, None)
         await self._view.wait_for(id, overtaken, None)
         self._followed.pop(id, None)
         followed.changed.set()

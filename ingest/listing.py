@@ -78,18 +78,18 @@ class Place(NamedTuple):
 
 def index() -> Index:
     """To be kept by the view."""
-    return Index("listing-1", _summary, _keys)
+    return Index("listing-2", _summary, _keys)
 
 
-def page(view: View, query: Query) -> Page:
-    """The part of the list that `query` asks for; reads from disk.
+def page(view: View, query: Query, owner: str | None = None) -> Page:
+    """The part of the list that `query` asks for, of `owner` only, if given; reads from disk.
 
     Raises:
         BadCursorError: see there.
     """
     found: list[Listed] = []
     earliest_ms = 0 if query.created_from is None else _milliseconds(query.created_from)
-    for number, key in enumerate(view.indexed(query.facet, _before(query)), 1):
+    for number, key in enumerate(view.indexed(_of(owner) + query.facet, _before(query)), 1):
         place = Place.of(key)
         if place.created_ms < earliest_ms:
             break
@@ -123,14 +123,16 @@ def _before(query: Query) -> bytes | None:
 def _summary(row: bytes) -> bytes:
     stored = from_json(row)
     tags = (stored.get("request") or {}).get("tags", ())
-    fields = {name: stored[name] for name in Listed.model_fields if name != "tags"}
-    return Listed(**fields, tags=tags).model_dump_json().encode()
+    fields = {name: stored[name] for name in Listed.model_fields if name not in {"tags", "owner"}}
+    return Listed(**fields, owner=stored.get("owner"), tags=tags).model_dump_json().encode()
 
 
 def _keys(summary: bytes) -> Iterator[bytes]:
     listed = Listed.model_validate_json(summary)
     place = Place(milliseconds(listed.created_at), listed.id).key
-    return (facet + place for facet in _facets(listed))
+    # Whoever may read only their own finds them among their own: neither speed nor cursors tell of others'.
+    wholes = (b"",) if listed.owner is None else (b"", _of(listed.owner))
+    return (whole + facet + place for whole in wholes for facet in _facets(listed))
 
 
 _ALL = b"\0"
@@ -143,6 +145,10 @@ def _facets(listed: Listed) -> Iterable[bytes]:
         yield _facet("outcome", listed.outcome)
     for tag in sorted(set(listed.tags)):
         yield _facet("tag", tag)
+
+
+def _of(owner: str | None) -> bytes:
+    return b"" if owner is None else _facet("owner", owner)
 
 
 def _facet(name: str, value: str) -> bytes:

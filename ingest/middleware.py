@@ -1,6 +1,5 @@
 """What happens to every request: it gets an id, is measured, and must be meant for us."""
 
-import ipaddress
 import logging
 import re
 import time
@@ -11,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.metrics import Metrics
 from ingest.problems import ProblemError, response
-from ingest.settings import IngestSettings
+from ingest.settings import IngestSettings, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +87,6 @@ class HostChecked:
 
     def _is_ours(self, name: str) -> bool:
         return name in self._names or is_loopback(name)
-
-
-def is_loopback(name: str) -> bool:
-    """Whether it is an address that only this machine reaches, or `localhost`."""
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _name(host: str) -> str:

@@ -32,6 +32,8 @@ class Listed(BaseModel):
     finished_at: str | None
     outcome: Outcome | None
     tags: tuple[str, ...] = ()
+    owner: str | None = None
+    """Id of the API key that it was submitted with; None without one."""
 
 
 class Page(BaseModel):

@@ -6,6 +6,7 @@ import time
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from ingest.access import Access
 from ingest.submissions import Submissions
 from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
@@ -24,10 +25,15 @@ class Readiness:
     """Asks the broker who works, at most once a second."""
 
     def __init__(
-        self, kafka: KafkaSettings, catalogue: Catalogue, submissions: Submissions, environments: View
+        self,
+        kafka: KafkaSettings,
+        catalogue: Catalogue,
+        submissions: Submissions,
+        environments: View,
+        access: Access,
     ) -> None:
         """`environments` is a view of `dependencies.store`."""
-        self._submissions, self._environments = submissions, environments
+        self._submissions, self._environments, self._access = submissions, environments, access
         self._connection = connection(kafka)
         self._admin: AdminClient | None = None
         self._group = kafka.topic_prefix + catalogue.submissions.work_group
@@ -38,6 +44,8 @@ class Readiness:
         """What is missing before a submission can run; None when nothing is."""
         if not self._submissions.view.caught_up:
             return "the store: it is still being read"
+        if not self._access.ready:
+            return "the API keys: they are still being read"
         package_set = self._submissions.package_sets.in_force
         if package_set is None:
             return "a package set"

@@ -1,6 +1,9 @@
 """Settings of the HTTP side."""
 
-from pydantic import Field
+import ipaddress
+from typing import Self
+
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -11,6 +14,8 @@ class IngestSettings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8000, ge=0, le=65535)
+    http_keys: bool = False
+    """Whether whoever asks needs an API key, which `envicutor keys create` makes."""
     http_names: tuple[str, ...] = ()
     """Names besides localhost that clients may ask a loopback address for, such as `["judge.test"]`."""
     cors_origins: tuple[str, ...] = ()
@@ -23,3 +28,27 @@ class IngestSettings(BaseSettings):
     """Ceiling of `wait_timeout_s` of a POST that waits."""
     retry_after_s: int = Field(default=2, ge=1)
     """What a 503 tells clients to wait."""
+
+    @property
+    def url(self) -> str:
+        """Where this machine finds it."""
+        host = "127.0.0.1" if self.http_host == "0.0.0.0" else self.http_host  # noqa: S104 - where it listens everywhere
+        return f"http://[{host}]:{self.http_port}" if ":" in host else f"http://{host}:{self.http_port}"
+
+    @model_validator(mode="after")
+    def _open_to_this_machine_only(self) -> Self:
+        if not (self.http_keys or is_loopback(self.http_host)):
+            raise ValueError(
+                f"ENVICUTOR_HTTP_HOST is {self.http_host!r}, which other machines reach: everybody there "
+                "could run programs here. Set ENVICUTOR_HTTP_KEYS=true, and make keys with `envicutor keys "
+                "create`; or let it be 127.0.0.1"
+            )
+        return self
+
+
+def is_loopback(name: str) -> bool:
+    """Whether it is an address that only this machine reaches, or `localhost`."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"

@@ -5,7 +5,7 @@ from topics.codec import UndecodableError, decode
 from topics.fold import Recorded
 from topics.journal import Entry
 from topics.request import SubmissionRequest
-from topics.submissions.facts import FACTS, SubmissionFact
+from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission
 from topics.times import rfc3339
@@ -19,11 +19,12 @@ _UNTOLD = SubmissionRequest(run="true")
 class Story:
     """The facts of one submission, folded as they come."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, owner: str | None = None) -> None:
+        """`owner` of the submission: no details are told of what others asked under its id."""
         self.read_to = 0
         """Offset of the next fact."""
         self.state: Submission | None = None
-        self._id = id
+        self._id, self._owner = id, owner
 
     def take(self, entry: Entry) -> tuple[str, Happened]:
         """The next fact: its name, such as `started`, and what is told of it."""
@@ -41,8 +42,18 @@ class Story:
             time=rfc3339(entry.time_ms),
             status=self.state.status if self.state else None,
             refused=refused,
-            fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True) if fact else {},
+            fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)
+            if fact and not self._is_of_another(fact)
+            else {},
         )
+
+    def _is_of_another(self, fact: SubmissionFact) -> bool:
+        match fact:
+            case Requested():
+                return fact.owner != self._owner
+            case Rejected():
+                return self._owner is not None
+        return False
 
     @property
     def final(self) -> bool:

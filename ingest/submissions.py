@@ -9,7 +9,10 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException, Message
 
 from ingest import listing
+from ingest.access import Caller
 from ingest.following import Following
+from ingest.ids import of_idempotency_key
+from ingest.load import Load
 from ingest.models import Page
 from ingest.problems import ProblemError, invalid
 from ingest.recent import Recent
@@ -53,9 +56,9 @@ class Submissions:
             taken=lambda messages: self.recent.rows(messages),
         )
         self.recent = Recent(self.view.summary)
-        self._awaiting_verdict = 0
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
         self._following = Following(self.view)
+        self._load = Load(self.view, self._following)
         self.history = Journal(kafka, self._events, views / f"ingest-{instance}-history", taken=self._heard)
 
     async def start(self) -> None:
@@ -77,14 +80,21 @@ class Submissions:
         self.recent.events(messages)
 
     async def accept(
-        self, raw: bytes, *, wait_for_end: bool, id: str | None = None, beside: Headers | None = None
+        self,
+        raw: bytes,
+        caller: Caller,
+        *,
+        wait_for_end: bool,
+        idempotency_key: str | None = None,
+        beside: Headers | None = None,
     ) -> Submission:
         """Append a request to the log; the submission that it made, or that it is the same as.
 
-        `id` is for a request without one; `beside` are headers for the event, besides its own.
+        `idempotency_key` is for a request without id; `beside` are headers for the event, besides its own.
 
         Raises:
-            ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 503 while nothing can be.
+            ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 429 beyond the caller's quota,
+                503 while nothing can be.
         """
         try:
             request, content_hash = parse_request(raw, self._kafka.request_bytes, self._kafka.webhook_allow)
@@ -93,20 +103,27 @@ class Submissions:
         package_set = self.package_sets.in_force
         if package_set is None:
             raise self._unavailable("no package set is in force yet", None)
-        self._check_load()
-        allowed_attempts = self._kafka.allowed_attempts
+        self._check_load(caller)
         fact = requested(
-            request, content_hash, package_set.pin, source="http", allowed_attempts=allowed_attempts
+            request,
+            content_hash,
+            package_set.pin,
+            source="http",
+            owner=caller.owner,
+            allowed_attempts=self._kafka.allowed_attempts,
         )
-        if (taken := request.id or id) is not None:
-            return await self._take(taken, fact, beside)
+        if request.id is not None:
+            return await self._take(request.id, fact, beside, f"id {request.id!r}")
+        if idempotency_key is not None:
+            id = of_idempotency_key(idempotency_key, caller.owner)
+            return await self._take(id, fact, beside, f"Idempotency-Key {idempotency_key!r}")
         return await self._make(str(uuid.uuid4()), fact, beside, _is_final if wait_for_end else _is_there)
 
     async def _make(
         self, id: str, fact: Requested, beside: Headers | None, until: Callable[[bytes | None], bool]
     ) -> Submission:
         """Append under an id that nobody has, so that what the store will make of it is known at once."""
-        self._following.follow(id, until)
+        self._following.follow(id, until, fact.owner)
         try:
             time_ms = await self._append(id, fact, beside)
         except ProblemError:
@@ -117,21 +134,20 @@ class Submissions:
         self._following.at_least(id, first)
         return first
 
-    async def _take(self, id: str, fact: Requested, beside: Headers | None) -> Submission:
-        """Append under an id that a client made; the store says who was first with it."""
-        self._awaiting_verdict += 1
-        try:
+    async def _take(self, id: str, fact: Requested, beside: Headers | None, named: str) -> Submission:
+        """Append under an id that a client made, as `named`; the store says who was first with it."""
+        with self._load.awaiting_verdict(fact.owner):
             await self._append(id, fact, beside)
-            return await self._verdict(id, fact.content_hash)
-        finally:
-            self._awaiting_verdict -= 1
+            return await self._verdict(id, fact, named)
 
-    def _check_load(self) -> None:
-        """Raises ProblemError 503 where too many are unfinished already, those on their way included."""
-        bound = self._kafka.max_unfinished
-        known = self.view.flagged + self._awaiting_verdict
-        at_most = known + self._following.unseen_at_most
-        if at_most >= bound and known + self._following.count_unseen() >= bound:
+    def _check_load(self, caller: Caller) -> None:
+        """Raises ProblemError 429 or 503 where too many are unfinished, those on their way included."""
+        quota, bound = caller.unfinished, self._kafka.max_unfinished
+        if quota is not None and self._load.reaches_of(caller.owner, quota):
+            detail = f"{quota} submissions of this API key are unfinished, which is its quota: wait for one"
+            headers = {"Retry-After": str(self._settings.retry_after_s)}
+            raise ProblemError(429, "too-many-unfinished", detail, headers=headers)
+        if self._load.reaches(bound):
             raise self._unavailable(f"{bound} submissions are unfinished, which is the limit", None)
 
     def find(self, id: str) -> Submission | None:
@@ -142,14 +158,17 @@ class Submissions:
         stored = Submission.read(raw)
         return stored if followed is None or stored.final else followed
 
-    async def get(self, id: str) -> Submission:
+    async def get(self, id: str, caller: Caller) -> Submission:
         """The submission; what was acknowledged before, at whichever node, is known.
 
         Raises:
-            ProblemError: 404, or 503 where this node cannot know yet.
+            ProblemError: 404, also where it is not the caller's to know; 503 where this node cannot know yet.
         """
+        return await self._get(id, caller.may_read)
+
+    async def _get(self, id: str, may_know: Callable[[Submission], bool]) -> Submission:
         submission = self.find(id) or await self._look_up(id)
-        if submission is None:
+        if submission is None or not may_know(submission):
             raise ProblemError(404, "unknown-submission", f"there is no submission {id!r}")
         return submission
 
@@ -164,14 +183,15 @@ class Submissions:
             story.take(entry)
         return self.find(id) or story.state
 
-    async def list(self, query: listing.Query) -> Page:
-        """A page of the list, as far as this node's store is.
+    async def list(self, query: listing.Query, caller: Caller) -> Page:
+        """A page of the list of what the caller may read, as far as this node's store is.
 
         Raises:
             ProblemError: 422 for a bad cursor.
         """
         try:
-            return await asyncio.to_thread(listing.page, self.view, query)
+            whose = None if caller.reads_all else caller.owner
+            return await asyncio.to_thread(listing.page, self.view, query, whose)
         except listing.BadCursorError as error:
             errors = [FieldError(field="query.cursor", message=str(error))]
             raise ProblemError(422, "invalid-parameters", f"query.cursor: {error}", errors=errors) from None
@@ -182,33 +202,35 @@ class Submissions:
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(timeout_s):
                 await self._following.wait_final(id)
-                if not (await self.get(id)).final:
+                if not (await self._get(id, _of_anybody)).final:
                     await self.view.wait_for(id, _is_final, None)
-        return await self.get(id)
+        return await self._get(id, _of_anybody)
 
-    async def cancel(self, id: str) -> Submission:
+    async def cancel(self, id: str, caller: Caller) -> Submission:
         """Stop it; the verdict is the fold's.
 
         Raises:
             ProblemError: 404, 409 where it was finished before, 503.
         """
-        before = await self.get(id)
+        before = await self._get(id, caller.may_cancel)
         if not before.final:
-            await self._append(id, Cancelled())
+            own = before.owner == caller.owner
+            await self._append(id, Cancelled() if own else Cancelled(reason=f"cancelled by {caller.owner}"))
             await self._wait_for(id, _is_final, self._settings.acknowledge_timeout_s)
-        after = await self.get(id)
+        after = await self._get(id, caller.may_cancel)
         if after.status != "cancelled":
             raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
         return after
 
-    async def _verdict(self, id: str, content_hash: str) -> Submission:
-        """Wait until the store shows who was first with this id."""
+    async def _verdict(self, id: str, fact: Requested, named: str) -> Submission:
+        """Wait until the store shows who was first with this id; nothing is told of another owner's."""
         raw = await self._wait_for(id, _is_accepted, self._settings.acknowledge_timeout_s)
         submission = Submission.read(raw)
-        if submission.content_hash != content_hash:
-            raise ProblemError(
-                409, "conflict", f"the id {id!r} was used before with other content: choose another id"
-            )
+        if submission.owner != fact.owner:
+            raise ProblemError(409, "conflict", f"the {named} is taken: choose another one")
+        if submission.content_hash != fact.content_hash:
+            detail = f"the {named} was used before with other content: choose another one"
+            raise ProblemError(409, "conflict", detail)
         return submission
 
     async def _append(self, id: str, fact: SubmissionFact, beside: Headers | None = None) -> int:
@@ -237,6 +259,10 @@ class Submissions:
         what = f"; whether submission {id!r} was accepted is unknown: the same request with this id is safe"
         headers = {"Retry-After": str(self._settings.retry_after_s)}
         return ProblemError(503, "unavailable", why + (what if id else ""), headers=headers)
+
+
+def _of_anybody(_: Submission) -> bool:
+    return True
 
 
 def _is_there(raw: bytes | None) -> bool:

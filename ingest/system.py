@@ -26,7 +26,7 @@ class Overview:
     def __init__(
         self, submissions: View, environments: View, recent: Recent, workers: Callable[[], Awaitable[int]]
     ) -> None:
-        """`environments` is a view of `dependencies.store` that flags what is not finished."""
+        """`environments` is a view of `dependencies.store` that flags what is not finished, by status."""
         self._submissions, self._environments = submissions, environments
         self._recent, self._workers = recent, workers
         self._lock = asyncio.Lock()
@@ -48,9 +48,7 @@ class Overview:
         waiting = len(listing.ids(self._submissions, "queued"))
         ids = {status: listing.ids(self._submissions, status) for status in _RUNNING}
         running = {status: len(found) for status, found in ids.items()}
-        builds = Counter(
-            row["status"] for row in _rows(self._environments, self._environments.flagged_keys())
-        )
+        waiting_builds, builds = map(self._environments.flagged_as, ("queued", "started"))
         return System(
             time=now(),
             unfinished={"queued": waiting} | running,
@@ -58,8 +56,8 @@ class Overview:
             running=sum(running.values()),
             running_by_worker=self._by_worker([id for found in ids.values() for id in found]),
             workers=workers,
-            leases=sum(running.values()) + builds["started"],
-            builds=Builds(waiting=builds["queued"], running=builds["started"]),
+            leases=sum(running.values()) + builds,
+            builds=Builds(waiting=waiting_builds, running=builds),
             last_minute=self._recent.last_minute(time.time_ns() // 1_000_000),
         )
 

@@ -95,6 +95,7 @@ class Catalogue:
     stops: Topic
     output: Topic
     package_sets: Topic
+    api_keys: Topic
     dead_letters: Topic
     replies: Topic
     """Of each reply topic, whose name begins with this one's; made when an operator allows one."""
@@ -112,6 +113,7 @@ class Catalogue:
             self.stops,
             self.output,
             self.package_sets,
+            self.api_keys,
             self.dead_letters,
             self.seals,
             self.webhooks,
@@ -243,6 +245,15 @@ _CATALOGUE = Catalogue(
         readers=("ingest", "request-handler", "cache-builder", "operator"),
         compacted=True,
     ),
+    api_keys=Topic(
+        "api-keys",
+        "Who may use HTTP: digests of API keys.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("operator",),
+        readers=("ingest", "operator"),
+        compacted=True,
+    ),
     dead_letters=Topic(
         "dead-letters",
         "Records that could not be read or accepted, as they came.",
@@ -327,6 +338,7 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         stops=named(plain.stops),
         output=named(plain.output),
         package_sets=named(plain.package_sets),
+        api_keys=named(plain.api_keys),
         dead_letters=named(plain.dead_letters),
         replies=replace(plain.replies, name=settings.topic_prefix + settings.reply_topic_prefix),
         seals=named(plain.seals),

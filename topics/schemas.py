@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
+from topics.api_keys import STORED, ApiKey
 from topics.audit.seals import SEALED, Seal
 from topics.catalogue import Catalogue, Topic
 from topics.codec import REPLY_TOPIC
@@ -29,6 +30,7 @@ _PREFIX = "envicutor."
 _BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"})
 _ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "description": "The submission's id."}
 _KEY = {"type": "string"}
+_DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of the API key."}
 _TEXT = {"type": "string"}
 
 
@@ -80,6 +82,7 @@ def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
         Channel(
             catalogue.package_sets, _KEY, (_written("envicutor.package_set.refreshed.v1", PackageSetInForce),)
         ),
+        Channel(catalogue.api_keys, _DIGEST, (_written(STORED, ApiKey),)),
         Channel(catalogue.seals, _KEY, (_written(SEALED, Seal),)),
         Channel(catalogue.dead_letters, _KEY, (Said("dead_letter", None, None, "written"),)),
         Channel(catalogue.replies, _ID, (_written("envicutor.submission.answered.v1", Answer),), chosen=True),

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,18 +45,20 @@ class Table:
     def __init__(
         self,
         directory: Path,
-        flag: Callable[[bytes], bool] | None = None,
+        flag: Callable[[bytes], str | None] | None = None,
         *,
         index: Index | None = None,
         kept_s: int | None = None,
     ) -> None:
-        """The keys of rows for which `flag` is true are kept in memory as `flagged`.
+        """The keys of rows to which `flag` gives a label are kept in memory as `flagged`.
 
         Rows older than `kept_s` are removed at some time, when RocksDB compacts its files.
         """
         self._directory, self._flag, self._index, self._kept_s = directory, flag, index, kept_s
         self._db: Rdict | None = None
-        self.flagged: set[bytes] = set()
+        self.flagged: dict[bytes, bytes] = {}
+        self.labels: Counter[bytes] = Counter()
+        """How many rows have each label."""
 
     def open(
         self, identity: str, may_resume: Callable[[float, Mapping[int, int]], bool]
@@ -64,7 +67,7 @@ class Table:
 
         Returns the next offset to be read of each partition of which something was read.
         """
-        kinds = ["flagged"] * (self._flag is not None) + ([self._index.name] if self._index else [])
+        kinds = ["labelled"] * (self._flag is not None) + ([self._index.name] if self._index else [])
         whose = "/".join([identity, *kinds]).encode()
         with self._whole():
             db = self._db_if_whole()
@@ -74,7 +77,8 @@ class Table:
                 shutil.rmtree(self._directory)
                 db = self._open()
             db[_META + b"identity"] = whose
-            self.flagged = {key for key, _ in _below(db, _FLAG)}
+            self.flagged = dict(_below(db, _FLAG))
+            self.labels = Counter(self.flagged.values())
             self._db = db
             return _offsets(db)
 
@@ -150,12 +154,14 @@ class Table:
             batch.put(_ROW + key, value)
         if self._flag is None:
             return
-        if value is not None and self._flag(value):
-            batch.put(_FLAG + key, b"")
-            self.flagged.add(key)
+        if (before := self.flagged.pop(key, None)) is not None:
+            self.labels[before] -= 1
+        if value is not None and (label := self._flag(value)) is not None:
+            self.flagged[key] = label.encode()
+            self.labels[self.flagged[key]] += 1
+            batch.put(_FLAG + key, self.flagged[key])
         else:
             batch.delete(_FLAG + key)
-            self.flagged.discard(key)
 
     def _order(
         self, batch: WriteBatch, index: Index, change: Change, summaries: dict[bytes, bytes | None]

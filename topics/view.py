@@ -31,11 +31,11 @@ class View:
         topic: str,
         directory: Path,
         *,
-        flag: Callable[[bytes], bool] | None = None,
+        flag: Callable[[bytes], str | None] | None = None,
         index: Index | None = None,
         taken: Callable[[list[Message]], None] = lambda _: None,
     ) -> None:
-        """`flagged` counts the rows for which `flag` is true.
+        """`flagged` counts the rows to which `flag` gives a label.
 
         `taken` is told of records once they are in the table, in the reader's thread.
         """
@@ -62,12 +62,12 @@ class View:
 
     @property
     def flagged(self) -> int:
-        """How many rows `flag` is true for."""
+        """How many rows `flag` gives a label to."""
         return len(self._table.flagged)
 
-    def flagged_keys(self) -> list[str]:
-        """Of the rows that `flag` is true for."""
-        return [key.decode() for key in list(self._table.flagged)]
+    def flagged_as(self, label: str) -> int:
+        """How many rows `flag` gives this label to."""
+        return self._table.labels[label.encode()]
 
     def get(self, key: str) -> bytes | None:
         """The latest value of `key`; None where there is none (yet)."""

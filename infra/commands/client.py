@@ -1,12 +1,13 @@
 """How commands find the server, and what they do where it refuses or does not answer."""
 
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,6 +17,8 @@ from pydantic_settings import (
 
 from infra.commands.output import fail, say
 from ingest.client import Client, RefusedError, UnavailableError
+from ingest.client.calls import authorization
+from topics.request import field_errors
 
 USAGE = 2
 NO_ANSWER = 7
@@ -30,6 +33,8 @@ class ClientSettings(BaseSettings):
     )
 
     server: str = "http://127.0.0.1:8000"
+    key: SecretStr | None = None
+    """API key, where the server needs one."""
 
     @classmethod
     def settings_customise_sources(
@@ -42,6 +47,8 @@ class ClientSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The first one that knows wins."""
         file = TomlConfigSettingsSource(settings_cls)
+        if "key" in file.toml_data and CONFIG_FILE.stat().st_mode & 0o077:
+            raise ValueError("others may read it, and it has a key: `chmod 600` it")
         return init_settings, env_settings, dotenv_settings, file_secret_settings, file
 
 
@@ -52,19 +59,36 @@ Server = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def target(server: str | None) -> tuple[str, str | None]:
+    """The server's URL, and the API key for it; where the settings are wrong the command ends, with 2."""
+    try:
+        settings = ClientSettings()
+    except ValidationError as error:
+        fail("; ".join(map(str, field_errors(error))), USAGE)
+    except (ValueError, OSError) as error:
+        fail(f"{CONFIG_FILE}: {error}", USAGE)
+    url = server or settings.server
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        fail(f"the server {url!r} is no URL: it begins with http://, such as http://127.0.0.1:8000", USAGE)
+    key = settings.key.get_secret_value() if settings.key else None
+    try:
+        authorization(key)
+    except ValueError as error:
+        fail(str(error), USAGE)
+    return url, key
+
+
 @contextmanager
 def client(server: str | None) -> Iterator[Client]:
     """A client; where there is no answer the command ends, with 2 or 7."""
-    try:
-        found = server or ClientSettings().server
-    except (tomllib.TOMLDecodeError, ValueError) as error:
-        fail(f"{CONFIG_FILE}: {error}", USAGE)
-    with Client(found) as client:
+    url, key = target(server)
+    with Client(url, key) as client:
         try:
             yield client
         except RefusedError as error:
             for wrong in error.errors:
-                say(f"{wrong.field}: {wrong.message}" if wrong.field else wrong.message)
+                say(str(wrong))
             fail("the request was not accepted" if error.errors else str(error), USAGE)
         except (UnavailableError, TimeoutError) as error:
             fail(str(error), NO_ANSWER)

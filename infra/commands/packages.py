@@ -6,9 +6,10 @@ import httpx
 import typer
 
 from infra.commands.answers import printable
-from infra.commands.client import NO_ANSWER, USAGE, ClientSettings, Server
+from infra.commands.client import NO_ANSWER, USAGE, Server, target
 from infra.commands.output import fail, say
 from infra.package_sets import refresh_package_set, request_environments
+from ingest.client.calls import authorization, reason
 from nix.errors import CacheError
 from nix.settings import NixSettings
 from topics.catalogue import catalogue
@@ -42,13 +43,14 @@ def search(
     offset: Annotated[int, typer.Option(min=0, help="How many of the best matches to leave out.")] = 0,
 ) -> None:
     """Find packages that requests may name, in the package set in force; the best matches come first."""
+    url, key = target(server)
     parameters: dict[str, str | int] = {"q": query, "limit": limit, "offset": offset}
     try:
-        with httpx.Client(base_url=server or ClientSettings().server, trust_env=False) as http:
+        with httpx.Client(base_url=url, headers=authorization(key), trust_env=False) as http:
             answer = http.get("/packages", params=parameters, timeout=20.0)
         page = answer.json()
     except (httpx.HTTPError, ValueError) as error:
-        fail(f"no answer: {error}", NO_ANSWER)
+        fail(f"no answer from {url}: {reason(error)}", NO_ANSWER)
     if not answer.is_success:
         fail(page["detail"], USAGE if answer.is_client_error else NO_ANSWER)
     for package in page["packages"]:

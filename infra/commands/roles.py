@@ -17,8 +17,6 @@ from topics.settings import KafkaSettings
 if TYPE_CHECKING:
     from processors.store.partition import Store
 
-app = typer.Typer()
-
 Instance = Annotated[
     str, typer.Option(help="Tells the processes of one role on one host apart, across their restarts.")
 ]
@@ -31,7 +29,6 @@ class Of(StrEnum):
     DEPENDENCIES = "dependencies"
 
 
-@app.command()
 def ingest(instance: Instance = "0") -> None:
     """Serve HTTP."""
     from ingest.app import serve
@@ -42,7 +39,6 @@ def ingest(instance: Instance = "0") -> None:
     serve(kafka, catalogue(kafka), IngestSettings(), NixSettings(), instance)
 
 
-@app.command()
 def request_handler(instance: Instance = "0") -> None:
     """Take requests from the topic `submissions.requests`."""
     from processors.request_handler import RequestHandler
@@ -52,7 +48,6 @@ def request_handler(instance: Instance = "0") -> None:
     _run(handler.run, handler.stop)
 
 
-@app.command()
 def submission_store(instance: Instance = "0") -> None:
     """Fold `submissions.events` into the store and the queue."""
     from processors.store.submission_store import submission_store as store
@@ -61,7 +56,6 @@ def submission_store(instance: Instance = "0") -> None:
     _run_store(kafka, store(catalogue(kafka)), instance)
 
 
-@app.command()
 def build_store(instance: Instance = "0") -> None:
     """Fold `dependencies.events` into the store and the queue."""
     from processors.store.build_store import build_store as store
@@ -70,7 +64,6 @@ def build_store(instance: Instance = "0") -> None:
     _run_store(kafka, store(catalogue(kafka)), instance)
 
 
-@app.command()
 def worker(instance: Instance = "0") -> None:
     """Run submissions. Needs root."""
     from nix.cache import Cache
@@ -93,7 +86,6 @@ def worker(instance: Instance = "0") -> None:
     _exit(asyncio.run(run()))
 
 
-@app.command()
 def cache_builder(instance: Instance = "0") -> None:
     """Install dependencies in the Cache. Needs root."""
     from nix.cache import Cache
@@ -116,7 +108,6 @@ def cache_builder(instance: Instance = "0") -> None:
     _exit(asyncio.run(run()))
 
 
-@app.command()
 def sealer() -> None:
     """Sign what stands on the logs; one process in the whole system."""
     from processors.sealer import Sealer
@@ -128,7 +119,6 @@ def sealer() -> None:
     process.run()
 
 
-@app.command()
 def webhook_sender(instance: Instance = "0") -> None:
     """Tell ends of submissions over HTTP, where `ENVICUTOR_WEBHOOK_ALLOW` allows it."""
     from processors.settings import WebhookSettings
@@ -149,12 +139,24 @@ def webhook_sender(instance: Instance = "0") -> None:
     _exit(ended_well)
 
 
-@app.command()
 def health_checker(of: Of) -> None:
     """Judge leases: say which attempts nobody works on any more."""
     from processors.health_checker import HealthCheckerSettings, run
 
     run(KafkaSettings(), HealthCheckerSettings(), of.value)
+
+
+ROLES = (
+    ingest,
+    request_handler,
+    submission_store,
+    build_store,
+    worker,
+    cache_builder,
+    sealer,
+    webhook_sender,
+    health_checker,
+)
 
 
 def _run(run: Callable[[], Coroutine[Any, Any, None]], stop: Callable[[], None]) -> None:

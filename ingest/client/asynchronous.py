@@ -20,9 +20,9 @@ T = TypeVar("T")
 class AsyncClient:
     """One server; see `Client`, whose methods these are."""
 
-    def __init__(self, base_url: str = "http://127.0.0.1:8000") -> None:
+    def __init__(self, base_url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
         self._base_url = base_url
-        self._http = httpx.AsyncClient(base_url=base_url, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=base_url, headers=calls.authorization(key), trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,7 +90,7 @@ class AsyncClient:
                         return
                 why = "the stream ended early"
             except (httpx.TransportError, UnavailableError) as error:
-                why = str(error) or type(error).__name__
+                why = calls.reason(error)
             if (pause_s := next(pauses_s, None)) is None:
                 raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
             await asyncio.sleep(pause_s)

@@ -1,6 +1,8 @@
 """What is asked, how often it is tried, and how the answer is read: the same for both clients."""
 
 import math
+import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,8 @@ _ANSWER_TIMEOUT_S = 20.0
 CONNECT_TIMEOUT_S = 5.0
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0)
 """Between tries."""
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 FIRST_POLL_S, LONGEST_POLL_S = 0.1, 1.0
 
 Request = SubmissionRequest | Mapping[str, Any]
@@ -72,7 +76,7 @@ class Tries(Generic[T]):
         """How long to wait before the next try; None where this was the last."""
         pause_s = next(self._pauses_s, math.inf)
         if isinstance(outcome, httpx.Response):
-            if outcome.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            if outcome.status_code not in _LATER:
                 return None
             pause_s = max(pause_s, _retry_after_s(outcome))
         return pause_s if time.monotonic() + pause_s <= self._deadline else None
@@ -85,7 +89,7 @@ class Tries(Generic[T]):
         """
         about = self._call.about
         if isinstance(outcome, httpx.TransportError):
-            why = str(outcome) or type(outcome).__name__
+            why = reason(outcome)
             raise UnavailableError(f"no answer about {about} from {self._base_url}: {why}") from outcome
         if not outcome.is_success:
             raise failure(about, outcome)
@@ -95,13 +99,19 @@ class Tries(Generic[T]):
             raise UnavailableError(f"{self._base_url} does not speak as Envicutor does") from None
 
 
+def reason(error: Exception) -> str:
+    """Why there was no answer, without the system's numbers."""
+    why = _ERRNO.sub("", str(error)) or type(error).__name__
+    return f"{why}; is it running there?" if isinstance(error, httpx.ConnectError) else why
+
+
 def failure(about: str, response: httpx.Response) -> RefusedError | UnavailableError:
     """What an answer means that is an error."""
     try:
         problem = _Problem.model_validate_json(response.content)
     except ValidationError:
         problem = _Problem(detail=response.reason_phrase)
-    if response.is_client_error:
+    if response.is_client_error and response.status_code not in _LATER:
         return RefusedError(response.status_code, problem.detail, problem.errors)
     return UnavailableError(f"no answer about {about}: {response.status_code}, {problem.detail}")
 
@@ -114,6 +124,18 @@ def _retry_after_s(response: httpx.Response) -> float:
 # -- the calls ---------------------------------------------------------------------------------------
 
 ANSWER = TypeAdapter(Answer).validate_json
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """Headers that show an API key: this one, else ENVICUTOR_KEY, else none.
+
+    Raises:
+        ValueError: no key looks like that.
+    """
+    found = (key or os.environ.get("ENVICUTOR_KEY") or "").strip()
+    if not found.isascii() or " " in found or not found.isprintable():
+        raise ValueError("the API key has characters that no key has: give it as it was shown")
+    return {"Authorization": f"Bearer {found}"} if found else {}
 
 
 def path_of(id: str, *below: str) -> str:

@@ -18,4 +18,5 @@ class RefusedError(ClientError):
 
 
 class UnavailableError(ClientError):
-    """The server could not be reached or did not answer; the same request with its id may be sent again."""
+    """The server could not be reached, did not answer, or says that it is too much now (429, 503); the same
+    request with its id may be sent again."""

@@ -19,9 +19,14 @@ T = TypeVar("T")
 class Client:
     """One server. What fails on the way there or back is tried again, a few times."""
 
-    def __init__(self, base_url: str = "http://127.0.0.1:8000") -> None:
+    def __init__(self, base_url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
+        """`key` is an API key, where the server needs one; else ENVICUTOR_KEY in the environment.
+
+        Raises:
+            ValueError: no key looks like that.
+        """
         self._base_url = base_url
-        self._http = httpx.Client(base_url=base_url, trust_env=False)
+        self._http = httpx.Client(base_url=base_url, headers=calls.authorization(key), trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +140,7 @@ class Client:
                         return
                 why = "the stream ended early"
             except (httpx.TransportError, UnavailableError) as error:
-                why = str(error) or type(error).__name__
+                why = calls.reason(error)
             if (pause_s := next(pauses_s, None)) is None:
                 raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
             time.sleep(pause_s)

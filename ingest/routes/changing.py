@@ -1,25 +1,28 @@
 """Submitting and cancelling."""
 
-import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from ingest import batch
+from ingest.access import Access, Caller
 from ingest.bodies import json_body
 from ingest.models import Batch
 from ingest.openapi import batch_body, problems, request_body
-from ingest.routes.common import NAMESPACE, Id, submissions_router
+from ingest.routes.common import Id, submissions_router
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.tracing import trace_context
+from topics.api_keys import Scope
 from topics.submissions.state import Answer, Submission
 
 _BATCH_REQUESTS = 4
 """As many of the largest requests have room in a batch."""
 
 
-def changing_routes(submissions: Submissions, settings: IngestSettings, request_bytes: int) -> APIRouter:
+def changing_routes(
+    submissions: Submissions, access: Access, settings: IngestSettings, request_bytes: int
+) -> APIRouter:
     """Routes that append to the log."""
     router = submissions_router()
     batch_bytes = _BATCH_REQUESTS * request_bytes
@@ -37,6 +40,7 @@ def changing_routes(submissions: Submissions, settings: IngestSettings, request_
     )
     async def post_submission(
         request: Request,
+        caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT))],
         wait: Annotated[bool, Query(description="Answer when it is finished.")] = False,
         wait_timeout_s: Annotated[
             float, Query(gt=0, le=settings.wait_timeout_max_s, description="How long, in seconds.")
@@ -53,8 +57,9 @@ def changing_routes(submissions: Submissions, settings: IngestSettings, request_
         body = await json_body(request, request_bytes)
         submission = await submissions.accept(
             body,
+            caller,
             wait_for_end=wait,
-            id=idempotency_key and str(uuid.uuid5(NAMESPACE, idempotency_key)),
+            idempotency_key=idempotency_key,
             beside=trace_context(request.headers),
         )
         if wait:
@@ -69,16 +74,20 @@ def changing_routes(submissions: Submissions, settings: IngestSettings, request_
         responses=problems(400, 408, 413, 415),
         summary="Submit several programs, each accepted or refused on its own",
     )
-    async def post_batch(request: Request) -> Response:
+    async def post_batch(
+        request: Request, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT))]
+    ) -> Response:
         body, beside = await json_body(request, batch_bytes), trace_context(request.headers)
-        results = await batch.accept_all(submissions, body, batch_bytes, beside)
+        results = await batch.accept_all(submissions, body, caller, batch_bytes, beside)
         return Response(results.model_dump_json(exclude_none=True), media_type="application/json")
 
     @router.delete(
         "/{id}", response_model=Answer, responses=problems(404, 409), summary="Cancel a submission"
     )
-    async def delete_submission(id: Id) -> Response:
-        return _answer(await submissions.cancel(id), 200)
+    async def delete_submission(
+        id: Id, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT, Scope.OPERATE))]
+    ) -> Response:
+        return _answer(await submissions.cancel(id, caller), 200)
 
     return router
 

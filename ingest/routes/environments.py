@@ -4,9 +4,10 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 
+from ingest.access import Access
 from ingest.openapi import problems
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
@@ -65,10 +66,10 @@ class Packages:
 
 
 def environment_routes(
-    environments: View, package_sets: PackageSets, nix: NixSettings, settings: IngestSettings
+    environments: View, package_sets: PackageSets, access: Access, nix: NixSettings, settings: IngestSettings
 ) -> APIRouter:
     """The routes; `environments` is a view of `dependencies.store`."""
-    routes = APIRouter()
+    routes = APIRouter(dependencies=[Depends(access.needs())], responses=problems(401, 421, 422, 429, 503))
     packages = Packages(package_sets, nix)
 
     def unavailable(why: str) -> ProblemError:
@@ -78,7 +79,7 @@ def environment_routes(
     @routes.get(
         "/dependencies/{id}",
         response_model=EnvironmentState,
-        responses=problems(404, 421, 422, 503),
+        responses=problems(404),
         summary="A set of dependencies as it is now",
     )
     async def get_dependencies(id: Id) -> Response:
@@ -89,9 +90,7 @@ def environment_routes(
             raise unavailable("the store is still being read")
         raise ProblemError(404, "not-found", f"there are no dependencies {id!r}")
 
-    @routes.get(
-        "/packages", responses=problems(421, 422, 503), summary="Find packages that requests may name"
-    )
+    @routes.get("/packages", summary="Find packages that requests may name")
     async def get_packages(
         q: Annotated[str, Query(max_length=200, description="Words in the name or the description.")] = "",
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,

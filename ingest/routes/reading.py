@@ -3,17 +3,20 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from ingest import listing, output_files
+from ingest.access import Access, Caller
 from ingest.caching import entity_tag, unchanged
 from ingest.events import END, POSITION, Events, Position
+from ingest.ids import NAMESPACE
 from ingest.models import Page
 from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
 from ingest.problems import ProblemError
-from ingest.routes.common import NAMESPACE, Id, submissions_router
+from ingest.routes.common import Id, submissions_router
 from ingest.submissions import Submissions
+from topics.api_keys import Scope
 from topics.request import FieldError
 from topics.submissions.state import Answer
 
@@ -22,13 +25,16 @@ IfNoneMatch = Annotated[
 ]
 
 
-def reading_routes(submissions: Submissions, events: Events) -> APIRouter:
+def reading_routes(submissions: Submissions, access: Access, events: Events) -> APIRouter:
     """Routes that change nothing."""
     router = submissions_router()
+    reader = Depends(access.needs(Scope.READ, Scope.READ_ALL))
 
     @router.get("", response_model=Page, summary="Submissions, newest first")
-    async def list_submissions(query: Annotated[listing.Query, Query()]) -> Page:
-        return await submissions.list(query)
+    async def list_submissions(
+        caller: Annotated[Caller, reader], query: Annotated[listing.Query, Query()]
+    ) -> Page:
+        return await submissions.list(query, caller)
 
     @router.get(
         "/{id}",
@@ -37,6 +43,7 @@ def reading_routes(submissions: Submissions, events: Events) -> APIRouter:
     )
     async def get_submission(
         request: Request,
+        caller: Annotated[Caller, reader],
         id: Id,
         fields: Annotated[
             str | None, Query(description="Only these fields of it, separated by commas.")
@@ -44,7 +51,7 @@ def reading_routes(submissions: Submissions, events: Events) -> APIRouter:
         _: IfNoneMatch = None,
     ) -> Response:
         wanted = _fields(fields)
-        submission = await submissions.get(id)
+        submission = await submissions.get(id, caller)
         headers = entity_tag(submission, "+".join(sorted(wanted)))
         if same := unchanged(request, headers):
             return same
@@ -59,12 +66,13 @@ def reading_routes(submissions: Submissions, events: Events) -> APIRouter:
     )
     async def get_output(
         request: Request,
+        caller: Annotated[Caller, reader],
         id: Id,
         case: Annotated[int, Path(ge=0, lt=1000, description="Of the test case, from 0.")],
         name: Annotated[str, Path(description="Of the file, relative to /box.")],
         _: IfNoneMatch = None,
     ) -> Response:
-        submission = await submissions.get(id)
+        submission = await submissions.get(id, caller)
         headers = entity_tag(submission, uuid.uuid5(NAMESPACE, f"{case}/{name}").hex)
         data = output_files.content(submission, case, name)
         return unchanged(request, headers) or output_files.response(name, data, headers)
@@ -76,17 +84,19 @@ def reading_routes(submissions: Submissions, events: Events) -> APIRouter:
         summary="What happens to a submission, as it happens",
     )
     async def get_events(
+        caller: Annotated[Caller, reader],
         id: Id,
         last_event_id: Annotated[
             str | None, Header(pattern=POSITION, description="The id of the last event that came.")
         ] = None,
     ) -> Response:
-        await submissions.get(id)
+        submission = await submissions.get(id, caller)
         if last_event_id == END:
             return Response(status_code=204)
         told = Position.of(last_event_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events.follow(id, told), headers=headers, media_type="text/event-stream")
+        stream = events.follow(submission, told, caller.still_allowed)
+        return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
     return router
 

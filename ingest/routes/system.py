@@ -1,19 +1,26 @@
 """The system as a whole."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
+from ingest.access import Access
 from ingest.models import System
 from ingest.openapi import problems
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.system import Overview
+from topics.api_keys import Scope
 
 
-def system_routes(overview: Overview, settings: IngestSettings) -> APIRouter:
+def system_routes(overview: Overview, access: Access, settings: IngestSettings) -> APIRouter:
     """The route."""
     routes = APIRouter()
 
-    @routes.get("/system", responses=problems(421, 503), summary="The system as this node sees it")
+    @routes.get(
+        "/system",
+        responses=problems(401, 403, 421, 429, 503),
+        dependencies=[Depends(access.needs(Scope.READ_ALL, Scope.OPERATE))],
+        summary="The system as this node sees it",
+    )
     async def get_system() -> System:
         if (seen := await overview.look()) is not None:
             return seen

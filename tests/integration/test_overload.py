@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.access import Caller
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
@@ -50,18 +51,20 @@ def test_beyond_the_bound_a_503_says_when_to_come_again(
             await producer.send(row)
 
         # One that waits for its end, one that does not, and one that the store shows already.
-        accepted = [await submissions.accept(body, wait_for_end=wait) for wait in (True, False, False)]
+        accepted = [
+            await submissions.accept(body, Caller(), wait_for_end=wait) for wait in (True, False, False)
+        ]
         await store(accepted[2])
         await submissions.view.wait_for(accepted[2].id, lambda raw: raw is not None, DEADLINE_S)
         with pytest.raises(ProblemError, match="3 submissions are unfinished") as refused:
-            await submissions.accept(body, wait_for_end=False)
+            await submissions.accept(body, Caller(), wait_for_end=False)
         assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "2"})
 
         await store(accepted[0].replace(finished_at=accepted[0].created_at, status="finished"))
         await submissions.view.wait_for(accepted[0].id, lambda raw: raw is not None, DEADLINE_S)
-        await submissions.accept(body, wait_for_end=False)
+        await submissions.accept(body, Caller(), wait_for_end=False)
         with pytest.raises(ProblemError):
-            await submissions.accept(body, wait_for_end=False)
+            await submissions.accept(body, Caller(), wait_for_end=False)
         await submissions.close()
         await asyncio.to_thread(producer.close)
 
@@ -78,7 +81,7 @@ def test_who_waits_while_the_server_stops_is_told_what_to_do(
         producer = EventProducer(settings)
         submissions = await started(settings, producer)
         body = json.dumps({"id": "mine", "run": "true"}).encode()
-        waiting = asyncio.create_task(submissions.accept(body, wait_for_end=False))
+        waiting = asyncio.create_task(submissions.accept(body, Caller(), wait_for_end=False))
         await asyncio.wait([waiting], timeout=1)  # there is no store processor, so it is not done
         waiting.cancel()  # as the server does
         with pytest.raises(ProblemError, match="'mine' was accepted is unknown") as told:

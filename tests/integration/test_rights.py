@@ -58,7 +58,7 @@ WRITES = {
     "sealer": {"audit.seals"},
     "webhook-sender": {"webhooks.retries", "dead-letters"},
     "operator": {
-        *("submissions.requests", "submissions.events", "dependencies.events", "package-sets"),
+        *("submissions.requests", "submissions.events", "dependencies.events", "package-sets", "api-keys"),
         *("webhooks.pending", "webhooks.retries"),
     },
     PRODUCER: {"submissions.requests"},
@@ -66,7 +66,7 @@ WRITES = {
 READS = {
     "ingest": {
         *("submissions.events", "submissions.store", "submissions.output", "package-sets"),
-        "dependencies.store",
+        *("dependencies.store", "api-keys"),
     },
     "request-handler": {"submissions.requests", "submissions.store", "package-sets"},
     "submission-store": {"submissions.events", "submissions.store"},
@@ -79,7 +79,7 @@ READS = {
     "operator": {
         *("submissions.events", "submissions.store", "submissions.queue", "submissions.leases"),
         *("dependencies.events", "dependencies.store", "dependencies.queue", "dependencies.leases"),
-        *("package-sets", "dead-letters", "audit.seals", "webhooks.pending", "webhooks.retries"),
+        *("package-sets", "dead-letters", "audit.seals", "api-keys", "webhooks.pending", "webhooks.retries"),
     },
     PRODUCER: set(),
 }

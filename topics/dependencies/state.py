@@ -64,12 +64,12 @@ class EnvironmentState(Model):
         return self.fault == "limit" and self.limits.joined(limits) != self.limits
 
 
-def unfinished(stored: bytes) -> bool:
-    """Whether a row of `dependencies.store` is of a set that somebody is to build, or builds."""
+def unfinished(stored: bytes) -> str | None:
+    """The status in a row of `dependencies.store`, of a set that somebody is to build, or builds."""
     try:
-        return from_json(stored)["status"] in {"queued", "started"}
+        return {"queued": "queued", "started": "started"}.get(from_json(stored)["status"])
     except (ValueError, KeyError, TypeError):
-        return False
+        return None
 
 
 class Build(QueuedWork):

@@ -100,14 +100,15 @@ def unfinished(stored: bytes) -> bool:
         return False
 
 
-def unfinished_from(source: Literal["http", "kafka"]) -> Callable[[bytes], bool]:
-    """`unfinished`, of those that came in this way."""
+def unfinished_from(source: Literal["http", "kafka"]) -> Callable[[bytes], str | None]:
+    """The owner (or nothing) of what is `unfinished` and came in this way; None of all else."""
 
-    def is_one(stored: bytes) -> bool:
+    def owner(stored: bytes) -> str | None:
         row = from_json(stored)
-        return row["finished_at"] is None and row["source"] == source
+        counts = row["finished_at"] is None and row["source"] == source
+        return (row["owner"] or "") if counts else None
 
-    return is_one
+    return owner
 
 
 class Work(QueuedWork):

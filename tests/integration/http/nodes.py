@@ -11,7 +11,9 @@ from typing import Any, Self
 
 import httpx
 from confluent_kafka.admin import AdminClient
+from typer.testing import CliRunner
 
+from infra.cli import app
 from infra.kafka.ports import choose_free_port
 from ingest.app import make_app
 from ingest.server import Server
@@ -20,6 +22,7 @@ from nix.settings import NixSettings
 from processors.store.processor import StoreProcessor
 from processors.store.submission_store import submission_store
 from topics.admin import ensure_topics
+from topics.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection
 from topics.codec import Record, cloud_event, encode, encode_fact
@@ -29,6 +32,7 @@ from topics.settings import KafkaSettings
 from topics.stage import Outcome, RunStage
 from topics.submissions.facts import FACTS, Finished, Started, SubmissionFact
 from topics.submissions.output import OUTPUT, OutputChunk
+from topics.times import now
 
 DEADLINE_S = 60.0
 
@@ -43,6 +47,7 @@ class Nodes:
         self.topics = catalogue(self.kafka)
         self._count, self._settings = count, settings
         self.clients: list[httpx.Client] = []
+        self._headers: dict[str, str] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -50,6 +55,8 @@ class Nodes:
         self._stack.callback(self._delete_topics)
         self._producer = EventProducer(self.kafka)
         self._stack.callback(self._producer.close)
+        if self._settings.get("http_keys"):
+            self._headers = bearer(self.put_key(scopes=tuple(Scope)))
         in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
         self.produce(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
         self._stack.enter_context(self._folding())
@@ -76,7 +83,7 @@ class Nodes:
         url = f"http://127.0.0.1:{settings.http_port}"
         with (
             _thread(server.run, lambda: setattr(server, "should_exit", True)),
-            httpx.Client(base_url=url, timeout=DEADLINE_S, trust_env=False) as client,
+            httpx.Client(base_url=url, headers=self._headers, timeout=DEADLINE_S, trust_env=False) as client,
         ):
             self.clients.append(client)
             eventually(lambda: server.started and self._accepts(client), "the node accepts submissions")
@@ -91,6 +98,22 @@ class Nodes:
         admin = AdminClient(connection(self.kafka))
         for deletion in admin.delete_topics(topics).values():
             deletion.result(DEADLINE_S)
+
+    # -- what operators do ---------------------------------------------------------------------------
+
+    def command(self, *arguments: str, **settings: str) -> str:
+        """What a command prints to standard output."""
+        ours = {"BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers, "TOPIC_PREFIX": self.kafka.topic_prefix}
+        environment = {f"ENVICUTOR_{name}": value for name, value in (ours | settings).items()}
+        result = CliRunner().invoke(app, arguments, env=environment)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def put_key(self, **fields: Any) -> str:
+        """As `envicutor keys create` does, in no time."""
+        key, known = new_key(), {"id": new_id(), "name": "tests", "created_at": now()}
+        self.produce(Record(self.topics.api_keys.name, digest(key), encode(ApiKey(**known | fields)), []))
+        return key
 
     # -- what workers do -----------------------------------------------------------------------------
 
@@ -152,6 +175,10 @@ def _thread(target: Callable[[], object], stop: Callable[[], object]) -> Iterato
         stop()
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
 
 
 def eventually(probe: Callable[[], Any], what: str) -> Any:

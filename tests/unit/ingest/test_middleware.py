@@ -8,7 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from ingest.metrics import Metrics
-from ingest.middleware import REQUEST_ID, Observed, is_loopback
+from ingest.middleware import REQUEST_ID, Observed
+from ingest.settings import is_loopback
 
 APP = FastAPI()
 METRICS = Metrics()

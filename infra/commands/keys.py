@@ -1,0 +1,175 @@
+"""`envicutor keys`: who may use HTTP, where ENVICUTOR_HTTP_KEYS is on."""
+
+import math
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException, Message
+
+from infra.commands.answers import printable
+from infra.commands.broker import USAGE, BootstrapServers, connect, no_answer
+from infra.commands.output import fail, say
+from topics.api_keys import STORED, ApiKey, Quotas, Scope, digest, new_id, new_key
+from topics.catalogue import DAY_MS, catalogue
+from topics.clients import EventProducer
+from topics.codec import Record, cloud_event, decode, decode_key, encode
+from topics.reading import read_to_end
+from topics.settings import KafkaSettings
+from topics.times import now, rfc3339
+
+app = typer.Typer(no_args_is_help=True, help="API keys: who may use HTTP, where ENVICUTOR_HTTP_KEYS is on.")
+
+_ACKNOWLEDGE_MS = 30_000
+_SCOPES = (Scope.SUBMIT, Scope.READ)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose it is, or what for; for people.")],
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(
+            help="What it may: submit (and cancel its own), read (its own), read-all (everybody's), operate "
+            "(cancel anybody's, metrics). Once for each; else submit and read.",
+            show_default=False,
+        ),
+    ] = None,
+    requests_per_s: Annotated[
+        float | None, typer.Option(help="How often it may ask each node, on the average.", min=0.001)
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(help="How many requests may come at once; else those of 2 s.", min=1)
+    ] = None,
+    unfinished: Annotated[
+        int | None, typer.Option(help="How many of its submissions may be unfinished.", min=1)
+    ] = None,
+    expires_in_days: Annotated[float | None, typer.Option(help="Else it never does.", min=0.001)] = None,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Make an API key and print it, once: only its SHA-256 is kept. All nodes know it at once.
+
+    Its id is the owner of what is submitted with it.
+
+    Examples: `envicutor keys create judge --unfinished 100`;
+    `envicutor keys create prometheus --scope operate`.
+
+    Exit codes: 0 ok, 7 Kafka does not answer.
+    """
+    at_once = burst or math.ceil(2 * (requests_per_s or 0)) or 1
+    record = ApiKey(
+        id=new_id(),
+        name=name,
+        scopes=tuple(dict.fromkeys(scope or _SCOPES)),
+        quotas=Quotas(requests_per_s=requests_per_s, burst=at_once, unfinished=unfinished),
+        created_at=now(),
+        expires_at=None if expires_in_days is None else _in_days(expires_in_days),
+    )
+    key = new_key()
+    _put(connect(bootstrap_servers), digest(key), record)
+    say(f"key {record.id} of {printable(name)}: {', '.join(record.scopes)}; it is shown only now:")
+    typer.echo(key)
+
+
+@app.command(name="list")
+def list_all(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with everything.")] = False,
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
+    """Print id, state, name, scopes and quotas, one line a key.
+
+    Exit codes: 0 ok, 7 Kafka does not answer.
+    """
+    for record in _stored(connect(bootstrap_servers)).values():
+        typer.echo(record.model_dump_json() if as_json else line(record))
+
+
+@app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(help="As `list` shows it.")], bootstrap_servers: BootstrapServers = None
+) -> None:
+    """Let a key open nothing any more, at all nodes at once; what it submitted goes on.
+
+    Exit codes: 0 ok, also where it was revoked before; 2 there is none with this id, 7 Kafka does not answer.
+    """
+    kafka = connect(bootstrap_servers)
+    found = _find(kafka, id)
+    for hashed, record in found.items():
+        _revoke(kafka, hashed, record)
+    say(f"key {id} of {printable(next(iter(found.values())).name)} is revoked")
+
+
+@app.command()
+def rotate(
+    id: Annotated[str, typer.Argument(help="As `list` shows it.")], bootstrap_servers: BootstrapServers = None
+) -> None:
+    """Make another API key in place of one, print it, once, and revoke the old one.
+
+    Id, scopes and quotas stay: what was submitted with the old key is the new one's.
+
+    Exit codes: 0 ok, 2 there is none with this id that is good, 7 Kafka does not answer.
+    """
+    kafka = connect(bootstrap_servers)
+    found = {h: record for h, record in _find(kafka, id).items() if record.state(now()) == "active"}
+    if not found:
+        fail(f"key {id} is revoked or expired: make another one with `envicutor keys create`", USAGE)
+    key, kept = new_key(), next(iter(found.values()))
+    _put(kafka, digest(key), kept.replace(created_at=now()))
+    for hashed, record in found.items():
+        _revoke(kafka, hashed, record)
+    say(f"another key {id} of {printable(kept.name)}; it is shown only now:")
+    typer.echo(key)
+
+
+def line(record: ApiKey) -> str:
+    """One for people."""
+    quotas = record.quotas
+    bounds = [
+        f"{quotas.requests_per_s:g}/s, {quotas.burst} at once" if quotas.requests_per_s else "",
+        f"{quotas.unfinished} unfinished" if quotas.unfinished else "",
+        f"until {record.expires_at}" if record.expires_at else "",
+    ]
+    columns = f"{record.id}  {record.state(now()):7}  {record.name:24}  {','.join(record.scopes):24}"
+    return printable(f"{columns}  {'; '.join(filter(None, bounds))}".rstrip()).replace("\n", "\\n")
+
+
+def _in_days(days: float) -> str:
+    return rfc3339(time.time_ns() // 1_000_000 + round(days * DAY_MS))
+
+
+def _stored(kafka: KafkaSettings) -> Mapping[str, ApiKey]:
+    """By digest, the oldest first."""
+    found: dict[str, Message] = {}
+    try:
+        for message in read_to_end(kafka, catalogue(kafka).api_keys.name):
+            found[decode_key(message)] = message
+    except KafkaException as error:
+        no_answer(kafka, error)
+    keys = {hashed: decode(ApiKey, message.value()) for hashed, message in found.items()}
+    return dict(sorted(keys.items(), key=lambda item: item[1].created_at))
+
+
+def _find(kafka: KafkaSettings, id: str) -> Mapping[str, ApiKey]:
+    """By digest: several where one was put in place of another."""
+    found = {hashed: record for hashed, record in _stored(kafka).items() if record.id == id}
+    if not found:
+        fail(f"there is no key {id[:80]!r}: `envicutor keys list` shows all", USAGE)
+    return found
+
+
+def _revoke(kafka: KafkaSettings, hashed: str, record: ApiKey) -> None:
+    if record.revoked_at is None:
+        _put(kafka, hashed, record.replace(revoked_at=now()))
+
+
+def _put(kafka: KafkaSettings, hashed: str, record: ApiKey) -> None:
+    headers = cloud_event(STORED, uuid.uuid4().hex, record.id, "keys")
+    producer = EventProducer(kafka, message_timeout_ms=_ACKNOWLEDGE_MS)
+    try:
+        producer.produce(Record(catalogue(kafka).api_keys.name, hashed, encode(record), headers)).result()
+    except KafkaException as error:
+        no_answer(kafka, error)
+    finally:
+        producer.close()
