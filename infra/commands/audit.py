@@ -160,6 +160,8 @@ def export_all(
         no_answer(kafka, error)
     except MissingLibraryError as error:
         fail(str(error), USAGE)
+    except BrokenPipeError:
+        raise  # whoever read it has enough: the command ends quietly
     except OSError as error:
         fail(f"cannot write {output or 'to standard output'}: {error.strerror}", 1)
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
-from infra.commands.output import fail, say
+from infra.commands.output import fail, reason, say
 from infra.package_sets import EnvironmentsFileError, pin_in_force, read_environments, request_environments
 from nix.errors import CacheError
 from topics.catalogue import Catalogue, catalogue
@@ -102,7 +102,7 @@ def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
     try:
         asyncio.run(_evict(kafka, topics, state.store_path))
     except (CacheError, OSError) as error:
-        fail(str(error), 1)
+        fail(reason(error), 1)
     except KafkaException as error:
         no_answer(kafka, error)
 

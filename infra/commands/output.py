@@ -10,6 +10,13 @@ def say(message: str) -> None:
     typer.echo(f"envicutor: {message}", err=True)
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, and with which file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def fail(message: str, exit_code: int) -> NoReturn:
     """Tell what went wrong, and exit."""
     typer.echo(f"envicutor: {message}", err=True)

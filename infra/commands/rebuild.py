@@ -1,6 +1,7 @@
 """`envicutor rebuild`: a store anew from its log."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
@@ -17,7 +18,10 @@ class Which(StrEnum):
     DEPENDENCIES = "dependencies"
 
 
-def rebuild(which: Which, bootstrap_servers: BootstrapServers = None) -> None:
+def rebuild(
+    which: Annotated[Which, typer.Argument(metavar="STORE", help="submissions or dependencies.")],
+    bootstrap_servers: BootstrapServers = None,
+) -> None:
     """Make a store topic, and with it its views, anew from the log; after a changed fold or a mistake.
 
     The system may run: it goes on accepting, new work waits for the last part, which takes seconds.

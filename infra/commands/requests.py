@@ -3,11 +3,17 @@
 import base64
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from topics.file_names import check_file_names
+from topics.limits import MiB
+from topics.request import REQUEST_BYTES_CEILING
 
+LOOKED_AT = 10_000
+"""Files and folders of a directory; a request has room for 4096 files."""
+_ADVICE = "name a directory that has only what the program needs"
 OTHER_FIELDS_FILE = "submission.json"
 """In a directory: the request's other fields (test cases, limits and so on); not sent as a file."""
 
@@ -36,11 +42,25 @@ def of_directory(directory: Path) -> dict[str, Any]:
     fields = _object(other.read_bytes(), str(other)) if other.exists() else {}
     if "files" in fields:
         raise ValueError(f"{other}: leave out `files`, they are those of the directory")
-    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != other)
+    paths = sorted(path for path in _files(directory) if path != other)
     names = [path.relative_to(directory).as_posix() for path in paths]
     check_file_names(names)
     files = [{"name": name} | _content(path.read_bytes()) for name, path in zip(names, paths, strict=True)]
     return {"files": files} | fields
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    """Those below it, as long as all of them might fit into a request: whoever meant `.` may stand in `/`."""
+    size_bytes = 0
+    for number, path in enumerate(directory.rglob("*"), 1):
+        if number > LOOKED_AT:
+            raise ValueError(f"{directory} has more than {LOOKED_AT} files and folders: {_ADVICE}")
+        if path.is_file():
+            size_bytes += path.stat().st_size
+            if size_bytes > REQUEST_BYTES_CEILING:
+                most = f"{REQUEST_BYTES_CEILING // MiB} MiB, more than any request may have"
+                raise ValueError(f"the files in {directory} are larger than {most}: {_ADVICE}")
+            yield path
 
 
 def _content(data: bytes) -> dict[str, str]:

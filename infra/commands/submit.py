@@ -10,11 +10,15 @@ from rich.console import Console
 from infra.commands import output_files
 from infra.commands.answers import EXIT_CODES, print_answer, printable, verdict
 from infra.commands.client import USAGE, AsJson, Server, client
-from infra.commands.output import fail, say
+from infra.commands.output import fail, reason, say
 from infra.commands.requests import read_request
 from infra.commands.watch import follow
 from ingest.client import LONGEST_WAIT_S, Client
+from ingest.client.calls import with_id
 from topics.submissions.state import FINAL, Answer
+
+INTERRUPTED = 130
+"""As shells say it: 128 and the number of SIGINT."""
 
 
 def submit(
@@ -35,19 +39,24 @@ def submit(
     `echo '{"run": "echo hello"}' | envicutor submit --json -`.
 
     Exit codes: 0 ok, 1 run_failed or wrong_output, 2 usage, 3 compile_failed, 4 dependencies_failed,
-    5 internal_error, 6 cancelled or rejected, 7 no answer.
+    5 internal_error, 6 cancelled or rejected, 7 no answer, 130 interrupted.
     """
     try:
-        request = read_request(path)
+        request = with_id(read_request(path))
         if output_dir is not None:
             output_files.check_new(output_dir)
     except (ValueError, OSError) as error:
-        fail(str(error), USAGE)
-    with client(server) as connected:
-        if watch:
-            answer = follow(connected, connected.submit(request).id, as_json=as_json)
-        else:
-            answer = _answer(connected, request, timeout_s)
+        fail(reason(error), USAGE)
+    try:
+        with client(server) as connected:
+            if watch:
+                answer = follow(connected, connected.submit(request).id, as_json=as_json)
+            else:
+                answer = _answer(connected, request, timeout_s)
+    except KeyboardInterrupt:
+        id = request["id"]
+        say(f"waits no more; the submission goes on: `envicutor watch {id}`, `envicutor cancel {id}`")
+        raise typer.Exit(INTERRUPTED) from None
     if as_json and not watch:
         typer.echo(answer.model_dump_json(indent=2))
     elif not watch:
@@ -68,4 +77,4 @@ def _write(answer: Answer, directory: Path) -> None:
         for path in output_files.write(answer, directory):
             say(f"wrote {printable(str(path))}")
     except (ValueError, OSError) as error:
-        fail(str(error), USAGE)
+        fail(reason(error), USAGE)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from infra.commands.output import fail, say
+from infra.commands.output import fail, reason, say
 from infra.kafka.embedded import KafkaStartError
 from infra.kafka.install import KafkaInstallError
 from infra.local import LocalCluster, NotRootError
@@ -51,9 +51,9 @@ def up(
         CacheError,
         EnvironmentsFileError,
         TopicMismatchError,
-        TimeoutError,
+        OSError,
     ) as error:
-        fail(str(error), 1)
+        fail(reason(error), 1)
 
 
 async def _until_stopped(cluster: LocalCluster) -> None:
@@ -69,6 +69,8 @@ async def _until_stopped(cluster: LocalCluster) -> None:
             await starting
             kafka = cluster.kafka.bootstrap_servers
             say(f"ready: HTTP on {cluster.url} (documentation at /docs), Kafka on {kafka}; Ctrl-C stops")
+            if cluster.asks_for_keys:
+                say("HTTP asks for API keys: `envicutor keys create NAME` makes one")
         await stopping
     finally:
         starting.cancel()

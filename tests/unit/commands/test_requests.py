@@ -57,3 +57,18 @@ def test_what_is_no_request_is_named(tmp_path: Path, text: str, message: str) ->
 def test_json_file_is_the_request(tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text('{"run": "true"}')
     assert read_request(str(tmp_path / "request.json")) == {"run": "true"}
+
+
+def test_a_directory_that_is_no_program_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "disk.img").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"larger than 4 MiB.*: name a directory that has only"):
+        of_directory(tmp_path)
+    (tmp_path / "disk.img").unlink()
+    monkeypatch.setattr("infra.commands.requests.LOOKED_AT", 3)
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+    with pytest.raises(ValueError, match="more than 3 files and folders: name"):
+        of_directory(tmp_path)
