@@ -17,7 +17,7 @@ from ingest.problems import ProblemError
 from ingest.routes.common import Id, submissions_router
 from ingest.submissions import Submissions
 from topics.api_keys import Scope
-from topics.request import FieldError
+from topics.request import FieldError, SubmissionRequest
 from topics.submissions.state import Answer
 
 IfNoneMatch = Annotated[
@@ -57,6 +57,23 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
             return same
         body = submission.model_dump_json(include=wanted)
         return Response(body, headers=headers, media_type="application/json")
+
+    @router.get(
+        "/{id}/request",
+        response_model=SubmissionRequest,
+        responses={**problems(404), 304: {"description": "It is still so."}},
+        summary="What was asked for, limits after defaults included",
+    )
+    async def get_request(
+        request: Request, caller: Annotated[Caller, reader], id: Id, _: IfNoneMatch = None
+    ) -> Response:
+        submission = await submissions.get(id, caller)
+        if submission.request is None:
+            detail = f"submission {id!r} was rejected: there is no request that could be read"
+            raise ProblemError(404, "unknown-request", detail)
+        headers = entity_tag(submission, "request")
+        body = submission.request.model_dump_json()
+        return unchanged(request, headers) or Response(body, headers=headers, media_type="application/json")
 
     @router.get(
         "/{id}/outputs/{case}/{name:path}",
