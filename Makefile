@@ -5,13 +5,28 @@ SHELL := /bin/bash
 PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PAGE := ingest/page
+PAGE_SOURCES := $(PAGE)/index.html $(PAGE)/vite.config.ts $(shell find $(PAGE)/src examples -type f)
 
-.PHONY: setup system test test-containers test-uml check unit integration system-tests bench-sandbox bench-dependencies lock clean
+.PHONY: setup system browser test test-containers test-uml check unit integration system-tests bench-sandbox bench-dependencies lock clean
 
-setup: $(VENV)/.installed $(VENV)/.kafka
+setup: $(VENV)/.installed $(VENV)/.kafka $(PAGE)/dist/index.html
 
 system: ## what Debian must provide: packages, system users
 	@infra/setup/system-packages.sh
+
+browser: ## what the page is tested with
+	@infra/setup/system-packages.sh chromium fonts-dejavu-core
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package.json $(PAGE)/package-lock.json | system
+	@echo "setup: npm packages into $(PAGE)/node_modules"
+	@cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGE)/dist/index.html: $(PAGE)/node_modules/.package-lock.json $(PAGE_SOURCES)
+	@echo "setup: the page into $(PAGE)/dist"
+	@cd $(PAGE) && npm run --silent build -- --logLevel=warn
+	@touch $@
 
 $(VENV)/.installed: requirements-dev.txt pyproject.toml | system
 	@echo "setup: Python packages into $(VENV)"
@@ -24,7 +39,7 @@ $(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
 	@$(BIN)/python -m infra.kafka.install
 	@touch $@
 
-.PHONY: demo up docs schemas
+.PHONY: demo up docs schemas screenshots
 
 demo: setup ## every example through a system of its own, which is stopped afterwards; needs root
 	@$(BIN)/python -m infra.demo
@@ -37,12 +52,16 @@ docs: docs/build/architecture.svg ## render the diagrams
 schemas: setup ## docs/schemas: JSON Schemas and AsyncAPI of what stands on the public topics
 	@$(BIN)/python -m infra.schemas
 
+screenshots: setup browser ## docs/screenshots, of a system of their own; needs root
+	@$(BIN)/python -m tests.system.page.screenshots
+
 docs/build/%.svg: docs/%.dot
 	@command -v dot >/dev/null || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends graphviz; }
 	@mkdir -p $(@D)
 	dot -Tsvg -o $@ $<
 
 check: setup ## lint, format, types, layers
+	@cd $(PAGE) && npm run --silent check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -57,7 +76,7 @@ unit: setup ## pure tests, seconds
 integration: setup ## against a real broker
 	$(BIN)/pytest -q -n 3 --dist loadgroup tests/integration
 
-system-tests: setup ## the whole system, real builds, real sandboxes, real kills; needs root
+system-tests: setup browser ## the whole system, real builds, real sandboxes, real kills; needs root
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/system
 
 UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie")
@@ -122,4 +141,4 @@ lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 
 clean:
-	rm -rf $(VENV) .build
+	rm -rf $(VENV) .build $(PAGE)/node_modules $(PAGE)/dist

@@ -24,6 +24,7 @@ from ingest.openapi import document_models
 from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
+from ingest.routes import page
 from ingest.routes.changing import changing_routes
 from ingest.routes.environments import environment_routes
 from ingest.routes.reading import reading_routes
@@ -151,6 +152,7 @@ def make_app(
     def submission_ended(body: Ended) -> None:
         """What a request's `callback_url` gets, signed; see docs/http.md."""
 
+    page.install(app)
     document_models(app)
     app.state.events = events
     return app

@@ -1,6 +1,6 @@
 #!/bin/bash
 # What Debian must provide: packages and system users. Installs only what is missing; the second time it is over at once.
-# Needs root only if something is missing.
+# Needs root only if something is missing. Arguments are packages that are wanted besides.
 set -euo pipefail
 
 packages=(
@@ -11,7 +11,9 @@ packages=(
   python3 python3-venv
   util-linux iproute2               # setpriv, unshare, ip
   kcat                              # an example of a producer that is not ours
+  "$@"
 )
+command -v npm >/dev/null || packages+=(nodejs npm) # builds the page; where others are, Debian's would be in their way
 cache=/var/cache/envicutor # the default of the setting `cache_dir`
 build_users=16 # of Nix: as many builds can run at once on this host
 

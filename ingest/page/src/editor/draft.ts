@@ -1,0 +1,100 @@
+// What is being written: as the form holds it, as a request, and back.
+
+import type { LimitedStage, Program, SourceFile, StageLimits, SubmissionRequest } from "../model";
+
+export interface DraftCase {
+  input: string;
+  args: string;
+  /** Compared with what the program prints; null where nothing is. */
+  expected: string | null;
+}
+
+export interface Draft {
+  files: SourceFile[];
+  /** Names of packages, or a Nix expression where that is not null. */
+  packages: string[];
+  nix: string | null;
+  compile: string;
+  run: string;
+  /** Patterns, separated by spaces. */
+  outputs: string;
+  cases: DraftCase[];
+  /** Only those that differ from the defaults. */
+  limits: Partial<Record<LimitedStage, StageLimits>>;
+  /** What the form does not show, and a submission that is opened again may have. */
+  env: Record<string, string>;
+}
+
+export function emptyCase(): DraftCase {
+  return { input: "", args: "", expected: null };
+}
+
+export function requestOf(draft: Draft): SubmissionRequest {
+  const request: SubmissionRequest = { files: draft.files, run: draft.run };
+  if (draft.nix !== null) request.dependencies = { nix: draft.nix };
+  else if (draft.packages.length > 0) request.dependencies = { packages: draft.packages };
+  if (draft.compile.trim() !== "") request.compile = draft.compile;
+  if (Object.keys(draft.env).length > 0) request.env = draft.env;
+  const outputs = words(draft.outputs);
+  if (outputs.length > 0) request.outputs = outputs;
+  request.test_cases = draft.cases.map((one) => ({
+    input: one.input,
+    ...(one.args.trim() === "" ? {} : { args: words(one.args) }),
+    ...(one.expected === null ? {} : { expected_output: one.expected }),
+  }));
+  request.limits = draft.limits;
+  return request;
+}
+
+const TEXT_OF_OLDER_CONVENTION = { compile: "cutor-compile.sh", run: "cutor-run.sh", nix: "cutor.nix" };
+
+/** `standard` are the limits of a request that says nothing; those of it that differ are kept. */
+export function draftOf(request: SubmissionRequest, standard: Draft["limits"] = {}): Draft {
+  const files = request.files ?? [];
+  const fileText = (name: string): string | undefined => files.find((file) => file.name === name)?.content;
+  const cases = (request.test_cases ?? []).map((one) => ({
+    input: one.input ?? "",
+    args: (one.args ?? []).map(quoted).join(" "),
+    expected: one.expected_output ?? null,
+  }));
+  return {
+    files,
+    packages: request.dependencies?.packages ?? [],
+    nix: request.dependencies?.nix ?? fileText(TEXT_OF_OLDER_CONVENTION.nix) ?? null,
+    compile: script(request.compile) || (fileText(TEXT_OF_OLDER_CONVENTION.compile) ?? ""),
+    run: script(request.run) || (fileText(TEXT_OF_OLDER_CONVENTION.run) ?? ""),
+    outputs: (request.outputs ?? []).map(quoted).join(" "),
+    cases: cases.length > 0 ? cases : [emptyCase()],
+    limits: different(request.limits ?? {}, standard),
+    env: request.env ?? {},
+  };
+}
+
+function different(limits: Draft["limits"], standard: Draft["limits"]): Draft["limits"] {
+  const result: Draft["limits"] = {};
+  for (const [stage, values] of Object.entries(limits) as [LimitedStage, StageLimits][]) {
+    const changed = Object.entries(values).filter(([name, value]) => standard[stage]?.[name] !== value);
+    if (changed.length > 0) result[stage] = Object.fromEntries(changed);
+  }
+  return result;
+}
+
+function script(program: Program | null | undefined): string {
+  if (program === null || program === undefined) return "";
+  return typeof program === "string" ? program : program.map(quoted).join(" ");
+}
+
+/** As a shell reads it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./*?-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** The words of a line; quotes of either kind hold one together. */
+export function words(line: string): string[] {
+  const found = line.match(/(?:'[^']*'|"[^"]*"|\\.|[^\s'"\\])+/g) ?? [];
+  return found.map((word) =>
+    word.replace(/'([^']*)'|"([^"]*)"|\\(.)/g, (_, single?: string, double?: string, escaped?: string) => {
+      return single ?? double ?? escaped ?? "";
+    }),
+  );
+}

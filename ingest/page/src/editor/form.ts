@@ -1,0 +1,184 @@
+// The form of a submission: files, packages, commands, test cases, limits. It changes the draft that it shows.
+
+import { field, fill, h } from "../dom";
+import type { FieldError } from "../model";
+import { Cases } from "./cases";
+import type { Draft } from "./draft";
+import { Files } from "./files";
+import { LimitsForm } from "./limits";
+import { Packages } from "./packages";
+
+export class SubmissionForm {
+  readonly element: HTMLElement;
+  readonly #files: Files;
+  readonly #packages: Packages;
+  readonly #cases: Cases;
+  readonly #limits: LimitsForm;
+  readonly #nix: HTMLTextAreaElement;
+  readonly #kinds: { packages: HTMLInputElement; nix: HTMLInputElement };
+  readonly #compile: HTMLTextAreaElement;
+  readonly #run: HTMLTextAreaElement;
+  readonly #outputs: HTMLInputElement;
+  readonly #problem = h("div", { class: "problem", role: "alert", tabindex: -1, hidden: true });
+  readonly #expression: HTMLElement;
+  readonly #limitsCard: HTMLDetailsElement;
+  #draft!: Draft;
+
+  constructor(
+    draft: Draft,
+    private readonly changed: () => void,
+  ) {
+    this.#files = new Files(changed);
+    this.#packages = new Packages(changed);
+    this.#cases = new Cases(changed);
+    this.#limits = new LimitsForm(changed);
+    this.#nix = this.#area("dependencies.nix", 4, (value) => (this.#draft.nix = value));
+    this.#compile = this.#area("compile", 1, (value) => (this.#draft.compile = value));
+    this.#run = this.#area("run", 1, (value) => (this.#draft.run = value));
+    this.#outputs = h("input", {
+      spellcheck: "false",
+      autocapitalize: "off",
+      placeholder: "plot.png out/*.csv",
+      "data-field": "outputs",
+      oninput: () => this.#put(() => (this.#draft.outputs = this.#outputs.value)),
+    });
+    this.#kinds = { packages: this.#kind("packages"), nix: this.#kind("nix") };
+    this.#expression = field(
+      "Nix expression",
+      this.#nix,
+      "A list of packages, or mkShell; it is evaluated to data.",
+    );
+    this.#limitsCard = h(
+      "details",
+      { class: "card" },
+      h("summary", {}, h("h2", {}, "Limits")),
+      this.#limits.element,
+    );
+    this.element = h("div", { class: "form" }, this.#problem, this.#files.element, ...this.#cards());
+    this.show(draft);
+  }
+
+  #cards(): HTMLElement[] {
+    const card = (title: string, ...children: (HTMLElement | null)[]): HTMLElement => {
+      const id = `card-${title.replaceAll(" ", "-")}`;
+      return h("section", { class: "card", "aria-labelledby": id }, h("h2", { id }, title), ...children);
+    };
+    const kinds = h(
+      "div",
+      { class: "segments", role: "radiogroup", "aria-label": "How dependencies are said" },
+      h("label", {}, this.#kinds.packages, h("span", {}, "By name")),
+      h("label", {}, this.#kinds.nix, h("span", {}, "Nix expression")),
+    );
+    return [
+      card("Packages", kinds, this.#packages.element, this.#expression),
+      card(
+        "Commands",
+        field("Compile", this.#compile, "Once, before all test cases. Empty: nothing to compile."),
+        field("Run", this.#run, "For each test case; a bash script."),
+        field("Files to bring back", this.#outputs, "Patterns, separated by spaces; * and ** as usual."),
+      ),
+      card("Test cases", this.#cases.element),
+      this.#limitsCard,
+    ];
+  }
+
+  #area(path: string, rows: number, put: (value: string) => void): HTMLTextAreaElement {
+    const area = h("textarea", {
+      rows,
+      spellcheck: "false",
+      autocapitalize: "off",
+      class: "command",
+      "data-field": path,
+      oninput: () => this.#put(() => put(area.value)),
+    });
+    return area;
+  }
+
+  #kind(kind: "packages" | "nix"): HTMLInputElement {
+    const onchange = (): void =>
+      this.#put(() => {
+        this.#draft.nix = kind === "nix" ? this.#nix.value : null;
+        this.#drawKind();
+      });
+    return h("input", { type: "radio", name: "dependencies-kind", value: kind, onchange });
+  }
+
+  #put(change: () => void): void {
+    change();
+    this.changed();
+  }
+
+  #drawKind(): void {
+    const byName = this.#draft.nix === null;
+    this.#kinds.packages.checked = byName;
+    this.#kinds.nix.checked = !byName;
+    this.#packages.element.hidden = !byName;
+    this.#expression.hidden = byName;
+  }
+
+  show(draft: Draft): void {
+    this.#draft = draft;
+    this.#files.set(draft.files);
+    this.#packages.set(draft.packages);
+    this.#nix.value = draft.nix ?? "";
+    this.#compile.value = draft.compile;
+    this.#run.value = draft.run;
+    this.#outputs.value = draft.outputs;
+    this.#cases.set(draft.cases);
+    this.#limits.set(draft.limits);
+    this.#limitsCard.open = Object.keys(draft.limits).length > 0;
+    this.#drawKind();
+    this.clearErrors();
+  }
+
+  clearErrors(): void {
+    this.#problem.hidden = true;
+    fill(this.#problem);
+    for (const wrong of this.element.querySelectorAll("[aria-invalid]"))
+      wrong.removeAttribute("aria-invalid");
+    for (const note of this.element.querySelectorAll(".field-error")) note.remove();
+  }
+
+  /** Say what is wrong at the fields that are; all of it above where a field is not shown. */
+  showErrors(detail: string, errors: FieldError[]): void {
+    this.clearErrors();
+    const elsewhere = errors.filter((error) => !this.#showError(error));
+    const lines =
+      errors.length > 0 && elsewhere.length === 0
+        ? []
+        : elsewhere.map((error) => `${error.field}: ${error.message}`);
+    const title = errors.length > 0 ? "The submission was not accepted" : detail;
+    const list = lines.length > 0 ? h("ul", {}, ...lines.map((line) => h("li", {}, line))) : null;
+    fill(this.#problem, h("strong", {}, title), list);
+    this.#problem.hidden = false;
+    const first = this.element.querySelector<HTMLElement>("[aria-invalid]");
+    (first ?? this.#problem).focus();
+  }
+
+  #showError(error: FieldError): boolean {
+    const [kind, number] = error.field.split(".");
+    const file = kind === "files" && number !== undefined ? this.#files.reveal(Number(number)) : null;
+    const control = file ?? this.#closest(error.field);
+    if (control === null) return false;
+    const details = control.closest("details");
+    if (details !== null) details.open = true;
+    control.setAttribute("aria-invalid", "true");
+    const place = control.closest<HTMLElement>(".field, .files, .case-form, .chips") ?? control;
+    place.append(h("p", { class: "error field-error" }, error.message));
+    return true;
+  }
+
+  /** The control of a field, or of what the field is a part of. */
+  #closest(path: string): HTMLElement | null {
+    for (let parts = path.split("."); parts.length > 0; parts = parts.slice(0, -1)) {
+      const found = this.element.querySelector<HTMLElement>(`[data-field="${CSS.escape(parts.join("."))}"]`);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  /** It was put into the document. */
+  measure(): void {
+    this.#files.measure();
+  }
+}

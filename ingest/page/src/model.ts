@@ -1,0 +1,171 @@
+// What HTTP says, as far as the page uses it; /openapi.json is the reference.
+
+export type Encoding = "utf8" | "base64" | "hex";
+
+export interface SourceFile {
+  name: string;
+  content: string;
+  encoding?: Encoding;
+}
+
+export interface TestCase {
+  input?: string;
+  args?: string[];
+  expected_output?: string | null;
+}
+
+export type Program = string | string[];
+export type StageLimits = Record<string, number>;
+export type LimitedStage = "dependencies" | "compile" | "run";
+
+export interface SubmissionRequest {
+  id?: string;
+  files?: SourceFile[];
+  dependencies?: { packages?: string[] | null; nix?: string | null } | null;
+  compile?: Program | null;
+  run?: Program | null;
+  env?: Record<string, string>;
+  test_cases?: TestCase[];
+  outputs?: string[];
+  limits?: Partial<Record<LimitedStage, StageLimits>>;
+  tags?: string[];
+}
+
+export interface Stage {
+  stdout: string;
+  stderr: string;
+  encoding: Encoding;
+  exit_code: number | null;
+  signal: string | null;
+  wall_time_s: number;
+  cpu_time_s: number;
+  memory_bytes: number;
+  limit_exceeded: string | null;
+  truncated: boolean;
+}
+
+export interface OutputFile {
+  name: string;
+  size_bytes: number;
+  media_type: string;
+  content: string | null;
+  omitted: string | null;
+}
+
+export interface CompileStage extends Stage {
+  /** Whether the same was compiled before; output and cost are of that time. */
+  cached?: boolean;
+}
+
+export interface RunStage extends Stage {
+  passed: boolean | null;
+  outputs: OutputFile[];
+}
+
+export interface DependenciesStage {
+  id: string;
+  cached: boolean;
+  explanation: string | null;
+  log: string;
+  wall_time_s: number;
+}
+
+export type Status =
+  "queued" | "started" | "dependencies_installed" | "compiled" | "finished" | "cancelled" | "rejected";
+
+export type Outcome =
+  "ok" | "dependencies_failed" | "compile_failed" | "run_failed" | "wrong_output" | "internal_error";
+
+export interface Answer {
+  id: string;
+  status: Status;
+  attempt: number;
+  created_at: string;
+  finished_at: string | null;
+  outcome: Outcome | null;
+  dependencies: DependenciesStage | null;
+  compile: CompileStage | null;
+  run: RunStage[];
+  error: string | null;
+  errors: FieldError[];
+}
+
+export interface FieldError {
+  field: string;
+  message: string;
+  limit?: number | string | null;
+}
+
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  errors: FieldError[];
+}
+
+export interface Happened {
+  time: string;
+  status: Status | null;
+  refused: string | null;
+  fact: Record<string, unknown>;
+}
+
+export interface OutputChunk {
+  attempt: number;
+  worker: string;
+  stage: "compile" | "run";
+  case: number | null;
+  stream: "stdout" | "stderr";
+  sequence: number;
+  offset_bytes: number;
+  text: string;
+  encoding: Encoding;
+}
+
+export interface Listed {
+  id: string;
+  status: Status;
+  attempt: number;
+  created_at: string;
+  finished_at: string | null;
+  outcome: Outcome | null;
+  tags: string[];
+}
+
+export interface PackageFound {
+  name: string;
+  version: string;
+  description: string;
+}
+
+/** What is to be said of an outcome, and how it looks. */
+export const OUTCOMES: Record<Outcome, { words: string; tone: Tone }> = {
+  ok: { words: "OK", tone: "good" },
+  dependencies_failed: { words: "Packages failed", tone: "bad" },
+  compile_failed: { words: "Compilation failed", tone: "bad" },
+  run_failed: { words: "Run failed", tone: "bad" },
+  wrong_output: { words: "Wrong output", tone: "bad" },
+  internal_error: { words: "Internal error", tone: "bad" },
+};
+
+export type Tone = "good" | "bad" | "busy" | "plain";
+
+const STATUSES: Record<Status, { words: string; tone: Tone }> = {
+  queued: { words: "Queued", tone: "busy" },
+  started: { words: "Installing packages", tone: "busy" },
+  dependencies_installed: { words: "Packages ready", tone: "busy" },
+  compiled: { words: "Running", tone: "busy" },
+  finished: { words: "Finished", tone: "plain" },
+  cancelled: { words: "Cancelled", tone: "plain" },
+  rejected: { words: "Rejected", tone: "bad" },
+};
+
+/** How a submission stands, in words and in colour. */
+export function verdict(status: Status, outcome: Outcome | null): { words: string; tone: Tone } {
+  return outcome !== null ? OUTCOMES[outcome] : STATUSES[status];
+}
+
+export function isFinal(status: Status): boolean {
+  return status === "finished" || status === "cancelled" || status === "rejected";
+}

@@ -1,0 +1,60 @@
+// What programs print, made fit to be looked at: it stays text, and cannot pretend to be other text.
+
+// CSI … final byte; OSC, DCS, SOS, PM, APC up to their terminator; other escapes of two or three characters.
+const ESCAPES =
+  /\u001b\[[0-?]*[ -/]*[@-~]|\u001b[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b[ -/]*[0-Z\\^-~]/g;
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
+/** They make text look as if it read otherwise. */
+const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Without terminal escapes; what cannot be seen is made visible. */
+export function harmless(text: string): string {
+  return text
+    .replace(ESCAPES, "")
+    .replace(/\r\n/g, "\n")
+    .replace(CONTROLS, picture)
+    .replace(
+      DIRECTIONS,
+      (character) => `[U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}]`,
+    );
+}
+
+function picture(character: string): string {
+  const code = character.charCodeAt(0);
+  if (code === 0x0d) return "\n"; // a bar that is drawn over and over
+  if (code < 0x20) return String.fromCharCode(0x2400 + code);
+  return code === 0x7f ? "\u2421" : "\ufffd";
+}
+
+/** The bytes of base64 text. */
+export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+}
+
+/** Text as Envicutor sends it: as it is, or as base64 of bytes that need not be UTF-8. */
+export function decoded(text: string, encoding: string): string {
+  return encoding === "base64" ? new TextDecoder().decode(bytesOf(text)) : text;
+}
+
+const UNITS = ["B", "KiB", "MiB", "GiB"];
+
+/** 134217728 as "128 MiB". */
+export function bytes(count: number): string {
+  let unit = 0;
+  while (count >= 1024 && unit < UNITS.length - 1) {
+    count /= 1024;
+    unit += 1;
+  }
+  return `${count >= 100 || Number.isInteger(count) ? Math.round(count) : count.toPrecision(2)} ${UNITS[unit]}`;
+}
+
+/** 0.0532 as "53 ms", 12.3 as "12.3 s". */
+export function seconds(count: number): string {
+  if (count < 0.9995) return `${Math.round(count * 1000)} ms`;
+  if (count < 120) return `${Number(count.toFixed(count < 10 ? 2 : 1))} s`;
+  return `${Math.floor(count / 60)} min ${Math.round(count % 60)} s`;
+}
+
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
