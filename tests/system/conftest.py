@@ -1,4 +1,4 @@
-"""One system for all tests of this folder: starting it costs more than most of them."""
+"""One system for all tests that need a running one: starting it costs more than most of them."""
 
 import json
 import os
@@ -6,14 +6,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.cluster.running import NUMPY, Cluster
+if TYPE_CHECKING:
+    from tests.system.cluster.running import Cluster
 
 
 @pytest.fixture(scope="session")
-def cluster(cache_dir: Path) -> Iterator[Cluster]:
+def cluster(cache_dir: Path) -> "Iterator[Cluster]":
+    from tests.system.cluster.running import NUMPY, Cluster
+
     assert os.geteuid() == 0, "system tests need root: mounts, control groups, user ids"
     folder = Path(tempfile.mkdtemp(prefix="envicutor-system-"))
     folder.chmod(0o755)
