@@ -20,7 +20,7 @@ browser: ## what the page is tested with
 
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package.json $(PAGE)/package-lock.json | system
 	@echo "setup: npm packages into $(PAGE)/node_modules"
-	@cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 $(PAGE)/dist/index.html: $(PAGE)/node_modules/.package-lock.json $(PAGE_SOURCES)

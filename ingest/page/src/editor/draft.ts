@@ -21,8 +21,8 @@ export interface Draft {
   cases: DraftCase[];
   /** Only those that differ from the defaults. */
   limits: Partial<Record<LimitedStage, StageLimits>>;
-  /** What the form does not show, and a submission that is opened again may have. */
-  env: Record<string, string>;
+  /** Variables, one `NAME=value` a line. */
+  env: string;
 }
 
 export function emptyCase(): DraftCase {
@@ -34,7 +34,7 @@ export function requestOf(draft: Draft): SubmissionRequest {
   if (draft.nix !== null) request.dependencies = { nix: draft.nix };
   else if (draft.packages.length > 0) request.dependencies = { packages: draft.packages };
   if (draft.compile.trim() !== "") request.compile = draft.compile;
-  if (Object.keys(draft.env).length > 0) request.env = draft.env;
+  if (draft.env.trim() !== "") request.env = variables(draft.env);
   const outputs = words(draft.outputs);
   if (outputs.length > 0) request.outputs = outputs;
   request.test_cases = draft.cases.map((one) => ({
@@ -66,7 +66,9 @@ export function draftOf(request: SubmissionRequest, standard: Draft["limits"] = 
     outputs: (request.outputs ?? []).map(quoted).join(" "),
     cases: cases.length > 0 ? cases : [emptyCase()],
     limits: different(request.limits ?? {}, standard),
-    env: request.env ?? {},
+    env: Object.entries(request.env ?? {})
+      .map(([name, value]) => `${name}=${value}`)
+      .join("\n"),
   };
 }
 
@@ -82,6 +84,16 @@ function different(limits: Draft["limits"], standard: Draft["limits"]): Draft["l
 function script(program: Program | null | undefined): string {
   if (program === null || program === undefined) return "";
   return typeof program === "string" ? program : program.map(quoted).join(" ");
+}
+
+function variables(text: string): Record<string, string> {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [name = "", ...value] = line.split("=");
+      return [name.trim(), value.join("=")];
+    }),
+  );
 }
 
 /** As a shell reads it. */

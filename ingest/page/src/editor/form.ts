@@ -18,6 +18,7 @@ export class SubmissionForm {
   readonly #kinds: { packages: HTMLInputElement; nix: HTMLInputElement };
   readonly #compile: HTMLTextAreaElement;
   readonly #run: HTMLTextAreaElement;
+  readonly #env: HTMLTextAreaElement;
   readonly #outputs: HTMLInputElement;
   readonly #problem = h("div", { class: "problem", role: "alert", tabindex: -1, hidden: true });
   readonly #expression: HTMLElement;
@@ -35,6 +36,7 @@ export class SubmissionForm {
     this.#nix = this.#area("dependencies.nix", 4, (value) => (this.#draft.nix = value));
     this.#compile = this.#area("compile", 1, (value) => (this.#draft.compile = value));
     this.#run = this.#area("run", 1, (value) => (this.#draft.run = value));
+    this.#env = this.#area("env", 1, (value) => (this.#draft.env = value));
     this.#outputs = h("input", {
       spellcheck: "false",
       autocapitalize: "off",
@@ -75,6 +77,7 @@ export class SubmissionForm {
         "Commands",
         field("Compile", this.#compile, "Once, before all test cases. Empty: nothing to compile."),
         field("Run", this.#run, "For each test case; a bash script."),
+        field("Variables", this.#env, "Of the environment, one NAME=value a line."),
         field("Files to bring back", this.#outputs, "Patterns, separated by spaces; * and ** as usual."),
       ),
       card("Test cases", this.#cases.element),
@@ -123,6 +126,7 @@ export class SubmissionForm {
     this.#nix.value = draft.nix ?? "";
     this.#compile.value = draft.compile;
     this.#run.value = draft.run;
+    this.#env.value = draft.env;
     this.#outputs.value = draft.outputs;
     this.#cases.set(draft.cases);
     this.#limits.set(draft.limits);
