@@ -66,6 +66,7 @@ function dialog(wasRefused: boolean): Promise<boolean> {
     box.addEventListener("close", () => {
       const given = box.returnValue === "use" ? input.value.trim() : "";
       if (given !== "") keep(given);
+      else if (wasRefused) keep(null);
       box.remove();
       resolve(given !== "");
     });

@@ -24,6 +24,8 @@ const NAMES: Record<string, string> = {
   unreadable: "A record that cannot be read",
 };
 
+const BAD = new Set(["lease_expired", "rejected", "unreadable"]);
+
 /** What goes on after an event, until the next. */
 const PHASES: Record<string, string> = {
   requested: "waiting",
@@ -112,7 +114,7 @@ function item(
 ): HTMLElement {
   const since = before === undefined ? "" : `+${seconds(Math.max(0, at - before.at) / 1000)}`;
   const refused = data.refused !== null;
-  const bad = name === "lease_expired" || name === "rejected" || name === "unreadable";
+  const bad = BAD.has(name) || (name === "finished" && data.fact["outcome"] !== "ok");
   return h(
     "li",
     { class: refused ? "moment refused" : bad ? "moment bad" : `moment ${name}` },

@@ -109,6 +109,8 @@ export class ResultView {
       this.#say("Its worker is gone; another one takes it up.");
       for (const stage of [this.#compile, ...this.#cases]) stage?.reset();
     } else fill(this.#note);
+    if (status === "dependencies_installed") this.#compile?.happens("running");
+    if (status === "compiled") this.#compile?.happens("ok");
     if (status === null || isFinal(status)) return;
     this.#steps.reached(status, Date.parse(time), said);
     this.#look(words(status, this.#compile !== null), "busy");

@@ -74,6 +74,11 @@ export class StageView {
     this.element.open = true;
   }
 
+  /** It goes on, or ended well; the answer will say more. */
+  happens(words: "running" | "ok"): void {
+    this.#look(words === "ok" ? "good" : "busy", words);
+  }
+
   /** How it ended. */
   finish(stage: Stage): void {
     const verdict = verdictOf(stage);
