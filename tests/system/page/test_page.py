@@ -1,12 +1,17 @@
 """What one does on the page, by clicking and by keyboard alone."""
 
-import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.system.cluster.running import Cluster
+from infra.kafka.ports import choose_free_port
+from tests.system.cluster.running import Cluster, eventually
 from tests.system.page.browser import choose, ends_as, run, run_script, visit
 
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -134,34 +139,56 @@ def test_a_plot_appears(page: Page, tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_key_is_asked_for_and_kept_in_this_tab_only(page: Page) -> None:
-    sent = []
+@pytest.fixture
+def locked(cluster: Cluster, tmp_path: Path) -> Iterator[str]:
+    """Another ingest of the same system, that wants API keys."""
+    url = f"http://127.0.0.1:{(port := choose_free_port())}"
+    settings = {"HTTP_KEYS": "true", "HTTP_PORT": str(port), "DATA_DIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infra.cli", "ingest", "--instance", "locked"],
+        env=on_broker(cluster, **settings),
+    )
+    try:
+        eventually(lambda: answers(url), "it answers", 60)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
 
-    def guard(route: Route) -> None:
-        sent.append(route.request.headers.get("authorization"))
-        if sent[-1] == "Bearer a-good-key":
-            route.continue_()
-        else:
-            route.fulfill(
-                status=401, content_type="application/problem+json", body='{"detail": "a key is needed"}'
-            )
 
-    page.route(re.compile("/submissions"), guard)
-    page.keyboard.press("Control+Enter")
-    for key in ("a-bad-key", "a-good-key"):
-        page.get_by_label("API key", exact=True).fill(key)
-        page.keyboard.press("Enter")
-        if key == "a-bad-key":
-            expect(page.get_by_role("alert").filter(has_text="refused")).to_be_visible()
-    ends_as(page, "OK")
-    assert sent[:3] == [None, "Bearer a-bad-key", "Bearer a-good-key"]
-    assert set(sent[3:]) == {"Bearer a-good-key"}
-    assert page.evaluate("Object.values(sessionStorage).includes('a-good-key')")
-    assert page.evaluate("localStorage.length") == 0
-    assert page.context.cookies() == []
-    page.get_by_role("button", name="Forget key").click()
-    page.wait_for_load_state()
-    assert not page.evaluate("Object.values(sessionStorage).includes('a-good-key')")
+def on_broker(cluster: Cluster, **settings: str) -> dict[str, str]:
+    ours = {"BOOTSTRAP_SERVERS": cluster.kafka.bootstrap_servers} | settings
+    return cluster.environment | {f"ENVICUTOR_{name}": value for name, value in ours.items()}
+
+
+def answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/submissions").status_code == httpx.codes.UNAUTHORIZED
+    return False
+
+
+def test_a_key_is_asked_for_and_kept_in_this_tab_only(
+    browser: Browser, cluster: Cluster, locked: str
+) -> None:
+    key = subprocess.check_output(
+        [sys.executable, "-m", "infra.cli", "keys", "create", "tests"], env=on_broker(cluster), text=True
+    ).split()[-1]
+    kept = "Object.values(sessionStorage)"
+    with visit(browser, locked) as page:
+        page.keyboard.press("Control+Enter")
+        for given in ("a-bad-key", key):
+            page.get_by_label("API key", exact=True).fill(given)
+            page.keyboard.press("Enter")
+            expect(page.get_by_text("The key was refused")).to_be_visible(visible=given != key)
+        ends_as(page, "OK")
+        assert key in page.evaluate(kept)
+        assert page.evaluate("localStorage.length") == 0
+        assert page.context.cookies() == []
+        page.get_by_role("link", name="System").click()
+        expect(page.get_by_role("alert")).to_contain_text("scope")
+        expect(page.get_by_role("row").nth(1)).to_contain_text("OK")
+        page.get_by_role("button", name="Forget key").click()
+        page.wait_for_function(f"!{kept}.includes('{key}')")
 
 
 def test_another_name_of_this_machine_is_refused(cluster: Cluster) -> None:

@@ -26,6 +26,7 @@ export interface Reading {
 
 const EVERY_MS = 2000;
 const KEPT = 300;
+const SHOWN = 20; // submissions
 /** Readings of before are there when the view is opened again. */
 const readings: Reading[] = [];
 
@@ -142,25 +143,25 @@ export function systemView(main: HTMLElement): () => void {
       );
     }
   };
-  const look = async (): Promise<void> => {
-    const [reading, latest] = await Promise.all([getJson<Reading>("/system"), list(20)]);
-    if (readings.at(-1)?.time !== reading.time) readings.push(reading);
-    readings.splice(0, readings.length - KEPT);
-    fill(rows, ...latest.map(row));
-    draw();
+  const wrong = (error: unknown): void => {
+    const refused = error instanceof ProblemError && error.status < 500;
+    note.textContent = refused ? error.message : `What is shown may be old: ${(error as Error).message}`;
+    note.hidden = false;
+    if (refused && error.status !== 429) ended = true; // asking again and again would change nothing
   };
 
   let timer = 0;
   let ended = false;
   const again = async (): Promise<void> => {
-    try {
-      await look();
-      note.hidden = true;
-    } catch (error) {
-      note.textContent = `What is shown may be old: ${(error as Error).message}`;
-      note.hidden = false;
-      if (error instanceof ProblemError && error.status === 401) ended = true; // not asked again and again
-    }
+    note.hidden = true;
+    await Promise.all([
+      list(SHOWN).then((latest) => fill(rows, ...latest.map(row)), wrong),
+      getJson<Reading>("/system").then((reading) => {
+        if (readings.at(-1)?.time !== reading.time) readings.push(reading);
+        readings.splice(0, readings.length - KEPT);
+        draw();
+      }, wrong),
+    ]);
     if (!ended) timer = setTimeout(() => void again(), EVERY_MS);
   };
   const redraw = (): void => charts.forEach((chart) => chart.draw());
