@@ -57,7 +57,11 @@ unit: setup ## pure tests, seconds
 integration: setup ## against a real broker
 	$(BIN)/pytest -q -n 3 --dist loadgroup tests/integration
 
-system-tests: setup ## the whole system, real builds, real sandboxes, real kills; needs root
+/usr/bin/npm: | system # tests resolve packages of npm, from a registry of their own
+	@echo "system-tests: installing npm"
+	@DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends -o DPkg::Lock::Timeout=300 npm
+
+system-tests: setup /usr/bin/npm ## the whole system, real builds, real sandboxes, real kills; needs root
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/system
 
 UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie")
