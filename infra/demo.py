@@ -12,7 +12,7 @@ import sys
 import time
 import tomllib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +31,7 @@ from infra.commands.requests import of_directory
 from infra.local import LocalCluster, NotRootError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RefusedError
+from nix.settings import NixSettings
 from topics.clients import connection
 from topics.limits import MiB
 from topics.settings import KafkaSettings
@@ -110,6 +111,21 @@ def load_examples() -> list[Example]:
         Example(name, way, of_directory(EXAMPLES / name), Expected(**expected[name]))
         for name, way in [*ways, (THROUGH_KAFKA, "Kafka")]
     ]
+
+
+def runnable(examples: Sequence[Example], nix: NixSettings) -> Iterator[Example]:
+    """Those whose packages can be had here; says which are left out, and why."""
+    settings = {"pypi": nix.pypi_index, "npm": nix.npm_registry}
+    names = {"pypi": "ENVICUTOR_PYPI_INDEX", "npm": "ENVICUTOR_NPM_REGISTRY"}
+    for example in examples:
+        asked = example.request.get("dependencies", {})
+        missing = [
+            names[registry] for registry, address in settings.items() if asked.get(registry) and not address
+        ]
+        if missing:
+            say(f"left out: {example.label}, since {' and '.join(missing)} are not set")
+        else:
+            yield example
 
 
 def produce(kafka: KafkaSettings, request: Mapping[str, Any]) -> str:
@@ -216,7 +232,7 @@ def main(
     logging.basicConfig(level=logging.WARNING)
     settings = LocalSettings(data_dir=data_dir, http_port=0, kafka_port=0, log_level="ERROR")
     started = time.monotonic()
-    examples = load_examples()
+    examples = list(runnable(load_examples(), NixSettings()))
     with contextlib.suppress(asyncio.CancelledError):
         try:
             results = asyncio.run(run_examples(settings, examples))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from infra.kafka.ports import is_free
 from infra.settings import LocalSettings
+from nix.settings import NixSettings
 from nix.store import BUSYBOX
 from processors.sandbox import (
     SandboxError,
@@ -28,6 +29,8 @@ from processors.sandbox.settings import most_of
 from processors.sandbox.workplace import PLACES, make_passable
 from processors.settings import WorkSettings
 
+NPM = Path("/usr/bin/npm")
+"""Where programs of the sandbox look for it."""
 NEEDED_DISK_BYTES = 4 << 30
 """Kafka's jars, a package set, the base and a few environments."""
 UNPRIVILEGED_USERS = (
@@ -193,6 +196,7 @@ def _for_dependencies(local: LocalSettings) -> list[Check]:
             "apt-get update, on Debian",
             _package_lists,
         ),
+        *_for_registries(NixSettings()),
         Check(
             "data folder",
             "environments are kept below it, and mounted by programs' users",
@@ -343,6 +347,25 @@ async def _try(settings: SandboxSettings) -> str:
     await sandboxes.start()
     await sandboxes.close()
     return "runs, and is stopped by the limits"
+
+
+def _for_registries(nix: NixSettings) -> list[Check]:
+    checks = [
+        Check(
+            "npm",
+            "it resolves packages of npm",
+            "apt-get install npm",
+            lambda: _file(NPM),
+            required=bool(nix.npm_registry),
+        ),
+        Check(
+            "certificate authorities",
+            "index and registry are known by them",
+            "apt-get install ca-certificates, or another ENVICUTOR_REGISTRIES_CA_FILE",
+            lambda: _file(nix.registries_ca_file),
+        ),
+    ]
+    return checks if nix.pypi_index or nix.npm_registry else []
 
 
 # -- dependencies and the system -------------------------------------------------------------------

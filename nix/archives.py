@@ -1,6 +1,7 @@
 """The pool of downloaded archives: what was used once can be built again after the distribution dropped it.
 
 SHA256.deb      verified before it gets there; its time of change is when it was used last
+HASH.pypi, .npm the same, of other registries
 .build-*/       links to the archives that one build needs
 """
 
@@ -27,6 +28,8 @@ GONE = (" 404 ", "File not found")
 """How apt says that a repository has no such file: on the web, on a disk."""
 YOUNG_S = 60.0
 """A folder may be so old before its maker has locked it."""
+KINDS = ("*.deb", "*.pypi", "*.npm")
+"""Of Debian, and of other registries; see nix.registries."""
 BLOCK_BYTES = 512
 """What st_blocks counts."""
 
@@ -78,7 +81,7 @@ async def fetch(
     complaints = await _run(APT_HELPER, "-q", "download-file", *arguments)
     lost = [package for package in missing if not await asyncio.to_thread(_accept, package, drafts, folder)]
     await asyncio.to_thread(shutil.rmtree, drafts)
-    await asyncio.to_thread(_trim, folder.parent, settings.archives_limit_bytes)
+    await asyncio.to_thread(trim, folder.parent, settings.archives_limit_bytes)
     if lost:
         raise _explain(lost, complaints, package_set)
 
@@ -90,6 +93,21 @@ def remove_damaged(packages: Iterable[Package], settings: NixSettings) -> None:
         if file.exists() and not _intact(file, package):
             log.warning("%s is damaged, and removed", file)
             file.unlink(missing_ok=True)
+
+
+def trim(archives: Path, limit_bytes: int) -> None:
+    """Keep the pool within its limit: what was used longest ago goes."""
+    files = []
+    for file in (file for kind in KINDS for file in archives.glob(kind)):
+        with suppress(FileNotFoundError):  # another builder trims
+            status = file.stat()
+            files.append((status.st_mtime, status.st_blocks * BLOCK_BYTES, file))
+    excess = sum(size for _, size, _ in files) - limit_bytes
+    for _, size, file in sorted(files):
+        if excess <= 0:
+            break
+        file.unlink(missing_ok=True)
+        excess -= size
 
 
 def _sweep(folder: Path) -> None:
@@ -113,21 +131,6 @@ def _take(package: Package, folder: Path) -> bool:
         return False
     os.utime(ours)
     return True
-
-
-def _trim(archives: Path, limit_bytes: int) -> None:
-    """Keep the pool within its limit: what was used longest ago goes."""
-    files = []
-    for file in archives.glob("*.deb"):
-        with suppress(FileNotFoundError):  # another builder trims
-            status = file.stat()
-            files.append((status.st_mtime, status.st_blocks * BLOCK_BYTES, file))
-    excess = sum(size for _, size, _ in files) - limit_bytes
-    for _, size, file in sorted(files):
-        if excess <= 0:
-            break
-        file.unlink(missing_ok=True)
-        excess -= size
 
 
 def _file(package: Package) -> str:

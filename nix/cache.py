@@ -13,7 +13,7 @@ one build and one store path.
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,9 @@ from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.package_set import OpenPackageSet, load
+from nix.registries import pinned
+from nix.registries.artifacts import Artifact
+from nix.registries.sandbox import Registries
 from nix.runner import Runner
 from nix.settings import NixSettings
 from nix.store import BuildLimits, Store
@@ -48,6 +51,7 @@ class Cache:
     def __init__(self, settings: NixSettings, runner: Runner) -> None:
         self._settings = settings
         self._runner = runner
+        self._registries = Registries(settings, runner)
         self._work = settings.nix_root / "work"
         self._work.mkdir(parents=True, exist_ok=True)
         self._store = Store(settings.nix_root, runner, settings.environment_bytes)
@@ -76,8 +80,11 @@ class Cache:
         announce: Announce | None = None,
         *,
         again: bool = False,
+        resolution: Sequence[Artifact] = (),
     ) -> Installed:
         """Evaluate, resolve, download and build, once for all processes of the host; root and publish it.
+
+        `resolution` is what pinned packages came to before: these archives are installed and no others.
 
         `limits.wall_time_s` bounds all of it, without the time that another process takes to do the same.
         With `announce` others are evicted where there is no room. `again` says that somebody could not fetch
@@ -89,9 +96,13 @@ class Cache:
             package_set = await asyncio.to_thread(load, self._settings, pin)
             deadline = Deadline(limits)
             evaluated = await self._evaluate(dependencies, package_set, deadline)
-            roots = package_set.names.base + evaluated.packages
+            roots = package_set.names.base + evaluated.packages + pinned.needed(dependencies.pinned)
             packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
-            contents = Contents(packages, package_set.set.architecture, evaluated.files)
+            artifacts = tuple(resolution) or await pinned.resolve(
+                dependencies.pinned, packages, self._registries, deadline
+            )
+            pinned.check(artifacts, self._settings)
+            contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
             async with self._alone(contents.key(), deadline) as work:
                 installed = await self._environments.known(contents.key())
                 if not installed:
@@ -103,7 +114,7 @@ class Cache:
                         await self._binary_cache.publish(installed.store_path, work, again=again)
         except OSError as error:
             raise CacheError(f"installing failed: {error}") from error
-        return replace(installed, variables=evaluated.variables)
+        return replace(installed, variables=evaluated.variables, resolution=artifacts)
 
     async def fetch(self, store_path: str, size_bytes: int, announce: Announce) -> None:
         """Take an environment from the binary cache, once for all processes of the host.
@@ -203,9 +214,12 @@ class Cache:
         with archives.folder_of_a_build(self._settings) as folder:
             async with deadline.step("fetching"):
                 await archives.fetch(contents.packages, folder, package_set.set, self._settings, progress)
+            layer = await pinned.layer(contents, folder, self._registries, deadline, progress)
             progress(f"building an environment of {len(contents.packages)} packages")
             try:
-                realised = await self._store.realise(contents, folder, work, deadline.limits())
+                realised = await self._store.realise(
+                    contents, folder, work, deadline.given, left_s=deadline.left_s(), layer=layer
+                )
             except CacheError:
                 await asyncio.to_thread(archives.remove_damaged, contents.packages, self._settings)
                 raise
@@ -213,7 +227,8 @@ class Cache:
         return Installed(
             store_path=realised.store_path,
             variables={},
-            packages=sorted(package.name for package in contents.packages),
+            packages=sorted(package.name for package in contents.packages)
+            + sorted(artifact.label for artifact in contents.artifacts),
             size_bytes=await self._store.size_bytes(realised.store_path, work),
             log=realised.log,
         )

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from nix.index import Package
+from nix.registries.artifacts import Artifact
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.@-]*")
 _COMPONENTS = 8
@@ -48,11 +49,16 @@ class Contents:
     """As Debian calls it, `amd64`."""
     files: Mapping[str, SmallFile] = field(default_factory=dict)
     """By their path below /usr, where each takes the place of a package's."""
+    artifacts: Sequence[Artifact] = ()
+    """Of other registries, below /usr/local."""
 
     def key(self) -> str:
         """Return 64 hex digits, equal for equal contents."""
         files = {path: [file.text, file.executable] for path, file in self.files.items()}
-        content = json.dumps([manifest(self.packages), self.architecture, files], sort_keys=True)
+        parts: list[object] = [manifest(self.packages), self.architecture, files]
+        if self.artifacts:  # others keep the keys that they had before there were any
+            parts.append([[artifact.hash, artifact.place] for artifact in self.artifacts])
+        content = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 

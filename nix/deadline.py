@@ -14,21 +14,26 @@ class Deadline:
     """What is left of the time for one installation."""
 
     def __init__(self, limits: BuildLimits) -> None:
-        self._limits = limits
+        self.given = limits
+        """The limits as they were asked for; the time is that of all steps."""
         self._end = time.monotonic() + limits.wall_time_s
 
     def limits(self) -> BuildLimits:
         """Return the limits of the next step. One that has no time left says so itself."""
-        return replace(self._limits, wall_time_s=max(self._end - time.monotonic(), 0.001))
+        return replace(self.given, wall_time_s=self.left_s())
+
+    def left_s(self) -> float:
+        """Return the time that is left, a moment where there is none."""
+        return max(self._end - time.monotonic(), 0.001)
 
     @asynccontextmanager
     async def step(self, doing: str) -> AsyncIterator[None]:
         """Bound a step that knows no limits. Raises LimitError when time is over."""
         try:
-            async with asyncio.timeout(self.limits().wall_time_s):
+            async with asyncio.timeout(self.left_s()):
                 yield
         except TimeoutError as error:
-            raise LimitError(f"{doing} hit the limit wall_time_s = {self._limits.wall_time_s:g}") from error
+            raise LimitError(f"{doing} hit the limit wall_time_s = {self.given.wall_time_s:g}") from error
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

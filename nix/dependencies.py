@@ -3,9 +3,20 @@
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 SYSTEM = f"{platform.machine()}-linux"
 """The system that environments are built for, as Nix calls it."""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """Packages of other registries, one version each."""
+
+    pypi: tuple[str, ...] = ()
+    """Such as `requests[socks]==2.32.5`."""
+    npm: tuple[str, ...] = ()
+    """Such as `@scope/name@1.0.0`."""
 
 
 @dataclass(frozen=True)
@@ -13,6 +24,7 @@ class Packages:
     """A list of package names; none of them means the base environment alone."""
 
     names: tuple[str, ...] = ()
+    pinned: Pinned = Pinned()
 
 
 @dataclass(frozen=True)
@@ -20,21 +32,29 @@ class Expression:
     """A Nix expression as the user wrote it."""
 
     text: str
+    pinned: Pinned = Pinned()
 
 
 Dependencies = Packages | Expression
 
 
 def from_json(value: Mapping[str, object] | None) -> Dependencies:
-    """Read `{"packages": [...]}`, `{"nix": "..."}` or None (the base alone).
+    """Read `{"packages": [...]}` or `{"nix": "..."}`, `pypi` and `npm` beside them, or None (the base alone).
 
     Raises ValueError for anything else; requests are validated before they are accepted.
     """
     if value is None:
         return Packages()
-    names, text = value.get("packages"), value.get("nix")
-    if len(value) == 1 and isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        return Packages(tuple(names))
-    if len(value) == 1 and isinstance(text, str):
-        return Expression(text)
-    raise ValueError('dependencies are {"packages": [names]} or {"nix": "expression"}')
+    lists: list[Any] = [value.get(name, ()) for name in ("packages", "pypi", "npm")]
+    known = value and value.keys() <= {"packages", "nix", "pypi", "npm"} and all(map(_is_names, lists))
+    if known and not {"packages", "nix"} <= value.keys():
+        names, pypi, npm = map(tuple, lists)
+        if "nix" not in value:
+            return Packages(names, Pinned(pypi, npm))
+        if isinstance(text := value["nix"], str):
+            return Expression(text, Pinned(pypi, npm))
+    raise ValueError('dependencies are {"packages": [names]} or {"nix": "expression"}, with "pypi" and "npm"')
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)

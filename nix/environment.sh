@@ -2,7 +2,8 @@
 #
 # Runs as a build user inside Nix's sandbox: no network, no files but the archives in /archives, busybox and this.
 # Given by the derivation: $out, $busybox, $architecture, $archives (a file of lines `name sha256`, each after those
-# that it depends on), $files (a folder of small files). /bounds says how many KiB may be written.
+# that it depends on), $files (a folder of small files), $layer (the sha256 of /archives/layer.tar, or nothing).
+# /bounds says how many KiB may be written.
 set -eu
 
 main() {
@@ -16,6 +17,7 @@ main() {
     unpack
     account_files
     configure
+    add_layer
     write_files
     remove_what_nobody_needs
     [ ! -e /build/over ] || exit 1
@@ -85,11 +87,17 @@ account_files() {
 # Runs the maintainer scripts in the finished tree as its root folder. They are root of a user namespace of their own,
 # that is, nobody but the build user. One that fails is told in the log: most of them only prepare services.
 configure() {
-    mkdir -p .configure/bin dev proc tmp
+    mkdir -p .configure/bin
     cp -r /build/scripts "$busybox" "$archives" .configure
     write_stand_ins
     write_configure_script
-    unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || { echo "the maintainer scripts could not be run"; exit 1; }
+    run_in_tree || { echo "the maintainer scripts could not be run"; exit 1; }
+}
+
+# Runs /.configure/run, and removes that folder.
+run_in_tree() {
+    mkdir -p dev proc tmp
+    unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || return 1
 mount -o rbind /dev "$out/dev"
 mount -t proc proc "$out/proc"
 mount -t tmpfs tmpfs "$out/tmp"
@@ -97,6 +105,28 @@ exec chroot "$out" /.configure/busybox sh /.configure/run
 END
     rm -rf .configure
     rmdir dev proc tmp
+}
+
+# Packages of other registries: plain files for /usr/local, which nothing here executes. In the tree as its root folder,
+# so that no link of a package leads out of it. Python compiles without looking at what is installed (-I -S): a .pth
+# file would be executed.
+add_layer() {
+    [ -n "$layer" ] || return 0
+    echo "$layer  /archives/layer.tar" | sha256sum -c -s || { echo "the layer's archive is damaged"; exit 1; }
+    mkdir .configure
+    cp "$busybox" .configure
+    cat > .configure/run << 'END'
+set -eu
+b=/.configure/busybox
+$b mkdir -p /usr/local
+$b tar -x -o -C /usr/local <&3
+for folder in /usr/local/lib/python3*/dist-packages; do
+    [ -d "$folder" ] || continue
+    /usr/bin/python3 -I -S -m compileall -q -j 0 --invalidation-mode unchecked-hash "$folder" > /dev/null 2>&1 ||
+        echo "some modules of Python packages could not be compiled"
+done
+END
+    run_in_tree 3< /archives/layer.tar || { echo "the packages of other registries could not be added"; exit 1; }
 }
 
 # Commands that maintainer scripts call but that have nothing to do, or something else, here.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nix import locks
 from nix.errors import MissingError
+from nix.registries.artifacts import Artifact
 
 STORE_PATH = re.compile(r"/nix/store/(?P<name>[0-9a-z]{32}-environment)")
 
@@ -35,6 +36,8 @@ class Installed:
     size_bytes: int
     log: str
     """What the build printed."""
+    resolution: tuple[Artifact, ...] = ()
+    """What packages of other registries came to; what is kept for a key has none."""
 
 
 class Environments:

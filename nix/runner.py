@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+BOX_BYTES = 64 << 20
+"""What a command that is not trusted may write, unless it is said otherwise; it is memory."""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -30,10 +33,11 @@ class Runner(Protocol):
         files: Mapping[str, bytes],
         wall_time_s: float,
         memory_bytes: int,
+        box_bytes: int = BOX_BYTES,
     ) -> Ran:
         """Run untrusted work: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only.
 
-        `files` are in its working directory, /box.
+        `files` are in its working directory, /box; that and /tmp may hold `box_bytes` each.
         """
         ...
 

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOST = r"[A-Za-z0-9.-]+(:[0-9]{1,5})?"
 
 
 class NixSettings(BaseSettings):
@@ -30,6 +32,28 @@ class NixSettings(BaseSettings):
     """What environments must be signed with to be fetched: `NAME:KEY`."""
     binary_cache_secret_key_file: Path | None = None
     """What builders sign with; `envicutor binary-cache-key FILE` makes it. Only root may read it."""
+    pypi_index: str = ""
+    """Address of the simple index that `pypi` packages come from, `https://…`; none: they are off."""
+    pypi_file_hosts: tuple[str, ...] = ()
+    """Hosts, `NAME` or `NAME:PORT`, beside the index's own, from which it has its files fetched."""
+    npm_registry: str = ""
+    """Address of the registry that `npm` packages come from, `https://…`; none: they are off."""
+    registries_ca_file: Path = Path("/etc/ssl/certs/ca-certificates.crt")
+    """The authorities by whose certificates index and registry are known, in PEM."""
+
+    @field_validator("pypi_index", "npm_registry")
+    @classmethod
+    def _plain_https(cls, address: str) -> str:
+        if address and not re.fullmatch(rf"https://{HOST}(/[A-Za-z0-9._~/-]*)?", address):
+            raise ValueError(f"{address!r} is not an address such as https://HOST/PATH, without user or ?")
+        return address
+
+    @field_validator("pypi_file_hosts")
+    @classmethod
+    def _plain_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [host for host in hosts if not re.fullmatch(HOST, host)]:
+            raise ValueError(f"{wrong[0]!r} is not a host such as NAME or NAME:PORT")
+        return hosts
 
     @model_validator(mode="after")
     def _binary_cache_is_whole(self) -> Self:

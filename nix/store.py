@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ BUSYBOX = Path("/usr/bin/busybox")
 """Debian's busybox-static."""
 BUILD_FAILED = 100
 """Nix's exit code when a builder fails; all others are ours."""
-OUR_FAULTS = ("No space left on device", "the archive is damaged")
+OUR_FAULTS = ("No space left on device", "archive is damaged")
 BUILD_LIMITS = {
     "hit the limit environment_bytes": "environment_bytes",  # environment.sh says so
     "bytes of log output": "stderr_bytes",  # Nix says so
@@ -77,9 +77,19 @@ class Store:
         """Return where a store path is on this host."""
         return self.root / store_path.removeprefix("/")
 
-    async def realise(self, contents: Contents, archives: Path, work: Path, limits: BuildLimits) -> Realised:
-        """Build an environment from the archives in a folder.
+    async def realise(
+        self,
+        contents: Contents,
+        archives: Path,
+        work: Path,
+        limits: BuildLimits,
+        *,
+        left_s: float,
+        layer: str = "",
+    ) -> Realised:
+        """Build an environment from the archives in a folder, in what is left of the limits' time.
 
+        `layer` is the sha256 of the `layer.tar` in it, which goes below /usr/local; empty for none.
         A link in the folder `work`, which also gets the build's own files, keeps it from garbage collection.
         Raises DependenciesError if the build fails, LimitError if it hits a limit, CacheError if Nix fails.
         """
@@ -93,12 +103,13 @@ class Store:
             "architecture": contents.architecture,
             "system": SYSTEM,
             "busybox": str(BUSYBOX),
+            "layer": layer,
         }
         options = [option for name, value in arguments.items() for option in ("--argstr", name, value)]
         command = ["nix-build", str(DERIVATION), *options, "--out-link", str(work / "result")]
         # How much may be written is no input of the build, since it does not change what comes out.
         mounted = {"sandbox-paths": f"/archives={archives} /bounds={bounds}"}
-        ran = await self._nix(command, work, limits, mounted)
+        ran = await self._nix(command, work, replace(limits, wall_time_s=left_s), mounted)
         log = ran.stderr.decode(errors="replace")
         if ran.exit_code != 0 or ran.limit_exceeded:
             raise self._explain(ran, log, limits)

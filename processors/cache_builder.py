@@ -9,10 +9,12 @@ produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.event
 import asyncio
 import logging
 import time
+from dataclasses import asdict
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import CacheError, DependenciesError, LimitError
+from nix.errors import CacheError, DependenciesError, LimitError, PassingError
+from nix.registries.artifacts import Artifact
 from processors.evictions import Evictions
 from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
@@ -20,6 +22,7 @@ from processors.work.attempts import Attempt, Attempts, process_name
 from processors.work.slots import Slots
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
+from topics.dependencies import artifacts as topics_artifacts
 from topics.dependencies.facts import FACTS, Failed, Fault, HandedBack, Installed, Started
 from topics.dependencies.state import Build
 from topics.settings import KafkaSettings
@@ -146,13 +149,15 @@ class CacheBuilder:
                 lambda message: log.info("building %s: %s", work.id, message),
                 self._evictions.announce,
                 again=work.generation > 1,
+                resolution=[Artifact(**artifact.model_dump()) for artifact in work.resolution],
             )
         except DependenciesError as error:
             log.info(
                 "building %s: failed: %.500r", work.id, str(error)
             )  # their text: one line, not all of it
             fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
-            return self._failed(work, fault, str(error), time.monotonic() - started)
+            soon = fault == "limit" or isinstance(error, PassingError)
+            return self._failed(work, fault, str(error), time.monotonic() - started, soon=soon)
         return Installed(
             attempt=work.attempt,
             builder=self.name,
@@ -163,11 +168,15 @@ class CacheBuilder:
             size_bytes=installed.size_bytes,
             wall_time_s=round(time.monotonic() - started, 3),
             published=self._cache.publishes,
+            resolution=tuple(topics_artifacts.Artifact(**asdict(one)) for one in installed.resolution),
         )
 
-    def _failed(self, work: Build, fault: Fault, explanation: str, wall_time_s: float) -> Failed:
+    def _failed(
+        self, work: Build, fault: Fault, explanation: str, wall_time_s: float, *, soon: bool = True
+    ) -> Failed:
+        """`soon`: it may be otherwise in a while, whoever asks again then."""
         settings = self._settings
-        expires_s = settings.failure_expires_s if fault == "theirs" else settings.other_failure_expires_s
+        expires_s = settings.other_failure_expires_s if soon else settings.failure_expires_s
         return Failed(
             attempt=work.attempt,
             builder=self.name,

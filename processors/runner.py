@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nix.runner import Ran
+from nix.runner import BOX_BYTES, Ran
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes
-from topics.limits import RunLimits
+from topics.limits import CompileLimits
 
 
 class SandboxRunner:
@@ -22,10 +22,16 @@ class SandboxRunner:
         files: Mapping[str, bytes],
         wall_time_s: float,
         memory_bytes: int,
+        box_bytes: int = BOX_BYTES,
     ) -> Ran:
         """Run untrusted work: unprivileged, without network, with the host's /usr and `mounts` read-only."""
-        limits = RunLimits(
-            wall_time_s=wall_time_s, cpu_time_s=wall_time_s, memory_bytes=memory_bytes, stdout_bytes=4 << 20
+        limits = CompileLimits(
+            wall_time_s=wall_time_s,
+            cpu_time_s=wall_time_s,
+            memory_bytes=memory_bytes,
+            stdout_bytes=4 << 20,
+            file_size_bytes=box_bytes,
+            box_bytes=box_bytes,
         )
         async with self._sandboxes.box(files, limits) as box:
             rootfs = Rootfs.of_host_tools(mounts)

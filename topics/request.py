@@ -23,6 +23,7 @@ from topics.file_names import check_file_names
 from topics.limits import Limits, MiB, range_of
 from topics.model import Model
 from topics.outputs import OUTPUT_PATTERNS, check_output_pattern
+from topics.pins import PIN_CHARACTERS, PINS, normal_npm, normal_pypi
 
 REQUEST_BYTES_CEILING = 4 * MiB
 MAX_FIELD_ERRORS = 20
@@ -92,8 +93,16 @@ class File(Model):
                 return bytes.fromhex(self.content)
 
 
+Pins = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=PIN_CHARACTERS)], ...],
+    # Left out where there are none: what was written before there were any is folded to the same bytes.
+    Field(max_length=PINS, fail_fast=True, exclude_if=lambda pins: not pins),
+]
+"""Packages of another registry, one version of each."""
+
+
 class Dependencies(Model):
-    """What must be installed: names of packages, or a Nix expression. Neither means the base alone."""
+    """What must be installed: names of packages or a Nix expression, and packages of PyPI and npm."""
 
     packages: (
         Annotated[
@@ -103,11 +112,27 @@ class Dependencies(Model):
         | None
     ) = None
     nix: Annotated[str, Field(min_length=1)] | None = None
+    pypi: Pins = ()
+    """Such as `requests==2.32.5`; they bring python3. Kept in one spelling, sorted."""
+    npm: Pins = ()
+    """Such as `lodash@4.17.21`; they bring nodejs."""
+
+    @field_validator("pypi")
+    @classmethod
+    def _normal_pypi(cls, pins: tuple[str, ...]) -> tuple[str, ...]:
+        return normal_pypi(pins)
+
+    @field_validator("npm")
+    @classmethod
+    def _normal_npm(cls, pins: tuple[str, ...]) -> tuple[str, ...]:
+        return normal_npm(pins)
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.packages is None) == (self.nix is None):
+    def _one_at_most(self) -> Self:
+        if self.packages is not None and self.nix is not None:
             raise ValueError("give either packages or nix")
+        if self.packages is None and self.nix is None and not self.pypi and not self.npm:
+            raise ValueError("give packages or nix, or packages of pypi or npm")
         return self
 
 

@@ -30,11 +30,14 @@ def answers(rounds: Rounds = 100) -> None:
 
 
 @app.command()
-def dependencies(rounds: Rounds = 3) -> None:
+def dependencies(
+    rounds: Rounds = 3,
+    package: Annotated[list[str] | None, typer.Option(help="Build these alone; may be repeated.")] = None,
+) -> None:
     """Environments built, found again, and fetched from another host. Needs root."""
-    from infra.bench.dependencies import measure
+    from infra.bench.dependencies import BUILD_S, measure
 
-    measure(rounds)
+    measure(rounds, package or list(BUILD_S))
 
 
 @app.command()

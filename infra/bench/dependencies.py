@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -73,29 +73,29 @@ class Bench:
         return await cache.install(dependencies, self.pin, BuildLimits(), lambda _: None, again=again)
 
 
-def measure(rounds: int) -> None:
+def measure(rounds: int, packages: Sequence[str]) -> None:
     """Measure everything, print it, write it."""
     console = Console(width=100)
     with own_settings() as settings, _folder() as folder:
-        found = asyncio.run(_measure(settings, folder, rounds, console))
+        found = asyncio.run(_measure(settings, folder, rounds, packages, console))
     say(f"wrote {write_results('dependencies', found)}")
 
 
 async def _measure(
-    settings: SandboxSettings, folder: Path, rounds: int, console: Console
+    settings: SandboxSettings, folder: Path, rounds: int, packages: Sequence[str], console: Console
 ) -> dict[str, dict[str, Any]]:
     sandboxes = Sandboxes(settings)
     await sandboxes.start()
     try:
         bench = Bench(folder, sandboxes)
         say("building")
-        built = await _builds(bench, rounds)
-        _print_builds(console, built)
+        built = await _builds(bench, rounds, packages)
+        _print_builds(console, built, packages)
         say("finding what is there")
-        cached = await _cached(bench, rounds * 50)
+        cached = await _cached(bench, rounds * 50, packages[0])
         _print_cached(console, cached)
         say("from one host to another")
-        copied = await _copies(bench, rounds)
+        copied = await _copies(bench, rounds, packages[0])
         _print_copies(console, copied)
     finally:
         await sandboxes.close()
@@ -105,15 +105,17 @@ async def _measure(
 # -- building --------------------------------------------------------------------------------------
 
 
-async def _builds(bench: Bench, rounds: int) -> Samples:
+async def _builds(bench: Bench, rounds: int, packages: Sequence[str]) -> Samples:
     """Each package into an empty Cache, beside those before it; then the same again, and otherwise spelt."""
     archives = bench.host()
-    for name in BUILD_S:
+    for name in packages:
         await bench.install(archives, Packages((name,)))  # so that the pool has them
-    samples: Samples = {f"{name}, {how}": [] for name in BUILD_S for how in ("cold", "warm", "as expression")}
+    samples: Samples = {
+        f"{name}, {how}": [] for name in packages for how in ("cold", "warm", "as expression")
+    }
     for _ in range(rounds):
         cache = bench.host()
-        for name in BUILD_S:
+        for name in packages:
             spellings: dict[str, Dependencies] = {
                 "cold": Packages((name,)),
                 "warm": Packages((name,)),
@@ -132,13 +134,13 @@ async def _timed_install(
     return time.perf_counter() - started
 
 
-def _print_builds(console: Console, samples: Samples) -> None:
+def _print_builds(console: Console, samples: Samples, packages: Sequence[str]) -> None:
     rows = []
-    for name, then_s in BUILD_S.items():
+    for name in packages:
         cold, warm, other = (
             Summary.of(samples[f"{name}, {how}"]) for how in ("cold", "warm", "as expression")
         )
-        seconds = f"{cold.p50:.1f} s", f"{cold.max:.1f} s", f"{then_s} s"
+        seconds = f"{cold.p50:.1f} s", f"{cold.max:.1f} s", f"{BUILD_S.get(name, '?')} s"
         rows.append([name, *seconds, milliseconds(warm.p50), milliseconds(other.p50)])
     columns = ["environment", "built, p50", "max", "as first measured", "warm", "warm, as expression"]
     print_table(console, "the builder: archives in the pool, no environment there; then again", columns, rows)
@@ -147,10 +149,10 @@ def _print_builds(console: Console, samples: Samples) -> None:
 # -- finding what is there -------------------------------------------------------------------------
 
 
-async def _cached(bench: Bench, rounds: int) -> Samples:
+async def _cached(bench: Bench, rounds: int, package: str) -> Samples:
     """What a worker does with dependencies that its view shows as installed."""
     cache = bench.host()
-    installed = await bench.install(cache, Packages(("python3",)))
+    installed = await bench.install(cache, Packages((package,)))
     row = encode(_state(installed, bench.pin))
 
     async def look_up() -> float:
@@ -214,10 +216,10 @@ def _print_cached(console: Console, samples: Samples) -> None:
 # -- from one host to another ----------------------------------------------------------------------
 
 
-async def _copies(bench: Bench, rounds: int) -> Samples:
+async def _copies(bench: Bench, rounds: int, package: str) -> Samples:
     builder = bench.host(sharing=True)
-    python = Packages(("python3",))
-    installed = await bench.install(builder, python)
+    wanted = Packages((package,))
+    installed = await bench.install(builder, wanted)
 
     async def fetch() -> float:
         cache = bench.host(sharing=True)
@@ -227,8 +229,8 @@ async def _copies(bench: Bench, rounds: int) -> Samples:
 
     return await interleaved(
         {
-            "publish python3": partial(_timed_install, bench, builder, python, again=True),
-            "fetch python3": fetch,
+            f"publish {package}": partial(_timed_install, bench, builder, wanted, again=True),
+            f"fetch {package}": fetch,
         },
         rounds,
     )

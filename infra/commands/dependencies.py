@@ -59,7 +59,7 @@ def show(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
 
 @app.command()
 def prebuild(
-    file: Annotated[Path, typer.Argument(help='JSON: [{"packages": ["python3"]}, {"nix": "…"}].')],
+    file: Annotated[Path, typer.Argument(help='JSON: [{"packages": ["python3"]}, {"pypi": ["a==1.0"]}].')],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Ask for environments before anybody needs them; prints the id of each, and waits for none.
@@ -110,9 +110,10 @@ def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
 def line(state: EnvironmentState) -> str:
     """One for people."""
     asked = state.dependencies
-    what = asked.nix if asked.packages is None else " ".join(asked.packages) or "the base"
+    names = (*(asked.packages or ()), *asked.pypi, *asked.npm)
+    what = " ".join(filter(None, (asked.nix, *names))) or "the base"
     size = "" if state.size_bytes is None else f"{state.size_bytes / MiB:.0f} MiB"
-    text = f"{state.id}  {state.status:9}  {size:>8}  {' '.join((what or '').split())[:_SHOWN_CHARACTERS]}"
+    text = f"{state.id}  {state.status:9}  {size:>8}  {' '.join(what.split())[:_SHOWN_CHARACTERS]}"
     return printable(text)
 
 

@@ -13,7 +13,8 @@ packages=(
   kcat                              # an example of a producer that is not ours
   "$@"
 )
-command -v npm >/dev/null || packages+=(nodejs npm) # builds the page; where others are, Debian's would be in their way
+# Builds the page, and resolves packages in the sandbox, which sees no others; where there is one, Debian's would be in its way.
+PATH=/usr/local/bin:/usr/bin:/bin command -v npm >/dev/null || packages+=(nodejs npm)
 cache=/var/cache/envicutor # the default of the setting `cache_dir`
 build_users=16 # of Nix: as many builds can run at once on this host
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self
 
+NODE_MODULES = "usr/local/lib/node_modules"
+"""Where npm's packages are. Whatever looks for them looks into /node_modules at last."""
 MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -35,9 +37,10 @@ class Rootfs:
     def of_environment(cls, tree: Path) -> Self:
         """Take an FHS tree that has everything below `usr`, `etc` and perhaps `var/lib`."""
         mounts = {"/usr": tree / "usr", "/etc": tree / "etc", "/var/lib": tree / "var" / "lib"}
+        links = {f"/{name}": f"usr/{name}" for name in MERGED_USR} | {"/node_modules": NODE_MODULES}
         return cls(
             mounts={target: source for target, source in mounts.items() if source.is_dir()},
-            symlinks={f"/{name}": f"usr/{name}" for name in MERGED_USR if (tree / "usr" / name).is_dir()},
+            symlinks={link: text for link, text in links.items() if (tree / text).is_dir()},
         )
 
     @classmethod

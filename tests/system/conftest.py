@@ -11,11 +11,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.registry import Registry
     from tests.system.cluster.running import Cluster
 
 
 @pytest.fixture(scope="session")
-def cluster(cache_dir: Path) -> "Iterator[Cluster]":
+def served() -> "Iterator[Registry]":
+    """The registries of PyPI and npm packages that the system knows."""
+    from tests.registry import publish_greeting, registry
+
+    with tempfile.TemporaryDirectory(prefix="envicutor-registry-") as folder:
+        Path(folder).chmod(0o755)
+        with registry(Path(folder)) as served:
+            publish_greeting(served)
+            yield served
+
+
+@pytest.fixture(scope="session")
+def cluster(cache_dir: Path, served: "Registry") -> "Iterator[Cluster]":
     from tests.system.cluster.running import NUMPY, Cluster
 
     assert os.geteuid() == 0, "system tests need root: mounts, control groups, user ids"
@@ -23,8 +36,9 @@ def cluster(cache_dir: Path) -> "Iterator[Cluster]":
     folder.chmod(0o755)
     wanted = folder / "environments.json"
     wanted.write_text(json.dumps([NUMPY]))
+    registries = {name.upper(): value for name, value in served.settings.items()}
     options = ("--workers", "2", "--cache-builders", "2")
-    cluster = Cluster(folder, cache_dir, *options, settings={"PREBUILD": wanted})
+    cluster = Cluster(folder, cache_dir, *options, settings={"PREBUILD": wanted, **registries})
     try:
         cluster.start()
         yield cluster

@@ -12,6 +12,9 @@ def dependencies_id(dependencies: Dependencies, package_set: str, system: str) -
     `package_set` is the pin in force, `system` Nix's name of the platform, such as `x86_64-linux`.
     Order and repetition of packages do not matter.
     """
-    packages = None if dependencies.packages is None else sorted(set(dependencies.packages))
-    identity = json.dumps([packages, dependencies.nix, package_set, system], ensure_ascii=False)
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+    packages = None if dependencies.nix else sorted(set(dependencies.packages or ()))
+    identity: list[object] = [packages, dependencies.nix, package_set, system]
+    if dependencies.pypi or dependencies.npm:  # others keep the ids that they had before there were any
+        identity += [dependencies.pypi, dependencies.npm]
+    text = json.dumps(identity, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from topics.dependencies.artifacts import Resolution
 from topics.limits import DependenciesLimits
 from topics.model import Model
 from topics.request import Dependencies
@@ -43,6 +44,8 @@ class Installed(Model):
     wall_time_s: float
     published: bool = False
     """Whether every host can fetch them from the binary cache."""
+    resolution: Resolution = ()
+    """What the packages of PyPI and npm came to; building them again installs the same."""
 
 
 class Failed(Model):

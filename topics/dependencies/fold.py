@@ -41,7 +41,8 @@ def _requested(
             # With the larger of each, or two who allow more of different things would go round for ever.
             fact = fact.replace(limits=state.limits.joined(fact.limits))
         next_one = _generation(fact, recorded, generation=state.generation + 1, attempt=state.attempt + 1)
-        return _queued(next_one.replace(requested_at_ms=_answered_until_ms(state, recorded)))
+        answered_until_ms = _answered_until_ms(state, recorded)
+        return _queued(next_one.replace(requested_at_ms=answered_until_ms, resolution=state.resolution))
     # Every request gets a visible answer: that it is answered by the state as it is.
     return Folded(state.replace(requested_at_ms=_answered_until_ms(state, recorded)))
 
@@ -119,6 +120,7 @@ def _installed(
         store_path=fact.store_path,
         variables=fact.variables,
         packages=fact.packages,
+        resolution=state.resolution or fact.resolution,
         size_bytes=fact.size_bytes,
         wall_time_s=fact.wall_time_s,
     )
@@ -176,6 +178,7 @@ def _enqueue(state: EnvironmentState) -> Effect:
         package_set=state.package_set,
         system=state.system,
         limits=state.limits,
+        resolution=state.resolution,
         alone=0 < state.charged_attempts == state.allowed_attempts - 1,
     )
     return Enqueue(state.id, build)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_core import from_json
 
+from topics.dependencies.artifacts import Resolution
 from topics.dependencies.facts import Fault
 from topics.fold import QueuedWork
 from topics.limits import DependenciesLimits
@@ -48,6 +49,8 @@ class EnvironmentState(Model):
     store_path: str | None = None
     variables: dict[str, str] = Field(default_factory=dict)
     packages: tuple[str, ...] = ()
+    resolution: Resolution = ()
+    """Of what was installed first; later generations install the same."""
     size_bytes: int | None = None
     wall_time_s: float | None = None
     fault: Fault | None = None
@@ -80,3 +83,5 @@ class Build(QueuedWork):
     package_set: str
     system: str
     limits: DependenciesLimits
+    resolution: Resolution = ()
+    """What to install, where these were installed before: nothing is resolved anew."""

@@ -231,3 +231,12 @@ def test_metrics(nodes: Nodes, client: httpx.Client) -> None:
         assert f'envicutor_ingest_lag_records{{topic="{topic}"}} ' in told
     assert "envicutor_submissions_unfinished " in told
     assert "envicutor_http_event_streams 0.0" in told
+
+
+def test_packages_of_a_set_that_the_node_has_not_are_unavailable(nodes: Nodes) -> None:
+    answer = nodes.clients[0].get("/packages", params={"q": "numpy"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503,
+        "this host does not have the package set pin",
+    )
+    assert int(answer.headers["Retry-After"]) > 0

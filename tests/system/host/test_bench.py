@@ -36,6 +36,14 @@ def test_the_log_is_measured(tmp_path: Path) -> None:
     assert "back after, with 300 submissions in the store" in printed
 
 
+def test_dependencies_are_measured(tmp_path: Path) -> None:
+    printed, found = run("dependencies", "--rounds", "1", "--package", "hello", folder=tmp_path)
+    assert set(found["builds_s"]) == {f"hello, {how}" for how in ("cold", "warm", "as expression")}
+    assert found["builds_s"]["hello, warm"]["p50"] < found["builds_s"]["hello, cold"]["p50"]
+    assert set(found["copies_s"]) == {"publish hello", "fetch hello"}
+    assert "through the binary cache" in printed
+
+
 def test_the_sandbox_is_measured(tmp_path: Path) -> None:
     printed, found = run("sandbox", "--rounds", "1", folder=tmp_path)
     assert set(found["leftovers"].values()) == {0}

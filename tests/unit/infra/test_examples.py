@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from infra.demo import Example, Expected, load_examples
+from infra.demo import Example, Expected, load_examples, runnable
+from nix.settings import NixSettings
 from topics.limits import MiB
 from topics.request import parse_request
 from topics.stage import DependenciesStage, OutputFile, RunStage
@@ -14,6 +15,14 @@ from topics.submissions.state import Answer
 @pytest.mark.parametrize("example", load_examples(), ids=lambda example: example.label)
 def test_each_example_is_a_valid_request(example: Example) -> None:
     parse_request(json.dumps(example.request).encode(), 1 * MiB)
+
+
+def test_examples_that_need_a_registry_run_where_there_is_one() -> None:
+    without, both = (
+        {example.name for example in runnable(load_examples(), settings)}
+        for settings in (NixSettings(), NixSettings(pypi_index="https://a", npm_registry="https://a"))
+    )
+    assert both - without == {"pinned"}
 
 
 def answer(outcome: str, **changes: object) -> Answer:

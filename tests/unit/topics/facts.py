@@ -6,6 +6,7 @@ Few attempts, workers and contents, so that facts meet; every text that JSON can
 from hypothesis import strategies as st
 
 from topics.dependencies import facts as dependencies
+from topics.dependencies.artifacts import Artifact
 from topics.limits import DependenciesLimits, Limits, RunLimits
 from topics.request import Dependencies, FieldError, File, SubmissionRequest, TestCase
 from topics.stage import CompileStage, DependenciesStage, RunStage
@@ -18,7 +19,10 @@ workers = st.sampled_from(["v", "w"])
 allowed = st.integers(1, 4)
 
 sets_of_dependencies = st.builds(Dependencies, packages=st.just(("bash",))) | st.builds(
-    Dependencies, nix=st.text(min_size=1, max_size=5)
+    Dependencies,
+    nix=st.text(min_size=1, max_size=5),
+    pypi=st.sampled_from([(), ("a==1.0",)]),
+    npm=st.sampled_from([(), ("b@1.0.0",)]),
 )
 programs = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=5) | st.just(
     ("a", "")
@@ -105,6 +109,9 @@ installed = st.builds(
     size_bytes=st.integers(0, 2**40),
     wall_time_s=seconds,
     published=st.booleans(),
+    resolution=st.lists(
+        st.builds(Artifact, registry=st.just("npm"), name=text, version=text, url=text, hash=text), max_size=2
+    ).map(tuple),
 )
 failed = st.builds(
     dependencies.Failed,

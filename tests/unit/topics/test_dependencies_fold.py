@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.topics import facts
 from topics.codec import encode
+from topics.dependencies.artifacts import Artifact
 from topics.dependencies.facts import (
     DependenciesFact,
     Evicted,
@@ -74,6 +75,24 @@ def state(*log: DependenciesFact) -> EnvironmentState:
     environment = fold(*log).state
     assert environment
     return environment
+
+
+RESOLUTION = (Artifact(registry="npm", name="a", version="1.0.0", url="https://a", hash="sha512:0"),)
+OTHER = (RESOLUTION[0].replace(version="2.0.0"),)
+
+
+def test_what_was_resolved_once_is_built_again() -> None:
+    first = installed().replace(resolution=RESOLUTION)
+    again = fold(REQUESTED, first, Evicted(generation=1, host="h"), REQUESTED)
+    (enqueued,) = again.effects
+    assert isinstance(enqueued, Enqueue)
+    assert isinstance(enqueued.work, Build)
+    assert enqueued.work.resolution == RESOLUTION
+    gone = (REQUESTED, first, Evicted(generation=1, host="h"), REQUESTED)
+    assert state(*gone, installed(2).replace(resolution=OTHER)).resolution == RESOLUTION
+    assert state(*gone, failed(2)).resolution == RESOLUTION
+    assert state(REQUESTED, failed(), REQUESTED).resolution == ()
+    assert b"resolution" not in encode(state(REQUESTED, installed()))
 
 
 # -- properties ------------------------------------------------------------------------------------

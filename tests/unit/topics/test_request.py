@@ -240,7 +240,11 @@ def test_times_may_be_fractions_and_sizes_may_not() -> None:
         ({"test_cases": [{"arg": []}]}, "test_cases.0.arg", "; did you mean 'args'?"),
         ({"limits": {"runs": {}}}, "limits.runs", "; did you mean 'run'?"),
         ({"limits": {"run": {"wall_time": 1}}}, "limits.run.wall_time", "; did you mean 'wall_time_s'?"),
-        ({"dependencies": {"packages": [], "pip": []}}, "dependencies.pip", ": there are packages, nix"),
+        (
+            {"dependencies": {"packages": [], "pip": []}},
+            "dependencies.pip",
+            ": there are packages, nix, pypi, npm",
+        ),
     ],
 )
 def test_unknown_fields_are_refused_by_path(fields: dict[str, Any], named: str, advice: str) -> None:

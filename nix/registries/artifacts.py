@@ -1,0 +1,109 @@
+"""Archives of packages of PyPI and npm: one resolution is a list of them, complete and hashed."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from nix.errors import DependenciesError
+from nix.settings import NixSettings
+
+Registry = Literal["pypi", "npm"]
+Host = tuple[str, int]
+"""Name, in small letters, and port."""
+
+ARTIFACTS = 2000
+"""Of one resolution."""
+HTTPS = 443
+HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
+_NAME = r"(?:@[A-Za-z0-9][A-Za-z0-9._~-]*/)?[A-Za-z0-9][A-Za-z0-9._~-]*"
+PLACE = re.compile(rf"node_modules/{_NAME}(?:/node_modules/{_NAME})*")
+DIGESTS = {"sha256": 32, "sha512": 64}
+"""Lengths in bytes."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One archive of one package."""
+
+    registry: Registry
+    name: str
+    version: str
+    url: str
+    hash: str
+    """`sha256:HEX` or `sha512:HEX`, of the archive."""
+    place: str = ""
+    """Of npm: where it belongs, such as `node_modules/a/node_modules/b`."""
+
+    @property
+    def label(self) -> str:
+        """What users call it."""
+        return f"{self.name}{'==' if self.registry == 'pypi' else '@'}{self.version}"
+
+    @property
+    def file(self) -> str:
+        """Its name in the pool of archives."""
+        return f"{self.hash.replace(':', '-')}.{self.registry}"
+
+
+def hosts(settings: NixSettings, registry: Registry) -> frozenset[Host]:
+    """Return where archives of a registry may come from."""
+    address = address_of(settings, registry)
+    further = settings.pypi_file_hosts if registry == "pypi" else ()
+    return frozenset(host_of(f"https://{host}") for host in further) | {host_of(address)}
+
+
+def address_of(settings: NixSettings, registry: Registry) -> str:
+    """Return the configured index or registry, empty where there is none."""
+    return settings.pypi_index if registry == "pypi" else settings.npm_registry
+
+
+def host_of(url: str) -> Host:
+    """Return where an https address leads. Raises ValueError for any other."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
+        raise ValueError(f"{url!r} is not a plain https address")
+    return parts.hostname, parts.port or HTTPS
+
+
+def check(artifacts: Iterable[Artifact], settings: NixSettings) -> None:
+    """Raise DependenciesError unless each comes from its registry, hashed, and has a plain place.
+
+    What a resolution says was made of what a registry sent: nothing of it is taken on trust.
+    """
+    artifacts = list(artifacts)
+    if len(artifacts) > ARTIFACTS:
+        raise DependenciesError(f"the packages need {len(artifacts)} others, and {ARTIFACTS} are the most")
+    for artifact in artifacts:
+        if not HASH.fullmatch(artifact.hash):
+            raise DependenciesError(
+                f"{artifact.label}: the registry gives no sha256 or sha512 of its archive, without which "
+                "nobody could tell whether it is the same tomorrow"
+            )
+        try:
+            known = host_of(artifact.url) in hosts(settings, artifact.registry)
+        except ValueError:
+            known = False
+        if not known:
+            raise DependenciesError(
+                f"{artifact.label}: {artifact.url[:300]!r} is not on the registry that is configured"
+            )
+        if artifact.registry == "npm" and not PLACE.fullmatch(artifact.place):
+            raise DependenciesError(f"{artifact.label}: {artifact.place[:300]!r} is no place for a package")
+
+
+def hash_of(integrity: str) -> str:
+    """Return the strongest hash of a value of Subresource Integrity (`sha512-BASE64`), empty for none."""
+    found = {}
+    for word in integrity.split():
+        algorithm, _, value = word.partition("-")
+        try:
+            digest = base64.b64decode(value.partition("?")[0], validate=True)
+        except binascii.Error:
+            continue
+        if len(digest) == DIGESTS.get(algorithm):
+            found[algorithm] = f"{algorithm}:{digest.hex()}"
+    return found.get("sha512") or found.get("sha256") or ""

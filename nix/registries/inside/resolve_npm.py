@@ -1,0 +1,67 @@
+"""`resolve_npm REGISTRY PIN...`: prints, as JSON, the lock file that npm writes for the pins.
+
+exit_code   npm's
+messages    what npm said, its end
+packages    where it is 0: of each entry of the lock file what matters
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from nix.registries.inside.tunnel import open_tunnel
+
+MESSAGES_CHARACTERS = 20_000
+KEPT = ("name", "version", "resolved", "integrity", "os", "cpu", "libc", "link", "inBundle")
+SCRATCH = "/tmp/npm"  # noqa: S108
+
+
+def main(registry: str, *pins: str) -> None:
+    """Resolve within what the proxy lets through."""
+    wanted = dict(pin.rsplit("@", 1) for pin in pins)
+    Path("package.json").write_text(
+        json.dumps({"name": "environment", "private": True, "dependencies": wanted})
+    )
+    # Every file of settings that npm would read is named: what the host has in its own must not count.
+    settings = {
+        "userconfig": "/dev/null",
+        "globalconfig": "/dev/null/none",
+        "registry": registry,
+        "https-proxy": open_tunnel(),
+        "noproxy": "",
+        "cafile": "/ca.pem",
+        "cache": SCRATCH,
+        "lockfile-version": "3",
+        "fetch-retries": "1",
+        "fetch-retry-mintimeout": "1000",
+        "fetch-timeout": "20000",
+        "replace-registry-host": "never",
+        "omit-lockfile-registry-resolved": "false",
+        "audit": "false",
+        "fund": "false",
+        "update-notifier": "false",
+        "progress": "false",
+        "offline": "false",
+        "prefer-offline": "false",
+        "before": "null",
+        "strict-ssl": "true",
+    }
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    ran = subprocess.run(
+        ["npm", "install", "--package-lock-only", "--ignore-scripts", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found: dict[str, object] = {"exit_code": ran.returncode, "messages": ran.stderr[-MESSAGES_CHARACTERS:]}
+    if ran.returncode == 0:
+        packages = json.loads(Path("package-lock.json").read_text()).get("packages", {})
+        found["packages"] = {
+            place: {name: entry[name] for name in KEPT if name in entry} for place, entry in packages.items()
+        }
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

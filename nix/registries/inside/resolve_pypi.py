@@ -1,0 +1,90 @@
+"""`resolve_pypi INDEX PIN...`: prints, as JSON, what pip would install for the pins.
+
+exit_code       pip's; the rest of these only where it is 0
+python_version  such as 3.11
+artifacts       name, version, url, sha256 (perhaps null) and whether it was withdrawn (yanked)
+messages        what pip said, its end
+missing         where pip found no candidate for something: its name, and the files that the index lists
+                for it, null where it knows no such name
+fault           why the index could not be asked for that
+"""
+
+import json
+import re
+import subprocess
+import sys
+import urllib.error
+from html import unescape
+from http import HTTPStatus
+
+from nix.registries.inside.tunnel import open_tunnel
+from nix.registries.inside.web import CA, opener, request
+
+PIP = (sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir")
+LISTED_BYTES = 8 << 20
+FILES = 20_000
+MESSAGES_CHARACTERS = 20_000
+NO_CANDIDATE = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+)")
+WANTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
+
+
+def main(index: str, *pins: str) -> None:
+    """Resolve within what the proxy lets through."""
+    proxy = open_tunnel()
+    options = [
+        "--no-input",
+        "--quiet",
+        "--dry-run",
+        "--ignore-installed",
+        "--only-binary=:all:",
+        "--report=-",
+    ]
+    network = ["--index-url", index, "--cert", CA, "--proxy", proxy, "--retries", "1", "--timeout", "20"]
+    ran = subprocess.run(
+        [*PIP, "install", *options, *network, "--", *pins], capture_output=True, text=True, check=False
+    )
+    found: dict[str, object] = {"exit_code": ran.returncode, "messages": ran.stderr[-MESSAGES_CHARACTERS:]}
+    if ran.returncode == 0:
+        report = json.loads(ran.stdout)
+        found["python_version"] = report["environment"]["python_version"]
+        found["artifacts"] = [_artifact(item) for item in report["install"]]
+    elif missing := NO_CANDIDATE.search(ran.stderr):
+        try:
+            found["missing"] = {"name": missing[1], "files": _files(index, missing[1], proxy)}
+        except OSError as error:
+            found["fault"] = str(error)[:500]
+    sys.stdout.write(json.dumps(found))
+
+
+def _artifact(item: dict[str, dict[str, object]]) -> dict[str, object]:
+    download, metadata = item["download_info"], item["metadata"]
+    archive = download.get("archive_info")
+    hashes = archive.get("hashes", {}) if isinstance(archive, dict) else {}
+    return {
+        "name": metadata["name"],
+        "version": metadata["version"],
+        "url": download["url"],
+        "sha256": hashes.get("sha256"),
+        "yanked": bool(item.get("is_yanked")),
+    }
+
+
+def _files(index: str, name: str, proxy: str) -> list[str] | None:
+    """Return what the index lists for a name, None where it has no such. Raises OSError."""
+    address = f"{index.rstrip('/')}/{re.sub('[-_.]+', '-', name).lower()}/"
+    try:
+        with opener(proxy).open(request(address, Accept=WANTED), timeout=20) as answer:
+            listed = answer.read(LISTED_BYTES).decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    try:
+        names = [str(file["filename"]) for file in json.loads(listed)["files"]]
+    except (ValueError, KeyError, TypeError):
+        names = [unescape(text).strip() for text in re.findall(r"<a\b[^>]*>([^<]*)</a>", listed)]
+    return names[-FILES:]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,120 @@
+"""npm: from pinned packages to the archives that they and all that they need are, by the lock file of npm."""
+
+import platform
+import re
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from nix.deadline import Deadline
+from nix.errors import CacheError, DependenciesError, PassingError
+from nix.registries.answers import Answer, Text, read_answer
+from nix.registries.artifacts import Artifact, hash_of, hosts
+from nix.registries.relay import Relay
+from nix.registries.sandbox import Registries, run_inside, sockets
+
+CODE = re.compile(r"^npm (?:error|ERR!) code (\S+)", re.MULTILINE)
+SAID = re.compile(
+    r"^npm (?:error|ERR!)(?! code | errno | A complete log) ?(?:(?:[0-9]{3}|notarget|network)\b ?)?(.*)$",
+    re.MULTILINE,
+)
+"""Each line without what comes before the text: `npm error 404 Not Found`, `npm error notarget No …`."""
+THEIRS = {"E404", "ETARGET", "ENOVERSIONS", "ERESOLVE", "EBADPLATFORM", "EINVALIDPACKAGENAME", "EINTEGRITY"}
+"""Codes of what is wrong with packages."""
+OURS = re.compile(
+    r"E5\d\d|E429|ECONN\w+|EHOST\w+|ENETUNREACH|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT"
+    r"|\w*(CERT|SIGN|SSL|VERIFY)\w*"
+)
+"""Codes of what is wrong with the registry, or on the way to it. Others may be either's."""
+_CPU = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), "")
+HERE = {"os": "linux", "cpu": _CPU, "libc": "glibc"}
+"""What this machine is, as packages say what they are for."""
+
+
+class Entry(Answer):
+    """One of a lock file, in its own words."""
+
+    name: Text = ""
+    version: Text = ""
+    resolved: Text = ""
+    integrity: Text = ""
+    os: list[Text] | Text = ""
+    cpu: list[Text] | Text = ""
+    libc: list[Text] | Text = ""
+    link: bool = False
+    inBundle: bool = False  # noqa: N815
+
+
+class Found(Answer):
+    """What `inside.resolve_npm` prints."""
+
+    exit_code: int
+    messages: str
+    packages: dict[Text, Entry] = Field(default_factory=dict)
+    """By their places."""
+
+
+async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadline) -> list[Artifact]:
+    """Return the archives, sorted by place.
+
+    Raises DependenciesError (theirs), LimitError, or CacheError where the registry fails.
+    """
+    settings = registries.settings
+    relay = Relay(hosts(settings, "npm"))
+    async with sockets(relay) as folder:
+        ran = await run_inside(
+            registries,
+            "resolving the packages of npm",
+            "resolve_npm",
+            [settings.npm_registry, *pins],
+            deadline=deadline,
+            mounts={"/relay": folder, "/ca.pem": settings.registries_ca_file},
+        )
+    if ran.exit_code != 0:
+        raise CacheError(f"npm could not be run: {ran.stderr.decode(errors='replace')[-1000:]}")
+    found = read_answer(Found, ran.stdout)
+    if found.exit_code != 0:
+        raise explain(found.messages, relay)
+    return artifacts(found.packages)
+
+
+def artifacts(packages: Mapping[str, Entry]) -> list[Artifact]:
+    """Read a lock file's entries. Raises DependenciesError for what does not come from the registry."""
+    found = []
+    for place, entry in sorted(packages.items()):
+        # The root is ours; what is bundled comes with the package that bundles it.
+        if not place or entry.inBundle or not _fits(entry):
+            continue
+        name = entry.name or place.rpartition("node_modules/")[2]
+        if entry.link or not entry.resolved.startswith("https://"):
+            raise DependenciesError(
+                f"{name}@{entry.version}: {entry.resolved!r} is not on the registry that is configured"
+            )
+        found.append(Artifact("npm", name, entry.version, entry.resolved, hash_of(entry.integrity), place))
+    return found
+
+
+def _fits(entry: Entry) -> bool:
+    """Say whether a package is for this machine, by the lists that it may have: `linux`, or `!win32`."""
+    for field, here in HERE.items():
+        listed = getattr(entry, field)
+        wanted = listed.split() if isinstance(listed, str) else listed
+        plain = [word for word in wanted if not word.startswith("!")]
+        if f"!{here}" in wanted or (plain and here not in plain and "any" not in plain):
+            return False
+    return True
+
+
+def explain(messages: str, relay: Relay) -> Exception:
+    """Tell what is wrong with the packages from a registry that does not answer."""
+    if relay.faults:
+        return CacheError(f"the registry of npm packages cannot be reached: {relay.faults[-1]}")
+    if relay.refused:
+        return DependenciesError(
+            f"something that the packages need is not on the registry that is configured: {relay.refused[-1]}"
+        )
+    said = "\n".join(line for line in SAID.findall(messages) if line.strip())[-4000:] or messages[-2000:]
+    code = CODE.search(messages)
+    if code and OURS.fullmatch(code[1]):
+        return CacheError(f"npm could not reach the registry: {said}")
+    return (DependenciesError if code and code[1] in THEIRS else PassingError)(f"npm: {said}")

@@ -1,0 +1,176 @@
+"""From a resolution to one tar of it: archives are fetched, unless they are in the pool, then unpacked."""
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import RootModel
+
+from nix import archives
+from nix.deadline import Deadline
+from nix.errors import CacheError, DependenciesError, LimitError
+from nix.registries.answers import read_answer
+from nix.registries.artifacts import Artifact, hosts
+from nix.registries.deposit import LIMIT, Deposit
+from nix.registries.inside.unpack import REFUSED
+from nix.registries.relay import Relay
+from nix.registries.sandbox import Registries, run_inside, sockets
+
+LAYER = "layer.tar"
+GONE = re.compile(r"HTTP Error 4(?!08|29)")
+"""How a registry says that it will not have an archive tomorrow either."""
+
+
+class Failed(RootModel[dict[str, str]]):
+    """What `inside.fetch` prints: why an archive did not come, by its hash."""
+
+
+async def fetch(
+    artifacts: Sequence[Artifact],
+    folder: Path,
+    registries: Registries,
+    deadline: Deadline,
+    progress: Callable[[str], None],
+) -> None:
+    """Link archives into a build's folder; what the pool lacks comes from the registries.
+
+    Raises DependenciesError where one is gone or not what was promised, LimitError, CacheError.
+    """
+    wanted = {artifact.hash: artifact for artifact in artifacts}
+    missing = [one for one in wanted.values() if not await asyncio.to_thread(_take, one, folder)]
+    for registry in ("pypi", "npm"):
+        those = [artifact for artifact in missing if artifact.registry == registry]
+        if those:
+            progress(f"fetching {len(those)} archives from {registry}")
+            await _fetch(those, folder, registries, deadline)
+
+
+async def _fetch(
+    artifacts: Sequence[Artifact], folder: Path, registries: Registries, deadline: Deadline
+) -> None:
+    settings = registries.settings
+    relay = Relay(hosts(settings, artifacts[0].registry))
+    drafts = folder / "drafts"
+    drafts.mkdir(mode=0o700)
+    deposit = Deposit(drafts, (artifact.hash for artifact in artifacts), settings.environment_bytes)
+    async with sockets(relay, deposit) as served:
+        ran = await run_inside(
+            registries,
+            "fetching the packages",
+            "fetch",
+            [],
+            deadline=deadline,
+            mounts={"/relay": served, "/ca.pem": settings.registries_ca_file},
+            files={"artifacts.json": _json(artifacts)},
+        )
+    if ran.exit_code != 0:
+        raise CacheError(f"fetching failed: {ran.stderr.decode(errors='replace')[-1000:]}")
+    failed = read_answer(Failed, ran.stdout).root
+    for artifact in artifacts:
+        if file := deposit.files.get(artifact.hash):
+            await asyncio.to_thread(_keep, file, artifact, folder)
+    deposit.remove()
+    drafts.rmdir()
+    await asyncio.to_thread(archives.trim, folder.parent, settings.archives_limit_bytes)
+    lost = [artifact for artifact in artifacts if artifact.hash not in deposit.files]
+    if lost:
+        raise _explain(lost, failed, deposit, relay)
+
+
+async def unpack(
+    artifacts: Sequence[Artifact],
+    folder: Path,
+    python_version: str,
+    registries: Registries,
+    deadline: Deadline,
+) -> str:
+    """Make one tar of the archives in a build's folder, for /usr/local; the same of the same archives.
+
+    It is `layer.tar` in that folder; returns its sha256.
+    Raises DependenciesError with what is wrong with one, LimitError, CacheError.
+    """
+    limit_bytes = registries.settings.environment_bytes
+    drafts = folder / "drafts"
+    drafts.mkdir(mode=0o700)
+    # Headers and padding of small files may take more than the files.
+    deposit = Deposit(drafts, ["layer"], 2 * limit_bytes)
+    async with sockets(deposit=deposit) as served:
+        ran = await run_inside(
+            registries,
+            "unpacking the packages",
+            "unpack",
+            [python_version, str(limit_bytes)],
+            deadline=deadline,
+            mounts={"/relay": served, "/archives": folder},
+            files={"artifacts.json": _json(artifacts)},
+        )
+    said = ran.stdout.decode(errors="replace")[-4000:]
+    if ran.exit_code == REFUSED:
+        raise LimitError(said) if LIMIT in said else DependenciesError(said)
+    if ran.signal:
+        raise DependenciesError(f"unpacking the packages ended with {ran.signal}")
+    if ran.exit_code != 0 or "layer" not in deposit.files:
+        raise CacheError(f"unpacking failed: {ran.stderr.decode(errors='replace')[-1000:]}")
+    layer = folder / LAYER
+    deposit.files["layer"].rename(layer)
+    layer.chmod(0o644)
+    drafts.rmdir()
+    return deposit.hashes["layer"]
+
+
+def _take(artifact: Artifact, folder: Path) -> bool:
+    """Link an archive from the pool; False where it is not there, or is damaged and now removed."""
+    pooled, ours = folder.parent / artifact.file, folder / artifact.file
+    try:
+        os.link(pooled, ours)
+    except FileNotFoundError:
+        return False
+    algorithm, _, wanted = artifact.hash.partition(":")
+    with ours.open("rb") as file:
+        intact = hashlib.file_digest(file, algorithm).hexdigest() == wanted
+    if not intact:
+        pooled.unlink(missing_ok=True)
+        ours.unlink()
+        return False
+    os.utime(ours)
+    return True
+
+
+def _keep(file: Path, artifact: Artifact, folder: Path) -> None:
+    """Put a complete archive into the build's folder and the pool."""
+    file.chmod(0o644)
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+    os.link(file, folder / artifact.file)
+    file.rename(folder.parent / artifact.file)
+
+
+def _json(artifacts: Sequence[Artifact]) -> bytes:
+    values = [asdict(one) | {"file": one.file, "label": one.label} for one in artifacts]
+    return json.dumps(values).encode()
+
+
+def _explain(
+    lost: Sequence[Artifact], failed: Mapping[str, str], deposit: Deposit, relay: Relay
+) -> Exception:
+    first = lost[0]
+    for artifact in lost:
+        if why := deposit.refused.get(artifact.hash):
+            if LIMIT in why:
+                return LimitError(f"the archives of the packages {why}".replace("it hit", "hit"))
+            if failed.get(artifact.hash) == why:
+                return DependenciesError(
+                    f"{artifact.label}: what {artifact.url} has is not what was promised: {why}"
+                )
+        if GONE.match(failed.get(artifact.hash, "")):
+            return DependenciesError(
+                f"{artifact.label}: the registry no longer has it: {failed[artifact.hash]}"
+            )
+    if relay.faults:
+        return CacheError(f"{first.label} could not be fetched: {relay.faults[-1]}")
+    return CacheError(f"{first.label} could not be fetched: {failed.get(first.hash, 'it did not come')}")

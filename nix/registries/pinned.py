@@ -1,0 +1,73 @@
+"""The pinned packages of one environment, from what a request says to what its build adds."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nix.contents import Contents
+from nix.deadline import Deadline
+from nix.dependencies import Pinned
+from nix.errors import DependenciesError, PassingError
+from nix.index import Package
+from nix.registries import npm, obtain, pypi
+from nix.registries.artifacts import Artifact, Registry, address_of, check
+from nix.registries.sandbox import Registries
+
+__all__ = ["check", "layer", "needed", "resolve"]
+
+RUNTIMES: dict[Registry, tuple[str, ...]] = {"pypi": ("python3", "libstdc++6"), "npm": ("nodejs",)}
+"""The Debian packages by which those of a registry are run; wheels take the C++ library for granted."""
+SETTINGS: dict[Registry, str] = {"pypi": "ENVICUTOR_PYPI_INDEX", "npm": "ENVICUTOR_NPM_REGISTRY"}
+
+
+def needed(pinned: Pinned) -> list[str]:
+    """Return the Debian packages without which pinned ones are of no use."""
+    return [name for registry, names in RUNTIMES.items() if getattr(pinned, registry) for name in names]
+
+
+async def resolve(
+    pinned: Pinned, packages: Sequence[Package], registries: Registries, deadline: Deadline
+) -> tuple[Artifact, ...]:
+    """Return all archives that pinned packages need, beside the Debian packages of their environment.
+
+    Raises PassingError where the operator has no such registry, DependenciesError, LimitError, CacheError.
+    """
+    for registry, setting in SETTINGS.items():
+        if getattr(pinned, registry) and not address_of(registries.settings, registry):
+            raise PassingError(
+                f"packages of {registry} are switched off here; the operator switches them on with {setting}"
+            )
+    found: list[Artifact] = []
+    if pinned.pypi:
+        found += await pypi.resolve(pinned.pypi, _python_version(packages), registries, deadline)
+    if pinned.npm:
+        found += await npm.resolve(pinned.npm, registries, deadline)
+    return tuple(found)
+
+
+async def layer(
+    contents: Contents,
+    folder: Path,
+    registries: Registries,
+    deadline: Deadline,
+    progress: Callable[[str], None],
+) -> str:
+    """Put `layer.tar` into a build's folder; returns its sha256, empty where there is nothing pinned.
+
+    Raises DependenciesError with what is wrong with an archive, LimitError, CacheError.
+    """
+    if not contents.artifacts:
+        return ""
+    async with deadline.step("fetching the packages"):
+        await obtain.fetch(contents.artifacts, folder, registries, deadline, progress)
+    version = _python_version(contents.packages) if contents.artifacts[0].registry == "pypi" else ""
+    return await obtain.unpack(contents.artifacts, folder, version, registries, deadline)
+
+
+def _python_version(packages: Sequence[Package]) -> str:
+    """Return the environment's, such as 3.11."""
+    (python,) = [package for package in packages if package.name == "python3"]
+    found = re.match(r"[0-9]+\.[0-9]+", python.version)
+    if not found:
+        raise DependenciesError(f"the environment's python3 has an unknown version {python.version!r}")
+    return found[0]

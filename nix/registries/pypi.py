@@ -1,0 +1,179 @@
+"""PyPI: from pinned packages to the wheels that they and all that they need are, by pip."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from nix.deadline import Deadline
+from nix.errors import CacheError, DependenciesError, PassingError
+from nix.registries.answers import Answer, Text, read_answer
+from nix.registries.artifacts import Artifact, hosts
+from nix.registries.relay import Relay
+from nix.registries.sandbox import Registries, pip, run_inside, sockets
+
+OURS = (
+    "Retrying (",
+    "CERTIFICATE_VERIFY_FAILED",
+    "SSLError",
+    "Max retries exceeded",
+    "HTTP error 5",
+)
+"""What pip says where the network or the index fails."""
+YANKED = re.compile(r"yanked version: '([^']+)'.*?\nReason for being yanked: ([^\n]*)", re.DOTALL)
+SHOWN = 5
+"""Versions or files that an explanation names."""
+
+
+class Wheel(Answer):
+    """What pip would install."""
+
+    name: Text
+    version: Text
+    url: Text
+    sha256: Text | None
+    yanked: bool
+
+
+class Missing(Answer):
+    """What pip found no candidate for."""
+
+    name: Text
+    files: list[str] | None
+    """Those that the index lists for it; None where it knows no such name."""
+
+
+class Found(Answer):
+    """What `inside.resolve_pypi` prints."""
+
+    exit_code: int
+    messages: str
+    python_version: str = ""
+    artifacts: tuple[Wheel, ...] = ()
+    missing: Missing | None = None
+    fault: str = ""
+
+
+async def resolve(
+    pins: Sequence[str], python_version: str, registries: Registries, deadline: Deadline
+) -> list[Artifact]:
+    """Return the wheels, sorted by name.
+
+    `python_version` is the environment's, such as 3.11.
+    Raises DependenciesError (theirs), LimitError, or CacheError where the index fails.
+    """
+    settings = registries.settings
+    relay = Relay(hosts(settings, "pypi"))
+    async with sockets(relay) as folder:
+        ran = await run_inside(
+            registries,
+            "resolving the packages of PyPI",
+            "resolve_pypi",
+            [settings.pypi_index, *pins],
+            deadline=deadline,
+            mounts={
+                "/relay": folder,
+                "/tools/pip": await asyncio.to_thread(pip, settings),
+                "/ca.pem": settings.registries_ca_file,
+            },
+        )
+    if ran.exit_code != 0:
+        raise CacheError(f"pip could not be run: {ran.stderr.decode(errors='replace')[-1000:]}")
+    found = read_answer(Found, ran.stdout)
+    if found.exit_code != 0:
+        raise explain(found, python_version, relay)
+    return artifacts(found, python_version)
+
+
+def artifacts(found: Found, python_version: str) -> list[Artifact]:
+    """Read what pip would install. Raises DependenciesError for what was withdrawn, CacheError."""
+    if found.python_version != python_version:
+        raise CacheError(
+            f"this host has Python {found.python_version} and the environment {python_version}: which "
+            "wheels fit can only be said by the same"
+        )
+    reasons = {_plain(name): why for name, why in YANKED.findall(found.messages)}
+    for wheel in found.artifacts:
+        if wheel.yanked:
+            why = reasons.get(_plain(wheel.name), "no reason is given")
+            raise DependenciesError(
+                f"{wheel.name}=={wheel.version} was withdrawn (yanked) by whoever published it: {why}"
+            )
+    return sorted(
+        (
+            Artifact(
+                "pypi",
+                wheel.name,
+                wheel.version,
+                wheel.url.partition("#")[0],
+                f"sha256:{wheel.sha256}" if wheel.sha256 else "",
+            )
+            for wheel in found.artifacts
+        ),
+        key=lambda artifact: artifact.name.lower(),
+    )
+
+
+def explain(found: Found, python_version: str, relay: Relay) -> Exception:
+    """Tell what is wrong with the pins from an index that does not answer."""
+    messages = found.messages
+    if relay.faults:
+        return CacheError(f"the index of PyPI packages cannot be reached: {relay.faults[-1]}")
+    if relay.refused:
+        return PassingError(
+            f"something that the packages need is on a host that is not configured: {relay.refused[-1]} "
+            "(where the index has all its files there, the operator must set ENVICUTOR_PYPI_FILE_HOSTS)"
+        )
+    if any(words in messages for words in OURS):
+        return CacheError(f"pip could not reach the index: {messages[-2000:]}")
+    if found.fault:
+        return PassingError(f"the index does not tell what it has: {found.fault}")
+    missing = found.missing
+    return DependenciesError(_missing(missing, python_version, messages) if missing else _said(messages))
+
+
+def _missing(missing: Missing, python_version: str, messages: str) -> str:
+    name, files = missing.name, missing.files
+    if files is None:
+        return f"{name}: the index has no package of this name"
+    wanted = re.search(rf"requirement {re.escape(name)}(?:\[[^\]]*\])?==([^\s;(]+)", messages, re.IGNORECASE)
+    versions = {file: _version(file) for file in files}
+    try:
+        version = Version(wanted[1]) if wanted else None
+    except InvalidVersion:
+        version = None
+    if version in versions.values():
+        shown = ", ".join([file for file in files if versions[file] == version][-SHOWN:])
+        return (
+            f"{name}=={version} has no wheel for Python {python_version} on this machine, and only wheels "
+            f"are installed; it has {shown}"
+        )
+    known = sorted({version for version in versions.values() if version})
+    if version and known:
+        return f"{name} has no version {version}; the last are {', '.join(map(str, known[-SHOWN:]))}"
+    return _said(messages)
+
+
+def _version(file: str) -> Version | None:
+    """Return the version of a wheel or source archive, None for whatever else an index lists."""
+    try:
+        read = parse_wheel_filename if file.endswith(".whl") else parse_sdist_filename
+        return read(file)[1]
+    except (InvalidVersion, InvalidWheelFilename, InvalidSdistFilename):
+        return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def _said(messages: str) -> str:
+    lines = [line.removeprefix("ERROR: ") for line in messages.splitlines() if not line.startswith("WARNING")]
+    return "pip: " + "\n".join(line for line in lines if line.strip())[-4000:]

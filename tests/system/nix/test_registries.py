@@ -1,0 +1,233 @@
+"""Pinned packages of PyPI and npm: resolved once, fetched by hash, unpacked and never executed."""
+
+import hashlib
+import io
+import json
+import socket
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from nix import archives
+from nix.cache import BuildLimits, Cache, Installed
+from nix.dependencies import Packages, Pinned
+from nix.errors import CacheError, DependenciesError, LimitError, PassingError
+from nix.registries.artifacts import Artifact, host_of
+from nix.registries.relay import Relay
+from nix.registries.sandbox import sockets
+from processors.runner import SandboxRunner
+from processors.sandbox import Sandboxes
+from tests.registry import Registry, publish_greeting, registry, with_registry
+from tests.system.nix.conftest import Host, run_in
+
+GREETING = Pinned(("greeting==1.0",), ("@tests/greeting@1.0.0",))
+
+
+@pytest.fixture
+def served() -> Iterator[Registry]:
+    """Not below pytest's own folder, which is closed to the users of the sandbox."""
+    with tempfile.TemporaryDirectory(prefix="envicutor-registry-") as folder:
+        Path(folder).chmod(0o755)
+        with registry(Path(folder)) as served:
+            publish_greeting(served)
+            yield served
+
+
+class Install(Protocol):
+    def __call__(
+        self,
+        pinned: Pinned = GREETING,
+        resolution: tuple[Artifact, ...] = (),
+        **changes: object,
+    ) -> Installed: ...
+
+
+@pytest.fixture
+def install(host: Host, sandboxes: Sandboxes, served: Registry) -> Install:
+    """With the registries of the test and, since these lie, a pool of archives that is nobody else's."""
+
+    def install(
+        pinned: Pinned = GREETING, resolution: tuple[Artifact, ...] = (), **changes: object
+    ) -> Installed:
+        settings = with_registry(host.settings, served, **changes)
+        cache = Cache(settings, SandboxRunner(sandboxes))
+        wanted = Packages((), pinned)
+        work = cache.install(wanted, host.pin, BuildLimits(), print, resolution=resolution)
+        return host.loop.run(work)
+
+    return install
+
+
+def test_what_is_pinned_is_installed_with_all_that_it_needs(install: Install, host: Host) -> None:
+    installed = install()
+    assert installed.packages[-4:] == ["@tests/greeting@1.0.0", "greeting==1.0", "words==1.0", "words@1.0.0"]
+    assert [(one.registry, one.name, one.hash[:7], one.place) for one in installed.resolution] == [
+        ("pypi", "greeting", "sha256:", ""),
+        ("pypi", "words", "sha256:", ""),
+        ("npm", "@tests/greeting", "sha512:", "node_modules/@tests/greeting"),
+        ("npm", "words", "sha512:", "node_modules/words"),
+    ]
+    with host.cache.hold(installed.store_path) as tree:
+        assert run_in(tree, "python3", "-c", "import greeting; greeting.main()") == "hello from a wheel\n"
+        assert run_in(tree, "/usr/local/bin/greet") == "hello from a wheel\n"
+        assert run_in(tree, "/usr/local/bin/greet-npm") == "hello from npm\n"
+        site = tree / "usr/local/lib/python3.11/dist-packages"
+        assert (site / "__pycache__/words.cpython-311.pyc").is_file()
+    assert not Path("/tmp/envicutor-escaped").exists()
+    assert list(Path(tempfile.gettempdir()).glob("envicutor-relay-*")) == []
+
+
+def test_the_same_resolution_is_the_same_environment_whatever_the_registry_has_by_then(
+    install: Install, served: Registry, host: Host
+) -> None:
+    first = install()
+    served.wheel("words", "2.0", {"words.py": "HELLO = 'newer'\n"})
+    served.wheel("words", "1.0", {"words.py": "HELLO = 'other'\n"})
+    served.package("words", "1.9.0", {"index.js": "module.exports = 'newer'\n"})
+    served.asked.clear()
+    again = install(resolution=first.resolution)
+    assert (again.store_path, again.resolution, served.asked) == (first.store_path, first.resolution, [])
+    # What is asked for anew is resolved anew, and an archive that was damaged in the pool is fetched anew.
+    damaged = archives.pool(host.settings) / first.resolution[0].file
+    intact = damaged.read_bytes()
+    damaged.write_bytes(intact[:-1] + b"x")
+    assert install().packages[-2:] == ["words==2.0", "words@1.9.0"]
+    assert damaged.read_bytes() == intact
+
+
+def test_an_archive_that_is_not_what_was_promised_is_refused(install: Install, served: Registry) -> None:
+    before = hashlib.sha256(served.wheel("changing", "1.0", {"changing.py": ""})).hexdigest()
+    file = "changing-1.0-py3-none-any.whl"
+    resolved = Artifact("pypi", "changing", "1.0", f"{served.address}/files/{file}", f"sha256:{before}")
+    after = served.wheel("changing", "1.0", {"changing.py": "malice = True"})
+    with pytest.raises(DependenciesError, match=r"changing==1\.0: what https.* is not what was promised"):
+        install(Pinned(("changing==1.0",)), (resolved,))
+    served.publish_wheel(file, after, promised=before)
+    with pytest.raises(DependenciesError, match=r"(?s)DO NOT MATCH THE HASHES.*changing==1\.0"):
+        install(Pinned(("changing==1.0",)))
+    elsewhere = replace(resolved, url="https://127.0.0.1:9/changing.whl")
+    with pytest.raises(DependenciesError, match="is not on the registry that is configured"):
+        install(Pinned(("changing==1.0",)), (elsewhere,))
+
+
+@pytest.mark.parametrize(
+    ("pinned", "told"),
+    [
+        (Pinned(("nowhere==1.0",)), "nowhere: the index has no package of this name"),
+        (Pinned(("greeting==3.0",)), r"greeting has no version 3\.0; the last are 1\.0"),
+        (Pinned(("source==1.0",)), r"source==1\.0 has no wheel for Python 3\.11 .* source-1\.0\.tar\.gz"),
+        (Pinned(("other==1.0",)), r"other==1\.0 has no wheel for Python 3\.11"),
+        (Pinned(("bad==1.0",)), r"bad==1\.0 was withdrawn \(yanked\) .*: it is broken"),
+        (Pinned(npm=("nowhere@1.0.0",)), "nowhere"),
+        (Pinned(npm=("words@3.0.0",)), r"No matching version found for words@3\.0\.0"),
+        (Pinned(npm=("stray@1.0.0",)), "stray.*is not on the registry that is configured"),
+        (Pinned(npm=("git@1.0.0",)), "is not on the registry that is configured"),
+    ],
+)
+def test_what_is_wrong_is_explained(install: Install, served: Registry, pinned: Pinned, told: str) -> None:
+    served.publish_wheel("source-1.0.tar.gz", b"")
+    served.publish_wheel("other-1.0-cp311-cp311-win_amd64.whl", b"")
+    bad = served.wheel("bad", "1.0", {})
+    served.publish_wheel("bad-1.0-py3-none-any.whl", bad, attributes='data-yanked="it is broken"')
+    served.publish_package({"name": "stray", "version": "1.0.0"}, b"", address="https://127.0.0.1:9/x.tgz")
+    served.package("git", "1.0.0", {}, needs={"elsewhere": "https://127.0.0.1:9/elsewhere.tgz"})
+    with pytest.raises(DependenciesError, match=told):
+        install(pinned)
+
+
+def test_without_registries_there_are_no_such_packages(install: Install) -> None:
+    with pytest.raises(PassingError, match=r"pypi are switched off here.* ENVICUTOR_PYPI_INDEX"):
+        install(Pinned(("greeting==1.0",)), pypi_index="")
+    with pytest.raises(PassingError, match=r"npm are switched off here.* ENVICUTOR_NPM_REGISTRY"):
+        install(Pinned(npm=("words@1.0.0",)), npm_registry="")
+
+
+def test_a_registry_that_is_away_is_our_fault(install: Install) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        away = f"https://127.0.0.1:{closed.getsockname()[1]}/"
+    with pytest.raises(CacheError, match="cannot be reached: 127"):
+        install(Pinned(("greeting==1.0",)), pypi_index=away)
+    with pytest.raises(CacheError, match="cannot be reached: 127"):
+        install(Pinned(npm=("words@1.0.0",)), npm_registry=away)
+
+
+def test_an_authority_that_nobody_named_is_not_believed(install: Install) -> None:
+    others = Path("/etc/ssl/certs/ca-certificates.crt")
+    with pytest.raises(CacheError, match=r"(?i)certificate"):
+        install(Pinned(npm=("words@1.0.0",)), registries_ca_file=others)
+
+
+def test_from_within_there_is_nothing_but_the_registries(
+    host: Host, sandboxes: Sandboxes, served: Registry
+) -> None:
+    script = """
+import socket, sys
+def ask(family, address, head):
+    with socket.socket(family) as tried:
+        tried.settimeout(3)
+        try:
+            tried.connect(address)
+            tried.sendall(head + b"\\r\\n\\r\\n")
+            return tried.recv(100).split(b"\\r\\n")[0].decode()
+        except OSError as error:
+            return type(error).__name__
+relay, (known, other) = "/relay/relay.sock", sys.argv[1:]
+for head in (f"CONNECT {known} HTTP/1.1", f"CONNECT {other} HTTP/1.1", f"GET http://{other}/ HTTP/1.1"):
+    print(ask(socket.AF_UNIX, relay, head.encode()))
+for address in (known, other):
+    print(ask(socket.AF_INET, ("127.0.0.1", int(address.split(":")[1])), b"GET / HTTP/1.0"))
+"""
+
+    async def look(other: str) -> list[str]:
+        known = served.address.removeprefix("https://")
+        relay = Relay({host_of(served.address)})
+        async with sockets(relay) as folder:
+            ran = await SandboxRunner(sandboxes).sandboxed(
+                ("python3", "-c", script, known, other),
+                mounts={"/relay": folder},
+                files={},
+                wall_time_s=20,
+                memory_bytes=1 << 28,
+            )
+        assert len(relay.refused) == 2
+        return ran.stdout.decode().splitlines()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        told = host.loop.run(look(f"127.0.0.1:{listener.getsockname()[1]}"))
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert told == [
+        "HTTP/1.1 200 Connection established",
+        *["HTTP/1.1 403 Forbidden"] * 2,
+        *["ConnectionRefusedError"] * 2,
+    ]
+
+
+def test_hostile_archives_are_refused_in_the_build(install: Install, served: Registry) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("bomb-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: bomb\nVersion: 1.0\n")
+        wheel.writestr("bomb-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("bomb.txt", bytes(200 << 20))
+    served.publish_wheel("bomb-1.0-py3-none-any.whl", buffer.getvalue())
+    with pytest.raises(LimitError, match=r"bomb==1\.0: what is in them hit the limit environment_bytes"):
+        install(Pinned(("bomb==1.0",)), environment_bytes=128 << 20)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        about = json.dumps({"name": "evil", "version": "1.0.0"}).encode()
+        described = tarfile.TarInfo("package/package.json")
+        described.size = len(about)
+        tar.addfile(described, io.BytesIO(about))
+        link = tarfile.TarInfo("package/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(link)
+    served.publish_package({"name": "evil", "version": "1.0.0"}, buffer.getvalue())
+    with pytest.raises(DependenciesError, match=r"evil@1\.0\.0: its member 'package/link' is neither"):
+        install(Pinned(npm=("evil@1.0.0",)))
