@@ -77,6 +77,7 @@ class Family:
     store: Topic
     queue: Topic
     leases: Topic
+    slots: Topic
     store_group: str
     """Consumer group of the store processor, without the prefix."""
     work_group: str
@@ -106,7 +107,7 @@ class Catalogue:
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, for creation and documents."""
         families = (self.submissions, self.dependencies)
-        ours = tuple(t for f in families for t in (f.events, f.store, f.queue, f.leases))
+        ours = tuple(t for f in families for t in (f.events, f.store, f.queue, f.leases, f.slots))
         return (
             self.requests,
             *ours,
@@ -158,6 +159,15 @@ _SUBMISSIONS = Family(
         retention_ms=7 * DAY_MS,
         compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
     ),
+    slots=Topic(
+        "submissions.slots",
+        "How much room workers have for what waits.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("worker",),
+        readers=("worker",),
+        retention_ms=HOUR_MS,
+    ),
     store_group="submission-store",
     work_group="workers",
     checker_group="worker-health-checker",
@@ -198,6 +208,15 @@ _DEPENDENCIES = Family(
         readers=("health-checker", "operator"),
         retention_ms=7 * DAY_MS,
         compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
+    ),
+    slots=Topic(
+        "dependencies.slots",
+        "How much room cache builders have for what waits.",
+        local_partitions=1,
+        cluster_partitions=1,
+        writers=("cache-builder",),
+        readers=("cache-builder",),
+        retention_ms=HOUR_MS,
     ),
     store_group="build-store",
     work_group="cache-builders",
@@ -328,6 +347,7 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
             store=named(plain.store),
             queue=named(plain.queue),
             leases=named(plain.leases),
+            slots=named(plain.slots),
         )
 
     plain = _CATALOGUE

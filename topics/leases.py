@@ -1,4 +1,4 @@
-"""What workers and health checkers say to each other on `X.leases` and `submissions.stops`."""
+"""What workers and health checkers say to each other on `X.leases`, `X.slots` and `submissions.stops`."""
 
 from typing import Literal
 
@@ -13,6 +13,15 @@ class Lease(Model):
     attempt: int
     worker: str
     """Fresh at every start of a process."""
+
+
+class Room(Model):
+    """A worker says how much it could begin now. A record of `X.slots`; key: the worker."""
+
+    worker: str
+    partitions: tuple[int, ...]
+    """Of the queue, those that it owns: what is appended to one of them comes to it."""
+    free: int
 
 
 class Tick(Model):

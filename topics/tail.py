@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_END,
     Consumer,
     KafkaError,
     KafkaException,
@@ -30,6 +31,11 @@ StartAt = Callable[[Consumer, set[int]], Mapping[int, int]]
 def beginning(_: Consumer, __: set[int]) -> Mapping[int, int]:
     """Read everything there is."""
     return {}
+
+
+def end(_: Consumer, partitions: set[int]) -> Mapping[int, int]:
+    """Read what comes from now on."""
+    return dict.fromkeys(partitions, OFFSET_END)
 
 
 class Tail:

@@ -1,7 +1,7 @@
 """Deleting what was popped: the store processor is the writer of the queue, so it tidies it up.
 
-A record below the committed offset is leased or finished (rule 4); nobody needs it for another attempt, which
-the fold enqueues from its state.
+A record below the committed offset is leased or finished (rule 4), or was handed back and stands elsewhere in
+the queue; nobody needs it for another attempt, which the fold enqueues from its state.
 """
 
 import logging

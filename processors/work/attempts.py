@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 from confluent_kafka import KafkaException, Message
 
+from processors.work.handing_back import HandingBack
 from processors.work.leases import LeaseKeeper
 from processors.work.popper import Popper
 from topics.catalogue import Catalogue, Family
@@ -135,6 +136,7 @@ class Attempts(Generic[WorkT]):
         self._faults_in_a_row = 0
         self._paused_until = 0.0
         self._leases = LeaseKeeper(producer, family.leases.name, name, lease_renewal_s)
+        self._handing_back = HandingBack(kafka, family, producer, name, self.room_may_have_changed)
         self._popper = Popper(
             kafka,
             queue=family.queue.name,
@@ -144,6 +146,7 @@ class Attempts(Generic[WorkT]):
             owner=self,
             producer=producer,
             on_death=self._on_death,
+            handing_back=self._handing_back,
         )
 
     def stop(self) -> None:
@@ -159,15 +162,17 @@ class Attempts(Generic[WorkT]):
         self._loop = asyncio.get_running_loop()
         renewing = asyncio.create_task(self._leases.keep())
         renewing.add_done_callback(_crash_on_exception)
+        await self._handing_back.start()
         self._popper.start()
         await self._stop.wait()
         await asyncio.to_thread(self._popper.stop)
         await self._drain()
         renewing.cancel()
+        await self._handing_back.close()
         return not self._died
 
     def room_may_have_changed(self) -> None:
-        """An attempt began to wait, or waits no more."""
+        """An attempt began to wait, or waits no more; or another process has other room."""
         self._popper.wake()
 
     def cancel(self, id: str, up_to_attempt: int) -> None:

@@ -48,9 +48,12 @@ WRITES = {
     "build-store": {"dependencies.store", "dependencies.queue", "dead-letters"},
     "worker": {
         *("submissions.events", "submissions.queue", "submissions.leases", "submissions.output"),
-        *("dependencies.events", "dead-letters"),
+        *("submissions.slots", "dependencies.events", "dead-letters"),
     },
-    "cache-builder": {"dependencies.events", "dependencies.queue", "dependencies.leases", "dead-letters"},
+    "cache-builder": {
+        *("dependencies.events", "dependencies.queue", "dependencies.leases", "dependencies.slots"),
+        "dead-letters",
+    },
     "health-checker": {
         *("submissions.events", "submissions.leases", "dependencies.events", "dependencies.leases"),
         "dead-letters",
@@ -71,8 +74,8 @@ READS = {
     "request-handler": {"submissions.requests", "submissions.store", "package-sets"},
     "submission-store": {"submissions.events", "submissions.store"},
     "build-store": {"dependencies.events", "dependencies.store"},
-    "worker": {"submissions.queue", "submissions.stops", "dependencies.store"},
-    "cache-builder": {"dependencies.queue", "dependencies.store", "package-sets"},
+    "worker": {"submissions.queue", "submissions.slots", "submissions.stops", "dependencies.store"},
+    "cache-builder": {"dependencies.queue", "dependencies.slots", "dependencies.store", "package-sets"},
     "health-checker": {"submissions.leases", "dependencies.leases"},
     "sealer": {"submissions.events", "dependencies.events", "audit.seals"},
     "webhook-sender": {"webhooks.pending", "webhooks.retries"},

@@ -1,18 +1,19 @@
-"""Mirrors `processors/work/{attempts,popper,leases,slots,stops}.py`: lease, commit, run (rule 4)."""
+"""Mirrors `processors/work/`, but for what decides about handing back, which is the real thing (rule 4)."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import Message
 
+from processors.work.handing_back import Board, Moved, Telling, Waiting, leaving
 from tests.simulator.broker import Log
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
-from topics.codec import UndecodableError, decode
+from topics.codec import Record, UndecodableError, decode, encode
 from topics.fold import QueuedWork
-from topics.leases import StopOrder
+from topics.leases import Room, StopOrder
 from topics.model import Model
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 RENEWAL_S = 1.0
 GRACE_S = 5.0
+READ_AHEAD = 3
 
 
 class Attempt:
@@ -77,7 +79,17 @@ class Attempts:
         self._world, self._process, self._family, self._craft = world, process, family, craft
         self._slots, self._max_waiting = slots, max_waiting
         self._held: dict[tuple[str, int], Attempt] = {}
-        self._consumer = Consumer(world.scheduler, world.network, process, family.work_group, family.queue)
+        self._consumer = Consumer(
+            world.scheduler,
+            world.network,
+            process,
+            family.work_group,
+            family.queue,
+            on_revoke=self._forget,
+        )
+        self._handing_back = HandingBack(world, process, family)
+        self._waiting: list[Waiting] = []
+        self._read_all = True
 
     def run(self) -> Wait:
         """`run`: work until stopped, then drain."""
@@ -125,14 +137,59 @@ class Attempts:
         return min(room, self._max_waiting - waiting) if waiting else room
 
     def _pop(self) -> Wait:
-        """`_run` and `_step`: without room it goes on polling for rebalances alone."""
+        """`_run`."""
         while not self._process.stop.done:
-            messages = yield from self._consumer.poll(max(0, self._room()))
-            if messages:
-                yield from self._take(messages)
-            else:
-                yield self._world.news(self._family.queue)
+            yield from self._step()
         yield from self._consumer.close()
+
+    def _forget(self, partitions: list[int]) -> None:
+        """`_on_revoke`."""
+        self._waiting = [each for each in self._waiting if each.message.partition() not in partitions]
+
+    def _step(self) -> Wait:
+        """`_step`: without room it hands back what others have room for."""
+        room = self._room()
+        self._handing_back.hear()
+        self._handing_back.tell(
+            frozenset(self._consumer.owned), room, idle=self._read_all and not self._waiting
+        )
+        if room > 0 and self._waiting:
+            taken, self._waiting = self._waiting[:room], self._waiting[room:]
+            yield from self._take([each.message for each in taken])
+        elif not self._waiting:
+            yield from self._read(max(1, room))
+            if not self._waiting:
+                yield self._world.news(self._family.queue)
+        elif not (yield from self._hand_back()):
+            yield self._world.news((*self._family.queue, self._family.slots))
+            if len(self._waiting) < READ_AHEAD:
+                yield from self._read(len(self._waiting) + 1)
+            else:
+                yield from self._consumer.poll(0)
+
+    def _read(self, limit: int) -> Wait:
+        """`_read`."""
+        while len(self._waiting) < limit:
+            message = yield from self._consumer.poll_one()
+            self._read_all = message is None
+            if message is None:
+                return
+            self._waiting.append(Waiting(message, self._world.scheduler.now_s))
+
+    def _hand_back(self) -> Wait:
+        """`_hand_back`."""
+        if elsewhere := self._handing_back.elsewhere():
+            yield from self._read(min(elsewhere, READ_AHEAD))
+        if not elsewhere or not (moving := self._handing_back.leaving(self._waiting)):
+            return False
+        messages = [each.message for each in self._waiting[: len(moving)]]
+        self._waiting = self._waiting[len(moving) :]
+        yield from self._move(moving, messages)
+        return True
+
+    def _move(self, moving: list[Moved], messages: list[Message]) -> Wait:
+        yield from all_of([self._handing_back.produce(*each) for each in moving])
+        yield from self._commit(messages)
 
     def _take(self, messages: list[Message]) -> Wait:
         """`_take`: lease, commit, hand over."""
@@ -208,6 +265,60 @@ class Attempts:
                 attempt.task.cancel()
         yield from all_of([each.through.done for each in self._held.values() if each.through])
         yield 0.05  # `EventProducer.close`: what is in the local queue is sent
+
+
+class HandingBack:
+    """`HandingBack`: what is said of room, and who is told."""
+
+    def __init__(self, world: "World", process: Process, family: Family) -> None:
+        self._world, self._process, self._family = world, process, family
+        self._board, self._telling = Board(), Telling()
+        self._position = family.slots.end
+        self._full_since_s: float | None = None
+
+    def hear(self) -> None:
+        """Take in what others said."""
+        if not self._world.network.reaches(self._process):
+            return
+        read = self._family.slots.read(self._position, 1000)
+        self._position = read.position
+        for message in read.messages:
+            room = decode(Room, message.value())
+            if room.worker != self._process.name:
+                self._board.hear(room, self._world.scheduler.now_s)
+
+    def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:
+        """`tell`."""
+        now_s = self._world.scheduler.now_s
+        if room > 0:
+            self._full_since_s = None
+        elif self._full_since_s is None:
+            self._full_since_s = now_s
+        free = max(0, room) if idle else 0
+        if len(partitions) != len(self._family.queue) and self._telling.due(partitions, free, now_s):
+            self._telling.said(partitions, free, now_s)
+            name = self._process.name
+            said = Room(worker=name, partitions=tuple(sorted(partitions)), free=free)
+            topic = self._family.slots.topic
+            self._world.network.produce(self._process, topic, name.encode(), encode(said), [])
+
+    def elsewhere(self) -> int:
+        """`elsewhere`."""
+        return self._board.free(self._world.scheduler.now_s)
+
+    def leaving(self, waiting: list[Waiting]) -> list[Moved]:
+        """`leaving`."""
+        now_s = self._world.scheduler.now_s
+        return leaving(self._board, waiting, self._full_since_s or now_s, now_s)
+
+    def produce(self, record: Record, partition: int) -> Future:
+        """The record, elsewhere."""
+        assert isinstance(record.key, bytes)
+        assert isinstance(record.value, bytes)
+        network, topic = self._world.network, self._family.queue[0].topic
+        return network.produce(
+            self._process, topic, record.key, record.value, record.headers, partition=partition
+        )
 
 
 class Slots:

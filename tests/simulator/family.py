@@ -56,6 +56,7 @@ class Family:
         self.rows = broker.create(topics.store.name, partitions)
         self.queue = broker.create(topics.queue.name, queue_partitions)
         self.leases = broker.create(topics.leases.name, partitions)
+        self.slots = broker.create(topics.slots.name, 1)[0]
         self.changelog = broker.create(f"{topics.leases.name}-changelog", partitions)
         self.store_group = Group(scheduler, topics.store_group, partitions, SESSION_S)
         self.work_group = Group(scheduler, topics.work_group, queue_partitions, SESSION_S)

@@ -251,6 +251,16 @@ class Consumer:
             self._fetch()
         return first + [self._buffer.popleft() for _ in range(min(limit - len(first), len(self._buffer)))]
 
+    def poll_one(self) -> Wait:
+        """The next record, or None: of a partition that is owned when it is returned.
+
+        Raises:
+            BrokerError: the consumer is dead.
+        """
+        if not (messages := (yield from self.poll(0))) and self._buffer:
+            messages = [self._buffer.popleft()]
+        return messages[0] if messages else None
+
     def _rebalance_if_due(self) -> Wait:
         if self._lost:
             self._lost, self._granted = False, None

@@ -109,6 +109,8 @@ class Invariants:
         subject, kind = self._by_topic[log.topic]
         if kind == "events":
             self._event(subject, log, entry.message)
+        elif kind == "queue" and entry.transaction is None and entry.message.key() != GARBAGE:
+            self._handed_back(subject, log, entry.message)
         elif kind == "leases" and entry.message.key() is not None:
             try:
                 lease = decode(Lease, entry.message.value())
@@ -204,6 +206,12 @@ class Invariants:
                 subject.stored[change.id] = (change.attempt, change.final)
                 self._dirty.add((subject.family.subject, change.id))
         return rows, sent
+
+    def _handed_back(self, subject: _Subject, log: Log, message: Message) -> None:
+        work = decode(_Queued, message.value())
+        subject.queued[work.id, work.attempt].append((log.number, message.offset() or 0))
+        self.facts["(moved)"] += 1
+        self._world.note(work.id, f"handed back to {log.number}", work)
 
     def _popped(self, subject: _Subject, group: Group, partition: int, before: int, after: int) -> None:
         for message in subject.family.queue[partition].read(before, after - before).messages:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 
 from processors.health_checker.judgement import Judge, Verdict
+from processors.work.handing_back import Moved
 from tests.simulator.attempts import Attempt, Attempts
 from tests.simulator.faults import Plan
 from tests.simulator.health import HealthChecker
-from tests.simulator.scheduler import Cancelled, Future, Task, Wait
+from tests.simulator.scheduler import Cancelled, Future, Task, Wait, all_of
 from tests.simulator.store import StoreProcessor
 from tests.simulator.world import Protocol
 from topics.codec import decode
@@ -44,6 +45,21 @@ class HandsBackSilently(Attempts):
     def _carry_out(self, attempt: Attempt) -> Wait:
         with suppress(Cancelled):
             yield from self._craft.carry_out(attempt)
+
+
+class MovesFirst(Attempts):
+    """Commits what it hands back before that is acknowledged."""
+
+    def _move(self, moving: list[Moved], messages: list[Message]) -> Wait:
+        yield from self._commit(messages)
+        yield from all_of([self._handing_back.produce(*each) for each in moving])
+
+
+class KeepsWaiting(Attempts):
+    """Keeps some of what waits when its partition is revoked, and later commits behind what it let go."""
+
+    def _forget(self, partitions: list[int]) -> None:
+        self._waiting = self._waiting[1:]
 
 
 class NaiveRestore(StoreProcessor):
@@ -139,6 +155,13 @@ MUTANTS = {
     "releases first": Mutant(replace(_RIGHT, attempts=ReleasesFirst)),
     "hands back silently": Mutant(
         replace(_RIGHT, attempts=HandsBackSilently), _PLAN._replace(kinds=("stop",))
+    ),
+    "moves first": Mutant(
+        replace(_RIGHT, attempts=MovesFirst), _PLAN._replace(submit_period_s=0.1, fault_steps=50)
+    ),
+    "keeps waiting": Mutant(
+        replace(_RIGHT, attempts=KeepsWaiting),
+        _PLAN._replace(kinds=("rebalance", "crash"), queue_partitions=3, workers=3, fault_steps=50),
     ),
     "naive restore": Mutant(replace(_RIGHT, store=NaiveRestore), _MOVING),
     "stable end": Mutant(replace(_RIGHT, store=StableEnd), _MOVING),

@@ -1,10 +1,10 @@
 """Verification: the log is folded again; the stores must say the same, and no attempt be without an owner.
 
 The order of reads makes it right while the system lives. Committed offsets before the store and after
-it bound what the store may say. The queue's offsets come before the leases, and these before the events:
-a worker's lease is on the log before it commits the queue, and what became of the attempt before it
-releases the lease. A lease that has just expired is nobody's for a moment, so that what looks wrong is
-looked at twice.
+it bound what the store may say. The queue's offsets come before the queue and the leases, and these before
+the events: a worker's lease, or what it hands back, is on the log before it commits the queue, and what
+became of the attempt before it releases the lease. A lease that has just expired is nobody's for a moment, so
+that what looks wrong is looked at twice.
 """
 
 import time

@@ -1,0 +1,104 @@
+"""A worker whose programs do nothing but sleep: `python -m infra.bench.sleeping --slots 4`.
+
+It pops, leases, commits and answers like any other, and waits instead of running `["sleep", SECONDS]`. So as
+many can be measured side by side as a cluster has, on a machine that could run few.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from processors.settings import WorkSettings
+from processors.work import handing_back
+from processors.work.attempts import Attempt, Attempts, process_name
+from processors.work.slots import Slots
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Finished, HandedBack, Started
+from topics.submissions.state import Work
+
+
+class Sleeper:
+    """The `Craft` of its attempts."""
+
+    def __init__(self, kafka: KafkaSettings, slots: int) -> None:
+        settings = WorkSettings()
+        self._name = process_name("bench", "0")
+        self._slots = Slots(slots)
+        self._producer = EventProducer(kafka)
+        topics = catalogue(kafka)
+        self._attempts = Attempts(
+            self,
+            Work,
+            FACTS,
+            kafka=kafka,
+            catalogue=topics,
+            family=topics.submissions,
+            producer=self._producer,
+            name=self._name,
+            source=f"worker/{self._name}",
+            slots=slots,
+            lease_renewal_s=settings.lease_renewal_s,
+            grace_s=0,
+        )
+
+    async def run(self) -> bool:
+        """Work until SIGTERM."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._attempts.stop)
+        ended_well = await self._attempts.run()
+        self._producer.close()
+        return ended_well
+
+    def started(self, work: Work) -> Started:
+        """The fact that this worker is at it."""
+        return Started(attempt=work.attempt, worker=self._name)
+
+    def handed_back(self, work: Work, reason: str, *, host_fault: bool) -> HandedBack:
+        """The fact that another worker must do it."""
+        return HandedBack(attempt=work.attempt, worker=self._name, reason=reason, host_fault=host_fault)
+
+    def unrecordable(self, work: Work, reason: str) -> Finished:
+        """Does not happen: answers are small."""
+        raise RuntimeError(f"{work.id}: {reason}")
+
+    def unwanted(self, work: Work) -> bool:  # noqa: ARG002 - the craft's
+        """Nothing is cancelled."""
+        return False
+
+    async def carry_out(self, attempt: Attempt[Work]) -> None:
+        """Sleep for as long as the program would."""
+        run = attempt.work.request.run
+        assert isinstance(run, tuple)
+        await attempt.until_ours()
+        async with self._slots.take():
+            attempt.begun = True
+            await asyncio.sleep(float(run[1]))
+        end = Finished(
+            attempt=attempt.work.attempt,
+            worker=self._name,
+            outcome="ok",
+            dependencies=None,
+            compile=None,
+            run=(),
+        )
+        attempt.conclude(end)
+
+
+def main(
+    slots: Annotated[int, typer.Option(min=1)] = 1,
+    bound: Annotated[bool, typer.Option(help="Hand nothing back, to see what that is good for.")] = False,
+) -> None:
+    """Work as the environment says, like the roles."""
+    if bound:
+        handing_back.MAX_HOPS = 0
+    logging.basicConfig(level=logging.WARNING)
+    sys.exit(0 if asyncio.run(Sleeper(KafkaSettings(), slots).run()) else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,213 @@
+"""Handing back: what waits at a full worker goes to one that has room.
+
+A consumer group binds a record to whoever owns its partition, however long that one is busy. So workers say
+on `X.slots` how much room they have, and one that is full produces what waits to a partition of one that has
+room. The queue's offset is committed once that is acknowledged, and never in the same transaction: whoever
+dies in between leaves the record on the queue twice, which is harmless (rule 3), and never not at all.
+
+Here is what decides; `popper.py` talks to the queue.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from confluent_kafka import Message
+
+from topics.catalogue import Family
+from topics.clients import EventProducer
+from topics.codec import Record, UndecodableError, cloud_event, decode, encode, header, headers
+from topics.fold import QueuedWork
+from topics.leases import Room
+from topics.settings import KafkaSettings
+from topics.tail import Tail, end
+
+PATIENCE_S = 0.03
+"""How long a record waits at a worker that is full: mostly a slot is free again before that."""
+MAX_HOPS = 5
+"""So often a record is handed back; then it waits where it is."""
+READ_AHEAD = 16
+"""Records that a full worker holds in memory, at most, to hand them back; each may have some MiB."""
+HOPS = "hops"
+"""Header of a record of a queue: how often it was handed back."""
+
+_REPEAT_S = 2.0
+"""After so long everybody says again what has not changed: for those who are new, or missed it."""
+_FORGOTTEN_S = 3 * _REPEAT_S
+_NEWS_S = 0.1
+"""More or less room is said this often at most; that there is none, or some again, at once."""
+_ARRIVES_S = 0.2
+"""For so long what was handed to a worker counts as room that it may not have said to be gone."""
+
+
+class Waiting(NamedTuple):
+    """A record that was read, and neither begun nor committed."""
+
+    message: Message
+    since_s: float
+
+
+class Board:
+    """How much room others have, as far as they have said so."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[Room, float]] = {}
+        self._handed: list[tuple[str, float]] = []
+        """To whom, and when, of late."""
+
+    def hear(self, room: Room, now_s: float) -> None:
+        """Somebody says how much room there is; may be called from another thread."""
+        self._said[room.worker] = room, now_s
+
+    def free(self, now_s: float) -> int:
+        """How many records others would begin at once."""
+        return sum(free for _, free in self._rooms(now_s))
+
+    def choose(self, now_s: float) -> int | None:
+        """A partition whose owner has the most room, which it is now thought to have less of."""
+        room, free = max(self._rooms(now_s), key=lambda each: each[1], default=(None, 0))
+        if room is None or free <= 0:
+            return None
+        self._handed.append((room.worker, now_s))
+        return room.partitions[len(self._handed) % len(room.partitions)]
+
+    def _rooms(self, now_s: float) -> list[tuple[Room, int]]:
+        self._handed = [(to, at_s) for to, at_s in self._handed if now_s - at_s < _ARRIVES_S]
+        rooms = []
+        for worker, (room, said_s) in tuple(self._said.items()):
+            if now_s - said_s > _FORGOTTEN_S:
+                self._said.pop(worker, None)
+            elif room.partitions:  # whoever owns none cannot be handed anything
+                handed = sum(to == worker for to, _ in self._handed)
+                rooms.append((room, max(0, room.free - handed)))
+        return rooms
+
+
+@dataclass(slots=True)
+class Telling:
+    """When a worker says how much room it has: seldom, as each is read by all."""
+
+    _said: tuple[frozenset[int], int] | None = None
+    _said_s: float = field(default=float("-inf"))
+    _none_since_s: float | None = None
+
+    def due(self, partitions: frozenset[int], free: int, now_s: float) -> bool:
+        """Whether to say it now."""
+        self._none_since_s = None if free else self._none_since_s or now_s
+        if self._said is None or self._said[0] != partitions:
+            return True
+        if self._said[1] and self._none_since_s and now_s - self._none_since_s < PATIENCE_S:
+            return False  # whatever is handed to it will be begun soon
+        if bool(free) != bool(self._said[1]):
+            return True
+        since_s = now_s - self._said_s
+        return since_s >= _REPEAT_S or (free != self._said[1] and since_s >= _NEWS_S)
+
+    def said(self, partitions: frozenset[int], free: int, now_s: float) -> None:
+        """It was."""
+        self._said, self._said_s = (partitions, free), now_s
+
+
+def moved(message: Message) -> Record | None:
+    """The record as it is handed back; None where it is not to go anywhere.
+
+    Work that is to be alone stays: it needs all the slots of wherever it goes, and would go round.
+    """
+    hops = header(message, HOPS) or "0"
+    with suppress(UndecodableError):
+        if hops.isdecimal() and int(hops) < MAX_HOPS and not decode(QueuedWork, message.value()).alone:
+            others = [(name, value) for name, value in headers(message) if name != HOPS]
+            one_more = (HOPS, str(int(hops) + 1).encode())
+            return Record(message.topic() or "", message.key(), message.value(), [*others, one_more])
+    return None
+
+
+class Moved(NamedTuple):
+    """A record that is handed back."""
+
+    record: Record
+    partition: int
+
+
+def leaving(board: Board, waiting: Sequence[Waiting], full_since_s: float, now_s: float) -> list[Moved]:
+    """What is handed back in place of the first of what waits, which is in the order that it came in.
+
+    That is what has waited for so long, or would at a worker that has been full for so long.
+    """
+    moving: list[Moved] = []
+    for each in waiting:
+        if now_s - min(each.since_s, full_since_s) < PATIENCE_S:
+            break
+        record = moved(each.message)
+        if record is None or (partition := board.choose(now_s)) is None:
+            break  # what comes behind it cannot be committed before it
+        moving.append(Moved(record, partition))
+    return moving
+
+
+class HandingBack:
+    """What a popper asks, and says, about room; all but `start`, `close` in the popper's thread."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        family: Family,
+        producer: EventProducer,
+        name: str,
+        on_news: Callable[[], None],
+    ) -> None:
+        """`name` is this process's; `on_news` is called, from any thread, when others have other room."""
+        self._topic, self._name, self._producer = family.slots.name, name, producer
+        self._all_partitions = family.queue.partitions(settings.profile)
+        self._on_news = on_news
+        self._board, self._telling = Board(), Telling()
+        self._full_since_s: float | None = None
+        self._acknowledged: Future[Message] | None = None
+        self._tail = Tail(settings, self._topic, self._hear, start_at=end)
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        await self._tail.start()
+
+    async def close(self) -> None:
+        """Listen no more."""
+        await self._tail.close()
+
+    def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:
+        """Say how much room there is and where it is found, if that is news to anybody; none is to be had
+        where something waits for it already, which is when the worker is not `idle`."""
+        now_s = time.monotonic()
+        if room > 0:
+            self._full_since_s = None
+        elif self._full_since_s is None:
+            self._full_since_s = now_s
+        if len(partitions) == self._all_partitions or (self._acknowledged and not self._acknowledged.done()):
+            return  # there is nobody else; or the broker is away, and one that waits is enough
+        free = max(0, room) if idle else 0
+        if self._telling.due(partitions, free, now_s):
+            self._telling.said(partitions, free, now_s)
+            said = Room(worker=self._name, partitions=tuple(sorted(partitions)), free=free)
+            attributes = cloud_event("envicutor.room.v1", uuid.uuid4().hex, self._name, self._name)
+            record = Record(self._topic, self._name.encode(), encode(said), attributes)
+            self._acknowledged = self._producer.produce(record)
+
+    def elsewhere(self) -> int:
+        """How many more records others would begin at once."""
+        return self._board.free(time.monotonic())
+
+    def leaving(self, waiting: Sequence[Waiting]) -> list[Moved]:
+        """What is to be produced in place of the first of what waits."""
+        now_s = time.monotonic()
+        return leaving(self._board, waiting, self._full_since_s or now_s, now_s)
+
+    def _hear(self, messages: list[Message]) -> None:
+        for message in messages:
+            with suppress(UndecodableError):
+                room = decode(Room, message.value())
+                if room.worker != self._name:
+                    self._board.hear(room, time.monotonic())
+        self._on_news()

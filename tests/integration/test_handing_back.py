@@ -1,0 +1,131 @@
+"""Workers, each a process, on a real broker: what waits at a full one is done by another, and never lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from topics.acceptance import requested
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.codec import Record, decode, decode_fact, encode
+from topics.fold import Enqueue, Recorded
+from topics.leases import Room
+from topics.limits import MiB
+from topics.reading import read_to_end
+from topics.request import parse_request
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Finished, Started
+from topics.submissions.fold import apply
+
+DEADLINE_S = 60.0
+
+
+class Cluster:
+    """A queue, and workers of one slot whose programs sleep."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings, self.topics = settings, catalogue(settings)
+        ensure_topics(settings, self.topics.topics())
+        self._producer = EventProducer(settings)
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        ours = {
+            "BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
+            "TOPIC_PREFIX": self.settings.topic_prefix,
+            "SESSION_TIMEOUT_MS": self.settings.session_timeout_ms,
+        }
+        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
+        worker = subprocess.Popen([sys.executable, "-m", "infra.bench.sleeping"], env=environment)
+        self._workers.append(worker)
+        return worker
+
+    def put(self, takes_s: float, *ids: str, partition: int = -1) -> None:
+        body = f'{{"run": ["sleep", "{takes_s}"]}}'.encode()
+        request = requested(*parse_request(body, MiB), "pin", source="http")
+        for id in ids:
+            [effect] = apply(None, Recorded(id, request, 0)).effects
+            assert isinstance(effect, Enqueue)
+            record = Record(self.topics.submissions.queue.name, id.encode(), encode(effect.work), [])
+            self._producer.produce(record, partition=partition)
+
+    def said(self, what: type[Started] | type[Finished]) -> dict[str, str]:
+        """By whom, by id, in the order of the log."""
+        events = read_to_end(self.settings, self.topics.submissions.events.name)
+        facts = [decode_fact(message, FACTS) for message in events]
+        return {each.id: each.fact.worker for each in facts if isinstance(each.fact, what)}
+
+    def rooms(self) -> dict[str, Room]:
+        """What workers said last."""
+        said = [
+            decode(Room, m.value()) for m in read_to_end(self.settings, self.topics.submissions.slots.name)
+        ]
+        return {room.worker: room for room in said}
+
+    def two_workers(self) -> tuple[subprocess.Popen[bytes], Room, Room]:
+        """The first, as a process and what it says, and what the second says."""
+        first = self.start()
+        self.put(0, "first")
+        self.wait_for(lambda: self.said(Finished), "the first worker")
+        self.start()
+        self.wait_for(lambda: [len(room.partitions) for room in self.rooms().values()] == [2, 2], "shares")
+        rooms = self.rooms()
+        of_first = rooms.pop(self.said(Finished)["first"])
+        [of_second] = rooms.values()
+        return first, of_first, of_second
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain for {what}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._producer.close()
+        for worker in self._workers:
+            worker.send_signal(signal.SIGTERM)
+        for worker in self._workers:
+            worker.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def cluster(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(
+        KafkaSettings(
+            bootstrap_servers=kafka, topic_prefix=topic_prefix, session_timeout_ms=2000, data_dir=tmp_path
+        )
+    )
+    yield cluster
+    with suppress(ProcessLookupError):
+        cluster.close()
+
+
+def test_what_waits_behind_a_long_job_is_done_by_another_and_kill_9_meanwhile_loses_nothing(
+    cluster: Cluster,
+) -> None:
+    first, full, other = cluster.two_workers()
+    cluster.put(2, "long", partition=full.partitions[0])
+    cluster.wait_for(lambda: "long" in cluster.said(Started), "the long job to begin")
+    cluster.put(0.01, "a", "b", "c", partition=full.partitions[0])
+    cluster.wait_for(lambda: "long" in cluster.said(Finished), "the long job to end")
+    ended = cluster.said(Finished)
+    assert list(ended)[-1] == "long", "the others were before it"
+    assert {ended.pop(id) for id in ("a", "b", "c")} == {other.worker}
+
+    cluster.put(60, "endless", partition=full.partitions[1])
+    cluster.wait_for(lambda: "endless" in cluster.said(Started), "the endless job to begin")
+    ids = [f"id-{number}" for number in range(80)]
+    cluster.put(0.01, *ids, partition=full.partitions[0])
+    cluster.wait_for(lambda: set(ids) & cluster.said(Started).keys(), "some to be handed back")
+    first.kill()
+    handed_back = set(ids) & cluster.said(Finished).keys()
+    assert len(handed_back) < len(ids), "others were still to be"
+    cluster.wait_for(lambda: set(ids) <= cluster.said(Finished).keys(), "all the rest")

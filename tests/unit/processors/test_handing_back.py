@@ -1,0 +1,104 @@
+"""What is handed back, to whom, and what workers say of their room. No Kafka here."""
+
+import pytest
+from confluent_kafka import Message
+
+from processors.work.handing_back import (
+    HOPS,
+    MAX_HOPS,
+    PATIENCE_S,
+    Board,
+    Telling,
+    Waiting,
+    leaving,
+    moved,
+)
+from topics.codec import Headers, encode, headers
+from topics.fold import QueuedWork
+from topics.leases import Room
+
+NOW_S = 1000.0
+LONG_AGO_S = NOW_S - 10
+OURS = frozenset({0, 1})
+
+
+def waiting(id: str = "id", *, since_s: float = LONG_AGO_S, alone: bool = False, hops: int = 0) -> Waiting:
+    value = encode(QueuedWork(id=id, attempt=1, alone=alone))
+    came_with: Headers = [("ce_id", b"e"), *([(HOPS, str(hops).encode())] if hops else [])]
+    return Waiting(Message("queue", 0, 7, id.encode(), value, came_with), since_s)
+
+
+def board(**free: int) -> Board:
+    said = Board()
+    for number, (worker, places) in enumerate(free.items()):
+        said.hear(Room(worker=worker, partitions=(10 * number, 10 * number + 1), free=places), NOW_S)
+    return said
+
+
+def test_as_much_leaves_as_others_have_room_for_and_to_the_one_with_most() -> None:
+    moving = leaving(board(some=1, full=0, most=2), [waiting() for _ in range(5)], LONG_AGO_S, NOW_S)
+    assert sorted(each.partition // 10 for each in moving) == [0, 2, 2]
+    assert moving[0].partition // 10 == 2
+
+
+def test_what_has_not_waited_long_stays_unless_nothing_moves_here() -> None:
+    just_now = waiting(since_s=NOW_S - PATIENCE_S / 2)
+    some, full_s = board(other=9), NOW_S - PATIENCE_S / 2
+    assert len(leaving(some, [waiting(), just_now], full_s, NOW_S)) == 1
+    assert len(leaving(some, [waiting(), just_now], LONG_AGO_S, NOW_S)) == 2
+
+
+@pytest.mark.parametrize("stays", [waiting(alone=True), waiting(hops=MAX_HOPS)])
+def test_what_is_to_be_alone_or_was_moved_often_stays_with_all_behind_it(stays: Waiting) -> None:
+    assert len(leaving(board(other=9), [waiting(), stays, waiting()], LONG_AGO_S, NOW_S)) == 1
+
+
+def test_a_record_that_moves_is_the_same_and_says_how_often_it_did() -> None:
+    before = waiting("a", hops=2).message
+    record = moved(before)
+    assert record
+    assert (record.topic, record.key, record.value) == ("queue", b"a", before.value())
+    assert record.headers == [("ce_id", b"e"), (HOPS, b"3")]
+
+
+def test_what_nobody_can_read_stays_and_becomes_a_dead_letter_here() -> None:
+    assert moved(Message("queue", 0, 7, b"a", b"{", [])) is None
+    unreadable_hops = Message("queue", 0, 7, b"a", waiting().message.value(), [(HOPS, b"-1")])
+    assert moved(unreadable_hops) is None
+    assert headers(unreadable_hops)
+
+
+def test_what_was_handed_over_takes_room_until_the_other_can_have_said_so() -> None:
+    said = board(other=1)
+    assert said.choose(NOW_S) is not None
+    assert said.choose(NOW_S + 0.1) is None
+    assert said.choose(NOW_S + 0.3) is not None
+
+
+def test_who_is_silent_or_owns_nothing_has_no_room() -> None:
+    said = board(other=1)
+    said.hear(Room(worker="new", partitions=(), free=5), NOW_S)
+    assert said.free(NOW_S) == 1
+    assert said.free(NOW_S + 60) == 0
+
+
+def test_what_is_told_of_room() -> None:
+    telling = Telling()
+    assert telling.due(OURS, 2, NOW_S), "the first time"
+    telling.said(OURS, 2, NOW_S)
+    assert telling.due(frozenset({0}), 2, NOW_S), "other partitions"
+    assert not telling.due(OURS, 2, NOW_S + 1)
+    assert telling.due(OURS, 2, NOW_S + 2), "again, for those who are new"
+    assert not telling.due(OURS, 1, NOW_S + 0.05)
+    assert telling.due(OURS, 1, NOW_S + 0.1), "less room, after a while"
+
+
+def test_who_is_full_for_a_moment_does_not_say_so_and_who_has_room_again_says_it_at_once() -> None:
+    telling = Telling()
+    telling.said(OURS, 2, NOW_S)
+    assert not telling.due(OURS, 0, NOW_S + 1)
+    assert not telling.due(OURS, 2, NOW_S + 1.02)
+    assert not telling.due(OURS, 0, NOW_S + 1.04)
+    assert telling.due(OURS, 0, NOW_S + 1.05 + PATIENCE_S)
+    telling.said(OURS, 0, NOW_S + 1.1)
+    assert telling.due(OURS, 1, NOW_S + 1.101)
