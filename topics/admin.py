@@ -8,6 +8,9 @@ from topics.catalogue import Topic
 from topics.clients import connection
 from topics.settings import KafkaSettings
 
+_SHARED = {"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed"}
+"""Both are otherwise by default."""
+
 
 class TopicMismatchError(Exception):
     """A topic exists with another partition count than the catalogue's."""
@@ -39,6 +42,23 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another start was first
                 raise
     _keep(admin, [topic for topic in topics if topic.name in existing], timeout_s)
+
+
+def ensure_share_groups(settings: KafkaSettings, groups: tuple[str, ...], timeout_s: float = 30.0) -> None:
+    """Have share groups begin where the queue begins, and be given what is committed, before anybody joins.
+
+    Raises:
+        KafkaException: the broker did not do it.
+    """
+    admin = AdminClient(connection(settings))
+    resources = [ConfigResource(ConfigResource.Type.GROUP, settings.topic_prefix + name) for name in groups]
+    for resource in resources:
+        for name, value in _SHARED.items():
+            resource.add_incremental_config(
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            )
+    for future in admin.incremental_alter_configs(resources, request_timeout=timeout_s).values():
+        future.result()
 
 
 def _keep(admin: AdminClient, topics: list[Topic], timeout_s: float) -> None:

@@ -174,7 +174,8 @@ def _run_store(kafka: KafkaSettings, store: "Store", instance: str) -> None:
 
     processor = StoreProcessor(kafka, store, instance)
     _on_signal_call(processor.stop)
-    keep_trimmed(kafka, store.family)
+    if kafka.queue == "group":  # how far a share group is the client cannot ask
+        keep_trimmed(kafka, store.family)
     keep_watched(kafka, store.family)
     processor.run()
 

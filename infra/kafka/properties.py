@@ -57,6 +57,11 @@ _GROUPS = {
     "group.consumer.session.timeout.ms": 6_000,
     "group.consumer.min.heartbeat.interval.ms": 500,
     "group.consumer.heartbeat.interval.ms": 1_000,
+    # A new member of a share group has nothing before its second heartbeat.
+    "group.share.min.session.timeout.ms": 1_000,
+    "group.share.session.timeout.ms": 6_000,
+    "group.share.min.heartbeat.interval.ms": 500,
+    "group.share.heartbeat.interval.ms": 1_000,
 }
 
 

@@ -107,7 +107,9 @@ class StoreProcessor:
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         }
         config = producer_config(self._settings, message_timeout_ms=TRANSACTION_TIMEOUT_MS)
-        producer = Producer(config | transactional)
+        # Whoever shares a queue is given batches whole, however much room there is.
+        batches = {"batch.num.messages": 1} if self._settings.queue == "share" else {}
+        producer = Producer(config | transactional | batches)
         self._retrying(lambda: producer.init_transactions(5))
         return producer
 

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from confluent_kafka import KafkaException, Message
@@ -19,6 +20,7 @@ from confluent_kafka import KafkaException, Message
 from processors.work.handing_back import HandingBack
 from processors.work.leases import LeaseKeeper
 from processors.work.popper import Popper
+from processors.work.share_popper import SharePopper
 from topics.catalogue import Catalogue, Family
 from topics.clients import EventProducer
 from topics.codec import encode_fact
@@ -136,8 +138,12 @@ class Attempts(Generic[WorkT]):
         self._faults_in_a_row = 0
         self._paused_until = 0.0
         self._leases = LeaseKeeper(producer, family.leases.name, name, lease_renewal_s)
-        self._handing_back = HandingBack(kafka, family, producer, name, self.room_may_have_changed)
-        self._popper = Popper(
+        self._handing_back: HandingBack | None = None
+        popping: Callable[..., Popper[WorkT] | SharePopper[WorkT]] = SharePopper
+        if kafka.queue == "group":
+            self._handing_back = HandingBack(kafka, family, producer, name, self.room_may_have_changed)
+            popping = partial(Popper, handing_back=self._handing_back)
+        self._popper = popping(
             kafka,
             queue=family.queue.name,
             dead_letters=catalogue.dead_letters.name,
@@ -146,7 +152,6 @@ class Attempts(Generic[WorkT]):
             owner=self,
             producer=producer,
             on_death=self._on_death,
-            handing_back=self._handing_back,
         )
 
     def stop(self) -> None:
@@ -162,13 +167,15 @@ class Attempts(Generic[WorkT]):
         self._loop = asyncio.get_running_loop()
         renewing = asyncio.create_task(self._leases.keep())
         renewing.add_done_callback(_crash_on_exception)
-        await self._handing_back.start()
+        if self._handing_back:
+            await self._handing_back.start()
         self._popper.start()
         await self._stop.wait()
         await asyncio.to_thread(self._popper.stop)
         await self._drain()
         renewing.cancel()
-        await self._handing_back.close()
+        if self._handing_back:
+            await self._handing_back.close()
         return not self._died
 
     def room_may_have_changed(self) -> None:
