@@ -126,12 +126,15 @@ soak-courses: setup ## the environments of tests/system/nix/environments.toml, b
 soak-chaos:
 	@$(MAKE) chaos DURATION_S=600
 
-.PHONY: bench-answers bench-throughput bench-http bench-kafka bench-dependencies
+.PHONY: bench-answers bench-throughput bench-http bench-kafka bench-dependencies bench-scale
 bench-throughput: setup ## answers per second beside the plain program, and the CPU time of each role; needs root
 	@$(BIN)/python -m infra.bench throughput
 
 bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
 	@$(BIN)/python -m infra.bench kafka
+
+bench-scale: setup ## what more workers add, how long short programs wait behind long ones
+	@$(BIN)/python -m infra.bench scale
 
 bench-dependencies: setup ## how long environments take to build, to be found again, to come from another host; needs root
 	@$(BIN)/python -m infra.bench dependencies

@@ -69,5 +69,17 @@ def http(
     measure(rounds, streams)
 
 
+@app.command()
+def scale(
+    rounds: Rounds = 2,
+    seed: Annotated[int, typer.Option(help="Of the moments at which submissions come.")] = 0,
+    bound: Annotated[bool, typer.Option(help="Also a group that hands nothing back.")] = False,
+) -> None:
+    """What more workers add, and how long short programs wait behind long ones; all of them only sleep."""
+    from infra.bench.scale import measure
+
+    measure(rounds, seed, bound=bound)
+
+
 if __name__ == "__main__":
     app()
