@@ -1,7 +1,8 @@
-"""What the log carries: requests in, events through the folds, audits, and how soon each role is back."""
+"""What the log carries: requests in, events through the folds, audits, restarts, and what ingest needs."""
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
 from infra.bench import kafka_load as load
-from infra.bench.measuring import print_table, write_results
+from infra.bench.measuring import milliseconds, percentile, print_table, write_results
 from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.ports import choose_free_port
@@ -27,6 +29,7 @@ from topics.admin import ensure_topics
 from topics.catalogue import Family, catalogue
 from topics.clients import consumer_config
 from topics.codec import encode_fact
+from topics.limits import MiB
 from topics.reading import read_to_end
 from topics.request import parse_request
 from topics.settings import KafkaSettings
@@ -36,6 +39,7 @@ DEADLINE_S = 1800.0
 AIM_EVENTS_PER_S = 20_000
 """Of `audit verify`, on one core."""
 FIRST_UID = 1_930_000_000
+READS, WARM_UP = 1000, 100
 
 
 class Log:
@@ -112,12 +116,20 @@ def measure(submissions: int) -> None:
         rates["events through audit verify"] = audit["events_per_s"]
         rates["the same, per second of CPU"] = audit["events_per_cpu_s"]
         restarts = _restarts(log)
+        reads = _reads(log, submissions)
     rows = [[what, f"{rate:,.0f}"] for what, rate in rates.items()]
     print_table(console, f"per second, {submissions:,} submissions", ["", "1/s"], rows)
     console.print(f"aim: {AIM_EVENTS_PER_S:,} events/s of audit verify on one core")
     times = [[what, f"{seconds:.2f} s"] for what, seconds in restarts.items()]
     print_table(console, f"back after, with {submissions:,} submissions in the store", ["", "time"], times)
-    found = {"submissions": submissions, "per_s": rates, "audit": audit, "restart_s": restarts}
+    _print_reads(console, submissions, reads)
+    found = {
+        "submissions": submissions,
+        "per_s": rates,
+        "audit": audit,
+        "restart_s": restarts,
+        "ingest": reads,
+    }
     console.print(f"kept in {write_results('kafka', found)}")
 
 
@@ -211,6 +223,34 @@ def _worker_is_back(log: Log, id: str) -> float:
         with log.role("worker"):
             _wait(lambda: log.end(log.topics.submissions.events.name) > events)
             return time.monotonic() - started
+
+
+def _reads(log: Log, submissions: int) -> dict[str, float]:
+    """What ingest takes of memory, and how long it takes to find one of so many submissions."""
+    chance, ids = random.Random(submissions), load.ids(submissions)  # noqa: S311 - no secret
+    times_s = []
+    with log.role("ingest") as process, httpx.Client(trust_env=False) as http:
+        _wait(lambda: not {"HTTP", "the store"} & set(log.missing().removeprefix("not ready: ").split(":")))
+        for number in range(READS + WARM_UP):
+            started = time.perf_counter()
+            http.get(f"http://127.0.0.1:{log.http_port}/submissions/{chance.choice(ids)}").raise_for_status()
+            if number >= WARM_UP:
+                times_s.append(time.perf_counter() - started)
+        resident = Path(f"/proc/{process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]
+    return {
+        "resident_bytes": int(resident) * 1024,
+        "get_p50_s": percentile(times_s, 0.5),
+        "get_p99_s": percentile(times_s, 0.99),
+    }
+
+
+def _print_reads(console: Console, submissions: int, reads: dict[str, float]) -> None:
+    rows = [
+        ["resident memory", f"{reads['resident_bytes'] / MiB:.0f} MiB"],
+        ["GET, p50", milliseconds(reads["get_p50_s"])],
+        ["GET, p99", milliseconds(reads["get_p99_s"])],
+    ]
+    print_table(console, f"ingest, with {submissions:,} submissions in the store", ["", ""], rows)
 
 
 def _ask(log: Log, id: str) -> None:
