@@ -133,8 +133,8 @@ bench-throughput: setup ## answers per second beside the plain program, and the 
 bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
 	@$(BIN)/python -m infra.bench kafka
 
-bench-scale: setup ## what more workers add, how long short programs wait behind long ones
-	@$(BIN)/python -m infra.bench scale
+bench-scale: setup ## what more workers add, how long short programs wait behind long ones; QUEUES=--every
+	@$(BIN)/python -m infra.bench scale $(QUEUES)
 
 bench-dependencies: setup ## how long environments take to build, to be found again, to come from another host; needs root
 	@$(BIN)/python -m infra.bench dependencies
