@@ -40,8 +40,8 @@ async def executed(
 ) -> AsyncIterator[Executed]:
     """Run `work` on `rootfs`; `variables` are the environment's, overridden by the request's.
 
-    Boxes are made at once, programs start after `may_run`. What came of it is yielded before what was
-    compiled is kept, and the last box taken down: nobody has to wait for that.
+    Boxes and sandboxes are made at once, programs start after `may_run`. What came of it is yielded before
+    what was compiled is kept, and the last box taken down: nobody has to wait for that.
 
     Raises:
         SandboxError: a sandbox could not be set up; another host may do better.
@@ -60,9 +60,9 @@ async def executed(
             await box.restore(kept.box)
             compiled = budget.compiled_before(kept.stage)
         elif request.compiler:
-            await may_run()
             argv = _argv(request.compiler, "compile", ())
-            command = Command(argv, env, on_output=output.listener("compile"))
+            listener = output.listener("compile")
+            command = Command(argv, env, on_output=listener, may_start=may_run)
             compiled = budget.compile_stage(await box.run(command, rootfs, request.limits.compile))
             if not compiled.ok:
                 yield Executed("compile_failed", compiled, ())
@@ -74,9 +74,8 @@ async def executed(
         for number, case in enumerate(request.cases):
             await case_stack.aclose()  # of the case before
             fork = await case_stack.enter_async_context(box.fork(request.limits.run))
-            await may_run()
             told = output.listener("run", number)
-            runs.append(await _run_case(fork, rootfs, env, request, case, budget, told))
+            runs.append(await _run_case(fork, rootfs, env, request, case, budget, told, may_run))
         yield Executed(outcome_of(runs), compiled, tuple(runs))
         if key and compiled and not kept:
             await _keep(compile_cache, key, compiled, box)
@@ -99,9 +98,10 @@ async def _run_case(
     case: TestCase,
     budget: AnswerBudget,
     on_output: OnOutput,
+    may_run: Callable[[], Awaitable[None]],
 ) -> RunStage:
     assert request.program
-    command = Command(_argv(request.program, "run", case.args), env, case.input.encode(), on_output)
+    command = Command(_argv(request.program, "run", case.args), env, case.input.encode(), on_output, may_run)
     completed = await box.run(command, rootfs, request.limits.run)
     collected = await box.collect(request.outputs, budget.room_bytes)
     return budget.run_stage(completed, case, collected)
