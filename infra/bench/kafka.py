@@ -54,6 +54,7 @@ class Log:
             "SANDBOX_FIRST_UID": FIRST_UID,
             "HTTP_PORT": self.http_port,
             "MAX_UNFINISHED": 10_000_000,
+            "MAX_UNFINISHED_FROM_KAFKA": 10_000_000,
             "GRACE_S": 0,
             "LOG_LEVEL": "WARNING",
         }
