@@ -2,15 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 
+from infra.bench import no_op
+from infra.commands.output import say
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
+from infra.supervisor import Program
 
 PROGRAM = ("/usr/bin/python3", "-c", "print(1)")
 DATA_DIR = Path("/var/lib/envicutor-bench")
@@ -24,6 +28,24 @@ def settings() -> LocalSettings:
     return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING")
 
 
+class BenchCluster(LocalCluster):
+    """A system whose worker can leave the sandbox out, and marks what it does; `more` are its settings."""
+
+    def __init__(self, more: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(settings(), say)
+        self.marks = DATA_DIR / "marks"
+        self._more = {no_op.MARKS: str(self.marks), **more}
+
+    def _programs(self, user: str | None) -> Iterator[Program]:
+        self.marks.write_text("")
+        for program in super()._programs(user):
+            if program.name.startswith("worker-"):
+                argv = [no_op.__name__ if word == "infra.cli" else word for word in program.argv]
+                yield replace(program, argv=argv, env={**program.env, **self._more})
+            else:
+                yield program
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request, and what it must end as."""
@@ -33,8 +55,8 @@ class Job:
 
 
 PYTHON = Job({"run": PROGRAM, "dependencies": {"packages": ["python3"]}}, "ok")
-NO_OP = Job({"run": "true", "dependencies": {"packages": ["no-such-package"]}}, "dependencies_failed")
-"""Known to fail after the first time: every event and topic takes part, the sandbox does not."""
+NO_OP = Job({**PYTHON.request, "files": [{"name": no_op.NO_OP, "content": ""}]}, "ok")
+"""Every event and topic takes part, the sandbox does not."""
 
 
 async def answer(http: httpx.AsyncClient, job: Job) -> dict[str, Any]:
