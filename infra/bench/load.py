@@ -20,7 +20,7 @@ PROGRAM = ("/usr/bin/python3", "-c", "print(1)")
 DATA_DIR = Path("/var/lib/envicutor-bench")
 _FIRST_ANSWER_S = 600.0
 """Of what must be built before."""
-_WAIT_S = 30
+WAIT_S = 30
 
 
 def settings() -> LocalSettings:
@@ -29,7 +29,7 @@ def settings() -> LocalSettings:
 
 
 class BenchCluster(LocalCluster):
-    """A system whose worker can leave the sandbox out, and marks what it does; `more` are its settings."""
+    """A system whose worker can leave the sandbox out, and marks what it does; `more` are settings of all."""
 
     def __init__(self, more: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(settings(), say)
@@ -41,9 +41,9 @@ class BenchCluster(LocalCluster):
         for program in super()._programs(user):
             if program.name.startswith("worker-"):
                 argv = [no_op.__name__ if word == "infra.cli" else word for word in program.argv]
-                yield replace(program, argv=argv, env={**program.env, **self._more})
             else:
-                yield program
+                argv = [*program.argv]
+            yield replace(program, argv=argv, env={**program.env, **self._more})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ NO_OP = Job({**PYTHON.request, "files": [{"name": no_op.NO_OP, "content": ""}]},
 
 async def answer(http: httpx.AsyncClient, job: Job) -> dict[str, Any]:
     """Submit and wait; raises RuntimeError where it does not end as it must."""
-    params = {"wait": "true", "wait_timeout_s": str(_WAIT_S)}
-    response = await http.post("/submissions", params=params, json=job.request, timeout=_WAIT_S + 10)
+    params = {"wait": "true", "wait_timeout_s": str(WAIT_S)}
+    response = await http.post("/submissions", params=params, json=job.request, timeout=WAIT_S + 10)
     body: dict[str, Any] = response.json()
     deadline = time.monotonic() + _FIRST_ANSWER_S
     while body.get("status") not in (None, "finished") and time.monotonic() < deadline:
