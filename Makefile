@@ -95,6 +95,10 @@ chaos: setup ## a running cluster under load, its processes killed, paused and e
 bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
 	@$(BIN)/python -m infra.bench sandbox
 
+.PHONY: bench
+bench: setup ## speed, within ten minutes: answers, throughput, accepting, flame graphs, into bench/; needs root
+	@$(BIN)/python -m infra.bench all
+
 bench-answers: setup ## from POST to answer, beside the plain program and the bare sandbox, and hop by hop; needs root
 	@$(BIN)/python -m infra.bench answers
 

@@ -119,6 +119,7 @@ class RequestHandler:
             catalogue.submissions.store.name,
             views / f"request-handler-{instance}-submissions",
             flag=unfinished_from("kafka"),
+            unhurried=True,  # what it does not show yet is counted as unfinished
         )
         self._unseen: set[str] = set()
         """Ids that were handed on, and that the store does not show yet."""
@@ -163,13 +164,18 @@ class RequestHandler:
 
     def _batch(self) -> list[Message]:
         """As many records as there may be unfinished submissions from here more."""
-        self._unseen = {id for id in self._unseen if self._store.get(id) is None}
-        room = self._settings.max_unfinished_from_kafka - self._store.flagged - len(self._unseen)
+        room = self._room()
+        if room < _BATCH:  # each is looked up: only where that may change something
+            self._unseen = {id for id in self._unseen if self._store.get(id) is None}
+            room = self._room()
         if room > 0:
             self._brake.release()
             return consume_batch(self._consumer, min(_BATCH, room), 0.1)
         self._brake.pause()
         return consume_batch(self._consumer, 1, 0.1)
+
+    def _room(self) -> int:
+        return self._settings.max_unfinished_from_kafka - self._store.flagged - len(self._unseen)
 
     def _readable(self, messages: list[Message]) -> list[Message]:
         readable = []

@@ -17,7 +17,14 @@ from processors.settings import SealerSettings
 from topics.audit.seals import Range, Seal, fingerprint, sealed
 from topics.audit.signing import private_key
 from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
-from topics.clients import READER, consume_batch, consumer_config, is_fatal, producer_config
+from topics.clients import (
+    READER,
+    UNHURRIED,
+    consume_batch,
+    consumer_config,
+    is_fatal,
+    producer_config,
+)
 from topics.codec import decode
 from topics.pulse import with_pulse
 from topics.reading import partitions, read_to_end
@@ -58,7 +65,7 @@ class Sealer:
             LogTruncatedError: an operator must look.
         """
         producer = self._producer()
-        consumer = Consumer(with_pulse(consumer_config(self._settings, READER)))
+        consumer = Consumer(with_pulse(consumer_config(self._settings, READER) | UNHURRIED))
         self._restore(consumer)
         consumer.assign([TopicPartition(*of, begun.first_offset) for of, begun in self._ranges.items()])
         sealed_at = time.monotonic()

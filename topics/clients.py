@@ -33,6 +33,11 @@ READER = "reader"
 """Group of those who read by themselves, without members and offsets: librdkafka insists on one."""
 
 
+UNHURRIED: dict[str, Any] = {"fetch.min.bytes": 1024 * 1024, "fetch.wait.max.ms": 500}
+"""For a consumer that nobody waits for: it is told twice a second what came. Told of each record as it comes,
+it would cost the broker as much for each as whoever hurries."""
+
+
 def connection(settings: KafkaSettings) -> dict[str, Any]:
     """How every client finds the broker and finds it again."""
     return {

@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from topics.clients import READER, consume_batch, consumer_config, is_fatal
+from topics.clients import READER, UNHURRIED, consume_batch, consumer_config, is_fatal
 from topics.crash import crash
 from topics.pulse import LostError, with_pulse
 from topics.settings import KafkaSettings
@@ -23,6 +23,8 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _BATCH = 1000
+_TO_THE_END = {"fetch.wait.max.ms": 10}
+"""The broker says that a partition ends here only when there was nothing for so long."""
 
 StartAt = Callable[[Consumer, set[int]], Mapping[int, int]]
 """From the topic's partitions to the offsets to start at; the beginning, for one that is left out."""
@@ -51,11 +53,16 @@ class Tail:
         take: Callable[[list[Message]], None],
         *,
         start_at: StartAt,
+        unhurried: bool = False,
     ) -> None:
-        """`start_at` is called in the reader's thread; a KafkaException from it is a reason to try again."""
+        """`start_at` is called in the reader's thread; a KafkaException from it is a reason to try again.
+
+        Once caught up, one that is `unhurried` hands over what came twice a second.
+        """
         self._topic, self._take, self._start_at = topic, take, start_at
-        reading = {"enable.partition.eof": True, "fetch.wait.max.ms": 100}
-        self._config = consumer_config(settings, READER) | reading
+        self._reading = consumer_config(settings, READER) | {"enable.partition.eof": True}
+        self._reading_on = self._reading | (UNHURRIED if unhurried else {})
+        self._config = self._reading | _TO_THE_END
         self._consumer = Consumer(with_pulse(self._config))
         self._starts: Mapping[int, int] = {}
         self._closing = threading.Event()
@@ -113,8 +120,11 @@ class Tail:
                     unread -= self._read()
                 except LostError as error:
                     self._begin_anew(error)
-                if not unread and not self._caught_up.is_set():
+                if not unread and self._config is not self._reading_on:
                     self._loop.call_soon_threadsafe(self._caught_up.set)
+                    to_the_end, self._config = self._consumer, self._reading_on
+                    self._go_on()
+                    to_the_end.close()
             self._consumer.close()
         except Exception:
             log.exception("reading %s", self._topic)
@@ -138,8 +148,12 @@ class Tail:
         return set()
 
     def _begin_anew(self, why: LostError) -> None:
-        """As another client, where this one was."""
+        """As another client, since this one is lost."""
         log.warning("reading %s begins anew: %s", self._topic, why)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """As another client, where this one was."""
         where = self._consumer.position(self._consumer.assignment())
         for tp in where:
             tp.offset = tp.offset if tp.offset >= 0 else self._starts.get(tp.partition, OFFSET_BEGINNING)

@@ -1,4 +1,4 @@
-"""One command per part of the system; each prints tables and writes `bench-results/PART.json`."""
+"""One command per part of the system; each prints tables and writes `bench/PART.json`."""
 
 from typing import Annotated
 
@@ -46,6 +46,33 @@ def throughput(rounds: Rounds = 3) -> None:
     from infra.bench.throughput import measure
 
     measure(rounds)
+
+
+@app.command()
+def accepting(
+    requests: Annotated[int, typer.Option(help="From Kafka.", min=1)] = 20_000,
+) -> None:
+    """Submissions accepted per second, and how soon under overload. Needs root."""
+    from infra.bench.accepting import measure
+
+    measure(requests)
+
+
+@app.command()
+def flames() -> None:
+    """A flame graph of each role under load. Needs root."""
+    from infra.bench.flames import measure
+
+    measure()
+
+
+@app.command("all")
+def everything() -> None:
+    """Speed, within ten minutes: answers, throughput, accepting, flame graphs. Needs root."""
+    answers()
+    throughput()
+    accepting()
+    flames()
 
 
 @app.command()

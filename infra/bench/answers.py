@@ -7,16 +7,26 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from confluent_kafka import Message
 from rich.console import Console
 
-from infra.bench.load import DATA_DIR, NO_OP, PROGRAM, PYTHON, Job, answer, settings, tree_of, warm_up
+from infra.bench.load import (
+    DATA_DIR,
+    NO_OP,
+    PROGRAM,
+    PYTHON,
+    BenchCluster,
+    Job,
+    answer,
+    settings,
+    tree_of,
+    warm_up,
+)
 from infra.bench.measuring import Samples, interleaved, milliseconds, percentile, print_table, write_results
 from infra.commands.output import say
-from infra.local import LocalCluster
 from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
 from topics.catalogue import catalogue
 from topics.codec import header
@@ -27,8 +37,24 @@ FIRST_UID = 1_930_000_000
 WARM_UP = 200
 """Submissions of each kind before anything is measured: a fresh JVM is slow."""
 PLAIN, SANDBOX, SUBMISSION, PIPELINE = "plain program", "bare sandbox", "submission", "pipeline alone"
-HOPS = ("requested", "enqueued", "started", "dependencies_installed", "finished", "stored")
-"""What stands on the log of each submission, in this order; `enqueued` and `stored` beside the events."""
+HOPS = (
+    "requested",
+    "enqueued",
+    "popped",
+    "box made",
+    "started",
+    "committed",
+    "sandbox gone",
+    "finished",
+    "answered",
+    "stored",
+)
+"""The way of a submission, nearly in this order: on the log, marked by the worker, seen by the client.
+
+The box is made while Started and the lease are on their way, the sandbox until the offset is committed.
+Records of a transaction are appended before it is committed, and read after. `stored` waits for company.
+"""
+PROGRAM_TIME = "of that the program"
 
 
 def measure(rounds: int) -> None:
@@ -39,12 +65,12 @@ def measure(rounds: int) -> None:
 
 
 async def _measure(rounds: int, console: Console) -> dict[str, Any]:
-    async with LocalCluster(settings(), say) as cluster:
+    async with BenchCluster() as cluster:
         say(f"warming up: {WARM_UP} submissions")
         tree = tree_of(settings(), await warm_up(cluster, WARM_UP))
         sandboxes = Sandboxes(SandboxSettings(state_dir=DATA_DIR / "sandboxes", first_uid=FIRST_UID))
         await sandboxes.start()
-        ids: list[str] = []
+        answered: list[Answered] = []
         say(f"measuring: {rounds} rounds")
         try:
             async with httpx.AsyncClient(base_url=cluster.url, trust_env=False) as http:
@@ -52,16 +78,16 @@ async def _measure(rounds: int, console: Console) -> dict[str, Any]:
                     {
                         PLAIN: _plain,
                         SANDBOX: partial(_sandboxed, sandboxes, tree),
-                        SUBMISSION: partial(_answered, http, PYTHON, ids),
+                        SUBMISSION: partial(_answered, http, PYTHON, answered),
                         PIPELINE: partial(_answered, http, NO_OP, []),
                     },
                     rounds,
                 )
         finally:
             await sandboxes.close()
-        hops = await asyncio.to_thread(_hops, cluster, ids)
+        hops = await asyncio.to_thread(_hops, cluster, answered)
     _print(console, samples)
-    print_table(console, "hops, mean", ["until", "after the one before"], _hop_rows(hops))
+    print_table(console, "hops, median", ["until", "after POST", "after the one before"], _hop_rows(hops))
     return {"seconds": samples, "hops_s": hops}
 
 
@@ -82,29 +108,49 @@ async def _sandboxed(sandboxes: Sandboxes, tree: Path) -> float:
     return taken
 
 
-async def _answered(http: httpx.AsyncClient, job: Job, ids: list[str]) -> float:
-    started = time.perf_counter()
-    ids.append((await answer(http, job))["id"])
-    return time.perf_counter() - started
+class Answered(NamedTuple):
+    """A submission, and when its client asked and was answered; seconds since the epoch."""
+
+    id: str
+    asked_s: float
+    answered_s: float
+    program_s: float
+    """How long the program ran."""
+
+
+async def _answered(http: httpx.AsyncClient, job: Job, to: list[Answered]) -> float:
+    asked_s, started = time.time(), time.perf_counter()
+    body = await answer(http, job)
+    taken = time.perf_counter() - started
+    to.append(Answered(body["id"], asked_s, asked_s + taken, body["run"][0]["wall_time_s"]))
+    return taken
 
 
 # -- hop by hop ------------------------------------------------------------------------------------
 
 
-def _hops(cluster: LocalCluster, ids: Sequence[str]) -> list[dict[str, float]]:
-    """Append times of each submission, in seconds after the first; the broker's clock, in milliseconds."""
+def _hops(cluster: BenchCluster, answered: Sequence[Answered]) -> list[dict[str, float]]:
+    """When each submission came how far, in seconds after its POST."""
+    times = {one.id.encode(): _marked(cluster.marks, one) for one in answered}
     submissions = catalogue(cluster.kafka).submissions
-    times: dict[bytes, dict[str, int]] = {id.encode(): {} for id in ids}
     for topic in (submissions.events, submissions.queue, submissions.store):
         for message in read_to_end(cluster.kafka, topic.name):
             key = message.key()
             if isinstance(key, bytes) and (seen := times.get(key)) is not None:
-                seen[_hop(message)] = message.timestamp()[1]  # of the store: the last one
+                # The broker's clock is cut to milliseconds. Of the store: the last one.
+                seen[_hop(message)] = message.timestamp()[1] / 1000 + 0.0005
     return [
-        {hop: (seen[hop] - seen["requested"]) / 1000 for hop in HOPS}
-        for seen in times.values()
-        if set(HOPS) <= set(seen)  # what was popped is deleted from the queue once a minute
+        {hop: times[one.id.encode()][hop] - one.asked_s for hop in HOPS} | {PROGRAM_TIME: one.program_s}
+        for one in answered
+        if set(HOPS) <= set(times[one.id.encode()])  # what was popped is deleted once a minute
     ]
+
+
+def _marked(marks: Path, one: Answered) -> dict[str, float]:
+    """What the worker marked while nothing else ran."""
+    lines = (line.split(" ", 1) for line in marks.read_text().splitlines())
+    during = {what: float(at) for at, what in lines if one.asked_s <= float(at) <= one.answered_s}
+    return during | {"answered": one.answered_s}
 
 
 def _hop(message: Message) -> str:
@@ -113,11 +159,16 @@ def _hop(message: Message) -> str:
 
 
 def _hop_rows(hops: Sequence[dict[str, float]]) -> list[list[str]]:
-    means = [statistics.mean(hop[name] for hop in hops) for name in HOPS] if hops else []
-    return [
-        [name, milliseconds(mean - before)]
-        for name, before, mean in zip(HOPS[1:], means, means[1:], strict=False)
+    if not hops:
+        return []
+    medians = {name: statistics.median(hop[name] for hop in hops) for name in (*HOPS, PROGRAM_TIME)}
+    order = sorted(HOPS, key=medians.__getitem__)
+    rows = [
+        [name, milliseconds(medians[name]), milliseconds(medians[name] - before)]
+        for name, before in zip(order, [0.0, *(medians[name] for name in order)], strict=False)
     ]
+    at = order.index("sandbox gone") + 1
+    return [*rows[:at], [PROGRAM_TIME, "", milliseconds(medians[PROGRAM_TIME])], *rows[at:]]
 
 
 def _print(console: Console, samples: Samples) -> None:

@@ -58,6 +58,7 @@ class Log:
             "SANDBOX_FIRST_UID": FIRST_UID,
             "HTTP_PORT": self.http_port,
             "MAX_UNFINISHED": 10_000_000,
+            "MAX_UNFINISHED_FROM_KAFKA": 10_000_000,
             "GRACE_S": 0,
             "LOG_LEVEL": "WARNING",
         }
@@ -101,12 +102,16 @@ class Log:
         except OSError:
             return "not ready: HTTP"
 
+    def ingest_has_read(self) -> bool:
+        """Whether ingest answers and has read all of the store."""
+        return not {"HTTP", "the store"} & set(self.missing().removeprefix("not ready: ").split(":"))
+
 
 def measure(submissions: int) -> None:
     """Everything, with so many submissions."""
     console = Console()
-    with _log() as log:
-        rates = {"requests accepted from a direct producer": _accepted(log, submissions)}
+    with a_log() as log:
+        rates = {"requests accepted from a direct producer": accepted(log, submissions)}
         load.produce(log.settings, load.answers(log.topics, submissions))
         load.produce(log.settings, load.environments(log.topics, submissions // 4))
         rates["events through the submission store"] = _fold(log, log.topics.submissions, "submission-store")
@@ -133,14 +138,14 @@ def measure(submissions: int) -> None:
     console.print(f"kept in {write_results('kafka', found)}")
 
 
-def _accepted(log: Log, count: int) -> float:
+def accepted(log: Log, count: int) -> float:
     """From the first request to the last Requested on the log."""
     with log.role("request-handler"):
         load.produce(log.settings, load.requests(log.topics, 1))  # it is up
-        _wait(lambda: log.end(log.topics.submissions.events.name) >= 1)
+        wait_until(lambda: log.end(log.topics.submissions.events.name) >= 1)
         started = time.monotonic()
         load.produce(log.settings, load.requests(log.topics, count))
-        _wait(lambda: log.end(log.topics.submissions.events.name) >= count + 1)
+        wait_until(lambda: log.end(log.topics.submissions.events.name) >= count + 1)
         return count / (time.monotonic() - started)
 
 
@@ -148,7 +153,7 @@ def _fold(log: Log, family: Family, role: str) -> float:
     """By the append times of the first and the last row."""
     events = log.end(family.events.name)
     with log.role(role):
-        _wait(lambda: log.folded(family) >= events)
+        wait_until(lambda: log.folded(family) >= events)
     times_ms = [message.timestamp()[1] for message in read_to_end(log.settings, family.store.name)]
     return events * 1000 / max(1, times_ms[-1] - times_ms[0])
 
@@ -201,7 +206,7 @@ def _store_is_back(log: Log) -> float:
     events = log.end(log.topics.submissions.events.name)
     started = time.monotonic()
     with log.role("submission-store"):
-        _wait(lambda: log.folded(log.topics.submissions) >= events)
+        wait_until(lambda: log.folded(log.topics.submissions) >= events)
         return time.monotonic() - started
 
 
@@ -209,7 +214,7 @@ def _ingest_is_back(log: Log) -> float:
     """Until it has read all of the store."""
     started = time.monotonic()
     with log.role("ingest"):
-        _wait(lambda: not {"HTTP", "the store"} & set(log.missing().removeprefix("not ready: ").split(":")))
+        wait_until(log.ingest_has_read)
         return time.monotonic() - started
 
 
@@ -218,10 +223,10 @@ def _worker_is_back(log: Log, id: str) -> float:
     _ask(log, id)
     with log.role("submission-store"):
         events = log.end(log.topics.submissions.events.name)
-        _wait(lambda: log.folded(log.topics.submissions) >= events)
+        wait_until(lambda: log.folded(log.topics.submissions) >= events)
         started = time.monotonic()
         with log.role("worker"):
-            _wait(lambda: log.end(log.topics.submissions.events.name) > events)
+            wait_until(lambda: log.end(log.topics.submissions.events.name) > events)
             return time.monotonic() - started
 
 
@@ -230,7 +235,7 @@ def _reads(log: Log, submissions: int) -> dict[str, float]:
     chance, ids = random.Random(submissions), load.ids(submissions)  # noqa: S311 - no secret
     times_s = []
     with log.role("ingest") as process, httpx.Client(trust_env=False) as http:
-        _wait(lambda: not {"HTTP", "the store"} & set(log.missing().removeprefix("not ready: ").split(":")))
+        wait_until(log.ingest_has_read)
         for number in range(READS + WARM_UP):
             started = time.perf_counter()
             http.get(f"http://127.0.0.1:{log.http_port}/submissions/{chance.choice(ids)}").raise_for_status()
@@ -259,7 +264,8 @@ def _ask(log: Log, id: str) -> None:
 
 
 @contextmanager
-def _log() -> Iterator[Log]:
+def a_log() -> Iterator[Log]:
+    """A fresh one, removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="envicutor-bench-"))
     folder.chmod(0o711)
     try:
@@ -274,7 +280,8 @@ def _log() -> Iterator[Log]:
         shutil.rmtree(folder)
 
 
-def _wait(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look again and again; TimeoutError after half an hour."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         if time.monotonic() > deadline:

@@ -2,26 +2,48 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 
+from infra.bench import no_op
+from infra.commands.output import say
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
+from infra.supervisor import Program
 
 PROGRAM = ("/usr/bin/python3", "-c", "print(1)")
 DATA_DIR = Path("/var/lib/envicutor-bench")
 _FIRST_ANSWER_S = 600.0
 """Of what must be built before."""
-_WAIT_S = 30
+WAIT_S = 30
 
 
 def settings() -> LocalSettings:
     """A system of its own, beside any other; what it built is kept for the next run."""
     return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING")
+
+
+class BenchCluster(LocalCluster):
+    """A system whose worker can leave the sandbox out, and marks what it does; `more` are settings of all."""
+
+    def __init__(self, more: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(settings(), say)
+        self.marks = DATA_DIR / "marks"
+        self._more = {no_op.MARKS: str(self.marks), **more}
+
+    def _programs(self, user: str | None) -> Iterator[Program]:
+        self.marks.write_text("")
+        for program in super()._programs(user):
+            if program.name.startswith("worker-"):
+                argv = [no_op.__name__ if word == "infra.cli" else word for word in program.argv]
+            else:
+                argv = [*program.argv]
+            yield replace(program, argv=argv, env={**program.env, **self._more})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +55,14 @@ class Job:
 
 
 PYTHON = Job({"run": PROGRAM, "dependencies": {"packages": ["python3"]}}, "ok")
-NO_OP = Job({"run": "true", "dependencies": {"packages": ["no-such-package"]}}, "dependencies_failed")
-"""Known to fail after the first time: every event and topic takes part, the sandbox does not."""
+NO_OP = Job({**PYTHON.request, "files": [{"name": no_op.NO_OP, "content": ""}]}, "ok")
+"""Every event and topic takes part, the sandbox does not."""
 
 
 async def answer(http: httpx.AsyncClient, job: Job) -> dict[str, Any]:
     """Submit and wait; raises RuntimeError where it does not end as it must."""
-    params = {"wait": "true", "wait_timeout_s": str(_WAIT_S)}
-    response = await http.post("/submissions", params=params, json=job.request, timeout=_WAIT_S + 10)
+    params = {"wait": "true", "wait_timeout_s": str(WAIT_S)}
+    response = await http.post("/submissions", params=params, json=job.request, timeout=WAIT_S + 10)
     body: dict[str, Any] = response.json()
     deadline = time.monotonic() + _FIRST_ANSWER_S
     while body.get("status") not in (None, "finished") and time.monotonic() < deadline:

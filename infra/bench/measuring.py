@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-RESULTS = Path("bench-results")
+RESULTS = Path("bench")
 """Below the working directory; git ignores it."""
 
 Samples = dict[str, list[float]]
@@ -76,6 +76,14 @@ def write_results(part: str, found: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{part}.json"
     path.write_text(json.dumps({"part": part, "machine": _machine(), **found}, indent=2) + "\n")
+    return path
+
+
+def write_plot(name: str, svg: str) -> Path:
+    """Keep a picture beside the results."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.svg"
+    path.write_text(svg)
     return path
 
 

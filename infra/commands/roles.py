@@ -66,6 +66,8 @@ def build_store(instance: Instance = "0") -> None:
 
 def worker(instance: Instance = "0") -> None:
     """Run submissions. Needs root."""
+    import uvloop
+
     from nix.cache import Cache
     from nix.settings import NixSettings
     from processors.runner import SandboxRunner
@@ -83,7 +85,7 @@ def worker(instance: Instance = "0") -> None:
         _on_signal(process.stop)
         return await process.run()
 
-    _exit(asyncio.run(run()))
+    _exit(uvloop.run(run()))
 
 
 def cache_builder(instance: Instance = "0") -> None:

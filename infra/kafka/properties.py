@@ -28,6 +28,9 @@ _ALONE = {
     "broker.session.timeout.ms": 2_000,
     "broker.heartbeat.interval.ms": 500,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
+    # It shares the machine with everything else: threads beyond its share only take turns.
+    "num.network.threads": 1,
+    "num.io.threads": 2,
 }
 # Among several a false alarm costs more than a late one: leaders move.
 _AMONG_OTHERS = {

@@ -27,6 +27,7 @@ from processors.health_checker.progress import Progress
 from processors.health_checker.quiet import Seldom
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
+from processors.health_checker.unhurried import read_in_batches
 from topics.catalogue import Catalogue, Family, catalogue
 from topics.clients import SASL_MECHANISM, EventProducer
 from topics.codec import Headers, Letter, Record, UndecodableError, close_letter, encode_fact
@@ -96,6 +97,7 @@ class HealthChecker:
 
         partitions = watched.topics.leases.partitions(kafka.profile)
         self.app = _faust_app(kafka, watched.topics.checker_group, partitions)
+        read_in_batches(self.app)
         # Held -> {"partition": number}
         self._table = self.app.Table(
             "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._on_recover

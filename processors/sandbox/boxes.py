@@ -108,11 +108,8 @@ class Box:
         return await see_through(asyncio.to_thread(snapshot.snapshot, self.path))
 
     async def restore(self, content: bytes) -> None:
-        """Put back what `snapshot` returned, into an empty box; raises SandboxError."""
-        try:
-            await see_through(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
-        except OSError as error:
-            raise SandboxError(f"a box cannot be filled with what was kept of another: {error}") from error
+        """Put back what `snapshot` returned, into an empty box; raises NotKeptError where that fails."""
+        await see_through(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
 
     def full(self) -> str | None:
         """Name the limit, `box_bytes` or `box_files`, of which nothing is left."""

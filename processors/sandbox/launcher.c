@@ -87,6 +87,7 @@ struct orders {
 	struct { int resource; struct rlimit limit; } rlimits[MAX_LIMITS];
 	size_t limits;
 	int stderr_fd;               /* what the program gets as descriptor 2 */
+	int gate_fd;                 /* says by one byte that the program may run; -1 if it may at once */
 	struct sock_fprog seccomp;
 	char **argv, **envp;
 };
@@ -254,6 +255,8 @@ static void read_orders(int fd, struct orders *orders) {
 		char *order = next_word(), *value = next_word();
 		if (!strcmp(order, "stderr"))
 			orders->stderr_fd = number(value);
+		else if (!strcmp(order, "gate"))
+			orders->gate_fd = number(value);
 		else if (!strcmp(order, "join") && orders->joins < MAX_GROUPS)
 			orders->join_fds[orders->joins++] = number(value);
 		else if (!strcmp(order, "rlimit") && orders->limits < MAX_LIMITS) {
@@ -381,7 +384,19 @@ static void arrange_descriptors(int stderr_fd) {
 		fail("close", "descriptors");
 }
 
+static void wait_at(int gate_fd) {
+	char byte;
+	ssize_t got;
+	do
+		got = read(gate_fd, &byte, 1);
+	while (got < 0 && errno == EINTR);
+	if (got != 1)
+		_exit(SETUP_FAILED); /* nobody is left to run for */
+}
+
 static _Noreturn void execute(const struct orders *orders) {
+	if (orders->gate_fd >= 0)
+		wait_at(orders->gate_fd);
 	report("started %lld\n", now_ns());
 	environ = orders->envp;
 	execvp(orders->argv[0], orders->argv);
@@ -435,7 +450,7 @@ static _Noreturn void enter(char **argv) {
 }
 
 static _Noreturn void be_pid_1(int orders_fd) {
-	struct orders orders = {.stderr_fd = -1};
+	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
 	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user: keep it out of our /proc files */
 		fail("set", "dumpable");
 	read_orders(orders_fd, &orders);
@@ -540,7 +555,7 @@ static _Noreturn void inside(char **argv) {
 }
 
 static _Noreturn void bounded(char **argv) {
-	struct orders orders = {.stderr_fd = -1};
+	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
 	die_with(number(argv[0]));
 	read_orders(number(argv[1]), &orders);
 	reset_signals();

@@ -131,9 +131,13 @@ def orders_for_box(
     limits: RunLimits,
     descriptors: Descriptors,
     seccomp: int,
+    gate: int,
     root: Sequence[Order],
 ) -> bytes:
-    """Return the orders for the launcher that becomes pid 1, beginning with those that make the root."""
+    """Return the orders for the launcher that becomes pid 1, beginning with those that make the root.
+
+    `seccomp` and `gate` are descriptors.
+    """
     shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
     cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
     # What the control group does not limit; and CPU time again, should the worker be too busy to look.
@@ -154,6 +158,7 @@ def orders_for_box(
         *(("read-only", path) for path in READ_ONLY),
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),
         ("seccomp", str(seccomp)),
+        ("gate", str(gate)),
     ]
     return _encode(argv, DEFAULT_ENV | dict(env), [*orders, *_orders_for(descriptors)])
 

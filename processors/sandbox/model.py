@@ -6,6 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self
 
+from processors.sandbox.gate import MayStart, at_once
+
 NODE_MODULES = "usr/local/lib/node_modules"
 """Where npm's packages are. Whatever looks for them looks into /node_modules at last."""
 MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -71,6 +73,8 @@ class Command:
     stdin: bytes = b""
     on_output: OnOutput | None = None
     """Together it is told what `Completed` will have."""
+    may_start: MayStart = at_once
+    """Awaited while the sandbox is made; the program starts after it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from processors.sandbox.boxes import Box, mounted
 from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits
 from processors.sandbox.engine import Engine
+from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
 from processors.sandbox.native import Native
 from processors.sandbox.outcome import completed
@@ -170,19 +171,19 @@ class Sandboxes:
             limits.cpus,
         )
         group_limits = GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)
-        async with self._group(group_limits, box.uid) as group:
+        async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
             root = self._engine.root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
                 self._engine.command(box.uid, rootfs, self._dev, box.path),
                 lambda descriptors: launcher.orders_for_box(
-                    command.argv, command.env, limits, descriptors, self._seccomp, root
+                    command.argv, command.env, limits, descriptors, self._seccomp, at.descriptor, root
                 ),
                 stdin=command.stdin,
                 groups=group.join_files(),
-                passed=[*self._engine.descriptors, self._seccomp],
+                passed=[*self._engine.descriptors, self._seccomp, at.descriptor],
                 owner=box.uid,
             )
-            stage = Stage(launched, group, bounds, command.on_output)
+            stage = Stage(launched, group, bounds, command.on_output, at)
             report = await stage.end()
             if report.wait_status is None:
                 self._cgroups.worker.kill_strays({box.uid})

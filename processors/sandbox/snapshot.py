@@ -19,6 +19,8 @@ MAX_BYTES = 32 << 20
 MAX_ENTRIES = 4096
 MAX_DEPTH = 32
 """Of folders in folders; each is open while those in it are read."""
+MAX_PATH_BYTES = 2048
+"""Of a path in the box; on the host it is longer, and the kernel takes no more than 4095 at once."""
 
 
 class NotKeptError(Exception):
@@ -34,16 +36,23 @@ def snapshot(box: Path) -> bytes:
     ):
         try:
             _add_folder(archive, _Room(box), folder, "", MAX_DEPTH)
-        except OSError as error:  # such as a path that is too long
+        except OSError as error:  # which no program can bring about
             raise NotKeptError(f"a file cannot be read: {error}") from error
     return into.getvalue()
 
 
 def restore(content: bytes, box: Path, uid: int) -> None:
-    """Put what `snapshot` returned into an empty box; OSError where it does not fit.
+    """Put what `snapshot` returned into an empty box; NotKeptError where some of it is missing then.
 
     The archive is our own: a symbolic link is never the parent of anything in it.
     """
+    try:
+        _extract(content, box, uid)
+    except (OSError, tarfile.TarError) as error:
+        raise NotKeptError(f"a box cannot be filled with what was kept of another: {error}") from error
+
+
+def _extract(content: bytes, box: Path, uid: int) -> None:
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = archive.getmembers()
         for member in members:
@@ -81,6 +90,8 @@ def _add(
 ) -> None:
     state = entry.stat(follow_symlinks=False)
     member = tarfile.TarInfo(path + entry.name)
+    if len(os.fsencode(member.name)) > MAX_PATH_BYTES:
+        raise NotKeptError(f"a path of more than {MAX_PATH_BYTES} bytes")
     member.mode, member.mtime = state.st_mode & 0o777, state.st_mtime
     if stat.S_ISDIR(state.st_mode):
         room.take(0)

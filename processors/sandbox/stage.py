@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from processors.sandbox.cgroups import Group
 from processors.sandbox.descriptors import release_unreachable
+from processors.sandbox.gate import Gate
 from processors.sandbox.launcher import Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
 from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
@@ -100,7 +101,9 @@ class Stage:
         group: Group,
         bounds: Bounds,
         on_output: OnOutput | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        """`gate` is what the program waits at, for as long as it takes."""
         try:
             self._oom_event = group.open_oom_event()
             try:
@@ -120,6 +123,7 @@ class Stage:
         self._launcher = launched.process
         self._group = group
         self._bounds = bounds
+        self._gate = gate
         told = [partial(on_output, stream) if on_output else None for stream in STREAMS]
         self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, told[0])
         self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed, told[1])
@@ -228,7 +232,7 @@ class Stage:
         if self.stopped:
             return self._after_stop(now - self._stopped_at)
         if self._started is None:
-            return self._before_start(now - self._born)
+            return self._before_start(now)
         return self._while_running(now - self._started)
 
     def _after_exit(self, since_s: float) -> float:
@@ -246,7 +250,10 @@ class Stage:
             self._launcher.kill()  # pid 1 of the sandbox dies with it, and everything with that
         return KILL_AGAIN_S
 
-    def _before_start(self, since_s: float) -> float:
+    def _before_start(self, now: float) -> float:
+        if self._gate is not None and not self._gate.opened:
+            self._born = now
+        since_s = now - self._born
         if since_s > SETUP_S:
             self.stop(None)
         return max(SETUP_S - since_s, 0)

@@ -1,6 +1,6 @@
 """BuildStore: folds `dependencies.events` into `dependencies.store`, enqueues on `dependencies.queue`."""
 
-from processors.store.partition import Store
+from processors.store.partition import PATIENCE_S, Store
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import FACTS, Started
 from topics.dependencies.fold import apply
@@ -18,6 +18,6 @@ def build_store(catalogue: Catalogue) -> Store:
         state=EnvironmentState,
         fold_version=FOLD_VERSION,
         apply=apply,
-        deferrable=(Started,),
+        patience_s={Started: PATIENCE_S},
         stops=None,
     )

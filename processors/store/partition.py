@@ -13,6 +13,8 @@ from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, R
 from topics.leases import StopOrder
 from topics.model import Model
 
+PATIENCE_S = 0.05
+"""How long a transaction may wait for company where nobody waits for it."""
 _PARSED = 256
 """How many states are kept as models; they may be of some MiB each."""
 _REMEDY = "make the store anew with `envicutor rebuild`"
@@ -31,8 +33,8 @@ class Store:
     state: type[Model]
     fold_version: int
     apply: Callable[[Any, Recorded[Any]], Folded[Any]]
-    deferrable: tuple[type[Model], ...]
-    """Facts that nobody waits for: a transaction for nothing else may be deferred."""
+    patience_s: Mapping[type[Model], float]
+    """How long a transaction for nothing but these facts may wait for company; others wait for nothing."""
     stops: str | None
     """Topic of stop orders, None where nobody reads any."""
 
@@ -59,8 +61,8 @@ class Partition:
     """What there is to be produced; a row that changed several times counts each time."""
     replies: list[tuple[Record, Message]] = field(default_factory=list)
     """Answers for other systems, each with the event that it is due to."""
-    urgent: bool = False
-    """Whether somebody waits for the commit."""
+    patience_s: float = PATIENCE_S
+    """For how long the commit may wait for company."""
 
     def restore(self, message: Message) -> None:
         """Take one record of the store topic in; a rebuild removes rows."""
@@ -84,7 +86,7 @@ class Partition:
             if folded.state is not None and folded.refused is None:
                 self._remember(recorded.id, folded.state)
                 self.dirty[recorded.id] = event
-                self.urgent |= not isinstance(recorded.fact, self.store.deferrable)
+                self.patience_s = min(self.patience_s, self.store.patience_s.get(type(recorded.fact), 0))
             for effect in folded.effects:
                 self._effect(effect, message, event)
         self.next_offset = (message.offset() or 0) + 1
@@ -101,7 +103,7 @@ class Partition:
         self.out.clear()
         self.pending_bytes = 0
         self.replies.clear()
-        self.urgent = False
+        self.patience_s = PATIENCE_S
 
     def records(self, refusal: Callable[[str], str | None] = lambda _: None) -> list[Record]:
         """What must be produced, besides the offset, for everything folded since the last commit.
@@ -139,7 +141,7 @@ class Partition:
         return state
 
     def _effect(self, effect: Effect, message: Message, event: str) -> None:
-        self.urgent = True
+        self.patience_s = 0
         match effect:
             case Enqueue(id=key, work=work):
                 self._put(self.store.family.queue.name, key, work, "enqueued", event)
@@ -168,7 +170,7 @@ class Partition:
         return cloud_event(f"envicutor.{self.store.subject}.{what}.v1", event, key, self.store.name)
 
     def _dead_letter(self, message: Message, reason: str) -> None:
-        self.urgent = True
+        self.patience_s = 0
         self._produce(dead_letter(self.store.catalogue.dead_letters.name, message, reason))
 
     def _produce(self, record: Record) -> None:

@@ -10,6 +10,7 @@ fences this one and begins where the last transaction ended.
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +34,6 @@ T = TypeVar("T")
 
 TRANSACTION_TIMEOUT_MS = 5000
 """After a kill inside a transaction nobody reads past it for this long, unless its slot restarts sooner."""
-DEFER_S = 0.05
-"""How long a transaction for nothing but Started may wait for company."""
 STUCK_S = 20.0
 """librdkafka 2.16 can hang for ever in `send_offsets_to_transaction` after a broker restart (#5456)."""
 _BATCH = 500
@@ -181,9 +180,9 @@ class StoreProcessor:
         """False where that failed: memory is then of an earlier moment, and the log is read from there."""
         due = {p: partition for p, partition in self._partitions.items() if partition.uncommitted}
         now = time.monotonic()
-        self._deadline = (self._deadline or now + DEFER_S) if due else None
-        urgent = self._full() or any(partition.urgent for partition in due.values())
-        if self._deadline is None or not (urgent or now >= self._deadline):
+        wishes = [now + partition.patience_s for partition in due.values()]
+        self._deadline = min(self._deadline or math.inf, *wishes) if due else None
+        if self._deadline is None or not (self._full() or now >= self._deadline):
             return True
         try:
             self._commit(due)

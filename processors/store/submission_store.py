@@ -1,6 +1,6 @@
 """SubmissionStore: folds `submissions.events` into `submissions.store`, enqueues on `submissions.queue`."""
 
-from processors.store.partition import Store
+from processors.store.partition import PATIENCE_S, Store
 from topics.catalogue import Catalogue
 from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Started
 from topics.submissions.fold import apply
@@ -18,6 +18,10 @@ def submission_store(catalogue: Catalogue) -> Store:
         state=Submission,
         fold_version=FOLD_VERSION,
         apply=apply,
-        deferrable=(Started, DependenciesInstalled, Compiled),
+        patience_s={
+            Started: PATIENCE_S,
+            DependenciesInstalled: PATIENCE_S,
+            Compiled: PATIENCE_S,
+        },
         stops=catalogue.stops.name,
     )

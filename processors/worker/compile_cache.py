@@ -82,8 +82,12 @@ class CompileCache:
             return decode(content)
         except ValueError as error:
             log.warning("%s is spoilt, which a power failure may do: %s", path, error)
-            path.unlink(missing_ok=True)
+            self.drop(key)
             return None
+
+    def drop(self, key: str) -> None:
+        """Keep it no longer."""
+        (self._folder / key).unlink(missing_ok=True)
 
     def put(self, key: str, compiled: Compiled) -> None:
         """Keep it, and let go what was not used for longest; a disk that is full is only logged."""

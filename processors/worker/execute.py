@@ -10,6 +10,7 @@ from processors.sandbox import Box, Command, NotKeptError, OnOutput, Rootfs, San
 from processors.worker.compile_cache import CompileCache, Compiled, key_of
 from processors.worker.live_output import AttemptOutput
 from processors.worker.verdict import AnswerBudget, outcome_of
+from topics.limits import RunLimits
 from topics.request import SubmissionRequest, TestCase
 from topics.stage import CompileStage, Outcome, RunStage
 from topics.submissions.state import Work
@@ -40,8 +41,8 @@ async def executed(
 ) -> AsyncIterator[Executed]:
     """Run `work` on `rootfs`; `variables` are the environment's, overridden by the request's.
 
-    Boxes are made at once, programs start after `may_run`. What came of it is yielded before what was
-    compiled is kept, and the last box taken down: nobody has to wait for that.
+    Boxes and sandboxes are made at once, programs start after `may_run`. What came of it is yielded before
+    what was compiled is kept, and the last box taken down: nobody has to wait for that.
 
     Raises:
         SandboxError: a sandbox could not be set up; another host may do better.
@@ -50,19 +51,19 @@ async def executed(
     request, budget = work.request, AnswerBudget(answer_bytes)
     env = {**variables, **request.env}
     key = key_of(work, rootfs, env, answer_bytes) if request.compiler and compile_cache.enabled else None
-    kept = await asyncio.to_thread(compile_cache.get, key) if key else None
-    files = {} if kept else {file.name: file.data() for file in request.files}
     first = request.limits.compile if request.compiler else request.limits.run
     async with AsyncExitStack() as stack:
-        box = await stack.enter_async_context(sandboxes.box(files, first))
-        compiled = None
-        if kept:
-            await box.restore(kept.box)
-            compiled = budget.compiled_before(kept.stage)
-        elif request.compiler:
-            await may_run()
+        before = await _compiled_before(stack, sandboxes, compile_cache, key, first) if key else None
+        if before:
+            box, stage = before
+            compiled: CompileStage | None = budget.compiled_before(stage)
+        else:
+            files = {file.name: file.data() for file in request.files}
+            box, compiled = await stack.enter_async_context(sandboxes.box(files, first)), None
+        if request.compiler and not compiled:
             argv = _argv(request.compiler, "compile", ())
-            command = Command(argv, env, on_output=output.listener("compile"))
+            listener = output.listener("compile")
+            command = Command(argv, env, on_output=listener, may_start=may_run)
             compiled = budget.compile_stage(await box.run(command, rootfs, request.limits.compile))
             if not compiled.ok:
                 yield Executed("compile_failed", compiled, ())
@@ -74,12 +75,30 @@ async def executed(
         for number, case in enumerate(request.cases):
             await case_stack.aclose()  # of the case before
             fork = await case_stack.enter_async_context(box.fork(request.limits.run))
-            await may_run()
             told = output.listener("run", number)
-            runs.append(await _run_case(fork, rootfs, env, request, case, budget, told))
+            runs.append(await _run_case(fork, rootfs, env, request, case, budget, told, may_run))
         yield Executed(outcome_of(runs), compiled, tuple(runs))
-        if key and compiled and not kept:
+        if key and compiled and not before:
             await _keep(compile_cache, key, compiled, box)
+
+
+async def _compiled_before(
+    stack: AsyncExitStack, sandboxes: Sandboxes, compile_cache: CompileCache, key: str, limits: RunLimits
+) -> tuple[Box, CompileStage] | None:
+    """A box as it was after the same compile stage, to live as long as `stack`."""
+    kept = await asyncio.to_thread(compile_cache.get, key)
+    if kept is None:
+        return None
+    async with AsyncExitStack() as tried:
+        box = await tried.enter_async_context(sandboxes.box({}, limits))
+        try:
+            await box.restore(kept.box)
+        except NotKeptError as error:
+            log.warning("what was compiled is compiled again: %s", error)
+            await asyncio.to_thread(compile_cache.drop, key)
+            return None
+        stack.push_async_exit(tried.pop_all())
+        return box, kept.stage
 
 
 async def _keep(compile_cache: CompileCache, key: str, stage: CompileStage, box: Box) -> None:
@@ -99,9 +118,10 @@ async def _run_case(
     case: TestCase,
     budget: AnswerBudget,
     on_output: OnOutput,
+    may_run: Callable[[], Awaitable[None]],
 ) -> RunStage:
     assert request.program
-    command = Command(_argv(request.program, "run", case.args), env, case.input.encode(), on_output)
+    command = Command(_argv(request.program, "run", case.args), env, case.input.encode(), on_output, may_run)
     completed = await box.run(command, rootfs, request.limits.run)
     collected = await box.collect(request.outputs, budget.room_bytes)
     return budget.run_stage(completed, case, collected)

@@ -1,5 +1,6 @@
 """Mirrors `processors/store/processor.py` and `restore.py`, around the real `Partition`."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,6 @@ from topics.codec import Record
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-_DEFER_S = 0.05
 _BATCH = 500
 
 
@@ -62,7 +62,7 @@ class StoreProcessor:
 
     def _wait(self) -> Wait:
         if self._deadline_s is not None:
-            yield _DEFER_S
+            yield max(0.0, self._deadline_s - self._world.scheduler.now_s)
         else:
             yield self._world.news(self._family.events)
 
@@ -127,9 +127,9 @@ class StoreProcessor:
     def _commit_if_due(self) -> Wait:
         due = {p: partition for p, partition in self._partitions.items() if partition.uncommitted}
         now_s = self._world.scheduler.now_s
-        self._deadline_s = (self._deadline_s or now_s + _DEFER_S) if due else None
-        urgent = any(partition.urgent for partition in due.values())
-        if self._deadline_s is None or not (urgent or now_s >= self._deadline_s):
+        wishes = [now_s + partition.patience_s for partition in due.values()]
+        self._deadline_s = min(self._deadline_s or math.inf, *wishes) if due else None
+        if self._deadline_s is None or now_s < self._deadline_s:
             return
         try:
             yield from self._commit(due)

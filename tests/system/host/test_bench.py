@@ -26,7 +26,7 @@ def run(part: str, *options: str, folder: Path) -> tuple[str, dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads((folder / "bench-results" / f"{part}.json").read_text())
+    return done.stdout, json.loads((folder / "bench" / f"{part}.json").read_text())
 
 
 def test_the_log_is_measured(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.sandbox import Completed, SandboxError, Sandboxes
+from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes
 from tests.system.sandbox.laboratory import DEADLINE_S, LIMITS, Laboratory, bash, processes_of, wait_until
 
 
@@ -39,6 +39,44 @@ def test_cancelling_at_any_moment(laboratory: Laboratory, delay_s: float) -> Non
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await bash(box, "sleep 1000")
+
+    laboratory.run(experiment)
+
+
+def test_a_program_starts_when_its_gate_opens_and_is_not_timed_before(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS) as box:
+            opens = asyncio.Event()
+
+            async def until_open() -> None:
+                await opens.wait()
+
+            command = Command(["touch", "running"], may_start=until_open)
+            run = asyncio.create_task(box.run(command, Rootfs.of_host_tools(), LIMITS))
+            await asyncio.sleep(1)
+            assert processes_of(laboratory.settings) != []
+            assert not (box.path / "running").exists()
+            opens.set()
+            assert (await run).wall_time_s < 0.9
+            assert (box.path / "running").exists()
+
+    laboratory.run(experiment)
+
+
+def test_cancelling_at_the_gate(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS) as box:
+            never = asyncio.Event()
+
+            async def until_open() -> None:
+                await never.wait()
+
+            command = Command(["touch", "running"], may_start=until_open)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await box.run(command, Rootfs.of_host_tools(), LIMITS)
+            assert processes_of(laboratory.settings) == []
+            assert not (box.path / "running").exists()
 
     laboratory.run(experiment)
 

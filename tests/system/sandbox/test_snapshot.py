@@ -43,12 +43,24 @@ def test_a_box_is_put_back_as_it_was(laboratory: Laboratory) -> None:
         ("mkfifo pipe", "hard link, or neither"),
         ("truncate -s 17M huge; cp --sparse=always huge more", "bytes"),
         ("seq 5000 | xargs touch", "4096 files"),
+        ("for i in {1..20}; do mkdir -p $(printf %0250d 0) && cd $_; done", "2048 bytes"),
         ("for i in {1..40}; do mkdir d; cd d; done", "32 folders"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(laboratory: Laboratory, script: str, reason: str) -> None:
     with pytest.raises(NotKeptError, match=reason):
         snapshot_after(laboratory, script)
+
+
+def test_what_does_not_fit_is_not_put_back(laboratory: Laboratory) -> None:
+    kept = snapshot_after(laboratory, "head -c 100000 /dev/zero > file")
+
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS.replace(box_bytes=50_000)) as box:
+            with pytest.raises(NotKeptError):
+                await box.restore(kept)
+
+    laboratory.run(experiment)
 
 
 def test_nothing_outside_is_kept(laboratory: Laboratory) -> None:

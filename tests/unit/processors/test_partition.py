@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Message
 
 from processors.store.build_store import build_store
-from processors.store.partition import Partition, StaleStoreError
+from processors.store.partition import PATIENCE_S, Partition, StaleStoreError
 from processors.store.submission_store import submission_store
 from topics.acceptance import requested
 from topics.catalogue import catalogue
@@ -80,7 +80,7 @@ def test_after_the_commit_nothing_is_left_to_produce(partition: Partition) -> No
     partition.committed()
     assert not partition.uncommitted
     assert partition.records() == []
-    assert not partition.urgent
+    assert partition.patience_s > 0
 
 
 def test_what_changes_nothing_still_moves_the_offset(partition: Partition) -> None:
@@ -95,12 +95,12 @@ def test_what_changes_nothing_still_moves_the_offset(partition: Partition) -> No
 
 def test_nobody_waits_for_started_alone(partition: Partition) -> None:
     partition.fold(event(0, a_request()))
-    assert partition.urgent
+    assert partition.patience_s == 0
     partition.committed()
     partition.fold(event(1, STARTED))
-    assert not partition.urgent
+    assert partition.patience_s == PATIENCE_S
     partition.fold(event(2, submissions.Cancelled()))
-    assert partition.urgent
+    assert partition.patience_s == 0
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_arguments_and_variables_are_framed_by_their_number(argv: list[str], env
 def test_a_box_gets_its_limits_and_defaults() -> None:
     limits = RunLimits(open_files=33, box_bytes=4096, box_files=5)
     orders = orders_for_box(
-        ["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, seccomp=6, root=[("begin-root", "/x")]
+        ["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, seccomp=6, gate=5, root=[("begin-root", "/x")]
     )
     told = orders.decode().split("\0")
     assert told[:3] == ["1", str(len(DEFAULT_ENV)), "a"]
@@ -44,6 +44,7 @@ def test_a_box_gets_its_limits_and_defaults() -> None:
     assert "rlimit 7 33 33" in text
     assert "tmpfs /tmp size=4096,nr_inodes=6,mode=1777" in text
     assert "seccomp 6" in text
+    assert "gate 5" in text
     assert "mask /proc/keys" in text
     assert text.index("begin-root /x") < text.index("tmpfs /tmp")
 

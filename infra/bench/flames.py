@@ -1,0 +1,59 @@
+"""Where each role spends its time under load, as flame graphs (py-spy)."""
+
+import asyncio
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from infra.bench.cpu import pids
+from infra.bench.http_load import answered, closed_loop, connections
+from infra.bench.load import PYTHON, BenchCluster, settings, warm_up
+from infra.bench.measuring import RESULTS
+from infra.commands.output import say
+
+AT_ONCE = 8
+RECORD_S = 15
+WARM_UP = 100
+SAMPLES_PER_S = 200
+
+
+def measure() -> None:
+    """Record, and write a picture for each role."""
+    RESULTS.mkdir(exist_ok=True)
+    for picture in asyncio.run(_measure()):
+        say(f"wrote {picture}")
+
+
+async def _measure() -> list[Path]:
+    async with BenchCluster() as cluster:
+        await warm_up(cluster, WARM_UP)
+        roles = {role: pid for role, pid in pids(settings().data_dir / "run").items() if "broker" not in role}
+        async with connections(cluster.http_port, AT_ONCE) as opened:
+            loops = [partial(answered, connection, PYTHON) for connection in opened]
+            load = asyncio.create_task(closed_loop(loops, RECORD_S + 1))
+            pictures = await asyncio.gather(*(_recorded(role, pid) for role, pid in roles.items()))
+            await load
+        return pictures
+
+
+async def _recorded(role: str, pid: int) -> Path:
+    picture = RESULTS / f"flame-{role}.svg"
+    py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or "py-spy"
+    # Only who holds the interpreter: most threads wait in a client, which looks like work from outside.
+    options = ["--gil", "--nonblocking", "--rate", str(SAMPLES_PER_S), "--duration", str(RECORD_S)]
+    process = await asyncio.create_subprocess_exec(
+        py_spy,
+        "record",
+        *options,
+        "--output",
+        str(picture),
+        "--pid",
+        str(pid),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, complaints = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"py-spy failed at {role}: {complaints.decode()[-500:]}")
+    return picture

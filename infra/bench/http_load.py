@@ -1,0 +1,86 @@
+"""A client for HTTP that costs little, since it shares the machine with what is measured."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from infra.bench.load import WAIT_S, Job
+
+WAITING = f"/submissions?wait=true&wait_timeout_s={WAIT_S}"
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    body: bytes
+
+
+class Connection:
+    """One request after the other, to a server on this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def open(self) -> None:
+        """Connect, also again."""
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """Send JSON and wait for the reply."""
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        try:
+            return await self._exchange(request)
+        except (ConnectionError, asyncio.IncompleteReadError):  # the server closes what was idle for a while
+            await self.open()
+            return await self._exchange(request)
+
+    async def _exchange(self, request: bytes) -> Reply:
+        self._writer.write(request)
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:"))
+        return Reply(int(lines[0].split()[1]), await self._reader.readexactly(length))
+
+    def close(self) -> None:
+        """Say no more."""
+        self._writer.close()
+
+
+@asynccontextmanager
+async def connections(port: int, count: int) -> AsyncIterator[list[Connection]]:
+    """So many, open at once."""
+    opened = [Connection(port) for _ in range(count)]
+    for connection in opened:
+        await connection.open()
+    try:
+        yield opened
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+async def answered(connection: Connection, job: Job) -> None:
+    """Submit and wait; raises RuntimeError where it does not end as it must."""
+    reply = await connection.post(WAITING, json.dumps(job.request).encode())
+    body: dict[str, Any] = json.loads(reply.body)
+    if body.get("outcome") != job.outcome:
+        raise RuntimeError(f"expected {job.outcome}: {body}")
+
+
+async def closed_loop(loops: Sequence[Callable[[], Awaitable[None]]], seconds: float) -> float:
+    """How often all together, each beginning again at once; what is not over at the end counts in part."""
+    end = time.perf_counter() + seconds
+
+    async def loop(once: Callable[[], Awaitable[None]]) -> float:
+        count = 0.0
+        while (started := time.perf_counter()) < end:
+            await once()
+            ended = time.perf_counter()
+            count += 1 if ended <= end else (end - started) / (ended - started)
+        return count
+
+    return sum(await asyncio.gather(*map(loop, loops)))
