@@ -4,8 +4,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +89,9 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_groups(parent: Path) -> None:
+    """With all groups below, of which there are other workers' where a worker was started by another."""
     deadline = time.monotonic() + DYING_S
-    for group in (*_children(parent), parent):
+    for group in [Path(folder) for folder, _, _ in os.walk(parent, topdown=False)]:
         while True:
             kill_members(group)
             try:
@@ -105,11 +105,6 @@ def _remove_groups(parent: Path) -> None:
                     time.sleep(0.005)
             else:
                 break
-
-
-def _children(parent: Path) -> Iterator[Path]:
-    with suppress(FileNotFoundError):
-        yield from (path for path in parent.iterdir() if path.is_dir())
 
 
 def make_passable(state_dir: Path) -> None:

@@ -74,7 +74,8 @@ def test_a_producer_hands_in_a_program_and_is_told_the_answer(
     assert message.error() is None
     answer = decode(Answer, message.value())
     assert (answer.id, answer.outcome, answer.run[0].stdout) == ("one", "ok", "hello\n")
-    assert secure.get("one")["outcome"] == "ok"
+    # Ingest reads the store by itself, perhaps a moment later than whoever is told.
+    eventually(lambda: secure.get("one")["outcome"] == "ok", "the answer is seen over HTTP", ANSWER_S)
 
 
 def test_everybody_can_do_what_they_must(secure: Cluster) -> None:
