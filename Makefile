@@ -67,17 +67,19 @@ check: setup ## lint, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-containers: setup ## the broker's image, and the integration tests but HTTP's against it; says so where no Docker can be started
-	@infra/setup/with-docker.sh infra/kafka/test-image.sh || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
+CONTAINER_TESTS := $(if $(FULL),tests/integration --ignore=tests/integration/http,$(addprefix tests/integration/test_,transactions.py store_processor.py view.py replies.py))
+
+test-containers: setup ## the broker's image, and how stores are kept on it; FULL=1 for all integration tests but HTTP's; says so where no Docker can be started
+	@infra/setup/with-docker.sh infra/kafka/test-image.sh $(CONTAINER_TESTS) || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
 
 unit: setup ## pure tests, seconds
 	$(BIN)/pytest -q tests/unit
 
 integration: setup ## against a real broker
-	$(BIN)/pytest -q -n 3 --dist loadgroup tests/integration
+	$(BIN)/pytest -q -n 4 --dist loadgroup --durations=15 tests/integration
 
 system-tests: setup browser ## the whole system, real builds, real sandboxes, real kills; needs root
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests/system
+	$(BIN)/pytest -q -n 3 --dist loadgroup --durations=15 tests/system
 
 UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie")
 
@@ -106,11 +108,11 @@ bench-http: setup ## from print to who follows it, and 10,000 event streams at o
 	@$(BIN)/python -m infra.bench http
 
 STEPS ?= 100000
-.PHONY: simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-chaos
+.PHONY: simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-bench soak-chaos
 simulate: setup ## the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
+soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-bench soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
 
 soak-simulator:
 	@$(MAKE) simulate STEPS=1000000
@@ -126,6 +128,9 @@ soak-dependencies: setup ## a hundred environments in a Cache with room for some
 
 soak-courses: setup ## the environments of tests/system/nix/environments.toml, built and run
 	$(BIN)/pytest -q -m soak tests/system/nix
+
+soak-bench: setup ## that what measures works
+	$(BIN)/pytest -q -m soak tests/system/host
 
 soak-chaos:
 	@$(MAKE) chaos DURATION_S=600

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds the broker's image and runs the integration tests against it through testcontainers; needs a Docker daemon.
+# Builds the broker's image and runs integration tests against it through testcontainers; needs a Docker daemon.
+# Arguments are pytest's: which tests.
 # BASE_IMAGE names the image to build on; without it one is made of what this machine has, and nothing is pulled.
 set -euo pipefail
 image=envicutor/kafka # as tests/containers.py names it
@@ -23,6 +24,6 @@ say "building $image on $base"
 # The classic builder needs no image but the base.
 DOCKER_BUILDKIT=0 docker build --quiet --build-arg BASE_IMAGE="$base" --tag $image "$folder/context" >"$folder/build.log" 2>&1 ||
   { cat "$folder/build.log"; exit 1; }
-say "running the integration tests against it"
+say "running integration tests against it"
 # Ryuk, which clears up after testcontainers, would have to be pulled; the tests' broker keeper does its work.
-TESTCONTAINERS_RYUK_DISABLED=true .venv/bin/pytest -q -n 2 --broker=container --ignore=tests/integration/http tests/integration
+TESTCONTAINERS_RYUK_DISABLED=true .venv/bin/pytest -q -n 2 --broker=container "$@"

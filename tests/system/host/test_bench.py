@@ -11,6 +11,8 @@ import pytest
 
 from infra.bench.sandbox import AIM_S, ATTACKS, HIT
 
+pytestmark = pytest.mark.soak
+
 
 def run(part: str, *options: str, folder: Path) -> tuple[str, dict[str, Any]]:
     """What it prints, and what it keeps."""
