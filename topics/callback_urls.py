@@ -11,6 +11,8 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator
 
 URL_CHARACTERS = 2048
+LABEL_CHARACTERS = 63
+"""Of a host's name between two dots, as DNS has it."""
 _PORTS = {"http": 80, "https": 443}
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
 _URL = re.compile(
@@ -98,7 +100,12 @@ AllowedPlace = Annotated[str, AfterValidator(_allowed)]
 def _host(host: str) -> str:
     if host.startswith("["):
         return ipaddress.IPv6Address(host[1:-1]).compressed
-    return host.lower().removesuffix(".")
+    name = host.lower().removesuffix(".")
+    if not all(0 < len(label) <= LABEL_CHARACTERS for label in name.split(".")):
+        raise ValueError(
+            f"the host {name!r} is none: between dots it must have 1 to {LABEL_CHARACTERS} characters"
+        )
+    return name
 
 
 def _port(port: int) -> int:

@@ -139,18 +139,23 @@ class WebhookSender:
         try:
             webhook = decode(Webhook, message.value())
             where = target(webhook.url)
-        except ValueError as error:
+            pause_s = min(webhook.not_before_ms / 1000 - time.time(), LONGEST_S)
+        except (ValueError, OverflowError) as error:
             return self._given_up(message, str(error))
         if why := refusal(webhook.url, self._allowed):
             return self._given_up(message, why)
-        await asyncio.sleep(min(webhook.not_before_ms / 1000 - time.time(), LONGEST_S))
+        await asyncio.sleep(pause_s)
         if self._in_line[where.place] >= IN_LINE:
             return self._later(webhook, _ASIDE_S)
         try:
             await self._post(webhook, where)
+            return None
         except NotDeliveredError as error:
-            return self._failed(webhook.replace(tries=webhook.tries + 1), message, str(error))
-        return None
+            why = str(error)
+        except Exception as error:  # one webhook that cannot be handled must not stop all others
+            log.exception("submission %s: a webhook", webhook.body.data.id)
+            why = f"{type(error).__name__}: {error}"
+        return self._failed(webhook.replace(tries=webhook.tries + 1), message, why)
 
     async def _post(self, webhook: Webhook, where: Target) -> None:
         self._in_line[where.place] += 1

@@ -81,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(503)
             case "/redirect":
                 self._answer(307, Location=f"http://{self.server.place}/ok")
+            case "/bad-redirect":
+                self._answer(302, Location="http://xn--a./")
             case "/hang" if first:
                 self.server.released.wait(DEADLINE_S)
             case "/held":
@@ -224,12 +226,12 @@ def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
 ) -> None:
     for number in range(AT_ONCE + 1):
         system.ends(f"slow-{number}", "/drip" if number else "/hang", place=slow.place)
-    for path in ("never", "flaky", "redirect", "big", "ok"):
+    for path in ("never", "flaky", "redirect", "bad-redirect", "big", "ok"):
         system.ends(path, f"/{path}")
     system.ends("cancelled", "/cancelled", Cancelled())
     system.ends("elsewhere", "/ok", place="127.0.0.1:1")
 
-    letters = eventually(lambda: len(found := system.letters()) == 3 and found, "three are given up")
+    letters = eventually(lambda: len(found := system.letters()) == 4 and found, "four are given up")
     eventually(lambda: receiver.ids("/ok") and receiver.ids("/cancelled") and receiver.ids("/big"), "told")
     assert receiver.ids("/ok") == ["ended_ok"]
     assert receiver.ids("/big") == ["ended_big"]
@@ -238,6 +240,7 @@ def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
     assert receiver.ids("/redirect") == ["ended_redirect"] * 3
     assert letters["never"] == "not told after 3 tries; the last one: the answer was 503: ''"
     assert "redirects are not followed" in letters["redirect"]
+    assert letters["bad-redirect"].startswith("not told after 3 tries; the last one: InvalidCodepoint")
     assert letters["elsewhere"].startswith("127.0.0.1:1 is not allowed")
     assert receiver.sent_bytes < 20 * MiB  # what fits into the buffers of two sockets, and no 1 GB
     eventually(lambda: len(slow.ids("/hang")) == 2, "what was not answered is told again")

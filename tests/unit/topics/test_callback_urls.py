@@ -50,6 +50,7 @@ def test_a_url_is_allowed_by_its_place_alone(url: str, place: str) -> None:
             "http://é/",
             "http://a%41",
         ),
+        *("http://a..b/", "http://a../", f"http://{'a' * 64}.b/"),
         *("http://[::1", "http://::1/", "http://[::1%25lo]/", "http://[1.2.3.4]/", "http://a/" + "b" * 2048),
     ],
 )
@@ -74,7 +75,7 @@ def test_nobody_reads_it_otherwise(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["hooks.example.org", "https://hooks.example.org:443", "*:443", "a:0", ":80"]
+    "wrong", ["hooks.example.org", "https://hooks.example.org:443", "*:443", "a:0", ":80", "a..b:80"]
 )
 def test_an_entry_is_a_host_and_a_port(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVICUTOR_WEBHOOK_ALLOW", json.dumps([wrong]))
