@@ -82,12 +82,19 @@ def changing_routes(
         return Response(results.model_dump_json(exclude_none=True), media_type="application/json")
 
     @router.delete(
-        "/{id}", response_model=Answer, responses=problems(404, 409), summary="Cancel a submission"
+        "/{id}",
+        summary="Cancel a submission",
+        response_model=Answer,
+        response_description="The answer; of another's, to a key that may not read it, only `id`, `status`, "
+        "`attempt`, `created_at` and `finished_at`.",
+        responses=problems(404, 409),
     )
     async def delete_submission(
         id: Id, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT, Scope.OPERATE))]
     ) -> Response:
-        return _answer(await submissions.cancel(id, caller), 200)
+        cancelled = await submissions.cancel(id, caller)
+        told = cancelled.answer() if caller.may_read(cancelled) else cancelled.outline()
+        return Response(told, media_type="application/json")
 
     return router
 

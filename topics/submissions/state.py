@@ -51,6 +51,7 @@ class Answer(Model):
 
 
 _ANSWER = set(Answer.model_fields)
+_OUTLINE = {"id", "status", "attempt", "created_at", "finished_at"}
 
 
 class Submission(Answer):
@@ -87,6 +88,10 @@ class Submission(Answer):
     def answer(self) -> str:
         """What clients see, as JSON."""
         return self.model_dump_json(include=_ANSWER)
+
+    def outline(self) -> str:
+        """An answer without content, for whoever may stop it and not read it; as JSON."""
+        return self.model_dump_json(include=_OUTLINE)
 
 
 def unfinished(stored: bytes) -> bool:

@@ -106,7 +106,11 @@ def test_a_scope_opens_what_it_names(locked: Nodes) -> None:
     problem(submits.ask("GET", "/metrics"), 403, "forbidden")
     assert operates.ask("GET", "/metrics").status_code == 200
     problem(operates.submit(request), 403, "forbidden")
-    assert operates.ask("DELETE", f"/submissions/{id}", node=1).json()["status"] == "cancelled"
+    outline = operates.ask("DELETE", f"/submissions/{id}", node=1).json()
+    assert outline["status"] == "cancelled"
+    assert set(outline) == {"id", "status", "attempt", "created_at", "finished_at"}
+    whole = submits.ask("DELETE", f"/submissions/{id}").json()
+    assert {"run", "error"} <= set(whole), "it is one's own"
 
 
 def test_every_node_knows_a_key_and_its_end_at_once(locked: Nodes) -> None:
