@@ -20,7 +20,7 @@ from infra.kafka.cluster import local_brokers
 from infra.kafka.embedded import SUPER_USER, Distribution, EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
-from infra.kafka.ports import choose_free_port
+from infra.kafka.ports import choose_free_port, is_free
 from infra.kafka.properties import replicas_of
 from infra.package_sets import ensure_package_set, read_environments, request_environments
 from infra.secret_files import write_secret
@@ -47,6 +47,10 @@ _SOURCE = Path(__file__).resolve().parent.parent
 
 class NotRootError(Exception):
     """Workers need root: for mounts, control groups and the user ids of their sandboxes."""
+
+
+class PortTakenError(Exception):
+    """Another server has the HTTP port; it would answer whether we are ready."""
 
 
 class LocalCluster:
@@ -100,10 +104,14 @@ class LocalCluster:
 
         Raises:
             NotRootError: this process is not root.
+            PortTakenError: another server has the HTTP port.
             KafkaStartError, KafkaInstallError, CacheError: with what to do about it.
             EnvironmentsFileError: the list of environments to prebuild cannot be read.
             TimeoutError: it was not ready after ten minutes.
         """
+        if not is_free(self.http_port, self._ingest.http_host):
+            where = f"port {self.http_port} of {self._ingest.http_host}"
+            raise PortTakenError(f"{where} is in use, maybe by another system: set ENVICUTOR_HTTP_PORT")
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
         prebuilt = () if self._settings.prebuild is None else read_environments(self._settings.prebuild)

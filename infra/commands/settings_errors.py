@@ -1,5 +1,7 @@
 """Wrong settings, for people: which variable, what is wrong with it."""
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ def explained() -> Iterator[None]:
         fail(last, USAGE)
     except SettingsError as error:
         named = re.search(r'field "(\w+)"', str(error))
-        fail(f"ENVICUTOR_{named[1].upper()} is not JSON, which it must be" if named else str(error), USAGE)
+        fail(_not_json(f"ENVICUTOR_{named[1].upper()}") if named else str(error), USAGE)
 
 
 def explain(error: ValidationError, prefix: str) -> Iterator[str]:
@@ -44,5 +46,19 @@ def explain(error: ValidationError, prefix: str) -> Iterator[str]:
         yield f"{prefix}{name.upper()}{where}: {message}, not {given!r}"
 
 
+def _not_json(name: str) -> str:
+    """Most settings in JSON are lists, and one text was given."""
+    given = next((value for key, value in os.environ.items() if key.upper() == name), "")
+    is_text = given and not any(character in given for character in '[]{}"=')
+    example = f", such as '{json.dumps(given.split(','))}'" if is_text else ""
+    return f"{name} is not JSON, which it must be{example}"
+
+
 def _settings(name: str) -> type[BaseSettings] | None:
-    return next((found for found in BaseSettings.__subclasses__() if found.__name__ == name), None)
+    return next((found for found in _below(BaseSettings) if found.__name__ == name), None)
+
+
+def _below(settings: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
+    for found in settings.__subclasses__():
+        yield found
+        yield from _below(found)

@@ -1,15 +1,18 @@
 """`envicutor up`: the whole system on this machine, in the foreground."""
 
 import asyncio
+import os
 import signal
 from typing import Annotated
 
 import typer
 
+from infra.commands.known_settings import check_settings, misspelt
 from infra.commands.output import fail, reason, say
+from infra.commands.settings_errors import USAGE
 from infra.kafka.embedded import KafkaStartError
 from infra.kafka.install import KafkaInstallError
-from infra.local import LocalCluster, NotRootError
+from infra.local import LocalCluster, NotRootError, PortTakenError
 from infra.package_sets import EnvironmentsFileError
 from infra.settings import LocalSettings
 from nix.errors import CacheError
@@ -39,11 +42,16 @@ def up(
         "brokers": brokers,
         "secure": secure,
     }
+    for warning in misspelt(os.environ):
+        say(warning)
+    check_settings()
     settings = LocalSettings().model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
     try:
         asyncio.run(_until_stopped(LocalCluster(settings, say)))
+    except PortTakenError as error:
+        fail(str(error), USAGE)
     except (
         NotRootError,
         KafkaStartError,

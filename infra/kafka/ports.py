@@ -1,4 +1,4 @@
-"""Ports on 127.0.0.1 that nothing else takes."""
+"""Ports of this machine that nothing else takes."""
 
 import random
 import socket
@@ -15,12 +15,12 @@ def choose_free_port() -> int:
     return next(port for port in random.sample(_FREE_PORTS, k=1_000) if is_free(port))
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
-    with socket.socket() as candidate:
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server could listen on the port of that address now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            candidate.bind((LOOPBACK, port))
+            candidate.bind((host, port))
         except OSError:
             return False
     return True

@@ -1,6 +1,7 @@
 """How commands find server and key: of the option, the environment, a file."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from infra.commands import client
+from infra.commands.known_settings import misspelt
 
 SERVER = "http://127.0.0.1:9"
 
@@ -56,14 +58,33 @@ def test_a_server_is_a_url(config: Path, server: str) -> None:
     [
         ("HTTP_HOST", "0.0.0.0", "Set ENVICUTOR_HTTP_KEYS=true, and make keys with `envicutor keys create`"),
         ("HTTP_PORT", "99999", "ENVICUTOR_HTTP_PORT: .* less than or equal to 65535, not '99999'"),
-        ("HTTP_NAMES", "judge.test", "ENVICUTOR_HTTP_NAMES is not JSON"),
+        ("HTTP_NAMES", "judge.test", r"""NAMES is not JSON, which it must be, such as '\["judge.test"\]'"""),
+        ("WEBHOOK_ALLOW", "127.0.0.1:8", r"""ENVICUTOR_WEBHOOK_ALLOW is .*, such as '\["127.0.0.1:8"\]'"""),
+        ("LEASE_TIMEOUT_S", "1", "lease_timeout_s must be at least two times lease_renewal_s"),
         ("LOG_LEVEL", "info", "ENVICUTOR_LOG_LEVEL: .*'DEBUG', 'INFO', .*, not 'info'"),
         ("RETENTION_DAYS", '{"dead-letters": 0}', "ENVICUTOR_RETENTION_DAYS, dead-letters: .*, not '0'"),
     ],
 )
 def test_wrong_settings_are_explained(name: str, value: str, message: str) -> None:
-    for command in ("ingest", "up") if name == "HTTP_HOST" else ("ingest",):
+    for command in ("up",) if name.startswith(("LEASE", "WEBHOOK")) else ("ingest", "up"):
         code, output = told(command, **{name: value})
         assert code == 2, output
         assert re.search(message, output)
         assert "Traceback" not in output
+
+
+def test_a_name_that_is_no_setting_is_told_with_the_nearest() -> None:
+    names = ["ENVICUTOR_HTTP_PROT", "ENVICUTOR_http_port", "ENVICUTOR_SANDBOX_BOXES", "ENVICUTOR_?", "HOME"]
+    assert list(misspelt(names)) == [
+        "ENVICUTOR_? is no setting, and is ignored",
+        "ENVICUTOR_HTTP_PROT is no setting, and is ignored; did you mean ENVICUTOR_HTTP_PORT?",
+    ]
+
+
+def test_up_looks_first_whether_another_has_the_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, output = told("up", HTTP_PORT=str(port), DATA_DIR=str(tmp_path))
+    assert code == 2
+    assert f"port {port} of 127.0.0.1 is in use, maybe by another system: set ENVICUTOR_HTTP_PORT" in output
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,48 @@
+"""All settings that there are: checked before anything starts, and known by name."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from pydantic_settings import BaseSettings
+
+from infra.commands.client import ClientSettings
+from infra.settings import LocalSettings
+from ingest.settings import IngestSettings
+from nix.settings import NixSettings
+from processors.health_checker.settings import HealthCheckerSettings
+from processors.sandbox import SandboxSettings
+from processors.settings import SealerSettings, WebhookSettings, WorkSettings
+from topics.settings import KafkaSettings
+
+PREFIX = "ENVICUTOR_"
+_OF_ROLES: tuple[type[BaseSettings], ...] = (
+    *(LocalSettings, IngestSettings, NixSettings, SandboxSettings),
+    *(WorkSettings, HealthCheckerSettings, WebhookSettings, SealerSettings),
+)
+
+
+def check_settings() -> None:
+    """Read those of all processes that `up` starts.
+
+    Raises:
+        ValidationError, SettingsError: of the first class of settings that has a wrong one.
+    """
+    for settings in _OF_ROLES:
+        settings()
+    KafkaSettings(security_protocol="PLAINTEXT")  # `up` says itself how its broker is reached
+
+
+def misspelt(names: Iterable[str]) -> Iterator[str]:
+    """What to say of those variables of the environment that look like settings, and are none."""
+    every: tuple[type[BaseSettings], ...] = (*_OF_ROLES, KafkaSettings, ClientSettings)
+    known = {
+        f"{settings.model_config['env_prefix']}{field}".upper().removeprefix(PREFIX)
+        for settings in every
+        for field in settings.model_fields
+    }
+    for name in sorted(names):
+        rest = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and rest not in known:
+            nearest = difflib.get_close_matches(rest, known, n=1)
+            hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+            yield f"{name} is no setting, and is ignored{hint}"
