@@ -12,6 +12,9 @@ from topics.settings import KafkaSettings
 
 USAGE = 2
 NO_ANSWER = 7
+UNREACHABLE = (
+    "`make up` or `envicutor up` starts it here; ENVICUTOR_BOOTSTRAP_SERVERS says where it is otherwise"
+)
 _CONNECT_TIMEOUT_S = 10.0
 
 BootstrapServers = Annotated[
@@ -38,4 +41,10 @@ def connect(bootstrap_servers: str | None) -> KafkaSettings:
 def no_answer(kafka: KafkaSettings, error: Exception) -> NoReturn:
     """Say so, and exit."""
     why = error.args[0].str() if isinstance(error, KafkaException) else error
-    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {why}", NO_ANSWER)
+    hint = f"\n{UNREACHABLE}" if _is_unreachable(error) else ""
+    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {why}{hint}", NO_ANSWER)
+
+
+def _is_unreachable(error: Exception) -> bool:
+    gone = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
+    return isinstance(error, KafkaException) and error.args[0].code() in gone

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
+import httpx
 import typer
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
@@ -22,6 +24,7 @@ from topics.request import field_errors
 
 USAGE = 2
 NO_ANSWER = 7
+UNREACHABLE = "`make up` or `envicutor up` starts it here; ENVICUTOR_SERVER says where it is otherwise"
 CONFIG_FILE = Path(typer.get_app_dir("envicutor")) / "client.toml"
 
 
@@ -79,6 +82,20 @@ def target(server: str | None) -> tuple[str, str | None]:
     return url, key
 
 
+def needs_key() -> NoReturn:
+    """Say how to show one, and exit."""
+    fail(
+        f'the server asks for an API key: set ENVICUTOR_KEY, or `key = "…"` in {CONFIG_FILE}; '
+        "`envicutor keys create NAME` makes one",
+        USAGE,
+    )
+
+
+def no_answer(why: str, error: BaseException | None) -> NoReturn:
+    """Say so, and exit; `error` is what came of connecting."""
+    fail(f"{why}\n{UNREACHABLE}" if isinstance(error, httpx.ConnectError) else why, NO_ANSWER)
+
+
 @contextmanager
 def client(server: str | None) -> Iterator[Client]:
     """A client; where there is no answer the command ends, with 2 or 7."""
@@ -89,6 +106,8 @@ def client(server: str | None) -> Iterator[Client]:
         except RefusedError as error:
             for wrong in error.errors:
                 say(str(wrong))
+            if error.status == HTTPStatus.UNAUTHORIZED and not key:
+                needs_key()
             fail("the request was not accepted" if error.errors else str(error), USAGE)
         except (UnavailableError, TimeoutError) as error:
-            fail(str(error), NO_ANSWER)
+            no_answer(str(error), error.__cause__)

@@ -29,6 +29,7 @@ app = typer.Typer(
 
 USAGE = 2
 _SHOWN_CHARACTERS = 80
+HEADER = f"{'id':32}  {'status':9}  {'size':>8}  dependencies"
 
 Id = Annotated[str, typer.Argument(help="As `list` and answers show it.")]
 
@@ -43,7 +44,10 @@ def list_all(
     Exit codes: 0 ok, 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
-    for state in _stored(kafka, catalogue(kafka)).values():
+    stored = _stored(kafka, catalogue(kafka)).values()
+    if not as_json:
+        typer.echo(HEADER)
+    for state in stored:
         typer.echo(state.model_dump_json() if as_json else line(state))
 
 
@@ -75,6 +79,7 @@ def prebuild(
             fail("no package set is in force: `envicutor packages refresh` makes one", 1)
         for id in request_environments(kafka, topics, pin, wanted):
             typer.echo(id)
+        say("follow each with `envicutor dependencies show ID`, or all with `envicutor dependencies list`")
     except EnvironmentsFileError as error:
         fail(str(error), USAGE)
     except CacheError as error:
@@ -113,7 +118,7 @@ def line(state: EnvironmentState) -> str:
     names = (*(asked.packages or ()), *asked.pypi, *asked.npm)
     what = " ".join(filter(None, (asked.nix, *names))) or "the base"
     size = "" if state.size_bytes is None else f"{state.size_bytes / MiB:.0f} MiB"
-    text = f"{state.id}  {state.status:9}  {size:>8}  {' '.join(what.split())[:_SHOWN_CHARACTERS]}"
+    text = f"{state.id:32}  {state.status:9}  {size:>8}  {' '.join(what.split())[:_SHOWN_CHARACTERS]}"
     return printable(text)
 
 

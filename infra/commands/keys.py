@@ -4,13 +4,16 @@ import math
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated
 
+import httpx
 import typer
 from confluent_kafka import KafkaException, Message
 
 from infra.commands.answers import printable
 from infra.commands.broker import USAGE, BootstrapServers, connect, no_answer
+from infra.commands.client import target
 from infra.commands.output import fail, say
 from topics.api_keys import STORED, ApiKey, Quotas, Scope, digest, new_id, new_key
 from topics.catalogue import DAY_MS, catalogue
@@ -23,6 +26,7 @@ from topics.times import now, rfc3339
 app = typer.Typer(no_args_is_help=True, help="API keys: who may use HTTP, where ENVICUTOR_HTTP_KEYS is on.")
 
 _ACKNOWLEDGE_MS = 30_000
+_LOOK_S = 2.0
 _SCOPES = (Scope.SUBMIT, Scope.READ)
 
 
@@ -71,6 +75,17 @@ def create(
     _put(connect(bootstrap_servers), digest(key), record)
     say(f"key {record.id} of {printable(name)}: {', '.join(record.scopes)}; it is shown only now:")
     typer.echo(key)
+    if url := _open_to_all():
+        say(f"{url} asks for no keys yet: it does once it is started with ENVICUTOR_HTTP_KEYS=true")
+
+
+def _open_to_all() -> str | None:
+    """Where the commands find the server, if it answers whoever has no key."""
+    url, _ = target(None)
+    with suppress(httpx.HTTPError):
+        if httpx.get(f"{url}/submissions?limit=1", trust_env=False, timeout=_LOOK_S).is_success:
+            return url
+    return None
 
 
 @app.command(name="list")

@@ -1,8 +1,14 @@
 """How commands speak to people: progress and errors on standard error, answers on standard output."""
 
+import sys
 from typing import NoReturn
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+_PIPE_WIDTH = 200
+"""Columns where nobody says how many there are."""
 
 
 def say(message: str) -> None:
@@ -21,3 +27,14 @@ def fail(message: str, exit_code: int) -> NoReturn:
     """Tell what went wrong, and exit."""
     typer.echo(f"envicutor: {message}", err=True)
     raise typer.Exit(exit_code)
+
+
+def plain_table() -> Table:
+    """Without lines; columns and rows are still to come."""
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def show_table(table: Table) -> None:
+    """Print it; what stands in brackets is text."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(highlight=False, markup=False, width=width).print(table)

@@ -1,13 +1,15 @@
 """`envicutor packages`: the package set that requests are accepted under."""
 
+import sys
+from http import HTTPStatus
 from typing import Annotated
 
 import httpx
 import typer
 
 from infra.commands.answers import printable
-from infra.commands.client import NO_ANSWER, USAGE, Server, target
-from infra.commands.output import fail, say
+from infra.commands.client import NO_ANSWER, USAGE, Server, needs_key, no_answer, target
+from infra.commands.output import fail, plain_table, say, show_table
 from infra.package_sets import refresh_package_set, request_environments
 from ingest.client.calls import authorization, reason
 from nix.errors import CacheError
@@ -15,6 +17,8 @@ from nix.settings import NixSettings
 from topics.catalogue import catalogue
 from topics.request import BASE
 from topics.settings import KafkaSettings
+
+_COLUMNS = ("name", "version", "description")
 
 app = typer.Typer(no_args_is_help=True, help="The package set that requests are accepted under.")
 
@@ -42,7 +46,10 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     offset: Annotated[int, typer.Option(min=0, help="How many of the best matches to leave out.")] = 0,
 ) -> None:
-    """Find packages that requests may name, in the package set in force; the best matches come first."""
+    """Find packages that requests may name, in the package set in force; the best matches come first.
+
+    Where nobody sees it, in a pipe, there is a tab between columns.
+    """
     url, key = target(server)
     parameters: dict[str, str | int] = {"q": query, "limit": limit, "offset": offset}
     try:
@@ -50,9 +57,23 @@ def search(
             answer = http.get("/packages", params=parameters, timeout=20.0)
         page = answer.json()
     except (httpx.HTTPError, ValueError) as error:
-        fail(f"no answer from {url}: {reason(error)}", NO_ANSWER)
+        no_answer(f"no answer from {url}: {reason(error)}", error)
+    if answer.status_code == HTTPStatus.UNAUTHORIZED and not key:
+        needs_key()
     if not answer.is_success:
         fail(page["detail"], USAGE if answer.is_client_error else NO_ANSWER)
-    for package in page["packages"]:
-        typer.echo(printable(f"{package['name']}\t{package['version']}\t{package['description']}"))
-    say(f"{len(page['packages'])} of {page['total']} in {page['package_set']}")
+    rows = [[printable(package[column]) for column in _COLUMNS] for package in page["packages"]]
+    if sys.stdout.isatty() and rows:
+        table = plain_table()
+        for column in _COLUMNS:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        show_table(table)
+    else:
+        for row in rows:
+            typer.echo("\t".join(row))
+    if not page["total"]:
+        say(f"nothing has these words in {page['package_set']}: try fewer, or parts of them")
+    else:
+        say(f"{len(page['packages'])} of {page['total']} in {page['package_set']}")

@@ -1,22 +1,18 @@
 """`envicutor show`, `list` and `cancel`."""
 
-import sys
 import time
 from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from infra.commands.client import AsJson, Server, client
-from infra.commands.output import say
+from infra.commands.output import plain_table, say, show_table
 from ingest.models import Listed
 from topics.times import milliseconds
 
-_PIPE_WIDTH = 200
-"""Columns where nobody says how many there are."""
 _UUID_CHARACTERS = 36
 
 Id = Annotated[str, typer.Argument(help="Of the submission.")]
@@ -63,13 +59,12 @@ def list_submissions(
         for submission in listed:
             typer.echo(submission.model_dump_json())
     else:
-        width = None if sys.stdout.isatty() else _PIPE_WIDTH
-        Console(highlight=False, width=width).print(table(listed, time.time_ns() // 1_000_000))
+        show_table(table(listed, time.time_ns() // 1_000_000))
 
 
 def table(listed: list[Listed], now_ms: int) -> Table:
     """For 80 columns; ids come whole, so that they can be copied."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     longest = max((len(submission.id) for submission in listed), default=0)
     table.add_column("id", overflow="fold", no_wrap=longest <= _UUID_CHARACTERS)
     table.add_column("age", justify="right", no_wrap=True)

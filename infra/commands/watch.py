@@ -55,7 +55,7 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
 def _tell(name: str, happened: Happened) -> None:
     match name:
         case "started":
-            say(f"started by {happened.fact['worker']}")
+            say(f"started by {happened.fact['worker']}; its dependencies are being prepared")
         case "dependencies_installed":
             say("the dependencies are there")
         case "handed_back" | "lease_expired":

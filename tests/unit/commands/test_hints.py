@@ -1,0 +1,73 @@
+"""What commands say where something is missing: what to do about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from typer.testing import CliRunner
+
+from infra.cli import app
+from infra.kafka.ports import choose_free_port
+
+
+@contextmanager
+def server(status: int, body: bytes) -> Iterator[str]:
+    """Answers everything so."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def told(*arguments: str, **environment: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, arguments, env={f"ENVICUTOR_{n}": v for n, v in environment.items()})
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("command", [("show", "a"), ("packages", "search", "a")])
+def test_a_server_that_is_not_there(command: tuple[str, ...]) -> None:
+    code, output = told(*command, SERVER=f"http://127.0.0.1:{choose_free_port()}")
+    assert code == 7
+    assert "Connection refused" in output
+    assert "`envicutor up` starts it here; ENVICUTOR_SERVER says" in output
+
+
+def test_a_broker_that_is_not_there() -> None:
+    code, output = told("keys", "list", BOOTSTRAP_SERVERS=f"127.0.0.1:{choose_free_port()}")
+    assert code == 7
+    assert "`envicutor up` starts it here; ENVICUTOR_BOOTSTRAP_SERVERS says" in output
+
+
+@pytest.mark.parametrize("command", [("show", "a"), ("packages", "search", "a")])
+def test_a_server_that_asks_for_a_key(command: tuple[str, ...]) -> None:
+    with server(401, b'{"detail": "an API key is needed: send a header"}') as url:
+        code, output = told(*command, SERVER=url)
+        assert code == 2
+        assert "set ENVICUTOR_KEY" in output
+        assert "`envicutor keys create NAME` makes one" in output
+        assert "header" not in output
+        assert "header" in told(*command, SERVER=url, KEY="envicutor_old")[1]
+
+
+def test_a_search_without_a_match() -> None:
+    with server(200, b'{"packages": [], "total": 0, "package_set": "one"}') as url:
+        code, output = told("packages", "search", "a", SERVER=url)
+    assert code == 0
+    assert "nothing has these words in one" in output
