@@ -49,12 +49,6 @@ def test_a_server_that_is_not_there(command: tuple[str, ...]) -> None:
     assert "`envicutor up` starts it here; ENVICUTOR_SERVER says" in output
 
 
-def test_a_broker_that_is_not_there() -> None:
-    code, output = told("keys", "list", BOOTSTRAP_SERVERS=f"127.0.0.1:{choose_free_port()}")
-    assert code == 7
-    assert "`envicutor up` starts it here; ENVICUTOR_BOOTSTRAP_SERVERS says" in output
-
-
 @pytest.mark.parametrize("command", [("show", "a"), ("packages", "search", "a")])
 def test_a_server_that_asks_for_a_key(command: tuple[str, ...]) -> None:
     with server(401, b'{"detail": "an API key is needed: send a header"}') as url:
