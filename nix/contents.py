@@ -57,7 +57,8 @@ class Contents:
         files = {path: [file.text, file.executable] for path, file in self.files.items()}
         parts: list[object] = [manifest(self.packages), self.architecture, files]
         if self.artifacts:  # others keep the keys that they had before there were any
-            parts.append([[artifact.hash, artifact.place] for artifact in self.artifacts])
+            # The name decides what a program is called that its archive gives no name.
+            parts.append([[one.hash, one.place, one.name] for one in self.artifacts])
         content = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 

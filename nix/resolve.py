@@ -64,8 +64,14 @@ def nearest(name: str, index: Index, names: Names) -> list[str]:
 
 
 def _explain_unknown(name: str, index: Index, names: Names) -> str:
-    near = nearest(name, index, names)
+    near = [_with_meaning(other, index, names) for other in nearest(name, index, names)]
     return f"there is no package {name!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
+
+
+def _with_meaning(name: str, index: Index, names: Names) -> str:
+    """Add Debian's name to a member of a set, under which a search finds it."""
+    meaning = ", ".join(_meaning(name, index, names))
+    return name if index.candidates(name) or name in names.aliases else f"{name} ({meaning})"
 
 
 def _choose(needed_by: str, group: Iterable[str], wanted: set[str], index: Index) -> str:

@@ -69,6 +69,12 @@ def host_of(url: str) -> Host:
     return parts.hostname, parts.port or HTTPS
 
 
+def spelled(host: Host) -> str:
+    """Return a host as settings name it: with its port where that is not the usual one."""
+    name, port = host
+    return name if port == HTTPS else f"{name}:{port}"
+
+
 def check(artifacts: Iterable[Artifact], settings: NixSettings) -> None:
     """Raise DependenciesError unless each comes from its registry, hashed, and has a plain place.
 
@@ -90,6 +96,10 @@ def check(artifacts: Iterable[Artifact], settings: NixSettings) -> None:
         if not known:
             raise DependenciesError(
                 f"{artifact.label}: {artifact.url[:300]!r} is not on the registry that is configured"
+            )
+        if artifact.registry == "pypi" and not urlsplit(artifact.url).path.endswith(".whl"):
+            raise DependenciesError(
+                f"{artifact.label}: {artifact.url[:300]!r} is no wheel, and only wheels are installed"
             )
         if artifact.registry == "npm" and not PLACE.fullmatch(artifact.place):
             raise DependenciesError(f"{artifact.label}: {artifact.place[:300]!r} is no place for a package")

@@ -21,6 +21,8 @@ SAID = re.compile(
 """Each line without what comes before the text: `npm error 404 Not Found`, `npm error notarget No …`."""
 THEIRS = {"E404", "ETARGET", "ENOVERSIONS", "ERESOLVE", "EBADPLATFORM", "EINVALIDPACKAGENAME", "EINTEGRITY"}
 """Codes of what is wrong with packages."""
+ADDRESS = "EALLOW"
+"""How the codes begin of dependencies that are no versions, which `inside.resolve_npm` does not allow."""
 OURS = re.compile(
     r"E5\d\d|E429|ECONN\w+|EHOST\w+|ENETUNREACH|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT"
     r"|\w*(CERT|SIGN|SSL|VERIFY)\w*"
@@ -111,10 +113,17 @@ def explain(messages: str, relay: Relay) -> Exception:
         return CacheError(f"the registry of npm packages cannot be reached: {relay.faults[-1]}")
     if relay.refused:
         return DependenciesError(
-            f"something that the packages need is not on the registry that is configured: {relay.refused[-1]}"
+            "something that the packages need is not on the registry that is configured, but "
+            + (f"on {relay.refused[-1]}" if relay.refused[-1] else "has an address that is not https")
         )
     said = "\n".join(line for line in SAID.findall(messages) if line.strip())[-4000:] or messages[-2000:]
     code = CODE.search(messages)
+    if code and code[1].startswith(ADDRESS):
+        kind = code[1].removeprefix(ADDRESS).lower()
+        return DependenciesError(
+            f"something that the packages need is not on the registry that is configured, but named by an "
+            f"address (git, remote, file or directory; here {kind}), which is not followed: {said}"
+        )
     if code and OURS.fullmatch(code[1]):
         return CacheError(f"npm could not reach the registry: {said}")
     return (DependenciesError if code and code[1] in THEIRS else PassingError)(f"npm: {said}")

@@ -1,6 +1,7 @@
 """PyPI: from pinned packages to the wheels that they and all that they need are, by pip."""
 
 import asyncio
+import json
 import re
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ OURS = (
 )
 """What pip says where the network or the index fails."""
 YANKED = re.compile(r"yanked version: '([^']+)'.*?\nReason for being yanked: ([^\n]*)", re.DOTALL)
+ONLY_WHEELS = "only wheels that the index lists are installed"
+"""What `inside.wheels_only` says of all else."""
 SHOWN = 5
 """Versions or files that an explanation names."""
 
@@ -127,16 +130,25 @@ def explain(found: Found, python_version: str, relay: Relay) -> Exception:
     if relay.faults:
         return CacheError(f"the index of PyPI packages cannot be reached: {relay.faults[-1]}")
     if relay.refused:
-        return PassingError(
-            f"something that the packages need is on a host that is not configured: {relay.refused[-1]} "
-            "(where the index has all its files there, the operator must set ENVICUTOR_PYPI_FILE_HOSTS)"
-        )
+        return _elsewhere(relay.refused[-1])
+    if ONLY_WHEELS in messages:  # before all else that an address might be made to contain
+        return DependenciesError(_said(messages))
     if any(words in messages for words in OURS):
         return CacheError(f"pip could not reach the index: {messages[-2000:]}")
     if found.fault:
         return PassingError(f"the index does not tell what it has: {found.fault}")
     missing = found.missing
     return DependenciesError(_missing(missing, python_version, messages) if missing else _said(messages))
+
+
+def _elsewhere(host: str) -> Exception:
+    """Tell that something is not on the configured hosts; `host` is empty where it is not even https."""
+    if not host:
+        return DependenciesError("something that the packages need has an address that is not https")
+    return PassingError(
+        f"something that the packages need is on {host}, which is not configured: the operator must set "
+        f"ENVICUTOR_PYPI_FILE_HOSTS='{json.dumps([host])}'"
+    )
 
 
 def _missing(missing: Missing, python_version: str, messages: str) -> str:

@@ -6,26 +6,26 @@ socket. TLS ends inside as well: the relay sees neither what is asked nor what i
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Set
 from contextlib import suppress
 
-from nix.registries.artifacts import Host
+from nix.registries.artifacts import Host, spelled
 
 HEAD_S = 10.0
 CONNECT_S = 20.0
 CONNECTIONS = 64
 """At a time; more wait."""
 PIECE_BYTES = 64 << 10
+REMEMBERED = 20
+"""Refusals and faults, the last of each: what asks may ask for ever."""
 CONNECT = re.compile(rb"CONNECT ([A-Za-z0-9.-]{1,253}):([0-9]{1,5}) HTTP/1\.[01]\r\n")
 
 
-def destination(head: bytes, allowed: Set[Host]) -> Host | None:
-    """Return where a request wants to be connected to; None unless it is one of `allowed`."""
+def destination(head: bytes) -> Host | None:
+    """Return where a request wants to be connected to; None where it wants anything else."""
     found = CONNECT.match(head)
-    if not found:
-        return None
-    host = found[1].decode().lower(), int(found[2])
-    return host if host in allowed else None
+    return (found[1].decode().lower(), int(found[2])) if found else None
 
 
 class Relay:
@@ -34,10 +34,10 @@ class Relay:
     def __init__(self, allowed: Set[Host]) -> None:
         self._allowed = allowed
         self._free = asyncio.Semaphore(CONNECTIONS)
-        self.faults: list[str] = []
+        self.faults: deque[str] = deque(maxlen=REMEMBERED)
         """Hosts that could not be reached, and why."""
-        self.refused: list[str] = []
-        """The first lines of requests that were refused."""
+        self.refused: deque[str] = deque(maxlen=REMEMBERED)
+        """Hosts of requests that were refused, as settings name them; empty where it was no https."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection. Raises OSError when it ends before its time."""
@@ -50,9 +50,9 @@ class Relay:
                 head = await reader.readuntil(b"\r\n\r\n")
         except TimeoutError:
             return
-        host = destination(head, self._allowed)
-        if host is None:
-            self.refused.append(head.split(b"\r\n", 1)[0][:200].decode(errors="replace"))
+        host = destination(head)
+        if host is None or host not in self._allowed:
+            self.refused.append(spelled(host) if host else "")
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
             return

@@ -21,7 +21,7 @@ export type LimitedStage = "dependencies" | "compile" | "run";
 export interface SubmissionRequest {
   id?: string;
   files?: SourceFile[];
-  dependencies?: { packages?: string[] | null; nix?: string | null } | null;
+  dependencies?: Dependencies | null;
   compile?: Program | null;
   run?: Program | null;
   env?: Record<string, string>;
@@ -29,6 +29,16 @@ export interface SubmissionRequest {
   outputs?: string[];
   limits?: Partial<Record<LimitedStage, StageLimits>>;
   tags?: string[];
+  callback_url?: string | null;
+}
+
+export interface Dependencies {
+  packages?: string[] | null;
+  nix?: string | null;
+  /** `NAME==VERSION` */
+  pypi?: string[];
+  /** `NAME@VERSION` */
+  npm?: string[];
 }
 
 export interface Stage {

@@ -9,7 +9,7 @@ import { standardLimits } from "./editor/limits";
 import type { LimitedStage, StageLimits, SubmissionRequest } from "./model";
 import { ResultView } from "./submission/result";
 
-const KEPT = "envicutor.draft.1"; // another number where a draft becomes something else
+const KEPT = "envicutor.draft.2"; // another number where a draft becomes something else
 const RUN_KEYS = /mac/i.test(navigator.platform) ? "⌘ Enter" : "Ctrl Enter";
 
 function firstDraft(): Draft {

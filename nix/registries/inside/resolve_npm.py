@@ -23,12 +23,14 @@ def main(registry: str, *pins: str) -> None:
     Path("package.json").write_text(
         json.dumps({"name": "environment", "private": True, "dependencies": wanted})
     )
+    proxy = open_tunnel()
     # Every file of settings that npm would read is named: what the host has in its own must not count.
     settings = {
         "userconfig": "/dev/null",
         "globalconfig": "/dev/null/none",
         "registry": registry,
-        "https-proxy": open_tunnel(),
+        "proxy": proxy,
+        "https-proxy": proxy,
         "noproxy": "",
         "cafile": "/ca.pem",
         "cache": SCRATCH,
@@ -46,6 +48,10 @@ def main(registry: str, *pins: str) -> None:
         "prefer-offline": "false",
         "before": "null",
         "strict-ssl": "true",
+        # What is not on the registry is neither asked for nor run. An npm that does not know these settings
+        # finds no git, and a proxy that refuses.
+        **{f"allow-{kind}": "none" for kind in ("git", "remote", "file", "directory")},
+        "git": "/bin/false",
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
     ran = subprocess.run(

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from nix.registries.inside.tunnel import open_tunnel
 from nix.registries.inside.web import CA, opener, request
 
-PIP = (sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir")
+PIP = (sys.executable, "-m", "nix.registries.inside.wheels_only")
 LISTED_BYTES = 8 << 20
 FILES = 20_000
 MESSAGES_CHARACTERS = 20_000
@@ -32,6 +32,9 @@ def main(index: str, *pins: str) -> None:
     """Resolve within what the proxy lets through."""
     proxy = open_tunnel()
     options = [
+        "--isolated",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
         "--no-input",
         "--quiet",
         "--dry-run",
@@ -41,7 +44,10 @@ def main(index: str, *pins: str) -> None:
     ]
     network = ["--index-url", index, "--cert", CA, "--proxy", proxy, "--retries", "1", "--timeout", "20"]
     ran = subprocess.run(
-        [*PIP, "install", *options, *network, "--", *pins], capture_output=True, text=True, check=False
+        [*PIP, "install", *options, *network, "--", *pins],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     found: dict[str, object] = {"exit_code": ran.returncode, "messages": ran.stderr[-MESSAGES_CHARACTERS:]}
     if ran.returncode == 0:

@@ -141,6 +141,47 @@ def test_what_is_wrong_is_explained(install: Install, served: Registry, pinned: 
         install(pinned)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "{registry}/files/evil-1.0.tar.gz",
+        "{registry}/files/words-1.0-py3-none-any.whl",
+        "git+{registry}/files/evil.whl",
+        "git+file:///tmp/evil.whl",
+        "http://127.0.0.1:9/SSLError",
+        "file:///etc",
+    ],
+)
+def test_what_a_wheel_needs_by_address_is_not_even_asked_for(
+    install: Install, served: Registry, address: str
+) -> None:
+    served.publish_wheel("evil-1.0.tar.gz", b"")
+    served.wheel("trap", "1.0", {}, needs=f"evil @ {address.format(registry=served.address)}")
+    with pytest.raises(DependenciesError, match=r"evil \(which trap needs\) is named by the address"):
+        install(Pinned(("trap==1.0",)))
+    assert served.asked == ["/simple/trap/", "/files/trap-1.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("git+file:///tmp/evil", "git"),
+        ("somebody/evil", "git"),
+        ("{registry}/npm/evil/-/1.0.0.tgz", "remote"),
+        ("http://127.0.0.1:9/evil.tgz", "remote"),
+        ("file:/etc/evil.tgz", "file"),
+        ("file:/etc", "directory"),
+    ],
+)
+def test_what_a_package_of_npm_needs_by_address_is_not_even_asked_for(
+    install: Install, served: Registry, address: str, kind: str
+) -> None:
+    served.package("trap", "1.0.0", {}, needs={"evil": address.format(registry=served.address)})
+    with pytest.raises(DependenciesError, match=f"not on the registry .* here {kind}"):
+        install(Pinned(npm=("trap@1.0.0",)))
+    assert served.asked == ["/npm/trap"]
+
+
 def test_without_registries_there_are_no_such_packages(install: Install) -> None:
     with pytest.raises(PassingError, match=r"pypi are switched off here.* ENVICUTOR_PYPI_INDEX"):
         install(Pinned(("greeting==1.0",)), pypi_index="")

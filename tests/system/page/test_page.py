@@ -24,6 +24,10 @@ def test_numpy_by_clicking(page: Page, cluster: Cluster, browser: Browser) -> No
     page.keyboard.type("import numpy\nprint(numpy.arange(int(input())).sum())\n")
     page.get_by_label("Standard input").fill("5\n")
     page.get_by_label("Expected output").fill("10\n")
+    beside = {"PyPI": "words==1.0", "npm": "words@1.0.0", "Tags": "exercise=1 clicked"}
+    page.get_by_role("heading", name="Tags and callback").click()
+    for label, text in beside.items():
+        page.get_by_label(label, exact=True).fill(text)
     id = run(page)
     ends_as(page, "OK")
     expect(page.get_by_role("group", name="Output of Run", exact=True)).to_have_text("10\n")
@@ -34,6 +38,8 @@ def test_numpy_by_clicking(page: Page, cluster: Cluster, browser: Browser) -> No
         ends_as(another, "OK")
         expect(another.get_by_label("Content of main.py")).to_contain_text("numpy.arange")
         expect(another.get_by_label("Expected output")).to_have_value("10\n")
+        for label, text in beside.items():
+            expect(another.get_by_label(label, exact=True)).to_have_value(text)
 
 
 def test_output_comes_while_the_program_runs_whatever_happens_to_ingest(page: Page, cluster: Cluster) -> None:
@@ -66,6 +72,11 @@ def test_what_is_refused_is_told_at_its_field(page: Page) -> None:
     expect(told).to_contain_text("at most 60")
     expect(wall_time).to_be_focused()
     wall_time.fill("9")
+    page.get_by_label("npm", exact=True).fill("words@^1")
+    page.keyboard.press("Control+Enter")
+    told = page.locator(".field", has=page.get_by_label("npm", exact=True)).locator(".field-error")
+    expect(told).to_contain_text("words@^1")
+    page.get_by_label("npm", exact=True).fill("")
     page.get_by_label("Add a package").fill("python3-nmupy")
     page.keyboard.press("Enter")
     run(page)
@@ -187,6 +198,7 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_only(
         page.get_by_role("link", name="System").click()
         expect(page.get_by_role("alert")).to_contain_text("scope")
         expect(page.get_by_role("row").nth(1)).to_contain_text("OK")
+        expect(page.locator(".charts")).to_be_hidden()
         page.get_by_role("button", name="Forget key").click()
         page.wait_for_function(f"!{kept}.includes('{key}')")
 

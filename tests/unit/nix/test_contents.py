@@ -1,3 +1,4 @@
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from nix.contents import Contents, FilePath, SmallFile, manifest
+from nix.registries.artifacts import Artifact
 from nix.resolve import closure
 from tests.unit.nix.packages import make_index, paragraph
 
@@ -44,6 +46,16 @@ def test_all_else_does() -> None:
         key("a", f=SmallFile(text="x", executable=True)),
     }
     assert len(keys) == 7
+
+
+def test_of_an_archive_its_hash_its_place_and_its_name_count() -> None:
+    one = Artifact("npm", "a", "1.0.0", "https://npm.test/a.tgz", "sha512:0", "node_modules/a")
+    others = (one, replace(one, hash="b"), replace(one, place="b"), replace(one, name="b"))
+    assert len({Contents([], "amd64", artifacts=[other]).key() for other in others}) == 4
+    assert (
+        Contents([], "amd64", artifacts=[replace(one, url="b")]).key()
+        == Contents([], "amd64", artifacts=[one]).key()
+    )
 
 
 @given(st.dictionaries(st.sampled_from(["bin/a", "bin/b", "etc/c"]), st.just(FILE)), st.randoms())

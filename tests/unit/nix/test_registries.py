@@ -1,5 +1,10 @@
 """What registries say, and what is made of it."""
 
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +36,7 @@ def package(url: str = "https://npm.test:444/a/-/a-1.0.0.tgz", place: str = "nod
 
 
 def test_archives_come_from_the_hosts_that_are_configured() -> None:
-    check([wheel("https://files.test/a"), wheel("https://more.test:8443/a"), package()], SETTINGS)
+    check([wheel("https://files.test/a.whl"), wheel("https://more.test:8443/a.whl"), package()], SETTINGS)
     check([package(place="node_modules/@s/a/node_modules/b.c")], SETTINGS)
 
 
@@ -47,8 +52,10 @@ def test_archives_come_from_the_hosts_that_are_configured() -> None:
         (wheel("git+https://files.test/a"), "not on the registry"),
         (wheel("https://npm.test:444/a"), "not on the registry"),
         (package("https://files.test/a"), "not on the registry"),
-        (wheel("https://files.test/a", ""), "gives no sha256"),
-        (wheel("https://files.test/a", "md5:0"), "gives no sha256"),
+        (wheel("https://files.test/a.whl", ""), "gives no sha256"),
+        (wheel("https://files.test/a.whl", "md5:0"), "gives no sha256"),
+        (wheel("https://files.test/a.tar.gz"), "is no wheel"),
+        (wheel("https://files.test/a?x.whl"), "is no wheel"),
         (package(place="node_modules/../../a"), "no place"),
         (package(place="node_modules/a/../b"), "no place"),
         (package(place="/node_modules/a"), "no place"),
@@ -92,10 +99,8 @@ def test_integrity_is_read() -> None:
     [
         (b"CONNECT files.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", ("files.test", 443)),
         (b"CONNECT FILES.test:443 HTTP/1.0\r\n\r\n", ("files.test", 443)),
-        (b"CONNECT files.test:80 HTTP/1.1\r\n\r\n", None),
-        (b"CONNECT other.test:443 HTTP/1.1\r\n\r\n", None),
-        (b"CONNECT files.test.other.test:443 HTTP/1.1\r\n\r\n", None),
-        (b"CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n", None),
+        (b"CONNECT files.test:80 HTTP/1.1\r\n\r\n", ("files.test", 80)),
+        (b"CONNECT files.test.other.test:443 HTTP/1.1\r\n\r\n", ("files.test.other.test", 443)),
         (b"CONNECT files.test HTTP/1.1\r\n\r\n", None),
         (b"GET https://files.test/ HTTP/1.1\r\n\r\n", None),
         (b"connect files.test:443 HTTP/1.1\r\n\r\n", None),
@@ -104,8 +109,8 @@ def test_integrity_is_read() -> None:
         (b"\xff\xfe\r\n\r\n", None),
     ],
 )
-def test_the_relay_connects_to_what_is_configured(head: bytes, host: tuple[str, int] | None) -> None:
-    assert destination(head, {("files.test", 443)}) == host
+def test_the_relay_reads_where_to(head: bytes, host: tuple[str, int] | None) -> None:
+    assert destination(head) == host
 
 
 def lock(**entry: Any) -> dict[str, npm.Entry]:
@@ -193,10 +198,32 @@ def test_whose_fault_it_is_is_told() -> None:
         assert type(npm.explain(f"npm error code {code}\nnpm error 404 x", relay)) is kind
     assert type(pypi.explain(failed("WARNING: Retrying (Retry("), "", relay)) is CacheError
     assert type(pypi.explain(failed("", fault="HTTP Error 403"), "", relay)) is PassingError
-    relay.refused.append("CONNECT files.test:443")
-    assert "ENVICUTOR_PYPI_FILE_HOSTS" in str(pypi.explain(failed(""), "", relay))
+    relay.refused += ["files.test"] * 1000
+    told = (
+        "something that the packages need is on files.test, which is not configured: "
+        "the operator must set ENVICUTOR_PYPI_FILE_HOSTS='[\"files.test\"]'"
+    )
+    assert told in str(pypi.explain(failed(""), "", relay))
+    assert len(relay.refused) == 20
+    relay.refused.append("")
+    assert type(pypi.explain(failed(""), "", relay)) is DependenciesError
     relay.faults.append("files.test:443: refused")
     assert type(npm.explain("npm error code E404\n", relay)) is CacheError
+
+
+def test_pip_builds_nothing_whatever_it_is_given(tmp_path: Path) -> None:
+    """Here a source archive that is listed, which our options would not let it look at."""
+    with tarfile.open(tmp_path / "evil-1.0.tar.gz", "w:gz") as tar:
+        script = b"raise SystemExit('executed')\n"
+        info = tarfile.TarInfo("evil-1.0/setup.py")
+        info.size = len(script)
+        tar.addfile(info, io.BytesIO(script))
+    pip = (sys.executable, "-m", "nix.registries.inside.wheels_only", "install", "--dry-run", "--no-index")
+    for source in (("evil", f"--find-links={tmp_path}"), (f"evil @ file://{tmp_path}/evil-1.0.tar.gz",)):
+        ran = subprocess.run([*pip, *source], capture_output=True, text=True, check=False)
+        assert ran.returncode == 1
+        assert "executed" not in ran.stderr
+        assert "only wheels that the index lists are installed" in ran.stderr
 
 
 @pytest.mark.parametrize("printed", [b"", b"[]", b'{"exit_code": 0}', b'{"exit_code": "0", "messages": ""}'])

@@ -110,7 +110,7 @@ def test_all_unknown_names_are_told_with_what_they_may_mean() -> None:
         debian_names(["pyton3-numpy", "one", "numpy", "zzzzzzzz"], INDEX, NAMES)
     assert str(told.value).splitlines() == [
         "there is no package 'pyton3-numpy'; did you mean python3-numpy, python3-pil?",
-        "there is no package 'numpy'; did you mean python3Packages.numpy?",
+        "there is no package 'numpy'; did you mean python3Packages.numpy (python3-numpy)?",
         "there is no package 'zzzzzzzz'",
     ]
 

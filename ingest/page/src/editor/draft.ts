@@ -1,6 +1,13 @@
 // What is being written: as the form holds it, as a request, and back.
 
-import type { LimitedStage, Program, SourceFile, StageLimits, SubmissionRequest } from "../model";
+import type {
+  Dependencies,
+  LimitedStage,
+  Program,
+  SourceFile,
+  StageLimits,
+  SubmissionRequest,
+} from "../model";
 
 export interface DraftCase {
   input: string;
@@ -14,6 +21,9 @@ export interface Draft {
   /** Names of packages, or a Nix expression where that is not null. */
   packages: string[];
   nix: string | null;
+  /** Packages of other registries beside them, separated by spaces. */
+  pypi: string;
+  npm: string;
   compile: string;
   run: string;
   /** Patterns, separated by spaces. */
@@ -23,6 +33,9 @@ export interface Draft {
   limits: Partial<Record<LimitedStage, StageLimits>>;
   /** Variables, one `NAME=value` a line. */
   env: string;
+  /** Separated by spaces. */
+  tags: string;
+  callback: string;
 }
 
 export function emptyCase(): DraftCase {
@@ -31,8 +44,8 @@ export function emptyCase(): DraftCase {
 
 export function requestOf(draft: Draft): SubmissionRequest {
   const request: SubmissionRequest = { files: draft.files, run: draft.run };
-  if (draft.nix !== null) request.dependencies = { nix: draft.nix };
-  else if (draft.packages.length > 0) request.dependencies = { packages: draft.packages };
+  const dependencies = dependenciesOf(draft);
+  if (Object.keys(dependencies).length > 0) request.dependencies = dependencies;
   if (draft.compile.trim() !== "") request.compile = draft.compile;
   if (draft.env.trim() !== "") request.env = variables(draft.env);
   const outputs = words(draft.outputs);
@@ -43,7 +56,24 @@ export function requestOf(draft: Draft): SubmissionRequest {
     ...(one.expected === null ? {} : { expected_output: one.expected }),
   }));
   request.limits = draft.limits;
+  const tags = words(draft.tags);
+  if (tags.length > 0) request.tags = tags;
+  if (draft.callback.trim() !== "") request.callback_url = draft.callback.trim();
   return request;
+}
+
+function dependenciesOf(draft: Draft): Dependencies {
+  const pypi = words(draft.pypi);
+  const npm = words(draft.npm);
+  return {
+    ...(draft.nix !== null
+      ? { nix: draft.nix }
+      : draft.packages.length > 0
+        ? { packages: draft.packages }
+        : {}),
+    ...(pypi.length > 0 ? { pypi } : {}),
+    ...(npm.length > 0 ? { npm } : {}),
+  };
 }
 
 const TEXT_OF_OLDER_CONVENTION = { compile: "cutor-compile.sh", run: "cutor-run.sh", nix: "cutor.nix" };
@@ -61,6 +91,8 @@ export function draftOf(request: SubmissionRequest, standard: Draft["limits"] = 
     files,
     packages: request.dependencies?.packages ?? [],
     nix: request.dependencies?.nix ?? fileText(TEXT_OF_OLDER_CONVENTION.nix) ?? null,
+    pypi: (request.dependencies?.pypi ?? []).join(" "),
+    npm: (request.dependencies?.npm ?? []).join(" "),
     compile: script(request.compile) || (fileText(TEXT_OF_OLDER_CONVENTION.compile) ?? ""),
     run: script(request.run) || (fileText(TEXT_OF_OLDER_CONVENTION.run) ?? ""),
     outputs: (request.outputs ?? []).map(quoted).join(" "),
@@ -69,6 +101,8 @@ export function draftOf(request: SubmissionRequest, standard: Draft["limits"] = 
     env: Object.entries(request.env ?? {})
       .map(([name, value]) => `${name}=${value}`)
       .join("\n"),
+    tags: (request.tags ?? []).map(quoted).join(" "),
+    callback: request.callback_url ?? "",
   };
 }
 

@@ -20,9 +20,14 @@ export class SubmissionForm {
   readonly #run: HTMLTextAreaElement;
   readonly #env: HTMLTextAreaElement;
   readonly #outputs: HTMLInputElement;
+  readonly #pypi: HTMLInputElement;
+  readonly #npm: HTMLInputElement;
+  readonly #tags: HTMLInputElement;
+  readonly #callback: HTMLInputElement;
   readonly #problem = h("div", { class: "problem", role: "alert", tabindex: -1, hidden: true });
   readonly #expression: HTMLElement;
   readonly #limitsCard: HTMLDetailsElement;
+  readonly #tagsCard: HTMLDetailsElement;
   #draft!: Draft;
 
   constructor(
@@ -37,24 +42,22 @@ export class SubmissionForm {
     this.#compile = this.#area("compile", 1, (value) => (this.#draft.compile = value));
     this.#run = this.#area("run", 1, (value) => (this.#draft.run = value));
     this.#env = this.#area("env", 1, (value) => (this.#draft.env = value));
-    this.#outputs = h("input", {
-      spellcheck: "false",
-      autocapitalize: "off",
-      placeholder: "plot.png out/*.csv",
-      "data-field": "outputs",
-      oninput: () => this.#put(() => (this.#draft.outputs = this.#outputs.value)),
-    });
+    this.#outputs = this.#line("outputs", "plot.png out/*.csv", (value) => (this.#draft.outputs = value));
+    this.#pypi = this.#line("dependencies.pypi", "name==1.0", (value) => (this.#draft.pypi = value));
+    this.#npm = this.#line("dependencies.npm", "name@1.0.0", (value) => (this.#draft.npm = value));
+    this.#tags = this.#line("tags", "exercise=3 group=a", (value) => (this.#draft.tags = value));
+    this.#callback = this.#line("callback_url", "https://…", (value) => (this.#draft.callback = value));
     this.#kinds = { packages: this.#kind("packages"), nix: this.#kind("nix") };
     this.#expression = field(
       "Nix expression",
       this.#nix,
       "A list of packages, or mkShell; it is evaluated to data.",
     );
-    this.#limitsCard = h(
-      "details",
-      { class: "card" },
-      h("summary", {}, h("h2", {}, "Limits")),
-      this.#limits.element,
+    this.#limitsCard = folded("Limits", this.#limits.element);
+    this.#tagsCard = folded(
+      "Tags and callback",
+      field("Tags", this.#tags, "By which submissions are found again, separated by spaces."),
+      field("Callback", this.#callback, "The address that is told the result."),
     );
     this.element = h("div", { class: "form" }, this.#problem, this.#files.element, ...this.#cards());
     this.show(draft);
@@ -72,7 +75,7 @@ export class SubmissionForm {
       h("label", {}, this.#kinds.nix, h("span", {}, "Nix expression")),
     );
     return [
-      card("Packages", kinds, this.#packages.element, this.#expression),
+      card("Packages", kinds, this.#packages.element, this.#expression, this.#pinned()),
       card(
         "Commands",
         field("Compile", this.#compile, "Once, before all test cases. Empty: nothing to compile."),
@@ -82,7 +85,25 @@ export class SubmissionForm {
       ),
       card("Test cases", this.#cases.element),
       this.#limitsCard,
+      this.#tagsCard,
     ];
+  }
+
+  #pinned(): HTMLElement {
+    const hint = "With one version each, separated by spaces.";
+    return h("div", { class: "pair" }, field("PyPI", this.#pypi, hint), field("npm", this.#npm, hint));
+  }
+
+  #line(path: string, placeholder: string, put: (value: string) => void): HTMLInputElement {
+    const line = h("input", {
+      spellcheck: "false",
+      autocapitalize: "off",
+      autocomplete: "off",
+      placeholder,
+      "data-field": path,
+      oninput: () => this.#put(() => put(line.value)),
+    });
+    return line;
   }
 
   #area(path: string, rows: number, put: (value: string) => void): HTMLTextAreaElement {
@@ -128,9 +149,14 @@ export class SubmissionForm {
     this.#run.value = draft.run;
     this.#env.value = draft.env;
     this.#outputs.value = draft.outputs;
+    this.#pypi.value = draft.pypi;
+    this.#npm.value = draft.npm;
+    this.#tags.value = draft.tags;
+    this.#callback.value = draft.callback;
     this.#cases.set(draft.cases);
     this.#limits.set(draft.limits);
     this.#limitsCard.open = Object.keys(draft.limits).length > 0;
+    this.#tagsCard.open = draft.tags !== "" || draft.callback !== "";
     this.#drawKind();
     this.clearErrors();
   }
@@ -185,4 +211,8 @@ export class SubmissionForm {
   measure(): void {
     this.#files.measure();
   }
+}
+
+function folded(title: string, ...children: HTMLElement[]): HTMLDetailsElement {
+  return h("details", { class: "card" }, h("summary", {}, h("h2", {}, title)), ...children);
 }

@@ -26,7 +26,7 @@ export class Chart {
   constructor(
     title: string,
     private readonly lines: { name: string; colour: string }[],
-    private readonly words: (value: number) => string,
+    private readonly words: (value: number, decimals?: number) => string,
     private readonly whole: boolean,
   ) {
     this.#values = lines.map(() => h("strong", {}, "–"));
@@ -86,7 +86,7 @@ export class Chart {
             size: 62,
             space: 36,
             ...(this.whole ? { incrs: WHOLE } : {}),
-            values: (_, ticks) => ticks.map((tick) => words(tick)),
+            values: (_, ticks, __, ___, step) => ticks.map((tick) => words(tick, decimalsOf(step))),
           },
         ],
         series: [
@@ -108,6 +108,11 @@ export class Chart {
     this.#chart?.destroy();
     this.#chart = null;
   }
+}
+
+/** As many as a step has, so that no two marks read the same. */
+function decimalsOf(step: number): number {
+  return (String(Number(step.toPrecision(3))).split(".")[1] ?? "").length;
 }
 
 function clock(time: number): string {
