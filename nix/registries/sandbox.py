@@ -49,7 +49,7 @@ async def sockets(relay: Relay | None = None, deposit: Deposit | None = None) ->
 
 
 def _open_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="envicutor-relay-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"envicutor-relay-{os.getpid()}-"))
     folder.chmod(0o755)
     return folder
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import socket
 import tarfile
 import tempfile
@@ -80,7 +81,7 @@ def test_what_is_pinned_is_installed_with_all_that_it_needs(install: Install, ho
         site = tree / "usr/local/lib/python3.11/dist-packages"
         assert (site / "__pycache__/words.cpython-311.pyc").is_file()
     assert not Path("/tmp/envicutor-escaped").exists()
-    assert list(Path(tempfile.gettempdir()).glob("envicutor-relay-*")) == []
+    assert list(Path(tempfile.gettempdir()).glob(f"envicutor-relay-{os.getpid()}-*")) == []
 
 
 def test_the_same_resolution_is_the_same_environment_whatever_the_registry_has_by_then(

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ANSWER_MS = 120_000
 """Ten times what recovering from a kill takes."""
+expect.set_options(timeout=ANSWER_MS)
 _REFUSED = re.compile("^(?!Applying inline style).*Security Policy.*")
 """Chromium itself tries to give what is typed over a selection a style; that it may not does no harm."""
 

@@ -11,7 +11,8 @@ from tests.system.page.browser import chromium, visit
 PLOT = {"packages": ["python3", "python3-matplotlib"]}
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it lives, no other test of the same process could run an event loop.
+@pytest.fixture(scope="module")
 def browser(cluster: Cluster) -> Iterator[Browser]:
     cluster.submit({"run": "true", "dependencies": PLOT})  # built while other tests run
     with chromium() as browser:
