@@ -43,7 +43,9 @@ def test_numpy_by_clicking(page: Page, cluster: Cluster, browser: Browser) -> No
 
 
 def test_output_comes_while_the_program_runs_whatever_happens_to_ingest(page: Page, cluster: Cluster) -> None:
-    run_script(page, 'for i in 1 2 3; do echo "line $i"; sleep 2; done; sleep 30')
+    page.get_by_role("heading", name="Limits").click()
+    page.get_by_label("Wall time, s").first.fill("60")  # longer than ingest needs to be back, on any machine
+    run_script(page, 'for i in 1 2 3; do echo "line $i"; sleep 2; done; sleep 50')
     printed = page.get_by_role("group", name="Output of Run", exact=True)
     expect(printed).to_have_text("line 1\n")
     expect(page.locator(".result .pill")).to_have_text("Running")
