@@ -4,7 +4,6 @@ import asyncio
 import errno
 import itertools
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
@@ -16,24 +15,23 @@ from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootf
 from processors.sandbox.stage import see_through
 from topics.limits import RunLimits
 
+FEW_FILES = 32
+"""A request holds no more bytes than are written in a moment; thousands of files take a while."""
+
 Runner = Callable[["Box", Command, Rootfs, RunLimits], Awaitable[Completed]]
 
 
 class Box:
     """A folder of bounded size that programs run in, as /box. Made by Sandboxes.box and Box.fork."""
 
-    def __init__(self, folder: Path, uid: int, runner: Runner) -> None:
+    def __init__(self, path: Path, uid: int, runner: Runner) -> None:
+        self.path = path
+        """Where it is mounted on the host."""
         self.uid = uid
         """The user that owns the box and that its programs run as, on the host."""
-        self._folder = folder
         self._runner = runner
         self._forks = itertools.count()
         self._living_forks = 0
-
-    @property
-    def path(self) -> Path:
-        """Where it is mounted on the host."""
-        return self._folder / "box"
 
     async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         """Run `command` in /box and return when nothing of it is left; cancelling kills all of it.
@@ -48,15 +46,17 @@ class Box:
     async def fork(self, limits: RunLimits) -> AsyncIterator["Box"]:
         """A box that starts as this one is now; its own changes are private and bounded by `limits`."""
         self._living_forks += 1
-        folder = self._folder / f"fork-{next(self._forks)}"
+        changes = self.path.with_name(f"{self.path.name}-{next(self._forks)}")
         try:
-            async with mounted(folder):
-                fork = Box(folder, self.uid, self._runner)
-                size = (limits.box_bytes, limits.box_files)
-                mounts.mount_fork(fork.path, self.path, folder / "changes", self.uid, *size)
-                yield fork
+            async with place_to_mount(changes):
+                box = mounts.mount_fork(self.path, changes, self.uid, limits.box_bytes, limits.box_files)
+                yield Box(box, self.uid, self._runner)
         finally:
             self._living_forks -= 1
+
+    def make_room(self, limits: RunLimits) -> None:
+        """Bound by `limits` what is added from now on: for who needs no fork, since this box ends with it."""
+        mounts.resize_box(self.path, limits.box_bytes, limits.box_files)
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return a regular file, following no link; OSError if it is none, or larger than `max_bytes`."""
@@ -77,11 +77,17 @@ class Box:
             return Collected()
         return await see_through(asyncio.to_thread(collect, self.path, patterns, room_bytes))
 
-    def write(self, files: Mapping[str, bytes]) -> None:
+    async def write(self, files: Mapping[str, bytes]) -> None:
         """Put files into a box in which nothing has run yet.
 
         Raises BoxTooSmallError, and ValueError for a bad name.
         """
+        if len(files) <= FEW_FILES:
+            self._write(files)
+        else:
+            await see_through(asyncio.to_thread(self._write, files))
+
+    def _write(self, files: Mapping[str, bytes]) -> None:
         try:
             for name, content in files.items():
                 self._write_one(PurePosixPath(name), content)
@@ -120,31 +126,28 @@ class Box:
 
 
 @asynccontextmanager
-async def mounted(folder: Path) -> AsyncIterator[None]:
-    """Make a folder with a place to mount a box, and take both away at the end; raises SandboxError."""
+async def place_to_mount(folder: Path) -> AsyncIterator[None]:
+    """Make a folder, and take it away with what was mounted there; raises SandboxError."""
+    _make_place(folder)
     try:
-        _prepare(folder)
         yield
     finally:
         # Freeing hundreds of megabytes takes a while.
         await see_through(asyncio.to_thread(_take_away, folder))
 
 
-def _prepare(folder: Path) -> None:
+def _make_place(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o711)
-        for name in ("box", "changes"):
-            folder.joinpath(name).mkdir()
+        folder.mkdir()
     except OSError as error:
         raise SandboxError(f"a box cannot be made: {error}") from error
 
 
 def _take_away(folder: Path) -> None:
     try:
-        for point in (folder / "box", folder / "changes"):
-            if os.path.ismount(point):
-                mounts.unmount(point)
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.path.ismount(folder):
+            mounts.unmount(folder)
+        folder.rmdir()
         release_unreachable()  # or what is in it would stay in memory
     except OSError as error:
         raise SandboxError(f"a box cannot be removed: {error}") from error

@@ -4,9 +4,10 @@ import hashlib
 import os
 import resource
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -138,6 +139,12 @@ def orders_for_box(
 
     `seccomp` and `gate` are descriptors.
     """
+    of_this = [("seccomp", str(seccomp)), ("gate", str(gate)), *_orders_for(descriptors)]
+    return _encode(argv, DEFAULT_ENV | dict(env), root, of_this, always=_orders_of(limits))
+
+
+@lru_cache(maxsize=64)
+def _orders_of(limits: RunLimits) -> bytes:
     shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
     cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
     # What the control group does not limit; and CPU time again, should the worker be too busy to look.
@@ -150,39 +157,42 @@ def orders_for_box(
         (resource.RLIMIT_MSGQUEUE, 0, 0),
         (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),
     )
-    orders = [
-        *root,
+    orders: list[Order] = [
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
         ("hide-others", "/proc"),
         *(("mask", f"/proc/{name}") for name in MASKED),
         *(("read-only", path) for path in READ_ONLY),
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),
-        ("seccomp", str(seccomp)),
-        ("gate", str(gate)),
     ]
-    return _encode(argv, DEFAULT_ENV | dict(env), [*orders, *_orders_for(descriptors)])
+    return _words(word for order in orders for word in order)
 
 
 def orders_for_host(argv: Sequence[str], env: Mapping[str, str], descriptors: Descriptors) -> bytes:
     """Return the orders for `launcher bounded`."""
-    return _encode(argv, env, _orders_for(descriptors))
+    return _encode(argv, env, (), _orders_for(descriptors))
 
 
 def _orders_for(descriptors: Descriptors) -> list[Order]:
     return [("stderr", str(descriptors.stderr)), *(("join", str(group)) for group in descriptors.groups)]
 
 
-def _encode(argv: Sequence[str], env: Mapping[str, str], orders: Sequence[Order]) -> bytes:
+def _encode(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    before: Sequence[Order],
+    after: Sequence[Order],
+    always: bytes = b"",
+) -> bytes:
+    """The orders that are `always` the same stand between those `before` and `after`."""
     variables = [f"{name}={value}" for name, value in env.items()]
     if not argv:
         raise ValueError("there is no program to run")
     if any("\0" in text for text in (*argv, *variables)):
         raise ValueError("arguments and variables cannot hold a NUL")
-    words = [
-        str(len(argv)),
-        str(len(variables)),
-        *argv,
-        *variables,
-        *(word for order in orders for word in order),
-    ]
+    program = _words([str(len(argv)), str(len(variables)), *argv, *variables])
+    first, last = (_words(word for order in orders for word in order) for orders in (before, after))
+    return program + first + always + last
+
+
+def _words(words: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(word) + b"\0" for word in words)

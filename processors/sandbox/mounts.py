@@ -6,6 +6,7 @@ import re
 import stat
 from pathlib import Path
 
+from processors.sandbox.descriptors import closing
 from processors.sandbox.model import SandboxError
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
@@ -33,7 +34,7 @@ def mount(kind: str, target: Path, flags: int, options: str) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Take a mount away at once, whatever still uses it."""
+    """Take a mount away at once, with all that is mounted below, whatever still uses it."""
     _check(_libc.umount2(bytes(target), MNT_DETACH), target)
 
 
@@ -86,34 +87,49 @@ def make_devices(folder: Path) -> None:
     mount("tmpfs", folder, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC, "size=64k")
 
 
+def make_folder_for_boxes(folder: Path) -> None:
+    """Mount an empty file system for the places of boxes: on disk, making folders takes far longer."""
+    folder.mkdir()
+    mount("tmpfs", folder, MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=1m,mode=711")
+
+
 def mount_box(target: Path, uid: int, size_bytes: int, files: int) -> None:
     """Mount an empty file system of bounded size that belongs to a user."""
     options = f"size={size_bytes},nr_inodes={files + 1},mode=0700,uid={uid},gid={uid}"
     mount("tmpfs", target, MS_NOSUID | MS_NODEV, options)
 
 
-def mount_fork(target: Path, original: Path, changes: Path, uid: int, size_bytes: int, files: int) -> None:
-    """Mount a box as it is now, with a bounded file system of its own for all changes.
+def resize_box(target: Path, size_bytes: int, files: int) -> None:
+    """Let a box grow by so much beyond what it holds."""
+    now = os.statvfs(target)
+    size_bytes += (now.f_blocks - now.f_bfree) * now.f_frsize
+    inodes = now.f_files - now.f_ffree + files
+    mount("tmpfs", target, MS_REMOUNT | MS_NOSUID | MS_NODEV, f"size={size_bytes},nr_inodes={inodes}")
+
+
+def mount_fork(original: Path, changes: Path, uid: int, size_bytes: int, files: int) -> Path:
+    """Mount a box as it is now, in a bounded file system for all changes; returns where the box is.
 
     The layers are named by descriptors, since the program can read the options of its mounts.
     """
-    inodes = files + 1 + 4  # upper, work, and what overlayfs makes below work
+    box, upper, work = changes / "box", changes / "upper", changes / "work"
+    inodes = files + 1 + 5  # box, upper, work, and what overlayfs makes below work
     for_a_moment = 16  # overlayfs tries out at first what its layer can do
-    options = f"size={size_bytes},nr_inodes={inodes + for_a_moment},mode=0700"
-    mount("tmpfs", changes, MS_NOSUID | MS_NODEV, options)
-    try:
-        (changes / "work").mkdir()
-        (changes / "upper").mkdir(0o700)
-        os.chown(changes / "upper", uid, uid)
-        lower = os.open(original, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        layers = os.open(changes, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            upper = f"upperdir=/proc/self/fd/{layers}/upper,workdir=/proc/self/fd/{layers}/work"
-            options = f"lowerdir=/proc/self/fd/{lower},{upper},redirect_dir=on"
-            mount("overlay", target, MS_NOSUID | MS_NODEV, options)
-            mount("tmpfs", changes, MS_REMOUNT | MS_NOSUID | MS_NODEV, f"nr_inodes={inodes}")
-        finally:
-            os.close(lower)
-            os.close(layers)
-    finally:
-        unmount(changes)  # the overlay keeps it
+    flags = MS_NOSUID | MS_NODEV
+    mount("tmpfs", changes, flags, f"size={size_bytes},nr_inodes={inodes + for_a_moment},mode=0711")
+    box.mkdir()
+    work.mkdir(0o700)
+    upper.mkdir(0o700)
+    os.chown(upper, uid, uid)
+    with closing(_open_path(original)) as lower, closing(_open_path(changes)) as layers:
+        layer = f"/proc/self/fd/{layers}"
+        options = (
+            f"lowerdir=/proc/self/fd/{lower},upperdir={layer}/upper,workdir={layer}/work,redirect_dir=on"
+        )
+        mount("overlay", box, flags, options)
+    mount("tmpfs", changes, MS_REMOUNT | flags, f"nr_inodes={inodes}")
+    return box
+
+
+def _open_path(folder: Path) -> int:
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

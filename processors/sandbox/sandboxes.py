@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from processors.sandbox import cgroups, launcher, mounts, seccomp
-from processors.sandbox.boxes import Box, mounted
+from processors.sandbox.boxes import Box, place_to_mount
 from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits
 from processors.sandbox.engine import Engine
@@ -63,6 +63,8 @@ class Sandboxes:
             self._enter_cgroups()
             self._dev = self._workplace.folder / "dev"
             mounts.make_devices(self._dev)
+            self._boxes = self._workplace.folder / "boxes"
+            mounts.make_folder_for_boxes(self._boxes)
             await self._try()
             self._undo = undo.pop_all()
 
@@ -109,12 +111,11 @@ class Sandboxes:
         if not self._free_uids:
             raise SandboxError(f"all {self._settings.boxes} boxes are in use")
         uid = self._free_uids.pop(0)
-        folder = self._workplace.folder / f"box-{next(self._numbers)}"
+        box = Box(self._boxes / str(next(self._numbers)), uid, self._run)
         try:
-            async with mounted(folder):
-                box = Box(folder, uid, self._run)
+            async with place_to_mount(box.path):
                 mounts.mount_box(box.path, uid, limits.box_bytes, limits.box_files)
-                await see_through(asyncio.to_thread(box.write, files))  # thousands of files take a while
+                await box.write(files)
                 yield box
         finally:
             if uid not in self._undying:

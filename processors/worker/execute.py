@@ -70,16 +70,21 @@ async def executed(
                 return
         if compiled:
             on_compiled(compiled)
+        keep_as = key if compiled and not before else None
         case_stack = await stack.enter_async_context(AsyncExitStack())
         runs = []
         for number, case in enumerate(request.cases):
             await case_stack.aclose()  # of the case before
-            fork = await case_stack.enter_async_context(box.fork(request.limits.run))
+            if keep_as or number < len(request.cases) - 1:
+                place = await case_stack.enter_async_context(box.fork(request.limits.run))
+            else:  # nobody needs the box as it is any more
+                place = box
+                place.make_room(request.limits.run)
             told = output.listener("run", number)
-            runs.append(await _run_case(fork, rootfs, env, request, case, budget, told, may_run))
+            runs.append(await _run_case(place, rootfs, env, request, case, budget, told, may_run))
         yield Executed(outcome_of(runs), compiled, tuple(runs))
-        if key and compiled and not before:
-            await _keep(compile_cache, key, compiled, box)
+        if keep_as and compiled:
+            await _keep(compile_cache, keep_as, compiled, box)
 
 
 async def _compiled_before(

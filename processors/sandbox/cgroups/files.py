@@ -9,6 +9,8 @@ from pathlib import Path
 
 CPU_PERIOD_US = 100_000
 """The kernel's default."""
+COUNTERS_BYTES = 4096
+"""More than any of these files has; lists of processes are longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,15 @@ def write(path: Path, value: str | int) -> None:
         os.close(descriptor)
 
 
+def read(path: Path) -> str:
+    """Read a value, or a file of a few counters; OSError if it is not there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, COUNTERS_BYTES).decode()
+    finally:
+        os.close(descriptor)
+
+
 def parse_counters(text: str) -> dict[str, int]:
     """Parse lines of a name and a number, as in memory.events."""
     return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
@@ -36,7 +47,7 @@ def parse_counters(text: str) -> dict[str, int]:
 
 def counters(path: Path) -> dict[str, int]:
     """Read a file of counters."""
-    return parse_counters(path.read_text())
+    return parse_counters(read(path))
 
 
 def quota_us(cpus: float) -> int:

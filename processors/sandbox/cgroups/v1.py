@@ -12,6 +12,7 @@ from processors.sandbox.cgroups.files import (
     counters,
     kill_members,
     quota_us,
+    read,
     read_pids,
     remove,
     write,
@@ -37,13 +38,13 @@ class GroupV1:
 
     def cpu_time_s(self) -> float:
         """See Group."""
-        return int((self.folders["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
+        return int(read(self.folders["cpuacct"] / "cpuacct.usage")) / 1e9
 
     def memory_peak_bytes(self) -> int:
         """See Group. The buffers of sockets had their own peak, perhaps at another time."""
         memory = self.folders["memory"]
         peaks = [memory / "memory.max_usage_in_bytes", memory / "memory.kmem.tcp.max_usage_in_bytes"]
-        return sum(int(peak.read_text()) for peak in peaks if peak.exists())
+        return sum(int(read(peak)) for peak in peaks if peak.exists())
 
     def oom_kills(self) -> int:
         """See Group."""

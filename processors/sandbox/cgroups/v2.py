@@ -11,6 +11,7 @@ from processors.sandbox.cgroups.files import (
     counters,
     move_members,
     quota_us,
+    read,
     read_pids,
     remove,
     write,
@@ -39,7 +40,7 @@ class GroupV2:
 
     def memory_peak_bytes(self) -> int:
         """See Group."""
-        return int((self.folder / "memory.peak").read_text())
+        return int(read(self.folder / "memory.peak"))
 
     def oom_kills(self) -> int:
         """See Group."""
