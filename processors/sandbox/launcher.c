@@ -203,16 +203,13 @@ static void mount_tmpfs(const char *target, const char *options) {
 
 /* Puts something empty over a path that tells of the host; what this kernel does not have needs no cover. */
 static void mask(const char *target) {
-	struct stat file;
-	if (stat(target, &file)) {
-		if (errno == ENOENT)
-			return;
-		fail("stat", target);
-	}
-	int failed = S_ISDIR(file.st_mode)
-		? mount("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=1")
-		: mount("/dev/null", target, NULL, MS_BIND, NULL);
-	if (failed)
+	if (!mount("/dev/null", target, NULL, MS_BIND, NULL))
+		return;
+	int is_folder = errno == ENOTDIR;
+	if (access(target, F_OK) && errno == ENOENT)
+		return;
+	if (!is_folder
+	    || mount("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=1"))
 		fail("mask", target);
 }
 
@@ -357,10 +354,14 @@ static void join_groups(const struct orders *orders) {
 			fail("join", "control group");
 }
 
-static void drop_capabilities(void) {
+/* Whoever is forked after this cannot get them either; those that one has stay until drop_capabilities. */
+static void empty_bounding_set(void) {
 	for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
 		if (prctl(PR_CAPBSET_DROP, capability))
 			fail("drop", "capability of the bounding set");
+}
+
+static void drop_capabilities(void) {
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 		fail("drop", "ambient capabilities");
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -454,6 +455,7 @@ static _Noreturn void be_pid_1(int orders_fd) {
 	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user: keep it out of our /proc files */
 		fail("set", "dumpable");
 	read_orders(orders_fd, &orders);
+	empty_bounding_set();
 	pid_t child = fork();
 	if (child < 0)
 		fail("fork", "program");
