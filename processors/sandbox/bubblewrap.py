@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processors.sandbox.engine import Order
+from processors.sandbox.launcher import FIRST_PASSED
 from processors.sandbox.model import Rootfs, SandboxError
 
 UID_INSIDE = "1000"
@@ -24,14 +25,13 @@ def find_bubblewrap() -> str:
 class Bubblewrap:
     """Makes namespaces and mounts as its command line says, and executes `launcher inside` as pid 1."""
 
-    launcher: Path
     launcher_file: int
-    """The same, open: inside it is reached by descriptor, so that no mount tells where it is on the host."""
+    """The launcher, open: inside it is reached by that, so that no mount tells where it is on the host."""
     bwrap: str
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """The launcher is executed twice."""
+        """It is executed inside."""
         return [self.launcher_file]
 
     def command(self, uid: int, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:
@@ -41,7 +41,7 @@ class Bubblewrap:
         program.
         """
         return [
-            *(str(self.launcher), "enter", str(uid), str(os.getpid()), self.bwrap),
+            *("enter", str(uid), str(os.getpid()), self.bwrap),
             *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
             *("--uid", UID_INSIDE, "--gid", UID_INSIDE, "--hostname", "box"),
             *("--as-pid-1", "--die-with-parent"),
@@ -49,7 +49,7 @@ class Bubblewrap:
             *_mounts(rootfs),
             *("--proc", "/proc", "--dev-bind", str(dev), "/dev", "--dir", "/tmp"),  # noqa: S108
             *("--bind", str(box), "/box", "--remount-ro", "/", "--chdir", "/box", "--"),
-            *(f"/proc/self/fd/{self.launcher_file}", "inside"),
+            *(f"/proc/self/fd/{FIRST_PASSED}", "inside"),
         ]
 
     def root_orders(self, rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:  # noqa: ARG002

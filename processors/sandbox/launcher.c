@@ -1,10 +1,15 @@
 /*
  * The steps of a stage that Python cannot take: those between fork and exec, and those inside the sandbox.
  *
- *   launcher sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root, then go on as "inside"
- *   launcher enter UID PARENT_PID PROGRAM ARG...   become UID, then exec PROGRAM (another engine that makes them)
- *   launcher inside ORDERS_FD                      pid 1 of the sandbox: finish it, run the program, report its end
- *   launcher bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, exec
+ *   launcher serve PARENT_PID SOCKET_FD   stay, and make a child of PARENT_PID for each line that comes:
+ *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root, then go on as "inside"
+ *       enter UID PARENT_PID PROGRAM ARG...   become UID, then exec PROGRAM (another engine that makes them)
+ *       bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, exec
+ *   launcher inside ORDERS_FD             pid 1 of the sandbox: finish it, run the program, report its end
+ *
+ * A line is a message of NUL-terminated words. With it come descriptors: 0, 1 and 2 of the child, then those from
+ * FIRST_PASSED on. It is answered by the child's process id, or by the negative reason why there is none. To make
+ * children so is cheaper than to exec for each: they are as new, since who serves does nothing but this.
  *
  * Descriptor 2 is the report, which the program never gets. It carries "started NANOSECONDS" when every step is
  * taken and only exec is left, "ended WAIT_STATUS NANOSECONDS" at the end, and before "started" nothing else but
@@ -44,6 +49,7 @@
 #include <unistd.h>
 
 enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 };
+enum { SOCKET = 3, FIRST_RECEIVED, FIRST_PASSED = FIRST_RECEIVED + 3, MAX_RECEIVED = 32, MAX_WORDS = 256 };
 enum { MAX_GROUPS = 8, MAX_LIMITS = 16, MAX_BINDS = 32, ID_INSIDE = 1000 };
 
 static int report_fd = 2;
@@ -252,7 +258,10 @@ static void read_orders(int fd, struct orders *orders) {
 		char *order = next_word(), *value = next_word();
 		if (!strcmp(order, "stderr"))
 			orders->stderr_fd = number(value);
-		else if (!strcmp(order, "gate"))
+		else if (!strcmp(order, "directory")) {
+			if (chdir(value))
+				fail("enter", value);
+		} else if (!strcmp(order, "gate"))
 			orders->gate_fd = number(value);
 		else if (!strcmp(order, "join") && orders->joins < MAX_GROUPS)
 			orders->join_fds[orders->joins++] = number(value);
@@ -426,7 +435,7 @@ static _Noreturn void become_program(const struct orders *orders) {
 	execute(orders);
 }
 
-/* ---- the four ways in ---- */
+/* ---- what a child becomes ---- */
 
 static void become_user(const char *user, pid_t parent) {
 	long uid = number(user);
@@ -512,17 +521,10 @@ static void die_with_holder(int life) {
 	close(life);
 }
 
-/* Who can see pid 1 can read its command line, and ours tells where things are on the host. */
-static void erase_command_line(char **argv) {
-	for (; *argv; argv++)
-		memset(*argv, 0, strlen(*argv));
-}
-
-static _Noreturn void sandbox(char **argv, char **command_line) {
+static _Noreturn void sandbox(char **argv) {
 	uid_t uid = number(argv[0]);
 	int orders_fd = number(argv[2]), life[2], status;
 	become_user(argv[0], number(argv[1]));
-	erase_command_line(command_line);
 	if (prctl(PR_SET_DUMPABLE, 1)) /* else the child could not write its own id maps; nobody else has this id */
 		fail("set", "dumpable");
 	if (pipe2(life, O_CLOEXEC))
@@ -552,10 +554,6 @@ static _Noreturn void sandbox(char **argv, char **command_line) {
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : SETUP_FAILED);
 }
 
-static _Noreturn void inside(char **argv) {
-	be_pid_1(number(argv[0]));
-}
-
 static _Noreturn void bounded(char **argv) {
 	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
 	die_with(number(argv[0]));
@@ -570,15 +568,105 @@ static _Noreturn void bounded(char **argv) {
 	execute(&orders);
 }
 
+static _Noreturn void become(char **argv, size_t words) {
+	if (words == 4 && !strcmp(argv[0], "sandbox"))
+		sandbox(argv + 1);
+	if (words >= 4 && !strcmp(argv[0], "enter"))
+		enter(argv + 1);
+	if (words == 3 && !strcmp(argv[0], "bounded"))
+		bounded(argv + 1);
+	errno = EINVAL;
+	fail("usage", argv[0]);
+}
+
+/* ---- making children ---- */
+
+/* Who can see pid 1 can read its command line, and ours tells where things are on the host. */
+static void erase_command_line(char **argv) {
+	for (; *argv; argv++)
+		memset(*argv, 0, strlen(*argv));
+}
+
+/* Takes what came with a message to where its child expects it; we have no other descriptors, so numbers are known. */
+static void arrange_received(void) {
+	for (int fd = 0; fd < 3; fd++)
+		if (dup2(FIRST_RECEIVED + fd, fd) < 0)
+			fail("set", "standard descriptor");
+	if (close_range(SOCKET, FIRST_PASSED - 1, 0))
+		fail("close", "descriptors");
+}
+
+/* A child of our parent, who waits for it and with whom it dies. */
+static _Noreturn void be_child(char *line, size_t length) {
+	char *argv[MAX_WORDS + 1];
+	size_t words = 0;
+	arrange_received();
+	if (setsid() < 0)
+		fail("start", "session");
+	for (word = line, words_end = line + length; word < words_end; argv[words++] = next_word())
+		if (words == MAX_WORDS) {
+			errno = E2BIG;
+			fail("read", "line");
+		}
+	argv[words] = NULL;
+	become(argv, words);
+}
+
+/* Whether a message is whole, and its descriptors have the numbers that the child expects. */
+static int is_complete(struct msghdr *message) {
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	if (message->msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !header || CMSG_NXTHDR(message, header))
+		return 0;
+	if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return 0;
+	size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	for (size_t i = 0; i < count; i++)
+		if (((int *)CMSG_DATA(header))[i] != FIRST_RECEIVED + (int)i)
+			return 0;
+	return count >= 3;
+}
+
+static _Noreturn void serve(pid_t parent, int socket_fd, char **command_line) {
+	static char line[1 << 16];
+	static union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(MAX_RECEIVED * sizeof(int))];
+	} control;
+	die_with(parent);
+	erase_command_line(command_line);
+	if (dup2(socket_fd, SOCKET) < 0 || close_range(FIRST_RECEIVED, ~0U, 0))
+		fail("arrange", "descriptors");
+	for (;;) {
+		struct iovec buffer = {line, sizeof line};
+		struct msghdr message = {
+			.msg_iov = &buffer, .msg_iovlen = 1,
+			.msg_control = &control, .msg_controllen = sizeof control,
+		};
+		ssize_t length = recvmsg(SOCKET, &message, 0);
+		if (length < 0 && errno == EINTR)
+			continue;
+		if (length <= 0)
+			_exit(length ? SETUP_FAILED : 0);
+		int answer = -EINVAL;
+		if (is_complete(&message)) {
+			struct clone_args as_sibling = {.flags = CLONE_PARENT};
+			answer = syscall(SYS_clone3, &as_sibling, sizeof as_sibling);
+			if (answer == 0)
+				be_child(line, length);
+			if (answer < 0)
+				answer = -errno;
+		}
+		memset(line, 0, length);
+		if (close_range(FIRST_RECEIVED, ~0U, 0) || send(SOCKET, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
+			_exit(SETUP_FAILED);
+	}
+}
+
 int main(int argc, char **argv) {
-	if (argc == 5 && !strcmp(argv[1], "sandbox"))
-		sandbox(argv + 2, argv);
-	if (argc >= 5 && !strcmp(argv[1], "enter"))
-		enter(argv + 2);
+	if (argc == 4 && !strcmp(argv[1], "serve"))
+		serve(number(argv[2]), number(argv[3]), argv);
 	if (argc == 3 && !strcmp(argv[1], "inside"))
-		inside(argv + 2);
-	if (argc == 4 && !strcmp(argv[1], "bounded"))
-		bounded(argv + 2);
+		be_pid_1(number(argv[2]));
 	errno = EINVAL;
 	fail("usage", argc > 1 ? argv[1] : "");
 }

@@ -1,9 +1,13 @@
 """The launcher, a small static program (launcher.c): how it is built, and how it is told what to do."""
 
 import hashlib
+import itertools
 import os
 import resource
+import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,21 +54,89 @@ def build_launcher(into: Path) -> Path:
     return launcher
 
 
+FIRST_PASSED = 7
+"""As in launcher.c."""
+
+
+@dataclass(slots=True)
+class Process:
+    """A child of ours that we did not fork ourselves."""
+
+    pid: int
+    wait_status: int | None = None
+    """None until it was waited for."""
+
+    def wait(self) -> int:
+        """Reap it; returns its wait status."""
+        if self.wait_status is None:
+            self.wait_status = os.waitpid(self.pid, 0)[1]
+        return self.wait_status
+
+    def kill(self) -> None:
+        """End it, unless it was reaped: its number may be another's by now."""
+        if self.wait_status is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class LauncherServer:
+    """The launcher, executed once, which forks from then on; it dies with the thread that started it."""
+
+    def __init__(self, program: Path) -> None:
+        """Raises OSError."""
+        self._program = program
+        self._start()
+
+    def _start(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [self._program, "serve", str(os.getpid()), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={},
+                cwd="/",
+                start_new_session=True,
+            )
+
+    def fork(self, argv: Sequence[str], descriptors: Sequence[int]) -> Process:
+        """Have a child made of this process; raises OSError.
+
+        The first three of its descriptors are its standard ones, the others count from FIRST_PASSED on.
+        """
+        if self._process.poll() is not None:  # whoever killed it
+            self._socket.close()
+            self._start()
+        socket.send_fds(self._socket, [_words(argv)], descriptors)
+        answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
+        if answer <= 0:
+            raise OSError(-answer, os.strerror(-answer) if answer else "the launcher is dead")
+        return Process(answer)
+
+    def close(self) -> None:
+        """End it; what it made goes on."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """Open files that the launcher gets beside standard input, output and the report."""
+    """Open files that the launcher gets beside standard input, output and the report, as it numbers them."""
 
     stderr: int
     """The program's."""
     groups: Sequence[int]
     """Files of control groups to write "0" to."""
+    passed: Sequence[int] = ()
+    """What else it was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
     """A launcher that was started, and the reading ends of its pipes."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     stdout: int
     stderr: int
     report: int
@@ -78,6 +150,7 @@ class Launched:
 
 
 def launch(
+    server: LauncherServer,
     argv: Sequence[str],
     orders: Callable[[Descriptors], bytes],
     *,
@@ -85,13 +158,16 @@ def launch(
     groups: Sequence[Path],
     passed: Sequence[int] = (),
     owner: int = 0,
-    cwd: Path = Path("/"),
 ) -> Launched:
     """Start the launcher with `argv` and, as last argument, its orders' descriptor; raises SandboxError.
 
-    `groups` are the files of control groups to join, `passed` more descriptors that the launcher needs,
-    `owner` the user to whom the program's pipes belong, so that it can open /dev/stdout.
+    `groups` are the files of control groups to join, `passed` more descriptors that the launcher needs, which
+    there count from FIRST_PASSED on, `owner` the user to whom the program's pipes belong, so that it can open
+    /dev/stdout.
     """
+    numbers = itertools.count(FIRST_PASSED)
+    passed_as = [next(numbers) for _ in passed]
+    told = Descriptors(next(numbers), [next(numbers) for _ in groups], passed_as)
     with ExitStack() as ours, ExitStack() as theirs:
         try:
             ends = [_pipe(ours, theirs) for _ in range(3)]
@@ -99,16 +175,11 @@ def launch(
             os.fchown(stdout_end, owner, owner)
             os.fchown(stderr_end, owner, owner)
             joined = [_kept(theirs, os.open(group, os.O_WRONLY | os.O_CLOEXEC)) for group in groups]
-            memory = _kept(theirs, sealed_memory(orders(Descriptors(stderr_end, joined))))
-            process = subprocess.Popen(
-                [*argv, str(memory)],
-                stdin=_kept(theirs, sealed_memory(stdin)),
-                stdout=stdout_end,
-                stderr=report_end,
-                pass_fds=[stderr_end, memory, *joined, *passed],
-                env={},
-                cwd=cwd,
-                start_new_session=True,
+            memory = _kept(theirs, sealed_memory(orders(told)))
+            stdin_file = _kept(theirs, sealed_memory(stdin))
+            process = server.fork(
+                [*argv, str(next(numbers))],
+                [stdin_file, stdout_end, report_end, *passed, stderr_end, *joined, memory],
             )
         except OSError as error:
             raise SandboxError(f"the launcher cannot be started: {error}") from error
@@ -131,14 +202,13 @@ def orders_for_box(
     env: Mapping[str, str],
     limits: RunLimits,
     descriptors: Descriptors,
-    seccomp: int,
-    gate: int,
     root: Sequence[Order],
 ) -> bytes:
     """Return the orders for the launcher that becomes pid 1, beginning with those that make the root.
 
-    `seccomp` and `gate` are descriptors.
+    The filter for system calls and the gate are the last two descriptors that were passed.
     """
+    *_, seccomp, gate = descriptors.passed
     of_this = [("seccomp", str(seccomp)), ("gate", str(gate)), *_orders_for(descriptors)]
     return _encode(argv, DEFAULT_ENV | dict(env), root, of_this, always=_orders_of(limits))
 
@@ -167,9 +237,11 @@ def _orders_of(limits: RunLimits) -> bytes:
     return _words(word for order in orders for word in order)
 
 
-def orders_for_host(argv: Sequence[str], env: Mapping[str, str], descriptors: Descriptors) -> bytes:
+def orders_for_host(
+    argv: Sequence[str], env: Mapping[str, str], descriptors: Descriptors, directory: Path
+) -> bytes:
     """Return the orders for `launcher bounded`."""
-    return _encode(argv, env, (), _orders_for(descriptors))
+    return _encode(argv, env, [("directory", str(directory))], _orders_for(descriptors))
 
 
 def _orders_for(descriptors: Descriptors) -> list[Order]:

@@ -13,12 +13,11 @@ from processors.sandbox.model import Rootfs
 class Native:
     """Makes namespaces and root by itself."""
 
-    launcher: Path
     descriptors: Sequence[int] = ()
 
     def command(self, uid: int, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:  # noqa: ARG002
         """All that differs between sandboxes is said by orders."""
-        return [str(self.launcher), "sandbox", str(uid), str(os.getpid())]
+        return ["sandbox", str(uid), str(os.getpid())]
 
     def root_orders(self, rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:
         """Take hold of the host's trees, put the new root over one of them, fill it, and enter it."""

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -42,6 +43,10 @@ class Sandboxes:
         self._numbers = itertools.count()
         self._undying: dict[int, Group] = {}
         """Users of boxes whose processes could not be killed, and where these are."""
+        self._spare_group: Group | None = None
+        """For the next stage: made while nobody waits."""
+        self._used_groups: defaultdict[int, list[Group]] = defaultdict(list)
+        """Those of stages that are over, by user, who gets no other box before they are removed."""
         self._undo = ExitStack()
 
     async def start(self) -> None:
@@ -61,6 +66,8 @@ class Sandboxes:
             self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
             undo.callback(self._leave_cgroups, uids)
             self._enter_cgroups()
+            self._server = launcher.LauncherServer(self._launcher)
+            undo.callback(self._server.close)
             self._dev = self._workplace.folder / "dev"
             mounts.make_devices(self._dev)
             self._boxes = self._workplace.folder / "boxes"
@@ -74,10 +81,10 @@ class Sandboxes:
 
     def _find_engine(self, undo: ExitStack) -> Engine:
         if self._settings.engine == "native":
-            return Native(self._launcher)
+            return Native()
         launcher_file = os.open(self._launcher, os.O_RDONLY | os.O_CLOEXEC)
         undo.callback(os.close, launcher_file)
-        return Bubblewrap(self._launcher, launcher_file, find_bubblewrap())
+        return Bubblewrap(launcher_file, find_bubblewrap())
 
     def _enter_cgroups(self) -> None:
         self._workplace.note_groups(self._cgroups.paths())
@@ -118,6 +125,8 @@ class Sandboxes:
                 await box.write(files)
                 yield box
         finally:
+            for group in self._used_groups.pop(uid, ()):
+                await see_through(self._let_go(group, uid))
             if uid not in self._undying:
                 self._free_uids.append(uid)  # last in the queue: used again as late as possible
 
@@ -150,11 +159,11 @@ class Sandboxes:
         bounds = Bounds(wall_time_s, memory_bytes, stdout_bytes, stderr_bytes)
         async with self._group(GroupLimits(memory_bytes, processes)) as group:
             launched = launcher.launch(
-                [str(self._launcher), "bounded", str(os.getpid())],
-                lambda descriptors: launcher.orders_for_host(argv, env, descriptors),
+                self._server,
+                ["bounded", str(os.getpid())],
+                lambda descriptors: launcher.orders_for_host(argv, env, descriptors, cwd or Path("/")),
                 stdin=stdin,
                 groups=group.join_files(),
-                cwd=cwd or Path("/"),
             )
             stage = Stage(launched, group, bounds)
             report = await stage.end()
@@ -175,9 +184,10 @@ class Sandboxes:
         async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
             root = self._engine.root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
+                self._server,
                 self._engine.command(box.uid, rootfs, self._dev, box.path),
                 lambda descriptors: launcher.orders_for_box(
-                    command.argv, command.env, limits, descriptors, self._seccomp, at.descriptor, root
+                    command.argv, command.env, limits, descriptors, root
                 ),
                 stdin=command.stdin,
                 groups=group.join_files(),
@@ -193,15 +203,37 @@ class Sandboxes:
     @asynccontextmanager
     async def _group(self, limits: GroupLimits, uid: int | None = None) -> AsyncIterator[Group]:
         try:
-            group = self._cgroups.create(f"stage-{next(self._numbers)}", limits)
+            group = self._spare_group or self._make_group()
         except OSError as error:
             raise SandboxError(f"a control group cannot be made: {error}") from error
+        self._spare_group = None
+        ended_well = False
         try:
+            group.limit(limits)
             yield group
+            ended_well = True
         except OSError as error:
-            raise SandboxError(f"a stage cannot be watched: {error}") from error
+            raise SandboxError(f"a stage cannot be limited or watched: {error}") from error
         finally:
-            await see_through(self._let_go(group, uid))
+            if ended_well and uid is not None:
+                self._used_groups[uid].append(group)
+                asyncio.get_running_loop().call_soon(self._tidy_groups)
+            else:
+                await see_through(self._let_go(group, uid))
+
+    def _make_group(self) -> Group:
+        return self._cgroups.create(f"stage-{next(self._numbers)}")
+
+    def _tidy_groups(self) -> None:
+        """Remove what was used and make what will be; where that fails, it is tried again when it must be."""
+        for groups in self._used_groups.values():
+            for group in [*groups]:
+                with suppress(OSError):
+                    group.remove()
+                    groups.remove(group)
+        if self._spare_group is None:
+            with suppress(OSError):
+                self._spare_group = self._make_group()
 
     async def _let_go(self, group: Group, uid: int | None) -> None:
         try:

@@ -152,10 +152,9 @@ class Stage:
         return parse_report(bytes(self._report.kept))
 
     @property
-    def exit_status(self) -> int:
+    def exit_status(self) -> int | None:
         """The launcher's own wait status."""
-        code = self._launcher.returncode
-        return -code if code < 0 else code << 8
+        return self._launcher.wait_status
 
     @property
     def printed_too_much(self) -> str | None:

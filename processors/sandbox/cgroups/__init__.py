@@ -22,6 +22,9 @@ WORKER = "-worker"
 class Group(Protocol):
     """The control group of one stage."""
 
+    def limit(self, limits: GroupLimits) -> None:
+        """Set what it may use, before anything is in it; raises OSError."""
+
     def join_files(self) -> Sequence[Path]:
         """Files to which a process writes "0" in order to enter, as one who may (open them as root)."""
 
@@ -63,8 +66,8 @@ class Cgroups(Protocol):
     def make(self, limits: GroupLimits) -> None:
         """Make it; raises OSError."""
 
-    def create(self, name: str, limits: GroupLimits) -> Group:
-        """Make the group of a stage in it; raises OSError."""
+    def create(self, name: str) -> Group:
+        """Make the group of a stage in it, still without limits; raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)

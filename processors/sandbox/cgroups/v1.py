@@ -31,6 +31,11 @@ class GroupV1:
 
     folders: dict[str, Path]
 
+    def limit(self, limits: GroupLimits) -> None:
+        """See Group."""
+        _limit(self.folders, limits)
+        _limit_sockets(self.folders["memory"], min(limits.memory_bytes, SOCKET_BYTES))
+
     def join_files(self) -> Sequence[Path]:
         """See Group."""
         # Moving one thread is quick; for cgroup.procs the kernel first stops all forks, which takes 5 ms.
@@ -88,29 +93,32 @@ class CgroupsV1:
 
     def make(self, limits: GroupLimits) -> None:
         """See Cgroups."""
-        _make(self.folders, limits)
+        _make(self.folders)
+        _limit(self.folders, limits)
         memory = self.folders["memory"]
         _limit_sockets(memory, limits.memory_bytes)
         accounting.check(memory / "memory.memsw.limit_in_bytes", memory)
         if not (memory / "cgroup.event_control").exists():
             raise SandboxError("this kernel does not tell of full control groups: boot with cgroup version 2")
 
-    def create(self, name: str, limits: GroupLimits) -> GroupV1:
+    def create(self, name: str) -> GroupV1:
         """See Cgroups."""
         folders = {controller: parent / name for controller, parent in self.folders.items()}
         group = GroupV1(folders)
         try:
-            _make(folders, limits)
-            _limit_sockets(folders["memory"], min(limits.memory_bytes, SOCKET_BYTES))
+            _make(folders)
         except OSError:
             group.remove()
             raise
         return group
 
 
-def _make(folders: dict[str, Path], limits: GroupLimits) -> None:
+def _make(folders: dict[str, Path]) -> None:
     for folder in dict.fromkeys(folders.values()):
         folder.mkdir()
+
+
+def _limit(folders: dict[str, Path], limits: GroupLimits) -> None:
     memory = folders["memory"]
     write(memory / "memory.limit_in_bytes", limits.memory_bytes)
     with suppress(FileNotFoundError):  # then there is no swap, see accounting

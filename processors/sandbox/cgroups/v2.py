@@ -30,6 +30,10 @@ class GroupV2:
 
     folder: Path
 
+    def limit(self, limits: GroupLimits) -> None:
+        """See Group."""
+        _limit(self.folder, limits)
+
     def join_files(self) -> Sequence[Path]:
         """See Group."""
         return [self.folder / "cgroup.procs"]
@@ -86,17 +90,18 @@ class CgroupsV2:
             leaf.mkdir(exist_ok=True)
             move_members(base, leaf)
         _delegate(base)
-        _make(self.folder, limits)
+        self.folder.mkdir()
+        _limit(self.folder, limits)
         _delegate(self.folder)
         accounting.check(self.folder / "memory.swap.max", self.folder)
         if not (self.folder / "memory.peak").exists():
             raise SandboxError("this kernel does not count peak memory: Linux 5.19 or newer is needed")
 
-    def create(self, name: str, limits: GroupLimits) -> GroupV2:
+    def create(self, name: str) -> GroupV2:
         """See Cgroups."""
         group = GroupV2(self.folder / name)
         try:
-            _make(group.folder, limits)
+            group.folder.mkdir()
             write(group.folder / "memory.oom.group", 1)
         except OSError:
             group.remove()
@@ -113,8 +118,7 @@ def _delegate(folder: Path) -> None:
     write(folder / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in CONTROLLERS))
 
 
-def _make(folder: Path, limits: GroupLimits) -> None:
-    folder.mkdir()
+def _limit(folder: Path, limits: GroupLimits) -> None:
     write(folder / "memory.max", limits.memory_bytes)
     with suppress(FileNotFoundError):  # then there is no swap, see accounting
         write(folder / "memory.swap.max", 0)

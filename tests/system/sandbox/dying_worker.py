@@ -7,11 +7,10 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from processors.sandbox import Box, Sandboxes, SandboxSettings
-from tests.system.sandbox.laboratory import LIMITS, bash, wait_until
+from tests.system.sandbox.laboratory import LIMITS, bash, children, wait_until
 from topics.limits import MiB
 
 LONG = LIMITS.replace(wall_time_s=60, cpu_time_s=60, memory_bytes=1024 * MiB, box_bytes=512 * MiB)
@@ -42,23 +41,12 @@ async def in_set_up(sandboxes: Sandboxes) -> None:
     async with sandboxes.box({}, LONG) as box:
         run = asyncio.create_task(bash(box, BUSY, LONG))
         await asyncio.sleep(0)  # until the launcher is started
-        launchers = _children()
+        launchers = children()
         assert launchers
         for pid in launchers:
             os.kill(pid, signal.SIGSTOP)
         ready()
         await run
-
-
-def _children() -> list[int]:
-    """The processes that this one has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it is gone meanwhile
-            pid, _, values = path.read_text().partition(" ")
-            if int(values.rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(int(pid))
-    return found
 
 
 async def running(sandboxes: Sandboxes) -> None:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -104,6 +104,17 @@ def processes_of(settings: SandboxSettings) -> list[str]:
                 found.append((process / "cmdline").read_text())
         except (FileNotFoundError, ProcessLookupError):
             continue
+    return found
+
+
+def children() -> list[int]:
+    """The processes that this one has started, and those started for it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it is gone meanwhile
+            pid, _, values = path.read_text().partition(" ")
+            if int(values.rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(pid))
     return found
 
 

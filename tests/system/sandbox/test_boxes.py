@@ -130,3 +130,18 @@ def test_forks_of_forks_and_forks_that_end_in_any_order(laboratory: Laboratory) 
                     assert two.read("x", 9) == b"2\n"
 
     laboratory.run(experiment)
+
+
+def test_a_box_without_a_fork_has_as_much_room_as_a_fork(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        small = LIMITS.replace(box_bytes=1 << 20, box_files=10)
+        files = {"large": bytes(900_000), **{f"x{number}": b"" for number in range(8)}}
+        async with sandboxes.box(files, small) as box:
+            box.make_room(small)
+            done = await bash(box, "head -c 1000000 /dev/zero > y && rm y && touch {1..10}", small)
+            assert (done.stderr, done.limit_exceeded) == (b"", None)
+            assert (await bash(box, "touch 11", small)).limit_exceeded == "box_files"
+            done = await bash(box, "rm {1..10}; head -c 2000000 /dev/zero > y", small)
+            assert done.limit_exceeded == "box_bytes"
+
+    laboratory.run(experiment)

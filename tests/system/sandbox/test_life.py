@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes
-from tests.system.sandbox.laboratory import DEADLINE_S, LIMITS, Laboratory, bash, processes_of, wait_until
+from tests.system.sandbox.laboratory import (
+    DEADLINE_S,
+    LIMITS,
+    Laboratory,
+    bash,
+    children,
+    processes_of,
+    wait_until,
+)
 
 
 async def nothing(_: Sandboxes) -> None:
@@ -197,3 +206,28 @@ def test_only_root_can_start(laboratory: Laboratory) -> None:
     )
     failed = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, env=os.environ)
     assert "start the worker as root" in failed.stderr
+
+
+def test_a_launcher_that_was_killed_is_started_again_and_took_nothing_with_it(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS) as box:
+            running = asyncio.create_task(bash(box, "read; echo went on", stdin=b"x"))
+            await asyncio.sleep(0)
+            for pid in own_launchers():
+                os.kill(pid, signal.SIGKILL)
+            assert (await running).stdout == b"went on\n"
+            assert own_launchers() == []
+            assert (await bash(box, "echo again")).stdout == b"again\n"
+            assert len(own_launchers()) == 1
+
+    laboratory.run(experiment)
+
+
+def own_launchers() -> list[int]:
+    """Those that stay: children of this process that are root's."""
+    return [pid for pid in children() if _is_roots(pid)]
+
+
+def _is_roots(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return "Name:\tlauncher" in status and "Uid:\t0\t" in status and "State:\tZ" not in status

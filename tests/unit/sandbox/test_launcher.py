@@ -15,27 +15,26 @@ from topics.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 names = st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1)
-DESCRIPTORS = Descriptors(stderr=7, groups=(8, 9))
+DESCRIPTORS = Descriptors(stderr=7, groups=(8, 9), passed=(6, 5))
+FOLDER = Path("/folder")
 
 
 @given(argv=st.lists(words, min_size=1), env=st.dictionaries(names, words))
 def test_arguments_and_variables_are_framed_by_their_number(argv: list[str], env: dict[str, str]) -> None:
-    told = orders_for_host(argv, env, DESCRIPTORS).decode().split("\0")
+    told = orders_for_host(argv, env, DESCRIPTORS, FOLDER).decode().split("\0")
     variables = [f"{name}={value}" for name, value in env.items()]
     assert told == [
         str(len(argv)),
         str(len(env)),
         *argv,
         *variables,
-        *("stderr", "7", "join", "8", "join", "9", ""),
+        *("directory", "/folder", "stderr", "7", "join", "8", "join", "9", ""),
     ]
 
 
 def test_a_box_gets_its_limits_and_defaults() -> None:
     limits = RunLimits(open_files=33, box_bytes=4096, box_files=5)
-    orders = orders_for_box(
-        ["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, seccomp=6, gate=5, root=[("begin-root", "/x")]
-    )
+    orders = orders_for_box(["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, root=[("begin-root", "/x")])
     told = orders.decode().split("\0")
     assert told[:3] == ["1", str(len(DEFAULT_ENV)), "a"]
     assert "HOME=/tmp" in told
@@ -52,7 +51,7 @@ def test_a_box_gets_its_limits_and_defaults() -> None:
 @pytest.mark.parametrize(("argv", "env"), [([], {}), (["a\0"], {}), (["a"], {"b": "\0"})])
 def test_what_cannot_be_told_is_refused(argv: list[str], env: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"NUL|no program"):
-        orders_for_host(argv, env, DESCRIPTORS)
+        orders_for_host(argv, env, DESCRIPTORS, FOLDER)
 
 
 ROOTFS = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
@@ -60,9 +59,9 @@ DEV, BOX = Path("/state/dev"), Path("/state/box")
 
 
 def test_bubblewrap_mounts_what_it_is_given_and_nothing_else() -> None:
-    engine = Bubblewrap(Path("/cache/launcher"), 5, "/bin/bwrap")
+    engine = Bubblewrap(5, "/bin/bwrap")
     told = engine.command(7, ROOTFS, DEV, BOX)
-    assert told[:3] == ["/cache/launcher", "enter", "7"]
+    assert told[:2] == ["enter", "7"]
     mounts = [told[index : index + 3] for index, word in enumerate(told) if "bind" in word]
     assert mounts == [
         ["--ro-bind", "/tree/usr", "/usr"],
@@ -75,8 +74,8 @@ def test_bubblewrap_mounts_what_it_is_given_and_nothing_else() -> None:
 
 
 def test_native_holds_the_trees_before_the_root_and_enters_it_last() -> None:
-    engine = Native(Path("/cache/launcher"))
-    assert engine.command(7, ROOTFS, DEV, BOX)[:3] == ["/cache/launcher", "sandbox", "7"]
+    engine = Native()
+    assert engine.command(7, ROOTFS, DEV, BOX)[:2] == ["sandbox", "7"]
     assert engine.root_orders(ROOTFS, DEV, BOX) == [
         ("bind-read-only", "/tree/usr", "/usr"),
         ("bind-devices", "/state/dev", "/dev"),
