@@ -66,6 +66,9 @@ class NoBox(Box):
         """Itself."""
         yield self
 
+    def make_room(self, limits: RunLimits) -> None:
+        """None is needed."""
+
     async def collect(self, patterns: Sequence[str], room_bytes: int) -> Collected:  # noqa: ARG002
         """Nothing."""
         return Collected()

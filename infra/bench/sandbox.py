@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -44,6 +45,7 @@ ROOMY = RunLimits(wall_time_s=30, cpu_time_s=30)
 DYING = RunLimits(wall_time_s=5)
 """The default limits, with enough time to fill them with processes that take long to die."""
 
+BUBBLEWRAP = "bubblewrap alone"
 NEIGHBOUR = ["python3", "-ISc", "for _ in range(100): sum(range(100_000))"]
 ATTACKS: Mapping[str, tuple[str, RunLimits]] = {
     "busy processes": ("for n in $(seq 60); do while :; do :; done & done; wait", ROOMY),
@@ -92,7 +94,8 @@ async def _measure(
         _print_ending(console, ending | dying)
         say("what each layer costs")
         layers = await interleaved(_layers(sandboxes), rounds * 5)
-        _print_layers(console, layers)
+        cpu = await interleaved(_cpu_of(_layers(sandboxes)), rounds * 5)
+        _print_layers(console, layers, cpu)
         say("what a neighbour feels")
         neighbours = {name: await _beside(sandboxes, name, rounds) for name in ATTACKS}
         _print_neighbours(console, neighbours)
@@ -102,6 +105,7 @@ async def _measure(
         "ending_s": kept(ending),
         "dying_s": kept(dying),
         "layers_s": kept(layers),
+        "layers_cpu_s": kept(cpu),
         "neighbour_s": _kept_pairs(neighbours),
     }
     return found, groups
@@ -167,12 +171,32 @@ def _layers(sandboxes: Sandboxes) -> dict[str, Callable[[], Awaitable[float]]]:
     mounts = ["--ro-bind", "/usr", "/usr", *links, "--proc", "/proc", "--dev", "/dev"]
     return {
         "fork and exec": partial(_spawn, ["true"]),
-        "bubblewrap alone": partial(_spawn, ["bwrap", "--unshare-all", *mounts, "true"]),
+        BUBBLEWRAP: partial(_spawn, ["bwrap", "--unshare-all", *mounts, "true"]),
         "box": partial(_box, sandboxes),
         "fork of a box": partial(_fork, sandboxes),
         "run in a box": partial(_run, sandboxes),
+        "box and run": partial(_box_and_run, sandboxes),
         "box, fork and run": partial(_everything, sandboxes),
     }
+
+
+def _cpu_of(
+    layers: Mapping[str, Callable[[], Awaitable[float]]],
+) -> dict[str, Callable[[], Awaitable[float]]]:
+    """What they cost this process, and the children that it reaped."""
+
+    async def cpu_s(layer: Callable[[], Awaitable[float]]) -> float:
+        before = _cpu_s()
+        await layer()
+        return _cpu_s() - before
+
+    # Bubblewrap does not reap all that it starts.
+    return {name: partial(cpu_s, layer) for name, layer in layers.items() if name != BUBBLEWRAP}
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 async def _spawn(argv: Sequence[str]) -> float:
@@ -203,6 +227,15 @@ async def _run(sandboxes: Sandboxes) -> float:
         return time.perf_counter() - started
 
 
+async def _box_and_run(sandboxes: Sandboxes) -> float:
+    """As a submission of one test case, with nothing to compile."""
+    started = time.perf_counter()
+    async with sandboxes.box({}, ROOMY) as box:
+        box.make_room(ROOMY)
+        await box.run(Command(["true"]), Rootfs.of_host_tools(), ROOMY)
+    return time.perf_counter() - started
+
+
 async def _everything(sandboxes: Sandboxes) -> float:
     started = time.perf_counter()
     async with sandboxes.box({}, ROOMY) as box, box.fork(ROOMY) as fork:
@@ -210,14 +243,21 @@ async def _everything(sandboxes: Sandboxes) -> float:
     return time.perf_counter() - started
 
 
-def _print_layers(console: Console, samples: Samples) -> None:
+def _print_layers(console: Console, samples: Samples, cpu: Samples) -> None:
     summaries = {name: Summary.of(taken) for name, taken in samples.items()}
     bare = summaries["fork and exec"].p50
     rows = [
-        [name, milliseconds(s.p50), milliseconds(s.max), f"{s.p50 / bare:.1f}"]
+        [
+            name,
+            milliseconds(s.p50),
+            milliseconds(s.max),
+            f"{s.p50 / bare:.1f}",
+            milliseconds(Summary.of(cpu[name]).p50) if name in cpu else "",
+        ]
         for name, s in summaries.items()
     ]
-    print_table(console, "what each layer costs", ["layer", "p50", "max", "times fork and exec"], rows)
+    columns = ["layer", "p50", "max", "times fork and exec", "CPU time, p50"]
+    print_table(console, "what each layer costs", columns, rows)
 
 
 # -- what a neighbour feels ------------------------------------------------------------------------

@@ -82,25 +82,29 @@ class LauncherServer:
     """The launcher, executed once, which forks from then on; it dies with the thread that started it."""
 
     def __init__(self, program: Path) -> None:
-        """Raises OSError."""
+        """Raises SandboxError."""
         self._program = program
         self._start()
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
-                [self._program, "serve", str(os.getpid()), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={},
-                cwd="/",
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [self._program, "serve", str(os.getpid()), str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env={},
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._socket.close()
+                raise SandboxError(f"the launcher cannot be started: {error}") from error
 
     def fork(self, argv: Sequence[str], descriptors: Sequence[int]) -> Process:
-        """Have a child made of this process; raises OSError.
+        """Have a child made of this process; raises OSError, SandboxError.
 
         The first three of its descriptors are its standard ones, the others count from FIRST_PASSED on.
         """

@@ -10,7 +10,7 @@ id -u; id -g; hostname; pwd; ls -m /
 for file in /usr/x /x /etc/x /dev/x /proc/sys/x; do touch $file 2>/dev/null && echo "wrote $file"; done
 echo box > /box/x && echo tmp > /tmp/x && echo shm > /dev/shm/x && echo "wrote where it may"
 tail -n +3 /proc/net/dev | cut -d: -f1
-kill -9 1; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\t'
+kill -9 1; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\t'
 cat /proc/1/cmdline /proc/self/environ /proc/self/cgroup >&2
 """
 FOUND = """\
@@ -22,6 +22,7 @@ bin, box, dev, etc, lib, lib64, proc, sbin, tmp, usr
 wrote where it may
     lo
 CapEff:0000000000000000
+CapBnd:0000000000000000
 NoNewPrivs:1
 Seccomp:2
 """
