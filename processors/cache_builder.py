@@ -18,7 +18,7 @@ from nix.registries.artifacts import Artifact
 from processors.evictions import Evictions
 from processors.sandbox import Sandboxes
 from processors.settings import WorkSettings
-from processors.work.attempts import Attempt, Attempts, process_name
+from processors.work.attempts import Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
@@ -67,15 +67,17 @@ class CacheBuilder:
             self,
             Build,
             FACTS,
+            Process(
+                name=self.name,
+                source=f"cache-builder/{self.name}",
+                slots=settings.builder_slots,
+                lease_renewal_s=settings.lease_renewal_s,
+                grace_s=settings.grace_s,
+            ),
             kafka=kafka,
             catalogue=catalogue,
             family=catalogue.dependencies,
             producer=self._producer,
-            name=self.name,
-            source=f"cache-builder/{self.name}",
-            slots=settings.builder_slots,
-            lease_renewal_s=settings.lease_renewal_s,
-            grace_s=settings.grace_s,
         )
 
     def stop(self) -> None:

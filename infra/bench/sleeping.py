@@ -14,7 +14,7 @@ import typer
 
 from processors.settings import WorkSettings
 from processors.work import handing_back
-from processors.work.attempts import Attempt, Attempts, process_name
+from processors.work.attempts import Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
@@ -36,15 +36,17 @@ class Sleeper:
             self,
             Work,
             FACTS,
+            Process(
+                name=self._name,
+                source=f"worker/{self._name}",
+                slots=slots,
+                lease_renewal_s=settings.lease_renewal_s,
+                grace_s=0,
+            ),
             kafka=kafka,
             catalogue=topics,
             family=topics.submissions,
             producer=self._producer,
-            name=self._name,
-            source=f"worker/{self._name}",
-            slots=slots,
-            lease_renewal_s=settings.lease_renewal_s,
-            grace_s=0,
         )
 
     async def run(self) -> bool:

@@ -3,6 +3,10 @@
     popped → Started said, lease taken → both acknowledged, offset committed → carried out
            → what became of it acknowledged → lease released                                (rule 4)
 
+A first attempt that nobody was given before needs neither lease nor commit as long as it is short:
+
+    popped → Started said, carried out → what became of it acknowledged → offset committed
+
 What Worker and CacheBuilder do in between is their `Craft`.
 """
 
@@ -12,6 +16,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -62,11 +67,11 @@ class Attempt(Generic[WorkT]):
 
     @property
     def ours(self) -> bool:
-        """Whether lease and offset are safe, so that nobody else will be given the work."""
+        """Whether it may run: its lease and offset are safe, or Kafka gives it to another should we die."""
         return self._ours.is_set()
 
     def is_ours(self) -> None:
-        """Lease and offset are safe."""
+        """It may run."""
         self._ours.set()
 
     async def until_ours(self) -> None:
@@ -91,7 +96,7 @@ class Craft(Protocol[WorkT]):
         ...
 
     def carry_out(self, attempt: Attempt[WorkT]) -> Awaitable[None]:
-        """Do it, and `attempt.conclude`. Called before the attempt is ours; what it raises is our fault."""
+        """Do it, and `attempt.conclude`. May be called before it is ours; what it raises is our fault."""
         ...
 
     def handed_back(self, work: WorkT, reason: str, *, host_fault: bool) -> Model:
@@ -107,6 +112,22 @@ class Craft(Protocol[WorkT]):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """Who works, how much at a time, and how it tells that it lives."""
+
+    name: str
+    """Of this very process, see `process_name`."""
+    source: str
+    """Who speaks in events."""
+    slots: int
+    max_waiting: int = 0
+    """How many may wait for what others must do first."""
+    lease_renewal_s: float
+    grace_s: float
+    """How long work may go on after `stop`."""
+
+
 class Attempts(Generic[WorkT]):
     """Pops, leases, has it carried out, and lets go, for one process of a consumer group."""
 
@@ -115,34 +136,28 @@ class Attempts(Generic[WorkT]):
         craft: Craft[WorkT],
         model: type[WorkT],
         facts: Mapping[str, type[Model]],
+        process: Process,
         *,
         kafka: KafkaSettings,
         catalogue: Catalogue,
         family: Family,
         producer: EventProducer,
-        name: str,
-        source: str,
-        slots: int,
-        max_waiting: int = 0,
-        lease_renewal_s: float,
-        grace_s: float,
     ) -> None:
-        """`source` says who speaks in events; `grace_s` is how long work may go on after `stop`."""
-        self._craft, self._facts = craft, facts
-        self._events, self._source, self._producer = family.events.name, source, producer
-        self._slots, self._max_waiting, self._grace_s = slots, max_waiting, grace_s
+        self._craft, self._facts, self._process = craft, facts, process
+        self._events, self._producer = family.events.name, producer
         self._held: dict[tuple[str, int], Attempt[WorkT]] = {}
         self._all: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._died = False
         self._faults_in_a_row = 0
         self._paused_until = 0.0
-        self._leases = LeaseKeeper(producer, family.leases.name, name, lease_renewal_s)
+        self._leases = LeaseKeeper(producer, family.leases.name, process.name, process.lease_renewal_s)
         self._handing_back: HandingBack | None = None
         popping: Callable[..., Popper[WorkT] | SharePopper[WorkT]] = SharePopper
         if kafka.queue == "group":
-            self._handing_back = HandingBack(kafka, family, producer, name, self.room_may_have_changed)
-            popping = partial(Popper, handing_back=self._handing_back)
+            room_changed = self.room_may_have_changed
+            self._handing_back = HandingBack(kafka, family, producer, process.name, room_changed)
+            popping = partial(Popper, handing_back=self._handing_back, lease_after_s=process.lease_renewal_s)
         self._popper = popping(
             kafka,
             queue=family.queue.name,
@@ -190,7 +205,7 @@ class Attempts(Generic[WorkT]):
 
     def say(self, id: str, fact: Model) -> "Future[Message]":
         """Append a fact about `id` to the log."""
-        return self._producer.produce(encode_fact(self._events, id, fact, self._facts, self._source))
+        return self._producer.produce(encode_fact(self._events, id, fact, self._facts, self._process.source))
 
     # -- the popper's owner; called from its thread ---------------------------------------------------
 
@@ -205,23 +220,35 @@ class Attempts(Generic[WorkT]):
         if any(attempt.work.alone for attempt in held):
             return 0
         waiting = sum(attempt.waiting for attempt in held)
-        room = self._slots - (len(held) - waiting)
-        return min(room, self._max_waiting - waiting) if waiting else room
+        room = self._process.slots - (len(held) - waiting)
+        return min(room, self._process.max_waiting - waiting) if waiting else room
 
-    def begin(self, work: WorkT) -> "list[Future[Message]]":
-        """Say Started, take the lease, and have everything prepared meanwhile."""
-        acknowledgements = [
-            self.say(work.id, self._craft.started(work)),
-            self._leases.take(work.id, work.attempt),
-        ]
-        if (work.id, work.attempt) not in self._held:
-            attempt = self._held[work.id, work.attempt] = Attempt(work, self.say)
+    def begin(self, work: WorkT, *, first_delivery: bool) -> "Future[Message] | None":
+        """Say Started; run a first attempt at once, and have everything prepared for any other.
+
+        What died of an earlier one is blamed only if it was leased.
+        """
+        started = self.say(work.id, self._craft.started(work))
+        key = work.id, work.attempt
+        at_once = first_delivery and work.attempt == 1 and key not in self._held
+        if key not in self._held:
+            attempt = self._held[key] = Attempt(work, self.say)
+            if at_once:
+                attempt.is_ours()
             self._loop.call_soon_threadsafe(self._launch, attempt)
-        return acknowledgements
+        return None if at_once else started
+
+    def lease(self, work: WorkT) -> "Future[Message]":
+        """Take the lease."""
+        return self._leases.take(work.id, work.attempt)
 
     def deliver(self, work: WorkT) -> None:
         """Let it run."""
         self._loop.call_soon_threadsafe(self._delivered, work.id, work.attempt)
+
+    def over(self, work: WorkT) -> bool:
+        """Whether it was let go."""
+        return (work.id, work.attempt) not in self._held
 
     def _on_death(self) -> None:
         self._died = True
@@ -239,7 +266,7 @@ class Attempts(Generic[WorkT]):
     def _delivered(self, id: str, number: int) -> None:
         if attempt := self._held.get((id, number)):
             attempt.is_ours()
-        else:  # delivered twice, and answered in between
+        else:  # it was over before its lease was acknowledged
             self._leases.release(id, number)
 
     async def _carry_out(self, attempt: Attempt[WorkT]) -> None:
@@ -272,7 +299,7 @@ class Attempts(Generic[WorkT]):
         """Let go once the conclusion is acknowledged, never before; this task is not cancelled."""
         await asyncio.wait([task])
         if attempt.ours and attempt.end is None and not self._craft.unwanted(attempt.work):
-            crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")  # its lease will expire
+            crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")  # another is given it
         if attempt.end is not None and (error := await _failure(attempt.end)):
             await self._conclude_otherwise(attempt.work, error)
         self._leases.release(attempt.work.id, attempt.work.attempt)
@@ -294,7 +321,7 @@ class Attempts(Generic[WorkT]):
             if attempt.task and not attempt.begun:
                 attempt.task.cancel()
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._grace_s)
+            _, late = await asyncio.wait(tasks, timeout=self._process.grace_s)
             for task in late:
                 task.cancel()
         if self._all:

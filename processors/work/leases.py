@@ -25,9 +25,9 @@ class LeaseKeeper:
         return said
 
     def release(self, id: str, attempt: int) -> None:
-        """Let go, only after what became of the attempt has been acknowledged."""
-        self._held.pop((id, attempt), None)
-        self._say("released", id, attempt)
+        """Let go, if it is held, only after what became of the attempt has been acknowledged."""
+        if self._held.pop((id, attempt), None):
+            self._say("released", id, attempt)
 
     async def keep(self) -> None:
         """Renew everything that is held, for ever.

@@ -1,8 +1,10 @@
 """Popping: lease, commit, then hand over (rule 4). The consumer group is the queue's one discipline.
 
 A record is begun only when there is room for it; else it waits in memory, and is handed back where another
-worker has room. Everything between beginning and the commit happens in one thread, so that a rebalance never
-finds work that is leased but not committed; what only waits goes with its partition.
+worker has room. Work that nobody was given before runs at once; it is committed when it is over, or when it
+takes longer than a renewal may and is leased. Until then Kafka would give it to another. All other work is
+leased and committed before it runs. All of that happens in one thread, and what runs of a partition that is
+revoked is leased and committed first; what only waits goes with the partition.
 """
 
 import logging
@@ -14,9 +16,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from processors.work.handing_back import PATIENCE_S, READ_AHEAD, HandingBack, Waiting
+from processors.work.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBack, Waiting
+from processors.work.offsets import Offsets, Taken
 from topics.clients import Brake, EventProducer, consumer_config, is_fatal
-from topics.codec import UndecodableError, dead_letter, decode
+from topics.codec import UndecodableError, dead_letter, decode, header
 from topics.model import Model
 from topics.pulse import with_pulse
 from topics.settings import KafkaSettings
@@ -30,6 +33,8 @@ _NO_ROOM_POLL_S = 0.5
 """A full worker goes on polling, in the end on paused partitions, so that rebalances are answered."""
 _ROOM_LOOK_S, _NO_ROOM_LOOK_S = 0.1, 0.02
 """How long to wait for a record before looking again how much room there is."""
+_COMMIT_PERIOD_S = 0.1
+"""A commit costs a request; what is over and not committed is done once more if we die."""
 _MAX_POLL_INTERVAL_MS = 24 * 3_600_000
 """While the broker is away, acknowledgements are waited for as long as it takes; heartbeats go on."""
 
@@ -41,12 +46,23 @@ class Owner(Protocol[WorkT_contra]):
         """How many records may be taken now."""
         ...
 
-    def begin(self, work: WorkT_contra) -> "list[Future[Message]]":
-        """Say on the log that the work is ours; what must be acknowledged before the commit."""
+    def begin(self, work: WorkT_contra, *, first_delivery: bool) -> "Future[Message] | None":
+        """Say on the log that the work is begun, and have everything prepared.
+
+        None where it runs at once; else what must be acknowledged before it is delivered, as must its lease.
+        """
+        ...
+
+    def lease(self, work: WorkT_contra) -> "Future[Message]":
+        """Take the lease; once that is acknowledged, the work is to be committed and delivered."""
         ...
 
     def deliver(self, work: WorkT_contra) -> None:
-        """The work is ours: nobody else will be given this record."""
+        """The work is leased and committed: nobody else will be given this record."""
+        ...
+
+    def over(self, work: WorkT_contra) -> bool:
+        """Whether what came of begun work is acknowledged, or nobody wants it any more."""
         ...
 
 
@@ -64,12 +80,18 @@ class Popper(Generic[WorkT]):
         owner: Owner[WorkT],
         producer: EventProducer,
         on_death: Callable[[], None],
+        lease_after_s: float,
         handing_back: HandingBack | None = None,
     ) -> None:
-        """`on_death` is called, from the thread, when the consumer is dead: the process should end."""
+        """`on_death` is called, from the thread, when the consumer is dead: the process should end.
+
+        What runs for longer than `lease_after_s` is leased, if it was not before.
+        """
         self._handing_back = handing_back
         self._waiting: list[Waiting] = []
-        """In the order of each partition; of partitions that are ours, from their committed offsets on."""
+        """In the order of each partition; of partitions that are ours, behind all that was taken."""
+        self._offsets: Offsets[WorkT] = Offsets(owner.over)
+        self._lease_after_s, self._looked_s = lease_after_s, 0.0
         self._partitions: set[int] = set()
         self._polled_s, self._read_all = 0.0, True
         self._queue, self._dead_letters, self._model = queue, dead_letters, model
@@ -101,7 +123,7 @@ class Popper(Generic[WorkT]):
     def _run(self) -> None:
         try:
             self._consumer.subscribe(
-                [self._queue], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+                [self._queue], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             while not self._stopping.is_set():
                 self._step()
@@ -114,9 +136,17 @@ class Popper(Generic[WorkT]):
         self._brake.on_assign(consumer, assigned)
         self._partitions.update(tp.partition for tp in assigned)
 
-    def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
-        """The next owner begins where we committed, so what waits here is not ours any more."""
-        self._partitions.difference_update(tp.partition for tp in revoked)
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        """The next owner begins where we committed."""
+        self._secure(self._offsets.unsettled({tp.partition for tp in revoked}))
+        self._on_lost(consumer, revoked)
+
+    def _on_lost(self, _: Consumer, lost: list[TopicPartition]) -> None:
+        """What waits here is not ours any more. What is begun is given to another as well, unless it was
+        committed: two run one attempt (rule 3)."""
+        partitions = {tp.partition for tp in lost}
+        self._partitions -= partitions
+        self._offsets.forget(partitions)
         self._waiting = [each for each in self._waiting if each.message.partition() in self._partitions]
 
     def _step(self) -> None:
@@ -128,7 +158,9 @@ class Popper(Generic[WorkT]):
         if room > 0 and self._waiting:
             taken, self._waiting = self._waiting[:room], self._waiting[room:]
             self._take([each.message for each in taken])
-        elif not self._waiting:
+            return
+        self._look_after_what_runs()
+        if not self._waiting:
             self._brake.release()
             self._read(max(room, 1), _ROOM_LOOK_S if room > 0 else _NO_ROOM_LOOK_S)
         elif not self._hand_back():
@@ -167,8 +199,9 @@ class Popper(Generic[WorkT]):
             return False
         messages = [each.message for each in self._waiting[: len(leaving)]]
         self._waiting = self._waiting[len(leaving) :]
-        self._acknowledged([self._producer.produce(record, partition=to) for record, to in leaving])
-        self._commit(_behind(messages))
+        acknowledged([self._producer.produce(record, partition=to) for record, to in leaving])
+        for message in messages:
+            self._taken(message, None)
         return True
 
     def _wait_for_room(self) -> None:
@@ -180,36 +213,67 @@ class Popper(Generic[WorkT]):
             self._read(len(self._waiting) + 1, 0)
 
     def _take(self, messages: list[Message]) -> None:
-        taken: list[WorkT] = []
         acknowledgements: list[Future[Message]] = []
+        to_secure: set[int] = set()
         for message in messages:
             try:
                 work = decode(self._model, message.value())
             except UndecodableError as unreadable:
                 letter = dead_letter(self._dead_letters, message, str(unreadable))
                 acknowledgements.append(self._producer.produce(letter))
-            else:
-                taken.append(work)
-                acknowledgements += self._owner.begin(work)
-        self._acknowledged(acknowledgements)
-        self._commit(_behind(messages))
-        for work in taken:
-            self._owner.deliver(work)
+                self._taken(message, None)
+                continue
+            begun = self._owner.begin(work, first_delivery=self._is_first_delivery(message))
+            self._taken(message, work)
+            if begun:
+                acknowledgements.append(begun)
+                to_secure.add(message.partition() or 0)
+        acknowledged(acknowledgements)
+        if to_secure:  # with what is before them in their partitions
+            self._secure(self._offsets.unsettled(to_secure))
 
-    def _acknowledged(self, acknowledgements: "list[Future[Message]]") -> None:
-        wait(acknowledgements)
-        for acknowledgement in acknowledgements:
-            acknowledgement.result()
+    def _is_first_delivery(self, message: Message) -> bool:
+        """Whether nobody can have begun it before; of what was handed back we do not know."""
+        partition, offset = message.partition() or 0, message.offset() or 0
+        where = TopicPartition(self._queue, partition)
+        _, high_watermark = self._consumer.get_watermark_offsets(where, cached=True)
+        first = self._offsets.is_first_delivery(partition, offset, high_watermark)
+        return first and header(message, HOPS) is None
+
+    def _taken(self, message: Message, work: WorkT | None) -> None:
+        self._offsets.take(message.partition() or 0, message.offset() or 0, work, time.monotonic())
+
+    def _look_after_what_runs(self) -> None:
+        """Lease what takes long, and commit what is over."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= _COMMIT_PERIOD_S:
+            self._looked_s = now_s
+            self._secure(self._offsets.unsettled(until_s=now_s - self._lease_after_s))
+
+    def _secure(self, unsettled: list[Taken[WorkT]]) -> None:
+        """Lease them, commit, deliver; and commit what is over."""
+        acknowledged([self._owner.lease(each.work) for each in unsettled])
+        for each in unsettled:
+            each.settled = True
+        self._commit(self._offsets.committable())
+        for each in unsettled:
+            self._owner.deliver(each.work)
 
     def _commit(self, offsets: dict[int, int]) -> None:
+        if not offsets:
+            return
         next_offsets = [TopicPartition(self._queue, p, offset) for p, offset in offsets.items()]
         try:
             self._consumer.commit(offsets=next_offsets, asynchronous=False)
         except KafkaException as error:
-            # The records will come to another worker as well, and one attempt may run twice (rule 3).
+            # Unless a later commit succeeds, the records come to another as well (rule 3).
             log.warning("popping %s: commit failed, redelivery is possible: %s", self._queue, error)
+        else:
+            self._offsets.committed(offsets)
 
 
-def _behind(messages: list[Message]) -> dict[int, int]:
-    """The next offset of each partition, once these are done."""
-    return {message.partition() or 0: (message.offset() or 0) + 1 for message in messages}
+def acknowledged(acknowledgements: "list[Future[Message]]") -> None:
+    """Wait for them; raises KafkaException where one will never be."""
+    wait(acknowledgements)
+    for acknowledgement in acknowledgements:
+        acknowledgement.result()

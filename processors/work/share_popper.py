@@ -2,7 +2,7 @@
 
 All workers share every partition, so that what waits is begun by whoever has room first; nothing needs to be
 handed back. A record is locked for whoever is given it, and acknowledged where a consumer group would commit
-(rule 4); else it comes again to another, once the lock expires.
+(rule 4); else it comes again to another, once the lock expires. Therefore all work is leased before it runs.
 
 The client calls this a preview. See docs/architecture.md for what is missing.
 """
@@ -10,12 +10,12 @@ The client calls this a preview. See docs/architecture.md for what is missing.
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from confluent_kafka import KafkaException, Message, ShareConsumer
 
-from processors.work.popper import Owner
+from processors.work.popper import Owner, acknowledged
 from topics.clients import FETCH_BYTES, EventProducer, connection, is_fatal
 from topics.codec import UndecodableError, dead_letter, decode
 from topics.model import Model
@@ -106,12 +106,11 @@ class SharePopper(Generic[WorkT]):
                 acknowledgements.append(self._producer.produce(letter))
             else:
                 taken.append(work)
-                acknowledgements += self._owner.begin(work)
+                begun = self._owner.begin(work, first_delivery=False)
+                acknowledgements += [self._owner.lease(work), *([begun] if begun else [])]
         if not read:
             return
-        wait(acknowledgements)
-        for acknowledgement in acknowledgements:
-            acknowledgement.result()
+        acknowledged(acknowledgements)
         self._accept(consumer, read)
         for work in taken:
             self._owner.deliver(work)

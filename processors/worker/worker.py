@@ -14,7 +14,7 @@ from nix.cache import Cache
 from nix.errors import MissingError
 from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
-from processors.work.attempts import Attempt, Attempts, process_name
+from processors.work.attempts import Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
 from processors.work.stops import StopOrders
 from processors.worker.compile_cache import CompileCache
@@ -54,16 +54,18 @@ class Worker:
             self,
             Work,
             FACTS,
+            Process(
+                name=self.name,
+                source=source,
+                slots=settings.worker_slots,
+                max_waiting=settings.waiting_per_worker,
+                lease_renewal_s=settings.lease_renewal_s,
+                grace_s=settings.grace_s,
+            ),
             kafka=kafka,
             catalogue=catalogue,
             family=catalogue.submissions,
             producer=self._producer,
-            name=self.name,
-            source=source,
-            slots=settings.worker_slots,
-            max_waiting=settings.waiting_per_worker,
-            lease_renewal_s=settings.lease_renewal_s,
-            grace_s=settings.grace_s,
         )
         self._stops = StopOrders(kafka, catalogue.stops.name, self._attempts.cancel)
         self._view = View(

@@ -1,9 +1,10 @@
-"""Popping a queue on a real broker: what is delivered is leased and committed, what is not comes again."""
+"""Popping a queue on a real broker: what runs is leased and committed, or comes again; nothing is skipped."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import Message
@@ -38,15 +39,16 @@ class Queue:
         self.producer = EventProducer(settings)
         self.deaths = 0
 
-    def put(self, *ids: str, raw: bytes | None = None) -> None:
+    def put(self, *ids: str, raw: bytes | None = None, partition: int = -1) -> None:
         for id in ids:
             value = raw or encode(StopOrder(id=id, attempt=1))
-            self.producer.produce(Record(self.name, id.encode(), value, [])).result(DEADLINE_S)
+            record = Record(self.name, id.encode(), value, [])
+            self.producer.produce(record, partition=partition).result(DEADLINE_S)
 
     def committed(self) -> int:
         return sum(committed_offsets(self.settings, GROUP, self.name).values())
 
-    def popper(self, owner: "Owner") -> Popper[StopOrder]:
+    def popper(self, owner: "Owner", lease_after_s: float = DEADLINE_S) -> Popper[StopOrder]:
         def died() -> None:
             self.deaths += 1
 
@@ -59,6 +61,7 @@ class Queue:
             owner=owner,
             producer=self.producer,
             on_death=died,
+            lease_after_s=lease_after_s,
         )
 
     def close(self) -> None:
@@ -68,9 +71,13 @@ class Queue:
 class Owner:
     """A worker that says what happened, and acknowledges when it is told to."""
 
-    def __init__(self, queue: Queue, places: int = 100) -> None:
-        self._queue, self.places = queue, places
+    def __init__(self, queue: Queue, places: int = 100, *, at_once: bool = False) -> None:
+        """`at_once`: run what nobody was given before, unleased."""
+        self._queue, self.places, self._at_once = queue, places, at_once
         self.begun: list[str] = []
+        self.ran_at_once: list[str] = []
+        self.leased: list[str] = []
+        self.ended: set[str] = set()
         self.delivered: list[str] = []
         self.committed_at_delivery: list[int] = []
         self.acknowledged = threading.Event()
@@ -78,8 +85,21 @@ class Owner:
     def room(self) -> int:
         return self.places - len(self.begun)
 
-    def begin(self, work: StopOrder) -> "list[Future[Message]]":
+    def begin(self, work: StopOrder, *, first_delivery: bool) -> "Future[Message] | None":
         self.begun.append(work.id)
+        if first_delivery and self._at_once:
+            self.ran_at_once.append(work.id)
+            return None
+        return self._acknowledgement()
+
+    def lease(self, work: StopOrder) -> "Future[Message]":
+        self.leased.append(work.id)
+        return self._acknowledgement()
+
+    def over(self, work: StopOrder) -> bool:
+        return work.id in self.ended
+
+    def _acknowledgement(self) -> "Future[Message]":
         future: Future[Message] = Future()
 
         def acknowledge() -> None:
@@ -87,7 +107,7 @@ class Owner:
             future.set_result(Message())
 
         threading.Thread(target=acknowledge).start()
-        return [future]
+        return future
 
     def deliver(self, work: StopOrder) -> None:
         self.committed_at_delivery.append(self._queue.committed())
@@ -200,3 +220,86 @@ def test_what_a_lost_worker_had_committed_is_not_delivered_again(queue: Queue) -
     finally:
         popper.stop()
     assert sorted(first.delivered + second.delivered) == ["a", "b"]
+
+
+@contextmanager
+def popping_at_once(queue: Queue, lease_after_s: float = DEADLINE_S) -> Iterator[Owner]:
+    """A popper that has read something of partition 0, so that it knows what is new there."""
+    queue.put("old", partition=0)
+    owner = Owner(queue, at_once=True)
+    owner.acknowledged.set()
+    popper = queue.popper(owner, lease_after_s)
+    popper.start()
+    try:
+        wait_for(lambda: owner.delivered == ["old"], "what was there before")
+        assert (owner.leased, owner.ran_at_once, queue.committed()) == (["old"], [], 1)
+        owner.ended.add("old")
+        yield owner
+    finally:
+        popper.stop()
+    assert queue.deaths == 0
+
+
+def test_what_is_new_runs_at_once_and_is_committed_once_it_and_all_before_it_is_over(queue: Queue) -> None:
+    with popping_at_once(queue) as owner:
+        queue.put("a", "b", partition=0)
+        queue.put("unreadable", raw=b"{", partition=0)
+        queue.put("c", partition=0)
+        wait_for(lambda: owner.ran_at_once == ["a", "b", "c"], "all to run")
+        owner.ended |= {"b", "c"}
+        time.sleep(0.5)
+        assert queue.committed() == 1
+        owner.ended.add("a")
+        wait_for(lambda: queue.committed() == 5, "the commit")
+    assert owner.leased == ["old"]
+    assert owner.delivered == ["old"]
+
+
+def test_what_takes_long_is_leased_and_holds_up_no_commits(queue: Queue) -> None:
+    with popping_at_once(queue, lease_after_s=1.0) as owner:
+        queue.put("long", "short", partition=0)
+        wait_for(lambda: owner.ran_at_once == ["long", "short"], "both to run")
+        owner.ended.add("short")
+        wait_for(lambda: owner.delivered == ["old", "long"], "a lease")
+        assert owner.leased == ["old", "long"]
+        assert owner.committed_at_delivery[1] == 3
+
+
+def test_what_runs_when_the_process_stops_is_leased_and_committed_first(queue: Queue) -> None:
+    with popping_at_once(queue) as owner:
+        queue.put("a", "b", partition=0)
+        wait_for(lambda: owner.ran_at_once == ["a", "b"], "both to run")
+        owner.ended.add("b")
+    assert owner.leased == ["old", "a"]
+    assert owner.committed_at_delivery == [1, 3]
+
+
+def test_what_runs_of_partitions_that_are_revoked_is_leased_and_committed_first(queue: Queue) -> None:
+    """So that the next owner of them is not given it again."""
+    partitions = queue.topics.submissions.queue.partitions(queue.settings.profile)
+    everything = [f"{round}-{partition}" for round in range(2) for partition in range(partitions)]
+    owner, other = Owner(queue, at_once=True), Owner(queue, at_once=True)
+    owner.acknowledged.set()
+    other.acknowledged.set()
+    first, second = queue.popper(owner), queue.popper(other)
+    first.start()
+    try:
+        for round in range(2):
+            for partition in range(partitions):
+                queue.put(f"{round}-{partition}", partition=partition)
+            wait_for(lambda n=round + 1: len(owner.begun) == n * partitions, "all to run")  # type: ignore[misc]
+        assert sorted(owner.ran_at_once) == everything[partitions:]
+        second.start()
+        try:
+            wait_for(lambda: len(owner.leased) > partitions, "a partition to be revoked")
+            time.sleep(1)
+            moved = owner.leased[partitions:]
+            assert 0 < len(moved) < partitions, "only what ran of those"
+            assert other.begun == []
+            assert queue.committed() == partitions + len(moved)
+        finally:
+            second.stop()
+    finally:
+        first.stop()
+    assert sorted(owner.leased) == everything
+    assert queue.committed() == 2 * partitions

@@ -1,17 +1,18 @@
-"""Mirrors `processors/work/`, but for what decides about handing back, which is the real thing (rule 4)."""
+"""Mirrors `processors/work/` (rule 4), around the real `Offsets` and what decides about handing back."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import Message
 
-from processors.work.handing_back import Board, Moved, Telling, Waiting, leaving
+from processors.work.handing_back import HOPS, Board, Moved, Telling, Waiting, leaving
+from processors.work.offsets import Offsets, Taken
 from tests.simulator.broker import Log
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
-from topics.codec import Record, UndecodableError, decode, encode
+from topics.codec import Record, UndecodableError, decode, encode, header
 from topics.fold import QueuedWork
 from topics.leases import Room, StopOrder
 from topics.model import Model
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 RENEWAL_S = 1.0
+COMMIT_PERIOD_S = 0.1
 GRACE_S = 5.0
 READ_AHEAD = 3
 
@@ -86,7 +88,10 @@ class Attempts:
             family.work_group,
             family.queue,
             on_revoke=self._forget,
+            before_revoke=self._before_revoke,
         )
+        self._offsets: Offsets[Any] = Offsets(self._over)
+        self._looked_s = 0.0
         self._handing_back = HandingBack(world, process, family)
         self._waiting: list[Waiting] = []
         self._read_all = True
@@ -116,8 +121,8 @@ class Attempts:
         return self._family.say_lease(self._process, "taken", id, attempt)
 
     def _release(self, id: str, attempt: int) -> None:
-        self._process.leases.pop((id, attempt), None)
-        self._family.say_lease(self._process, "released", id, attempt)
+        if self._process.leases.pop((id, attempt), None) is not None:
+            self._family.say_lease(self._process, "released", id, attempt)
 
     def _renew(self) -> Wait:
         """`keep`."""
@@ -143,8 +148,13 @@ class Attempts:
         yield from self._consumer.close()
 
     def _forget(self, partitions: list[int]) -> None:
-        """`_on_revoke`."""
+        """`_on_lost`."""
+        self._offsets.forget(partitions)
         self._waiting = [each for each in self._waiting if each.message.partition() not in partitions]
+
+    def _before_revoke(self, partitions: list[int]) -> Wait:
+        """`_on_revoke`."""
+        yield from self._secure(self._offsets.unsettled(partitions))
 
     def _step(self) -> Wait:
         """`_step`: without room it hands back what others have room for."""
@@ -156,7 +166,9 @@ class Attempts:
         if room > 0 and self._waiting:
             taken, self._waiting = self._waiting[:room], self._waiting[room:]
             yield from self._take([each.message for each in taken])
-        elif not self._waiting:
+            return
+        yield from self._look_after_what_runs()
+        if not self._waiting:
             yield from self._read(max(1, room))
             if not self._waiting:
                 yield self._world.news(self._family.queue)
@@ -189,44 +201,89 @@ class Attempts:
 
     def _move(self, moving: list[Moved], messages: list[Message]) -> Wait:
         yield from all_of([self._handing_back.produce(*each) for each in moving])
-        yield from self._commit(messages)
+        for message in messages:
+            self._taken(message, None)
 
     def _take(self, messages: list[Message]) -> Wait:
-        """`_take`: lease, commit, hand over."""
-        begun = []
+        """`_take`."""
+        acknowledgements: list[Future] = []
+        to_secure: set[int] = set()
         for message in messages:
-            with suppress(UndecodableError):  # else it becomes a dead letter, and is committed like any other
+            try:
                 work = decode(self._family.work, message.value())
-                begun.append((work, self._begin(work)))
-                yield 0.0
-        for _, acknowledgements in begun:
-            yield from all_of(acknowledgements)
-        yield from self._commit(messages)
-        for work, _ in begun:
-            self._deliver(work)
+            except UndecodableError:  # it becomes a dead letter
+                self._taken(message, None)
+                continue
+            begun = self._begin(work, first_delivery=self._is_first_delivery(message))
+            self._taken(message, work)
+            if begun:
+                acknowledgements.append(begun)
+                to_secure.add(message.partition() or 0)
+            yield 0.0
+        yield from all_of(acknowledgements)
+        if to_secure:
+            yield from self._secure(self._offsets.unsettled(to_secure))
 
-    def _commit(self, messages: list[Message]) -> Wait:
-        offsets = {message.partition() or 0: (message.offset() or 0) + 1 for message in messages}
+    def _is_first_delivery(self, message: Message) -> bool:
+        """`_is_first_delivery`."""
+        partition, offset = message.partition() or 0, message.offset() or 0
+        high_watermark = self._consumer.high_watermarks[partition]
+        first = self._offsets.is_first_delivery(partition, offset, high_watermark)
+        return first and header(message, HOPS) is None
+
+    def _taken(self, message: Message, work: QueuedWork | None) -> None:
+        now_s = self._world.scheduler.now_s
+        self._offsets.take(message.partition() or 0, message.offset() or 0, work, now_s)
+
+    def _look_after_what_runs(self) -> Wait:
+        """`_look_after_what_runs`."""
+        now_s = self._world.scheduler.now_s
+        if now_s - self._looked_s >= COMMIT_PERIOD_S:
+            self._looked_s = now_s
+            yield from self._secure(self._offsets.unsettled(until_s=now_s - RENEWAL_S))
+
+    def _secure(self, unsettled: list[Taken[Any]]) -> Wait:
+        """`_secure`: lease, commit, deliver."""
+        yield from all_of([self._take_lease(each.work.id, each.work.attempt) for each in unsettled])
+        for each in unsettled:
+            each.settled = True
+        yield from self._commit()
+        for each in unsettled:
+            self._deliver(each.work)
+
+    def _commit(self) -> Wait:
+        if not (offsets := self._offsets.committable()):
+            return
         member = self._consumer.member or "nobody"
         with suppress(BrokerError):  # else the records come to another as well: two run one attempt (rule 3)
             yield self._consumer.call(lambda: self._family.work_group.commit(member, offsets))
+            self._offsets.committed(offsets)
 
     # -- Attempts -----------------------------------------------------------------------------------
 
-    def _begin(self, work: QueuedWork) -> list[Future]:
-        if (work.id, work.attempt) not in self._held:
+    def _begin(self, work: QueuedWork, *, first_delivery: bool) -> Future | None:
+        """`begin`."""
+        started = self._family.say(self._process, work.id, self._craft.started(work))
+        key = work.id, work.attempt
+        at_once = first_delivery and work.attempt == 1 and key not in self._held
+        if key not in self._held:
             attempt = Attempt(work, self._process, self._family, self._world.scheduler)
-            self._held[work.id, work.attempt] = attempt
+            self._held[key] = attempt
+            if at_once:
+                attempt.ours.set()
             attempt.task = self._spawn(self._carry_out(attempt))
             attempt.through = self._spawn(self._see_through(attempt, attempt.task))
-        started = self._family.say(self._process, work.id, self._craft.started(work))
-        return [started, self._take_lease(work.id, work.attempt)]
+        return None if at_once else started
+
+    def _over(self, work: QueuedWork) -> bool:
+        """`over`."""
+        return (work.id, work.attempt) not in self._held
 
     def _deliver(self, work: QueuedWork) -> None:
         """`_delivered`."""
         if attempt := self._held.get((work.id, work.attempt)):
             attempt.ours.set()
-        else:  # delivered twice, and answered in between
+        else:  # it was over before its lease was acknowledged
             self._release(work.id, work.attempt)
 
     def _carry_out(self, attempt: Attempt) -> Wait:

@@ -187,17 +187,24 @@ class Consumer:
         instance: str | None = None,
         on_assign: Callable[[list[int]], Wait] | None = None,
         on_revoke: Callable[[list[int]], None] = lambda _: None,
+        before_revoke: Callable[[list[int]], Wait] | None = None,
         in_background: bool = False,
     ) -> None:
-        """`in_background`: act on a rebalance beside the polls, as Faust does."""
+        """`before_revoke`: as long as they are still ours; they may be lost without it.
+
+        `in_background`: act on a rebalance beside the polls, as Faust does.
+        """
         self._scheduler, self._network = scheduler, network
         self.process, self.group, self._logs = process, group, logs
         self._instance = instance
         self._on_assign = on_assign or self._from_committed
         self._on_revoke = on_revoke
+        self._before_revoke = before_revoke or _at_once
         self.member: str | None = None
         self.owned: dict[int, int] = {}
         """What is assigned, and from where to fetch next."""
+        self.high_watermarks: dict[int, int] = {}
+        """As the last fetch said."""
         self._buffer: deque[Message] = deque()
         self._granted: frozenset[int] | None = None
         self._assigning: frozenset[int] = frozenset()
@@ -271,6 +278,7 @@ class Consumer:
     def _rebalance(self, granted: frozenset[int]) -> Wait:
         self._granted = None
         if gone := [p for p in self.owned if p not in granted]:
+            yield from self._before_revoke(gone)
             self._give_up(gone)
             member = self.member
             if member is not None:
@@ -297,6 +305,7 @@ class Consumer:
     def _fetch(self) -> None:
         batch = self._scheduler.random.choice((1, 3, 50))
         for partition, position in self.owned.items():
+            self.high_watermarks[partition] = self._logs[partition].end
             read = self._logs[partition].read(position, batch)
             self.owned[partition] = read.position
             self._buffer.extend(read.messages)
@@ -308,5 +317,10 @@ class Consumer:
 
     def close(self) -> Wait:
         """Leave the group."""
+        yield from self._before_revoke(list(self.owned))
         if (member := self.member) is not None:
             yield self.call(lambda: self.group.leave(member))
+
+
+def _at_once(_: list[int]) -> Wait:
+    yield from ()

@@ -11,6 +11,7 @@ from tests.simulator.broker import Entry, Log, Transaction
 from tests.simulator.family import CATALOGUE, GARBAGE, Family
 from tests.simulator.groups import Group
 from tests.simulator.health import HELD, SETTINGS, held_of, value_of
+from tests.simulator.scheduler import Process
 from topics.codec import UndecodableError, decode, decode_fact, encode
 from topics.dependencies.state import EnvironmentState
 from topics.fold import Enqueue, Notify, QueuedWork
@@ -78,6 +79,8 @@ class Invariants:
         self.facts: Counter[str] = Counter()
         """By name where they changed something, all others as `refused`."""
         self._dirty: set[tuple[str, str]] = set()
+        self._unblamed: dict[str, str] = {}
+        """Whom poison killed unleased."""
         world.broker.on_append.append(self._appended)
         for family in world.families:
             subject = self._subjects[family.subject]
@@ -236,6 +239,15 @@ class Invariants:
             since_s = max(taken_s, tick_s - SETTINGS.lease_timeout_s - _SLOWEST_S)
             if not process.disturbed(since_s, tick_s):
                 raise ViolationError(late.id, f"{worker} lives, and was declared dead")
+
+    def died_of(self, id: str, attempt: int, process: Process) -> None:
+        """Without a lease, for which nobody is blamed, an attempt kills one worker at most, and whoever does
+        not know that its partition is another's."""
+        if (id, attempt) in process.leases or process.pauses:
+            return
+        if id in self._unblamed:
+            raise ViolationError(id, f"killed {self._unblamed[id]} and {process.name} unleased")
+        self._unblamed[id] = process.name
 
     # -- what must be true --------------------------------------------------------------------------
 

@@ -8,26 +8,59 @@ from confluent_kafka import Message
 
 from processors.health_checker.judgement import Judge, Verdict
 from processors.work.handing_back import Moved
-from tests.simulator.attempts import Attempt, Attempts
+from processors.work.offsets import Taken
+from tests.simulator.attempts import COMMIT_PERIOD_S, Attempt, Attempts
 from tests.simulator.faults import Plan
 from tests.simulator.health import HealthChecker
 from tests.simulator.scheduler import Cancelled, Future, Task, Wait, all_of
 from tests.simulator.store import StoreProcessor
 from tests.simulator.world import Protocol
-from topics.codec import decode
+from topics.fold import QueuedWork
 from topics.leases import Tick
 
 
 class CommitsFirst(Attempts):
-    """Commits the queue's offset before lease and Started are acknowledged (rule 4)."""
+    """Commits the queue's offset before the lease is acknowledged (rule 4)."""
 
-    def _take(self, messages: list[Message]) -> Wait:
-        works = [decode(self._family.work, message.value()) for message in messages]
-        for work in works:
-            self._begin(work)
-        yield from self._commit(messages)
-        for work in works:
-            self._deliver(work)
+    def _secure(self, unsettled: list[Taken[Any]]) -> Wait:
+        for each in unsettled:
+            each.settled = True
+        yield from self._commit()
+        for each in unsettled:
+            self._take_lease(each.work.id, each.work.attempt)
+            self._deliver(each.work)
+
+
+class CommitsWhatRuns(Attempts):
+    """Commits what runs at once before it is leased or over (rule 4)."""
+
+    def _taken(self, message: Message, work: QueuedWork | None) -> None:
+        super()._taken(message, None)
+
+
+class CommitsAhead(Attempts):
+    """Commits what is over, whatever runs before it in its partition (rule 4)."""
+
+    def _commit(self) -> Wait:
+        for taken in self._offsets.unsettled():
+            if taken.since_s < self._world.scheduler.now_s - COMMIT_PERIOD_S:
+                taken.settled = True
+        yield from super()._commit()
+
+
+class BlamesNobody(Attempts):
+    """Runs what was delivered before without a lease, so that nobody is blamed for what it does (rule 5)."""
+
+    def _is_first_delivery(self, message: Message) -> bool:
+        return True
+
+
+class ReleasesAlways(Attempts):
+    """Releases what was never leased: no rule says that it must not."""
+
+    def _release(self, id: str, attempt: int) -> None:
+        self._process.leases.setdefault((id, attempt), self._world.scheduler.now_s)
+        super()._release(id, attempt)
 
 
 class ReleasesFirst(Attempts):
@@ -51,7 +84,9 @@ class MovesFirst(Attempts):
     """Commits what it hands back before that is acknowledged."""
 
     def _move(self, moving: list[Moved], messages: list[Message]) -> Wait:
-        yield from self._commit(messages)
+        for message in messages:
+            self._taken(message, None)
+        yield from self._commit()
         yield from all_of([self._handing_back.produce(*each) for each in moving])
 
 
@@ -59,7 +94,9 @@ class KeepsWaiting(Attempts):
     """Keeps some of what waits when its partition is revoked, and later commits behind what it let go."""
 
     def _forget(self, partitions: list[int]) -> None:
-        self._waiting = self._waiting[1:]
+        kept = self._waiting[1:]
+        super()._forget(partitions)
+        self._waiting = kept
 
 
 class NaiveRestore(StoreProcessor):
@@ -152,6 +189,11 @@ class Mutant(NamedTuple):
 _MOVING = _PLAN._replace(kinds=("rebalance", "slow markers"), fault_steps=30)
 MUTANTS = {
     "commits first": Mutant(replace(_RIGHT, attempts=CommitsFirst)),
+    "commits what runs": Mutant(replace(_RIGHT, attempts=CommitsWhatRuns)),
+    "commits ahead": Mutant(replace(_RIGHT, attempts=CommitsAhead)),
+    "blames nobody": Mutant(
+        replace(_RIGHT, attempts=BlamesNobody), _PLAN._replace(poison_chance=0.1, fault_steps=10_000)
+    ),
     "releases first": Mutant(replace(_RIGHT, attempts=ReleasesFirst)),
     "hands back silently": Mutant(
         replace(_RIGHT, attempts=HandsBackSilently), _PLAN._replace(kinds=("stop",))
@@ -182,3 +224,5 @@ MUTANTS = {
     "forgets first": Mutant(replace(_RIGHT, checker=ForgetsFirst)),
 }
 """By name."""
+HARMLESS = {"releases always": Mutant(replace(_RIGHT, attempts=ReleasesAlways))}
+"""Not wrong: must not be found out."""

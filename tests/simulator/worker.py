@@ -174,7 +174,7 @@ class Worker:
         random = self._world.random
         yield random.random() * 0.2
         if work.id in self._world.poison:
-            self._world.crash(self._process, "poison")
+            self._world.die_of(work.id, work.attempt, self._process)
             yield 0.0
         if random.random() < self._world.plan.host_fault_chance:
             raise HostFaultError("disk full")

@@ -153,6 +153,11 @@ class World:
         process.restart_after_s = restart_s
         self.scheduler.end(process)
 
+    def die_of(self, id: str, attempt: int, process: Process) -> None:
+        """A worker's program kills it."""
+        self.invariants.died_of(id, attempt, process)
+        self.crash(process, "poison")
+
     def process(self, name: str) -> Process:
         """Of any time."""
         return self._processes[name]

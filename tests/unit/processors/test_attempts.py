@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import pytest
 from confluent_kafka import Message
 
-from processors.work.attempts import Attempt, Attempts
+from processors.work.attempts import Attempt, Attempts, Process
 from processors.work.slots import Slots
 from topics.acceptance import requested
 from topics.catalogue import catalogue
@@ -83,21 +83,19 @@ class System:
             self.craft,
             Work,
             FACTS,
+            Process(
+                name="w", source="worker/w", slots=slots, max_waiting=2, lease_renewal_s=1.0, grace_s=grace_s
+            ),
             kafka=NOWHERE,
             catalogue=topics,
             family=topics.submissions,
             producer=self.producer,
-            name="w",
-            source="worker/w",
-            slots=slots,
-            max_waiting=2,
-            lease_renewal_s=1.0,
-            grace_s=grace_s,
         )
 
     def give(self, *popped: Work) -> None:
         for each in popped:
-            self.attempts.begin(each)
+            self.attempts.begin(each, first_delivery=False)
+            self.attempts.lease(each)
             self.attempts.deliver(each)
 
     def ended(self) -> list[tuple[str, str]]:

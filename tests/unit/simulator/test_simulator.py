@@ -3,7 +3,7 @@
 import pytest
 
 from tests.simulator.invariants import ViolationError
-from tests.simulator.mutants import MUTANTS
+from tests.simulator.mutants import HARMLESS, MUTANTS
 from tests.simulator.world import World
 
 ROUND_STEPS = 20_000
@@ -29,6 +29,12 @@ def test_a_broken_protocol_is_found_out(name: str) -> None:
 
     with pytest.raises(ViolationError):
         run()
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_is_harmless_is_not(name: str) -> None:
+    variant = HARMLESS[name]
+    World(f"{name}/0", variant.protocol, variant.plan).run(ROUND_STEPS)
 
 
 def test_the_same_seed_is_the_same_story() -> None:
