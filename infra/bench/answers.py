@@ -43,7 +43,7 @@ HOPS = (
     "popped",
     "box made",
     "started",
-    "committed",
+    "program begun",
     "sandbox gone",
     "finished",
     "answered",
@@ -51,8 +51,8 @@ HOPS = (
 )
 """The way of a submission, nearly in this order: on the log, marked by the worker, seen by the client.
 
-The box is made while Started and the lease are on their way, the sandbox until the offset is committed.
-Records of a transaction are appended before it is committed, and read after. `stored` waits for company.
+Nothing is waited for after `popped`; the program begins once its sandbox is made. Records of a transaction
+are appended before it is committed, and read after. `stored` waits for company.
 """
 PROGRAM_TIME = "of that the program"
 

@@ -94,7 +94,7 @@ class MarkedBoxes(Sandboxes):
     async def _run(self, box: Box, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         async def may_start() -> None:
             await command.may_start()
-            self._marks.put("committed")
+            self._marks.put("program begun")
 
         marked = Command(command.argv, command.env, command.stdin, command.on_output, may_start)
         completed = await super()._run(box, marked, rootfs, limits)

@@ -1,4 +1,4 @@
-"""Workers, each a process, on a real broker: what waits at a full one is done by another, and never lost."""
+"""Workers, each a process, on a real broker: what one does not do is done by another, and never lost."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from topics.catalogue import catalogue
 from topics.clients import EventProducer
 from topics.codec import Record, decode, decode_fact, encode
 from topics.fold import Enqueue, Recorded
-from topics.leases import Room
+from topics.leases import Lease, Room
 from topics.limits import MiB
 from topics.reading import read_to_end
 from topics.request import parse_request
@@ -42,6 +42,7 @@ class Cluster:
             "BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "TOPIC_PREFIX": self.settings.topic_prefix,
             "SESSION_TIMEOUT_MS": self.settings.session_timeout_ms,
+            "LEASE_RENEWAL_S": 5,
         }
         environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
         worker = subprocess.Popen([sys.executable, "-m", "infra.bench.sleeping"], env=environment)
@@ -62,6 +63,12 @@ class Cluster:
         events = read_to_end(self.settings, self.topics.submissions.events.name)
         facts = [decode_fact(message, FACTS) for message in events]
         return {each.id: each.fact.worker for each in facts if isinstance(each.fact, what)}
+
+    def leases(self, id: str) -> list[tuple[str, str]]:
+        """What workers said of it, in the order of the log."""
+        messages = read_to_end(self.settings, self.topics.submissions.leases.name)
+        said = [decode(Lease, message.value()) for message in messages]
+        return [(lease.kind, lease.worker) for lease in said if lease.id == id and lease.kind != "renewed"]
 
     def rooms(self) -> dict[str, Room]:
         """What workers said last."""
@@ -129,3 +136,22 @@ def test_what_waits_behind_a_long_job_is_done_by_another_and_kill_9_meanwhile_lo
     handed_back = set(ids) & cluster.said(Finished).keys()
     assert len(handed_back) < len(ids), "others were still to be"
     cluster.wait_for(lambda: set(ids) <= cluster.said(Finished).keys(), "all the rest")
+
+
+def test_what_a_killed_worker_had_not_leased_is_given_to_another_and_leased(cluster: Cluster) -> None:
+    first, of_first, other = cluster.two_workers()
+    partition = of_first.partitions[0]
+    cluster.put(0, "known", partition=partition)
+    cluster.wait_for(lambda: "known" in cluster.said(Finished), "the partition's first record")
+    cluster.put(0.01, "short", partition=partition)
+    cluster.wait_for(lambda: "short" in cluster.said(Finished), "a short job")
+    assert cluster.leases("short") == [], "over before a lease was due"
+
+    cluster.put(4, "long", partition=partition)
+    cluster.wait_for(lambda: cluster.said(Started).get("long") == of_first.worker, "it to begin")
+    first.kill()
+    assert cluster.leases("long") == []
+    cluster.wait_for(lambda: "long" in cluster.said(Finished), "the other to end it")
+    assert cluster.said(Finished)["long"] == other.worker
+    cluster.wait_for(lambda: len(cluster.leases("long")) == 2, "the release")
+    assert cluster.leases("long") == [("taken", other.worker), ("released", other.worker)]
