@@ -38,7 +38,7 @@ class Offsets(Generic[WorkT]):
         Somebody may have been, and died of it, where it was there before we read the first one since the
         assignment; `high_watermark` is asked for then, or later.
         """
-        return offset >= self._first_from.setdefault(partition, high_watermark)
+        return offset >= self._first_from.setdefault(partition, max(high_watermark, offset + 1))
 
     def take(self, partition: int, offset: int, work: WorkT | None, now_s: float) -> None:
         """A record was taken; without work it needs nothing but to be committed."""

@@ -64,6 +64,7 @@ class Sleeper:
         return False
 
     async def carry_out(self, attempt: Attempt[Work]) -> None:
+        await attempt.until_ours()
         async with self._slots.take(alone=attempt.work.alone):
             attempt.begun = True
             self.ran.append(attempt.work.id)
@@ -98,10 +99,13 @@ class System:
             self.attempts.lease(each)
             self.attempts.deliver(each)
 
+    def said(self) -> list[tuple[str, str]]:
+        """Ids with what was said of them."""
+        return [(str(r.key, "utf-8"), header_of(r)) for r in self.producer.said if isinstance(r.key, bytes)]
+
     def ended(self) -> list[tuple[str, str]]:
         """Ids with what became of them."""
-        types = ((str(r.key, "utf-8"), header_of(r)) for r in self.producer.said if isinstance(r.key, bytes))
-        return [(id, kind) for id, kind in types if kind in {"finished", "handed_back"}]
+        return [(id, kind) for id, kind in self.said() if kind in {"finished", "handed_back"}]
 
 
 def header_of(record: Record) -> str:
@@ -132,6 +136,47 @@ def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> 
         await asyncio.sleep(0)
         system.give(work("0.2", alone=alone))
         assert system.attempts.room() == room
+        system.attempts.stop()
+        await starting
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_a_first_attempt_that_nobody_was_given_before_runs_at_once_and_without_a_lease() -> None:
+    async def test() -> None:
+        system = System(slots=3)
+        starting = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        new, known, second = work("0.1"), work("0.2"), work("0.3").replace(attempt=2)
+        assert system.attempts.begin(new, first_delivery=True) is None
+        assert system.attempts.begin(known, first_delivery=False) is not None
+        assert system.attempts.begin(second, first_delivery=True) is not None
+        assert system.attempts.begin(new, first_delivery=True) is not None, "it is held already"
+        assert not system.attempts.over(new)
+        await asyncio.sleep(0.5)
+        assert system.attempts.over(new)
+        assert system.craft.ran == ["0.1"]
+        assert [kind for id, kind in system.said() if id == "0.1"] == ["started", "started", "finished"]
+        system.attempts.stop()
+        await starting
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_a_lease_that_comes_after_the_end_is_released() -> None:
+    async def test() -> None:
+        system = System(slots=1)
+        starting = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        late = work("0.1")
+        system.attempts.begin(late, first_delivery=True)
+        await asyncio.sleep(0.5)
+        assert system.attempts.over(late)
+        system.attempts.lease(late)
+        system.attempts.deliver(late)
+        await asyncio.sleep(0.1)
+        said = [kind for id, kind in system.said() if id == "0.1"]
+        assert said == ["started", "finished", "taken", "released"]
         system.attempts.stop()
         await starting
 

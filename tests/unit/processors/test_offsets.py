@@ -19,6 +19,7 @@ def test_only_what_nobody_read_before_us_is_a_first_delivery() -> None:
     assert not ours.is_first_delivery(0, offset=5, high_watermark=9)
     assert ours.is_first_delivery(0, offset=6, high_watermark=9)
     assert not ours.is_first_delivery(1, offset=6, high_watermark=7)
+    assert not ours.is_first_delivery(2, offset=6, high_watermark=-1), "the first one that is read never is"
     ours.forget([0])
     assert not ours.is_first_delivery(0, offset=6, high_watermark=9), (
         "another may have been given it meanwhile"
