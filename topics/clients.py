@@ -218,13 +218,13 @@ class EventProducer:
         """How many records wait for the broker's acknowledgement."""
         return len(self._unacknowledged)
 
-    async def send(self, record: Record, *, partition: int = -1) -> Message:
+    async def send(self, record: Record) -> Message:
         """Produce and wait for the broker's acknowledgement.
 
         Raises:
             KafkaException: see `produce`.
         """
-        return await asyncio.wrap_future(self.produce(record, partition=partition))
+        return await asyncio.wrap_future(self.produce(record))
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what is still in the local queue, within `timeout_s`, and stop."""

@@ -264,12 +264,12 @@ class Popper(Generic[WorkT]):
             return
         next_offsets = [TopicPartition(self._queue, p, offset) for p, offset in offsets.items()]
         try:
-            self._consumer.commit(offsets=next_offsets, asynchronous=False)
+            done = self._consumer.commit(offsets=next_offsets, asynchronous=False)
         except KafkaException as error:
             # Unless a later commit succeeds, the records come to another as well (rule 3).
             log.warning("popping %s: commit failed, redelivery is possible: %s", self._queue, error)
         else:
-            self._offsets.committed(offsets)
+            self._offsets.committed({tp.partition: tp.offset for tp in done if tp.error is None})
 
 
 def acknowledged(acknowledgements: "list[Future[Message]]") -> None:
