@@ -155,8 +155,8 @@ class Attempts(Generic[WorkT]):
         self._handing_back: HandingBack | None = None
         popping: Callable[..., Popper[WorkT] | SharePopper[WorkT]] = SharePopper
         if kafka.queue == "group":
-            room_changed = self.room_may_have_changed
-            self._handing_back = HandingBack(kafka, family, producer, process.name, room_changed)
+            on_news = self.room_may_have_changed
+            self._handing_back = HandingBack(kafka, family, producer, process.name, on_news)
             popping = partial(Popper, handing_back=self._handing_back, lease_after_s=process.lease_renewal_s)
         self._popper = popping(
             kafka,
@@ -224,9 +224,8 @@ class Attempts(Generic[WorkT]):
         return min(room, self._process.max_waiting - waiting) if waiting else room
 
     def begin(self, work: WorkT, *, first_delivery: bool) -> "Future[Message] | None":
-        """Say Started; run a first attempt at once, and have everything prepared for any other.
-
-        What died of an earlier one is blamed only if it was leased.
+        """Say Started. A first attempt that nobody was given before runs at once, any other is prepared:
+        whoever dies of it is to be blamed, which takes a lease (rule 5).
         """
         started = self.say(work.id, self._craft.started(work))
         key = work.id, work.attempt
