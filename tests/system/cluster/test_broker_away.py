@@ -13,7 +13,7 @@ from topics.codec import decode
 from topics.reading import read_to_end
 from topics.submissions.state import Submission
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 AWAY_S = 12.0
 """Longer than a lease may be silent, and longer than ingest waits for an acknowledgement."""

@@ -10,7 +10,7 @@ from topics.clients import EventProducer
 from topics.codec import Record, cloud_event
 from topics.submissions.facts import CANCEL
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 PROMPT_S = 30.0
 """Well below the minute that the programs would take, far above what a cancellation takes."""

@@ -20,6 +20,8 @@ from topics.dependencies.facts import FACTS, DependenciesFact, Installed, Lost, 
 from topics.dependencies.state import EnvironmentState
 from topics.reading import read_to_end
 
+pytestmark = pytest.mark.xdist_group("hosts")
+
 OTHER = "other-host"
 CLIENTS = 50
 

@@ -12,7 +12,7 @@ from topics.codec import decode_fact
 from topics.dependencies.facts import FACTS, Failed, Installed, Started
 from topics.reading import read_to_end
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 
 def short(number: int) -> dict[str, Any]:

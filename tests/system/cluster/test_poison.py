@@ -4,7 +4,7 @@ import pytest
 
 from tests.system.cluster.running import Cluster, eventually
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 ATTEMPTS = 3
 """What is allowed by default."""

@@ -4,10 +4,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.system.cluster.running import Cluster, eventually
 from topics.clients import EventProducer
 from topics.codec import Record
 from topics.reading import read_to_end
+
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 
 def test_a_store_is_made_anew_while_clients_submit(cluster: Cluster) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ingest.client import Client, UnavailableError
 from tests.system.cluster.running import Cluster, eventually
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 ROLES = [
     *("worker-0", "worker-1", "cache-builder-0", "cache-builder-1", "submission-store-0", "build-store-0"),

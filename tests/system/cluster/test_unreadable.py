@@ -7,7 +7,7 @@ from topics.clients import EventProducer
 from topics.codec import Record
 from topics.reading import read_to_end
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 
 def test_on_every_topic_that_somebody_works_on(cluster: Cluster) -> None:

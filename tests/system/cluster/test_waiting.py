@@ -4,7 +4,7 @@ import pytest
 
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 
 def test_waiters_of_a_dead_worker_are_handed_over(cluster: Cluster) -> None:
