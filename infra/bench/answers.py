@@ -13,6 +13,7 @@ import httpx
 from confluent_kafka import Message
 from rich.console import Console
 
+from infra.bench import plot
 from infra.bench.load import (
     DATA_DIR,
     NO_OP,
@@ -25,7 +26,15 @@ from infra.bench.load import (
     tree_of,
     warm_up,
 )
-from infra.bench.measuring import Samples, interleaved, milliseconds, percentile, print_table, write_results
+from infra.bench.measuring import (
+    Samples,
+    interleaved,
+    milliseconds,
+    percentile,
+    print_table,
+    write_plot,
+    write_results,
+)
 from infra.commands.output import say
 from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
 from topics.catalogue import catalogue
@@ -55,12 +64,17 @@ Nothing is waited for after `popped`; the program begins once its sandbox is mad
 are appended before it is committed, and read after. `stored` waits for company.
 """
 PROGRAM_TIME = "of that the program"
+ONE_IN = (2, 4, 10, 20, 50, 100)
+"""What is drawn: the median, the slowest quarter, and so on."""
 
 
 def measure(rounds: int) -> None:
     """Measure, print, write."""
     console = Console(width=100)
     found = asyncio.run(_measure(rounds, console))
+    write_plot(
+        "answers", plot.lines("ms to the answer", "one in so many takes longer", _curves(found["seconds"]))
+    )
     say(f"wrote {write_results('answers', found)}")
 
 
@@ -170,6 +184,14 @@ def _hop_rows(hops: Sequence[dict[str, float]]) -> list[list[str]]:
     ]
     at = order.index("sandbox gone") + 1
     return [*rows[:at], [PROGRAM_TIME, "", milliseconds(medians[PROGRAM_TIME])], *rows[at:]]
+
+
+def _curves(samples: Samples) -> dict[str, plot.Curve]:
+    """Milliseconds by percentile."""
+    return {
+        name: [(one_in, percentile(taken, 1 - 1 / one_in) * 1000) for one_in in ONE_IN]
+        for name, taken in samples.items()
+    }
 
 
 def _print(console: Console, samples: Samples) -> None:

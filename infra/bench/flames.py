@@ -16,6 +16,8 @@ AT_ONCE = 8
 RECORD_S = 15
 WARM_UP = 100
 SAMPLES_PER_S = 200
+NOTHING_SEEN = b"No stack counts found"
+"""What py-spy complains of at a process that never held the interpreter when it looked."""
 
 
 def measure() -> None:
@@ -31,13 +33,14 @@ async def _measure() -> list[Path]:
         roles = {role: pid for role, pid in pids(settings().data_dir / "run").items() if "broker" not in role}
         async with connections(cluster.http_port, AT_ONCE) as opened:
             loops = [partial(answered, connection, PYTHON) for connection in opened]
-            load = asyncio.create_task(closed_loop(loops, RECORD_S + 1))
-            pictures = await asyncio.gather(*(_recorded(role, pid) for role, pid in roles.items()))
-            await load
-        return pictures
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(closed_loop(loops, RECORD_S + 1))
+                recordings = [tasks.create_task(_recorded(role, pid)) for role, pid in roles.items()]
+        return [picture for recording in recordings if (picture := recording.result())]
 
 
-async def _recorded(role: str, pid: int) -> Path:
+async def _recorded(role: str, pid: int) -> Path | None:
+    """The picture; None of a role that was idle."""
     picture = RESULTS / f"flame-{role}.svg"
     py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or "py-spy"
     # Only who holds the interpreter: most threads wait in a client, which looks like work from outside.
@@ -54,6 +57,9 @@ async def _recorded(role: str, pid: int) -> Path:
         stderr=asyncio.subprocess.PIPE,
     )
     _, complaints = await process.communicate()
+    if NOTHING_SEEN in complaints:
+        say(f"no picture of {role}: it ran no Python in these {RECORD_S} s")
+        return None
     if process.returncode != 0:
         raise RuntimeError(f"py-spy failed at {role}: {complaints.decode()[-500:]}")
     return picture

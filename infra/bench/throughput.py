@@ -98,11 +98,11 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
     columns = ["at once", "plain/s", "bwrap/s", "ours/s", "pipeline/s", "ours / plain", "ours / bwrap"]
     print_table(console, "throughput; ratios to the best of the others", columns, rows)
     for name, cpu_s in found["cpu_s"].items():
-        _print_cpu(console, f"CPU ms for one answer: {name}", cpu_s)
+        _print_cpu(console, f"CPU ms for one answer, by how many at once: {name}", cpu_s)
 
 
 def _print_cpu(console: Console, title: str, cpu_s: Mapping[int, CpuTimes]) -> None:
     roles = sorted(next(iter(cpu_s.values())))
     table = [[role, *(f"{of.get(role, 0.0) * 1000:.2f}" for of in cpu_s.values())] for role in roles]
     total = ["all", *(f"{sum(of.values()) * 1000:.2f}" for of in cpu_s.values())]
-    print_table(console, title, ["role", *(f"{at} at once" for at in cpu_s)], [*table, total])
+    print_table(console, title, ["role", *map(str, cpu_s)], [*table, total])
