@@ -64,7 +64,7 @@ def configure(context: typer.Context) -> None:
         level=settings.log_level if told else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for library in ("aiokafka", "httpx"):
+    for library in ("aiokafka", "httpx", "uvicorn"):  # the last one says to press keys that it does not see
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

@@ -272,7 +272,10 @@ def parse_request(
         InvalidRequestError: a field is wrong.
     """
     if len(raw) > request_bytes:
-        message = f"the request is larger than {request_bytes} bytes"
+        message = (
+            f"the request has more than {request_bytes} bytes, the limit request_bytes: send less, or have "
+            "the operator raise ENVICUTOR_REQUEST_BYTES"
+        )
         raise TooLargeError((FieldError(field="", message=message, limit=request_bytes),))
     try:
         request = SubmissionRequest.model_validate_json(raw)

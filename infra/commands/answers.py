@@ -70,12 +70,13 @@ def _stage(name: str, stage: Stage) -> Iterator[Text]:
         if output:
             yield _indented(stream, _decoded(output, stage.encoding))
     if isinstance(stage, RunStage) and stage.outputs:
-        yield _indented("outputs", "\n".join(map(_output, stage.outputs)))
+        yield _indented("outputs", "\n".join(map(about_output, stage.outputs)))
     if stage.truncated:
         yield Text("  (output is missing: it was too much)", "yellow")
 
 
-def _output(file: OutputFile) -> str:
+def about_output(file: OutputFile) -> str:
+    """Name, type and size of a file that came back, and why it has no content."""
     # A name is one line, whatever is in it.
     name = printable(file.name).replace("\n", "\\n")
     left_out = f", left out: too large for {file.omitted}" if file.omitted else ""

@@ -100,7 +100,14 @@ def no_answer(why: str, error: BaseException | None) -> NoReturn:
 def client(server: str | None) -> Iterator[Client]:
     """A client; where there is no answer the command ends, with 2 or 7."""
     url, key = target(server)
-    with Client(url, key) as client:
+    told = set[str]()
+
+    def again(why: str) -> None:
+        if why not in told:
+            told.add(why)
+            say(f"{why}; trying again")
+
+    with Client(url, key, again) as client:
         try:
             yield client
         except RefusedError as error:

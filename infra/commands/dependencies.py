@@ -29,6 +29,18 @@ app = typer.Typer(
 
 USAGE = 2
 _SHOWN_CHARACTERS = 80
+_OF_THE_FOLD = {
+    *(
+        "fold_version",
+        "attempt",
+        "charged_attempts",
+        "host_faults",
+        "allowed_attempts",
+        "allowed_host_faults",
+    ),
+    *("requested_at_ms", "expires_at_ms", "builder"),
+}
+"""What no reader needs; `list --json` has it all the same."""
 HEADER = f"{'id':32}  {'status':9}  {'size':>8}  dependencies"
 
 Id = Annotated[str, typer.Argument(help="As `list` and answers show it.")]
@@ -58,7 +70,8 @@ def show(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
     Exit codes: 0 ok, 2 there is none with this id, 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
-    typer.echo(_find(kafka, catalogue(kafka), id).model_dump_json(indent=2))
+    state = _find(kafka, catalogue(kafka), id)
+    typer.echo(state.model_dump_json(indent=2, exclude=_OF_THE_FOLD, exclude_none=True))
 
 
 @app.command()
@@ -118,8 +131,10 @@ def line(state: EnvironmentState) -> str:
     names = (*(asked.packages or ()), *asked.pypi, *asked.npm)
     what = " ".join(filter(None, (asked.nix, *names))) or "the base"
     size = "" if state.size_bytes is None else f"{state.size_bytes / MiB:.0f} MiB"
-    text = f"{state.id:32}  {state.status:9}  {size:>8}  {' '.join(what.split())[:_SHOWN_CHARACTERS]}"
-    return printable(text)
+    what = " ".join(what.split())
+    if len(what) > _SHOWN_CHARACTERS:
+        what = f"{what[: _SHOWN_CHARACTERS - 1]}…"
+    return printable(f"{state.id:32}  {state.status:9}  {size:>8}  {what}")
 
 
 def _stored(kafka: KafkaSettings, topics: Catalogue) -> dict[str, EnvironmentState]:

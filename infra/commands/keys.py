@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException, Message
 from infra.commands.answers import printable
 from infra.commands.broker import USAGE, BootstrapServers, connect, no_answer
 from infra.commands.client import target
+from infra.commands.options import one_of
 from infra.commands.output import fail, say
 from topics.api_keys import STORED, ApiKey, Quotas, Scope, digest, new_id, new_key
 from topics.catalogue import DAY_MS, catalogue
@@ -34,8 +35,10 @@ _SCOPES = (Scope.SUBMIT, Scope.READ)
 def create(
     name: Annotated[str, typer.Argument(help="Whose it is, or what for; for people.")],
     scope: Annotated[
-        list[Scope] | None,
+        list[str] | None,
         typer.Option(
+            parser=one_of(*Scope),
+            metavar="SCOPE",
             help="What it may: submit (and cancel its own), read (its own), read-all (everybody's), operate "
             "(cancel anybody's, metrics). Once for each; else submit and read.",
             show_default=False,
@@ -66,7 +69,7 @@ def create(
     record = ApiKey(
         id=new_id(),
         name=name,
-        scopes=tuple(dict.fromkeys(scope or _SCOPES)),
+        scopes=tuple(dict.fromkeys(map(Scope, scope or _SCOPES))),
         quotas=Quotas(requests_per_s=requests_per_s, burst=at_once, unfinished=unfinished),
         created_at=now(),
         expires_at=None if expires_in_days is None else _in_days(expires_in_days),

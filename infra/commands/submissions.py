@@ -1,17 +1,22 @@
 """`envicutor show`, `list` and `cancel`."""
 
+import json
 import time
-from datetime import datetime
+from contextlib import suppress
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
 
 from infra.commands.client import AsJson, Server, client
+from infra.commands.options import moment, one_of
 from infra.commands.output import plain_table, say, show_table
+from ingest.client import RefusedError
 from ingest.models import Listed
-from topics.times import milliseconds
+from topics.stage import Outcome
+from topics.submissions.state import Status
+from topics.times import milliseconds, rfc3339
 
 _UUID_CHARACTERS = 36
 
@@ -19,12 +24,15 @@ Id = Annotated[str, typer.Argument(help="Of the submission.")]
 
 
 def show(id: Id, server: Server = None) -> None:
-    """Print a submission as it is now, as JSON.
+    """Print a submission as it is now, as JSON, with the tags and the callback_url of its request.
 
     Exit codes: 0 ok, 2 there is none with this id, 7 no answer.
     """
     with client(server) as connected:
-        typer.echo(connected.get(id).model_dump_json(indent=2))
+        shown = connected.get(id).model_dump(mode="json")
+        with suppress(RefusedError):  # it was rejected: there is no request that could be read
+            shown |= connected.request(id).model_dump(mode="json", include={"tags", "callback_url"})
+    typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 def cancel(id: Id, server: Server = None) -> None:
@@ -37,10 +45,22 @@ def cancel(id: Id, server: Server = None) -> None:
 
 
 def list_submissions(
-    status: Annotated[str | None, typer.Option(help="Such as queued, started, finished, cancelled.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="Such as ok, run_failed, wrong_output.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(*get_args(Status)), metavar="STATUS", help="Such as queued, started, finished."
+        ),
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(*get_args(Outcome)), metavar="OUTCOME", help="Such as ok, run_failed, wrong_output."
+        ),
+    ] = None,
     tag: Annotated[str | None, typer.Option(help="One of the tags that the request had.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Created then or later; UTC.")] = None,
+    since: Annotated[
+        int | None, typer.Option(parser=moment, metavar="TIME", help="Created then or later; UTC.")
+    ] = None,
     most: Annotated[int, typer.Option("--most", "-n", help="How many.", min=1)] = 20,
     server: Server = None,
     as_json: AsJson = False,
@@ -53,7 +73,7 @@ def list_submissions(
     """
     filters = {"status": status, "outcome": outcome, "tag": tag, "limit": min(most, 200)}
     with client(server) as connected:
-        found = connected.list(**filters, created_from=since.isoformat() if since else None)
+        found = connected.list(**filters, created_from=None if since is None else rfc3339(since))
         listed = list(islice(found, most))
     if as_json:
         for submission in listed:
@@ -66,7 +86,8 @@ def table(listed: list[Listed], now_ms: int) -> Table:
     """For 80 columns; ids come whole, so that they can be copied."""
     table = plain_table()
     longest = max((len(submission.id) for submission in listed), default=0)
-    table.add_column("id", overflow="fold", no_wrap=longest <= _UUID_CHARACTERS)
+    short = longest <= _UUID_CHARACTERS
+    table.add_column("id", overflow="ellipsis" if short else "fold", no_wrap=short)
     table.add_column("age", justify="right", no_wrap=True)
     table.add_column("what", no_wrap=True)
     table.add_column("tags", overflow="fold")

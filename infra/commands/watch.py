@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from infra.commands.answers import EXIT_CODES, printable, verdict
+from infra.commands.answers import EXIT_CODES, about_output, printable, verdict
 from infra.commands.client import AsJson, Server, client
 from infra.commands.live import LiveOutput, Source
 from infra.commands.output import say
@@ -47,6 +47,7 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
             case Answer() as answer:
                 if not as_json:
                     live.end(answer)
+                    _tell_outputs(answer)
                     say(f"{verdict(answer)}  {id}" + (f": {answer.error}" if answer.error else ""))
                 return answer
     raise AssertionError("the last event is the end")
@@ -61,6 +62,13 @@ def _tell(name: str, happened: Happened) -> None:
         case "handed_back" | "lease_expired":
             reason = happened.fact.get("reason", "its worker is silent")
             say(f"attempt {happened.fact['attempt']} ended: {reason}")
+
+
+def _tell_outputs(answer: Answer) -> None:
+    for case, run in enumerate(answer.run, 1):
+        where = "output file" if len(answer.run) == 1 else f"output file of run {case}"
+        for file in run.outputs:
+            say(f"{where}: {about_output(file)}")
 
 
 class _Printer:

@@ -12,6 +12,7 @@ from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tri
 from ingest.client.errors import UnavailableError
 from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
 from ingest.models import Batch, Listed, System
+from topics.request import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
 T = TypeVar("T")
@@ -45,6 +46,10 @@ class AsyncClient:
     async def get(self, id: str) -> Answer:
         """The submission as it is now."""
         return await self._ask(calls.get(id))
+
+    async def request(self, id: str) -> SubmissionRequest:
+        """What was asked for, limits after defaults included."""
+        return await self._ask(calls.request(id))
 
     async def cancel(self, id: str) -> Answer:
         """Stop it."""

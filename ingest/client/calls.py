@@ -81,6 +81,12 @@ class Tries(Generic[T]):
             pause_s = max(pause_s, _retry_after_s(outcome))
         return pause_s if time.monotonic() + pause_s <= self._deadline else None
 
+    def why(self, outcome: httpx.Response | httpx.TransportError) -> str:
+        """Why it is tried again, for people."""
+        if isinstance(outcome, httpx.Response):
+            return f"{self._base_url} answers {outcome.status_code} {outcome.reason_phrase}"
+        return f"no answer from {self._base_url}: {_without_number(outcome)}"
+
     def result(self, outcome: httpx.Response | httpx.TransportError) -> T:
         """The answer.
 
@@ -101,8 +107,12 @@ class Tries(Generic[T]):
 
 def reason(error: Exception) -> str:
     """Why there was no answer, without the system's numbers."""
-    why = _ERRNO.sub("", str(error)) or type(error).__name__
+    why = _without_number(error)
     return f"{why}; is it running there?" if isinstance(error, httpx.ConnectError) else why
+
+
+def _without_number(error: Exception) -> str:
+    return _ERRNO.sub("", str(error)) or type(error).__name__
 
 
 def failure(about: str, response: httpx.Response) -> RefusedError | UnavailableError:
@@ -138,6 +148,10 @@ def authorization(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {found}"} if found else {}
 
 
+def silent(_why: str) -> None:
+    """Nobody is told that something is tried again."""
+
+
 def path_of(id: str, *below: str) -> str:
     """Of a submission, or of something of it."""
     return "/".join(["/submissions", quote(id, safe=""), *below])
@@ -168,6 +182,11 @@ def with_id(request: Request) -> dict[str, Any]:
 def get(id: str) -> Call[Answer]:
     """Look."""
     return Call(id, "GET", path_of(id), ANSWER)
+
+
+def request(id: str) -> Call[SubmissionRequest]:
+    """What was asked for."""
+    return Call(id, "GET", path_of(id, "request"), SubmissionRequest.model_validate_json)
 
 
 def cancel(id: str) -> Call[Answer]:

@@ -1,7 +1,7 @@
 """The client that waits."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -11,6 +11,7 @@ from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tri
 from ingest.client.errors import UnavailableError
 from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
 from ingest.models import Batch, Listed, System
+from topics.request import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
 T = TypeVar("T")
@@ -19,13 +20,20 @@ T = TypeVar("T")
 class Client:
     """One server. What fails on the way there or back is tried again, a few times."""
 
-    def __init__(self, base_url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        key: str | None = None,
+        on_retry: Callable[[str], None] = calls.silent,
+    ) -> None:
         """`key` is an API key, where the server needs one; else ENVICUTOR_KEY in the environment.
+
+        `on_retry` is told why something is tried again, before the pause.
 
         Raises:
             ValueError: no key looks like that.
         """
-        self._base_url = base_url
+        self._base_url, self._on_retry = base_url, on_retry
         self._http = httpx.Client(base_url=base_url, headers=calls.authorization(key), trust_env=False)
 
     def __enter__(self) -> Self:
@@ -65,6 +73,15 @@ class Client:
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.get(id))
+
+    def request(self, id: str) -> SubmissionRequest:
+        """What was asked for, limits after defaults included.
+
+        Raises:
+            RefusedError: there is no submission with this id, or it was rejected (404).
+            UnavailableError: the server did not answer.
+        """
+        return self._ask(calls.request(id))
 
     def cancel(self, id: str) -> Answer:
         """Stop it.
@@ -143,6 +160,7 @@ class Client:
                 why = calls.reason(error)
             if (pause_s := next(pauses_s, None)) is None:
                 raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
+            self._on_retry(f"no more events of {id}: {why}")
             time.sleep(pause_s)
 
     def _stream(self, id: str, reader: Reader) -> Iterator[Event]:
@@ -165,4 +183,5 @@ class Client:
                 outcome = error
             if (pause_s := tries.pause_s(outcome)) is None:
                 return tries.result(outcome)
+            self._on_retry(tries.why(outcome))
             time.sleep(pause_s)

@@ -118,6 +118,14 @@ def test_no_answer(server: Server, client: Client, answer: Reply) -> None:
         client.get("one")
 
 
+def test_who_waits_is_told_why_it_takes_longer(server: Server) -> None:
+    server.replies = [(503, {"Retry-After": "0"}, b""), reply("queued")]
+    told: list[str] = []
+    with Client(server.url, on_retry=told.append) as client:
+        client.get("one")
+    assert told == [f"{server.url} answers 503 Service Unavailable"]
+
+
 def test_nobody_there_names_the_submission(server: Server) -> None:
     server.server_close()
     with Client(server.url) as client, pytest.raises(UnavailableError, match=r"about mine .* refused"):

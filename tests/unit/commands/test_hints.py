@@ -65,3 +65,19 @@ def test_a_search_without_a_match() -> None:
         code, output = told("packages", "search", "a", SERVER=url)
     assert code == 0
     assert "nothing has these words in one" in output
+
+
+@pytest.mark.parametrize(
+    ("command", "hints"),
+    [
+        (("list", "--outcome", "fine"), ("--outcome", "'fine' is none of ok,")),
+        (("list", "--status", "fine"), ("--status", "'fine' is none of queued,")),
+        (("list", "--since", "noon"), ("--since", "'noon' is not a time, such as 2026-01-31")),
+        (("keys", "create", "me", "--scope", "all"), ("--scope", "'all' is none of submit, read, read-all")),
+    ],
+)
+def test_a_value_that_an_option_has_not(command: tuple[str, ...], hints: tuple[str, ...]) -> None:
+    code, output = told(*command)
+    assert code == 2
+    words = " ".join(output.replace("│", " ").split())  # the frame breaks lines
+    assert all(hint in words for hint in hints), words
