@@ -5,6 +5,7 @@ import logging
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from infra.kafka.cluster import local_brokers
 from infra.kafka.embedded import SUPER_USER, Distribution, EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
-from infra.kafka.ports import choose_free_port, is_free
+from infra.kafka.ports import choose_free_port, claim, is_free
 from infra.kafka.properties import replicas_of
 from infra.package_sets import ensure_package_set, read_environments, request_environments
 from infra.secret_files import write_secret
@@ -66,6 +67,8 @@ class LocalCluster:
         self._of_root = settings.data_dir / "root"
         """Views of roles that are root: never in a folder where another user can put links."""
         self._supervisor = Supervisor(self._run_dir)
+        self._claim: socket.socket | None = None
+        """Of the HTTP port, which ingest takes only later."""
         self._brokers: list[EmbeddedKafka] = []
         self._credentials: Credentials | None = None
         self._broker_watchers: list[asyncio.Task[None]] = []
@@ -109,7 +112,8 @@ class LocalCluster:
             EnvironmentsFileError: the list of environments to prebuild cannot be read.
             TimeoutError: it was not ready after ten minutes.
         """
-        if not is_free(self.http_port, self._ingest.http_host):
+        self._claim = claim(self.http_port)
+        if self._claim is None or not is_free(self.http_port, self._ingest.http_host):
             where = f"port {self.http_port} of {self._ingest.http_host}"
             raise PortTakenError(f"{where} is in use, maybe by another system: set ENVICUTOR_HTTP_PORT")
         if os.geteuid() != 0:
@@ -148,6 +152,8 @@ class LocalCluster:
         for number, broker in enumerate(self._brokers):
             broker.stop(max(1.0, deadline - time.monotonic()))
             self._pid_file(number).unlink(missing_ok=True)
+        if self._claim:
+            self._claim.close()
 
     async def __aenter__(self) -> Self:
         try:

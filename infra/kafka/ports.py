@@ -15,6 +15,20 @@ def choose_free_port() -> int:
     return next(port for port in random.sample(_FREE_PORTS, k=1_000) if is_free(port))
 
 
+def claim(port: int) -> socket.socket | None:
+    """Keep other systems of this machine from a port before anybody listens on it; None where one has it.
+
+    It lasts until it is closed, or this process is gone.
+    """
+    claimed = socket.socket(socket.AF_UNIX)
+    try:
+        claimed.bind(f"\0envicutor/port/{port}")  # an abstract name: no file is left
+    except OSError:
+        claimed.close()
+        return None
+    return claimed
+
+
 def is_free(port: int, host: str = LOOPBACK) -> bool:
     """Whether a server could listen on the port of that address now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
