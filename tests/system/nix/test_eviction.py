@@ -209,4 +209,4 @@ def test_finding_and_using_cost_next_to_nothing(small: Small) -> None:
     started = time.monotonic()
     for _ in range(100):
         small.install("p0")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5.0  # ten times what is usual

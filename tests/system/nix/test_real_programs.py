@@ -1,4 +1,6 @@
-"""Real programs, with all their threads and processes, are not hurt by the default limits."""
+"""Real programs, with all their threads and processes, are not hurt by the default limits, but those of time:
+how long they take is the machine's.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -147,7 +149,10 @@ def test_inside_the_defaults(host: Host, sandboxes: Sandboxes, program: Real) ->
     installed = host.install(Packages(program.packages))
 
     async def compile_and_run() -> tuple[Completed, Completed]:
-        compiling, running = CompileLimits(), RunLimits()
+        compiling, running = (
+            CompileLimits(wall_time_s=300, cpu_time_s=300),
+            RunLimits(wall_time_s=60, cpu_time_s=60),
+        )
         files = {name: dedent(content).encode() for name, content in program.files.items()}
         with host.cache.hold(installed.store_path) as tree:
             rootfs = Rootfs.of_environment(tree)
