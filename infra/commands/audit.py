@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.event_files import Format, MissingLibraryError, write_events
 from infra.commands.output import fail, say
+from processors.health_checker.settings import HealthCheckerSettings
 from topics.audit.history import Event, read_history
 from topics.audit.past import export, stores_at
 from topics.audit.repair import repair
@@ -73,8 +74,6 @@ def verify_all(
 
     Exit codes: 0 clean, 1 something is (or was) wrong, 2 no key for the seals, 7 Kafka does not answer.
     """
-    from processors.health_checker import HealthCheckerSettings  # with Faust, which takes its time
-
     lease_timeout_s = HealthCheckerSettings().lease_timeout_s
     gc.set_threshold(_GC_THRESHOLD)
     kafka = connect(bootstrap_servers)

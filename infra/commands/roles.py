@@ -143,7 +143,8 @@ def webhook_sender(instance: Instance = "0") -> None:
 
 def health_checker(of: Of) -> None:
     """Judge leases: say which attempts nobody works on any more."""
-    from processors.health_checker import HealthCheckerSettings, run
+    from processors.health_checker.app import run
+    from processors.health_checker.settings import HealthCheckerSettings
 
     run(KafkaSettings(), HealthCheckerSettings(), of.value)
 

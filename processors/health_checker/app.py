@@ -8,7 +8,6 @@ produces  `X.events`: LeaseExpired; `X.leases`: ticks, into each partition that 
 import asyncio
 import logging
 import os
-import ssl
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -22,14 +21,14 @@ from confluent_kafka import KafkaException
 from confluent_kafka import Message as DeliveredMessage
 from faust.types import TP, Message
 
+from processors.health_checker.faust_app import CHANGELOG_CONFIG, faust_app
 from processors.health_checker.judgement import Change, Held, Judge, Late
 from processors.health_checker.progress import Progress
 from processors.health_checker.quiet import Seldom
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
-from processors.health_checker.unhurried import read_in_batches
 from topics.catalogue import Catalogue, Family, catalogue
-from topics.clients import SASL_MECHANISM, EventProducer
+from topics.clients import EventProducer
 from topics.codec import Headers, Letter, Record, UndecodableError, close_letter, encode_fact
 from topics.dependencies import facts as dependencies
 from topics.leases import Tick
@@ -45,14 +44,19 @@ ASSIGNMENT_TIMEOUT_S = 30.0
 _COMPLAINT_PERIOD_S = 10.0
 """How often a library may say the same while Kafka is away."""
 
-CHANGELOG_CONFIG = {
-    # It is read from its beginning at every assignment: keep it as short as the leases that exist.
-    "segment.bytes": str(16 * 1024 * 1024),
-    "segment.ms": "600000",
-    "max.compaction.lag.ms": "600000",
-    "min.cleanable.dirty.ratio": "0.1",
-    "delete.retention.ms": "600000",
-}
+
+def run(
+    kafka: KafkaSettings, settings: HealthCheckerSettings, of: Literal["submissions", "dependencies"]
+) -> NoReturn:
+    """Work until SIGTERM or SIGINT, in a process of its own; the topics must exist.
+
+    Logs to whatever the root logger does. Ends the process with a code other than 0 when it wants to be
+    started again, as a supervisor always must: Faust may get stuck after a rebalance.
+
+    Raises:
+        SystemExit: always, at the end.
+    """
+    HealthChecker(kafka, settings, watched(of, catalogue(kafka))).run()
 
 
 class Watched(NamedTuple):
@@ -96,8 +100,7 @@ class HealthChecker:
         self._unassigned_s = 0.0
 
         partitions = watched.topics.leases.partitions(kafka.profile)
-        self.app = _faust_app(kafka, watched.topics.checker_group, partitions)
-        read_in_batches(self.app)
+        self.app = faust_app(kafka, watched.topics.checker_group, partitions)
         # Held -> {"partition": number}
         self._table = self.app.Table(
             "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._on_recover
@@ -273,40 +276,3 @@ class HealthChecker:
         logger.critical("%s ends, to be started again: %s", self.name, reason)
         logging.shutdown()
         os._exit(os.EX_TEMPFAIL)
-
-
-def _faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
-    session_s = kafka.session_timeout_ms / 1000
-    data_dir = kafka.data_dir / "faust" / name
-    data_dir.mkdir(parents=True, exist_ok=True)
-    return faust.App(
-        kafka.topic_prefix + name,
-        broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
-        broker_credentials=_credentials(kafka),
-        datadir=data_dir,
-        store="memory://",
-        web_enabled=False,
-        processing_guarantee="at_least_once",
-        consumer_auto_offset_reset="earliest",
-        broker_commit_interval=1.0,
-        broker_session_timeout=session_s,
-        broker_heartbeat_interval=session_s / 3,
-        broker_rebalance_timeout=session_s,
-        stream_wait_empty=False,
-        table_standby_replicas=0,
-        topic_disable_leader=True,
-        topic_allow_declare=True,
-        topic_partitions=partitions,
-        topic_replication_factor=kafka.replication_factor,
-    )
-
-
-def _credentials(kafka: KafkaSettings) -> faust.SASLCredentials | None:
-    if kafka.security_protocol == "PLAINTEXT":
-        return None
-    return faust.SASLCredentials(
-        username=kafka.sasl_username,
-        password=kafka.sasl_password,
-        ssl_context=ssl.create_default_context(cafile=kafka.ssl_ca_file),
-        mechanism=SASL_MECHANISM,
-    )

@@ -38,7 +38,8 @@ RENEWAL_S = 0.25
 
 RUN = """
 import logging, sys
-from processors.health_checker import HealthCheckerSettings, run
+from processors.health_checker.app import run
+from processors.health_checker.settings import HealthCheckerSettings
 from topics.settings import KafkaSettings
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 run(KafkaSettings(), HealthCheckerSettings(), sys.argv[1])

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from processors.health_checker import HealthCheckerSettings
+from processors.health_checker.settings import HealthCheckerSettings
 
 
 def test_defaults() -> None:
