@@ -15,9 +15,8 @@ from topics.clients import EventProducer
 from topics.codec import Record, cloud_event, decode, encode, encode_fact
 from topics.dependencies import dependencies_id
 from topics.dependencies.facts import FACTS, Requested
-from topics.leases import PackageSetInForce
 from topics.limits import DependenciesLimits
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.reading import read_to_end
 from topics.request import Dependencies, field_errors
 from topics.settings import KafkaSettings

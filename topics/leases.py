@@ -38,12 +38,3 @@ class StopOrder(Model):
     id: str
     attempt: int
     """This and every earlier attempt must stop."""
-
-
-class PackageSetInForce(Model):
-    """A record of `package-sets`. Key: the name."""
-
-    name: str
-    pin: str
-    index_digest: str
-    created_at: str

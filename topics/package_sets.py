@@ -3,11 +3,20 @@
 from pathlib import Path
 
 from topics.catalogue import Catalogue
-from topics.leases import PackageSetInForce
+from topics.model import Model
 from topics.settings import KafkaSettings
 from topics.view import View
 
 DEBIAN = "debian"
+
+
+class PackageSetInForce(Model):
+    """A record of `package-sets`. Key: the name."""
+
+    name: str
+    pin: str
+    index_digest: str
+    created_at: str
 
 
 class PackageSets:

@@ -15,8 +15,8 @@ from topics.codec import REPLY_TOPIC
 from topics.compatibility import Direction
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
-from topics.leases import PackageSetInForce
 from topics.model import Model
+from topics.package_sets import PackageSetInForce
 from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions

@@ -11,9 +11,8 @@ from topics.catalogue import Catalogue
 from topics.clients import producer_config
 from topics.codec import Record, encode, encode_fact
 from topics.dependencies import facts as dependencies
-from topics.leases import PackageSetInForce
 from topics.limits import DependenciesLimits
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.request import Dependencies
 from topics.settings import KafkaSettings
 from topics.stage import DependenciesStage, RunStage

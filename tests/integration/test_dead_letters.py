@@ -19,8 +19,7 @@ from topics.admin import ensure_topics
 from topics.catalogue import Catalogue, catalogue
 from topics.clients import EventProducer
 from topics.codec import Headers, Record, decode_fact, encode, headers
-from topics.leases import PackageSetInForce
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested

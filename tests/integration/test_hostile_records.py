@@ -25,9 +25,8 @@ from topics.admin import ensure_topics
 from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.clients import EventProducer, producer_config
 from topics.codec import REPLY_TOPIC, Headers, Record, decode_fact, encode, open_letter
-from topics.leases import PackageSetInForce
 from topics.limits import KiB, MiB
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.reading import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested

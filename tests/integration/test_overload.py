@@ -14,8 +14,7 @@ from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
 from topics.codec import Record, encode
-from topics.leases import PackageSetInForce
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.settings import KafkaSettings
 from topics.submissions.state import Submission
 

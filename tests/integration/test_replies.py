@@ -15,8 +15,7 @@ from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection
 from topics.codec import Record, decode, decode_fact, encode, encode_fact, header, open_letter
-from topics.leases import PackageSetInForce
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Finished, Rejected

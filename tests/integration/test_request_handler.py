@@ -15,9 +15,8 @@ from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
 from topics.clients import EventProducer
 from topics.codec import Record, decode_fact, encode, header
-from topics.leases import PackageSetInForce
 from topics.limits import KiB
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact

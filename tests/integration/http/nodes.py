@@ -26,8 +26,7 @@ from topics.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection
 from topics.codec import Record, cloud_event, encode, encode_fact
-from topics.leases import PackageSetInForce
-from topics.package_sets import DEBIAN
+from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.settings import KafkaSettings
 from topics.stage import Outcome, RunStage
 from topics.submissions.facts import FACTS, Finished, Started, SubmissionFact
