@@ -128,27 +128,57 @@ def _fetch(source: Path, pin: str, folder: Path) -> None:
 def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSet:
     """Make a package set of apt's present lists; the same lists give the same pin. Blocks for seconds.
 
+    What was made of the same lists before, for another system of this host, is taken instead.
+
     Raises CacheError if apt has no lists.
     """
-    choices = tomllib.loads((SOURCES / "debian.toml").read_text())
     architecture = _output("dpkg", "--print-architecture").strip()
     targets = list(_targets(architecture))
     if not targets:
         raise CacheError("apt has no package lists: run `apt-get update`")
-    progress(f"reading {len(targets)} package lists")
-    lists = [(repository, _output(APT_HELPER, "cat-file", filename)) for repository, filename in targets]
-    progress("writing the index")
-    content = index.write(lists, set(choices["left_out"]), choices["preferred"])
-    names = json.dumps(make_names(Index(content), choices), sort_keys=True, separators=(",", ":"))
-    expressions = (SOURCES / "pkgs/default.nix").read_text()
-    date = _release_date(Path(filename).parent for _, filename in targets)
-
-    files = {"index": content, "pkgs/default.nix": expressions.encode(), "pkgs/names.json": names.encode()}
-    package_set = _describe(date, architecture, files)
+    note = settings.cache_dir / "package-sets" / f"{_digest(architecture, targets)}.made"
+    files = _made_before(settings.cache_dir, note)
+    if files is None:
+        progress(f"reading {len(targets)} package lists")
+        lists = [(repository, _output(APT_HELPER, "cat-file", filename)) for repository, filename in targets]
+        progress("writing the index")
+        files = _make(lists)
+    package_set = _describe(_release_date(Path(list_).parent for _, list_ in targets), architecture, files)
     for cache in filter(None, (settings.cache_dir, settings.binary_cache_dir)):
         _publish(_folder(cache, package_set.pin), package_set, files)
+    note.write_text(package_set.pin)
     progress(f"package set {package_set.pin}")
     return package_set
+
+
+def _digest(architecture: str, targets: Iterable[tuple[str, str]]) -> str:
+    """Of all that a package set is made of: the lists, our choices, and how they are read."""
+    digest = hashlib.sha256(architecture.encode())
+    for repository, filename in targets:
+        digest.update(f"\0{repository}\0".encode() + hashlib.sha256(Path(filename).read_bytes()).digest())
+    for name in ("debian.toml", "pkgs/default.nix", "index.py", "package_set.py"):
+        digest.update(hashlib.sha256((SOURCES / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _made_before(cache_dir: Path, note: Path) -> dict[str, bytes] | None:
+    """The files of the package set that the note names, if this host has them as they were."""
+    try:
+        pin = note.read_text()
+        folder = _folder(cache_dir, pin)
+        said = PackageSet(**json.loads((folder / "set.json").read_bytes()))
+        files = {name: (folder / name).read_bytes() for name in CONTENT}
+    except (OSError, ValueError, TypeError):
+        return None
+    return files if _describe(said.date, said.architecture, files).pin == pin else None
+
+
+def _make(lists: Iterable[tuple[str, str]]) -> dict[str, bytes]:
+    choices = tomllib.loads((SOURCES / "debian.toml").read_text())
+    content = index.write(lists, set(choices["left_out"]), choices["preferred"])
+    names = json.dumps(make_names(Index(content), choices), sort_keys=True, separators=(",", ":"))
+    expressions = (SOURCES / "pkgs/default.nix").read_bytes()
+    return {"index": content, "pkgs/default.nix": expressions, "pkgs/names.json": names.encode()}
 
 
 def _describe(date: str, architecture: str, files: Mapping[str, bytes]) -> PackageSet:

@@ -128,6 +128,15 @@ def test_a_build_has_what_it_needs_though_the_pool_must_let_it_go(distribution: 
     assert not list(distribution.pool.glob("*.deb"))
 
 
+def test_the_same_lists_are_read_once(distribution: Distribution) -> None:
+    said: list[str] = []
+    assert package_set.refresh(distribution.settings, said.append).pin == distribution.pin
+    assert said == [f"package set {distribution.pin}"]
+    elsewhere = distribution.settings.model_copy(update={"cache_dir": distribution.pool.parent / "elsewhere"})
+    assert package_set.refresh(elsewhere, said.append).pin == distribution.pin
+    assert "writing the index" in said
+
+
 def test_another_host_takes_the_package_set_from_the_binary_cache(distribution: Distribution) -> None:
     shared = distribution.pool.parent / "shared"
     key = "test:" + "A" * 43 + "="
