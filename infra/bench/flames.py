@@ -58,6 +58,7 @@ async def _recorded(role: str, pid: int) -> Path | None:
     )
     _, complaints = await process.communicate()
     if NOTHING_SEEN in complaints:
+        picture.unlink(missing_ok=True)  # it wrote an empty one
         say(f"no picture of {role}: it ran no Python in these {RECORD_S} s")
         return None
     if process.returncode != 0:
