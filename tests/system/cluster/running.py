@@ -215,5 +215,5 @@ def eventually(probe: Callable[[], Any], what: str, timeout_s: float) -> Any:
     while time.monotonic() < deadline:
         if answer := probe():
             return answer
-        time.sleep(0.05)
+        time.sleep(0.1)  # more often costs others their CPU: some probes read topics, or all of /proc
     raise AssertionError(f"after {timeout_s} s it is still not so that {what}")
