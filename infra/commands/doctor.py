@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from infra.commands.answers import printable
-from infra.host import Finding, checks_of, examine
+from infra.host import checks_of
+from infra.host.check import Finding, examine
 from infra.settings import LocalSettings
 from processors.sandbox import SandboxSettings
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from infra.commands.doctor import is_well, report
-from infra.host import Check, MissingError, examine, is_mapped, no_huge_pages, room_for
+from infra.host.check import Check, MissingError, examine
+from infra.host.sandboxes import is_mapped, no_huge_pages, room_for
 from processors.sandbox import SandboxError, SandboxSettings
 
 

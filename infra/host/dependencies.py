@@ -1,0 +1,122 @@
+"""What building and keeping environments needs."""
+
+import grp
+import os
+import shutil
+from pathlib import Path
+
+from infra.host.check import Check, MissingError, output, programs
+from infra.settings import LocalSettings
+from nix.settings import NixSettings
+from nix.store import BUSYBOX
+
+NPM = Path("/usr/bin/npm")
+"""Where programs of the sandbox look for it."""
+NEEDED_DISK_BYTES = 4 << 30
+"""Kafka's jars, a package set, the base and a few environments."""
+
+
+def dependencies_checks(local: LocalSettings) -> list[Check]:
+    """Nix, package lists, and room for what they make."""
+    return [
+        Check(
+            "Nix",
+            "it builds and keeps environments",
+            "apt-get install nix-bin",
+            lambda: programs("nix-store", "nix-instantiate"),
+        ),
+        Check(
+            "build users",
+            "Nix builds as one of them",
+            "make system, which makes the group nixbld and its users",
+            lambda: _members("nixbld"),
+        ),
+        Check(
+            "busybox",
+            "the first program of a build",
+            "apt-get install busybox-static",
+            lambda: _file(BUSYBOX),
+        ),
+        Check(
+            "package lists",
+            "the package set is made of them",
+            "apt-get update, on Debian",
+            _package_lists,
+        ),
+        *_for_registries(NixSettings()),
+        Check(
+            "data folder",
+            "environments are kept below it, and mounted by programs' users",
+            "chmod o+x on the folder that is named, or another ENVICUTOR_DATA_DIR",
+            lambda: _data_dir(local.data_dir),
+        ),
+        Check(
+            "disk",
+            f"about {NEEDED_DISK_BYTES >> 30} GiB for the broker, package sets and first environments",
+            "another ENVICUTOR_DATA_DIR or more space",
+            lambda: _disk(local.data_dir),
+            required=False,
+        ),
+    ]
+
+
+def _for_registries(nix: NixSettings) -> list[Check]:
+    checks = [
+        Check(
+            "npm",
+            "it resolves packages of npm",
+            "apt-get install npm",
+            lambda: _file(NPM),
+            required=bool(nix.npm_registry),
+        ),
+        Check(
+            "certificate authorities",
+            "index and registry are known by them",
+            "apt-get install ca-certificates, or another ENVICUTOR_REGISTRIES_CA_FILE",
+            lambda: _file(nix.registries_ca_file),
+        ),
+    ]
+    return checks if nix.pypi_index or nix.npm_registry else []
+
+
+def _members(group: str) -> str:
+    try:
+        members = grp.getgrnam(group).gr_mem
+    except KeyError:
+        raise MissingError(f"there is no group {group}") from None
+    if not members:
+        raise MissingError(f"the group {group} has no members")
+    return f"{len(members)} in the group {group}"
+
+
+def _file(path: Path) -> str:
+    if not path.is_file():
+        raise MissingError(f"{path} is not there")
+    return str(path)
+
+
+def _package_lists() -> str:
+    programs("dpkg", "apt-get")
+    lists = output("apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages")
+    found = [name for name in map(Path, lists.splitlines()) if any(name.parent.glob(f"{name.name}*"))]
+    if not found:
+        raise MissingError("apt has none")
+    return f"{len(found)} lists"
+
+
+def _data_dir(folder: Path) -> str:
+    present = next(path for path in (folder, *folder.parents) if path.exists())
+    for path in (present, *present.resolve().parents):
+        if not path.stat().st_mode & 0o001:
+            raise MissingError(f"all users must be able to pass through {path}")
+    if not os.access(present, os.W_OK):
+        raise MissingError(f"{present} cannot be written")
+    return str(folder)
+
+
+def _disk(folder: Path) -> str:
+    present = next(path for path in (folder, *folder.parents) if path.exists())
+    free_bytes = shutil.disk_usage(present).free
+    if free_bytes < NEEDED_DISK_BYTES:
+        raise MissingError(f"{free_bytes >> 20} MiB are free at {present}")
+    return f"{free_bytes >> 30} GiB are free at {present}"
