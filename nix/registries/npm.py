@@ -8,10 +8,10 @@ from pydantic import Field
 
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
-from nix.registries.answers import Answer, Text, read_answer
-from nix.registries.artifacts import Artifact, hash_of, hosts
+from nix.registries.answers import Answer, Text
+from nix.registries.artifacts import Artifact, hash_of
 from nix.registries.relay import Relay
-from nix.registries.sandbox import Registries, run_inside, sockets
+from nix.registries.sandbox import Registries, ask
 
 CODE = re.compile(r"^npm (?:error|ERR!) code (\S+)", re.MULTILINE)
 SAID = re.compile(
@@ -61,20 +61,8 @@ async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadlin
 
     Raises DependenciesError (theirs), LimitError, or CacheError where the registry fails.
     """
-    settings = registries.settings
-    relay = Relay(hosts(settings, "npm"))
-    async with sockets(relay) as folder:
-        ran = await run_inside(
-            registries,
-            "resolving the packages of npm",
-            "resolve_npm",
-            [settings.npm_registry, *pins],
-            deadline=deadline,
-            mounts={"/relay": folder, "/ca.pem": settings.registries_ca_file},
-        )
-    if ran.exit_code != 0:
-        raise CacheError(f"npm could not be run: {ran.stderr.decode(errors='replace')[-1000:]}")
-    found = read_answer(Found, ran.stdout)
+    arguments = [registries.settings.npm_registry, *pins]
+    found, relay = await ask(registries, "npm", arguments, Found, deadline=deadline)
     if found.exit_code != 0:
         raise explain(found.messages, relay)
     return artifacts(found.packages)

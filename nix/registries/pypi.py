@@ -15,10 +15,10 @@ from packaging.version import InvalidVersion, Version
 
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
-from nix.registries.answers import Answer, Text, read_answer
-from nix.registries.artifacts import Artifact, hosts
+from nix.registries.answers import Answer, Text
+from nix.registries.artifacts import Artifact
 from nix.registries.relay import Relay
-from nix.registries.sandbox import Registries, pip, run_inside, sockets
+from nix.registries.sandbox import Registries, ask, pip
 
 OURS = (
     "Retrying (",
@@ -73,23 +73,9 @@ async def resolve(
     Raises DependenciesError (theirs), LimitError, or CacheError where the index fails.
     """
     settings = registries.settings
-    relay = Relay(hosts(settings, "pypi"))
-    async with sockets(relay) as folder:
-        ran = await run_inside(
-            registries,
-            "resolving the packages of PyPI",
-            "resolve_pypi",
-            [settings.pypi_index, *pins],
-            deadline=deadline,
-            mounts={
-                "/relay": folder,
-                "/tools/pip": await asyncio.to_thread(pip, settings),
-                "/ca.pem": settings.registries_ca_file,
-            },
-        )
-    if ran.exit_code != 0:
-        raise CacheError(f"pip could not be run: {ran.stderr.decode(errors='replace')[-1000:]}")
-    found = read_answer(Found, ran.stdout)
+    arguments = [settings.pypi_index, *pins]
+    tools = {"/tools/pip": await asyncio.to_thread(pip, settings)}
+    found, relay = await ask(registries, "pypi", arguments, Found, deadline=deadline, mounts=tools)
     if found.exit_code != 0:
         raise explain(found, python_version, relay)
     return artifacts(found, python_version)

@@ -11,14 +11,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
 
 from nix.deadline import Deadline
 from nix.errors import CacheError, LimitError
+from nix.registries.answers import Answer, read_answer
+from nix.registries.artifacts import Registry, hosts
 from nix.registries.deposit import Deposit
 from nix.registries.relay import Relay
 from nix.runner import Ran, Runner
 from nix.settings import NixSettings
 
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+NAMES = {"pypi": "PyPI", "npm": "npm"}
 PROGRAMS = Path(__file__).with_name("inside")
 WALL_TIME_S = 300.0
 """The longest that one program may take."""
@@ -84,6 +91,35 @@ async def _listening(service: Relay | Deposit | None, socket: Path) -> AsyncIter
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+async def ask(
+    registries: Registries,
+    of: Registry,
+    arguments: Sequence[str],
+    found: type[AnswerT],
+    *,
+    deadline: Deadline,
+    mounts: Mapping[str, Path] = MappingProxyType({}),
+) -> tuple[AnswerT, Relay]:
+    """Have the packages of an index or registry resolved; what was found, and what went through the relay.
+
+    Raises LimitError, or CacheError where the program fails as no package can make it.
+    """
+    relay = Relay(hosts(registries.settings, of))
+    async with sockets(relay) as folder:
+        ran = await run_inside(
+            registries,
+            f"resolving the packages of {NAMES[of]}",
+            f"resolve_{of}",
+            arguments,
+            deadline=deadline,
+            mounts={"/relay": folder, "/ca.pem": registries.settings.registries_ca_file, **mounts},
+        )
+    if ran.exit_code != 0:
+        said = ran.stderr.decode(errors="replace")[-1000:]
+        raise CacheError(f"packages of {NAMES[of]} could not be resolved: {said}")
+    return read_answer(found, ran.stdout), relay
 
 
 async def run_inside(
