@@ -142,6 +142,11 @@ bench-throughput: setup ## answers per second beside the plain program, and the 
 bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
 	@$(BIN)/python -m infra.bench kafka
 
+SUBMISSIONS ?= 100000
+.PHONY: bench-store
+bench-store: setup ## what 1,000, 10,000 … stored submissions cost ingest: memory, look-ups, restarts; SUBMISSIONS=
+	@$(BIN)/python -m infra.bench store --submissions $(SUBMISSIONS)
+
 bench-scale: setup ## what more workers add, how long short programs wait behind long ones; QUEUES=--every
 	@$(BIN)/python -m infra.bench scale $(QUEUES)
 

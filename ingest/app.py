@@ -79,6 +79,7 @@ def make_app(
 
     app: FastAPI = FastAPIOffline(
         title="Envicutor",
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         description="Runs programs that bring their own dependencies.",
         lifespan=lifespan,
         openapi_url="/openapi.json",

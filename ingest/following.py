@@ -1,16 +1,19 @@
 """Submissions made here, a transaction ahead of the store.
 
-A node that makes a submission knows that its Requested is the first event with that id, so it can fold
-the events itself, with the same pure function, as they arrive: what it sees is what the store will say.
+A node that follows an id from its first event on can fold its events itself, with the same pure function, as
+they arrive: what it sees is what the store will say, also of who was first with the id. That an id is new is
+known of those that the node makes, and of others where the journal, which has all events that were heard so
+far, has none of it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
 from topics.codec import UndecodableError, decode_fact, decode_key
+from topics.journal import Journal
 from topics.submissions.facts import FACTS
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission, unfinished
@@ -19,9 +22,14 @@ from topics.view import View
 
 @dataclass(slots=True)
 class _Followed:
+    owner: str | None
+    """Of the state; of who asks for it now, while there is none."""
+    until: Callable[[bytes], bool]
+    """Whether a row of the view is enough."""
     state: Submission | None = None
+    read_to: int = 0
+    """Offset after the last event that arrived; all events of an id are on one partition."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    overtaken: "asyncio.Task[None] | None" = None
 
 
 class Following:
@@ -30,18 +38,34 @@ class Following:
     def __init__(self, view: View) -> None:
         self._view = view
         self._followed: dict[str, _Followed] = {}
-        self._unseen: dict[str, str | None] = {}
-        """Those that the store does not show yet, or shows since this moment, with their owners."""
+        self._unseen: set[str] = set()
+        """Those that the store does not show yet, or shows since this moment."""
 
     def start(self) -> None:
         """To be called on the event loop, before `take`."""
         self._loop = asyncio.get_running_loop()
 
-    def follow(self, id: str, until: Callable[[bytes | None], bool], owner: str | None = None) -> None:
+    def follow_if_new(
+        self, id: str, history: Journal, until: Callable[[bytes], bool], owner: str | None
+    ) -> bool:
+        """`follow`, of an id that anybody may use at this moment; False where it may have been used before.
+
+        `history` must be what `take` is told of: whatever is not in it is told after this call.
+        """
+        if id in self._followed:
+            return True
+        if not (history.complete and history.caught_up):
+            return False
+        self.follow(id, until, owner)
+        if self._view.get(id) is None and not any(history.since(id, 0)):
+            return True
+        self.forget(id)
+        return False
+
+    def follow(self, id: str, until: Callable[[bytes], bool], owner: str | None = None) -> None:
         """Follow an id that nobody used before, before its first event, until the view's row satisfies."""
-        self._followed[id] = followed = _Followed()
-        self._unseen[id] = owner
-        followed.overtaken = asyncio.create_task(self._until_overtaken(id, followed, until))
+        self._followed[id] = _Followed(owner, until)
+        self._unseen.add(id)
 
     def at_least(self, id: str, first: Submission) -> None:
         """What its first event, now acknowledged, made of it, should that not have arrived here yet."""
@@ -49,10 +73,13 @@ class Following:
             followed.state = first
 
     def forget(self, id: str) -> None:
-        """Follow it no more."""
-        self._unseen.pop(id, None)
-        if (followed := self._followed.pop(id, None)) and followed.overtaken:
-            followed.overtaken.cancel()
+        """Follow it no more, unless it exists: somebody may have been told what it has come to."""
+        followed = self._followed.get(id)
+        if followed is None or followed.state is not None:
+            return
+        del self._followed[id]
+        self._unseen.discard(id)
+        followed.changed.set()
 
     def get(self, id: str) -> Submission | None:
         """It, as of the last event that arrived; None if it is not followed (any more), or has none yet."""
@@ -61,16 +88,29 @@ class Following:
 
     @property
     def unseen_at_most(self) -> int:
-        """`count_unseen`, or a few more."""
+        """How many the store may not show yet."""
         return len(self._unseen)
 
-    def count_unseen(self) -> int:
-        """How many the store does not show yet."""
-        return sum(self._view.get(id) is None for id in self._unseen)
+    def unfinished_beside_view(self) -> int:
+        """How many more are unfinished than the store shows, or fewer."""
+        return sum(map(self._beside_view, self._followed))
 
-    def count_unseen_of(self, owner: str | None) -> int:
+    def unfinished_beside_view_of(self, owner: str | None) -> int:
         """The same of one owner's."""
-        return sum(whose == owner and self._view.get(id) is None for id, whose in self._unseen.items())
+        return sum(self._beside_view(id) for id, one in self._followed.items() if one.owner == owner)
+
+    def _beside_view(self, id: str) -> int:
+        state, raw = self._followed[id].state, self._view.get(id)
+        ended = state is not None and state.final
+        if raw is None:
+            return 0 if ended else 1
+        return -1 if ended and unfinished(raw) else 0
+
+    async def wait_read_to(self, id: str, offset: int) -> None:
+        """Return when all of its events before this offset have arrived, or it is not followed any more."""
+        while (followed := self._followed.get(id)) and followed.read_to < offset:
+            followed.changed.clear()
+            await followed.changed.wait()
 
     async def wait_final(self, id: str) -> None:
         """Return when it is final, or not followed any more."""
@@ -78,17 +118,22 @@ class Following:
             followed.changed.clear()
             await followed.changed.wait()
 
-    async def _until_overtaken(
-        self, id: str, followed: _Followed, until: Callable[[bytes | None], bool]
-    ) -> None:
-        def overtaken(raw: bytes | None) -> bool:
-            return until(raw) and raw is not None and not _behind(raw, followed.state)
+    def rows(self, messages: list[Message]) -> None:
+        """Records of the store, when the view has taken them in; to be called from its thread."""
+        mine = {key for message in messages if (key := _key(message)) in self._followed}
+        if mine:
+            self._loop.call_soon_threadsafe(self._look, mine)
 
-        await self._view.wait_for(id, _is_there, None)
-        self._unseen.pop(id, None)
-        await self._view.wait_for(id, overtaken, None)
-        self._followed.pop(id, None)
-        followed.changed.set()
+    def _look(self, ids: Iterable[str]) -> None:
+        """End following what the view has overtaken."""
+        for id in ids:
+            followed, raw = self._followed.get(id), self._view.get(id)
+            if followed is None or raw is None:
+                continue
+            self._unseen.discard(id)
+            if followed.until(raw) and not _behind(raw, followed.state):
+                del self._followed[id]
+                followed.changed.set()
 
     def take(self, messages: list[Message]) -> None:
         """Events, in their order; to be called from the thread that reads them, with all of them."""
@@ -101,17 +146,15 @@ class Following:
             followed = self._followed.get(_key(message))
             if followed is None:
                 continue
+            followed.read_to = (message.offset() or 0) + 1
+            followed.changed.set()
             try:
                 folded = apply(followed.state, decode_fact(message, FACTS))
             except UndecodableError:
                 continue  # as in the store: it becomes a dead letter
             if folded.refused is None:
                 followed.state = folded.state
-                followed.changed.set()
-
-
-def _is_there(raw: bytes | None) -> bool:
-    return raw is not None
+                followed.owner = folded.state.owner if folded.state else followed.owner
 
 
 def _behind(raw: bytes, state: Submission | None) -> bool:

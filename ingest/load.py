@@ -18,7 +18,7 @@ class Load:
 
     @contextmanager
     def awaiting_verdict(self, owner: str | None) -> Iterator[None]:
-        """Count one whose id a client made, until the store shows what became of it."""
+        """Count one whose id may have been used before, until the store shows what became of it."""
         self._awaiting_verdict[owner] += 1
         try:
             yield
@@ -29,12 +29,12 @@ class Load:
         """Whether so many are unfinished."""
         known = self._view.flagged + self._awaiting_verdict.total()
         return self._following.unseen_at_most + known >= bound and (
-            known + self._following.count_unseen() >= bound
+            known + self._following.unfinished_beside_view() >= bound
         )
 
     def reaches_of(self, owner: str | None, bound: int) -> bool:
         """Whether so many of this owner's are."""
         known = self._view.flagged_as(owner or "") + self._awaiting_verdict[owner]
         return self._following.unseen_at_most + known >= bound and (
-            known + self._following.count_unseen_of(owner) >= bound
+            known + self._following.unfinished_beside_view_of(owner) >= bound
         )

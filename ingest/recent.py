@@ -14,6 +14,7 @@ from topics.submissions.facts import FACTS, Requested, Started
 from topics.times import milliseconds
 
 WINDOW_S = 60
+_WINDOW_MS = WINDOW_S * 1000
 _MOST = 100_000
 """Of each thing that is remembered; more than one node has been seen to do in a minute."""
 _TYPES = {ce_type: model for ce_type, model in FACTS.items() if model in {Requested, Started}}
@@ -70,6 +71,8 @@ class Recent:
         with self._lock:
             if (since_ms := self._requested.pop(id, None)) is not None:
                 self._waits.append((time_ms, time_ms - since_ms))
+                while self._waits[0][0] <= time_ms - _WINDOW_MS:
+                    self._waits.popleft()
 
     def stored(self, listed: Listed) -> None:
         """It is so now."""
@@ -80,10 +83,12 @@ class Recent:
         with self._lock:
             self._requested.pop(listed.id, None)
             self._ended.append(_Ended(finished_ms, taken_ms, listed.outcome or listed.status))
+            while self._ended[0].time_ms <= finished_ms - _WINDOW_MS:
+                self._ended.popleft()
 
     def last_minute(self, now_ms: int) -> LastMinute:
         """Up to `now_ms`, Unix time."""
-        since_ms = now_ms - WINDOW_S * 1000
+        since_ms = now_ms - _WINDOW_MS
         with self._lock:
             ended = [one for one in self._ended if one.time_ms > since_ms]
             waits_ms = [wait_ms for time_ms, wait_ms in self._waits if time_ms > since_ms]

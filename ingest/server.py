@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ingest.events import Events
 from ingest.problems import ProblemError, response
 from ingest.settings import IngestSettings
+from topics.garbage import collect_seldom
 
 HEAD_BYTES = 32 * 1024
 """Of a request's path and headers."""
@@ -44,6 +45,11 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._events: Events = app.state.events
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        collect_seldom()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End everything in good order."""

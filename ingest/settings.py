@@ -1,6 +1,7 @@
 """Settings of the HTTP side."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -46,6 +47,7 @@ class IngestSettings(BaseSettings):
         return self
 
 
+@lru_cache
 def is_loopback(name: str) -> bool:
     """Whether it is an address that only this machine reaches, or `localhost`."""
     try:

@@ -53,7 +53,7 @@ class Submissions:
             views / f"ingest-{instance}",
             flag=unfinished_from("http"),
             index=listing.index(),
-            taken=lambda messages: self.recent.rows(messages),
+            taken=self._shown,
         )
         self.recent = Recent(self.view.summary)
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
@@ -78,6 +78,10 @@ class Submissions:
     def _heard(self, messages: list[Message]) -> None:
         self._following.take(messages)
         self.recent.events(messages)
+
+    def _shown(self, messages: list[Message]) -> None:
+        self._following.rows(messages)
+        self.recent.rows(messages)
 
     async def accept(
         self,
@@ -112,33 +116,65 @@ class Submissions:
             owner=caller.owner,
             allowed_attempts=self._kafka.allowed_attempts,
         )
+        until = _is_final if wait_for_end else _is_there
         if request.id is not None:
-            return await self._take(request.id, fact, beside, f"id {request.id!r}")
+            return await self._take(request.id, fact, beside, until, f"id {request.id!r}")
         if idempotency_key is not None:
             id = of_idempotency_key(idempotency_key, caller.owner)
-            return await self._take(id, fact, beside, f"Idempotency-Key {idempotency_key!r}")
-        return await self._make(str(uuid.uuid4()), fact, beside, _is_final if wait_for_end else _is_there)
+            return await self._take(id, fact, beside, until, f"Idempotency-Key {idempotency_key!r}")
+        return await self._make(str(uuid.uuid4()), fact, beside, until)
 
     async def _make(
         self, id: str, fact: Requested, beside: Headers | None, until: Callable[[bytes | None], bool]
     ) -> Submission:
         """Append under an id that nobody has, so that what the store will make of it is known at once."""
         self._following.follow(id, until, fact.owner)
-        try:
-            time_ms = await self._append(id, fact, beside)
-        except ProblemError:
-            self._following.forget(id)
-            raise
-        first = apply(None, Recorded(id, fact, time_ms)).state
+        message = await self._append_followed(id, fact, beside)
+        first = apply(None, Recorded(id, fact, message.timestamp()[1])).state
         assert first is not None
         self._following.at_least(id, first)
         return first
 
-    async def _take(self, id: str, fact: Requested, beside: Headers | None, named: str) -> Submission:
-        """Append under an id that a client made, as `named`; the store says who was first with it."""
+    async def _take(
+        self,
+        id: str,
+        fact: Requested,
+        beside: Headers | None,
+        until: Callable[[bytes | None], bool],
+        named: str,
+    ) -> Submission:
+        """Append under an id that a client made, as `named`; the fold says who was first with it.
+
+        Raises:
+            ProblemError: 409 where it was somebody else, or with other content; 503.
+        """
+        if self._following.follow_if_new(id, self.history, until, fact.owner):
+            message = await self._append_followed(id, fact, beside)
+            await self._wait_folded(id, message)
+            first = self._following.get(id)
+            if first is not None and first.status != "rejected":
+                return _same(first, fact, named)
+            return await self._verdict(id, fact, named)
         with self._load.awaiting_verdict(fact.owner):
             await self._append(id, fact, beside)
             return await self._verdict(id, fact, named)
+
+    async def _append_followed(self, id: str, fact: Requested, beside: Headers | None) -> Message:
+        try:
+            return await self._append(id, fact, beside)
+        except ProblemError:
+            self._following.forget(id)
+            raise
+
+    async def _wait_folded(self, id: str, message: Message) -> None:
+        """Wait until this event is folded here, where it is of one that is followed."""
+        try:
+            async with asyncio.timeout(self._settings.acknowledge_timeout_s):
+                await self._following.wait_read_to(id, (message.offset() or 0) + 1)
+        except TimeoutError:
+            raise self._unavailable("the log was not read in time", id) from None
+        except asyncio.CancelledError:
+            raise self._unavailable("this server stops", id) from None
 
     def _check_load(self, caller: Caller) -> None:
         """Raises ProblemError 429 or 503 where too many are unfinished, those on their way included."""
@@ -215,39 +251,33 @@ class Submissions:
         before = await self._get(id, caller.may_cancel)
         if not before.final:
             own = before.owner == caller.owner
-            await self._append(id, Cancelled() if own else Cancelled(reason=f"cancelled by {caller.owner}"))
-            await self._wait_for(id, _is_final, self._settings.acknowledge_timeout_s)
+            fact = Cancelled() if own else Cancelled(reason=f"cancelled by {caller.owner}")
+            await self._wait_folded(id, await self._append(id, fact))
+            if not (await self._get(id, caller.may_cancel)).final:
+                await self._wait_for(id, _is_final)
         after = await self._get(id, caller.may_cancel)
         if after.status != "cancelled":
             raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
         return after
 
     async def _verdict(self, id: str, fact: Requested, named: str) -> Submission:
-        """Wait until the store shows who was first with this id; nothing is told of another owner's."""
-        raw = await self._wait_for(id, _is_accepted, self._settings.acknowledge_timeout_s)
-        submission = Submission.read(raw)
-        if submission.owner != fact.owner:
-            raise ProblemError(409, "conflict", f"the {named} is taken: choose another one")
-        if submission.content_hash != fact.content_hash:
-            detail = f"the {named} was used before with other content: choose another one"
-            raise ProblemError(409, "conflict", detail)
-        return submission
+        """Wait until the store shows who was first with this id."""
+        return _same(Submission.read(await self._wait_for(id, _is_accepted)), fact, named)
 
-    async def _append(self, id: str, fact: SubmissionFact, beside: Headers | None = None) -> int:
-        """The fact's append time, in milliseconds."""
+    async def _append(self, id: str, fact: SubmissionFact, beside: Headers | None = None) -> Message:
+        """The delivery report: where the event stands on the log, and since when."""
         record = encode_fact(self._events, id, fact, FACTS, self._source, beside)
         try:
-            message = await self._producer.send(record)
-            return message.timestamp()[1]
+            return await self._producer.send(record)
         except KafkaException as error:
             log.warning("submission %s was not acknowledged: %s", id, error)
             raise self._unavailable("the broker did not acknowledge in time", id) from None
         except asyncio.CancelledError:  # so does the server, to those who wait while it stops
             raise self._unavailable("this server stops", id) from None
 
-    async def _wait_for(self, id: str, accept: Callable[[bytes | None], bool], timeout_s: float) -> bytes:
+    async def _wait_for(self, id: str, accept: Callable[[bytes | None], bool]) -> bytes:
         try:
-            raw = await self.view.wait_for(id, accept, timeout_s)
+            raw = await self.view.wait_for(id, accept, self._settings.acknowledge_timeout_s)
         except TimeoutError:
             raise self._unavailable("the store did not answer in time", id) from None
         except asyncio.CancelledError:
@@ -259,6 +289,16 @@ class Submissions:
         what = f"; whether submission {id!r} was accepted is unknown: the same request with this id is safe"
         headers = {"Retry-After": str(self._settings.retry_after_s)}
         return ProblemError(503, "unavailable", why + (what if id else ""), headers=headers)
+
+
+def _same(first: Submission, fact: Requested, named: str) -> Submission:
+    """`first`, if it is what `fact` asks for; nothing is told of another owner's."""
+    if first.owner != fact.owner:
+        raise ProblemError(409, "conflict", f"the {named} is taken: choose another one")
+    if first.content_hash != fact.content_hash:
+        detail = f"the {named} was used before with other content: choose another one"
+        raise ProblemError(409, "conflict", detail)
+    return first
 
 
 def _of_anybody(_: Submission) -> bool:

@@ -8,8 +8,11 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -138,6 +141,25 @@ class Brake:
             self._on = False
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Delivery:
+    """A record on its way."""
+
+    record: Record
+    partition: int
+    report: Callable[[Message | KafkaException], None]
+    """Told what became of it, in the poll thread."""
+
+
+def _settle(future: "Future[Message] | asyncio.Future[Message]", became: Message | KafkaException) -> None:
+    if future.done():  # who waited was cancelled
+        return
+    if isinstance(became, KafkaException):
+        future.set_exception(became)
+    else:
+        future.set_result(became)
+
+
 class EventProducer:
     """A producer with a poll thread, so that a delivery report takes well under a millisecond.
 
@@ -147,7 +169,7 @@ class EventProducer:
     def __init__(self, settings: KafkaSettings, *, message_timeout_ms: int = 0) -> None:
         self._config = producer_config(settings, message_timeout_ms=message_timeout_ms)
         self._producer = Producer(with_pulse(self._config))
-        self._unacknowledged: dict[Future[Message], tuple[Record, int]] = {}
+        self._unacknowledged: set[_Delivery] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
         self._thread.start()
@@ -171,20 +193,20 @@ class EventProducer:
         """
         future: Future[Message] = Future()
         future.set_running_or_notify_cancel()  # who waits may be cancelled; the report comes all the same
-
-        self._unacknowledged[future] = record, partition
-        self._hand_over(future, record, partition)
+        self._deliver(_Delivery(record, partition, partial(_settle, future)))
         return future
 
-    def _hand_over(self, future: "Future[Message]", record: Record, partition: int) -> None:
+    def _deliver(self, delivery: "_Delivery") -> None:
+        self._unacknowledged.add(delivery)
+        self._hand_over(delivery)
+
+    def _hand_over(self, delivery: "_Delivery") -> None:
+        record = delivery.record
+
         def delivered(error: KafkaError | None, message: Message) -> None:
-            if self._unacknowledged.pop(future, None) is None:
-                return
             if error is not None:
                 _crash_if_fatal(error)
-                future.set_exception(KafkaException(error))
-            else:
-                future.set_result(message)
+            self._report(delivery, KafkaException(error) if error is not None else message)
 
         while True:
             try:
@@ -192,7 +214,7 @@ class EventProducer:
                     record.topic,
                     record.value,
                     record.key,
-                    partition,
+                    delivery.partition,
                     on_delivery=delivered,
                     headers=record.headers,
                 )
@@ -200,18 +222,22 @@ class EventProducer:
                 time.sleep(0.05)
             except KafkaException as error:  # such as a record that is too large
                 _crash_if_fatal(error.args[0])
-                if self._unacknowledged.pop(future, None) is not None:
-                    future.set_exception(error)
+                self._report(delivery, error)
                 return
             else:
                 return
+
+    def _report(self, delivery: "_Delivery", became: Message | KafkaException) -> None:
+        if delivery in self._unacknowledged:
+            self._unacknowledged.discard(delivery)
+            delivery.report(became)
 
     def _begin_anew(self, why: LostError) -> None:
         """As another client; what the old one had delivered, but not reported, is delivered twice."""
         log.warning("a producer begins anew: %s", why)
         self._producer = Producer(with_pulse(self._config))
-        for future, (record, partition) in tuple(self._unacknowledged.items()):
-            self._hand_over(future, record, partition)
+        for delivery in tuple(self._unacknowledged):
+            self._hand_over(delivery)
 
     @property
     def unacknowledged(self) -> int:
@@ -224,7 +250,16 @@ class EventProducer:
         Raises:
             KafkaException: see `produce`.
         """
-        return await asyncio.wrap_future(self.produce(record))
+        # `asyncio.wrap_future` of `produce` would cost as much again.
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
+
+        def report(became: Message | KafkaException) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle, future, became)
+
+        self._deliver(_Delivery(record, -1, report))
+        return await future
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what is still in the local queue, within `timeout_s`, and stop."""

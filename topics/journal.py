@@ -5,17 +5,17 @@ makes a history a range of neighbouring rows, which is there after a restart and
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from topics.awaited import Awaited
 from topics.codec import UndecodableError, decode_key, header
 from topics.ends import Ends
-from topics.resuming import resuming
+from topics.resuming import ANSWER_S, resuming
 from topics.settings import KafkaSettings
 from topics.table import Change, Table
 from topics.tail import Tail
@@ -49,7 +49,9 @@ class Journal:
     ) -> None:
         """Records are kept for `kept_s` or a bit longer; `taken` is told of them in the reader's thread."""
         self._table = Table(directory, kept_s=kept_s)
-        self._tail = Tail(settings, topic, self._take, start_at=resuming(self._table, settings, topic))
+        self._topic, self._resume = topic, resuming(self._table, settings, topic)
+        self._complete = False
+        self._tail = Tail(settings, topic, self._take, start_at=self._start_at)
         self._taken = taken
         self._ends = Ends(settings, topic)
         self._awaited = Awaited()
@@ -72,6 +74,11 @@ class Journal:
     async def wait_caught_up(self) -> None:
         """Wait for `caught_up`."""
         await self._tail.wait_caught_up()
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has all records that were ever appended, up to some offset of each partition."""
+        return self._complete
 
     async def reach(self, timeout_s: float) -> None:
         """Read up to where the topic ends now, so that whatever was acknowledged before this call is here.
@@ -98,6 +105,15 @@ class Journal:
         return self._awaited.news(key, event)
 
     # -- the reader's thread ---------------------------------------------------------------------
+
+    def _start_at(self, consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:
+        offsets = self._resume(consumer, partitions)
+        first = (
+            consumer.get_watermark_offsets(TopicPartition(self._topic, p), timeout=ANSWER_S)[0]
+            for p in partitions
+        )
+        self._complete = not any(first)  # nothing was deleted, neither now nor before
+        return offsets
 
     def _take(self, messages: list[Message]) -> None:
         told: set[str] = set()

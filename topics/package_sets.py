@@ -1,5 +1,6 @@
 """The package set in force, which every request is accepted under."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from topics.catalogue import Catalogue
@@ -8,6 +9,7 @@ from topics.settings import KafkaSettings
 from topics.view import View
 
 DEBIAN = "debian"
+_read = lru_cache(1)(PackageSetInForce.read)
 
 
 class PackageSetInForce(Model):
@@ -33,7 +35,7 @@ class PackageSets:
     def in_force(self) -> PackageSetInForce | None:
         """None until an operator has published one."""
         raw = self._view.get(DEBIAN)
-        return None if raw is None else PackageSetInForce.read(raw)
+        return None if raw is None else _read(raw)
 
     async def wait(self, timeout_s: float | None = None) -> PackageSetInForce:
         """The one in force, as soon as there is one.
@@ -43,7 +45,7 @@ class PackageSets:
         """
         raw = await self._view.wait_for(DEBIAN, lambda value: value is not None, timeout_s)
         assert raw is not None
-        return PackageSetInForce.read(raw)
+        return _read(raw)
 
     async def close(self) -> None:
         """Stop reading."""

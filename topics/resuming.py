@@ -10,7 +10,7 @@ from topics.settings import KafkaSettings
 from topics.table import Table
 from topics.tail import StartAt
 
-_ANSWER_S = 10.0
+ANSWER_S = 10.0
 
 
 def resuming(
@@ -21,7 +21,7 @@ def resuming(
     def start_at(consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:
         def may_resume(age_s: float, offsets: Mapping[int, int]) -> bool:
             return (stale_after_s is None or age_s <= stale_after_s) and all(
-                offset <= consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=_ANSWER_S)[1]
+                offset <= consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=ANSWER_S)[1]
                 for p, offset in offsets.items()
             )
 
@@ -33,5 +33,5 @@ def resuming(
 
 def _topic_id(settings: KafkaSettings, topic: str) -> str:
     admin = AdminClient(connection(settings))
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_S)
+    described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
     return str(described[topic].result().topic_id)

@@ -12,11 +12,14 @@ from typing import NamedTuple
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from topics.crash import crash
+from topics.limits import MiB
 
 log = logging.getLogger(__name__)
 
 _ROW, _FLAG, _OFFSET, _META, _SUMMARY, _INDEX = b"=", b"~", b"@", b"!", b"%", b"#"
 _LAST = b"\xff"
+_BUFFER_BYTES = 8 * MiB
+"""Of what is in memory until it is written to a file, up to twice; RocksDB's default is 64 MiB."""
 
 
 class Change(NamedTuple):
@@ -194,6 +197,7 @@ class Table:
         self._directory.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.set_keep_log_file_num(2)
+        options.set_write_buffer_size(_BUFFER_BYTES)
         access = AccessType.read_write() if self._kept_s is None else AccessType.with_ttl(self._kept_s)
         return Rdict(str(self._directory), options, access_type=access)
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _BATCH = 1000
 _TO_THE_END = {"fetch.wait.max.ms": 10}
 """The broker says that a partition ends here only when there was nothing for so long."""
+_READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024}
+"""What may wait in memory until it is taken; the default is eight times as much."""
 
 StartAt = Callable[[Consumer, set[int]], Mapping[int, int]]
 """From the topic's partitions to the offsets to start at; the beginning, for one that is left out."""
@@ -60,7 +62,7 @@ class Tail:
         Once caught up, one that is `unhurried` hands over what came twice a second.
         """
         self._topic, self._take, self._start_at = topic, take, start_at
-        self._reading = consumer_config(settings, READER) | {"enable.partition.eof": True}
+        self._reading = consumer_config(settings, READER) | _READ_AHEAD | {"enable.partition.eof": True}
         self._reading_on = self._reading | (UNHURRIED if unhurried else {})
         self._config = self._reading | _TO_THE_END
         self._consumer = Consumer(with_pulse(self._config))

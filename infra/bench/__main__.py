@@ -86,6 +86,16 @@ def kafka(
 
 
 @app.command()
+def store(
+    submissions: Annotated[int, typer.Option(help="In the store, at most.", min=1000)] = 100_000,
+) -> None:
+    """What stored submissions cost ingest: memory, look-ups, restarts."""
+    from infra.bench.store_size import measure
+
+    measure(submissions)
+
+
+@app.command()
 def http(
     rounds: Rounds = 30,
     streams: Annotated[int, typer.Option(help="Event streams that are open at once.", min=1)] = 10_000,

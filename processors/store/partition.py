@@ -1,7 +1,9 @@
 """Folding one partition of events in memory; no Kafka client here."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from confluent_kafka import Message
@@ -15,6 +17,12 @@ from topics.model import Model
 
 PATIENCE_S = 0.05
 """How long a transaction may wait for company where nobody waits for it."""
+END_PATIENCE_S = 0.02
+"""The same for an end: who asked for it is told by its event, and others see it in the store."""
+BACKLOG_PATIENCE_S = 0.02
+"""The same for new work, while workers are busy with what was enqueued before."""
+BUSY_MS = 50
+"""What stays in the queue for so long finds no free worker."""
 _PARSED = 256
 """How many states are kept as models; they may be of some MiB each."""
 _REMEDY = "make the store anew with `envicutor rebuild`"
@@ -43,6 +51,32 @@ class StaleStoreError(Exception):
     """A row was made by another version of the fold, or by hand: the store must be rebuilt from the log."""
 
 
+class Backlog:
+    """What was enqueued and not taken, as far as the log has told since the assignment; all times are its."""
+
+    def __init__(self) -> None:
+        self._enqueued: dict[str, int] = {}
+        """When, in this order; those of this transaction are last."""
+        self._taken: deque[int] = deque()
+        """When, within the last moments."""
+
+    def enqueue(self, id: str, now_ms: int) -> None:
+        """It is given to workers."""
+        self._enqueued[id] = now_ms
+
+    def take(self, id: str, now_ms: int) -> None:
+        """A worker has it, or nobody needs it any more."""
+        if self._enqueued.pop(id, None) is not None:
+            self._taken.append(now_ms)
+
+    def lasts(self, now_ms: int) -> bool:
+        """Whether workers, all of them busy, have enough of it for the next moments."""
+        while self._taken and self._taken[0] <= now_ms - BUSY_MS:
+            self._taken.popleft()
+        waited = next(islice(self._enqueued.values(), len(self._taken), None), now_ms)
+        return waited <= now_ms - BUSY_MS
+
+
 @dataclass(slots=True)
 class Partition:
     """All memory of one partition; dropped as one object. `dirty` and `out` are not committed yet."""
@@ -59,6 +93,7 @@ class Partition:
     out: list[Record] = field(default_factory=list)
     pending_bytes: int = 0
     """What there is to be produced; a row that changed several times counts each time."""
+    backlog: Backlog = field(default_factory=Backlog)
     replies: list[tuple[Record, Message]] = field(default_factory=list)
     """Answers for other systems, each with the event that it is due to."""
     patience_s: float = PATIENCE_S
@@ -87,6 +122,7 @@ class Partition:
                 self._remember(recorded.id, folded.state)
                 self.dirty[recorded.id] = event
                 self.patience_s = min(self.patience_s, self.store.patience_s.get(type(recorded.fact), 0))
+                self.backlog.take(recorded.id, recorded.time_ms)
             for effect in folded.effects:
                 self._effect(effect, message, event)
         self.next_offset = (message.offset() or 0) + 1
@@ -141,9 +177,15 @@ class Partition:
         return state
 
     def _effect(self, effect: Effect, message: Message, event: str) -> None:
-        self.patience_s = 0
+        now_ms = message.timestamp()[1]
+        match effect:
+            case Enqueue() if self.backlog.lasts(now_ms):
+                self.patience_s = min(self.patience_s, BACKLOG_PATIENCE_S)
+            case _:
+                self.patience_s = 0
         match effect:
             case Enqueue(id=key, work=work):
+                self.backlog.enqueue(key, now_ms)
                 self._put(self.store.family.queue.name, key, work, "enqueued", event)
             case Stop(id=key, attempt=attempt):
                 if self.store.stops:

@@ -23,6 +23,7 @@ from processors.store.restore import Restorer
 from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
 from topics.codec import Record
 from topics.crash import crash
+from topics.garbage import collect_seldom
 from topics.limits import MiB
 from topics.pulse import with_pulse
 from topics.replies import ReplyTopics
@@ -84,6 +85,7 @@ class StoreProcessor:
             on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )
+        collect_seldom()
         try:
             while not self._stopping.is_set():
                 self._step()

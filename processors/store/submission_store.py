@@ -1,8 +1,8 @@
 """SubmissionStore: folds `submissions.events` into `submissions.store`, enqueues on `submissions.queue`."""
 
-from processors.store.partition import PATIENCE_S, Store
+from processors.store.partition import END_PATIENCE_S, PATIENCE_S, Store
 from topics.catalogue import Catalogue
-from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Started
+from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Finished, Requested, Started
 from topics.submissions.fold import apply
 from topics.submissions.state import FOLD_VERSION, Submission
 
@@ -22,6 +22,8 @@ def submission_store(catalogue: Catalogue) -> Store:
             Started: PATIENCE_S,
             DependenciesInstalled: PATIENCE_S,
             Compiled: PATIENCE_S,
+            Finished: END_PATIENCE_S,
+            Requested: PATIENCE_S,
         },
         stops=catalogue.stops.name,
     )

@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
 from ingest.following import Following
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
+from topics.clients import EventProducer, connection
 from topics.codec import Record, encode, encode_fact
 from topics.journal import Journal
 from topics.model import Model
@@ -22,8 +25,8 @@ from topics.view import View
 DEADLINE_S = 60.0
 
 
-def a_request() -> Model:
-    request, content_hash = parse_request(b'{"run": "true"}', 1024)
+def a_request(run: str = "true") -> Model:
+    request, content_hash = parse_request(f'{{"run": "{run}"}}'.encode(), 1024)
     return requested(request, content_hash, "debian-1", source="http")
 
 
@@ -40,14 +43,17 @@ class Node:
         self.topics = catalogue(settings)
         family = self.topics.submissions
         ensure_topics(settings, (family.events, family.store))
+        self.admin = AdminClient(connection(settings))
         self._producer = EventProducer(settings)
-        self.view = View(settings, family.store.name, folder / "view")
+        self.view = View(
+            settings, family.store.name, folder / "view", taken=lambda rows: self.following.rows(rows)
+        )
         self.following = Following(self.view)
-        self._history = Journal(settings, family.events.name, folder / "history", taken=self.following.take)
+        self.history = Journal(settings, family.events.name, folder / "history", taken=self.following.take)
 
-    async def append(self, id: str, fact: Model) -> None:
+    async def append(self, id: str, fact: Model) -> int:
         events = self.topics.submissions.events.name
-        await self._producer.send(encode_fact(events, id, fact, FACTS, "test"))
+        return (await self._producer.send(encode_fact(events, id, fact, FACTS, "test"))).offset() or 0
 
     async def store(self, submission: Submission) -> None:
         store = self.topics.submissions.store.name
@@ -57,18 +63,22 @@ class Node:
         await asyncio.wait_for(self.following.wait_final(id), DEADLINE_S)
         return self.following.get(id)
 
+    def follow_if_new(self, id: str) -> bool:
+        return self.following.follow_if_new(id, self.history, never, None)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Node"]:
         await self.view.start()
         self.following.start()
-        await self._history.start()
+        await self.history.start()
+        await self.history.wait_caught_up()
         yield self
-        await self._history.close()
+        await self.history.close()
         await self.view.close()
         await asyncio.to_thread(self._producer.close)
 
 
-def never(_: bytes | None) -> bool:
+def never(_: bytes) -> bool:
     return False
 
 
@@ -89,8 +99,6 @@ def test_the_end_is_known_before_the_store_says_it(kafka: str, topic_prefix: str
             assert end is not None
             assert (end.status, end.outcome, end.worker) == ("finished", "ok", "w")
             assert node.following.get("not-mine") is None
-            node.following.forget("mine")
-            assert node.following.get("mine") is None
 
     asyncio.run(scenario())
 
@@ -109,8 +117,6 @@ def test_the_first_finished_wins_as_in_the_store(kafka: str, topic_prefix: str, 
             end = await node.final("a")
             assert end is not None
             assert end.outcome == "run_failed"
-            node.following.forget("a")
-            node.following.forget("b")
 
     asyncio.run(scenario())
 
@@ -142,5 +148,86 @@ def test_a_view_that_has_overtaken_ends_it(kafka: str, topic_prefix: str, tmp_pa
             waiting = asyncio.create_task(node.final("a"))
             await node.store(Submission(id="a", status="queued", created_at="2026-01-01T00:00:00.000Z"))
             assert await asyncio.wait_for(waiting, DEADLINE_S) is None
+
+    asyncio.run(scenario())
+
+
+def test_of_an_id_that_nobody_used_the_first_event_is_known(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path).running() as node:
+            assert node.follow_if_new("a")
+            await node.append("a", a_request("somebody else was quicker"))
+            offset = await node.append("a", a_request("mine"))
+            await asyncio.wait_for(node.following.wait_read_to("a", offset + 1), DEADLINE_S)
+            first = node.following.get("a")
+            assert first is not None
+            assert first.request is not None
+            assert first.request.run == "somebody else was quicker"
+
+    asyncio.run(scenario())
+
+
+def test_an_id_is_new_only_where_no_event_of_it_was_heard(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path).running() as node:
+            await node.append("used", a_request())
+            await node.history.reach(DEADLINE_S)
+            assert not node.follow_if_new("used")
+            assert node.follow_if_new("new")
+            assert node.follow_if_new("new")
+            node.following.forget("new")
+            assert node.follow_if_new("new")
+        async with Node(kafka, topic_prefix, tmp_path).running() as restarted:
+            assert not restarted.follow_if_new("used")
+
+    asyncio.run(scenario())
+
+
+def test_no_id_is_new_where_events_were_deleted(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path / "first").running() as node:
+            await node.append("a", a_request())
+            deleted = node.admin.delete_records([TopicPartition(node.topics.submissions.events.name, 0, 1)])
+            for future in deleted.values():
+                future.result(DEADLINE_S)
+        async with Node(kafka, topic_prefix, tmp_path / "second").running() as later:
+            assert not later.history.complete
+            assert not later.follow_if_new("a")
+
+    asyncio.run(scenario())
+
+
+def test_what_exists_is_not_forgotten(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path).running() as node:
+            assert node.follow_if_new("a")
+            offset = await node.append("a", a_request())
+            await asyncio.wait_for(node.following.wait_read_to("a", offset + 1), DEADLINE_S)
+            node.following.forget("a")
+            assert node.following.get("a") is not None
+
+    asyncio.run(scenario())
+
+
+def test_the_unfinished_are_known_before_the_store_shows_them(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path).running() as node:
+            node.following.follow("a", never)
+            await node.append("a", a_request())
+            await node.append("a", Started(attempt=1, worker="w"))
+            assert node.following.unfinished_beside_view() == 1
+            await node.store(Submission(id="a", status="queued", created_at="2026-01-01T00:00:00.000Z"))
+            await node.view.wait_for("a", is_there, DEADLINE_S)
+            assert node.following.unfinished_beside_view_of(None) == 0
+            await node.append("a", finished())
+            await node.final("a")
+            assert node.following.unfinished_beside_view_of(None) == -1
+            assert node.following.unfinished_beside_view_of("somebody") == 0
 
     asyncio.run(scenario())

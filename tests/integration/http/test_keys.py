@@ -162,7 +162,7 @@ def test_what_another_submitted_is_not_there(locked: Nodes, alice: User, bob: Us
             told = problem(bob.ask("GET", path, node), 404, "unknown-submission")
             nobodys = bob.ask("GET", path.replace(id, "nobody"), node).text
             assert json.dumps(told).replace(id, "nobody") == json.dumps(json.loads(nobodys))
-        (listed,) = client.get("/submissions", params={"tag": tag}).json()["submissions"]
+        (listed,) = eventually(partial(_listed, client, tag), "it is listed")
         assert (listed["id"], listed["owner"]) == (id, alice.id)
     mine = bob.submit({"run": "true", "tags": [tag]}).json()["id"]
     for user, ids in ((alice, [id]), (bob, [mine])):
@@ -260,6 +260,11 @@ def test_the_key_itself_stands_nowhere(locked: Nodes, caplog: pytest.LogCaptureF
     for text in (*records, caplog.text, listed):
         assert key not in text
         assert key.removeprefix("envicutor_") not in text
+
+
+def _listed(client: httpx.Client, tag: str) -> list[Any]:
+    found: list[Any] = client.get("/submissions", params={"tag": tag}).json()["submissions"]
+    return found
 
 
 def _finished(client: httpx.Client, id: str) -> str | None:

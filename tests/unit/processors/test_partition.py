@@ -6,7 +6,14 @@ import pytest
 from confluent_kafka import Message
 
 from processors.store.build_store import build_store
-from processors.store.partition import PATIENCE_S, Partition, StaleStoreError
+from processors.store.partition import (
+    BACKLOG_PATIENCE_S,
+    BUSY_MS,
+    END_PATIENCE_S,
+    PATIENCE_S,
+    Partition,
+    StaleStoreError,
+)
 from processors.store.submission_store import submission_store
 from topics.acceptance import requested
 from topics.catalogue import catalogue
@@ -22,6 +29,7 @@ EVENTS = CATALOGUE.submissions.events.name
 STORE = submission_store(CATALOGUE)
 REQUEST = parse_request(b'{"run": "true"}', MiB)
 STARTED = submissions.Started(attempt=1, worker="w")
+FINISHED = submissions.Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
 
 
 @pytest.fixture
@@ -103,6 +111,59 @@ def test_nobody_waits_for_started_alone(partition: Partition) -> None:
     assert partition.patience_s == 0
 
 
+def test_an_end_waits_for_company_unless_somebody_is_to_be_told(partition: Partition) -> None:
+    for offset, (id, changes) in enumerate({"a": {}, "b": {"reply_topic": "replies.a"}}.items()):
+        partition.fold(event(offset, a_request(**changes), id))
+    partition.committed()
+    partition.fold(event(2, FINISHED, "a"))
+    assert partition.patience_s == END_PATIENCE_S
+    partition.fold(event(3, FINISHED, "b"))
+    assert partition.patience_s == 0
+
+
+def queued(partition: Partition, *enqueued_ms: int) -> None:
+    for number, at_ms in enumerate(enqueued_ms):
+        partition.fold(event(at_ms, a_request(), f"queued-{number}"))
+        partition.committed()
+
+
+def test_new_work_waits_for_company_while_workers_leave_other_work_waiting(partition: Partition) -> None:
+    queued(partition, 0, 1)
+    partition.fold(event(BUSY_MS, a_request()))
+    assert partition.patience_s == BACKLOG_PATIENCE_S
+
+
+def test_new_work_waits_for_nothing_while_nothing_has_waited_for_long(partition: Partition) -> None:
+    queued(partition, 0, 1)
+    partition.fold(event(BUSY_MS - 1, a_request()))
+    assert partition.patience_s == 0
+
+
+def test_new_work_waits_for_nothing_where_workers_would_soon_run_dry(partition: Partition) -> None:
+    queued(partition, 0, 1, 2, 3)
+    for number in (0, 1):
+        partition.fold(event(60 + number, STARTED, f"queued-{number}"))
+        partition.committed()
+    partition.fold(event(70, a_request(), "late"))
+    assert partition.patience_s == 0
+    partition.committed()
+    partition.fold(event(60 + 1 + BUSY_MS, a_request(), "later"))  # nobody has taken any for long
+    assert partition.patience_s == BACKLOG_PATIENCE_S
+
+
+def test_another_attempt_waits_for_nothing(partition: Partition) -> None:
+    queued(partition, 0, 1)
+    partition.fold(event(100, submissions.LeaseExpired(attempt=1, checker="c"), "queued-0"))
+    assert partition.patience_s == 0
+
+
+def test_nothing_is_known_of_what_was_enqueued_before_the_assignment(partition: Partition) -> None:
+    queued(partition, 0, 1)
+    restored = Partition(partition.store, states=partition.states)
+    restored.fold(event(1000, a_request()))
+    assert restored.patience_s == 0
+
+
 @pytest.mark.parametrize(
     ("key", "value", "ce_type"),
     [
@@ -140,9 +201,6 @@ def test_a_conflict_from_kafka_is_a_dead_letter(partition: Partition) -> None:
     [letter] = partition.records()
     assert (letter.topic, letter.value) == ("dead-letters", conflict.value())
     assert b"conflict" in (dict(letter.headers)["dead_letter_reason"] or b"")
-
-
-FINISHED = submissions.Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
 
 
 def test_an_answer_goes_to_the_topic_that_was_named(partition: Partition) -> None:

@@ -1,0 +1,117 @@
+"""What stored submissions cost ingest: memory, how soon one is found, how soon it is back after a restart."""
+
+import random
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from infra.bench import kafka_load as load
+from infra.bench.kafka import Log, a_log, wait_until
+from infra.bench.measuring import milliseconds, percentile, print_table, write_results
+from topics.acceptance import requested
+from topics.codec import Record, encode
+from topics.fold import Recorded
+from topics.limits import MiB
+from topics.request import parse_request
+from topics.stage import DependenciesStage, RunStage
+from topics.submissions.facts import Finished, Requested
+from topics.submissions.fold import apply
+from topics.submissions.state import Submission
+from topics.times import rfc3339
+
+SIZES = (1_000, 10_000, 100_000)
+AIM_BYTES_EACH = 200
+"""Of ingest's memory, for each stored submission."""
+AIM_GET_P99_S = 0.005
+READS, WARM_UP = 2000, 200
+APART_MS = 100
+"""Between two submissions, the last of which is of now."""
+SETTLE_S = 3.0
+
+
+def measure(most: int) -> None:
+    """Measure, print, write; up to `most` stored submissions."""
+    console = Console()
+    sizes = [*(size for size in SIZES if size < most), most]
+    now_ms = round(time.time() * 1000)
+    found = []
+    with a_log() as log:
+        stored = 0
+        for size in sizes:
+            load.produce(log.settings, rows(log, range(stored, size), now_ms - size * APART_MS))
+            stored = size
+            if log.views.exists():
+                shutil.rmtree(log.views)
+            log.views.mkdir()
+            found.append({"submissions": size, "new": _ingest(log, size), "again": _ingest(log, size)})
+    _print(console, found)
+    console.print(f"kept in {write_results('store-size', {'sizes': found})}")
+
+
+def rows(log: Log, numbers: range, from_ms: int) -> Iterator[Record]:
+    """Of submissions that were finished."""
+    answered = _answered()
+    ids = load.ids(numbers.stop)
+    for number in numbers:
+        time_ms = from_ms + number * APART_MS
+        row = answered.replace(id=ids[number], created_at=rfc3339(time_ms), finished_at=rfc3339(time_ms + 50))
+        yield Record(log.topics.submissions.store.name, row.id.encode(), encode(row), [])
+
+
+def _answered() -> Submission:
+    raw = b'{"files": [{"name": "main.py", "content": "print(input())"}], "run": ["python3", "main.py"]}'
+    request: Requested = requested(*parse_request(raw, MiB), "bench", source="http")
+    installed = DependenciesStage(id="bench", cached=True, store_path="/nix/store/bench")
+    run = RunStage(stdout="3\n", exit_code=0, wall_time_s=0.02, memory_bytes=9_000_000, passed=True)
+    finished = Finished(
+        attempt=1, worker="bench-0", outcome="ok", dependencies=installed, compile=None, run=(run,)
+    )
+    state: Submission | None = None
+    for fact in (request, finished):
+        state = apply(state, Recorded("bench", fact, 0)).state
+    assert state is not None
+    return state
+
+
+def _ingest(log: Log, stored: int) -> dict[str, float]:
+    """From its start on; a table that it has of an earlier time is used."""
+    chance, ids, times_s = random.Random(stored), load.ids(stored), list[float]()  # noqa: S311 - no secret
+    started = time.monotonic()
+    with log.role("ingest") as process, httpx.Client(trust_env=False) as http:
+        wait_until(log.ingest_has_read)
+        ready_s = time.monotonic() - started
+        time.sleep(SETTLE_S)
+        for number in range(READS + WARM_UP):
+            began = time.perf_counter()
+            http.get(f"http://127.0.0.1:{log.http_port}/submissions/{chance.choice(ids)}").raise_for_status()
+            if number >= WARM_UP:
+                times_s.append(time.perf_counter() - began)
+        resident = Path(f"/proc/{process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]
+    return {
+        "ready_s": ready_s,
+        "resident_bytes": int(resident) * 1024,
+        "get_p50_s": percentile(times_s, 0.5),
+        "get_p99_s": percentile(times_s, 0.99),
+    }
+
+
+def _print(console: Console, found: Sequence[dict[str, object]]) -> None:
+    for which, title in (("new", "with a new table"), ("again", "after a restart")):
+        table, before = [], None
+        for of in found:
+            size, ingest = of["submissions"], of[which]
+            assert isinstance(size, int)
+            assert isinstance(ingest, dict)
+            resident = ingest["resident_bytes"]
+            each = "" if before is None else f"{(resident - before[1]) / (size - before[0]):.0f}"
+            times = [milliseconds(ingest[name]) for name in ("get_p50_s", "get_p99_s")]
+            ready = f"{ingest['ready_s']:.1f} s"
+            table.append([f"{size:,}", ready, f"{resident / MiB:.0f} MiB", each, *times])
+            before = before or (size, resident)
+        columns = ["stored", "ready after", "memory", "bytes each", "GET p50", "GET p99"]
+        print_table(console, f"ingest {title}", columns, table)
+    console.print(f"aims: {AIM_BYTES_EACH} bytes each, GET p99 {milliseconds(AIM_GET_P99_S)}")
