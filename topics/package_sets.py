@@ -9,7 +9,6 @@ from topics.settings import KafkaSettings
 from topics.view import View
 
 DEBIAN = "debian"
-_read = lru_cache(1)(PackageSetInForce.read)
 
 
 class PackageSetInForce(Model):
@@ -19,6 +18,9 @@ class PackageSetInForce(Model):
     pin: str
     index_digest: str
     created_at: str
+
+
+_read = lru_cache(1)(PackageSetInForce.read)
 
 
 class PackageSets:
