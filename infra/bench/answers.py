@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 from confluent_kafka import Message
 from rich.console import Console
 
 from infra.bench import plot
+from infra.bench.http_load import Connection, answered, connections
 from infra.bench.load import (
     DATA_DIR,
     NO_OP,
@@ -21,7 +21,6 @@ from infra.bench.load import (
     PYTHON,
     BenchCluster,
     Job,
-    answer,
     settings,
     tree_of,
     warm_up,
@@ -45,6 +44,8 @@ from topics.reading import read_to_end
 FIRST_UID = 1_930_000_000
 WARM_UP = 200
 """Submissions of each kind before anything is measured: a fresh JVM is slow."""
+PAUSE_S = 0.06
+"""Longer than transactions wait for company, which would meet whatever is measured next."""
 PLAIN, SANDBOX, SUBMISSION, PIPELINE = "plain program", "bare sandbox", "submission", "pipeline alone"
 HOPS = (
     "requested",
@@ -84,22 +85,23 @@ async def _measure(rounds: int, console: Console) -> dict[str, Any]:
         tree = tree_of(settings(), await warm_up(cluster, WARM_UP))
         sandboxes = Sandboxes(SandboxSettings(state_dir=DATA_DIR / "sandboxes", first_uid=FIRST_UID))
         await sandboxes.start()
-        answered: list[Answered] = []
+        noted: list[Answered] = []
         say(f"measuring: {rounds} rounds")
         try:
-            async with httpx.AsyncClient(base_url=cluster.url, trust_env=False) as http:
+            async with connections(cluster.http_port, 1) as [connection]:
                 samples = await interleaved(
                     {
                         PLAIN: _plain,
                         SANDBOX: partial(_sandboxed, sandboxes, tree),
-                        SUBMISSION: partial(_answered, http, PYTHON, answered),
-                        PIPELINE: partial(_answered, http, NO_OP, []),
+                        SUBMISSION: partial(_answered, connection, PYTHON, noted),
+                        PIPELINE: partial(_answered, connection, NO_OP, []),
                     },
                     rounds,
+                    PAUSE_S,
                 )
         finally:
             await sandboxes.close()
-        hops = await asyncio.to_thread(_hops, cluster, answered)
+        hops = await asyncio.to_thread(_hops, cluster, noted)
     _print(console, samples)
     print_table(console, "hops, median", ["until", "after POST", "after the one before"], _hop_rows(hops))
     return {"seconds": samples, "hops_s": hops}
@@ -133,9 +135,9 @@ class Answered(NamedTuple):
     """How long the program ran."""
 
 
-async def _answered(http: httpx.AsyncClient, job: Job, to: list[Answered]) -> float:
+async def _answered(connection: Connection, job: Job, to: list[Answered]) -> float:
     asked_s, started = time.time(), time.perf_counter()
-    body = await answer(http, job)
+    body = await answered(connection, job)
     taken = time.perf_counter() - started
     to.append(Answered(body["id"], asked_s, asked_s + taken, body["run"][0]["wall_time_s"]))
     return taken
@@ -144,9 +146,9 @@ async def _answered(http: httpx.AsyncClient, job: Job, to: list[Answered]) -> fl
 # -- hop by hop ------------------------------------------------------------------------------------
 
 
-def _hops(cluster: BenchCluster, answered: Sequence[Answered]) -> list[dict[str, float]]:
+def _hops(cluster: BenchCluster, noted: Sequence[Answered]) -> list[dict[str, float]]:
     """When each submission came how far, in seconds after its POST."""
-    times = {one.id.encode(): _marked(cluster.marks, one) for one in answered}
+    times = {one.id.encode(): _marked(cluster.marks, one) for one in noted}
     submissions = catalogue(cluster.kafka).submissions
     for topic in (submissions.events, submissions.queue, submissions.store):
         for message in read_to_end(cluster.kafka, topic.name):
@@ -156,7 +158,7 @@ def _hops(cluster: BenchCluster, answered: Sequence[Answered]) -> list[dict[str,
                 seen[_hop(message)] = message.timestamp()[1] / 1000 + 0.0005
     return [
         {hop: times[one.id.encode()][hop] - one.asked_s for hop in HOPS} | {PROGRAM_TIME: one.program_s}
-        for one in answered
+        for one in noted
         if set(HOPS) <= set(times[one.id.encode()])  # what was popped is deleted once a minute
     ]
 

@@ -63,19 +63,20 @@ async def connections(port: int, count: int) -> AsyncIterator[list[Connection]]:
             connection.close()
 
 
-async def answered(connection: Connection, job: Job) -> None:
-    """Submit and wait; raises RuntimeError where it does not end as it must."""
+async def answered(connection: Connection, job: Job) -> dict[str, Any]:
+    """Submit and wait for the answer; raises RuntimeError where it does not end as it must."""
     reply = await connection.post(WAITING, json.dumps(job.request).encode())
     body: dict[str, Any] = json.loads(reply.body)
     if body.get("outcome") != job.outcome:
         raise RuntimeError(f"expected {job.outcome}: {body}")
+    return body
 
 
-async def closed_loop(loops: Sequence[Callable[[], Awaitable[None]]], seconds: float) -> float:
+async def closed_loop(loops: Sequence[Callable[[], Awaitable[object]]], seconds: float) -> float:
     """How often all together, each beginning again at once; what is not over at the end counts in part."""
     end = time.perf_counter() + seconds
 
-    async def loop(once: Callable[[], Awaitable[None]]) -> float:
+    async def loop(once: Callable[[], Awaitable[object]]) -> float:
         count = 0.0
         while (started := time.perf_counter()) < end:
             await once()

@@ -1,5 +1,6 @@
 """How benchmarks measure, print and keep what they found."""
 
+import asyncio
 import json
 import math
 import os
@@ -41,11 +42,17 @@ def percentile(samples: Sequence[float], part: float) -> float:
     return sorted(samples)[math.ceil(part * len(samples)) - 1]
 
 
-async def interleaved(variants: Mapping[str, Callable[[], Awaitable[float]]], rounds: int) -> Samples:
-    """Measure A B C A B C …, so that whatever the machine does meanwhile meets all of them alike."""
+async def interleaved(
+    variants: Mapping[str, Callable[[], Awaitable[float]]], rounds: int, pause_s: float = 0.0
+) -> Samples:
+    """Measure A B C A B C …, so that whatever the machine does meanwhile meets all of them alike.
+
+    `pause_s` is before each, for what the one before leaves to be done.
+    """
     samples: Samples = {name: [] for name in variants}
     for _ in range(rounds):
         for name, measure in variants.items():
+            await asyncio.sleep(pause_s)
             samples[name].append(await measure())
     return samples
 
