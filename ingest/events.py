@@ -11,7 +11,6 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
-from functools import lru_cache
 from typing import NamedTuple, Self
 
 from ingest.story import Story
@@ -23,8 +22,6 @@ KEEP_ALIVE_S = 15.0
 """How long nothing may be said; proxies end connections that are silent for longer."""
 RECONNECT_MS = 1000
 """How long clients are to wait before they come again."""
-_ENDS = 4
-"""So many answers are remembered: many may follow one submission, and all are told of its end at once."""
 END = "end"
 """Name and id of the last event, whose data is the answer."""
 POSITION = rf"^([0-9]{{1,18}}-[0-9]{{1,18}}|{END})$"
@@ -51,7 +48,6 @@ class Events:
     def __init__(self, history: Journal, output: Journal, view: View) -> None:
         self._history, self._output, self._view = history, output, view
         self._listeners: set[asyncio.Event] = set()
-        self._folded = lru_cache(_ENDS)(self._fold)
         self._closing = False
 
     @property
@@ -85,7 +81,7 @@ class Events:
                         told = told._replace(events=entry.offset + 1)
                         yield _event(name, happened.model_dump_json(), told)
                 # The store alone says it where the topic does not reach back so far.
-                if (story.final or waited) and (answer := self._final(id, story)):
+                if (story.final or waited) and (answer := self._final(id)):
                     yield _event(END, answer, END)
                     return
                 for piece in () if story.final else self._output.since(id, told.output):
@@ -96,18 +92,9 @@ class Events:
                 if waited:
                     yield b": still there\n\n"
 
-    def _final(self, id: str, story: Story) -> str | None:
-        if story.final and self._history.complete:  # a transaction ahead of the store
-            return self._folded(id, story.read_to)
+    def _final(self, id: str) -> str | None:
         raw = self._view.get(id)
         return None if raw is None or unfinished(raw) else Submission.read(raw).answer()
-
-    def _fold(self, id: str, before: int) -> str | None:
-        story = Story(id)
-        for entry in self._history.since(id, 0):
-            if entry.offset < before:
-                story.take(entry)
-        return story.state.answer() if story.state else None
 
 
 async def _within(timeout_s: float, news: asyncio.Event) -> bool:
