@@ -131,7 +131,8 @@ class Following:
             if followed is None or raw is None:
                 continue
             self._unseen.discard(id)
-            if followed.until(raw) and not _behind(raw, followed.state):
+            # Without a state none of its events was read here: then the row knows more.
+            if followed.state is None or (followed.until(raw) and not _behind(raw, followed.state)):
                 del self._followed[id]
                 followed.changed.set()
 

@@ -116,6 +116,6 @@ class System(BaseModel):
     workers: int
     """Those who may take more; 0 where the broker does not say."""
     leases: int
-    """Attempts and builds that somebody holds, and that go to another should he fall silent."""
+    """Attempts and builds that somebody is at, and that go to another should he fall silent."""
     builds: Builds
     last_minute: LastMinute

@@ -152,7 +152,7 @@ class Submissions:
             message = await self._append_followed(id, fact, beside)
             await self._wait_folded(id, message)
             first = self._following.get(id)
-            if first is not None and first.status != "rejected":
+            if first is not None:
                 return _same(first, fact, named)
             return await self._verdict(id, fact, named)
         with self._load.awaiting_verdict(fact.owner):

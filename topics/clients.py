@@ -228,9 +228,11 @@ class EventProducer:
                 return
 
     def _report(self, delivery: "_Delivery", became: Message | KafkaException) -> None:
-        if delivery in self._unacknowledged:
-            self._unacknowledged.discard(delivery)
-            delivery.report(became)
+        try:
+            self._unacknowledged.remove(delivery)
+        except KeyError:  # by another thread, while a producer begins anew
+            return
+        delivery.report(became)
 
     def _begin_anew(self, why: LostError) -> None:
         """As another client; what the old one had delivered, but not reported, is delivered twice."""

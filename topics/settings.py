@@ -67,8 +67,9 @@ class KafkaSettings(BaseSettings):
     """Requests may name a topic for their answer whose name begins so (after `topic_prefix`); an operator
     allows one by making it."""
     allowed_attempts: int = Field(default=3, ge=1)
-    """How many attempts at a submission may end by a lease that expired. Written down with each request, so a
-    change is for those that come after it."""
+    """How many attempts at a submission may end by a lease that expired; what its first worker dies of within
+    a second of taking it has no lease yet. Written down with each request, so a change is for those that come
+    after it."""
     webhook_allow: tuple[AllowedPlace, ...] = ()
     """Where requests may have their end told over HTTP, as JSON, such as `["hooks.example.org:443"]`. A place
     that has no public address must be named by that address, such as `"127.0.0.1:9000"`, or the address stand

@@ -11,7 +11,7 @@ TIMEOUT_S = 60
 """Of a command that only looks."""
 
 
-class MissingError(Exception):
+class AbsentError(Exception):
     """It is not there; the message says what exactly."""
 
 
@@ -25,7 +25,7 @@ class Check:
     how: str
     """How to get it."""
     look: Callable[[], str]
-    """Returns what was found; raises MissingError, SandboxError or OSError."""
+    """Returns what was found; raises AbsentError, SandboxError or OSError."""
     required: bool = True
 
 
@@ -50,16 +50,16 @@ def examine(checks: Sequence[Check]) -> list[Finding]:
 def _examine(check: Check) -> Finding:
     try:
         found, ok = check.look(), True
-    except (MissingError, SandboxError, OSError, subprocess.SubprocessError) as error:
+    except (AbsentError, SandboxError, OSError, subprocess.SubprocessError) as error:
         found, ok = str(error), False
     return Finding(check.name, ok, check.required, found, check.why, check.how)
 
 
 def programs(*names: str) -> str:
-    """Where they are; raises MissingError where some are not."""
+    """Where they are; raises AbsentError where some are not."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
-        raise MissingError(f"{' and '.join(missing)} cannot be found")
+        raise AbsentError(f"{' and '.join(missing)} cannot be found")
     return ", ".join(str(shutil.which(name)) for name in names)
 
 

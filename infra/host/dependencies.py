@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from infra.host.check import Check, MissingError, output, programs
+from infra.host.check import AbsentError, Check, output, programs
 from infra.settings import LocalSettings
 from nix.settings import NixSettings
 from nix.store import BUSYBOX
@@ -83,15 +83,15 @@ def _members(group: str) -> str:
     try:
         members = grp.getgrnam(group).gr_mem
     except KeyError:
-        raise MissingError(f"there is no group {group}") from None
+        raise AbsentError(f"there is no group {group}") from None
     if not members:
-        raise MissingError(f"the group {group} has no members")
+        raise AbsentError(f"the group {group} has no members")
     return f"{len(members)} in the group {group}"
 
 
 def _file(path: Path) -> str:
     if not path.is_file():
-        raise MissingError(f"{path} is not there")
+        raise AbsentError(f"{path} is not there")
     return str(path)
 
 
@@ -100,7 +100,7 @@ def _package_lists() -> str:
     lists = output("apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages")
     found = [name for name in map(Path, lists.splitlines()) if any(name.parent.glob(f"{name.name}*"))]
     if not found:
-        raise MissingError("apt has none")
+        raise AbsentError("apt has none")
     return f"{len(found)} lists"
 
 
@@ -108,9 +108,9 @@ def _data_dir(folder: Path) -> str:
     present = next(path for path in (folder, *folder.parents) if path.exists())
     for path in (present, *present.resolve().parents):
         if not path.stat().st_mode & 0o001:
-            raise MissingError(f"all users must be able to pass through {path}")
+            raise AbsentError(f"all users must be able to pass through {path}")
     if not os.access(present, os.W_OK):
-        raise MissingError(f"{present} cannot be written")
+        raise AbsentError(f"{present} cannot be written")
     return str(folder)
 
 
@@ -118,5 +118,5 @@ def _disk(folder: Path) -> str:
     present = next(path for path in (folder, *folder.parents) if path.exists())
     free_bytes = shutil.disk_usage(present).free
     if free_bytes < NEEDED_DISK_BYTES:
-        raise MissingError(f"{free_bytes >> 20} MiB are free at {present}")
+        raise AbsentError(f"{free_bytes >> 20} MiB are free at {present}")
     return f"{free_bytes >> 30} GiB are free at {present}"

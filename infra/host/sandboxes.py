@@ -6,7 +6,7 @@ import pwd
 import subprocess
 from pathlib import Path
 
-from infra.host.check import TIMEOUT_S, Check, MissingError, output
+from infra.host.check import TIMEOUT_S, AbsentError, Check, output
 from processors.sandbox import Sandboxes, SandboxSettings, bubblewrap, cgroups, launcher, seccomp
 from processors.sandbox.cgroups.v1 import CgroupsV1
 from processors.sandbox.settings import most_of
@@ -103,14 +103,14 @@ def sandbox_checks(settings: SandboxSettings) -> list[Check]:
 
 def _root() -> str:
     if os.geteuid() != 0:
-        raise MissingError(f"this is user {os.geteuid()}")
+        raise AbsentError(f"this is user {os.geteuid()}")
     return "yes"
 
 
 def _launcher(cache_dir: Path) -> str:
     built = launcher.build_launcher(cache_dir)
     if os.statvfs(built).f_flag & os.ST_NOEXEC:
-        raise MissingError(f"{cache_dir} is mounted noexec")
+        raise AbsentError(f"{cache_dir} is mounted noexec")
     return str(built)
 
 
@@ -137,13 +137,13 @@ def _user_namespaces(uid: int) -> str:
         timeout=TIMEOUT_S,
     )
     if tried.returncode != 0:
-        raise MissingError(f"user {uid} cannot make one: {tried.stderr.strip()}")
+        raise AbsentError(f"user {uid} cannot make one: {tried.stderr.strip()}")
     return f"user {uid} can make them"
 
 
 def _overlayfs() -> str:
     if "overlay" not in Path("/proc/filesystems").read_text().split():
-        raise MissingError("the kernel does not list it")
+        raise AbsentError("the kernel does not list it")
     return "the kernel has it"
 
 
@@ -156,9 +156,9 @@ def _uids(settings: SandboxSettings) -> str:
     ids = range(settings.first_uid, settings.first_uid + PLACES * settings.boxes)
     taken = [account.pw_name for account in pwd.getpwall() if account.pw_uid in ids]
     if taken:
-        raise MissingError(f"{', '.join(taken)} have ids from {ids[0]} to {ids[-1]}")
+        raise AbsentError(f"{', '.join(taken)} have ids from {ids[0]} to {ids[-1]}")
     if not is_mapped(ids, Path("/proc/self/uid_map").read_text()):
-        raise MissingError(f"not all from {ids[0]} to {ids[-1]} exist in this user namespace")
+        raise AbsentError(f"not all from {ids[0]} to {ids[-1]} exist in this user namespace")
     return f"{ids[0]} to {ids[-1]} are free"
 
 
@@ -169,26 +169,26 @@ def is_mapped(ids: range, uid_map: str) -> bool:
 
 
 def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
-    """Whether all slots can run stages of the highest limits at a time; raises MissingError."""
+    """Whether all slots can run stages of the highest limits at a time; raises AbsentError."""
     stages = (
         f"{slots} slots of at most {most_of('memory_bytes') >> 20} MiB and {most_of('processes')} processes"
     )
     if slots > settings.boxes:
-        raise MissingError(f"{slots} slots are more than {settings.boxes} boxes")
+        raise AbsentError(f"{slots} slots are more than {settings.boxes} boxes")
     if slots * most_of("memory_bytes") > settings.total_memory_bytes:
-        raise MissingError(
+        raise AbsentError(
             f"{stages} are more than the {settings.total_memory_bytes >> 20} MiB of all together"
         )
     if slots * most_of("processes") > pids:
-        raise MissingError(f"{stages} are more than the {pids} process ids of this machine")
+        raise AbsentError(f"{stages} are more than the {pids} process ids of this machine")
     return stages
 
 
 def no_huge_pages(pools: Path) -> str:
-    """Whether the pools of all sizes are empty, and stay so; raises MissingError."""
+    """Whether the pools of all sizes are empty, and stay so; raises AbsentError."""
     for counter in sorted(pools.glob("*/nr_*hugepages")):
         if counter.name != "nr_hugepages_mempolicy" and (count := int(counter.read_text())):
-            raise MissingError(f"{counter.parent.name} has {counter.name} = {count}")
+            raise AbsentError(f"{counter.parent.name} has {counter.name} = {count}")
     return "none are kept"
 
 

@@ -3,7 +3,7 @@
 import pwd
 from functools import partial
 
-from infra.host.check import Check, MissingError, programs
+from infra.host.check import AbsentError, Check, programs
 from infra.kafka.ports import is_free
 from infra.settings import LocalSettings
 
@@ -48,10 +48,10 @@ def _user(name: str) -> str:
     try:
         return f"{name} has the id {pwd.getpwnam(name).pw_uid}"
     except KeyError:
-        raise MissingError(f"there is no user {name}") from None
+        raise AbsentError(f"there is no user {name}") from None
 
 
 def _port(port: int) -> str:
     if port and not is_free(port):
-        raise MissingError(f"something listens on 127.0.0.1:{port}")
+        raise AbsentError(f"something listens on 127.0.0.1:{port}")
     return f"{port} is free" if port else "a free one will be chosen"

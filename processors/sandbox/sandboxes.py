@@ -125,10 +125,16 @@ class Sandboxes:
                 await box.write(files)
                 yield box
         finally:
-            for group in self._used_groups.pop(uid, ()):
-                await see_through(self._let_go(group, uid))
-            if uid not in self._undying:
-                self._free_uids.append(uid)  # last in the queue: used again as late as possible
+            await see_through(self._free(uid))
+
+    async def _free(self, uid: int) -> None:
+        """Let another box have the user, once nothing of this one is left."""
+        groups = self._used_groups.pop(uid, [])
+        tried = await asyncio.gather(*(self._let_go(group, uid) for group in groups), return_exceptions=True)
+        if uid not in self._undying:
+            self._free_uids.append(uid)  # last in the queue: used again as late as possible
+        for error in filter(None, tried):
+            raise error
 
     def _uids_of_the_dead(self) -> list[int]:
         """Forget, and return, users whose processes were given up and are gone by now."""

@@ -18,7 +18,8 @@ from topics.model import Model
 PATIENCE_S = 0.05
 """How long a transaction may wait for company where nobody waits for it."""
 END_PATIENCE_S = 0.02
-"""The same for an end: who asked for it is told by its event, and others see it in the store."""
+"""The same for an end: its event tells whoever waits at the node that accepted the submission, only others
+wait longer."""
 BACKLOG_PATIENCE_S = 0.02
 """The same for new work, while workers are busy with what was enqueued before."""
 BUSY_MS = 50

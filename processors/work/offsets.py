@@ -36,7 +36,8 @@ class Offsets(Generic[WorkT]):
         """Whether nobody was given this record before.
 
         Somebody may have been, and died of it, where it was there before we read the first one since the
-        assignment; `high_watermark` is asked for then, or later.
+        assignment; `high_watermark` is asked for then, or later. (Where a partition's leader dies, the next
+        one's may be lower for a moment: then a record may be taken for new once more.)
         """
         return offset >= self._first_from.setdefault(partition, max(high_watermark, offset + 1))
 

@@ -1,10 +1,11 @@
 """Submissions that this node made, folded from a real log before any store processor has seen them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -141,10 +142,13 @@ def test_a_view_that_is_behind_takes_nothing_back(kafka: str, topic_prefix: str,
     asyncio.run(scenario())
 
 
-def test_a_view_that_has_overtaken_ends_it(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("until", [is_there, never])
+def test_a_view_that_has_overtaken_ends_it(
+    kafka: str, topic_prefix: str, tmp_path: Path, until: Callable[[bytes], bool]
+) -> None:
     async def scenario() -> None:
         async with Node(kafka, topic_prefix, tmp_path).running() as node:
-            node.following.follow("a", is_there)
+            node.following.follow("a", until)
             waiting = asyncio.create_task(node.final("a"))
             await node.store(Submission(id="a", status="queued", created_at="2026-01-01T00:00:00.000Z"))
             assert await asyncio.wait_for(waiting, DEADLINE_S) is None
@@ -220,7 +224,8 @@ def test_the_unfinished_are_known_before_the_store_shows_them(
         async with Node(kafka, topic_prefix, tmp_path).running() as node:
             node.following.follow("a", never)
             await node.append("a", a_request())
-            await node.append("a", Started(attempt=1, worker="w"))
+            started = await node.append("a", Started(attempt=1, worker="w"))
+            await asyncio.wait_for(node.following.wait_read_to("a", started + 1), DEADLINE_S)
             assert node.following.unfinished_beside_view() == 1
             await node.store(Submission(id="a", status="queued", created_at="2026-01-01T00:00:00.000Z"))
             await node.view.wait_for("a", is_there, DEADLINE_S)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes
+import processors.sandbox.sandboxes as sandboxes_module
+from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups
 from tests.system.sandbox.laboratory import (
     DEADLINE_S,
     LIMITS,
@@ -112,6 +113,38 @@ def test_no_more_boxes_than_users(laboratory: Laboratory) -> None:
                     pass
         async with sandboxes.box({}, LIMITS):
             pass
+
+    few.run(experiment)
+
+
+def test_cancelling_while_a_box_is_taken_away_loses_no_user(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Laboratory(laboratory.settings.model_copy(update={"boxes": 1}))
+
+    async def experiment(sandboxes: Sandboxes) -> None:
+        ran, removing = asyncio.Event(), asyncio.Event()
+
+        async def one() -> None:
+            async with sandboxes.box({}, LIMITS) as box:
+                await bash(box, "true")
+                ran.set()
+
+        async def slowly(group: cgroups.Group) -> None:
+            removing.set()
+            await asyncio.sleep(0.2)
+            await remove(group)
+
+        remove = sandboxes_module._remove
+        monkeypatch.setattr(sandboxes_module, "_remove", slowly)
+        monkeypatch.setattr(Sandboxes, "_tidy_groups", lambda _: None)  # as if the kernel were not ready yet
+        task = asyncio.create_task(one())
+        await removing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ran.is_set()
+        await one()
 
     few.run(experiment)
 

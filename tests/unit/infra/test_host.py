@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.commands.doctor import is_well, report
-from infra.host.check import Check, MissingError, examine
+from infra.host.check import AbsentError, Check, examine
 from infra.host.sandboxes import is_mapped, no_huge_pages, room_for
 from processors.sandbox import SandboxError, SandboxSettings
 
@@ -20,7 +20,7 @@ def check(name: str, error: Exception | None = None, *, required: bool = True) -
 
 
 def test_everything_is_looked_at_whatever_is_missing() -> None:
-    checks = [check("a", MissingError("no a")), check("b", SandboxError("no b")), check("c", OSError("no c"))]
+    checks = [check("a", AbsentError("no a")), check("b", SandboxError("no b")), check("c", OSError("no c"))]
     findings = examine([*checks, check("d")])
     assert [(finding.ok, finding.found) for finding in findings] == [
         (False, "no a"),
@@ -31,14 +31,14 @@ def test_everything_is_looked_at_whatever_is_missing() -> None:
 
 
 def test_only_what_is_required_counts() -> None:
-    optional = check("optional", MissingError("none"), required=False)
+    optional = check("optional", AbsentError("none"), required=False)
     assert is_well(examine([check("a"), optional]))
-    assert not is_well(examine([check("a", MissingError("none"))]))
+    assert not is_well(examine([check("a", AbsentError("none"))]))
 
 
 def test_what_is_missing_is_told_with_what_to_do() -> None:
-    optional = check("optional", MissingError("none"), required=False)
-    lines = [text.plain for text in report(examine([check("a", MissingError("none")), optional]))]
+    optional = check("optional", AbsentError("none"), required=False)
+    lines = [text.plain for text in report(examine([check("a", AbsentError("none")), optional]))]
     assert lines == [
         "missing  a: none",
         "         for: why",
@@ -68,7 +68,7 @@ def test_room_for_all_stages() -> None:
     settings = SandboxSettings(boxes=8, total_memory_bytes=16 << 30)
     assert room_for(4, settings, pids=32768) == "4 slots of at most 4096 MiB and 512 processes"
     for slots, pids, what in ((9, 32768, "8 boxes"), (5, 32768, "16384 MiB"), (4, 2000, "2000 process ids")):
-        with pytest.raises(MissingError, match=what):
+        with pytest.raises(AbsentError, match=what):
             room_for(slots, settings, pids)
 
 
@@ -80,5 +80,5 @@ def test_pools_of_huge_pages(tmp_path: Path) -> None:
     pool.joinpath("nr_overcommit_hugepages").write_text("0\n")
     assert no_huge_pages(tmp_path) == "none are kept"
     pool.joinpath("nr_overcommit_hugepages").write_text("7\n")
-    with pytest.raises(MissingError, match="hugepages-2048kB has nr_overcommit_hugepages = 7"):
+    with pytest.raises(AbsentError, match="hugepages-2048kB has nr_overcommit_hugepages = 7"):
         no_huge_pages(tmp_path)
