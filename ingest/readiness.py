@@ -37,6 +37,7 @@ class Readiness:
         self._connection, self._queue = connection(kafka), kafka.queue
         self._admin: AdminClient | None = None
         self._group = kafka.topic_prefix + catalogue.submissions.work_group
+        self._asking = asyncio.Lock()
         self._asked_at = -_ASK_AGAIN_S
         self._workers = 0
 
@@ -59,15 +60,17 @@ class Readiness:
 
     async def workers(self) -> int:
         """How many may take submissions, as of a second ago; 0 where the broker does not say."""
-        if time.monotonic() - self._asked_at >= _ASK_AGAIN_S:
-            self._workers = await asyncio.to_thread(self._ask)
-            self._asked_at = time.monotonic()
+        async with self._asking:
+            if time.monotonic() - self._asked_at >= _ASK_AGAIN_S:
+                self._workers = await asyncio.to_thread(self._ask)
+                self._asked_at = time.monotonic()
         return self._workers
 
     def _ask(self) -> int:
+        # A client that nobody refers to any more never answers what it was asked.
+        admin = self._admin = self._admin or AdminClient(self._connection)
         try:
-            self._admin = self._admin or AdminClient(self._connection)
-            futures = self._admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
+            futures = admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
             members = futures[self._group].result().members
         except KafkaException:
             self._admin = None  # after a broker's restart a client may time out for ever

@@ -315,6 +315,8 @@ def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
         message = unknown_field(root, location)
+    if location == ["dependencies"] and details["type"].endswith("_type"):
+        message += ', such as {"packages": ["python3"]}'
     allowed = range_of(location[1:]) if location[:1] == ["limits"] else None
     if allowed is not None:
         wrong = "must be" if details["type"] in _OUT_OF_RANGE else f"{message},"

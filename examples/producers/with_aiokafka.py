@@ -20,4 +20,6 @@ async def main(servers: str, id: str, prefix: str = "") -> None:
     print(f"{at.topic}/{at.partition}/{at.offset}")
 
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 asyncio.run(main(*sys.argv[1:]))

@@ -8,6 +8,8 @@ import sys
 
 from confluent_kafka import Consumer, Producer
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 servers, id, prefix = [*sys.argv[1:], ""][:3]
 request = {"run": "echo hello"}
 

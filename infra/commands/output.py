@@ -1,6 +1,9 @@
 """How commands speak to people: progress and errors on standard error, answers on standard output."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
@@ -27,6 +30,17 @@ def fail(message: str, exit_code: int) -> NoReturn:
     """Tell what went wrong, and exit."""
     typer.echo(f"envicutor: {message}", err=True)
     raise typer.Exit(exit_code)
+
+
+@contextmanager
+def for_whoever_reads() -> Iterator[None]:
+    """Print to standard output; a reader that has enough changes no exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer must go somewhere at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def plain_table() -> Table:

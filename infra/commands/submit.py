@@ -10,7 +10,7 @@ from rich.console import Console
 from infra.commands import output_files
 from infra.commands.answers import EXIT_CODES, print_answer, printable, verdict
 from infra.commands.client import USAGE, AsJson, Server, client
-from infra.commands.output import fail, reason, say
+from infra.commands.output import fail, for_whoever_reads, reason, say
 from infra.commands.requests import read_request
 from infra.commands.watch import follow
 from ingest.client import LONGEST_WAIT_S, Client
@@ -57,10 +57,11 @@ def submit(
         id = request["id"]
         say(f"waits no more; the submission goes on: `envicutor watch {id}`, `envicutor cancel {id}`")
         raise typer.Exit(INTERRUPTED) from None
-    if as_json and not watch:
-        typer.echo(answer.model_dump_json(indent=2))
-    elif not watch:
-        print_answer(answer, Console(highlight=False))
+    with for_whoever_reads():
+        if as_json and not watch:
+            typer.echo(answer.model_dump_json(indent=2))
+        elif not watch:
+            print_answer(answer, Console(highlight=False))
     if output_dir is not None:
         _write(answer, output_dir)
     raise typer.Exit(EXIT_CODES[verdict(answer)])

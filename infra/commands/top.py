@@ -26,7 +26,7 @@ def top(
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the system is doing, every second, until Ctrl-C.
+    """Show what the system is doing, once a second or a little less often, until Ctrl-C.
 
     With --json: one object a line, as `GET /system` has it. Where standard output is no terminal, only once,
     except with --json.

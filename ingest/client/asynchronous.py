@@ -78,7 +78,7 @@ class AsyncClient:
         deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
         while (answer := await self.get(id)).status not in FINAL:
             if time.monotonic() + pause_s > deadline:
-                raise TimeoutError(f"submission {id} is still {answer.status}")
+                raise TimeoutError(f"submission {id} is not over, but {answer.status}; it goes on")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_POLL_S)
         return answer

@@ -133,7 +133,7 @@ class Client:
         deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
         while (answer := self.get(id)).status not in FINAL:
             if time.monotonic() + pause_s > deadline:
-                raise TimeoutError(f"submission {id} is still {answer.status}")
+                raise TimeoutError(f"submission {id} is not over, but {answer.status}; it goes on")
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_POLL_S)
         return answer
