@@ -66,6 +66,11 @@ def ends_as(page: Page, words: str) -> None:
     assert page.locator(".result .pill").text_content() == words
 
 
+def fits(page: Page) -> bool:
+    """Whether nothing of it is beside the screen."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
 def run_script(page: Page, script: str, outputs: str = "") -> str:
     """Run a script instead of what the form begins with; the id of the submission."""
     page.get_by_role("textbox", name="Run", exact=True).fill(script)

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import ingest
 from tests.system.cluster.running import Cluster
-from tests.system.page.browser import choose, ends_as, run, visit
+from tests.system.page.browser import choose, ends_as, fits, run, visit
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -25,10 +25,6 @@ def serious(page: Page) -> list[str]:
         if violation["impact"] in {"serious", "critical"}
         for node in violation["nodes"]
     ]
-
-
-def fits(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from infra.kafka.ports import choose_free_port
 from tests.system.cluster.running import Cluster, eventually
-from tests.system.page.browser import choose, ends_as, run, run_script, visit
+from tests.system.page.browser import choose, ends_as, fits, run, run_script, visit
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -194,6 +194,8 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_only(
             page.keyboard.press("Enter")
             expect(page.get_by_text("The key was refused")).to_be_visible(visible=given != key)
         ends_as(page, "OK")
+        page.set_viewport_size({"width": 390, "height": 780})
+        assert fits(page)
         assert key in page.evaluate(kept)
         assert page.evaluate("localStorage.length") == 0
         assert page.context.cookies() == []
