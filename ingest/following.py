@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
+from ingest.story import Story
 from topics.codec import UndecodableError, decode_fact, decode_key
 from topics.journal import Journal
 from topics.submissions.facts import FACTS
@@ -61,6 +62,23 @@ class Following:
             return True
         self.forget(id)
         return False
+
+    def catch_up(self, id: str, history: Journal, until: Callable[[bytes], bool]) -> None:
+        """Follow an id that the view does not show, if the journal has events of it, from where that is.
+
+        `history` as in `follow_if_new`.
+        """
+        if began := id not in self._followed:
+            self.follow(id, until)
+        followed, story = self._followed[id], Story(id)
+        for entry in history.since(id, 0):
+            story.take(entry)
+        if story.state is not None and followed.read_to < story.read_to:
+            followed.state, followed.read_to, followed.owner = story.state, story.read_to, story.state.owner
+            followed.changed.set()
+        if began:
+            self.forget(id)
+        self._look([id])  # its row may have come meanwhile
 
     def follow(self, id: str, until: Callable[[bytes], bool], owner: str | None = None) -> None:
         """Follow an id that nobody used before, before its first event, until the view's row satisfies."""
@@ -144,10 +162,10 @@ class Following:
 
     def _fold(self, messages: list[Message]) -> None:
         for message in messages:
-            followed = self._followed.get(_key(message))
-            if followed is None:
+            followed, offset = self._followed.get(_key(message)), message.offset() or 0
+            if followed is None or offset < followed.read_to:
                 continue
-            followed.read_to = (message.offset() or 0) + 1
+            followed.read_to = offset + 1
             followed.changed.set()
             try:
                 folded = apply(followed.state, decode_fact(message, FACTS))
@@ -160,7 +178,10 @@ class Following:
 
 def _behind(raw: bytes, state: Submission | None) -> bool:
     """Whether a row may be of an earlier state than `state`: nobody is told that it went back."""
-    return state is not None and unfinished(raw) and Submission.read(raw) != state
+    if state is None:
+        return False
+    stored = Submission.read(raw)
+    return stored != state and (unfinished(raw) or stored.status == "rejected")
 
 
 def _key(message: Message) -> str:

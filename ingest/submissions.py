@@ -17,7 +17,6 @@ from ingest.models import Page
 from ingest.problems import ProblemError, invalid
 from ingest.recent import Recent
 from ingest.settings import IngestSettings
-from ingest.story import Story
 from topics.acceptance import requested
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
@@ -192,7 +191,7 @@ class Submissions:
         if raw is None or (followed is not None and followed.final):
             return followed
         stored = Submission.read(raw)
-        return stored if followed is None or stored.final else followed
+        return stored if followed is None or (stored.final and stored.status != "rejected") else followed
 
     async def get(self, id: str, caller: Caller) -> Submission:
         """The submission; what was acknowledged before, at whichever node, is known.
@@ -214,10 +213,8 @@ class Submissions:
             await self.history.reach(self._settings.acknowledge_timeout_s)
         except TimeoutError:
             raise self._unavailable("this node has not read everything yet", None) from None
-        story = Story(id)
-        for entry in self.history.since(id, 0):
-            story.take(entry)
-        return self.find(id) or story.state
+        self._following.catch_up(id, self.history, _is_there)
+        return self.find(id)
 
     async def list(self, query: listing.Query, caller: Caller) -> Page:
         """A page of the list of what the caller may read, as far as this node's store is.
@@ -253,7 +250,8 @@ class Submissions:
             own = before.owner == caller.owner
             fact = Cancelled() if own else Cancelled(reason=f"cancelled by {caller.owner}")
             await self._wait_folded(id, await self._append(id, fact))
-            if not (await self._get(id, caller.may_cancel)).final:
+            found = self.find(id)
+            if found is None or not found.final:
                 await self._wait_for(id, _is_final)
         after = await self._get(id, caller.may_cancel)
         if after.status != "cancelled":

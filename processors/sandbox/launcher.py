@@ -78,6 +78,11 @@ class Process:
             os.kill(self.pid, signal.SIGKILL)
 
 
+FORK_S = 5.0
+"""A fork takes a millisecond. A worker that waits for it does nothing else, so it is less than a lease may be
+silent."""
+
+
 class LauncherServer:
     """The launcher, executed once, which forks from then on; it dies with the thread that started it."""
 
@@ -88,6 +93,7 @@ class LauncherServer:
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(FORK_S)
         with theirs:
             try:
                 self._process = subprocess.Popen(
@@ -108,11 +114,15 @@ class LauncherServer:
 
         The first three of its descriptors are its standard ones, the others count from FIRST_PASSED on.
         """
-        if self._process.poll() is not None:  # whoever killed it
+        if self._process.poll() is not None:  # killed
             self._socket.close()
             self._start()
-        socket.send_fds(self._socket, [_words(argv)], descriptors)
-        answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
+        try:
+            socket.send_fds(self._socket, [_words(argv)], descriptors)
+            answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
+        except TimeoutError:  # somebody stopped it: the next fork is another's
+            self._process.kill()
+            raise
         if answer <= 0:
             raise OSError(-answer, os.strerror(-answer) if answer else "the launcher is dead")
         return Process(answer)

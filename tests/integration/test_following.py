@@ -191,6 +191,49 @@ def test_an_id_is_new_only_where_no_event_of_it_was_heard(
     asyncio.run(scenario())
 
 
+def test_what_was_told_of_an_id_of_others_is_not_taken_back_by_the_store(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path).running() as node:
+            node.following.catch_up("a", node.history, is_there)
+            assert node.following.get("a") is None
+            await node.append("a", a_request())
+            await node.append("a", Started(attempt=1, worker="w"))
+            await node.history.reach(DEADLINE_S)
+            node.following.catch_up("a", node.history, is_there)
+            told = node.following.get("a")
+            assert told is not None
+            assert told.status == "started"
+            await node.store(told.replace(status="queued"))
+            await node.view.wait_for("a", is_there, DEADLINE_S)
+            await asyncio.sleep(0)
+            assert node.following.get("a") == told
+            await node.append("a", finished())
+            end = await node.final("a")
+            assert end is not None
+            assert end.outcome == "ok"
+
+    asyncio.run(scenario())
+
+
+def test_a_rejection_that_was_replaced_is_no_end(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Node(kafka, topic_prefix, tmp_path).running() as node:
+            node.following.follow("a", is_there)
+            at = await node.append("a", a_request())
+            await asyncio.wait_for(node.following.wait_read_to("a", at + 1), DEADLINE_S)
+            rejected = Submission(id="a", status="rejected", created_at="2026-01-01T00:00:00.000Z")
+            await node.store(rejected)
+            await node.view.wait_for("a", is_there, DEADLINE_S)
+            await asyncio.sleep(0)
+            following = node.following.get("a")
+            assert following is not None
+            assert following.status == "queued"
+
+    asyncio.run(scenario())
+
+
 def test_no_id_is_new_where_events_were_deleted(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Node(kafka, topic_prefix, tmp_path / "first").running() as node:

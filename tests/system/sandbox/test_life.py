@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import processors.sandbox.sandboxes as sandboxes_module
-from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups
+from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups, launcher
 from tests.system.sandbox.laboratory import (
     DEADLINE_S,
     LIMITS,
@@ -253,6 +253,22 @@ def test_a_launcher_that_was_killed_is_started_again_and_took_nothing_with_it(la
             assert own_launchers() == []
             assert (await bash(box, "echo again")).stdout == b"again\n"
             assert len(own_launchers()) == 1
+
+    laboratory.run(experiment)
+
+
+def test_a_launcher_that_does_not_answer_is_replaced(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "FORK_S", 0.5)
+
+    async def experiment(sandboxes: Sandboxes) -> None:
+        async with sandboxes.box({}, LIMITS) as box:
+            for pid in own_launchers():
+                os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(SandboxError):
+                await bash(box, "echo lost")
+            assert (await bash(box, "echo again")).stdout == b"again\n"
 
     laboratory.run(experiment)
 
