@@ -98,7 +98,7 @@ bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs
 	@$(BIN)/python -m infra.bench sandbox
 
 .PHONY: bench
-bench: setup ## speed, within ten minutes: answers, throughput, accepting, flame graphs, into bench/; needs root
+bench: setup ## speed, within ten minutes: answers, throughput, accepting, compiling, flame graphs, into bench/; needs root
 	@$(BIN)/python -m infra.bench all
 
 bench-answers: setup ## from POST to answer, beside the plain program and the bare sandbox, and hop by hop; needs root

@@ -59,6 +59,14 @@ def accepting(
 
 
 @app.command()
+def compiling(rounds: Rounds = 10) -> None:
+    """C++ compiled and run, for the first time and again. Needs root."""
+    from infra.bench.compiling import measure
+
+    measure(rounds)
+
+
+@app.command()
 def flames() -> None:
     """A flame graph of each role under load. Needs root."""
     from infra.bench.flames import measure
@@ -68,10 +76,11 @@ def flames() -> None:
 
 @app.command("all")
 def everything() -> None:
-    """Speed, within ten minutes: answers, throughput, accepting, flame graphs. Needs root."""
+    """Speed, within ten minutes: answers, throughput, accepting, compiling, flame graphs. Needs root."""
     answers()
     throughput()
     accepting()
+    compiling()
     flames()
 
 

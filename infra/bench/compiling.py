@@ -1,0 +1,94 @@
+"""C++ compiled and run, for the first time and again: what the compile cache saves."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from infra.bench.http_load import Connection, answered, connections
+from infra.bench.load import BenchCluster, Job, answer, warm_up
+from infra.bench.measuring import Samples, interleaved, milliseconds, print_table, write_results
+from infra.commands.output import say
+
+FIRST, AGAIN = "first time", "again"
+WARM_UP = 50
+PAUSE_S = 0.06
+_SOURCE = """
+#include <algorithm>
+#include <iostream>
+#include <vector>
+
+int main() {
+    std::vector<long> numbers{%d, 2, 1};
+    std::sort(numbers.begin(), numbers.end());
+    std::cout << numbers.back() << '\\n';
+}
+"""
+
+
+def measure(rounds: int) -> None:
+    """Measure, print, write."""
+    console = Console(width=100)
+    samples = asyncio.run(_measure(rounds))
+    first = statistics.median(samples[FIRST])
+    rows = [
+        [
+            name,
+            milliseconds(statistics.median(taken)),
+            milliseconds(max(taken)),
+            f"{statistics.median(taken) / first:.2f}",
+        ]
+        for name, taken in samples.items()
+    ]
+    print_table(console, "C++ compiled and run", ["", "p50", "max", "p50 / first time"], rows)
+    say(f"wrote {write_results('compiling', {'seconds': samples})}")
+
+
+async def _measure(rounds: int) -> Samples:
+    numbers = itertools.count(time.time_ns())
+    latest: list[Job] = []
+    async with BenchCluster() as cluster, connections(cluster.http_port, 1) as [connection]:
+        say("having the compiler installed")
+        await warm_up(cluster, WARM_UP)
+        async with httpx.AsyncClient(base_url=cluster.url, trust_env=False) as http:
+            await answer(http, _job(next(numbers)))
+        say(f"measuring: {rounds} rounds")
+        variants = {
+            FIRST: partial(_first, connection, numbers, latest),
+            AGAIN: partial(_again, connection, latest),
+        }
+        return await interleaved(variants, rounds, PAUSE_S)
+
+
+def _job(number: int) -> Job:
+    request: dict[str, Any] = {
+        "files": [{"name": "main.cpp", "content": _SOURCE % number}],
+        "compile": ["g++", "-O2", "-o", "main", "main.cpp"],
+        "run": ["./main"],
+        "dependencies": {"packages": ["g++"]},
+    }
+    return Job(request, "ok")
+
+
+async def _first(connection: Connection, numbers: Iterator[int], to: list[Job]) -> float:
+    to[:] = [_job(next(numbers))]
+    return await _timed(connection, to[0], cached=False)
+
+
+async def _again(connection: Connection, latest: list[Job]) -> float:
+    return await _timed(connection, latest[0], cached=True)
+
+
+async def _timed(connection: Connection, job: Job, *, cached: bool) -> float:
+    started = time.perf_counter()
+    body = await answered(connection, job)
+    taken = time.perf_counter() - started
+    if body["compile"]["cached"] != cached:
+        raise RuntimeError(f"expected cached={cached}: {body['compile']}")
+    return taken
