@@ -70,6 +70,9 @@ class Readiness:
         # A client that nobody refers to any more never answers what it was asked.
         admin = self._admin = self._admin or AdminClient(self._connection)
         try:
+            # Whether anybody is there: librdkafka 2.16 may abort the process where it describes a group
+            # while the broker comes back ("eonce->refcnt > 0").
+            admin.list_topics(timeout=_ANSWER_S)
             futures = admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
             members = futures[self._group].result().members
         except KafkaException:

@@ -40,7 +40,6 @@ class Ends:
             partitions = metadata.topics[self._topic].partitions
             self._partitions = [TopicPartition(self._topic, p) for p in partitions]
             self._admin = admin
-        admin = self._admin  # one that nobody refers to any more never answers what it was asked
         asked = dict.fromkeys(self._partitions, OffsetSpec.latest())
-        futures = admin.list_offsets(asked, request_timeout=_ANSWER_S)
+        futures = self._admin.list_offsets(asked, request_timeout=_ANSWER_S)
         return {tp.partition: (await asyncio.wrap_future(f)).offset for tp, f in futures.items()}
