@@ -1,5 +1,6 @@
 """The Nix store that holds the environments: `nix_root/nix/store`, beside any other on the host."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ COPY_LIMITS = BuildLimits(wall_time_s=900.0)
 GARBAGE_LIMITS = BuildLimits(wall_time_s=3600.0, stdout_bytes=64 << 20, stderr_bytes=64 << 20)
 """It prints a line for each path."""
 
+BUSY, BUSY_TRIES, BUSY_PAUSE_S = b"db.sqlite' is busy", 5, 0.2
+"""Nix waits for others who use its database, but gives up at once where they open it at the same moment."""
 ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Garbage collection reads what files all processes have open, and fails where one that nobody trusts has one
 whose path is too long. Nobody uses an environment without a root, so it need not see them."""
@@ -159,6 +162,21 @@ class Store:
         *,
         wrapper: Sequence[str] = (),
     ) -> Ran:
+        for _ in range(BUSY_TRIES):
+            ran = await self._nix_once(command, work, limits, settings or {}, wrapper)
+            if ran.exit_code != 1 or BUSY not in ran.stderr:
+                break
+            await asyncio.sleep(BUSY_PAUSE_S)
+        return ran
+
+    async def _nix_once(
+        self,
+        command: Sequence[str],
+        work: Path,
+        limits: BuildLimits,
+        settings: Mapping[str, str],
+        wrapper: Sequence[str],
+    ) -> Ran:
         program, *arguments = command
         return await self._runner.bounded(
             [*wrapper, program, "--store", f"local?root={self.root}", *arguments],
@@ -167,7 +185,7 @@ class Store:
                 "HOME": "/nonexistent",
                 "TMPDIR": str(work),
                 "NIX_CONF_DIR": "/nonexistent",
-                "NIX_CONFIG": configuration(limits.stderr_bytes, settings or {}),
+                "NIX_CONFIG": configuration(limits.stderr_bytes, settings),
             },
             wall_time_s=limits.wall_time_s,
             memory_bytes=limits.memory_bytes,

@@ -122,6 +122,7 @@ class LauncherServer:
             answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
         except TimeoutError:  # somebody stopped it: the next fork is another's
             self._process.kill()
+            self._process.wait()
             raise
         if answer <= 0:
             raise OSError(-answer, os.strerror(-answer) if answer else "the launcher is dead")
