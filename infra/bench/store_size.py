@@ -1,17 +1,14 @@
 """What stored submissions cost ingest: memory, how soon one is found, how soon it is back after a restart."""
 
-import random
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-import httpx
 from rich.console import Console
 
 from infra.bench import kafka_load as load
-from infra.bench.kafka import Log, a_log, wait_until
-from infra.bench.measuring import milliseconds, percentile, print_table, write_results
+from infra.bench.kafka import Log, a_log, reads
+from infra.bench.measuring import milliseconds, print_table, write_results
 from topics.acceptance import requested
 from topics.codec import Record, encode
 from topics.fold import Recorded
@@ -27,10 +24,8 @@ SIZES = (1_000, 10_000, 100_000)
 AIM_BYTES_EACH = 200
 """Of ingest's memory, for each stored submission."""
 AIM_GET_P99_S = 0.005
-READS, WARM_UP = 2000, 200
 APART_MS = 100
 """Between two submissions, the last of which is of now."""
-SETTLE_S = 3.0
 
 
 def measure(most: int) -> None:
@@ -47,7 +42,7 @@ def measure(most: int) -> None:
             if log.views.exists():
                 shutil.rmtree(log.views)
             log.views.mkdir()
-            found.append({"submissions": size, "new": _ingest(log, size), "again": _ingest(log, size)})
+            found.append({"submissions": size, "new": reads(log, size), "again": reads(log, size)})
     _print(console, found)
     console.print(f"kept in {write_results('store-size', {'sizes': found})}")
 
@@ -75,28 +70,6 @@ def _answered() -> Submission:
         state = apply(state, Recorded("bench", fact, 0)).state
     assert state is not None
     return state
-
-
-def _ingest(log: Log, stored: int) -> dict[str, float]:
-    """From its start on; a table that it has of an earlier time is used."""
-    chance, ids, times_s = random.Random(stored), load.ids(stored), list[float]()  # noqa: S311 - no secret
-    started = time.monotonic()
-    with log.role("ingest") as process, httpx.Client(trust_env=False) as http:
-        wait_until(log.ingest_has_read)
-        ready_s = time.monotonic() - started
-        time.sleep(SETTLE_S)
-        for number in range(READS + WARM_UP):
-            began = time.perf_counter()
-            http.get(f"http://127.0.0.1:{log.http_port}/submissions/{chance.choice(ids)}").raise_for_status()
-            if number >= WARM_UP:
-                times_s.append(time.perf_counter() - began)
-        resident = Path(f"/proc/{process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]
-    return {
-        "ready_s": ready_s,
-        "resident_bytes": int(resident) * 1024,
-        "get_p50_s": percentile(times_s, 0.5),
-        "get_p99_s": percentile(times_s, 0.99),
-    }
 
 
 def _print(console: Console, found: Sequence[dict[str, object]]) -> None:
