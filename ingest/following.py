@@ -81,7 +81,7 @@ class Following:
         self._look([id])  # its row may have come meanwhile
 
     def follow(self, id: str, until: Callable[[bytes], bool], owner: str | None = None) -> None:
-        """Follow an id that nobody used before, before its first event, until the view's row satisfies."""
+        """Follow an id, all of whose events are told to `take` from now on or folded by the caller."""
         self._followed[id] = _Followed(owner, until)
         self._unseen.add(id)
 

@@ -56,20 +56,20 @@ class Marks:
 class NoBox(Box):
     """Runs nothing."""
 
-    async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:  # noqa: ARG002
+    async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:  # noqa: ARG002 - a Box's
         """Wait for what a program would wait for."""
         await command.may_start()
         return _NOTHING
 
     @contextlib.asynccontextmanager
-    async def fork(self, limits: RunLimits) -> AsyncIterator[Box]:  # noqa: ARG002
+    async def fork(self, limits: RunLimits) -> AsyncIterator[Box]:  # noqa: ARG002 - a Box's
         """Itself."""
         yield self
 
     def make_room(self, limits: RunLimits) -> None:
         """None is needed."""
 
-    async def collect(self, patterns: Sequence[str], room_bytes: int) -> Collected:  # noqa: ARG002
+    async def collect(self, patterns: Sequence[str], room_bytes: int) -> Collected:  # noqa: ARG002 - a Box's
         """Nothing."""
         return Collected()
 
