@@ -20,10 +20,13 @@ PATIENCE_S = 0.05
 END_PATIENCE_S = 0.02
 """The same for an end: its event tells whoever waits at the node that accepted the submission, only others
 wait longer."""
-BACKLOG_PATIENCE_S = 0.02
-"""The same for new work, while workers are busy with what was enqueued before."""
-BUSY_MS = 50
-"""What stays in the queue for so long finds no free worker."""
+BUSY_MS = 100
+"""What nobody is known to have taken for so long finds no free worker; workers are quiet for half of it."""
+RATE_MS = 50
+"""How far back goes what tells how fast workers are."""
+PAUSES_S = {3: 0.05, 1: 0.03}
+"""For how long events may come together while workers are busy, by how many times as much as they took within
+`RATE_MS` is there for them."""
 _PARSED = 256
 """How many states are kept as models; they may be of some MiB each."""
 _REMEDY = "make the store anew with `envicutor rebuild`"
@@ -56,26 +59,37 @@ class Backlog:
     """What was enqueued and not taken, as far as the log has told since the assignment; all times are its."""
 
     def __init__(self) -> None:
+        self._new: set[str] = set()
+        """Those of this transaction, which workers do not see yet."""
         self._enqueued: dict[str, int] = {}
-        """When, in this order; those of this transaction are last."""
+        """When, in this order."""
         self._taken: deque[int] = deque()
         """When, within the last moments."""
 
-    def enqueue(self, id: str, now_ms: int) -> None:
-        """It is given to workers."""
-        self._enqueued[id] = now_ms
+    def enqueue(self, id: str) -> None:
+        """It is to be given to workers."""
+        self._new.add(id)
+
+    def committed(self, now_ms: int) -> None:
+        """It is given to them."""
+        self._enqueued |= dict.fromkeys(self._new, now_ms)
+        self._new.clear()
 
     def take(self, id: str, now_ms: int) -> None:
         """A worker has it, or nobody needs it any more."""
+        self._new.discard(id)
         if self._enqueued.pop(id, None) is not None:
             self._taken.append(now_ms)
 
-    def lasts(self, now_ms: int) -> bool:
-        """Whether workers, all of them busy, have enough of it for the next moments."""
-        while self._taken and self._taken[0] <= now_ms - BUSY_MS:
+    def pause_s(self, now_ms: int) -> float:
+        """For how long workers, all of them busy, need nothing new for certain."""
+        while self._taken and self._taken[0] <= now_ms - RATE_MS:
             self._taken.popleft()
-        waited = next(islice(self._enqueued.values(), len(self._taken), None), now_ms)
-        return waited <= now_ms - BUSY_MS
+        return next((pause_s for times, pause_s in PAUSES_S.items() if self._has(times, now_ms)), 0.0)
+
+    def _has(self, times: int, now_ms: int) -> bool:
+        enqueued_ms = next(islice(self._enqueued.values(), times * len(self._taken), None), now_ms)
+        return enqueued_ms <= now_ms - BUSY_MS
 
 
 @dataclass(slots=True)
@@ -89,6 +103,8 @@ class Partition:
     """Some of them as models, since the events of one submission come close together."""
     next_offset: int = 0
     committed_offset: int = 0
+    time_ms: int = 0
+    """Append time of the last event."""
     dirty: dict[str, str] = field(default_factory=dict)
     """Ids to be stored anew, each with the event that changed it last."""
     out: list[Record] = field(default_factory=list)
@@ -126,7 +142,12 @@ class Partition:
                 self.backlog.take(recorded.id, recorded.time_ms)
             for effect in folded.effects:
                 self._effect(effect, message, event)
-        self.next_offset = (message.offset() or 0) + 1
+        self.next_offset, self.time_ms = (message.offset() or 0) + 1, message.timestamp()[1]
+
+    @property
+    def pause_s(self) -> float:
+        """For how long the next events may come together before they are folded."""
+        return self.backlog.pause_s(self.time_ms)
 
     @property
     def uncommitted(self) -> bool:
@@ -136,6 +157,7 @@ class Partition:
     def committed(self) -> None:
         """Everything up to `next_offset` is on the topics."""
         self.committed_offset = self.next_offset
+        self.backlog.committed(self.time_ms)
         self.dirty.clear()
         self.out.clear()
         self.pending_bytes = 0
@@ -178,15 +200,10 @@ class Partition:
         return state
 
     def _effect(self, effect: Effect, message: Message, event: str) -> None:
-        now_ms = message.timestamp()[1]
-        match effect:
-            case Enqueue() if self.backlog.lasts(now_ms):
-                self.patience_s = min(self.patience_s, BACKLOG_PATIENCE_S)
-            case _:
-                self.patience_s = 0
+        self.patience_s = 0
         match effect:
             case Enqueue(id=key, work=work):
-                self.backlog.enqueue(key, now_ms)
+                self.backlog.enqueue(key)
                 self._put(self.store.family.queue.name, key, work, "enqueued", event)
             case Stop(id=key, attempt=attempt):
                 if self.store.stops:

@@ -13,7 +13,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -38,6 +38,9 @@ TRANSACTION_TIMEOUT_MS = 5000
 STUCK_S = 20.0
 """librdkafka 2.16 can hang for ever in `send_offsets_to_transaction` after a broker restart (#5456)."""
 _BATCH = 500
+_PER_TURN = 4
+"""How many records of a transaction go to the same partition of the queue: each partition that a transaction
+has a part in costs the broker five requests more."""
 _TRANSACTION_BYTES = 16 * MiB
 """A transaction that holds so much takes no more events, so that each is over within its timeout."""
 
@@ -152,6 +155,8 @@ class StoreProcessor:
         self._progress()
         wait_s = max(0.0, self._deadline - time.monotonic()) if self._deadline else 0.2
         self._reassigned = False
+        pause_s = min((partition.pause_s for partition in self._partitions.values()), default=0.0)
+        self._stopping.wait(pause_s)
         messages = consume_batch(self._consumer, _BATCH, wait_s)
         if self._reassigned and messages:
             self._rewind()  # some may follow on what was in memory and is gone
@@ -197,9 +202,10 @@ class StoreProcessor:
     def _commit(self, due: dict[int, Partition]) -> None:
         producer = self._producer
         producer.begin_transaction()
+        turns = itertools.chain.from_iterable(itertools.repeat(turn, _PER_TURN) for turn in self._turns)
         for number, partition in due.items():
             for record in partition.records(self._replies.refusal):
-                place = self._place(record, number)
+                place = self._place(record, number, turns)
                 producer.produce(record.topic, record.value, record.key, place, headers=record.headers)
         group = self._consumer.consumer_group_metadata()
         if not self._consumer.memberid():  # metadata without a member would not be fenced
@@ -212,12 +218,12 @@ class StoreProcessor:
             partition.committed()
         self._deadline = None
 
-    def _place(self, record: Record, consumed: int) -> int:
+    def _place(self, record: Record, consumed: int, turns: Iterator[int]) -> int:
         """The partition that a record goes to; -1 where its key says it."""
         if record.topic == self._store.family.store.name:
             return consumed
         # By turns: another attempt goes to another partition, since another worker may do better.
-        return next(self._turns) if record.topic == self._store.family.queue.name else -1
+        return next(turns) if record.topic == self._store.family.queue.name else -1
 
     def _recover(self, cause: BaseException) -> None:
         """Whatever went wrong: the transaction goes, all memory goes, the log says where we are."""

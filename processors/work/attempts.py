@@ -3,9 +3,10 @@
     popped → Started said, lease taken → both acknowledged, offset committed → carried out
            → what became of it acknowledged → lease released                                (rule 4)
 
-A first attempt that nobody was given before needs neither lease nor commit as long as it is short:
+A first attempt that nobody was given before needs neither lease nor commit as long as it is short, and says
+everything together, since each time that something is said costs all who listen:
 
-    popped → Started said, carried out → what became of it acknowledged → offset committed
+    popped → carried out → Started and what became of it said and acknowledged → offset committed
 
 What Worker and CacheBuilder do in between is their `Craft`.
 """
@@ -43,6 +44,8 @@ _PAUSE_S = 0.5
 _PAUSE_MAX_S = 30.0
 _FAULTS_IN_A_ROW = 5
 """After so many the process ends, and its share of the queue goes to others."""
+QUIET_S = 0.05
+"""For how long nothing is said of a first attempt: who looks sees it wait in the queue for so much longer."""
 
 
 def process_name(host: str, instance: str) -> str:
@@ -53,7 +56,8 @@ def process_name(host: str, instance: str) -> str:
 class Attempt(Generic[WorkT]):
     """One attempt at this process."""
 
-    def __init__(self, work: WorkT, say: "Callable[[str, Model], Future[Message]]") -> None:
+    def __init__(self, work: WorkT, say: "Callable[..., Future[Message]]") -> None:
+        """`say` is `Attempts.say`."""
         self.work = work
         self.waiting = False
         """For what others must do first: takes no slot, and leaves room to pop another."""
@@ -64,6 +68,7 @@ class Attempt(Generic[WorkT]):
         """The acknowledgement of what became of it."""
         self._say = say
         self._ours = asyncio.Event()
+        self._unsaid: list[Model] | None = None
 
     @property
     def ours(self) -> bool:
@@ -78,14 +83,28 @@ class Attempt(Generic[WorkT]):
         """Wait for `ours`. What comes before is preparation, which costs nobody anything."""
         await self._ours.wait()
 
+    def be_quiet(self) -> None:
+        """Keep what happens on the way to oneself, until `speak` or the end."""
+        self._unsaid = []
+
+    def speak(self) -> None:
+        """Say what was kept, and from now on everything at once."""
+        unsaid, self._unsaid = self._unsaid, None
+        if unsaid:
+            self._say(self.work.id, *unsaid)
+
     def say(self, fact: Model) -> None:
         """Say something that happened on the way."""
-        self._say(self.work.id, fact)
+        if self._unsaid is None:
+            self._say(self.work.id, fact)
+        else:
+            self._unsaid.append(fact)
 
     def conclude(self, fact: Model) -> None:
         """Say what became of it; only the first time counts."""
         if self.end is None:
-            self.end = self._say(self.work.id, fact)
+            unsaid, self._unsaid = self._unsaid or [], None
+            self.end = self._say(self.work.id, *unsaid, fact)
 
 
 class Craft(Protocol[WorkT]):
@@ -203,9 +222,11 @@ class Attempts(Generic[WorkT]):
             if held == id and number <= up_to_attempt and attempt.task is not None:
                 attempt.task.cancel()
 
-    def say(self, id: str, fact: Model) -> "Future[Message]":
-        """Append a fact about `id` to the log."""
-        return self._producer.produce(encode_fact(self._events, id, fact, self._facts, self._process.source))
+    def say(self, id: str, *facts: Model) -> "Future[Message]":
+        """Append facts about `id` to the log; the acknowledgement of the last, and so of all."""
+        records = [encode_fact(self._events, id, fact, self._facts, self._process.source) for fact in facts]
+        # One right after the other, so that they go to the broker together.
+        return [self._producer.produce(record) for record in records][-1]
 
     # -- the popper's owner; called from its thread ---------------------------------------------------
 
@@ -227,18 +248,23 @@ class Attempts(Generic[WorkT]):
         """Say Started. A first attempt that nobody was given before runs at once, any other is prepared:
         whoever dies of it is to be blamed, which takes a lease (rule 5).
         """
-        started = self.say(work.id, self._craft.started(work))
-        key = work.id, work.attempt
-        at_once = first_delivery and work.attempt == 1 and key not in self._held
-        if key not in self._held:
-            attempt = self._held[key] = Attempt(work, self.say)
-            if at_once:
-                attempt.is_ours()
-            self._loop.call_soon_threadsafe(self._launch, attempt)
-        return None if at_once else started
+        key, started = (work.id, work.attempt), self._craft.started(work)
+        if key in self._held:
+            return self.say(work.id, started)
+        attempt = self._held[key] = Attempt(work, self.say)
+        said = None
+        if first_delivery and work.attempt == 1:
+            attempt.is_ours()
+            attempt.be_quiet()
+            attempt.say(started)
+        else:
+            said = self.say(work.id, started)
+        self._loop.call_soon_threadsafe(self._launch, attempt)
+        return said
 
     def lease(self, work: WorkT) -> "Future[Message]":
         """Take the lease."""
+        self._loop.call_soon_threadsafe(self._speak, work.id, work.attempt)
         return self._leases.take(work.id, work.attempt)
 
     def deliver(self, work: WorkT) -> None:
@@ -256,11 +282,17 @@ class Attempts(Generic[WorkT]):
     # -- one attempt ----------------------------------------------------------------------------------
 
     def _launch(self, attempt: Attempt[WorkT]) -> None:
+        self._loop.call_later(QUIET_S, attempt.speak)
         attempt.task = asyncio.create_task(self._carry_out(attempt))
         see_through = asyncio.create_task(self._see_through(attempt, attempt.task))
         self._all.add(see_through)
         see_through.add_done_callback(self._all.discard)
         see_through.add_done_callback(_crash_on_exception)
+
+    def _speak(self, id: str, number: int) -> None:
+        """For the health checker's sake: whom it finds dead is blamed for what is known of it."""
+        if attempt := self._held.get((id, number)):
+            attempt.speak()
 
     def _delivered(self, id: str, number: int) -> None:
         if attempt := self._held.get((id, number)):

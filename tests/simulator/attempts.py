@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 RENEWAL_S = 1.0
+QUIET_S = 0.05
 COMMIT_PERIOD_S = 0.1
 GRACE_S = 5.0
 READ_AHEAD = 3
@@ -37,14 +38,29 @@ class Attempt:
         self.end: Future | None = None
         self.ours = Future(scheduler)
         self._process, self._family = process, family
+        self._unsaid: list[Model] | None = None
+
+    def be_quiet(self) -> None:
+        """Keep what happens on the way to oneself, until `speak` or the end."""
+        self._unsaid = []
+
+    def speak(self) -> None:
+        """Say what was kept, and from now on everything at once."""
+        unsaid, self._unsaid = self._unsaid or [], None
+        for fact in unsaid:
+            self.say(fact)
 
     def say(self, fact: Model) -> None:
         """Say something that happened on the way."""
-        self._family.say(self._process, self.work.id, fact)
+        if self._unsaid is None:
+            self._family.say(self._process, self.work.id, fact)
+        else:
+            self._unsaid.append(fact)
 
     def conclude(self, fact: Model) -> None:
         """Say what became of it; only the first time counts."""
         if self.end is None:
+            self.speak()
             self.end = self._family.say(self._process, self.work.id, fact)
 
 
@@ -118,6 +134,8 @@ class Attempts:
 
     def _take_lease(self, id: str, attempt: int) -> Future:
         self._process.leases.setdefault((id, attempt), self._world.scheduler.now_s)
+        if held := self._held.get((id, attempt)):
+            held.speak()
         return self._family.say_lease(self._process, "taken", id, attempt)
 
     def _release(self, id: str, attempt: int) -> None:
@@ -263,17 +281,25 @@ class Attempts:
 
     def _begin(self, work: QueuedWork, *, first_delivery: bool) -> Future | None:
         """`begin`."""
-        started = self._family.say(self._process, work.id, self._craft.started(work))
-        key = work.id, work.attempt
-        at_once = first_delivery and work.attempt == 1 and key not in self._held
-        if key not in self._held:
-            attempt = Attempt(work, self._process, self._family, self._world.scheduler)
-            self._held[key] = attempt
-            if at_once:
-                attempt.ours.set()
-            attempt.task = self._spawn(self._carry_out(attempt))
-            attempt.through = self._spawn(self._see_through(attempt, attempt.task))
-        return None if at_once else started
+        key, started = (work.id, work.attempt), self._craft.started(work)
+        if key in self._held:
+            return self._family.say(self._process, work.id, started)
+        attempt = self._held[key] = Attempt(work, self._process, self._family, self._world.scheduler)
+        said = None
+        if first_delivery and work.attempt == 1:
+            attempt.ours.set()
+            attempt.be_quiet()
+            attempt.say(started)
+        else:
+            said = self._family.say(self._process, work.id, started)
+        self._spawn(self._speak_in(attempt, QUIET_S))
+        attempt.task = self._spawn(self._carry_out(attempt))
+        attempt.through = self._spawn(self._see_through(attempt, attempt.task))
+        return said
+
+    def _speak_in(self, attempt: Attempt, delay_s: float) -> Wait:
+        yield delay_s
+        attempt.speak()
 
     def _over(self, work: QueuedWork) -> bool:
         """`over`."""

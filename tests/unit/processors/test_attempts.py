@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import pytest
 from confluent_kafka import Message
 
-from processors.work.attempts import Attempt, Attempts, Process
+from processors.work.attempts import QUIET_S, Attempt, Attempts, Process
 from processors.work.slots import Slots
 from topics.acceptance import requested
 from topics.catalogue import catalogue
@@ -21,6 +21,7 @@ from topics.submissions.fold import apply
 from topics.submissions.state import Work
 
 NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+EVENTS = catalogue(NOWHERE).submissions.events.name
 REQUEST = requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
 
 
@@ -103,6 +104,10 @@ class System:
         """Ids with what was said of them."""
         return [(str(r.key, "utf-8"), header_of(r)) for r in self.producer.said if isinstance(r.key, bytes)]
 
+    def facts(self) -> list[str]:
+        """What was said on the way and in the end."""
+        return [header_of(r) for r in self.producer.said if r.topic == EVENTS]
+
     def ended(self) -> list[tuple[str, str]]:
         """Ids with what became of them."""
         return [(id, kind) for id, kind in self.said() if kind in {"finished", "handed_back"}]
@@ -124,6 +129,47 @@ def test_what_has_not_begun_is_handed_back_at_once_when_the_process_stops() -> N
         await starting
         assert system.craft.ran == ["0.3"]
         assert system.ended() == [("0.1", "handed_back"), ("0.2", "handed_back"), ("0.3", "finished")]
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "early", "everything"),
+    [
+        (0.0, ["started", "finished"], ["started", "finished"]),
+        (30.0, ["started"], ["started", "handed_back"]),
+    ],
+)
+def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
+    takes_s: float, early: list[str], everything: list[str]
+) -> None:
+    async def test() -> None:
+        system = System(slots=1, grace_s=0.0)
+        running = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        assert system.attempts.begin(work(str(takes_s)), first_delivery=True) is None
+        assert system.facts() == []
+        await asyncio.sleep(4 * QUIET_S)
+        assert system.facts() == early
+        system.attempts.stop()
+        await running
+        assert system.facts() == everything
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_of_what_is_leased_nothing_is_kept_back() -> None:
+    async def test() -> None:
+        system = System(slots=1)
+        running = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        long = work("0.3")
+        system.attempts.begin(long, first_delivery=True)
+        system.attempts.lease(long)
+        await asyncio.sleep(QUIET_S / 5)
+        assert system.facts() == ["started"]
+        system.attempts.stop()
+        await running
 
     asyncio.run(asyncio.wait_for(test(), 30))
 

@@ -7,10 +7,11 @@ from confluent_kafka import Message
 
 from processors.store.build_store import build_store
 from processors.store.partition import (
-    BACKLOG_PATIENCE_S,
     BUSY_MS,
     END_PATIENCE_S,
     PATIENCE_S,
+    PAUSES_S,
+    RATE_MS,
     Partition,
     StaleStoreError,
 )
@@ -127,41 +128,66 @@ def queued(partition: Partition, *enqueued_ms: int) -> None:
         partition.committed()
 
 
-def test_new_work_waits_for_company_while_workers_leave_other_work_waiting(partition: Partition) -> None:
+def something_else(partition: Partition, at_ms: int) -> None:
+    partition.fold(event(at_ms, submissions.Cancelled(), "unknown"))
+
+
+def test_events_come_together_while_workers_leave_work_waiting(partition: Partition) -> None:
     queued(partition, 0, 1)
-    partition.fold(event(BUSY_MS, a_request()))
-    assert partition.patience_s == BACKLOG_PATIENCE_S
+    something_else(partition, BUSY_MS - 1)
+    assert partition.pause_s == 0
+    something_else(partition, BUSY_MS)
+    assert partition.pause_s > 0
 
 
-def test_new_work_waits_for_nothing_while_nothing_has_waited_for_long(partition: Partition) -> None:
-    queued(partition, 0, 1)
-    partition.fold(event(BUSY_MS - 1, a_request()))
-    assert partition.patience_s == 0
+def test_events_come_together_for_longer_the_more_is_waiting(partition: Partition) -> None:
+    queued(partition, *range(20))
+    pauses_s = []
+    for number in range(20):
+        partition.fold(event(BUSY_MS + 20 + number, STARTED, f"queued-{number}"))
+        pauses_s.append(partition.pause_s)
+    assert pauses_s == sorted(pauses_s, reverse=True)
+    assert set(pauses_s) == {*PAUSES_S.values(), 0}
 
 
-def test_new_work_waits_for_nothing_where_workers_would_soon_run_dry(partition: Partition) -> None:
+def test_nothing_waits_where_workers_would_soon_run_dry(partition: Partition) -> None:
     queued(partition, 0, 1, 2, 3)
     for number in (0, 1):
-        partition.fold(event(60 + number, STARTED, f"queued-{number}"))
+        partition.fold(event(BUSY_MS + number, STARTED, f"queued-{number}"))
+        partition.fold(event(BUSY_MS + number, a_request(), f"later-{number}"))
         partition.committed()
-    partition.fold(event(70, a_request(), "late"))
+    assert partition.pause_s == 0
+    something_else(partition, BUSY_MS + 1 + RATE_MS)  # nobody has taken any for long
+    assert partition.pause_s > 0
+
+
+def test_what_is_not_committed_yet_waits_for_no_worker(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    something_else(partition, BUSY_MS)
+    assert partition.pause_s == 0
+
+
+def test_what_was_cancelled_waits_for_no_worker(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
+    partition.fold(event(1, submissions.Cancelled()))
+    partition.committed()
+    something_else(partition, BUSY_MS + 1)
+    assert partition.pause_s == 0
+
+
+def test_new_work_and_another_attempt_are_committed_at_once(partition: Partition) -> None:
+    partition.fold(event(0, a_request()))
     assert partition.patience_s == 0
     partition.committed()
-    partition.fold(event(60 + 1 + BUSY_MS, a_request(), "later"))  # nobody has taken any for long
-    assert partition.patience_s == BACKLOG_PATIENCE_S
-
-
-def test_another_attempt_waits_for_nothing(partition: Partition) -> None:
-    queued(partition, 0, 1)
-    partition.fold(event(100, submissions.LeaseExpired(attempt=1, checker="c"), "queued-0"))
+    partition.fold(event(100, submissions.LeaseExpired(attempt=1, checker="c")))
     assert partition.patience_s == 0
 
 
 def test_nothing_is_known_of_what_was_enqueued_before_the_assignment(partition: Partition) -> None:
     queued(partition, 0, 1)
     restored = Partition(partition.store, states=partition.states)
-    restored.fold(event(1000, a_request()))
-    assert restored.patience_s == 0
+    something_else(restored, 1000)
+    assert restored.pause_s == 0
 
 
 @pytest.mark.parametrize(
