@@ -60,7 +60,7 @@ class StoreProcessor:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._deadline: float | None = None
-        self._reassigned = False
+        self._reassigned = self._behind = False
         self._alive_at = time.monotonic()
 
     def stop(self) -> None:
@@ -155,9 +155,9 @@ class StoreProcessor:
         self._progress()
         wait_s = max(0.0, self._deadline - time.monotonic()) if self._deadline else 0.2
         self._reassigned = False
-        pause_s = min((partition.pause_s for partition in self._partitions.values()), default=0.0)
-        self._stopping.wait(pause_s)
+        self._stopping.wait(self._pause_s())
         messages = consume_batch(self._consumer, _BATCH, wait_s)
+        self._behind = len(messages) == _BATCH
         if self._reassigned and messages:
             self._rewind()  # some may follow on what was in memory and is gone
             return
@@ -170,6 +170,11 @@ class StoreProcessor:
             elif self._fold(message) and not self._commit_if_due():
                 return
         self._commit_if_due()
+
+    def _pause_s(self) -> float:
+        """For how long events may come together."""
+        wishes = [partition.pause_s for partition in self._partitions.values()]
+        return 0.0 if self._behind else min(wishes, default=0.0)
 
     def _fold(self, message: Message) -> bool:
         """Whether there is so much to be committed that nothing may be added."""
