@@ -130,11 +130,14 @@ class Following:
             followed.changed.clear()
             await followed.changed.wait()
 
-    async def wait_final(self, id: str) -> None:
-        """Return when it is final, or not followed any more."""
-        while (followed := self._followed.get(id)) and not (followed.state and followed.state.final):
+    async def wait_final(self, id: str) -> Submission | None:
+        """It, once it is final; None once it is not followed (any more)."""
+        while followed := self._followed.get(id):
+            if followed.state and followed.state.final:
+                return followed.state
             followed.changed.clear()
             await followed.changed.wait()
+        return None
 
     def rows(self, messages: list[Message]) -> None:
         """Records of the store, when the view has taken them in; to be called from its thread."""

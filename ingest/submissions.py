@@ -234,9 +234,10 @@ class Submissions:
         # A server that stops cancels whoever waits; that what they wait for was accepted is an answer, too.
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(timeout_s):
-                await self._following.wait_final(id)
-                if not (await self._get(id, _of_anybody)).final:
-                    await self.view.wait_for(id, _is_final, None)
+                found = await self._following.wait_final(id) or await self._get(id, _of_anybody)
+                if found.final:
+                    return found
+                await self.view.wait_for(id, _is_final, None)
         return await self._get(id, _of_anybody)
 
     async def cancel(self, id: str, caller: Caller) -> Submission:

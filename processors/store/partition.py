@@ -24,9 +24,8 @@ BUSY_MS = 100
 """What nobody is known to have taken for so long finds no free worker; workers are quiet for half of it."""
 RATE_MS = 50
 """How far back goes what tells how fast workers are."""
-PAUSES_S = {3: 0.05, 1: 0.03}
-"""For how long events may come together while workers are busy, by how many times as much as they took within
-`RATE_MS` is there for them."""
+PAUSE_S = 0.05
+"""For how long events may come together while as much as workers took within `RATE_MS` waits for them."""
 _PARSED = 256
 """How many states are kept as models; they may be of some MiB each."""
 _REMEDY = "make the store anew with `envicutor rebuild`"
@@ -85,11 +84,8 @@ class Backlog:
         """For how long workers, all of them busy, need nothing new for certain."""
         while self._taken and self._taken[0] <= now_ms - RATE_MS:
             self._taken.popleft()
-        return next((pause_s for times, pause_s in PAUSES_S.items() if self._has(times, now_ms)), 0.0)
-
-    def _has(self, times: int, now_ms: int) -> bool:
-        enqueued_ms = next(islice(self._enqueued.values(), times * len(self._taken), None), now_ms)
-        return enqueued_ms <= now_ms - BUSY_MS
+        enqueued_ms = next(islice(self._enqueued.values(), len(self._taken), None), now_ms)
+        return PAUSE_S if enqueued_ms <= now_ms - BUSY_MS else 0.0
 
 
 @dataclass(slots=True)
