@@ -63,7 +63,7 @@ class Happened(BaseModel):
     """The data of an event that is a fact."""
 
     time: str
-    """Append time."""
+    """When it happened, by the log's clock."""
     status: Status | None
     """Of the submission, after it."""
     refused: str | None

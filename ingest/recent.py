@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from ingest.models import LastMinute, Listed, Percentiles
-from topics.codec import UndecodableError, decode_key, header
+from topics.codec import UndecodableError, decode, decode_key, header
 from topics.submissions.facts import FACTS, Requested, Started
 from topics.times import milliseconds
 
@@ -17,7 +17,9 @@ WINDOW_S = 60
 _WINDOW_MS = WINDOW_S * 1000
 _MOST = 100_000
 """Of each thing that is remembered; more than one node has been seen to do in a minute."""
-_TYPES = {ce_type: model for ce_type, model in FACTS.items() if model in {Requested, Started}}
+_REQUESTED, _STARTED = (
+    next(ce_type for ce_type, model in FACTS.items() if model is of) for of in (Requested, Started)
+)
 
 
 class _Ended(NamedTuple):
@@ -42,15 +44,15 @@ class Recent:
     def events(self, messages: Iterable[Message]) -> None:
         """Records of `submissions.events`, in their order."""
         for message in messages:
-            model = _TYPES.get(header(message, "ce_type") or "")
-            if model is None:
-                continue
+            ce_type, time_ms = header(message, "ce_type"), message.timestamp()[1]
             try:
-                id = decode_key(message)
+                if ce_type == _REQUESTED:
+                    self.requested(decode_key(message), time_ms)
+                elif ce_type == _STARTED:
+                    started = decode(Started, message.value())
+                    self.started(decode_key(message), started.happened_ms(time_ms))
             except UndecodableError:
                 continue
-            told = self.requested if model is Requested else self.started
-            told(id, message.timestamp()[1])
 
     def rows(self, messages: Iterable[Message]) -> None:
         """Records of `submissions.store`, when the view has taken them in."""

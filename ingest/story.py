@@ -2,7 +2,7 @@
 
 from ingest.models import Happened
 from topics.codec import UndecodableError, decode
-from topics.fold import Recorded
+from topics.fold import Progress, Recorded
 from topics.journal import Entry
 from topics.request import SubmissionRequest
 from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
@@ -38,8 +38,9 @@ class Story:
             folded = apply(self.state, Recorded(self._id, fact, entry.time_ms))
             refused = folded.refused
             self.state = folded.state if refused is None else self.state
+        happened_ms = fact.happened_ms(entry.time_ms) if isinstance(fact, Progress) else entry.time_ms
         return entry.type.split(".")[2] if fact else "unreadable", Happened(
-            time=rfc3339(entry.time_ms),
+            time=rfc3339(happened_ms),
             status=self.state.status if self.state else None,
             refused=refused,
             fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)

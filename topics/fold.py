@@ -26,6 +26,17 @@ class Recorded(Generic[FactT]):
         return rfc3339(self.time_ms)
 
 
+class Progress(Model):
+    """A fact of what happens on the way to an end."""
+
+    ago_s: float = 0.0
+    """How long before it was said that was: of short work nothing is said before its end."""
+
+    def happened_ms(self, said_ms: int) -> int:
+        """When, of one that was appended at `said_ms`."""
+        return said_ms - round(self.ago_s * 1000)
+
+
 class QueuedWork(Model):
     """A record of `X.queue`: all that whoever takes it needs."""
 

@@ -81,11 +81,11 @@ class Backlog:
             self._taken.append(now_ms)
 
     def pause_s(self, now_ms: int) -> float:
-        """For how long workers, all of them busy, need nothing new for certain."""
+        """For how long workers will hardly need anything new; no time where they take nothing anyhow."""
         while self._taken and self._taken[0] <= now_ms - RATE_MS:
             self._taken.popleft()
         enqueued_ms = next(islice(self._enqueued.values(), len(self._taken), None), now_ms)
-        return PAUSE_S if enqueued_ms <= now_ms - BUSY_MS else 0.0
+        return PAUSE_S if self._taken and enqueued_ms <= now_ms - BUSY_MS else 0.0
 
 
 @dataclass(slots=True)

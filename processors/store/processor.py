@@ -39,8 +39,8 @@ STUCK_S = 20.0
 """librdkafka 2.16 can hang for ever in `send_offsets_to_transaction` after a broker restart (#5456)."""
 _BATCH = 500
 _PER_TURN = 4
-"""How many records of a transaction go to the same partition of the queue: each partition that a transaction
-has a part in costs the broker five requests more."""
+"""How many records of a transaction go to one partition of the queue. Each partition that has a part in it
+costs the broker five requests more; to hand back what came to a full worker costs a few for each record."""
 _TRANSACTION_BYTES = 16 * MiB
 """A transaction that holds so much takes no more events, so that each is over within its timeout."""
 
@@ -153,9 +153,9 @@ class StoreProcessor:
 
     def _step(self) -> None:
         self._progress()
+        time.sleep(self._pause_s())
         wait_s = max(0.0, self._deadline - time.monotonic()) if self._deadline else 0.2
         self._reassigned = False
-        self._stopping.wait(self._pause_s())
         messages = consume_batch(self._consumer, _BATCH, wait_s)
         self._behind = len(messages) == _BATCH
         if self._reassigned and messages:
@@ -227,7 +227,7 @@ class StoreProcessor:
         """The partition that a record goes to; -1 where its key says it."""
         if record.topic == self._store.family.store.name:
             return consumed
-        # By turns: another attempt goes to another partition, since another worker may do better.
+        # By turns: another attempt usually goes to another partition, since another worker may do better.
         return next(turns) if record.topic == self._store.family.queue.name else -1
 
     def _recover(self, cause: BaseException) -> None:

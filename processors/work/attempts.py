@@ -31,7 +31,7 @@ from topics.catalogue import Catalogue, Family
 from topics.clients import EventProducer
 from topics.codec import encode_fact
 from topics.crash import crash
-from topics.fold import QueuedWork
+from topics.fold import Progress, QueuedWork
 from topics.model import Model
 from topics.settings import KafkaSettings
 
@@ -68,7 +68,8 @@ class Attempt(Generic[WorkT]):
         """The acknowledgement of what became of it."""
         self._say = say
         self._ours = asyncio.Event()
-        self._unsaid: list[Model] | None = None
+        self._unsaid: list[tuple[Progress, float]] | None = None
+        """With when it happened; None once everything is said at once."""
 
     @property
     def ours(self) -> bool:
@@ -89,28 +90,30 @@ class Attempt(Generic[WorkT]):
 
     def speak(self) -> None:
         """Say what was kept, and from now on everything at once."""
-        unsaid, self._unsaid = self._unsaid, None
-        if unsaid:
+        if unsaid := self._take_unsaid():
             self._say(self.work.id, *unsaid)
 
-    def say(self, fact: Model) -> None:
+    def say(self, fact: Progress) -> None:
         """Say something that happened on the way."""
         if self._unsaid is None:
             self._say(self.work.id, fact)
         else:
-            self._unsaid.append(fact)
+            self._unsaid.append((fact, time.monotonic()))
 
     def conclude(self, fact: Model) -> None:
         """Say what became of it; only the first time counts."""
         if self.end is None:
-            unsaid, self._unsaid = self._unsaid or [], None
-            self.end = self._say(self.work.id, *unsaid, fact)
+            self.end = self._say(self.work.id, *self._take_unsaid(), fact)
+
+    def _take_unsaid(self) -> list[Progress]:
+        unsaid, self._unsaid, now = self._unsaid or [], None, time.monotonic()
+        return [fact.replace(ago_s=round(now - happened, 6)) for fact, happened in unsaid]
 
 
 class Craft(Protocol[WorkT]):
     """In what Worker and CacheBuilder differ."""
 
-    def started(self, work: WorkT) -> Model:
+    def started(self, work: WorkT) -> Progress:
         """The fact that this process is at it."""
         ...
 
@@ -223,7 +226,7 @@ class Attempts(Generic[WorkT]):
                 attempt.task.cancel()
 
     def say(self, id: str, *facts: Model) -> "Future[Message]":
-        """Append facts about `id` to the log; the acknowledgement of the last, and so of all."""
+        """Append facts about `id` to the log; the acknowledgement of the last."""
         records = [encode_fact(self._events, id, fact, self._facts, self._process.source) for fact in facts]
         # One right after the other, so that they go to the broker together.
         return [self._producer.produce(record) for record in records][-1]
@@ -245,8 +248,8 @@ class Attempts(Generic[WorkT]):
         return min(room, self._process.max_waiting - waiting) if waiting else room
 
     def begin(self, work: WorkT, *, first_delivery: bool) -> "Future[Message] | None":
-        """Say Started. A first attempt that nobody was given before runs at once, any other is prepared:
-        whoever dies of it is to be blamed, which takes a lease (rule 5).
+        """A first attempt that nobody was given before runs at once, quietly. Any other is said to be
+        started, and prepared: whoever dies of it is to be blamed, which takes a lease (rule 5).
         """
         key, started = (work.id, work.attempt), self._craft.started(work)
         if key in self._held:
@@ -329,6 +332,7 @@ class Attempts(Generic[WorkT]):
     async def _see_through(self, attempt: Attempt[WorkT], task: "asyncio.Task[None]") -> None:
         """Let go once the conclusion is acknowledged, never before; this task is not cancelled."""
         await asyncio.wait([task])
+        attempt.speak()  # of what came to no end, since nobody wanted it any more
         if attempt.ours and attempt.end is None and not self._craft.unwanted(attempt.work):
             crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")  # another is given it
         if attempt.end is not None and (error := await _failure(attempt.end)):

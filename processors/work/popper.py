@@ -47,7 +47,7 @@ class Owner(Protocol[WorkT_contra]):
         ...
 
     def begin(self, work: WorkT_contra, *, first_delivery: bool) -> "Future[Message] | None":
-        """Say on the log that the work is begun, and have everything prepared.
+        """Begin the work, or prepare it and say so on the log.
 
         None where it runs at once; else what must be acknowledged before it is delivered, as must its lease.
         """

@@ -135,7 +135,7 @@ class Attempts:
     def _take_lease(self, id: str, attempt: int) -> Future:
         self._process.leases.setdefault((id, attempt), self._world.scheduler.now_s)
         if held := self._held.get((id, attempt)):
-            held.speak()
+            self._spawn(self._speak_in(held, 0.0))
         return self._family.say_lease(self._process, "taken", id, attempt)
 
     def _release(self, id: str, attempt: int) -> None:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from topics.dependencies.artifacts import Resolution
+from topics.fold import Progress
 from topics.limits import DependenciesLimits
 from topics.model import Model
 from topics.request import Dependencies
@@ -22,7 +23,7 @@ class Requested(Model):
     allowed_host_faults: int = 10
 
 
-class Started(Model):
+class Started(Progress):
     """A builder took the attempt."""
 
     attempt: int

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from topics.fold import Progress
 from topics.model import Model
 from topics.request import FieldError, SubmissionRequest
 from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
@@ -25,14 +26,14 @@ class Requested(Model):
     """Where the answer is produced to, besides the store."""
 
 
-class Started(Model):
+class Started(Progress):
     """A worker took the attempt."""
 
     attempt: int
     worker: str
 
 
-class DependenciesInstalled(Model):
+class DependenciesInstalled(Progress):
     """The dependencies are there."""
 
     attempt: int
@@ -40,7 +41,7 @@ class DependenciesInstalled(Model):
     dependencies: DependenciesStage
 
 
-class Compiled(Model):
+class Compiled(Progress):
     """The compile stage ended well."""
 
     attempt: int

@@ -44,7 +44,8 @@ def test_output_comes_before_the_program_ends(cluster: Cluster) -> None:
                 cluster.http.delete(f"/submissions/{id}")
     assert told["run", "stdout"] == "he said ü\n"
     assert told["run", "stderr"] == "wrong\n"
-    assert names[:2] == ["requested", "started"]
+    assert names[0] == "requested"
+    assert "started" in names
     assert names[-2:] == ["cancelled", "end"]
 
 

@@ -51,7 +51,7 @@ def test_exported_events_say_all_and_what_became_of_them() -> None:
         ("one", None, "accepted"),
         ("one", None, "refused"),
     ]
-    assert events[0].fact == {"attempt": 1, "worker": "w"}
+    assert events[0].fact == {"ago_s": 0.0, "attempt": 1, "worker": "w"}
     assert (events[0].time, events[0].subject) == ("1970-01-01T00:00:00.002Z", "submissions")
     assert events[-1].fact is None
 

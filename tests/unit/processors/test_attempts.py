@@ -1,6 +1,7 @@
 """What one process takes on, and what it gives back when it is stopped. Nothing is popped here, nor sent."""
 
 import asyncio
+import json
 from concurrent.futures import Future
 
 import pytest
@@ -16,11 +17,14 @@ from topics.fold import Enqueue, Recorded
 from topics.limits import MiB
 from topics.request import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Finished, HandedBack, Started
+from topics.stage import DependenciesStage
+from topics.submissions.facts import FACTS, DependenciesInstalled, Finished, HandedBack, Started
 from topics.submissions.fold import apply
 from topics.submissions.state import Work
 
 NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+DEPENDENCIES = DependenciesStage(id="d", cached=True)
+BEGUN = ["started", "dependencies_installed"]
 EVENTS = catalogue(NOWHERE).submissions.events.name
 REQUEST = requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
 
@@ -51,6 +55,7 @@ class Sleeper:
     def __init__(self, slots: int) -> None:
         self._slots = Slots(slots)
         self.ran: list[str] = []
+        self.no_more = False
 
     def started(self, work: Work) -> Started:
         return Started(attempt=work.attempt, worker="w")
@@ -62,13 +67,14 @@ class Sleeper:
         raise AssertionError
 
     def unwanted(self, work: Work) -> bool:
-        return False
+        return self.no_more
 
     async def carry_out(self, attempt: Attempt[Work]) -> None:
         await attempt.until_ours()
         async with self._slots.take(alone=attempt.work.alone):
             attempt.begun = True
             self.ran.append(attempt.work.id)
+            attempt.say(DependenciesInstalled(attempt=1, worker="w", dependencies=DEPENDENCIES))
             await asyncio.sleep(float(attempt.work.id))
         attempt.conclude(
             Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
@@ -136,8 +142,8 @@ def test_what_has_not_begun_is_handed_back_at_once_when_the_process_stops() -> N
 @pytest.mark.parametrize(
     ("takes_s", "early", "everything"),
     [
-        (0.0, ["started", "finished"], ["started", "finished"]),
-        (30.0, ["started"], ["started", "handed_back"]),
+        (0.0, [*BEGUN, "finished"], [*BEGUN, "finished"]),
+        (30.0, BEGUN, [*BEGUN, "handed_back"]),
     ],
 )
 def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
@@ -158,6 +164,40 @@ def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
     asyncio.run(asyncio.wait_for(test(), 30))
 
 
+def test_what_is_said_late_says_how_long_ago_it_was() -> None:
+    async def test() -> None:
+        system = System(slots=1)
+        running = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        system.attempts.begin(work("0.02"), first_delivery=True)
+        await asyncio.sleep(QUIET_S / 5)
+        system.attempts.stop()
+        await running
+        [started, installed, _] = [
+            json.loads(r.value or b"") for r in system.producer.said if r.topic == EVENTS
+        ]
+        assert started["ago_s"] >= installed["ago_s"] >= 0.02
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_what_nobody_wants_any_more_was_started_all_the_same() -> None:
+    async def test() -> None:
+        system = System(slots=1)
+        running = asyncio.create_task(system.attempts.run())
+        await asyncio.sleep(0)
+        long = work("30.0")
+        system.attempts.begin(long, first_delivery=True)
+        await asyncio.sleep(QUIET_S / 5)
+        system.craft.no_more = True
+        system.attempts.cancel(long.id, 1)
+        system.attempts.stop()
+        await running
+        assert system.facts() == BEGUN
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
 def test_of_what_is_leased_nothing_is_kept_back() -> None:
     async def test() -> None:
         system = System(slots=1)
@@ -167,7 +207,7 @@ def test_of_what_is_leased_nothing_is_kept_back() -> None:
         system.attempts.begin(long, first_delivery=True)
         system.attempts.lease(long)
         await asyncio.sleep(QUIET_S / 5)
-        assert system.facts() == ["started"]
+        assert system.facts() == BEGUN
         system.attempts.stop()
         await running
 
@@ -202,7 +242,7 @@ def test_a_first_attempt_that_nobody_was_given_before_runs_at_once_and_without_a
         await asyncio.sleep(0.5)
         assert system.attempts.over(new)
         assert system.craft.ran == ["0.1"]
-        assert [kind for id, kind in system.said() if id == "0.1"] == ["started", "started", "finished"]
+        assert [kind for id, kind in system.said() if id == "0.1"] == ["started", *BEGUN, "finished"]
         system.attempts.stop()
         await starting
 
@@ -222,7 +262,7 @@ def test_a_lease_that_comes_after_the_end_is_released() -> None:
         system.attempts.deliver(late)
         await asyncio.sleep(0.1)
         said = [kind for id, kind in system.said() if id == "0.1"]
-        assert said == ["started", "finished", "taken", "released"]
+        assert said == [*BEGUN, "finished", "taken", "released"]
         system.attempts.stop()
         await starting
 

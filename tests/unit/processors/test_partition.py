@@ -132,36 +132,58 @@ def something_else(partition: Partition, at_ms: int) -> None:
     partition.fold(event(at_ms, submissions.Cancelled(), "unknown"))
 
 
+def taken(partition: Partition, at_ms: int, number: int = 0) -> None:
+    partition.fold(event(at_ms, STARTED, f"queued-{number}"))
+    partition.committed()
+
+
 def test_events_come_together_while_workers_leave_work_waiting(partition: Partition) -> None:
-    queued(partition, 0, 1)
-    something_else(partition, BUSY_MS - 1)
+    queued(partition, 0, 1, 2)
+    taken(partition, BUSY_MS)
     assert partition.pause_s == 0
-    something_else(partition, BUSY_MS)
+    something_else(partition, BUSY_MS + 2)
     assert partition.pause_s == PAUSE_S
 
 
 def test_nothing_waits_where_workers_would_soon_run_dry(partition: Partition) -> None:
     queued(partition, 0, 1, 2, 3)
     for number in (0, 1):
-        partition.fold(event(BUSY_MS + number, STARTED, f"queued-{number}"))
+        taken(partition, BUSY_MS + number, number)
         partition.fold(event(BUSY_MS + number, a_request(), f"later-{number}"))
         partition.committed()
+    something_else(partition, BUSY_MS + 4)
     assert partition.pause_s == 0
-    something_else(partition, BUSY_MS + 1 + RATE_MS)  # nobody has taken any for long
-    assert partition.pause_s == PAUSE_S
 
 
-def test_what_is_not_committed_yet_waits_for_no_worker(partition: Partition) -> None:
-    partition.fold(event(0, a_request()))
-    something_else(partition, BUSY_MS)
+def test_nothing_waits_where_workers_take_nothing_anyhow(partition: Partition) -> None:
+    queued(partition, 0, 1, 2)
+    taken(partition, BUSY_MS)
+    something_else(partition, BUSY_MS + RATE_MS)
     assert partition.pause_s == 0
+
+
+@pytest.mark.parametrize(("committed", "pause_s"), [(True, PAUSE_S), (False, 0)])
+def test_what_is_not_committed_yet_waits_for_no_worker(
+    partition: Partition, committed: bool, pause_s: float
+) -> None:
+    queued(partition, 0)
+    partition.fold(event(1, a_request(), "a"))
+    partition.fold(event(1, a_request(), "b"))
+    if committed:
+        partition.committed()
+    partition.fold(event(BUSY_MS, STARTED, "queued-0"))
+    something_else(partition, BUSY_MS + 1)
+    assert partition.pause_s == pause_s
 
 
 def test_what_was_cancelled_waits_for_no_worker(partition: Partition) -> None:
-    partition.fold(event(0, a_request()))
-    partition.fold(event(1, submissions.Cancelled()))
+    queued(partition, 0)
+    for id in "ab":
+        partition.fold(event(1, a_request(), id))
+        partition.fold(event(1, submissions.Cancelled(), id))
     partition.committed()
-    something_else(partition, BUSY_MS + 1)
+    taken(partition, BUSY_MS)
+    something_else(partition, BUSY_MS + 2)
     assert partition.pause_s == 0
 
 
@@ -176,7 +198,7 @@ def test_new_work_and_another_attempt_are_committed_at_once(partition: Partition
 def test_nothing_is_known_of_what_was_enqueued_before_the_assignment(partition: Partition) -> None:
     queued(partition, 0, 1)
     restored = Partition(partition.store, states=partition.states)
-    something_else(restored, 1000)
+    taken(restored, 1000)
     assert restored.pause_s == 0
 
 

@@ -30,7 +30,7 @@ from topics.submissions.facts import FACTS as SUBMISSION_FACTS
 from topics.submissions.facts import Started, SubmissionFact
 
 STARTED = "envicutor.submission.started.v1"
-VALUE = b'{"attempt":1,"worker":"w"}'
+VALUE = b'{"ago_s":0.0,"attempt":1,"worker":"w"}'
 TYPE: Headers = [("ce_type", STARTED.encode())]
 
 
@@ -156,5 +156,5 @@ def test_the_last_of_equal_headers_counts_and_none_is_no_error() -> None:
 
 def test_json_is_canonical() -> None:
     started = Started(worker="ü", attempt=1)
-    assert encode(started) == '{"attempt":1,"worker":"ü"}'.encode()
+    assert encode(started) == '{"ago_s":0.0,"attempt":1,"worker":"ü"}'.encode()
     assert json.loads(encode(started)) == started.model_dump()
