@@ -52,7 +52,6 @@ HOPS = (
     "enqueued",
     "popped",
     "box made",
-    "started",
     "program begun",
     "sandbox gone",
     "finished",
@@ -171,7 +170,7 @@ def _marked(marks: Path, one: Answered) -> dict[str, float]:
 
 
 def _hop(message: Message) -> str:
-    """`envicutor.submission.started.v1` is `started`."""
+    """`envicutor.submission.finished.v1` is `finished`."""
     return (header(message, "ce_type") or "").split(".")[2]
 
 
