@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ingest.metrics import Metrics
 from ingest.problems import ProblemError, response
 from ingest.settings import IngestSettings, is_loopback
+from topics.codec import unique
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Observed:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
-        id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        id = given if _REQUEST_ID.fullmatch(given) else unique()
         started, status, answered = time.perf_counter(), 500, False
 
         async def send_with_id(message: Message) -> None:

@@ -9,7 +9,8 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
@@ -41,7 +42,7 @@ from topics.view import View
 log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_BATCH = 100
+_BATCH = 500
 
 
 def handle(
@@ -100,6 +101,13 @@ def _reply_topic(message: Message, refusal: Callable[[str], str | None]) -> str 
     return name
 
 
+class HandedOn(NamedTuple):
+    """Requests, and what the broker says of what was made of them."""
+
+    messages: list[Message]
+    acknowledgements: list[Future[Message]]
+
+
 class RequestHandler:
     """One process of the consumer group."""
 
@@ -147,22 +155,32 @@ class RequestHandler:
             self._producer.close()
 
     def _loop(self) -> None:
+        handed_on: list[HandedOn] = []
         while not self._stopping.is_set():
             package_set = self._package_sets.in_force
             if package_set is None or not self._store.caught_up:  # the records can wait where they are
                 self._stopping.wait(0.1)
                 continue
-            messages = self._readable(self._batch())
-            if not messages:
-                continue
-            records = [record for message in messages for record in self._records(message, package_set.pin)]
-            acknowledgements = [self._producer.produce(record) for record in records]
-            wait(acknowledgements)
-            for acknowledgement in acknowledgements:
-                acknowledgement.result()
-            self._commit(messages)
+            messages = self._readable(self._batch(0 if handed_on else 0.1))
+            if messages:
+                handed_on.append(self._hand_on(messages, package_set.pin))
+            if len(handed_on) > bool(messages):  # while the broker takes some, the next are made
+                self._settle(handed_on.pop(0))
+        for each in handed_on:
+            self._settle(each)
 
-    def _batch(self) -> list[Message]:
+    def _hand_on(self, messages: list[Message], package_set: str) -> HandedOn:
+        records = [record for message in messages for record in self._records(message, package_set)]
+        return HandedOn(messages, [self._producer.produce(record) for record in records])
+
+    def _settle(self, handed_on: HandedOn) -> None:
+        """Once the log has them, they need not be read again."""
+        wait(handed_on.acknowledgements)
+        for acknowledgement in handed_on.acknowledgements:
+            acknowledgement.result()
+        self._commit(handed_on.messages)
+
+    def _batch(self, timeout_s: float) -> list[Message]:
         """As many records as there may be unfinished submissions from here more."""
         room = self._room()
         if room < _BATCH:  # each is looked up: only where that may change something
@@ -170,9 +188,9 @@ class RequestHandler:
             room = self._room()
         if room > 0:
             self._brake.release()
-            return consume_batch(self._consumer, min(_BATCH, room), 0.1)
+            return consume_batch(self._consumer, min(_BATCH, room), timeout_s)
         self._brake.pause()
-        return consume_batch(self._consumer, 1, 0.1)
+        return consume_batch(self._consumer, 1, timeout_s)
 
     def _room(self) -> int:
         return self._settings.max_unfinished_from_kafka - self._store.flagged - len(self._unseen)
@@ -223,7 +241,7 @@ class RequestHandler:
 
     def _commit(self, messages: list[Message]) -> None:
         try:
-            for message in messages:
+            for message in {message.partition(): message for message in messages}.values():
                 self._consumer.store_offsets(message)
             self._consumer.commit(asynchronous=False)
         except KafkaException as error:

@@ -3,6 +3,7 @@
 https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
 """
 
+import random
 import uuid
 from collections.abc import Callable, Mapping
 from operator import methodcaller
@@ -27,6 +28,7 @@ CARRIED_BYTES = 4 * 1024
 """Their names and values together."""
 REPLY_TOPIC = "reply_topic"
 """The header of a request that names the topic for its answer."""
+_RANDOM = random.Random(uuid.uuid4().int)  # noqa: S311 - for no secret
 _OURS = frozenset(
     {
         *("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type"),
@@ -70,7 +72,15 @@ def encode_fact(
 def fact_headers(id: str, fact: Model, facts: Mapping[str, type[Model]], source: str) -> Headers:
     """CloudEvents attributes of a fact."""
     ce_type = next(name for name, model in facts.items() if model is type(fact))
-    return cloud_event(ce_type, uuid.uuid4().hex, id, source)
+    return cloud_event(ce_type, unique(), id, source)
+
+
+def unique() -> str:
+    """A name that nothing else has, for whatever is no secret.
+
+    `uuid4` asks the kernel each time, which was a quarter of what it cost to accept a request.
+    """
+    return f"{_RANDOM.getrandbits(128):032x}"
 
 
 def cloud_event(ce_type: str, ce_id: str, subject: str, source: str) -> Headers:

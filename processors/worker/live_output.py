@@ -8,7 +8,6 @@ What is printed in the last moment of an attempt is not told here, since its end
 
 import asyncio
 import codecs
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Literal, NamedTuple
 from processors.sandbox import OnOutput
 from processors.worker.verdict import as_texts
 from topics.clients import EventProducer
-from topics.codec import Record, cloud_event, encode
+from topics.codec import Record, cloud_event, encode, unique
 from topics.settings import KafkaSettings
 from topics.submissions.output import OUTPUT, OutputChunk
 
@@ -66,7 +65,7 @@ class LiveOutput:
 
     def _offer(self, id: str, chunk: OutputChunk) -> None:
         if self.unacknowledged < UNACKNOWLEDGED:
-            headers = cloud_event(OUTPUT, uuid.uuid4().hex, id, f"worker/{self._worker}")
+            headers = cloud_event(OUTPUT, unique(), id, f"worker/{self._worker}")
             self._producer.produce(Record(self._topic, id.encode(), encode(chunk), headers))
 
 
