@@ -25,6 +25,7 @@ class Story:
         """Offset of the next fact."""
         self.state: Submission | None = None
         self._id, self._owner = id, owner
+        self._told_ms = 0
 
     def take(self, entry: Entry) -> tuple[str, Happened]:
         """The next fact: its name, such as `started`, and what is told of it."""
@@ -39,8 +40,9 @@ class Story:
             refused = folded.refused
             self.state = folded.state if refused is None else self.state
         happened_ms = fact.happened_ms(entry.time_ms) if isinstance(fact, Progress) else entry.time_ms
+        self._told_ms = max(self._told_ms, happened_ms)  # it may have been cancelled before that was said
         return entry.type.split(".")[2] if fact else "unreadable", Happened(
-            time=rfc3339(happened_ms),
+            time=rfc3339(self._told_ms),
             status=self.state.status if self.state else None,
             refused=refused,
             fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)

@@ -93,6 +93,10 @@ class Attempt(Generic[WorkT]):
         if unsaid := self._take_unsaid():
             self._say(self.work.id, *unsaid)
 
+    def forget_unsaid(self) -> None:
+        """Nobody cares any more."""
+        self._unsaid = None
+
     def say(self, fact: Progress) -> None:
         """Say something that happened on the way."""
         if self._unsaid is None:
@@ -332,7 +336,7 @@ class Attempts(Generic[WorkT]):
     async def _see_through(self, attempt: Attempt[WorkT], task: "asyncio.Task[None]") -> None:
         """Let go once the conclusion is acknowledged, never before; this task is not cancelled."""
         await asyncio.wait([task])
-        attempt.speak()  # of what came to no end, since nobody wanted it any more
+        attempt.forget_unsaid()  # of what came to no end, since nobody wanted it any more
         if attempt.ours and attempt.end is None and not self._craft.unwanted(attempt.work):
             crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")  # another is given it
         if attempt.end is not None and (error := await _failure(attempt.end)):

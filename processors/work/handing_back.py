@@ -40,7 +40,7 @@ _REPEAT_S = 2.0
 _FORGOTTEN_S = 3 * _REPEAT_S
 _NEWS_S = 0.1
 """More or less room is said this often at most; that there is none, or some again, at once."""
-_ARRIVES_S = 0.2
+_ARRIVES_S = 0.1
 """For so long what was handed to a worker counts as room that it may not have said to be gone."""
 
 
@@ -62,6 +62,11 @@ class Board:
     def hear(self, room: Room, now_s: float) -> None:
         """Somebody says how much room there is; may be called from another thread."""
         self._said[room.worker] = room, now_s
+
+    @property
+    def others(self) -> bool:
+        """Whether there are any."""
+        return bool(self._said)
 
     def free(self, now_s: float) -> int:
         """How many records others would begin at once."""
@@ -194,6 +199,11 @@ class HandingBack:
             attributes = cloud_event("envicutor.room.v1", uuid.uuid4().hex, self._name, self._name)
             record = Record(self._topic, self._name.encode(), encode(said), attributes)
             self._acknowledged = self._producer.produce(record)
+
+    @property
+    def others(self) -> bool:
+        """Whether any have said how much room they have."""
+        return self._board.others
 
     def elsewhere(self) -> int:
         """How many more records others would begin at once."""

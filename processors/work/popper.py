@@ -205,7 +205,8 @@ class Popper(Generic[WorkT]):
         return True
 
     def _wait_for_room(self) -> None:
-        patience_s = PATIENCE_S if self._handing_back and self._handing_back.elsewhere() else _NO_ROOM_POLL_S
+        # Nobody says that there is room which was only thought to be taken.
+        patience_s = PATIENCE_S if self._handing_back and self._handing_back.others else _NO_ROOM_POLL_S
         if not self._room.wait(patience_s) and time.monotonic() - self._polled_s >= _NO_ROOM_POLL_S:
             # Paused as late as can be: after it the next fetch may not come for `fetch.wait.max.ms`.
             if len(self._waiting) >= READ_AHEAD:

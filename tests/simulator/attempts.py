@@ -50,6 +50,10 @@ class Attempt:
         for fact in unsaid:
             self.say(fact)
 
+    def forget_unsaid(self) -> None:
+        """Nobody cares any more."""
+        self._unsaid = None
+
     def say(self, fact: Model) -> None:
         """Say something that happened on the way."""
         if self._unsaid is None:
@@ -327,6 +331,7 @@ class Attempts:
     def _see_through(self, attempt: Attempt, task: Task) -> Wait:
         """`_see_through`: let go once the conclusion is acknowledged, never before."""
         yield task.done
+        attempt.forget_unsaid()
         if attempt.end is not None:
             yield attempt.end
         self._release(attempt.work.id, attempt.work.attempt)
