@@ -315,6 +315,10 @@ def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
         message = unknown_field(root, location)
+    if location in (["run"], ["compile"]) and details["type"].endswith("_type"):
+        message = (
+            'must be a script, such as "python3 main.py", or a list of words, such as ["python3", "main.py"]'
+        )
     if location == ["dependencies"] and details["type"].endswith("_type"):
         message += ', such as {"packages": ["python3"]}'
     allowed = range_of(location[1:]) if location[:1] == ["limits"] else None

@@ -71,8 +71,8 @@ def test_what_nobody_can_read_stays_and_becomes_a_dead_letter_here() -> None:
 def test_what_was_handed_over_takes_room_until_the_other_can_have_said_so() -> None:
     said = board(other=1)
     assert said.choose(NOW_S) is not None
-    assert said.choose(NOW_S + 0.1) is None
-    assert said.choose(NOW_S + 0.3) is not None
+    assert said.choose(NOW_S + 0.05) is None
+    assert said.choose(NOW_S + 0.15) is not None
 
 
 def test_who_is_silent_or_owns_nothing_has_no_room() -> None:
