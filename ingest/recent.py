@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from ingest.models import LastMinute, Listed, Percentiles
-from topics.codec import UndecodableError, decode, decode_key, header
+from topics.codec import UndecodableError, decode_fact, decode_key, header
 from topics.submissions.facts import FACTS, Requested, Started
 from topics.times import milliseconds
 
@@ -44,13 +44,13 @@ class Recent:
     def events(self, messages: Iterable[Message]) -> None:
         """Records of `submissions.events`, in their order."""
         for message in messages:
-            ce_type, time_ms = header(message, "ce_type"), message.timestamp()[1]
+            ce_type = header(message, "ce_type")
             try:
                 if ce_type == _REQUESTED:
-                    self.requested(decode_key(message), time_ms)
+                    self.requested(decode_key(message), message.timestamp()[1])
                 elif ce_type == _STARTED:
-                    started = decode(Started, message.value())
-                    self.started(decode_key(message), started.happened_ms(time_ms))
+                    started = decode_fact(message, FACTS)
+                    self.started(started.id, started.happened_ms)
             except UndecodableError:
                 continue
 

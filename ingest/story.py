@@ -2,7 +2,7 @@
 
 from ingest.models import Happened
 from topics.codec import UndecodableError, decode
-from topics.fold import Progress, Recorded
+from topics.fold import Recorded
 from topics.journal import Entry
 from topics.request import SubmissionRequest
 from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
@@ -31,15 +31,16 @@ class Story:
         """The next fact: its name, such as `started`, and what is told of it."""
         self.read_to = entry.offset + 1
         fact: SubmissionFact | None = None
+        happened_ms = entry.time_ms
         try:
             fact = decode(FACTS[entry.type], entry.value)
         except (KeyError, UndecodableError):
             refused: str | None = "unreadable"
         else:
-            folded = apply(self.state, Recorded(self._id, fact, entry.time_ms))
+            recorded = Recorded(self._id, fact, entry.time_ms)
+            folded, happened_ms = apply(self.state, recorded), recorded.happened_ms
             refused = folded.refused
             self.state = folded.state if refused is None else self.state
-        happened_ms = fact.happened_ms(entry.time_ms) if isinstance(fact, Progress) else entry.time_ms
         self._told_ms = max(self._told_ms, happened_ms)  # it may have been cancelled before that was said
         return entry.type.split(".")[2] if fact else "unreadable", Happened(
             time=rfc3339(self._told_ms),

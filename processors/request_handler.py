@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BATCH = 500
+"""Requests that are handed on together, or as many as the client has read ahead, which is 64 MiB of them."""
 
 
 def handle(
@@ -155,19 +156,19 @@ class RequestHandler:
             self._producer.close()
 
     def _loop(self) -> None:
-        handed_on: list[HandedOn] = []
+        before: HandedOn | None = None
         while not self._stopping.is_set():
             package_set = self._package_sets.in_force
             if package_set is None or not self._store.caught_up:  # the records can wait where they are
                 self._stopping.wait(0.1)
                 continue
-            messages = self._readable(self._batch(0 if handed_on else 0.1))
-            if messages:
-                handed_on.append(self._hand_on(messages, package_set.pin))
-            if len(handed_on) > bool(messages):  # while the broker takes some, the next are made
-                self._settle(handed_on.pop(0))
-        for each in handed_on:
-            self._settle(each)
+            messages = self._readable(self._batch(0 if before else 0.1))
+            handed_on = self._hand_on(messages, package_set.pin) if messages else None
+            if before:  # the broker has taken them while the next were made
+                self._settle(before)
+            before = handed_on
+        if before:
+            self._settle(before)
 
     def _hand_on(self, messages: list[Message], package_set: str) -> HandedOn:
         records = [record for message in messages for record in self._records(message, package_set)]

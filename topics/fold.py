@@ -25,16 +25,18 @@ class Recorded(Generic[FactT]):
         """Append time as RFC 3339, UTC, with milliseconds."""
         return rfc3339(self.time_ms)
 
+    @property
+    def happened_ms(self) -> int:
+        """When it happened, by the same clock."""
+        ago_s = self.fact.ago_s if isinstance(self.fact, Progress) else 0.0
+        return self.time_ms - round(ago_s * 1000)
+
 
 class Progress(Model):
     """A fact of what happens on the way to an end."""
 
     ago_s: float = 0.0
     """How long before it was said that was: of short work nothing is said before its end."""
-
-    def happened_ms(self, said_ms: int) -> int:
-        """When, of one that was appended at `said_ms`."""
-        return said_ms - round(self.ago_s * 1000)
 
 
 class QueuedWork(Model):

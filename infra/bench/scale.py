@@ -31,7 +31,6 @@ from topics.admin import ensure_share_groups, ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
 from topics.codec import decode_fact, encode_fact, header
-from topics.fold import Progress
 from topics.reading import read_to_end
 from topics.request import parse_request
 from topics.settings import KafkaSettings
@@ -135,9 +134,8 @@ class Pipeline:
         times: dict[str, dict[str, int]] = defaultdict(dict)
         for message in read_to_end(self.settings, self._topics.submissions.events.name):
             recorded = decode_fact(message, FACTS)
-            fact, time_ms = recorded.fact, recorded.time_ms
-            happened_ms = fact.happened_ms(time_ms) if isinstance(fact, Progress) else time_ms
-            times[recorded.id].setdefault(fact.__class__.__name__.lower(), happened_ms)
+            name = recorded.fact.__class__.__name__.lower()
+            times[recorded.id].setdefault(name, recorded.happened_ms)
         # The row that says `queued` is of the transaction that enqueued; the queue itself is trimmed.
         for message in read_to_end(self.settings, self._topics.submissions.store.name):
             times[_id(message)].setdefault("enqueued", message.timestamp()[1])

@@ -1,20 +1,19 @@
-"""Mirrors `processors/work/` (rule 4), around the real `Offsets` and what decides about handing back."""
+"""Mirrors `processors/work/attempts.py` and `popper.py` (rule 4), around the real `Offsets`."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import Message
 
-from processors.work.handing_back import HOPS, Board, Moved, Telling, Waiting, leaving
+from processors.work.handing_back import HOPS, Moved, Waiting
 from processors.work.offsets import Offsets, Taken
-from tests.simulator.broker import Log
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
+from tests.simulator.handing_back import HandingBack
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
-from topics.codec import Record, UndecodableError, decode, encode, header
+from topics.codec import UndecodableError, decode, header
 from topics.fold import QueuedWork
-from topics.leases import Room, StopOrder
 from topics.model import Model
 
 if TYPE_CHECKING:
@@ -353,115 +352,3 @@ class Attempts:
                 attempt.task.cancel()
         yield from all_of([each.through.done for each in self._held.values() if each.through])
         yield 0.05  # `EventProducer.close`: what is in the local queue is sent
-
-
-class HandingBack:
-    """`HandingBack`: what is said of room, and who is told."""
-
-    def __init__(self, world: "World", process: Process, family: Family) -> None:
-        self._world, self._process, self._family = world, process, family
-        self._board, self._telling = Board(), Telling()
-        self._position = family.slots.end
-        self._full_since_s: float | None = None
-
-    def hear(self) -> None:
-        """Take in what others said."""
-        if not self._world.network.reaches(self._process):
-            return
-        read = self._family.slots.read(self._position, 1000)
-        self._position = read.position
-        for message in read.messages:
-            room = decode(Room, message.value())
-            if room.worker != self._process.name:
-                self._board.hear(room, self._world.scheduler.now_s)
-
-    def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:
-        """`tell`."""
-        now_s = self._world.scheduler.now_s
-        if room > 0:
-            self._full_since_s = None
-        elif self._full_since_s is None:
-            self._full_since_s = now_s
-        free = max(0, room) if idle else 0
-        if len(partitions) != len(self._family.queue) and self._telling.due(partitions, free, now_s):
-            self._telling.said(partitions, free, now_s)
-            name = self._process.name
-            said = Room(worker=name, partitions=tuple(sorted(partitions)), free=free)
-            topic = self._family.slots.topic
-            self._world.network.produce(self._process, topic, name.encode(), encode(said), [])
-
-    def elsewhere(self) -> int:
-        """`elsewhere`."""
-        return self._board.free(self._world.scheduler.now_s)
-
-    def leaving(self, waiting: list[Waiting]) -> list[Moved]:
-        """`leaving`."""
-        now_s = self._world.scheduler.now_s
-        return leaving(self._board, waiting, self._full_since_s or now_s, now_s)
-
-    def produce(self, record: Record, partition: int) -> Future:
-        """The record, elsewhere."""
-        assert isinstance(record.key, bytes)
-        assert isinstance(record.value, bytes)
-        network, topic = self._world.network, self._family.queue[0].topic
-        return network.produce(
-            self._process, topic, record.key, record.value, record.headers, partition=partition
-        )
-
-
-class Slots:
-    """`Slots`: first come, first served; work that runs alone takes them all."""
-
-    def __init__(self, scheduler: Scheduler, number: int) -> None:
-        self._scheduler, self._number, self._free = scheduler, number, number
-        self._queue: list[tuple[int, Future]] = []
-
-    def take(self, *, alone: bool) -> Wait:
-        """Wait for one place, or for every place; returns how many it was."""
-        needed = self._number if alone else 1
-        turn = Future(self._scheduler)
-        self._queue.append((needed, turn))
-        self._serve()
-        try:
-            yield turn
-        except Cancelled:
-            if (needed, turn) in self._queue:
-                self._queue.remove((needed, turn))
-                self._serve()
-            else:
-                self.give_back(needed)
-            raise
-        return needed
-
-    def give_back(self, places: int) -> None:
-        """They are free again."""
-        self._free += places
-        self._serve()
-
-    def _serve(self) -> None:
-        while self._queue and self._queue[0][0] <= self._free:
-            needed, turn = self._queue.pop(0)
-            self._free -= needed
-            turn.set()
-
-
-class StopOrders:
-    """`StopOrders`: all of `submissions.stops`, from the beginning."""
-
-    def __init__(self, world: "World", log: Log, attempts: Attempts) -> None:
-        self._world, self._log, self._attempts = world, log, attempts
-        self._latest: dict[str, int] = {}
-        self._position = 0
-
-    def read(self) -> None:
-        """Take in what is there."""
-        read = self._log.read(self._position, 1000)
-        self._position = read.position
-        for message in read.messages:
-            order = decode(StopOrder, message.value())
-            self._latest[order.id] = max(order.attempt, self._latest.get(order.id, 0))
-            self._attempts.cancel(order.id, order.attempt)
-
-    def stopped(self, id: str, attempt: int) -> bool:
-        """Whether this attempt must not run (any more)."""
-        return attempt <= self._latest.get(id, 0)

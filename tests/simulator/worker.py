@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.simulator.attempts import Attempt, HostFaultError, Slots, StopOrders
+from tests.simulator.attempts import Attempt, HostFaultError
 from tests.simulator.scheduler import Future, Process, Wait
+from tests.simulator.slots import Slots
+from tests.simulator.stops import StopOrders
 from topics.acceptance import SYSTEM
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState

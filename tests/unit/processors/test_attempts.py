@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 
 import pytest
 from confluent_kafka import Message
@@ -22,7 +24,8 @@ from topics.submissions.facts import FACTS, DependenciesInstalled, Finished, Han
 from topics.submissions.fold import apply
 from topics.submissions.state import Work
 
-NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+# Of a share group: whoever pops one does not listen to others, which would take two seconds to end.
+NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1", queue="share")
 DEPENDENCIES = DependenciesStage(id="d", cached=True)
 BEGUN = ["started", "dependencies_installed"]
 EVENTS = catalogue(NOWHERE).submissions.events.name
@@ -55,6 +58,7 @@ class Sleeper:
     def __init__(self, slots: int) -> None:
         self._slots = Slots(slots)
         self.ran: list[str] = []
+        self.begun = asyncio.Event()
         self.no_more = False
 
     def started(self, work: Work) -> Started:
@@ -74,6 +78,7 @@ class Sleeper:
         async with self._slots.take(alone=attempt.work.alone):
             attempt.begun = True
             self.ran.append(attempt.work.id)
+            self.begun.set()
             attempt.say(DependenciesInstalled(attempt=1, worker="w", dependencies=DEPENDENCIES))
             await asyncio.sleep(float(attempt.work.id))
         attempt.conclude(
@@ -99,6 +104,15 @@ class System:
             family=topics.submissions,
             producer=self.producer,
         )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """At work; what has begun is done when it has stopped."""
+        run = asyncio.create_task(self.attempts.run())
+        await asyncio.sleep(0)
+        yield
+        self.attempts.stop()
+        await run
 
     def give(self, *popped: Work) -> None:
         for each in popped:
@@ -127,12 +141,9 @@ def header_of(record: Record) -> str:
 def test_what_has_not_begun_is_handed_back_at_once_when_the_process_stops() -> None:
     async def test() -> None:
         system = System(slots=1)
-        starting = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        system.give(work("0.3"), work("0.1"), work("0.2"))
-        await asyncio.sleep(0.1)
-        system.attempts.stop()
-        await starting
+        async with system.running():
+            system.give(work("0.3"), work("0.1"), work("0.2"))
+            await asyncio.sleep(0.1)
         assert system.craft.ran == ["0.3"]
         assert system.ended() == [("0.1", "handed_back"), ("0.2", "handed_back"), ("0.3", "finished")]
 
@@ -151,14 +162,11 @@ def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
 ) -> None:
     async def test() -> None:
         system = System(slots=1, grace_s=0.0)
-        running = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        assert system.attempts.begin(work(str(takes_s)), first_delivery=True) is None
-        assert system.facts() == []
-        await asyncio.sleep(4 * QUIET_S)
-        assert system.facts() == early
-        system.attempts.stop()
-        await running
+        async with system.running():
+            assert system.attempts.begin(work(str(takes_s)), first_delivery=True) is None
+            assert system.facts() == []
+            await asyncio.sleep(4 * QUIET_S)
+            assert system.facts() == early
         assert system.facts() == everything
 
     asyncio.run(asyncio.wait_for(test(), 30))
@@ -167,12 +175,9 @@ def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
 def test_what_is_said_late_says_how_long_ago_it_was() -> None:
     async def test() -> None:
         system = System(slots=1)
-        running = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        system.attempts.begin(work("0.02"), first_delivery=True)
-        await asyncio.sleep(QUIET_S / 5)
-        system.attempts.stop()
-        await running
+        async with system.running():
+            system.attempts.begin(work("0.02"), first_delivery=True)
+            await asyncio.sleep(QUIET_S / 5)
         [started, installed, _] = [
             json.loads(r.value or b"") for r in system.producer.said if r.topic == EVENTS
         ]
@@ -184,16 +189,13 @@ def test_what_is_said_late_says_how_long_ago_it_was() -> None:
 def test_of_what_nobody_wants_any_more_nothing_is_said_afterwards() -> None:
     async def test() -> None:
         system = System(slots=1)
-        running = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        long = work("30.0")
-        system.attempts.begin(long, first_delivery=True)
-        await asyncio.sleep(QUIET_S / 5)
-        system.craft.no_more = True
-        system.attempts.cancel(long.id, 1)
-        await asyncio.sleep(2 * QUIET_S)
-        system.attempts.stop()
-        await running
+        async with system.running():
+            long = work("30.0")
+            system.attempts.begin(long, first_delivery=True)
+            await system.craft.begun.wait()
+            system.craft.no_more = True
+            system.attempts.cancel(long.id, 1)
+            await asyncio.sleep(2 * QUIET_S)
         assert system.facts() == []
 
     asyncio.run(asyncio.wait_for(test(), 30))
@@ -202,15 +204,12 @@ def test_of_what_nobody_wants_any_more_nothing_is_said_afterwards() -> None:
 def test_of_what_is_leased_nothing_is_kept_back() -> None:
     async def test() -> None:
         system = System(slots=1)
-        running = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        long = work("0.3")
-        system.attempts.begin(long, first_delivery=True)
-        system.attempts.lease(long)
-        await asyncio.sleep(QUIET_S / 5)
-        assert system.facts() == BEGUN
-        system.attempts.stop()
-        await running
+        async with system.running():
+            long = work("0.3")
+            system.attempts.begin(long, first_delivery=True)
+            system.attempts.lease(long)
+            await asyncio.sleep(QUIET_S / 5)
+            assert system.facts() == BEGUN
 
     asyncio.run(asyncio.wait_for(test(), 30))
 
@@ -219,12 +218,9 @@ def test_of_what_is_leased_nothing_is_kept_back() -> None:
 def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> None:
     async def test() -> None:
         system = System(slots=3)
-        starting = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        system.give(work("0.2", alone=alone))
-        assert system.attempts.room() == room
-        system.attempts.stop()
-        await starting
+        async with system.running():
+            system.give(work("0.2", alone=alone))
+            assert system.attempts.room() == room
 
     asyncio.run(asyncio.wait_for(test(), 30))
 
@@ -232,20 +228,17 @@ def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> 
 def test_a_first_attempt_that_nobody_was_given_before_runs_at_once_and_without_a_lease() -> None:
     async def test() -> None:
         system = System(slots=3)
-        starting = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        new, known, second = work("0.1"), work("0.2"), work("0.3").replace(attempt=2)
-        assert system.attempts.begin(new, first_delivery=True) is None
-        assert system.attempts.begin(known, first_delivery=False) is not None
-        assert system.attempts.begin(second, first_delivery=True) is not None
-        assert system.attempts.begin(new, first_delivery=True) is not None, "it is held already"
-        assert not system.attempts.over(new)
-        await asyncio.sleep(0.5)
-        assert system.attempts.over(new)
-        assert system.craft.ran == ["0.1"]
-        assert [kind for id, kind in system.said() if id == "0.1"] == ["started", *BEGUN, "finished"]
-        system.attempts.stop()
-        await starting
+        async with system.running():
+            new, known, second = work("0.1"), work("0.2"), work("0.3").replace(attempt=2)
+            assert system.attempts.begin(new, first_delivery=True) is None
+            assert system.attempts.begin(known, first_delivery=False) is not None
+            assert system.attempts.begin(second, first_delivery=True) is not None
+            assert system.attempts.begin(new, first_delivery=True) is not None, "it is held already"
+            assert not system.attempts.over(new)
+            await asyncio.sleep(0.5)
+            assert system.attempts.over(new)
+            assert system.craft.ran == ["0.1"]
+            assert [kind for id, kind in system.said() if id == "0.1"] == ["started", *BEGUN, "finished"]
 
     asyncio.run(asyncio.wait_for(test(), 30))
 
@@ -253,18 +246,15 @@ def test_a_first_attempt_that_nobody_was_given_before_runs_at_once_and_without_a
 def test_a_lease_that_comes_after_the_end_is_released() -> None:
     async def test() -> None:
         system = System(slots=1)
-        starting = asyncio.create_task(system.attempts.run())
-        await asyncio.sleep(0)
-        late = work("0.1")
-        system.attempts.begin(late, first_delivery=True)
-        await asyncio.sleep(0.5)
-        assert system.attempts.over(late)
-        system.attempts.lease(late)
-        system.attempts.deliver(late)
-        await asyncio.sleep(0.1)
-        said = [kind for id, kind in system.said() if id == "0.1"]
-        assert said == [*BEGUN, "finished", "taken", "released"]
-        system.attempts.stop()
-        await starting
+        async with system.running():
+            late = work("0.1")
+            system.attempts.begin(late, first_delivery=True)
+            await asyncio.sleep(0.5)
+            assert system.attempts.over(late)
+            system.attempts.lease(late)
+            system.attempts.deliver(late)
+            await asyncio.sleep(0.1)
+            said = [kind for id, kind in system.said() if id == "0.1"]
+            assert said == [*BEGUN, "finished", "taken", "released"]
 
     asyncio.run(asyncio.wait_for(test(), 30))

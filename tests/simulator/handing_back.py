@@ -1,0 +1,66 @@
+"""Mirrors `HandingBack` of `processors/work/handing_back.py`, around what really decides."""
+
+from typing import TYPE_CHECKING
+
+from processors.work.handing_back import Board, Moved, Telling, Waiting, leaving
+from tests.simulator.family import Family
+from tests.simulator.scheduler import Future, Process
+from topics.codec import Record, decode, encode
+from topics.leases import Room
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+
+class HandingBack:
+    """`HandingBack`: what is said of room, and who is told."""
+
+    def __init__(self, world: "World", process: Process, family: Family) -> None:
+        self._world, self._process, self._family = world, process, family
+        self._board, self._telling = Board(), Telling()
+        self._position = family.slots.end
+        self._full_since_s: float | None = None
+
+    def hear(self) -> None:
+        """Take in what others said."""
+        if not self._world.network.reaches(self._process):
+            return
+        read = self._family.slots.read(self._position, 1000)
+        self._position = read.position
+        for message in read.messages:
+            room = decode(Room, message.value())
+            if room.worker != self._process.name:
+                self._board.hear(room, self._world.scheduler.now_s)
+
+    def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:
+        """`tell`."""
+        now_s = self._world.scheduler.now_s
+        if room > 0:
+            self._full_since_s = None
+        elif self._full_since_s is None:
+            self._full_since_s = now_s
+        free = max(0, room) if idle else 0
+        if len(partitions) != len(self._family.queue) and self._telling.due(partitions, free, now_s):
+            self._telling.said(partitions, free, now_s)
+            name = self._process.name
+            said = Room(worker=name, partitions=tuple(sorted(partitions)), free=free)
+            topic = self._family.slots.topic
+            self._world.network.produce(self._process, topic, name.encode(), encode(said), [])
+
+    def elsewhere(self) -> int:
+        """`elsewhere`."""
+        return self._board.free(self._world.scheduler.now_s)
+
+    def leaving(self, waiting: list[Waiting]) -> list[Moved]:
+        """`leaving`."""
+        now_s = self._world.scheduler.now_s
+        return leaving(self._board, waiting, self._full_since_s or now_s, now_s)
+
+    def produce(self, record: Record, partition: int) -> Future:
+        """The record, elsewhere."""
+        assert isinstance(record.key, bytes)
+        assert isinstance(record.value, bytes)
+        network, topic = self._world.network, self._family.queue[0].topic
+        return network.produce(
+            self._process, topic, record.key, record.value, record.headers, partition=partition
+        )
