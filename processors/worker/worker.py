@@ -43,7 +43,7 @@ class Worker:
         cache: Cache,
     ) -> None:
         self._answer_bytes = kafka.answer_bytes
-        self._sandboxes = sandboxes
+        self._sandboxes, self._cache = sandboxes, cache
         self._compile_cache = CompileCache(kafka.data_dir / "compiled", settings.compile_cache_bytes)
         self.name = process_name(settings.host, settings.instance)
         source = f"worker/{self.name}"
@@ -80,8 +80,18 @@ class Worker:
         self._attempts.stop()
 
     async def run(self) -> bool:
-        """Work until stopped; False where the consumer died and the process must be started again."""
+        """Work until stopped; False where the consumer died and the process must be started again.
+
+        Raises:
+            SandboxError: this host would give wrong answers; with what to do about it.
+            CacheError: the same, since programs of environments cannot be executed.
+        """
         await self._sandboxes.start()
+        try:
+            await self._cache.check_programs()
+        except BaseException:
+            await self._sandboxes.close()
+            raise
         await self._view.start()
         await self._view.wait_caught_up()
         await self._stops.start()
