@@ -61,6 +61,7 @@ class Worker:
                 max_waiting=settings.waiting_per_worker,
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=settings.grace_s,
+                memory_bytes=sandboxes.total_memory_bytes,
             ),
             kafka=kafka,
             catalogue=catalogue,
@@ -123,6 +124,11 @@ class Worker:
 
     async def carry_out(self, attempt: Attempt[Work]) -> None:
         """See that the dependencies are there, compile, run every test case, and say what came of it."""
+        if reason := self._too_large(attempt.work):
+            await attempt.until_ours()
+            refused = Executed("internal_error", None, ())
+            attempt.conclude(self._finished(attempt.work, refused, None, reason))
+            return
         began = time.monotonic()
         state = self._environments.known(attempt.work.dependencies_id)
         cached = state is not None and state.status == "installed"
@@ -150,6 +156,16 @@ class Worker:
                     state, was_lost = None, True
             else:
                 return
+
+    def _too_large(self, work: Work) -> str | None:
+        """Say which memory limit no worker can hold, this one or another; None if this one can hold all."""
+        here = self._sandboxes.total_memory_bytes
+        for name, memory_bytes in work.memory_limits.items():
+            if memory_bytes > here:
+                return (
+                    f"{name} = {memory_bytes}: no worker has more than {self._attempts.most_memory_bytes()}"
+                )
+        return None
 
     async def _wait_for_dependencies(self, attempt: Attempt[Work]) -> EnvironmentState:
         with self._waiting(attempt):
