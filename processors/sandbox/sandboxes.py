@@ -66,6 +66,7 @@ class Sandboxes:
             ids = await asyncio.to_thread(UserIds.claim, self._settings, self._workplace.number)
             undo.callback(ids.release)
             self._free_uids = list(ids.uids)
+            self._cpus = share.cpus()
             self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
             undo.callback(self._leave_cgroups, ids.uids)
             self._enter_cgroups()
@@ -194,7 +195,8 @@ class Sandboxes:
             limits.cpu_time_s,
             limits.cpus,
         )
-        group_limits = GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)
+        cpus = min(limits.cpus, self._cpus)  # version 1 refuses more than a group above may have
+        group_limits = GroupLimits(limits.memory_bytes, limits.processes, cpus)
         async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
             root = self._engine.root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(

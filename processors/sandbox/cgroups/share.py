@@ -41,8 +41,13 @@ def processes_limit() -> Limit | None:
 
 def processors() -> int:
     """Return how many processors this process can keep busy, by its affinity and its groups' CPU quotas."""
+    return max(1, math.ceil(min(len(os.sched_getaffinity(0)), cpus())))
+
+
+def cpus() -> float:
+    """Return the smallest CPU quota, in processors, of this process's groups; infinity if there is none."""
     quotas = (cpu_quota(folder) for folder in own_groups("cpu"))
-    return min([len(os.sched_getaffinity(0)), *(max(1, math.ceil(quota)) for quota in quotas if quota)])
+    return min((quota for quota in quotas if quota), default=math.inf)
 
 
 def machine_bytes() -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from processors.sandbox import SandboxSettings, cgroups
 from processors.sandbox.cgroups import GroupLimits
+from processors.sandbox.cgroups.v1 import CgroupsV1
 from tests.system.sandbox import starting
 
 MEMORY_BYTES, LEFT_BYTES = 512 << 20, 256 << 20
@@ -36,9 +37,12 @@ def limited(settings: SandboxSettings) -> Iterator[list[str]]:
 
 def run(argv: list[str], **settings: str) -> str:
     environment = os.environ | {f"ENVICUTOR_{name}": value for name, value in settings.items()}
-    done = subprocess.run(
-        argv, env=environment, input="", capture_output=True, text=True, check=False, timeout=DEADLINE_S
-    )
+    try:
+        done = subprocess.run(
+            argv, env=environment, input="", capture_output=True, text=True, check=False, timeout=DEADLINE_S
+        )
+    except subprocess.TimeoutExpired:
+        return "it did not end"
     return done.stdout + done.stderr
 
 
@@ -55,3 +59,16 @@ def test_a_promise_of_more_than_the_group_has_is_refused(
         f"ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES = {LEFT_BYTES + 1} is not between 1 and {LEFT_BYTES}" in said
     )
     assert f"allows {MEMORY_BYTES} bytes" in said
+
+
+def test_a_group_with_a_process_outside_of_the_pid_namespace(
+    limited: list[str], settings: SandboxSettings
+) -> None:
+    argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]  # which stays outside itself
+    argv += [sys.executable, "-m", starting.__name__, str(settings.state_dir), str(settings.first_uid), "2"]
+    said = run([*limited, *argv])
+    if isinstance(cgroups.locate("envicutor-test"), CgroupsV1):
+        assert said.startswith("started: ")  # nothing is moved there
+    else:
+        assert said.startswith("refused: 1 processes in ")
+        assert "outside of the worker's pid namespace and cannot be moved" in said
