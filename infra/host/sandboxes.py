@@ -19,6 +19,7 @@ from processors.sandbox import (
     seccomp,
     user_ids,
 )
+from processors.sandbox.cgroups import share
 from processors.sandbox.cgroups.v1 import CgroupsV1
 from processors.sandbox.settings import most_of
 from processors.sandbox.workplace import make_passable
@@ -95,10 +96,9 @@ def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
             "where submissions use all that they may ask for, all slots at a time; one that finds no room is "
             "run again, and is never blamed",
             "fewer ENVICUTOR_WORKER_SLOTS, more ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES or …_BOXES; "
-            "sysctl kernel.pid_max=65536",
-            lambda: room_for(
-                WorkSettings().worker_slots, settings, int(Path("/proc/sys/kernel/pid_max").read_text())
-            ),
+            "sysctl kernel.pid_max=65536; no limit on the processes of this control group, such as Docker's "
+            "--pids-limit or systemd's TasksMax",
+            lambda: room_for(WorkSettings().worker_slots, settings, _pids()),
             required=False,
         ),
         Check(
@@ -196,8 +196,14 @@ def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
             f"{stages} are more than the {settings.total_memory_bytes >> 20} MiB of all together"
         )
     if slots * most_of("processes") > pids:
-        raise AbsentError(f"{stages} are more than the {pids} process ids of this machine")
+        raise AbsentError(f"{stages} are more than the {pids} process ids of this machine or control group")
     return stages
+
+
+def _pids() -> int:
+    limit = share.processes_limit()
+    machine = int(Path("/proc/sys/kernel/pid_max").read_text())
+    return machine if limit is None else min(machine, limit.value)
 
 
 def no_huge_pages(pools: Path) -> str:

@@ -85,11 +85,8 @@ def test_doctor_finds_the_same(environment: dict[str, str]) -> None:
     doctor = [*ENVICUTOR, "doctor", "--json"]
     found = missing([*NOEXEC, environment["ENVICUTOR_NIX_ROOT"], *doctor], environment)
     assert "not mounted noexec" in found.get("a sandbox", "")
-    found = missing(["setpriv", "--bounding-set=-kill", "--inh-caps=-all", *doctor], environment)
+    taken = {"ENVICUTOR_SANDBOX_FIRST_UID": "1000", "ENVICUTOR_SANDBOX_BOXES": "256"}
+    found = missing(["setpriv", "--bounding-set=-kill", "--inh-caps=-all", *doctor], environment | taken)
     for check in ("capabilities", "a sandbox"):
         assert "the capability KILL" in found.get(check, ""), check
-    found = missing(
-        doctor, environment | {"ENVICUTOR_SANDBOX_FIRST_UID": "1000", "ENVICUTOR_SANDBOX_BOXES": "256"}
-    )
     assert "have user ids from 1000 to 66535" in found.get("user ids", "")
-    assert "have user ids from 1000 to 66535" in found.get("a sandbox", "")
