@@ -15,7 +15,7 @@ from processors.sandbox import SandboxSettings
 from tests.system.sandbox.conftest import settings as sandbox_settings
 
 settings = sandbox_settings
-DEADLINE_S = 30
+DEADLINE_S = 90
 ENVICUTOR = [sys.executable, "-m", "infra.cli"]
 NOEXEC = [
     "unshare",
