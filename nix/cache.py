@@ -30,6 +30,7 @@ from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.package_set import OpenPackageSet, load
+from nix.programs import check_programs
 from nix.registries import pinned
 from nix.registries.artifacts import Artifact
 from nix.registries.sandbox import Registries
@@ -64,6 +65,10 @@ class Cache:
     def publishes(self) -> bool:
         """Whether other hosts can fetch what is installed here."""
         return self._binary_cache is not None
+
+    async def check_programs(self) -> None:
+        """Raise CacheError or OSError if sandboxes cannot execute what is installed here."""
+        await check_programs(self._settings.nix_root, self._runner)
 
     async def check_builder(self) -> None:
         """Raise CacheError if this host cannot evaluate, or what it builds could not be published."""

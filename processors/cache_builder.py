@@ -13,10 +13,10 @@ from dataclasses import asdict
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import CacheError, DependenciesError, LimitError, PassingError
+from nix.errors import DependenciesError, LimitError, PassingError
 from nix.registries.artifacts import Artifact
 from processors.evictions import Evictions
-from processors.sandbox import Sandboxes
+from processors.sandbox import Sandboxes, capabilities
 from processors.settings import WorkSettings
 from processors.work.attempts import Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
@@ -88,13 +88,16 @@ class CacheBuilder:
         """Build until stopped; False where the consumer died and the process must be started again.
 
         Raises:
-            CacheError: nothing can be evaluated here, or what is built could not be published; with what to
-                do about it.
+            SandboxError: this host cannot hold what it builds within limits; with what to do about it.
+            CacheError: nothing can be evaluated here, what is built could not be published, or programs of
+                environments cannot be executed; with what to do about it.
         """
+        await asyncio.to_thread(capabilities.check, capabilities.FOR_BUILDS)
         await self._sandboxes.start()
         try:
             await self._cache.check_builder()
-        except CacheError:
+            await self._cache.check_programs()
+        except BaseException:
             await self._sandboxes.close()
             raise
         await self._view.start()

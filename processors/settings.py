@@ -1,12 +1,18 @@
 """Settings of workers and cache builders, of the webhook sender and of the sealer."""
 
-import os
 import socket
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _processors() -> int:
+    # Only workers and builders need the sandbox's modules; every role imports this one.
+    from processors.sandbox.cgroups.share import processors
+
+    return processors()
 
 
 class LeaseSettings(BaseSettings):
@@ -32,8 +38,9 @@ class WorkSettings(LeaseSettings):
     """Name of the machine, whose Cache its workers and builders share."""
     instance: str = "0"
     """Tells the processes of one role on one host apart, across their restarts; names their folders."""
-    worker_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    """Submissions that one worker runs side by side."""
+    worker_slots: int = Field(default_factory=_processors, ge=1)
+    """Submissions that one worker runs side by side. By default as many as there are processors that it may
+    run on, or fewer if the CPU quota of its control group is less."""
     builder_slots: int = Field(default=1, ge=1)
     """Environments that one cache builder builds side by side."""
     waiting_per_worker: int = Field(default=256, ge=1)

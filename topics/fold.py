@@ -47,6 +47,11 @@ class QueuedWork(Model):
     alone: bool = False
     """The last charged attempt: do it with nothing beside it, so that only the culprit is blamed."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory a worker must be able to give to one stage; 0 if every worker can do it."""
+        return 0
+
 
 class Enqueue(NamedTuple):
     """Effect: work for the queue."""

@@ -1,6 +1,8 @@
 """What workers and health checkers say to each other on `X.leases`, `X.slots` and `submissions.stops`."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from topics.model import Model
 
@@ -22,6 +24,8 @@ class Room(Model):
     partitions: tuple[int, ...]
     """Of the queue, those that it owns: what is appended to one of them comes to it."""
     free: int
+    memory_bytes: Annotated[int | None, Field(exclude_if=lambda size: size is None)] = None
+    """The largest memory limit of a stage that it can hold; None if it says nothing about that."""
 
 
 class Tick(Model):

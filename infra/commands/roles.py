@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,9 @@ def worker(instance: Instance = "0") -> None:
         _on_signal(process.stop)
         return await process.run()
 
-    _exit(uvloop.run(run()))
+    with _host_refused():
+        ended_well = uvloop.run(run())
+    _exit(ended_well)
 
 
 def cache_builder(instance: Instance = "0") -> None:
@@ -107,7 +110,9 @@ def cache_builder(instance: Instance = "0") -> None:
         _on_signal(process.stop)
         return await process.run()
 
-    _exit(asyncio.run(run()))
+    with _host_refused():
+        ended_well = asyncio.run(run())
+    _exit(ended_well)
 
 
 def sealer() -> None:
@@ -193,6 +198,18 @@ def _on_signal(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+
+
+@contextmanager
+def _host_refused() -> Iterator[None]:
+    """If the role would give wrong answers on this host, say why and end with exit code 1."""
+    from nix.errors import CacheError
+    from processors.sandbox import SandboxError
+
+    try:
+        yield
+    except (SandboxError, CacheError) as error:
+        fail(f"this host cannot do the work: {error}", 1)
 
 
 def _exit(ended_well: bool) -> None:

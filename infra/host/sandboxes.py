@@ -2,15 +2,27 @@
 
 import asyncio
 import os
-import pwd
 import subprocess
 from pathlib import Path
 
 from infra.host.check import TIMEOUT_S, AbsentError, Check, output
-from processors.sandbox import Sandboxes, SandboxSettings, bubblewrap, cgroups, launcher, seccomp
+from nix.errors import CacheError
+from nix.programs import check_programs
+from processors.runner import SandboxRunner
+from processors.sandbox import (
+    Sandboxes,
+    SandboxSettings,
+    bubblewrap,
+    capabilities,
+    cgroups,
+    launcher,
+    seccomp,
+    user_ids,
+)
+from processors.sandbox.cgroups import share
 from processors.sandbox.cgroups.v1 import CgroupsV1
 from processors.sandbox.settings import most_of
-from processors.sandbox.workplace import PLACES, make_passable
+from processors.sandbox.workplace import make_passable
 from processors.settings import WorkSettings
 
 UNPRIVILEGED_USERS = (
@@ -18,10 +30,16 @@ UNPRIVILEGED_USERS = (
 )
 
 
-def sandbox_checks(settings: SandboxSettings) -> list[Check]:
+def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
     """Those that others build on come first."""
     return [
         Check("root", "workers make mounts and control groups", "run it as root", _root),
+        Check(
+            "capabilities",
+            "workers and cache builders make sandboxes, end programs and build with them",
+            "give the process, or its container, all that are named",
+            lambda: capabilities.check(capabilities.FOR_BUILDS),
+        ),
         Check(
             "bubblewrap",
             "the engine `bubblewrap` makes namespaces and mounts with it; `native` does so itself",
@@ -78,10 +96,9 @@ def sandbox_checks(settings: SandboxSettings) -> list[Check]:
             "where submissions use all that they may ask for, all slots at a time; one that finds no room is "
             "run again, and is never blamed",
             "fewer ENVICUTOR_WORKER_SLOTS, more ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES or …_BOXES; "
-            "sysctl kernel.pid_max=65536",
-            lambda: room_for(
-                WorkSettings().worker_slots, settings, int(Path("/proc/sys/kernel/pid_max").read_text())
-            ),
+            "sysctl kernel.pid_max=65536; no limit on the processes of this control group, such as Docker's "
+            "--pids-limit or systemd's TasksMax",
+            lambda: room_for(WorkSettings().worker_slots, settings, _pids()),
             required=False,
         ),
         Check(
@@ -93,10 +110,11 @@ def sandbox_checks(settings: SandboxSettings) -> list[Check]:
         ),
         Check(
             "a sandbox",
-            "what a worker does at its start: it looks at how memory and swap are counted, "
-            "and tries a program that must run and two that must be stopped",
+            "what a worker does at its start: it looks at how memory and swap are counted and at the "
+            "limits of its own control group, tries a program that must run and two that must be stopped, "
+            "and executes one from where environments are kept",
             "what is wrong says so; the checks above find the usual causes",
-            lambda: asyncio.run(_try(settings)),
+            lambda: asyncio.run(_try(settings, nix_root)),
         ),
     ]
 
@@ -153,10 +171,8 @@ def _state_dir(folder: Path) -> str:
 
 
 def _uids(settings: SandboxSettings) -> str:
-    ids = range(settings.first_uid, settings.first_uid + PLACES * settings.boxes)
-    taken = [account.pw_name for account in pwd.getpwall() if account.pw_uid in ids]
-    if taken:
-        raise AbsentError(f"{', '.join(taken)} have ids from {ids[0]} to {ids[-1]}")
+    user_ids.check_accounts(settings)
+    ids = user_ids.ids_of_all_places(settings)
     if not is_mapped(ids, Path("/proc/self/uid_map").read_text()):
         raise AbsentError(f"not all from {ids[0]} to {ids[-1]} exist in this user namespace")
     return f"{ids[0]} to {ids[-1]} are free"
@@ -180,8 +196,14 @@ def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
             f"{stages} are more than the {settings.total_memory_bytes >> 20} MiB of all together"
         )
     if slots * most_of("processes") > pids:
-        raise AbsentError(f"{stages} are more than the {pids} process ids of this machine")
+        raise AbsentError(f"{stages} are more than the {pids} process ids of this machine or control group")
     return stages
+
+
+def _pids() -> int:
+    limit = share.processes_limit()
+    machine = int(Path("/proc/sys/kernel/pid_max").read_text())
+    return machine if limit is None else min(machine, limit.value)
 
 
 def no_huge_pages(pools: Path) -> str:
@@ -192,8 +214,13 @@ def no_huge_pages(pools: Path) -> str:
     return "none are kept"
 
 
-async def _try(settings: SandboxSettings) -> str:
+async def _try(settings: SandboxSettings, nix_root: Path) -> str:
     sandboxes = Sandboxes(settings)
     await sandboxes.start()
-    await sandboxes.close()
+    try:
+        await check_programs(nix_root, SandboxRunner(sandboxes))
+    except CacheError as error:
+        raise AbsentError(str(error)) from error
+    finally:
+        await sandboxes.close()
     return "runs, and is stopped by the limits"

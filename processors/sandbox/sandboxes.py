@@ -10,10 +10,10 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from processors.sandbox import cgroups, launcher, mounts, seccomp
+from processors.sandbox import capabilities, cgroups, launcher, mounts, seccomp
 from processors.sandbox.boxes import Box, place_to_mount
 from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
-from processors.sandbox.cgroups import Group, GroupLimits
+from processors.sandbox.cgroups import Group, GroupLimits, share
 from processors.sandbox.engine import Engine
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
@@ -21,6 +21,7 @@ from processors.sandbox.native import Native
 from processors.sandbox.outcome import completed
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
+from processors.sandbox.user_ids import UserIds
 from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
 from topics.limits import RunLimits
@@ -53,6 +54,8 @@ class Sandboxes:
         """Check and prepare the host, and clean up after dead workers; SandboxError names what is missing."""
         if os.geteuid() != 0:
             raise SandboxError("mounts, control groups and user ids need root: start the worker as root")
+        check_memory(self._settings.total_memory_bytes, share.memory_limit())
+        await asyncio.to_thread(capabilities.check, capabilities.FOR_SANDBOXES)
         with ExitStack() as undo:
             self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
             self._engine = self._find_engine(undo)
@@ -60,11 +63,12 @@ class Sandboxes:
             undo.callback(os.close, self._seccomp)
             self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
             undo.callback(self._workplace.leave)
-            first_uid = self._settings.first_uid + self._workplace.number * self._settings.boxes
-            uids = range(first_uid, first_uid + self._settings.boxes)
-            self._free_uids = list(uids)
+            ids = await asyncio.to_thread(UserIds.claim, self._settings, self._workplace.number)
+            undo.callback(ids.release)
+            self._free_uids = list(ids.uids)
+            self._cpus = share.cpus()
             self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
-            undo.callback(self._leave_cgroups, uids)
+            undo.callback(self._leave_cgroups, ids.uids)
             self._enter_cgroups()
             self._server = launcher.LauncherServer(self._launcher)
             undo.callback(self._server.close)
@@ -78,6 +82,11 @@ class Sandboxes:
     async def close(self) -> None:
         """Remove what `start` made; boxes must be closed before."""
         self._undo.close()
+
+    @property
+    def total_memory_bytes(self) -> int:
+        """What all stages may have together, and so the most that one stage can have."""
+        return self._settings.total_memory_bytes
 
     def _find_engine(self, undo: ExitStack) -> Engine:
         if self._settings.engine == "native":
@@ -186,7 +195,8 @@ class Sandboxes:
             limits.cpu_time_s,
             limits.cpus,
         )
-        group_limits = GroupLimits(limits.memory_bytes, limits.processes, limits.cpus)
+        cpus = min(limits.cpus, self._cpus)  # version 1 refuses more than a group above may have
+        group_limits = GroupLimits(limits.memory_bytes, limits.processes, cpus)
         async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
             root = self._engine.root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
@@ -248,6 +258,17 @@ class Sandboxes:
             if uid is not None:
                 self._undying[uid] = group
             raise
+
+
+def check_memory(total_bytes: int, limit: share.Limit | None) -> None:
+    """Raise SandboxError if all stages together are promised more than the worker's control group has."""
+    if limit is None or 0 < total_bytes <= limit.value - share.WORKER_BYTES:
+        return
+    raise SandboxError(
+        f"ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES = {total_bytes} is not between 1 and "
+        f"{limit.value - share.WORKER_BYTES}: {limit.file} allows {limit.value} bytes, of which the worker "
+        f"itself needs {share.WORKER_BYTES}. Set less, or give the worker's control group more memory"
+    )
 
 
 async def _remove(group: Group) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from processors.sandbox import mounts
 from processors.sandbox.cgroups.files import kill_members, read_pids
 from processors.sandbox.model import SandboxError
+from processors.sandbox.settings import PLACES
 
-PLACES = 256
 DYING_S = 20.0
 
 

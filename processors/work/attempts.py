@@ -152,6 +152,8 @@ class Process:
     lease_renewal_s: float
     grace_s: float
     """How long work may go on after `stop`."""
+    memory_bytes: int | None = None
+    """The largest memory limit of a stage that this process can hold; None if it can hold any."""
 
 
 class Attempts(Generic[WorkT]):
@@ -182,7 +184,15 @@ class Attempts(Generic[WorkT]):
         popping: Callable[..., Popper[WorkT] | SharePopper[WorkT]] = SharePopper
         if kafka.queue == "group":
             on_news = self.room_may_have_changed
-            self._handing_back = HandingBack(kafka, family, producer, process.name, on_news)
+            self._handing_back = HandingBack(
+                kafka,
+                family,
+                producer,
+                process.name,
+                on_news,
+                model=model,
+                memory_bytes=process.memory_bytes,
+            )
             popping = partial(Popper, handing_back=self._handing_back, lease_after_s=process.lease_renewal_s)
         self._popper = popping(
             kafka,
@@ -218,6 +228,12 @@ class Attempts(Generic[WorkT]):
         if self._handing_back:
             await self._handing_back.close()
         return not self._died
+
+    def most_memory_bytes(self) -> int:
+        """The largest memory limit of a stage that any process is known to hold, this one or another."""
+        if self._handing_back:
+            return self._handing_back.most_memory_bytes()
+        return self._process.memory_bytes or 0
 
     def room_may_have_changed(self) -> None:
         """An attempt began to wait, or waits no more; or another process has other room."""

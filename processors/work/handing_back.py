@@ -38,6 +38,8 @@ HOPS = "hops"
 _REPEAT_S = 2.0
 """After so long everybody says again what has not changed: for those who are new, or missed it."""
 _FORGOTTEN_S = 3 * _REPEAT_S
+_KNOWN_S = _REPEAT_S + 1.0
+"""After so long without a rebalance every other process has said what it can hold."""
 _NEWS_S = 0.1
 """More or less room is said this often at most; that there is none, or some again, at once."""
 _ARRIVES_S = 0.1
@@ -68,14 +70,22 @@ class Board:
         """Whether there are any."""
         return bool(self._said)
 
+    def memory_bytes(self, now_s: float) -> int:
+        """The largest memory limit that any of them can hold, of those who said so and can be handed work."""
+        return max((room.memory_bytes or 0 for room, _ in self._rooms(now_s)), default=0)
+
     def free(self, now_s: float) -> int:
         """How many records others would begin at once."""
         return sum(free for _, free in self._rooms(now_s))
 
-    def choose(self, now_s: float) -> int | None:
-        """A partition whose owner has the most room, which it is now thought to have less of."""
-        room, free = max(self._rooms(now_s), key=lambda each: each[1], default=(None, 0))
-        if room is None or free <= 0:
+    def choose(self, now_s: float, memory_bytes: int = 0, *, full_too: bool = False) -> int | None:
+        """A partition whose owner has the most room, which it is now thought to have less of.
+
+        Only owners count that can hold a memory limit of `memory_bytes`; those without room if `full_too`.
+        """
+        able = [each for each in self._rooms(now_s) if _can_hold(each[0], memory_bytes)]
+        room, free = max(able, key=lambda each: each[1], default=(None, 0))
+        if room is None or (free <= 0 and not full_too):
             return None
         self._handed.append((room.worker, now_s))
         return room.partitions[len(self._handed) % len(room.partitions)]
@@ -90,6 +100,10 @@ class Board:
                 handed = sum(to == worker for to, _ in self._handed)
                 rooms.append((room, max(0, room.free - handed)))
         return rooms
+
+
+def _can_hold(room: Room, memory_bytes: int) -> bool:
+    return room.memory_bytes is None or room.memory_bytes >= memory_bytes
 
 
 @dataclass(slots=True)
@@ -122,13 +136,20 @@ def moved(message: Message) -> Record | None:
 
     Work that is to be alone stays: it needs all the slots of wherever it goes, and would go round.
     """
-    hops = header(message, HOPS) or "0"
     with suppress(UndecodableError):
-        if hops.isdecimal() and int(hops) < MAX_HOPS and not decode(QueuedWork, message.value()).alone:
-            others = [(name, value) for name, value in headers(message) if name != HOPS]
-            one_more = (HOPS, str(int(hops) + 1).encode())
-            return Record(message.topic() or "", message.key(), message.value(), [*others, one_more])
+        if not decode(QueuedWork, message.value()).alone:
+            return one_hop_more(message)
     return None
+
+
+def one_hop_more(message: Message) -> Record | None:
+    """The record as it is produced to another partition; None if it was so too often."""
+    hops = header(message, HOPS) or "0"
+    if not hops.isdecimal() or int(hops) >= MAX_HOPS:
+        return None
+    others = [(name, value) for name, value in headers(message) if name != HOPS]
+    one_more = (HOPS, str(int(hops) + 1).encode())
+    return Record(message.topic() or "", message.key(), message.value(), [*others, one_more])
 
 
 class Moved(NamedTuple):
@@ -138,17 +159,24 @@ class Moved(NamedTuple):
     partition: int
 
 
-def leaving(board: Board, waiting: Sequence[Waiting], full_since_s: float, now_s: float) -> list[Moved]:
+def leaving(
+    board: Board,
+    waiting: Sequence[Waiting],
+    full_since_s: float,
+    now_s: float,
+    memory_bytes: Callable[[Message], int] = lambda _: 0,
+) -> list[Moved]:
     """What is handed back in place of the first of what waits, which is in the order that it came in.
 
-    That is what has waited for so long, or would at a worker that has been full for so long.
+    That is what has waited for so long, or would at a worker that has been full for so long. `memory_bytes`
+    returns the memory limit that a worker must be able to hold for a record.
     """
     moving: list[Moved] = []
     for each in waiting:
         if now_s - min(each.since_s, full_since_s) < PATIENCE_S:
             break
         record = moved(each.message)
-        if record is None or (partition := board.choose(now_s)) is None:
+        if record is None or (partition := board.choose(now_s, memory_bytes(each.message))) is None:
             break  # what comes behind it cannot be committed before it
         moving.append(Moved(record, partition))
     return moving
@@ -164,8 +192,17 @@ class HandingBack:
         producer: EventProducer,
         name: str,
         on_news: Callable[[], None],
+        *,
+        model: type[QueuedWork] = QueuedWork,
+        memory_bytes: int | None = None,
     ) -> None:
-        """`name` is this process's; `on_news` is called, from any thread, when others have other room."""
+        """`name` is this process's; `on_news` is called, from any thread, when others have other room.
+
+        `model` is that of the queue's records, `memory_bytes` the largest memory limit of a stage that this
+        process can hold; None if it can hold any.
+        """
+        self._model, self._memory_bytes = model, memory_bytes
+        self._partitions, self._assigned_s = frozenset[int](), time.monotonic()
         self._topic, self._name, self._producer = family.slots.name, name, producer
         self._all_partitions = family.queue.partitions(settings.profile)
         self._on_news = on_news
@@ -186,6 +223,8 @@ class HandingBack:
         """Say how much room there is and where it is found, if that is news to anybody; none is to be had
         where something waits for it already, which is when the worker is not `idle`."""
         now_s = time.monotonic()
+        if partitions != self._partitions:
+            self._partitions, self._assigned_s = partitions, now_s
         if room > 0:
             self._full_since_s = None
         elif self._full_since_s is None:
@@ -195,7 +234,12 @@ class HandingBack:
         free = max(0, room) if idle else 0
         if self._telling.due(partitions, free, now_s):
             self._telling.said(partitions, free, now_s)
-            said = Room(worker=self._name, partitions=tuple(sorted(partitions)), free=free)
+            said = Room(
+                worker=self._name,
+                partitions=tuple(sorted(partitions)),
+                free=free,
+                memory_bytes=self._memory_bytes,
+            )
             attributes = cloud_event("envicutor.room.v1", uuid.uuid4().hex, self._name, self._name)
             record = Record(self._topic, self._name.encode(), encode(said), attributes)
             self._acknowledged = self._producer.produce(record)
@@ -212,7 +256,32 @@ class HandingBack:
     def leaving(self, waiting: Sequence[Waiting]) -> list[Moved]:
         """What is to be produced in place of the first of what waits."""
         now_s = time.monotonic()
-        return leaving(self._board, waiting, self._full_since_s or now_s, now_s)
+        full_since_s = self._full_since_s or now_s
+        return leaving(self._board, waiting, full_since_s, now_s, self._memory_bytes_of)
+
+    def is_too_large(self, memory_bytes: int) -> bool:
+        """Whether this process cannot hold a memory limit."""
+        return self._memory_bytes is not None and memory_bytes > self._memory_bytes
+
+    def to_abler(self, message: Message, memory_bytes: int) -> Moved | None:
+        """What is to be produced in place of work that is too large here; None if no process is known that
+        can hold it, or if it was moved too often."""
+        record = one_hop_more(message)
+        if record is None:
+            return None
+        partition = self._board.choose(time.monotonic(), memory_bytes, full_too=True)
+        return None if partition is None else Moved(record, partition)
+
+    def knows_others(self) -> bool:
+        """Whether all others have had the time to say what they can hold, since partitions were assigned."""
+        return time.monotonic() - self._assigned_s >= _KNOWN_S
+
+    def most_memory_bytes(self) -> int:
+        """The largest memory limit of a stage that any process can hold, this one or another."""
+        return max(self._memory_bytes or 0, self._board.memory_bytes(time.monotonic()))
+
+    def _memory_bytes_of(self, message: Message) -> int:
+        return decode(self._model, message.value()).memory_bytes
 
     def _hear(self, messages: list[Message]) -> None:
         for message in messages:

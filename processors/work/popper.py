@@ -20,6 +20,7 @@ from processors.work.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBa
 from processors.work.offsets import Offsets, Taken
 from topics.clients import Brake, EventProducer, consumer_config, is_fatal
 from topics.codec import UndecodableError, dead_letter, decode, header
+from topics.fold import QueuedWork
 from topics.model import Model
 from topics.pulse import with_pulse
 from topics.settings import KafkaSettings
@@ -33,6 +34,7 @@ _NO_ROOM_POLL_S = 0.5
 """A full worker goes on polling, in the end on paused partitions, so that rebalances are answered."""
 _ROOM_LOOK_S, _NO_ROOM_LOOK_S = 0.1, 0.02
 """How long to wait for a record before looking again how much room there is."""
+_UNDECIDED_LOOK_S = 0.1
 _COMMIT_PERIOD_S = 0.1
 """A commit costs a request; what is over and not committed is done once more if we die."""
 _MAX_POLL_INTERVAL_MS = 24 * 3_600_000
@@ -94,6 +96,8 @@ class Popper(Generic[WorkT]):
         self._lease_after_s, self._looked_s = lease_after_s, 0.0
         self._partitions: set[int] = set()
         self._polled_s, self._read_all = 0.0, True
+        self._undecided_until_s = 0.0
+        """Until then nothing is taken: others may still say that they can hold what is too large here."""
         self._queue, self._dead_letters, self._model = queue, dead_letters, model
         self._owner, self._producer, self._on_death = owner, producer, on_death
         limits: dict[str, Any] = {
@@ -155,7 +159,7 @@ class Popper(Generic[WorkT]):
         if self._handing_back:
             idle = self._read_all and not self._waiting
             self._handing_back.tell(frozenset(self._partitions), room, idle=idle)
-        if room > 0 and self._waiting:
+        if room > 0 and self._waiting and time.monotonic() >= self._undecided_until_s:
             taken, self._waiting = self._waiting[:room], self._waiting[room:]
             self._take([each.message for each in taken])
             return
@@ -216,7 +220,7 @@ class Popper(Generic[WorkT]):
     def _take(self, messages: list[Message]) -> None:
         acknowledgements: list[Future[Message]] = []
         to_secure: set[int] = set()
-        for message in messages:
+        for number, message in enumerate(messages):
             try:
                 work = decode(self._model, message.value())
             except UndecodableError as unreadable:
@@ -224,6 +228,15 @@ class Popper(Generic[WorkT]):
                 acknowledgements.append(self._producer.produce(letter))
                 self._taken(message, None)
                 continue
+            if self._handing_back and self._handing_back.is_too_large(_memory_bytes(work)):
+                if moved := self._handing_back.to_abler(message, _memory_bytes(work)):
+                    acknowledgements.append(self._producer.produce(moved.record, partition=moved.partition))
+                    self._taken(message, None)
+                    continue
+                if not self._handing_back.knows_others():
+                    self._postpone(messages[number:])
+                    break
+                # No worker can hold it, which is what its owner concludes.
             begun = self._owner.begin(work, first_delivery=self._is_first_delivery(message))
             self._taken(message, work)
             if begun:
@@ -232,6 +245,11 @@ class Popper(Generic[WorkT]):
         acknowledged(acknowledgements)
         if to_secure:  # with what is before them in their partitions
             self._secure(self._offsets.unsettled(to_secure))
+
+    def _postpone(self, messages: list[Message]) -> None:
+        now_s = time.monotonic()
+        self._waiting[:0] = [Waiting(message, now_s) for message in messages]
+        self._undecided_until_s = now_s + _UNDECIDED_LOOK_S
 
     def _is_first_delivery(self, message: Message) -> bool:
         """Whether nobody can have begun it before; of what was handed back we do not know."""
@@ -271,6 +289,10 @@ class Popper(Generic[WorkT]):
             log.warning("popping %s: commit failed, redelivery is possible: %s", self._queue, error)
         else:
             self._offsets.committed({tp.partition: tp.offset for tp in done if tp.error is None})
+
+
+def _memory_bytes(work: Model) -> int:
+    return work.memory_bytes if isinstance(work, QueuedWork) else 0
 
 
 def acknowledged(acknowledgements: "list[Future[Message]]") -> None:

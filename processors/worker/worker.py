@@ -43,7 +43,7 @@ class Worker:
         cache: Cache,
     ) -> None:
         self._answer_bytes = kafka.answer_bytes
-        self._sandboxes = sandboxes
+        self._sandboxes, self._cache = sandboxes, cache
         self._compile_cache = CompileCache(kafka.data_dir / "compiled", settings.compile_cache_bytes)
         self.name = process_name(settings.host, settings.instance)
         source = f"worker/{self.name}"
@@ -61,6 +61,7 @@ class Worker:
                 max_waiting=settings.waiting_per_worker,
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=settings.grace_s,
+                memory_bytes=sandboxes.total_memory_bytes,
             ),
             kafka=kafka,
             catalogue=catalogue,
@@ -80,8 +81,18 @@ class Worker:
         self._attempts.stop()
 
     async def run(self) -> bool:
-        """Work until stopped; False where the consumer died and the process must be started again."""
+        """Work until stopped; False where the consumer died and the process must be started again.
+
+        Raises:
+            SandboxError: this host would give wrong answers; with what to do about it.
+            CacheError: the same, since programs of environments cannot be executed.
+        """
         await self._sandboxes.start()
+        try:
+            await self._cache.check_programs()
+        except BaseException:
+            await self._sandboxes.close()
+            raise
         await self._view.start()
         await self._view.wait_caught_up()
         await self._stops.start()
@@ -113,6 +124,11 @@ class Worker:
 
     async def carry_out(self, attempt: Attempt[Work]) -> None:
         """See that the dependencies are there, compile, run every test case, and say what came of it."""
+        if reason := self._too_large(attempt.work):
+            await attempt.until_ours()
+            refused = Executed("internal_error", None, ())
+            attempt.conclude(self._finished(attempt.work, refused, None, reason))
+            return
         began = time.monotonic()
         state = self._environments.known(attempt.work.dependencies_id)
         cached = state is not None and state.status == "installed"
@@ -140,6 +156,16 @@ class Worker:
                     state, was_lost = None, True
             else:
                 return
+
+    def _too_large(self, work: Work) -> str | None:
+        """Say which memory limit no worker can hold, this one or another; None if this one can hold all."""
+        here = self._sandboxes.total_memory_bytes
+        for name, memory_bytes in work.memory_limits.items():
+            if memory_bytes > here:
+                return (
+                    f"{name} = {memory_bytes}: no worker has more than {self._attempts.most_memory_bytes()}"
+                )
+        return None
 
     async def _wait_for_dependencies(self, attempt: Attempt[Work]) -> EnvironmentState:
         with self._waiting(attempt):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 RENEWAL_S = 1.0
 QUIET_S = 0.05
 COMMIT_PERIOD_S = 0.1
+UNDECIDED_LOOK_S = 0.1
 GRACE_S = 5.0
 READ_AHEAD = 3
 
@@ -95,7 +96,15 @@ class Attempts:
     """`Attempts`, `Popper` and `LeaseKeeper` of one process."""
 
     def __init__(
-        self, world: "World", process: Process, family: Family, craft: Craft, *, slots: int, max_waiting: int
+        self,
+        world: "World",
+        process: Process,
+        family: Family,
+        craft: Craft,
+        *,
+        slots: int,
+        max_waiting: int,
+        memory_bytes: int | None = None,
     ) -> None:
         self._world, self._process, self._family, self._craft = world, process, family, craft
         self._slots, self._max_waiting = slots, max_waiting
@@ -111,9 +120,10 @@ class Attempts:
         )
         self._offsets: Offsets[Any] = Offsets(self._over)
         self._looked_s = 0.0
-        self._handing_back = HandingBack(world, process, family)
+        self._handing_back = HandingBack(world, process, family, memory_bytes)
         self._waiting: list[Waiting] = []
         self._read_all = True
+        self._undecided_until_s = 0.0
 
     def run(self) -> Wait:
         """`run`: work until stopped, then drain."""
@@ -184,7 +194,7 @@ class Attempts:
         self._handing_back.tell(
             frozenset(self._consumer.owned), room, idle=self._read_all and not self._waiting
         )
-        if room > 0 and self._waiting:
+        if room > 0 and self._waiting and self._world.scheduler.now_s >= self._undecided_until_s:
             taken, self._waiting = self._waiting[:room], self._waiting[room:]
             yield from self._take([each.message for each in taken])
             return
@@ -193,6 +203,9 @@ class Attempts:
             yield from self._read(max(1, room))
             if not self._waiting:
                 yield self._world.news(self._family.queue)
+        elif self._world.scheduler.now_s < self._undecided_until_s:
+            yield UNDECIDED_LOOK_S
+            yield from self._consumer.poll(0)
         elif not (yield from self._hand_back()):
             yield self._world.news((*self._family.queue, self._family.slots))
             if len(self._waiting) < READ_AHEAD:
@@ -229,12 +242,20 @@ class Attempts:
         """`_take`."""
         acknowledgements: list[Future] = []
         to_secure: set[int] = set()
-        for message in messages:
+        for number, message in enumerate(messages):
             try:
                 work = decode(self._family.work, message.value())
             except UndecodableError:  # it becomes a dead letter
                 self._taken(message, None)
                 continue
+            if self._handing_back.is_too_large(work.memory_bytes):
+                if moved := self._handing_back.to_abler(message, work.memory_bytes):
+                    acknowledgements.append(self._handing_back.produce(*moved))
+                    self._taken(message, None)
+                    continue
+                if not self._handing_back.knows_others():
+                    self._postpone(messages[number:])
+                    break
             begun = self._begin(work, first_delivery=self._is_first_delivery(message))
             self._taken(message, work)
             if begun:
@@ -244,6 +265,12 @@ class Attempts:
         yield from all_of(acknowledgements)
         if to_secure:
             yield from self._secure(self._offsets.unsettled(to_secure))
+
+    def _postpone(self, messages: list[Message]) -> None:
+        """`_postpone`."""
+        now_s = self._world.scheduler.now_s
+        self._waiting[:0] = [Waiting(message, now_s) for message in messages]
+        self._undecided_until_s = now_s + UNDECIDED_LOOK_S
 
     def _is_first_delivery(self, message: Message) -> bool:
         """`_is_first_delivery`."""

@@ -52,6 +52,8 @@ class Plan(NamedTuple):
     """Of faults."""
     fault_steps: int
     """Steps between two faults, on average."""
+    small_workers: int = 0
+    """How many of the workers have too little memory for any submission."""
 
     @classmethod
     def drawn(cls, random: Random) -> "Plan":
@@ -70,6 +72,7 @@ class Plan(NamedTuple):
             faust_fault_chance=random.choice((0.0, 0.3)),
             kinds=tuple(random.sample(KINDS, random.randint(1, len(KINDS)))),
             fault_steps=random.choice((50, 200, 800)),
+            small_workers=random.choice((0, 0, 1)),
         )
 
 

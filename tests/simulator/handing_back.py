@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from processors.work.handing_back import Board, Moved, Telling, Waiting, leaving
+from confluent_kafka import Message
+
+from processors.work.handing_back import Board, Moved, Telling, Waiting, leaving, one_hop_more
 from tests.simulator.family import Family
 from tests.simulator.scheduler import Future, Process
 from topics.codec import Record, decode, encode
@@ -12,11 +14,18 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 
+KNOWN_S = 3.0
+
+
 class HandingBack:
     """`HandingBack`: what is said of room, and who is told."""
 
-    def __init__(self, world: "World", process: Process, family: Family) -> None:
+    def __init__(
+        self, world: "World", process: Process, family: Family, memory_bytes: int | None = None
+    ) -> None:
         self._world, self._process, self._family = world, process, family
+        self._memory_bytes = memory_bytes
+        self._partitions, self._assigned_s = frozenset[int](), world.scheduler.now_s
         self._board, self._telling = Board(), Telling()
         self._position = family.slots.end
         self._full_since_s: float | None = None
@@ -35,6 +44,8 @@ class HandingBack:
     def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:
         """`tell`."""
         now_s = self._world.scheduler.now_s
+        if partitions != self._partitions:
+            self._partitions, self._assigned_s = partitions, now_s
         if room > 0:
             self._full_since_s = None
         elif self._full_since_s is None:
@@ -43,7 +54,12 @@ class HandingBack:
         if len(partitions) != len(self._family.queue) and self._telling.due(partitions, free, now_s):
             self._telling.said(partitions, free, now_s)
             name = self._process.name
-            said = Room(worker=name, partitions=tuple(sorted(partitions)), free=free)
+            said = Room(
+                worker=name,
+                partitions=tuple(sorted(partitions)),
+                free=free,
+                memory_bytes=self._memory_bytes,
+            )
             topic = self._family.slots.topic
             self._world.network.produce(self._process, topic, name.encode(), encode(said), [])
 
@@ -54,7 +70,26 @@ class HandingBack:
     def leaving(self, waiting: list[Waiting]) -> list[Moved]:
         """`leaving`."""
         now_s = self._world.scheduler.now_s
-        return leaving(self._board, waiting, self._full_since_s or now_s, now_s)
+        return leaving(self._board, waiting, self._full_since_s or now_s, now_s, self._memory_bytes_of)
+
+    def is_too_large(self, memory_bytes: int) -> bool:
+        """`is_too_large`."""
+        return self._memory_bytes is not None and memory_bytes > self._memory_bytes
+
+    def to_abler(self, message: Message, memory_bytes: int) -> Moved | None:
+        """`to_abler`."""
+        record = one_hop_more(message)
+        if record is None:
+            return None
+        partition = self._board.choose(self._world.scheduler.now_s, memory_bytes, full_too=True)
+        return None if partition is None else Moved(record, partition)
+
+    def knows_others(self) -> bool:
+        """`knows_others`."""
+        return self._world.scheduler.now_s - self._assigned_s >= KNOWN_S
+
+    def _memory_bytes_of(self, message: Message) -> int:
+        return decode(self._family.work, message.value()).memory_bytes
 
     def produce(self, record: Record, partition: int) -> Future:
         """The record, elsewhere."""

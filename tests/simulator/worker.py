@@ -11,6 +11,7 @@ from tests.simulator.stops import StopOrders
 from topics.acceptance import SYSTEM
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
+from topics.limits import MiB
 from topics.model import Model
 from topics.stage import CompileStage, DependenciesStage, Outcome
 from topics.submissions.facts import Compiled, DependenciesInstalled, Finished, HandedBack, Started
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SLOTS = 2
 MAX_WAITING = 4
 HOST = "host"
+SMALL_BYTES, LARGE_BYTES = 64 * MiB, 1024 * MiB
+"""Less, and more, than any submission asks for."""
 
 
 class View:
@@ -61,11 +64,18 @@ class View:
 class Worker:
     """`Worker`: one process of the consumer group."""
 
-    def __init__(self, world: "World", process: Process) -> None:
+    def __init__(self, world: "World", process: Process, *, small: bool = False) -> None:
         self._world, self._process = world, process
+        self._memory_bytes = SMALL_BYTES if small else LARGE_BYTES
         self._slots = Slots(world.scheduler, SLOTS)
         self._attempts = world.protocol.attempts(
-            world, process, world.submissions, self, slots=SLOTS, max_waiting=MAX_WAITING
+            world,
+            process,
+            world.submissions,
+            self,
+            slots=SLOTS,
+            max_waiting=MAX_WAITING,
+            memory_bytes=self._memory_bytes,
         )
         self._stops = StopOrders(world, world.stops, self._attempts)
         self._view = View(world)
@@ -104,6 +114,10 @@ class Worker:
     def carry_out(self, attempt: Attempt) -> Wait:
         """`carry_out`: see that the dependencies are there, run, and say what came of it."""
         work: Work = attempt.work
+        if work.memory_bytes > self._memory_bytes:
+            yield attempt.ours
+            attempt.conclude(self._finished(work, "internal_error"))
+            return
         state = self._view.get(work.dependencies_id)
         while True:
             if state is None or state.status != "installed":

@@ -131,7 +131,7 @@ class World:
             case "build-store":
                 return self.protocol.store(self, process, self.dependencies, slot).run()
             case "worker":
-                return Worker(self, process).run()
+                return Worker(self, process, small=slot < self.plan.small_workers).run()
             case "cache-builder":
                 return Builder(self, process).run()
             case "worker-checker":

@@ -124,3 +124,17 @@ class Work(QueuedWork):
     package_set: str
     owner: Annotated[str | None, Field(exclude_if=lambda owner: owner is None)] = None
     """Whose it is; what one owner compiled is never given to another."""
+
+    @property
+    def memory_limits(self) -> dict[str, int]:
+        """The memory limit of each stage that it has, in bytes, by the name that a request gives it."""
+        limits = self.request.limits
+        of_compile = {"limits.compile.memory_bytes": limits.compile.memory_bytes}
+        return (of_compile if self.request.compiler else {}) | {
+            "limits.run.memory_bytes": limits.run.memory_bytes
+        }
+
+    @property
+    def memory_bytes(self) -> int:
+        """The largest of its memory limits."""
+        return max(self.memory_limits.values())

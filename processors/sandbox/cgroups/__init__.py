@@ -112,7 +112,7 @@ def own_folder(mount: CgroupMount, group: str) -> Path:
         raise SandboxError(
             f"the control group {group} is outside of what is mounted at {mount.point} ({mount.root}): "
             "start the worker where it sees its own group, "
-            "in Docker with --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --cgroupns=host"
+            "in Docker with --cgroupns=private"
         ) from None
 
 
@@ -126,7 +126,7 @@ def locate(name: str) -> Cgroups:
         if os.geteuid() == 0 and not os.access(folder.parent, os.W_OK):
             raise SandboxError(
                 f"no control groups can be made below {folder.parent}: mount that file system writable, "
-                "in Docker with --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --cgroupns=host"
+                "in a container with SYS_ADMIN by `mount -o remount,rw,bind` of it"
             )
     return located
 

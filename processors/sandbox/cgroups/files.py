@@ -2,13 +2,20 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from processors.sandbox.model import SandboxError
+
 CPU_PERIOD_US = 100_000
 """The kernel's default."""
+MOVE_S = 10.0
+"""Moving the processes of a group takes milliseconds."""
+OUTSIDE = 0
+"""In cgroup.procs the number of a process that is outside of the reader's pid namespace."""
 COUNTERS_BYTES = 4096
 """More than any of these files has; lists of processes are longer."""
 
@@ -68,6 +75,8 @@ def kill_members(folder: Path, only: Iterable[int] | None = None) -> None:
     handles: dict[int, int] = {}
     try:
         for pid in read_pids(folder) if only is None else only:
+            if pid == OUTSIDE:
+                continue
             with suppress(ProcessLookupError):
                 handles[pid] = os.pidfd_open(pid)
         members = set(read_pids(folder))
@@ -80,8 +89,24 @@ def kill_members(folder: Path, only: Iterable[int] | None = None) -> None:
 
 
 def move_members(source: Path, target: Path) -> None:
-    """Move all processes of a group to another one."""
+    """Move all processes of a group to another one.
+
+    Raises SandboxError if some cannot be moved: this process's pid namespace has no number for them, or new
+    ones are made faster than they are moved.
+    """
+    deadline_s = time.monotonic() + MOVE_S
     while pids := read_pids(source):
+        if OUTSIDE in pids:
+            raise SandboxError(
+                f"{pids.count(OUTSIDE)} processes in {source} are outside of the worker's pid namespace and "
+                "cannot be moved: start the worker in a control group of its own, or in the pid namespace of "
+                "the others in its group"
+            )
+        if time.monotonic() > deadline_s:
+            raise SandboxError(
+                f"the processes in {source} could not be moved to {target} within {MOVE_S:g} s: "
+                f"{len(pids)} are left"
+            )
         for pid in pids:
             with suppress(ProcessLookupError):
                 write(target / "cgroup.procs", pid)

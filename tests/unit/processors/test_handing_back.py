@@ -12,8 +12,9 @@ from processors.work.handing_back import (
     Waiting,
     leaving,
     moved,
+    one_hop_more,
 )
-from topics.codec import Headers, encode, headers
+from topics.codec import Headers, decode, encode, headers
 from topics.fold import QueuedWork
 from topics.leases import Room
 
@@ -102,3 +103,42 @@ def test_who_is_full_for_a_moment_does_not_say_so_and_who_has_room_again_says_it
     assert telling.due(OURS, 0, NOW_S + 1.05 + PATIENCE_S)
     telling.said(OURS, 0, NOW_S + 1.1)
     assert telling.due(OURS, 1, NOW_S + 1.101)
+
+
+def sized(**memory_bytes: int | None) -> Board:
+    """Workers that are full, by the memory that a stage can have with them."""
+    said = Board()
+    for number, (worker, size) in enumerate(memory_bytes.items()):
+        said.hear(Room(worker=worker, partitions=(number,), free=0, memory_bytes=size), NOW_S)
+    return said
+
+
+def test_what_is_too_large_here_goes_to_a_worker_that_can_hold_it_also_if_that_is_full() -> None:
+    said = sized(small=100, large=200)
+    assert said.choose(NOW_S, 150) is None
+    assert said.choose(NOW_S, 150, full_too=True) == 1
+    assert said.choose(NOW_S, 201, full_too=True) is None
+    assert said.memory_bytes(NOW_S) == 200
+
+
+def test_a_worker_that_says_nothing_of_memory_is_taken_to_hold_everything() -> None:
+    assert sized(old=None).choose(NOW_S, 1 << 40, full_too=True) == 0
+
+
+def test_a_full_worker_hands_nothing_to_one_that_cannot_hold_it() -> None:
+    said = Board()
+    said.hear(Room(worker="small", partitions=(0,), free=9, memory_bytes=100), NOW_S)
+    assert leaving(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 101) == []
+    assert len(leaving(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 100)) == 1
+
+
+def test_a_record_moves_so_often_and_no_more_also_if_it_is_to_be_alone() -> None:
+    assert one_hop_more(waiting(alone=True).message)
+    assert one_hop_more(waiting(hops=MAX_HOPS).message) is None
+
+
+def test_records_of_earlier_versions_say_nothing_of_memory() -> None:
+    before = b'{"worker":"w","partitions":[0],"free":1}'
+    room = decode(Room, before)
+    assert room.memory_bytes is None
+    assert encode(room) == before

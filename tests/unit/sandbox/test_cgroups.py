@@ -1,5 +1,7 @@
 """Where control groups are, from what the kernel says."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,26 @@ def test_swap_is_on_where_a_line_follows_the_titles() -> None:
 )
 def test_kernel_memory_is_counted_unless_an_option_says_no(options: str, ignored: bool) -> None:
     assert ignores_kernel_memory(options) is ignored
+
+
+@pytest.mark.parametrize("members", ["0\n", "1\n0\n"])
+def test_moving_processes_ends_if_some_are_in_another_pid_namespace(tmp_path: Path, members: str) -> None:
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text(members)
+    script = f"""
+import subprocess
+import sys
+from pathlib import Path
+from processors.sandbox.cgroups.files import move_members
+move_members(Path({str(tmp_path / "source")!r}), Path({str(tmp_path / "target")!r}))
+"""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=10
+        )
+        said = done.stderr
+    except subprocess.TimeoutExpired:
+        said = "it did not end"
+    assert "1 processes in" in said
+    assert "are outside of the worker's pid namespace and cannot be moved" in said

@@ -19,3 +19,10 @@ def test_fewer_for_all_together_are_refused() -> None:
         ValidationError, match="total_processes must be at least 1536: 512 in each of 3 boxes"
     ):
         SandboxSettings(boxes=3, total_processes=1535)
+
+
+def test_user_ids_of_all_places_exist() -> None:
+    highest = 2**32 - 2
+    assert SandboxSettings(boxes=2, first_uid=highest - 511).first_uid == highest - 511
+    with pytest.raises(ValidationError, match=f"first_uid must be at most {highest - 511}"):
+        SandboxSettings(boxes=2, first_uid=highest - 510)

@@ -1,0 +1,46 @@
+"""Whether sandboxes can execute programs that are below `nix_root`, as those of environments are."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nix.errors import CacheError
+from nix.runner import Runner
+
+PROGRAM = Path("/bin/true")
+"""Copied below `nix_root` and executed there, with the host's libraries."""
+
+
+async def check_programs(nix_root: Path, runner: Runner) -> None:
+    """Execute a program from below `nix_root` in a sandbox.
+
+    Raises:
+        CacheError: it was not executed, such as on a file system that is mounted noexec; with what to do.
+        OSError: nothing can be put below `nix_root`.
+    """
+    with _program_below(nix_root) as folder:
+        ran = await runner.sandboxed(
+            [f"/trial/{PROGRAM.name}"],
+            mounts={"/trial": folder},
+            files={},
+            wall_time_s=60,
+            memory_bytes=256 << 20,
+        )
+    if ran.exit_code != 0:
+        said = ran.stderr.decode(errors="replace").strip()[:500]
+        raise CacheError(
+            f"programs of environments cannot be executed: one below ENVICUTOR_NIX_ROOT = {nix_root} ended "
+            f"with exit code {ran.exit_code}, signal {ran.signal}: {said!r}. That folder must be on a file "
+            "system that is not mounted noexec; Docker's --tmpfs needs the option exec for that"
+        )
+
+
+@contextmanager
+def _program_below(nix_root: Path) -> Iterator[Path]:
+    nix_root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="trial-", dir=nix_root) as folder:
+        Path(folder).chmod(0o755)  # the sandbox's user executes what is in it
+        shutil.copy(PROGRAM, folder)
+        yield Path(folder)

@@ -1,0 +1,129 @@
+"""What no worker can hold is refused with that reason; what another worker can hold is done there."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from processors.sandbox import SandboxSettings
+from tests.system.sandbox.conftest import settings as sandbox_settings
+from topics.acceptance import requested
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.codec import Record, decode, decode_fact, encode
+from topics.fold import Enqueue, Recorded
+from topics.leases import Room
+from topics.limits import MiB
+from topics.reading import read_to_end
+from topics.request import parse_request
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS, Finished, HandedBack, Started, SubmissionFact
+from topics.submissions.fold import apply
+
+settings = sandbox_settings
+DEADLINE_S = 60.0
+SMALL_BYTES, LARGE_BYTES = 64 * MiB, 512 * MiB
+
+
+class Workers:
+    """Real workers on a queue, with no store beside them."""
+
+    def __init__(self, kafka: KafkaSettings, sandbox: SandboxSettings) -> None:
+        self._kafka, self._sandbox, self._topics = kafka, sandbox, catalogue(kafka)
+        ensure_topics(kafka, self._topics.topics())
+        self._producer = EventProducer(kafka)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, memory_bytes: int) -> None:
+        number = len(self._processes)
+        ours = {
+            "BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
+            "TOPIC_PREFIX": self._kafka.topic_prefix,
+            "SESSION_TIMEOUT_MS": self._kafka.session_timeout_ms,
+            "DATA_DIR": self._kafka.data_dir,
+            "NIX_ROOT": self._sandbox.state_dir / "nix",
+            "SANDBOX_STATE_DIR": self._sandbox.state_dir,
+            "SANDBOX_FIRST_UID": self._sandbox.first_uid,
+            "SANDBOX_BOXES": 2,
+            "SANDBOX_TOTAL_MEMORY_BYTES": memory_bytes,
+            "GRACE_S": 0,
+        }
+        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
+        argv = [sys.executable, "-m", "infra.cli", "worker", "--instance", str(number)]
+        self._processes.append(subprocess.Popen(argv, env=environment))
+
+    def put(self, id: str, memory_bytes: int, partition: int = -1) -> None:
+        body = f'{{"run": "true", "limits": {{"run": {{"memory_bytes": {memory_bytes}}}}}}}'.encode()
+        request = requested(*parse_request(body, MiB), "pin", source="http")
+        [effect] = apply(None, Recorded(id, request, 0)).effects
+        assert isinstance(effect, Enqueue)
+        record = Record(self._topics.submissions.queue.name, id.encode(), encode(effect.work), [])
+        self._producer.produce(record, partition=partition)
+
+    def facts(self, id: str) -> list[SubmissionFact]:
+        events = read_to_end(self._kafka, self._topics.submissions.events.name)
+        facts = [decode_fact(message, FACTS) for message in events]
+        return [each.fact for each in facts if each.id == id]
+
+    def rooms(self) -> dict[str, Room]:
+        slots = read_to_end(self._kafka, self._topics.submissions.slots.name)
+        said = [decode(Room, message.value()) for message in slots]
+        return {room.worker: room for room in said}
+
+    def close(self) -> None:
+        self._producer.close()
+        for process in self._processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def workers(kafka: str, topic_prefix: str, tmp_path: Path, settings: SandboxSettings) -> Iterator[Workers]:
+    kafka_settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=topic_prefix, session_timeout_ms=2000, data_dir=tmp_path
+    )
+    workers = Workers(kafka_settings, settings)
+    yield workers
+    workers.close()
+
+
+def wait_for(condition: Callable[[], object]) -> object:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return met
+
+
+def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
+    workers.start(SMALL_BYTES)
+    workers.put("refused", LARGE_BYTES)
+    wait_for(lambda: any(not isinstance(fact, Started) for fact in workers.facts("refused")))
+    facts = workers.facts("refused")
+    assert [type(fact) for fact in facts if not isinstance(fact, Started)] == [Finished]
+    end = facts[-1]
+    assert isinstance(end, Finished)
+    assert end.outcome == "internal_error"
+    assert end.error == f"limits.run.memory_bytes = {LARGE_BYTES}: no worker has more than {SMALL_BYTES}"
+
+    workers.start(LARGE_BYTES)
+    assert wait_for(lambda: [len(room.partitions) for room in workers.rooms().values()] == [2, 2])
+    rooms = workers.rooms()
+    of_small = rooms.pop(end.worker)
+    [of_large] = rooms.values()
+    for partition in of_small.partitions:
+        workers.put(f"large-{partition}", LARGE_BYTES, partition)
+    for partition in of_small.partitions:
+        id = f"large-{partition}"
+        assert wait_for(partial(workers.facts, id))
+        [fact] = workers.facts(id)  # it waits for an environment, which nothing here builds
+        assert isinstance(fact, Started)
+        assert fact.worker == of_large.worker
+    assert not any(isinstance(fact, HandedBack) for fact in workers.facts("refused"))
