@@ -97,7 +97,7 @@ class Gateway:
                     finally:
                         streams[1].transport.abort()
             except (ProtocolError, MalformedError, NotAdmittedError) as error:
-                self._complain(address, session and session.user, error)
+                self._complain(address, session.user if session else None, error)
             except (OSError, EOFError, TimeoutError):  # gone, or too slow
                 pass
 
