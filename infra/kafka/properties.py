@@ -20,6 +20,12 @@ LONGEST_TRANSACTION_MS = 60_000
 read_committed consumers until its own `transaction.timeout.ms`, which is at most this. librdkafka's default
 is the same; the store processors use 5 s."""
 
+PRODUCER_ID_EXPIRATION_MS = 3_600_000
+"""How long the broker keeps the state of an idempotent producer that is silent. Kafka's default is a day."""
+
+LARGEST_GROUP = 250
+"""Members of one consumer group. Kafka has no bound by default."""
+
 ONE_YEAR_MINUTES = 365 * 24 * 60
 
 _NODE = {
@@ -59,12 +65,16 @@ _LOG = {
     "replica.fetch.response.max.bytes": LARGEST_RECORD_BYTES,
     "socket.request.max.bytes": LARGEST_REQUEST_BYTES,
     "transaction.max.timeout.ms": LONGEST_TRANSACTION_MS,
+    "producer.id.expiration.ms": PRODUCER_ID_EXPIRATION_MS,
     # The cleaner's buffers take 130 MiB by default, half of the heap; they grow for a large record.
     "log.cleaner.dedupe.buffer.size": 4 * MEBIBYTE,
     "log.cleaner.io.buffer.size": 128 * 1024,
 }
 
 _GROUPS = {
+    # Of all consumers and share consumers of one group: many workers, and not what a memory has room for.
+    "group.max.size": LARGEST_GROUP,
+    "group.consumer.max.size": LARGEST_GROUP,
     "group.initial.rebalance.delay.ms": 0,
     # A dead member is noticed as fast as its own session timeout says.
     "group.min.session.timeout.ms": 1_000,

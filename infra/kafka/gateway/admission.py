@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from infra.kafka.gateway.settings import GatewaySettings
+from infra.kafka.properties import PRODUCER_ID_EXPIRATION_MS
 
 LOGGING_IN = 128
 """Connections that have not logged in yet. One more closes the oldest of the address that has most of them,
@@ -13,18 +14,48 @@ so that a flood from one address hinders logins neither from another nor, unless
 takes, from its own."""
 
 
+PRODUCERS = 1_000
+"""Idempotent producers of one user within `PRODUCERS_S`: the broker keeps the state of each for so long."""
+PRODUCERS_S = PRODUCER_ID_EXPIRATION_MS / 1000
+GROUPS = 64
+"""Consumer groups of one user within `GROUPS_S`: the broker keeps their offsets for a year."""
+GROUPS_S = 24 * 3600.0
+
+
 class NotAdmittedError(Exception):
     """There are too many connections; the message says of whom."""
 
 
+class RecentNames:
+    """The names that each user has used lately: so many, and no more."""
+
+    def __init__(self, most: int, kept_s: float) -> None:
+        self._most, self._kept_s = most, kept_s
+        self._names: dict[str, dict[bytes | int, float]] = {}
+        """By user, in the order of their last use."""
+
+    def admit(self, user: str, name: bytes | int, now_s: float) -> bool:
+        """Note that a name is used; whether it may be."""
+        names = self._names.setdefault(user, {})
+        if names.pop(name, None) is None and len(names) >= self._most:
+            oldest = next(iter(names))
+            if now_s - names[oldest] < self._kept_s:
+                return False
+            del names[oldest]
+        names[name] = now_s
+        return True
+
+
 class Admission:
-    """The connections that there are."""
+    """The connections that there are, and what their users have made the broker keep."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._logging_in: dict[asyncio.Task[None], str] = {}
         """The tasks of connections, in their order, with the client's address."""
         self._users: Counter[str] = Counter()
+        self.producers = RecentNames(PRODUCERS, PRODUCERS_S)
+        self.groups = RecentNames(GROUPS, GROUPS_S)
 
     @contextmanager
     def logging_in(self, task: "asyncio.Task[None]", address: str) -> Iterator[None]:

@@ -4,9 +4,9 @@ https://kafka.apache.org/protocol.html#The_Messages_Produce
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from infra.kafka.gateway.reader import MalformedError, Reader
 from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
 from topics.limits import MiB
 
@@ -18,6 +18,7 @@ PARTITIONS = 64
 """How many batches a request may have."""
 
 VERSIONS = range(3, 14)
+POLICY_VIOLATION = 44
 _FLEXIBLE = 9
 _WITH_TOPIC_IDS = 13
 _MAGIC = 2
@@ -25,11 +26,11 @@ _MAGIC = 2
 MESSAGE_TOO_LARGE = 10
 INVALID_RECORD = 87
 
+_OFFSET_COMMIT, _JOIN_GROUP, _CONSUMER, _SHARE, _STREAMS = 8, 11, 68, 76, 88
+_CREATE_GROUPS = {_OFFSET_COMMIT: 8, _JOIN_GROUP: 6, _CONSUMER: 0, _SHARE: 0, _STREAMS: 0}
+"""Requests that begin with a group's name, and from which version on they are flexible."""
+
 _BATCH = struct.Struct(">qiibIhiqqqhii")
-
-
-class MalformedError(ValueError):
-    """The request cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Batch:
     """As it stands in the request: a name with its length, or an id."""
     partition: int
     records: bytes
+
+    @property
+    def producer_id(self) -> int:
+        """The id of an idempotent producer, negative for another; of a batch that is not refused."""
+        return int(_BATCH.unpack_from(self.records)[9])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def read_produce(frame: bytes, *, cut: bool = False) -> Produce:
         MalformedError: it is not of a version that is known, has too many batches, or ends early.
     """
     try:
-        return _read(_Reader(frame), cut=cut)
+        return _read(Reader(frame), cut=cut)
     except (struct.error, IndexError):
         raise MalformedError("a request to produce ends early") from None
 
@@ -112,24 +118,44 @@ def _check(records: bytes) -> None:
     check_unpacked(attributes & 7, records[_BATCH.size :], UNPACKED_BYTES)
 
 
-def _read(reader: "_Reader", *, cut: bool) -> Produce:
+def group_of(frame: bytes) -> bytes | None:
+    """Return the name of the consumer group that a request may create, None for another request.
+
+    Raises:
+        MalformedError: the request ends early.
+    """
+    try:
+        reader = Reader(frame)
+        key, version, _ = reader.unpack(">hhi")
+        flexible_from = _CREATE_GROUPS.get(key)
+        if flexible_from is None:
+            return None
+        reader.text()
+        reader.flexible = version >= flexible_from
+        reader.skip_tags()
+        return reader.text()
+    except (struct.error, IndexError):
+        raise MalformedError("a request for a group ends early") from None
+
+
+def _read(reader: Reader, *, cut: bool) -> Produce:
     _, version, correlation_id = reader.unpack(">hhi")
     if version not in VERSIONS:
         raise MalformedError(f"a request to produce of version {version}")
-    reader.skip_text()  # the client's id stands before the flexible part of a header
+    reader.text()  # the client's id stands before the flexible part of a header
     reader.flexible = version >= _FLEXIBLE
     reader.skip_tags()
-    reader.skip_text()  # the transactional id
+    reader.text()  # the transactional id
     acks, _ = reader.unpack(">hi")
     batches: list[Batch] = []
-    for _ in range(reader.count()):
+    for _ in range(reader.count(PARTITIONS)):
         start = reader.at
         if version >= _WITH_TOPIC_IDS:
             reader.skip(16)
         else:
-            reader.skip_text()
+            reader.text()
         topic = reader.frame[start : reader.at]
-        for _ in range(reader.count()):
+        for _ in range(reader.count(PARTITIONS)):
             (partition,) = reader.unpack(">i")
             if cut:
                 return Produce(version, correlation_id, acks, (Batch(topic, partition, b""),))
@@ -161,57 +187,3 @@ def _uvarint(number: int) -> bytes:
         encoded.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*encoded, number])
-
-
-class _Reader:
-    """Reads the primitive types of Kafka's protocol; a length never leads beyond the frame."""
-
-    def __init__(self, frame: bytes) -> None:
-        self.frame, self.at = frame, 0
-        self.flexible = False
-
-    def unpack(self, form: str) -> tuple[int, ...]:
-        found = struct.unpack_from(form, self.frame, self.at)
-        self.at += struct.calcsize(form)
-        return found
-
-    def skip(self, size: int) -> bytes:
-        if not 0 <= size <= len(self.frame) - self.at:
-            raise MalformedError("a length leads beyond the request")
-        self.at += size
-        return self.frame[self.at - size : self.at]
-
-    def uvarint(self) -> int:
-        number = 0
-        for shift in range(0, 35, 7):
-            (byte,) = self.unpack(">B")
-            number |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return number
-        raise MalformedError("a number is too long")
-
-    def skip_text(self) -> None:
-        """Skip a string that may be null."""
-        size = self.uvarint() - 1 if self.flexible else self.unpack(">h")[0]
-        self.skip(max(0, size))
-
-    def data(self) -> bytes:
-        """Return bytes that may be null."""
-        size = self.uvarint() - 1 if self.flexible else self.unpack(">i")[0]
-        return self.skip(max(0, size))
-
-    def count(self) -> int:
-        """Return the length of an array."""
-        count = self.uvarint() - 1 if self.flexible else self.unpack(">i")[0]
-        if count > PARTITIONS:
-            raise MalformedError(f"a request to produce with more than {PARTITIONS} batches")
-        return count
-
-    def skip_tags(self) -> None:
-        """Skip tagged fields, of which older versions have none."""
-        for _ in self._tags():
-            self.uvarint()
-            self.skip(self.uvarint())
-
-    def _tags(self) -> Iterator[int]:
-        return iter(range(self.uvarint() if self.flexible else 0))

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from infra.kafka.gateway.admission import Admission, NotAdmittedError
-from infra.kafka.gateway.produce import MalformedError
+from infra.kafka.gateway.reader import MalformedError
 from infra.kafka.gateway.session import LOGIN_S, ProtocolError, Session
 from infra.kafka.gateway.settings import GatewayPlace, GatewaySettings
 from infra.kafka.ports import LOOPBACK

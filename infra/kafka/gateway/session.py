@@ -4,14 +4,18 @@ them."""
 import asyncio
 import re
 import struct
+import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-from infra.kafka.gateway.admission import Admission
+from infra.kafka.gateway.admission import GROUPS, PRODUCERS, PRODUCERS_S, Admission, NotAdmittedError
 from infra.kafka.gateway.produce import (
     MESSAGE_TOO_LARGE,
+    POLICY_VIOLATION,
+    Produce,
     Refusal,
+    group_of,
     read_produce,
     refusal,
     refuse,
@@ -28,7 +32,9 @@ IDLE_S = 600.0
 
 _LOGIN_BYTES = 8 * KiB
 _REQUEST_BYTES = 64 * KiB
-"""Of a request that produces nothing: such name a few topics and groups."""
+"""Of a request that produces nothing: such name a few topics."""
+_GROUP_BYTES = 4 * KiB
+"""Of a request that may create a group or a member, of which the broker keeps what it says of itself."""
 _AROUND_BATCH_BYTES = 16 * KiB
 _PLACE_BYTES = 4 * KiB
 """So much of a request says where its first batch belongs."""
@@ -102,6 +108,7 @@ class Session:
                 size, key = struct.unpack(">ih", first + await self._reader.readexactly(5))
                 frame = await self._read(size, key)
             if key != _PRODUCE:
+                self._look_for_group(frame)
                 return frame
             if response := await self._look(frame, is_whole=len(frame) == size):
                 self._writer.write(response)
@@ -135,12 +142,24 @@ class Session:
                 raise EOFError
             size -= len(piece)
 
+    def _look_for_group(self, frame: bytes) -> None:
+        group = group_of(frame)
+        if group is None:
+            return
+        if len(frame) > _GROUP_BYTES:
+            raise ProtocolError(
+                f"a request of a group with {len(frame)} bytes instead of at most {_GROUP_BYTES}"
+            )
+        if not self._admission.groups.admit(self.user or "", group, time.monotonic()):
+            raise NotAdmittedError(f"user {self.user!r} has used {GROUPS} consumer groups within a day")
+
     async def _look(self, frame: bytes, *, is_whole: bool) -> bytes | None:
         """Return the response to a request to produce that is refused, None for one that is not."""
         produce = read_produce(frame, cut=not is_whole)
         why: Refusal | None
         if is_whole:
             why = await asyncio.to_thread(refusal, produce, self._largest_batch_bytes)
+            why = why or self._too_many_producers(produce)
         else:
             why = Refusal(MESSAGE_TOO_LARGE, f"the request has more than {self._largest_batch_bytes} bytes")
         if why is None:
@@ -148,6 +167,13 @@ class Session:
         if produce.acks == 0:  # which gets no response: Kafka ends the connection as well
             raise ProtocolError(why.reason)
         return refuse(produce, why)
+
+    def _too_many_producers(self, produce: Produce) -> Refusal | None:
+        ids = (batch.producer_id for batch in produce.batches)
+        producers, user, now_s = self._admission.producers, self.user or "", time.monotonic()
+        if all(id < 0 or producers.admit(user, id, now_s) for id in ids):
+            return None
+        return Refusal(POLICY_VIOLATION, f"more than {PRODUCERS} idempotent producers within {PRODUCERS_S} s")
 
     async def _pass_on(self, frame: bytes, reader: StreamReader, writer: StreamWriter) -> None:
         key, version = struct.unpack_from(">hh", frame)

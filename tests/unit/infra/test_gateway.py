@@ -11,20 +11,21 @@ from confluent_kafka import KafkaError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infra.kafka.gateway.admission import LOGGING_IN, Admission, NotAdmittedError
+from infra.kafka.gateway.admission import LOGGING_IN, Admission, NotAdmittedError, RecentNames
 from infra.kafka.gateway.produce import (
     INVALID_RECORD,
     MESSAGE_TOO_LARGE,
     PARTITIONS,
     VERSIONS,
     Batch,
-    MalformedError,
     Produce,
     Refusal,
+    group_of,
     read_produce,
     refusal,
     refuse,
 )
+from infra.kafka.gateway.reader import MalformedError
 from infra.kafka.gateway.settings import GatewaySettings
 from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
 from topics.limits import KiB, MiB
@@ -230,6 +231,29 @@ def test_one_more_login_than_there_may_be_ends_the_oldest_of_the_address_with_mo
         await asyncio.gather(*flood, *others, return_exceptions=True)
 
     asyncio.run(run())
+
+
+def test_names_of_a_user_are_counted_while_they_are_kept() -> None:
+    names = RecentNames(2, kept_s=10)
+    assert [names.admit("one", name, 0) for name in (1, 2, 3, 1)] == [True, True, False, True]
+    assert names.admit("two", 3, 0), "another user"
+    assert not names.admit("one", 3, 9)
+    assert names.admit("one", 1, 9)
+    assert names.admit("one", 3, 10), "2 is forgotten"
+    assert not names.admit("one", 2, 11)
+
+
+@pytest.mark.parametrize(
+    ("key", "version", "name"),
+    [(8, 7, b"\0\2me"), (8, 8, b"\3me"), (11, 5, b"\0\2me"), (11, 6, b"\3me"), (68, 0, b"\3me")],
+)
+def test_the_group_of_a_request_is_read(key: int, version: int, name: bytes) -> None:
+    tags = b"\0" if name[0] else b""
+    start = struct.pack(">hhih", key, version, 1, -1) + tags
+    assert group_of(start + name + b"more") == b"me"
+    with pytest.raises(MalformedError):
+        group_of(start + name[:-1])
+    assert group_of(struct.pack(">hhih", 3, version, 1, -1)) is None
 
 
 def test_users_and_all_together_have_so_many_connections() -> None:
