@@ -140,6 +140,7 @@ def _holds(file: Path, hidden: list[bytes]) -> bool:
 @contextmanager
 def unharmed(secure: Cluster, school: dict[str, str]) -> Iterator[None]:
     """Within it and afterwards the same broker runs; then submissions of HTTP and Kafka are answered."""
+    eventually(partial(is_reachable, school), "Kafka listens", ANSWER_S)
     pid = secure.pid("broker-0")
     yield
     answer = secure.answer({"run": "echo through"})
@@ -148,6 +149,13 @@ def unharmed(secure: Cluster, school: dict[str, str]) -> Iterator[None]:
     id = f"through-{secrets.token_hex(4)}"
     assert handed_in(school, id) == [None]
     eventually(lambda: is_answered(secure, id), "what Kafka was given is answered", ANSWER_S)
+
+
+def is_reachable(school: dict[str, str]) -> bool:
+    with suppress(OSError, EOFError, AssertionError):
+        raw_kafka.log_in(school).close()
+        return True
+    return False
 
 
 def handed_in(school: dict[str, str], id: str, value: bytes = GOOD, **config: str) -> list[KafkaError | None]:
@@ -192,17 +200,14 @@ def test_a_producer_cannot_hold_the_brokers_memory(
         assert handed_in(school, f"meanwhile-{announced}") == [None]
 
 
-@pytest.mark.parametrize("announced", [524_287, 104_857_599])
-def test_nobody_without_a_login_ends_or_stalls_the_broker(
-    secure: Cluster, school: dict[str, str], announced: int
-) -> None:
+def test_nobody_without_a_login_ends_or_stalls_the_broker(secure: Cluster, school: dict[str, str]) -> None:
     with unharmed(secure, school), ExitStack() as connections:
-        for _ in range(368):
+        for _ in range(600):
             with suppress(OSError):
                 connection = raw_kafka.connect(school["bootstrap.servers"], school["ssl.ca.location"])
                 connections.enter_context(connection)
-                connection.sendall(struct.pack(">i", announced))
-        assert handed_in(school, f"meanwhile-{announced}") == [None]
+                connection.sendall(struct.pack(">i", 524_287))
+        assert handed_in(school, "meanwhile") == [None]
 
 
 def test_batches_of_all_codecs_are_handled(secure: Cluster, school: dict[str, str]) -> None:
