@@ -30,6 +30,8 @@ FRAME_S = 60.0
 IDLE_S = 600.0
 """Kafka's own default."""
 
+_HEADER_BYTES = 8
+"""Of any request, at least: kind, version and correlation id."""
 _LOGIN_BYTES = 8 * KiB
 _REQUEST_BYTES = 64 * KiB
 """Of a request that produces nothing: such name a few topics."""
@@ -127,7 +129,7 @@ class Session:
             most_bytes = self._largest_batch_bytes + _AROUND_BATCH_BYTES
         else:
             most_bytes = _REQUEST_BYTES
-        if len(start) <= size <= most_bytes:
+        if _HEADER_BYTES <= size <= most_bytes:
             return start + await self._reader.readexactly(size - len(start))
         if key != _PRODUCE or not most_bytes < size <= LARGEST_REQUEST_BYTES:
             raise ProtocolError(f"a request of kind {key} with {size} bytes instead of at most {most_bytes}")
