@@ -4,6 +4,28 @@ import os
 import pwd
 from pathlib import Path
 
+PRIVATE_UMASK = 0o077
+"""What broker and roles without privileges create is for their own user alone."""
+
+
+_CLOSED = ("kafka", "kafka-[0-9]*", "views", "faust", "sealer", "root", "run", "secrets")
+"""Parts of a data folder that no other account may enter: what was submitted stands there, or a secret."""
+
+
+def open_to_others(data_dir: Path) -> list[Path]:
+    """Return the folders with submissions or secrets that other accounts can enter; `up` closes them."""
+    found = (path for name in _CLOSED for path in data_dir.glob(name) if path.is_dir())
+    return sorted(path for path in found if path.stat().st_mode & 0o007)
+
+
+def close(folder: Path, members: pwd.struct_passwd | None = None) -> None:
+    """Close a folder of the present user to all others, whatever the modes of what is in it.
+
+    The group of `members` may pass through it, to what is theirs in it, and see no names.
+    """
+    os.chown(folder, -1, members.pw_gid if members else -1)
+    folder.chmod(0o710 if members else 0o700)
+
 
 def give_to(account: pwd.struct_passwd, folder: Path) -> None:
     """Give a folder and all that is in it to a user, unless it has the folder already."""

@@ -1,9 +1,9 @@
 """The secrets of a system on one machine: made once, kept in one folder, each readable by who needs it.
 
-ca.pem               what clients trust; for everybody
+ca.pem               what clients trust; hand it to them with their password
 USER.password        of a user of the broker; delete it, and the next start makes another
 USER.env             settings for the commands of an operator, without secrets
-broker.pem, ca.key   see `infra.kafka.tls`
+broker.pem, ca.key, member.pem   see `infra.kafka.tls`
 """
 
 import pwd
@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
+from infra.accounts import close
 from infra.kafka.embedded import SUPER_USER
 from infra.kafka.tls import make_tls
 from infra.secret_files import write_secret
@@ -33,12 +34,13 @@ class Credentials:
     """The folder."""
 
     def __init__(self, folder: Path, service: pwd.struct_passwd | None) -> None:
-        """Make the folder, the authority and the passwords that are missing.
+        """Make the folder, the authority and the passwords that are missing; close it to other accounts.
 
         `service` is the system user of the broker and the unprivileged roles, None where they run as root.
         """
         self._folder = folder
-        folder.mkdir(exist_ok=True, mode=0o755)
+        folder.mkdir(exist_ok=True)
+        close(folder, service)
         self.tls = make_tls(folder, service)
         for user in USERS:
             file = self.password_file(user)
@@ -55,6 +57,7 @@ class Credentials:
             update={
                 "security_protocol": "SASL_SSL",
                 "ssl_ca_file": self.tls.ca_file,
+                "ssl_certificate_file": self.tls.member_file,
                 "sasl_username": user,
                 "sasl_password_file": self.password_file(user),
             }
@@ -94,6 +97,7 @@ def environment(settings: KafkaSettings) -> dict[str, object]:
         return plain
     return plain | {
         "SSL_CA_FILE": settings.ssl_ca_file,
+        "SSL_CERTIFICATE_FILE": settings.ssl_certificate_file,
         "SASL_USERNAME": settings.sasl_username,
         "SASL_PASSWORD_FILE": settings.sasl_password_file,
     }

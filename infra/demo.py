@@ -28,7 +28,7 @@ from rich.text import Text
 from infra.commands.answers import verdict
 from infra.commands.output import fail, say
 from infra.commands.requests import of_directory
-from infra.local import LocalCluster, NotRootError
+from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RefusedError
 from nix.settings import NixSettings
@@ -41,6 +41,8 @@ from topics.submissions.state import FINAL, Answer
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 THROUGH_KAFKA = "cpp"
 """The example that is also produced straight to `submissions.requests`, as other systems would."""
+DATA_DIR = Path("/var/lib/envicutor-demo")
+"""Where the demonstration keeps its data unless a setting says otherwise."""
 ANSWER_TIMEOUT_S = 600.0
 """For each answer: on a new machine it waits for the builds of the others."""
 _POLL_S = 0.2
@@ -223,20 +225,35 @@ def _compiled(stage: CompileStage) -> str:
     return "cached" if stage.cached else f"{stage.wall_time_s:.2f} s"
 
 
+def demo_settings() -> LocalSettings:
+    """Return the settings of the environment; those not set keep clear of a system that runs already."""
+    given = LocalSettings()
+    apart = {"data_dir": DATA_DIR, "http_port": 0, "kafka_port": 0, "log_level": "ERROR"}
+    return given.model_copy(
+        update={name: value for name, value in apart.items() if name not in given.model_fields_set}
+    )
+
+
 def main(
     data_dir: Annotated[
-        Path, typer.Option(help="What is kept between runs, so that the next one finds it installed.")
-    ] = Path("/var/lib/envicutor-demo"),
+        Path | None,
+        typer.Option(
+            help="What is kept between runs, so that the next one finds it installed; "
+            f"else ENVICUTOR_DATA_DIR, or {DATA_DIR}."
+        ),
+    ] = None,
 ) -> None:
     """Run all examples on a system of their own."""
     logging.basicConfig(level=logging.WARNING)
-    settings = LocalSettings(data_dir=data_dir, http_port=0, kafka_port=0, log_level="ERROR")
+    settings = demo_settings()
+    if data_dir:
+        settings = settings.model_copy(update={"data_dir": data_dir})
     started = time.monotonic()
     examples = list(runnable(load_examples(), NixSettings()))
     with contextlib.suppress(asyncio.CancelledError):
         try:
             results = asyncio.run(run_examples(settings, examples))
-        except NotRootError as error:
+        except (NotRootError, PortTakenError, ServiceUserError) as error:
             fail(str(error), 1)
         good = report(examples, results, Console(width=None if sys.stdout.isatty() else 120))
         say(f"{'all as expected' if good else 'NOT as expected'}, in {time.monotonic() - started:.0f} s")

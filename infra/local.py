@@ -1,6 +1,7 @@
 """A whole system on one machine: the embedded broker and a process per role."""
 
 import asyncio
+import json
 import logging
 import os
 import pwd
@@ -10,19 +11,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import httpx
 
-from infra.accounts import give_to
+from infra.accounts import PRIVATE_UMASK, close, give_to
 from infra.credentials import Credentials, environment
 from infra.kafka.cluster import local_brokers
-from infra.kafka.embedded import SUPER_USER, Distribution, EmbeddedKafka
+from infra.kafka.embedded import HEAP_BYTES, SUPER_USER, Distribution, EmbeddedKafka
+from infra.kafka.gateway.settings import GatewaySettings
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port, claim, is_free
 from infra.kafka.properties import replicas_of
+from infra.kafka.tls import Tls
 from infra.package_sets import ensure_package_set, read_environments, request_environments
 from infra.secret_files import write_secret
 from infra.settings import LocalSettings
@@ -33,7 +37,7 @@ from nix.settings import NixSettings
 from processors.webhooks.signing import new_secret
 from topics.admin import ensure_share_groups, ensure_topics
 from topics.audit.signing import FOLDER
-from topics.catalogue import catalogue
+from topics.catalogue import Catalogue, Topic, catalogue
 from topics.request import BASE
 from topics.settings import KafkaSettings
 
@@ -52,6 +56,10 @@ class NotRootError(Exception):
 
 class PortTakenError(Exception):
     """Another server has the HTTP port; it would answer whether we are ready."""
+
+
+class ServiceUserError(Exception):
+    """There is no system user for the roles without privileges; the message names the setting."""
 
 
 class LocalCluster:
@@ -93,9 +101,14 @@ class LocalCluster:
         """How to reach the brokers, as one who may do everything."""
         return self._kafka_as(SUPER_USER)
 
+    @property
+    def kafka_of_clients(self) -> str:
+        """Where other systems reach Kafka."""
+        return ",".join(broker.bootstrap_servers for broker in self._brokers)
+
     def _kafka_as(self, user: str) -> KafkaSettings:
         plain = KafkaSettings(
-            bootstrap_servers=",".join(broker.bootstrap_servers for broker in self._brokers),
+            bootstrap_servers=",".join(broker.roles_servers for broker in self._brokers),
             security_protocol="PLAINTEXT",  # whatever the environment says of another system
             replication_factor=replicas_of(len(self._brokers)),
             data_dir=self._settings.data_dir,
@@ -108,6 +121,7 @@ class LocalCluster:
         Raises:
             NotRootError: this process is not root.
             PortTakenError: another server has the HTTP port.
+            ServiceUserError: the system user of the settings does not exist.
             KafkaStartError, KafkaInstallError, CacheError: with what to do about it.
             EnvironmentsFileError: the list of environments to prebuild cannot be read.
             TimeoutError: it was not ready after ten minutes.
@@ -130,7 +144,7 @@ class LocalCluster:
         if self._credentials:
             self._progress("putting users and rights in force")
             self._credentials.put_in_force(self._brokers[0].admin_connection, self.kafka, topics)
-        ensure_topics(self.kafka, topics.topics())
+        ensure_topics(self.kafka, self._topics(topics))
         if self.kafka.queue == "share":
             work_groups = (topics.submissions.work_group, topics.dependencies.work_group)
             ensure_share_groups(self.kafka, work_groups)
@@ -168,10 +182,23 @@ class LocalCluster:
 
     # -- parts ---------------------------------------------------------------------------------------
 
+    def _topics(self, topics: Catalogue) -> tuple[Topic, ...]:
+        """Return the topics; behind a gateway, which checks them, requests stay compressed as they come."""
+        behind = self._credentials is not None
+        requests = replace(topics.requests, compression="producer") if behind else topics.requests
+        return tuple(requests if topic is topics.requests else topic for topic in topics.topics())
+
     def _make_folders(self) -> str | None:
-        """The name of the user to run as, None where our code is out of that user's reach."""
+        """Make the folders and close them to other accounts, also those of an earlier version.
+
+        Returns the name of the user to run as, None if roles are to run as root.
+
+        Raises:
+            ServiceUserError: the system user of the settings does not exist.
+        """
         settings = self._settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        account = _service_account(settings.service_user)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
         self._run_dir.mkdir(exist_ok=True)
         views = settings.data_dir / "views"
@@ -179,19 +206,16 @@ class LocalCluster:
         sealer = settings.data_dir / FOLDER
         for folder in (views, faust, sealer, self._of_root):
             folder.mkdir(exist_ok=True)
-        try:
-            account = pwd.getpwnam(settings.service_user)
-        except KeyError:
-            log.warning("there is no user %s: roles run as root without capabilities", settings.service_user)
-            return None
-        if not _reachable(account, settings.data_dir):
+        for folder in (views, faust, sealer, self._of_root, self._run_dir):
+            close(folder)
+        if account and not _reachable(account, settings.data_dir):
             log.warning(
                 "user %s cannot read this code: roles run as root without capabilities", account.pw_name
             )
-            return None
+            account = None
         for folder in (views, faust, sealer):
-            give_to(account, folder)
-        return settings.service_user
+            give_to(account or pwd.getpwuid(0), folder)
+        return account.pw_name if account else None
 
     async def _start_brokers(self, user: str | None, distribution: Distribution) -> None:
         settings = self._settings
@@ -205,6 +229,7 @@ class LocalCluster:
             port=settings.kafka_port,
             user=user,
             tls=self._credentials.tls if self._credentials else None,
+            heap_bytes=HEAP_BYTES + (_requests_under_way_bytes() if self._credentials else 0),
         )
         self._progress(
             "starting the broker" if settings.brokers == 1 else f"starting {settings.brokers} brokers"
@@ -223,6 +248,8 @@ class LocalCluster:
 
     def _programs(self, user: str | None) -> Iterator[Program]:
         settings = self._settings
+        if self._credentials:
+            yield self._gateway(user, self._credentials.tls)
         for n in range(settings.store_processors):
             yield self._program("submission-store", n, user, stop_order=1)
             yield self._program("build-store", n, user, stop_order=1)
@@ -246,10 +273,27 @@ class LocalCluster:
 
     def _make_webhook_secret(self, user: str | None) -> None:
         """What signs webhooks, made once; receivers are given it to know them by."""
-        self._webhook_secret.parent.mkdir(exist_ok=True, mode=0o755)
+        folder = self._webhook_secret.parent
+        folder.mkdir(exist_ok=True)
+        close(folder, pwd.getpwnam(user) if user else None)
         if not self._webhook_secret.exists():
             owner = pwd.getpwnam(user) if user else None
             write_secret(self._webhook_secret, f"{new_secret()}\n".encode(), owner)
+
+    def _gateway(self, user: str | None, tls: Tls) -> Program:
+        """Return the process between clients and the brokers."""
+        ports = {broker.port: broker.gateway.behind_port for broker in self._brokers if broker.gateway}
+        place = {
+            "PORTS": json.dumps(ports),
+            "CERTIFICATE_FILE": str(tls.member_file),
+            "CA_FILE": str(tls.ca_file),
+            "LARGEST_BATCH_BYTES": str(catalogue(self.kafka).requests.max_message_bytes),
+        }
+        environment = self._environment("gateway", user) | {
+            f"ENVICUTOR_GATEWAY_{name}": value for name, value in place.items()
+        }
+        argv = [*_guard(user), sys.executable, "-m", "infra.kafka.gateway"]
+        return Program("kafka-gateway", argv, environment, stop_order=1, umask=_umask(user))
 
     def _program(
         self,
@@ -264,7 +308,8 @@ class LocalCluster:
         # A health checker is a new one at each start, the sealer is alone; others take up what was theirs.
         told = () if role == "sealer" else ("--instance", str(instance))
         argv = [sys.executable, "-m", "infra.cli", role, *(arguments or told)]
-        return Program(name, [*_guard(user), *argv], self._environment(role, user), stop_order)
+        environment = self._environment(role, user)
+        return Program(name, [*_guard(user), *argv], environment, stop_order, umask=_umask(user))
 
     def _environment(self, role: str, user: str | None) -> dict[str, str]:
         """A role's settings; what the operator set otherwise stays."""
@@ -303,6 +348,37 @@ class LocalCluster:
         raise TimeoutError(f"not ready after {READY_TIMEOUT_S} s: waiting for {said}")
 
 
+def _requests_under_way_bytes() -> int:
+    """Return what the requests of all clients may take of a broker's memory at once."""
+    return GatewaySettings().connections * catalogue(KafkaSettings()).requests.max_message_bytes
+
+
+def _service_account(name: str) -> pwd.struct_passwd | None:
+    """Return the system user of the roles without privileges, None for root.
+
+    Raises:
+        ServiceUserError: there is none of that name.
+    """
+    if name == "root":
+        return None
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise ServiceUserError(
+            f"ENVICUTOR_SERVICE_USER: there is no system user {name!r}; `make system` adds 'envicutor', and "
+            "'root' runs every role as root without capabilities"
+        ) from None
+
+
+def _umask(user: str | None) -> int:
+    """Return the mask of a role; -1 keeps ours.
+
+    What worker and cache builder make must be open to the users of their sandboxes; what must not is in a
+    closed folder.
+    """
+    return -1 if user == "root" else PRIVATE_UMASK
+
+
 def _guard(user: str | None) -> list[str]:
     """What a role is started through: it gains no privileges, and dies with us."""
     setpriv = [shutil.which("setpriv") or "setpriv", "--pdeathsig=KILL"]
@@ -316,9 +392,9 @@ def _guard(user: str | None) -> list[str]:
 
 
 def _reachable(account: pwd.struct_passwd, data_dir: Path) -> bool:
-    """Whether that user can run this code and read the data folder."""
-    paths = [sys.executable, __file__, httpx.__file__, str(data_dir)]
-    tests = [argument for path in paths for argument in ("-r", path, "-a")][:-1]
+    """Whether that user can run this code and pass through the data folder."""
+    paths = [sys.executable, __file__, httpx.__file__]
+    tests = [*(argument for path in paths for argument in ("-r", path, "-a")), "-x", str(data_dir)]
     done = subprocess.run(
         ["test", *tests], user=account.pw_uid, group=account.pw_gid, extra_groups=(), check=False
     )

@@ -35,6 +35,8 @@ class Program:
     env: Mapping[str, str]
     stop_order: int = 0
     """Lower ones are stopped first."""
+    umask: int = -1
+    """Of the process; -1 keeps that of its parent."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ class Supervisor:
             *child.program.argv,
             env=dict(child.program.env),
             stdin=asyncio.subprocess.DEVNULL,
+            umask=child.program.umask,
             start_new_session=True,  # Ctrl-C in a terminal is for us: we stop them in their order
         )
         write_pid(self._pid_dir / f"{child.program.name}.pid", child.process.pid)

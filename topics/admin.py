@@ -11,13 +11,16 @@ from topics.settings import KafkaSettings
 _SHARED = {"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed"}
 """Both are otherwise by default."""
 
+_CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
+
 
 class TopicMismatchError(Exception):
     """A topic exists with another partition count than the catalogue's."""
 
 
 def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s: float = 30.0) -> None:
-    """Create the topics that are missing, and have the others keep records for as long as they are to.
+    """Create the topics that are missing; give the others the retention, sizes and compression that they are
+    to have.
 
     Raises:
         TopicMismatchError: a partition count differs; it is fixed at creation.
@@ -41,7 +44,7 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another start was first
                 raise
-    _keep(admin, [topic for topic in topics if topic.name in existing], timeout_s)
+    _put_config(admin, [topic for topic in topics if topic.name in existing], timeout_s)
 
 
 def ensure_share_groups(settings: KafkaSettings, groups: tuple[str, ...], timeout_s: float = 30.0) -> None:
@@ -61,17 +64,19 @@ def ensure_share_groups(settings: KafkaSettings, groups: tuple[str, ...], timeou
         future.result()
 
 
-def _keep(admin: AdminClient, topics: list[Topic], timeout_s: float) -> None:
-    """Set `retention.ms` where it is another."""
-    wanted = {
-        ConfigResource(ConfigResource.Type.TOPIC, topic.name): str(topic.retention_ms) for topic in topics
-    }
+def _put_config(admin: AdminClient, topics: list[Topic], timeout_s: float) -> None:
+    """Set what may change after a topic was made, if it is not as wanted."""
+    wanted = {ConfigResource(ConfigResource.Type.TOPIC, topic.name): topic.config() for topic in topics}
     found = admin.describe_configs(list(wanted), request_timeout=timeout_s) if wanted else {}
-    changed = [r for r, future in found.items() if future.result()["retention.ms"].value != wanted[r]]
-    for resource in changed:
-        operation = AlterConfigOpType.SET
-        entry = ConfigEntry("retention.ms", wanted[resource], incremental_operation=operation)
-        resource.add_incremental_config(entry)
+    changed = []
+    for resource, future in found.items():
+        entries = future.result()
+        different = [name for name in _CHANGEABLE if entries[name].value != wanted[resource][name]]
+        for name in different:
+            value, operation = wanted[resource][name], AlterConfigOpType.SET
+            resource.add_incremental_config(ConfigEntry(name, value, incremental_operation=operation))
+        if different:
+            changed.append(resource)
     futures = admin.incremental_alter_configs(changed, request_timeout=timeout_s) if changed else {}
     for future in futures.values():
         future.result()

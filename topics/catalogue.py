@@ -10,6 +10,9 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
 
+_AROUND_REQUEST_BYTES = MiB
+"""What a record on the topic of requests may have besides the largest request: headers, or a request that is
+too large by so little that it is kept as a dead letter."""
 _TRIMMED_SEGMENT_BYTES = 64 * MiB
 
 Role = Literal[
@@ -233,7 +236,9 @@ _CATALOGUE = Catalogue(
         writers=("external", "operator"),
         readers=("request-handler",),
         retention_ms=7 * DAY_MS,
-        # The broker then enforces real sizes: a small batch that unpacks past 100 MB stalls librdkafka.
+        # The broker then enforces real sizes: a small batch that unpacks past 100 MB stalls librdkafka. It
+        # unpacks records into memory for that, so with a gateway, which checks sizes, it is to leave them as
+        # they are.
         compression="uncompressed",
     ),
     stops=Topic(
@@ -360,7 +365,9 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
     return Catalogue(
         submissions=family(plain.submissions),
         dependencies=family(plain.dependencies),
-        requests=named(plain.requests),
+        requests=replace(
+            named(plain.requests), max_message_bytes=settings.request_bytes + _AROUND_REQUEST_BYTES
+        ),
         stops=named(plain.stops),
         output=named(plain.output),
         package_sets=named(plain.package_sets),

@@ -6,6 +6,7 @@ one. `retry.backoff.ms`: a transaction with offsets takes 106 ms with the defaul
 
 import asyncio
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -58,12 +59,32 @@ def _credentials(settings: KafkaSettings) -> dict[str, Any]:
     if settings.security_protocol == "PLAINTEXT":
         return {}
     authority = {"ssl.ca.location": str(settings.ssl_ca_file)} if settings.ssl_ca_file else {}
-    return authority | {
-        "security.protocol": settings.security_protocol,
-        "sasl.mechanism": SASL_MECHANISM,
-        "sasl.username": settings.sasl_username,
-        "sasl.password": settings.sasl_password,
-    }
+    own = str(settings.ssl_certificate_file)
+    shown = (
+        {"ssl.certificate.location": own, "ssl.key.location": own} if settings.ssl_certificate_file else {}
+    )
+    return (
+        authority
+        | shown
+        | {
+            "security.protocol": settings.security_protocol,
+            "sasl.mechanism": SASL_MECHANISM,
+            "sasl.username": settings.sasl_username,
+            "sasl.password": settings.sasl_password,
+        }
+    )
+
+
+def ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    """Return the TLS settings of clients that are not librdkafka's.
+
+    Raises:
+        OSError: a file of a certificate cannot be read.
+    """
+    context = ssl.create_default_context(cafile=settings.ssl_ca_file)
+    if settings.ssl_certificate_file:
+        context.load_cert_chain(settings.ssl_certificate_file)
+    return context
 
 
 def producer_config(settings: KafkaSettings, *, message_timeout_ms: int) -> dict[str, Any]:

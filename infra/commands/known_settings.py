@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pydantic_settings import BaseSettings
 
 from infra.commands.client import ClientSettings
+from infra.kafka.gateway.settings import GatewaySettings
 from infra.settings import LocalSettings
 from ingest.settings import IngestSettings
 from nix.settings import NixSettings
@@ -16,7 +17,7 @@ from topics.settings import KafkaSettings
 
 PREFIX = "ENVICUTOR_"
 _OF_ROLES: tuple[type[BaseSettings], ...] = (
-    *(LocalSettings, IngestSettings, NixSettings, SandboxSettings),
+    *(LocalSettings, GatewaySettings, IngestSettings, NixSettings, SandboxSettings),
     *(WorkSettings, HealthCheckerSettings, WebhookSettings, SealerSettings),
 )
 

@@ -12,7 +12,7 @@ from infra.commands.output import fail, reason, say
 from infra.commands.settings_errors import USAGE
 from infra.kafka.embedded import KafkaStartError
 from infra.kafka.install import KafkaInstallError
-from infra.local import LocalCluster, NotRootError, PortTakenError
+from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
 from infra.package_sets import EnvironmentsFileError
 from infra.settings import LocalSettings
 from nix.errors import CacheError
@@ -50,7 +50,7 @@ def up(
     )
     try:
         asyncio.run(_until_stopped(LocalCluster(settings, say)))
-    except PortTakenError as error:
+    except (PortTakenError, ServiceUserError) as error:
         fail(str(error), USAGE)
     except (
         NotRootError,
@@ -75,7 +75,7 @@ async def _until_stopped(cluster: LocalCluster) -> None:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.is_set():
             await starting
-            kafka = cluster.kafka.bootstrap_servers
+            kafka = cluster.kafka_of_clients
             say(f"ready: HTTP on {cluster.url} (documentation at /docs), Kafka on {kafka}; Ctrl-C stops")
             if cluster.asks_for_keys:
                 say("HTTP asks for API keys: `envicutor keys create NAME` makes one")

@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+from infra.accounts import open_to_others
 from infra.host.check import AbsentError, Check, output, programs
 from infra.settings import LocalSettings
 from nix.settings import NixSettings
@@ -49,6 +50,13 @@ def dependencies_checks(local: LocalSettings) -> list[Check]:
             "environments are kept below it, and mounted by programs' users",
             "chmod o+x on the folder that is named, or another ENVICUTOR_DATA_DIR",
             lambda: _data_dir(local.data_dir),
+        ),
+        Check(
+            "closed folders",
+            "what was submitted stands in them, which other accounts must not read",
+            "`envicutor up` of this version closes them when it starts",
+            lambda: _closed(local.data_dir),
+            required=False,
         ),
         Check(
             "disk",
@@ -112,6 +120,12 @@ def _data_dir(folder: Path) -> str:
     if not os.access(present, os.W_OK):
         raise AbsentError(f"{present} cannot be written")
     return str(folder)
+
+
+def _closed(data_dir: Path) -> str:
+    if found := open_to_others(data_dir):
+        raise AbsentError(f"other accounts can enter {', '.join(map(str, found))}")
+    return f"those of {data_dir}"
 
 
 def _disk(folder: Path) -> str:

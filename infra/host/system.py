@@ -26,10 +26,9 @@ def system_checks(local: LocalSettings) -> list[Check]:
         ),
         Check(
             "service user",
-            "the broker and most roles run as this user; else as root without capabilities",
-            "make system",
+            "the broker and most roles run as this user",
+            "make system, which adds envicutor; with ENVICUTOR_SERVICE_USER=root they run as root",
             lambda: _user(user),
-            required=False,
         ),
         *(
             Check(

@@ -3,7 +3,14 @@
 import json
 from pathlib import Path
 
-from infra.kafka.embedded import Distribution, EmbeddedKafka, KafkaStartError, Quorum, new_cluster_id
+from infra.kafka.embedded import (
+    HEAP_BYTES,
+    Distribution,
+    EmbeddedKafka,
+    KafkaStartError,
+    Quorum,
+    new_cluster_id,
+)
 from infra.kafka.ports import choose_free_port
 from infra.kafka.tls import Tls
 
@@ -18,16 +25,28 @@ def local_brokers(
     port: int,
     user: str | None,
     tls: Tls | None = None,
+    heap_bytes: int = HEAP_BYTES,
 ) -> list[EmbeddedKafka]:
     """Describe `count` brokers that keep their data below `data_dir`; nothing is started yet.
 
-    The first listens on `port`, the others on the ports after it; 0 chooses free ones.
+    The first listens on `port`, the others on the ports after it; 0 chooses free ones. With `tls` a gateway
+    is to listen there.
 
     Raises:
         KafkaStartError: the data are of another number of brokers.
     """
     if count == 1 and not (data_dir / _QUORUM).exists():
-        return [EmbeddedKafka(data_dir / "kafka", distribution, port=port, user=user, tls=tls)]
+        return [
+            EmbeddedKafka(
+                data_dir / "kafka",
+                distribution,
+                port=port,
+                user=user,
+                tls=tls,
+                heap_bytes=heap_bytes,
+                behind_gateway=tls is not None,
+            )
+        ]
     quorum = _quorum(data_dir, count)
     return [
         EmbeddedKafka(
@@ -38,6 +57,8 @@ def local_brokers(
             node_id=node_id,
             quorum=quorum,
             tls=tls,
+            heap_bytes=heap_bytes,
+            behind_gateway=tls is not None,
         )
         for node_id in quorum.controller_ports
     ]

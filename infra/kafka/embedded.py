@@ -30,9 +30,9 @@ from typing import Any, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.accounts import give_to
+from infra.accounts import PRIVATE_UMASK, close, give_to
 from infra.kafka.ports import LOOPBACK, choose_free_port, is_free
-from infra.kafka.properties import broker_properties, render, secured
+from infra.kafka.properties import Gateway, broker_properties, render, secured
 from infra.kafka.tls import Tls
 
 HEAP_BYTES = 256 * 1024 * 1024
@@ -103,6 +103,7 @@ class EmbeddedKafka:
         node_id: int = 1,
         quorum: Quorum | None = None,
         tls: Tls | None = None,
+        behind_gateway: bool = False,
     ) -> None:
         """Describe a broker; nothing is started or written yet.
 
@@ -111,10 +112,11 @@ class EmbeddedKafka:
             distribution: see `infra.kafka.install.install_kafka`.
             port: 0 chooses a free one, once, and remembers it in `data_dir`.
             user: name of the system user to run as; needs root.
-            heap_bytes: the JVM's heap.
+            heap_bytes: the most that the JVM's heap may grow to.
             node_id: which broker of its cluster it is.
             quorum: None for a broker that is alone.
             tls: None for a broker that lets everybody in; else clients need TLS, a user and rights.
+            behind_gateway: with `tls`: a gateway listens on `port`, and the broker on two others.
         """
         self.data_dir = data_dir.absolute()
         self.port = port
@@ -123,6 +125,8 @@ class EmbeddedKafka:
         self._heap_bytes = heap_bytes
         self._node_id, self._quorum = node_id, quorum
         self._tls, self._admin_port = tls, 0
+        # Chosen once: clients must find a broker that was started again.
+        self.gateway = Gateway(choose_free_port(), choose_free_port()) if behind_gateway else None
         self._broker_dir = self.data_dir / "broker"
         self._log_dir = self._broker_dir / "log"
         self._properties_file = self.data_dir / "server.properties"
@@ -131,6 +135,11 @@ class EmbeddedKafka:
     def bootstrap_servers(self) -> str:
         """Where clients connect to; known once the broker was started."""
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def roles_servers(self) -> str:
+        """Where the roles connect to; known once the broker was started."""
+        return f"{LOOPBACK}:{self.gateway.roles_port}" if self.gateway else self.bootstrap_servers
 
     @property
     def admin_connection(self) -> dict[str, Any]:
@@ -173,6 +182,7 @@ class EmbeddedKafka:
             KafkaStartError: the port is in use, or the folder of the data cannot be made in time.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        close(self.data_dir, self._account)
         with self._locked_data() as lock:
             self._settle_port()
             self._make_broker_folder()
@@ -251,11 +261,16 @@ class EmbeddedKafka:
             remembered = self.data_dir / "port"
             self.port = int(remembered.read_text()) if remembered.exists() else choose_free_port()
             remembered.write_text(f"{self.port}\n")
-        if not is_free(self.port):
-            raise KafkaStartError(
-                f"port {self.port} on {LOOPBACK} is in use by another process: end it, or choose another "
-                "(ENVICUTOR_KAFKA_PORT)"
-            )
+        listened = {self.port}
+        if self.gateway:  # it keeps the port of the clients while the broker is started again
+            inner = {self.gateway.behind_port, self.gateway.roles_port}
+            listened = inner if self.process else inner | {self.port}
+        for port in listened:
+            if not is_free(port):
+                raise KafkaStartError(
+                    f"port {port} on {LOOPBACK} is in use by another process: end it, or choose another "
+                    "(ENVICUTOR_KAFKA_PORT)"
+                )
 
     def _write_properties(self, log_dir: Path) -> None:
         ports = self._quorum.controller_ports if self._quorum else {self._node_id: choose_free_port()}
@@ -264,7 +279,13 @@ class EmbeddedKafka:
         )
         if self._tls is not None:
             self._admin_port = choose_free_port()
-            properties = secured(properties, self._tls, admin_port=self._admin_port, super_user=SUPER_USER)
+            properties = secured(
+                properties,
+                self._tls,
+                admin_port=self._admin_port,
+                super_user=SUPER_USER,
+                gateway=self.gateway,
+            )
         self._properties_file.write_text(render(properties))
 
     def _format(self, lock: int, timeout_s: float) -> None:
@@ -293,6 +314,7 @@ class EmbeddedKafka:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                umask=PRIVATE_UMASK,
                 start_new_session=True,
                 pass_fds=(lock,),
                 user=self._account.pw_uid if self._account else None,
@@ -301,11 +323,10 @@ class EmbeddedKafka:
             )
 
     def _java(self) -> list[str | Path]:
-        heap_kib = self._heap_bytes // 1024
         return [
             self._distribution.java,
-            f"-Xms{heap_kib}k",
-            f"-Xmx{heap_kib}k",
+            f"-Xms{min(HEAP_BYTES, self._heap_bytes) // 1024}k",
+            f"-Xmx{self._heap_bytes // 1024}k",
             "-XX:+UseSerialGC",
             # The full compiler costs four times the CPU in the first seconds and pays only after minutes.
             "-XX:TieredStopAtLevel=1",
@@ -326,7 +347,8 @@ class EmbeddedKafka:
     def _answers(self) -> bool:
         """Whether the broker at our port answers, and is ours: somebody else's would answer as well."""
         try:
-            socket.create_connection((LOOPBACK, self.port), timeout=1).close()
+            port = self.gateway.behind_port if self.gateway else self.port
+            socket.create_connection((LOOPBACK, port), timeout=1).close()
             cluster = AdminClient(self.admin_connection | {"log_level": 0}).list_topics(
                 timeout=_ANSWER_TIMEOUT_S
             )

@@ -1,6 +1,7 @@
 """The properties of a broker, as pure functions."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.kafka.tls import BROKER, Tls
@@ -9,6 +10,21 @@ MEBIBYTE = 1024 * 1024
 
 LARGEST_RECORD_BYTES = 17 * MEBIBYTE
 """What any topic may take: 16 MiB for stores, events and queues, a little more for dead letters."""
+
+LARGEST_REQUEST_BYTES = 20 * MEBIBYTE
+"""What a client may announce: the largest record, and room for what surrounds it. Kafka's default is 100 MiB,
+which the broker allocates before the first byte has come."""
+
+LONGEST_TRANSACTION_MS = 60_000
+"""A producer that leaves a transaction open holds back all later records of its partitions from
+read_committed consumers until its own `transaction.timeout.ms`, which is at most this. librdkafka's default
+is the same; the store processors use 5 s."""
+
+PRODUCER_ID_EXPIRATION_MS = 3_600_000
+"""How long the broker keeps the state of an idempotent producer that is silent. Kafka's default is a day."""
+
+LARGEST_GROUP = 250
+"""Members of one consumer group. Kafka has no bound by default."""
 
 ONE_YEAR_MINUTES = 365 * 24 * 60
 
@@ -47,12 +63,18 @@ _LOG = {
     "message.max.bytes": LARGEST_RECORD_BYTES,
     "replica.fetch.max.bytes": LARGEST_RECORD_BYTES,
     "replica.fetch.response.max.bytes": LARGEST_RECORD_BYTES,
+    "socket.request.max.bytes": LARGEST_REQUEST_BYTES,
+    "transaction.max.timeout.ms": LONGEST_TRANSACTION_MS,
+    "producer.id.expiration.ms": PRODUCER_ID_EXPIRATION_MS,
     # The cleaner's buffers take 130 MiB by default, half of the heap; they grow for a large record.
     "log.cleaner.dedupe.buffer.size": 4 * MEBIBYTE,
     "log.cleaner.io.buffer.size": 128 * 1024,
 }
 
 _GROUPS = {
+    # Of all consumers and share consumers of one group: many workers, and not what a memory has room for.
+    "group.max.size": LARGEST_GROUP,
+    "group.consumer.max.size": LARGEST_GROUP,
     "group.initial.rebalance.delay.ms": 0,
     # A dead member is noticed as fast as its own session timeout says.
     "group.min.session.timeout.ms": 1_000,
@@ -91,25 +113,52 @@ def broker_properties(
     )
 
 
-def secured(properties: Mapping[str, str], tls: Tls, *, admin_port: int, super_user: str) -> dict[str, str]:
-    """The same broker, with TLS everywhere, users with passwords, and rights.
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Ports on 127.0.0.1 of a broker whose clients come through a gateway."""
 
-    Clients come as users (SASL); brokers, controllers, and whoever makes the first users show the brokers'
-    certificate, for which there is a listener on `admin_port`. Whoever is nobody is let in nowhere.
+    behind_port: int
+    """The gateway connects here; clients are given the gateway's own port."""
+    roles_port: int
+    """The roles connect here."""
+
+
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+_CONNECTIONS = {"clients": 512, "roles": 1_024, "brokers": 64, "controller": 64}
+"""Open connections by listener. Without a login one costs the broker about 100 KiB."""
+
+
+def secured(
+    properties: Mapping[str, str],
+    tls: Tls,
+    *,
+    admin_port: int,
+    super_user: str,
+    gateway: Gateway | None = None,
+) -> dict[str, str]:
+    """Return the properties of the same broker with TLS everywhere, users with passwords, and rights.
+
+    Clients log in as users (SASL). Brokers, controllers, and whoever makes the first users show the brokers'
+    certificate, for which there is a listener on `admin_port`. With a `gateway` the listeners of clients and
+    roles ask for the members' certificate as well, so that only the gateway and the roles can open a
+    connection.
     """
+    brokers = f"BROKERS://127.0.0.1:{admin_port}"
     mutual = {f"listener.name.{name}.ssl.client.auth": "required" for name in ("brokers", "controller")}
-    return (
+    bounds = {f"listener.name.{name}.max.connections": str(most) for name, most in _CONNECTIONS.items()}
+    with_users = (
         dict(properties)
         | mutual
+        | bounds
         | {
-            "listeners": f"{properties['listeners']},BROKERS://127.0.0.1:{admin_port}",
-            "advertised.listeners": f"{properties['advertised.listeners']},BROKERS://127.0.0.1:{admin_port}",
-            "listener.security.protocol.map": "CLIENTS:SASL_SSL,BROKERS:SSL,CONTROLLER:SSL",
+            "listeners": f"{properties['listeners']},{brokers}",
+            "advertised.listeners": f"{properties['advertised.listeners']},{brokers}",
+            "listener.security.protocol.map": "CLIENTS:SASL_SSL,ROLES:SASL_SSL,BROKERS:SSL,CONTROLLER:SSL",
             "inter.broker.listener.name": "BROKERS",
             "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            "listener.name.clients.scram-sha-512.sasl.jaas.config": (
-                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-            ),
+            "listener.name.clients.scram-sha-512.sasl.jaas.config": _SCRAM,
+            # Kafka's default is 512 KiB, which the broker allocates for a length that anybody may announce.
+            "sasl.server.max.receive.size": "8192",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(tls.broker_file),
             "ssl.truststore.type": "PEM",
@@ -118,6 +167,21 @@ def secured(properties: Mapping[str, str], tls: Tls, *, admin_port: int, super_u
             "super.users": f"User:CN={BROKER};User:{super_user}",
         }
     )
+    return with_users | _behind(with_users, gateway) if gateway else with_users
+
+
+def _behind(properties: Mapping[str, str], gateway: Gateway) -> dict[str, str]:
+    """Return what differs if clients come through a gateway: it listens where they were given the broker."""
+    public = properties["advertised.listeners"].split(",")[0]
+    roles = f"ROLES://127.0.0.1:{gateway.roles_port}"
+    behind = properties["listeners"].replace(public, f"CLIENTS://127.0.0.1:{gateway.behind_port}")
+    return {
+        "listeners": f"{behind},{roles}",
+        "advertised.listeners": f"{properties['advertised.listeners']},{roles}",
+        "listener.name.roles.scram-sha-512.sasl.jaas.config": _SCRAM,
+        "listener.name.clients.ssl.client.auth": "required",
+        "listener.name.roles.ssl.client.auth": "required",
+    }
 
 
 def container_properties() -> dict[str, str]:

@@ -4,7 +4,6 @@ https://kafka.apache.org/protocol.html#The_Messages_AlterClientQuotas
 """
 
 import asyncio
-import ssl
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
@@ -13,7 +12,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Float64, Int16, Int32, Schema, String
 from confluent_kafka import KafkaError, KafkaException
 
-from topics.clients import SASL_MECHANISM
+from topics.clients import SASL_MECHANISM, ssl_context
 from topics.settings import KafkaSettings
 
 PRODUCED_BYTES_PER_S = "producer_byte_rate"
@@ -85,7 +84,7 @@ def _credentials(settings: KafkaSettings) -> dict[str, Any]:
         return {}
     return {
         "security_protocol": settings.security_protocol,
-        "ssl_context": ssl.create_default_context(cafile=settings.ssl_ca_file),
+        "ssl_context": ssl_context(settings),
         "sasl_mechanism": SASL_MECHANISM,
         "sasl_plain_username": settings.sasl_username,
         "sasl_plain_password": settings.sasl_password,

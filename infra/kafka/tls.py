@@ -1,10 +1,11 @@
-"""An authority of one's own, and the certificate with which the brokers of a system show that they are its.
+"""An authority of one's own, and the certificates by which the parts of a system know each other.
 
 The folder:
 
     ca.pem        the authority's certificate: what clients trust
     ca.key        the authority's key, of whoever made the folder
     broker.pem    key and certificate of the brokers, for their user alone
+    member.pem    key and certificate of the gateway and the roles, for the same user
 """
 
 import datetime
@@ -26,6 +27,11 @@ from infra.secret_files import write_secret
 BROKER = "broker"
 """Common name of the brokers' certificate: who has its key may do everything."""
 
+MEMBER = "member"
+"""Common name of the certificate that opens the brokers' inner listeners. It gives no right there: roles log
+in."""
+
+_AUTHORITY = "envicutor"
 _VALID_FOR = datetime.timedelta(days=10 * 365)
 _CLOCKS_DIFFER = datetime.timedelta(days=1)
 
@@ -36,25 +42,43 @@ class Tls:
 
     ca_file: Path
     broker_file: Path
+    member_file: Path
 
 
 def make_tls(folder: Path, account: pwd.struct_passwd | None) -> Tls:
-    """The authority and the brokers' certificate in `folder`, made where they are missing.
+    """Return the authority and the certificates in `folder`; make those that are missing.
 
-    `account` is the brokers' user, None where they run as the present one.
+    `account` is the brokers' user, None if they run as the present one.
     """
-    tls = Tls(folder / "ca.pem", folder / "broker.pem")
-    if not tls.broker_file.exists():
-        key, name = _new_key(), _name("envicutor")
-        authority = _certificate(name, name, key, key, _of_authority)
-        write_secret(folder / "ca.key", _pem(key))
-        tls.ca_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-        tls.ca_file.chmod(0o644)
-        broker_key = _new_key()
-        broker = _certificate(_name(BROKER), name, broker_key, key, _of_broker)
-        both = _pem(broker_key) + broker.public_bytes(serialization.Encoding.PEM)
-        write_secret(tls.broker_file, both, account)  # the last: it says that all is there
+    tls = Tls(folder / "ca.pem", folder / "broker.pem", folder / "member.pem")
+    if not tls.ca_file.exists() or not tls.broker_file.exists():
+        _make_authority(folder / "ca.key", tls.ca_file)
+        tls.member_file.unlink(missing_ok=True)  # it is of the authority before
+        _make_certificate(tls.broker_file, BROKER, folder / "ca.key", account)
+    if not tls.member_file.exists():
+        _make_certificate(tls.member_file, MEMBER, folder / "ca.key", account)
     return tls
+
+
+def _make_authority(key_file: Path, ca_file: Path) -> None:
+    key, name = _new_key(), _name(_AUTHORITY)
+    write_secret(key_file, _pem(key))
+    ca_file.write_bytes(_public(_certificate(name, name, key, key, _of_authority)))
+    ca_file.chmod(0o644)
+
+
+def _make_certificate(
+    file: Path, common_name: str, authority_key: Path, account: pwd.struct_passwd | None
+) -> None:
+    loaded = serialization.load_pem_private_key(authority_key.read_bytes(), password=None)
+    assert isinstance(loaded, EllipticCurvePrivateKey)
+    key = _new_key()
+    certificate = _certificate(_name(common_name), _name(_AUTHORITY), key, loaded, _of_server_and_client)
+    write_secret(file, _pem(key) + _public(certificate), account)
+
+
+def _public(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _new_key() -> EllipticCurvePrivateKey:
@@ -106,8 +130,8 @@ def _of_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     return builder.add_extension(constraints, critical=True).add_extension(usage, critical=True)
 
 
-def _of_broker(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
-    # Brokers and controllers show it to clients, and to each other from both sides.
+def _of_server_and_client(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    # Brokers, controllers and the gateway are both: each shows it from either side of a connection.
     purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     addresses = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
     return builder.add_extension(purposes, critical=False).add_extension(

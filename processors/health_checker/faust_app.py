@@ -4,13 +4,12 @@ Told of each lease as it comes, a health checker costs the broker and itself mor
 submission does together. Faust has no setting for it.
 """
 
-import ssl
 from typing import Any
 
 import faust
 from faust.transport.drivers import aiokafka
 
-from topics.clients import SASL_MECHANISM
+from topics.clients import SASL_MECHANISM, ssl_context
 from topics.settings import KafkaSettings
 
 FETCH_BYTES = 1024 * 1024
@@ -62,7 +61,7 @@ def _credentials(kafka: KafkaSettings) -> faust.SASLCredentials | None:
     return faust.SASLCredentials(
         username=kafka.sasl_username,
         password=kafka.sasl_password,
-        ssl_context=ssl.create_default_context(cafile=kafka.ssl_ca_file),
+        ssl_context=ssl_context(kafka),
         mechanism=SASL_MECHANISM,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 
 from processors.request_handler import RequestHandler
 from topics.admin import ensure_topics
@@ -41,6 +41,10 @@ class System:
         thread = threading.Thread(target=lambda: asyncio.run(handler.run()))
         thread.start()
         return handler, thread
+
+    @property
+    def servers(self) -> str:
+        return self._settings.bootstrap_servers
 
     def stop(self) -> None:
         self._handler.stop()
@@ -141,6 +145,25 @@ def test_requests_wait_for_a_package_set_and_are_handled_once_over_a_restart(sys
     system.restart()
     system.ask(b"late", json.dumps({"run": ["true"]}).encode())
     assert [id for id, _ in system.facts(2)] == ["early", "late"]
+
+
+def test_a_transaction_left_open_holds_back_the_others_for_its_timeout_alone(system: System) -> None:
+    system.publish_package_set()
+    system.ask(b"before", GOOD)
+    system.facts(1)
+    hanging = Producer(
+        {
+            "bootstrap.servers": system.servers,
+            "transactional.id": f"{system.topics.requests.name}-hanging",
+            "transaction.timeout.ms": 2000,
+        }
+    )
+    hanging.init_transactions(DEADLINE_S)
+    hanging.begin_transaction()
+    hanging.produce(system.topics.requests.name, GOOD, b"never committed")
+    hanging.flush(DEADLINE_S)
+    system.ask(b"behind", GOOD)
+    assert [id for id, _ in system.facts(2)] == ["before", "behind"]
 
 
 def test_no_more_is_accepted_than_may_be_unfinished(system: System) -> None:

@@ -1,6 +1,7 @@
 """For how long topics keep what stands on them, at a real broker."""
 
 import time
+from dataclasses import replace
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
@@ -8,6 +9,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from topics.admin import ensure_topics
 from topics.catalogue import DAY_MS, FOR_EVER, catalogue
 from topics.clients import connection
+from topics.limits import MiB
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 30.0
@@ -39,3 +41,32 @@ def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: st
     for changed, for_ms in ((settings, FOR_EVER), (shorter, 30 * DAY_MS), (settings, FOR_EVER)):
         ensure_topics(changed, catalogue(changed).topics())
         wait_kept(for_ms)
+
+
+def test_a_start_applies_sizes_and_compression_to_topics_that_exist(kafka: str, topic_prefix: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
+    admin = AdminClient(connection(settings))
+    requests = catalogue(settings).requests
+    before = replace(requests, max_message_bytes=17 * MiB)
+    after = replace(requests, max_message_bytes=2 * MiB, compression="producer")
+
+    def found() -> tuple[str, str] | None:
+        [config] = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, requests.name)]).values()
+        try:
+            entries = config.result()
+        except KafkaException as error:  # the broker has not heard of the topic yet
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            return None
+        return entries["max.message.bytes"].value, entries["compression.type"].value
+
+    def found_at_last(wanted: tuple[str, str]) -> tuple[str, str] | None:
+        deadline = time.monotonic() + DEADLINE_S
+        while found() != wanted and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found()
+
+    for topic in (before, after):
+        ensure_topics(settings, (topic,))
+        wanted = (str(topic.max_message_bytes), topic.compression)
+        assert found_at_last(wanted) == wanted

@@ -2,7 +2,7 @@
 
 import time
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processors.store.transactions import Ends, read_ends
 from topics.admin import ensure_topics
@@ -11,6 +11,25 @@ from topics.clients import producer_config
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 30.0
+
+
+def test_no_transaction_may_be_open_for_longer_than_a_minute(kafka: str, topic_prefix: str) -> None:
+    """So long it holds back what others produce to the same partition."""
+
+    def refusal(timeout_ms: int) -> int | None:
+        config = {
+            "bootstrap.servers": kafka,
+            "transactional.id": f"{topic_prefix}{timeout_ms}",
+            "transaction.timeout.ms": timeout_ms,
+        }
+        try:
+            Producer(config).init_transactions(DEADLINE_S)
+        except KafkaException as error:
+            return int(error.args[0].code())
+        return None
+
+    assert refusal(60_000) is None
+    assert refusal(60_001) == KafkaError.INVALID_TRANSACTION_TIMEOUT
 
 
 def test_the_ends_differ_while_a_transaction_is_open(kafka: str, topic_prefix: str) -> None:

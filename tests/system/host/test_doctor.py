@@ -66,6 +66,26 @@ def test_a_state_folder_that_others_cannot_reach(environment: dict[str, str], tm
     assert f"chmod o+x {tmp_path}" in found["state folder"]
 
 
+def test_folders_that_other_accounts_can_enter(environment: dict[str, str], tmp_path: Path) -> None:
+    for name, mode in (
+        ("views", 0o755),
+        ("kafka-2", 0o711),
+        ("root", 0o700),
+        ("secrets", 0o710),
+        ("nix", 0o755),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    found = missing(doctor(environment | {"ENVICUTOR_DATA_DIR": str(tmp_path)}, "--json"))
+    assert found.get("closed folders") == f"other accounts can enter {tmp_path}/kafka-2, {tmp_path}/views"
+
+
+def test_a_service_user_that_does_not_exist(environment: dict[str, str]) -> None:
+    done = doctor(environment | {"ENVICUTOR_SERVICE_USER": "envicutr"}, "--json")
+    assert done.returncode == 1
+    assert missing(done) == {"service user": "there is no user envicutr"}
+
+
 def test_control_groups_that_cannot_be_changed(environment: dict[str, str]) -> None:
     script = """
     grep -E ' - cgroup2? ' /proc/self/mountinfo | cut -d ' ' -f 5 | xargs -n 1 mount -o remount,bind,ro

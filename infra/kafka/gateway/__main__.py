@@ -1,0 +1,16 @@
+"""`python -m infra.kafka.gateway`: run by `envicutor up --secure`."""
+
+import logging
+import os
+
+import uvloop
+
+from infra.kafka.gateway.server import Gateway
+from infra.kafka.gateway.settings import GatewayPlace, GatewaySettings
+
+if __name__ == "__main__":
+    logging.basicConfig(
+        level=os.environ.get("ENVICUTOR_LOG_LEVEL", "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    uvloop.run(Gateway(GatewaySettings(), GatewayPlace()).run())

@@ -1,0 +1,189 @@
+"""Requests to produce: what of them the gateway reads, and how it refuses one. Pure.
+
+https://kafka.apache.org/protocol.html#The_Messages_Produce
+"""
+
+import struct
+from dataclasses import dataclass
+
+from infra.kafka.gateway.reader import MalformedError, Reader
+from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
+from topics.limits import MiB
+
+UNPACKED_BYTES = 16 * MiB
+"""What a batch may unpack to. The request handler holds so much of each partition in memory."""
+RECORDS = 100_000
+"""How many records a batch may have: the broker keeps some 70 bytes of each while it checks them."""
+PARTITIONS = 64
+"""How many batches a request may have."""
+
+VERSIONS = range(3, 14)
+POLICY_VIOLATION = 44
+_FLEXIBLE = 9
+_WITH_TOPIC_IDS = 13
+_MAGIC = 2
+
+MESSAGE_TOO_LARGE = 10
+INVALID_RECORD = 87
+
+_OFFSET_COMMIT, _JOIN_GROUP, _CONSUMER, _SHARE, _STREAMS = 8, 11, 68, 76, 88
+_CREATE_GROUPS = {_OFFSET_COMMIT: 8, _JOIN_GROUP: 6, _CONSUMER: 0, _SHARE: 0, _STREAMS: 0}
+"""Requests that begin with a group's name, and from which version on they are flexible."""
+
+_BATCH = struct.Struct(">qiibIhiqqqhii")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Where a request wants its records, and the records."""
+
+    topic: bytes
+    """As it stands in the request: a name with its length, or an id."""
+    partition: int
+    records: bytes
+
+    @property
+    def producer_id(self) -> int:
+        """The id of an idempotent producer, negative for another; of a batch that is not refused."""
+        return int(_BATCH.unpack_from(self.records)[9])
+
+
+@dataclass(frozen=True, slots=True)
+class Produce:
+    """A request to produce."""
+
+    version: int
+    correlation_id: int
+    acks: int
+    batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is wrong with a request."""
+
+    code: int
+    """Kafka's error code."""
+    reason: str
+
+
+def read_produce(frame: bytes, *, cut: bool = False) -> Produce:
+    """Read a request, without the length before it.
+
+    `cut`: the frame is only a beginning, of which the first batch's place is read.
+
+    Raises:
+        MalformedError: it is not of a version that is known, has too many batches, or ends early.
+    """
+    try:
+        return _read(Reader(frame), cut=cut)
+    except (struct.error, IndexError):
+        raise MalformedError("a request to produce ends early") from None
+
+
+def refusal(produce: Produce, most_batch_bytes: int) -> Refusal | None:
+    """Return why the broker must not see a request, None if it may."""
+    for batch in produce.batches:
+        if len(batch.records) > most_batch_bytes:
+            return Refusal(MESSAGE_TOO_LARGE, f"the batch has more than {most_batch_bytes} bytes")
+        try:
+            _check(batch.records)
+        except TooLargeError as error:
+            return Refusal(MESSAGE_TOO_LARGE, str(error))
+        except PackedError as error:
+            return Refusal(INVALID_RECORD, str(error))
+    return None
+
+
+def refuse(produce: Produce, why: Refusal) -> bytes:
+    """Return the response, with its length, that refuses all batches of a request."""
+    topics = b"".join(_refused(produce.version, batch, why) for batch in produce.batches)
+    count = len(produce.batches)
+    if produce.version < _FLEXIBLE:
+        body = struct.pack(">ii", produce.correlation_id, count) + topics + struct.pack(">i", 0)
+    else:
+        header = struct.pack(">iB", produce.correlation_id, 0)
+        body = header + _uvarint(count + 1) + topics + struct.pack(">iB", 0, 0)
+    return struct.pack(">i", len(body)) + body
+
+
+def _check(records: bytes) -> None:
+    if len(records) < _BATCH.size:
+        raise PackedError("the batch is cut short")
+    _, length, _, magic, _, attributes, *_, count = _BATCH.unpack_from(records)
+    if magic != _MAGIC or 12 + length != len(records):
+        raise PackedError("not one batch of Kafka's message format 2")
+    if count > RECORDS:
+        raise TooLargeError(f"the batch has more than {RECORDS} records")
+    check_unpacked(attributes & 7, records[_BATCH.size :], UNPACKED_BYTES)
+
+
+def group_of(frame: bytes) -> bytes | None:
+    """Return the name of the consumer group that a request may create, None for another request.
+
+    Raises:
+        MalformedError: the request ends early.
+    """
+    try:
+        reader = Reader(frame)
+        key, version, _ = reader.unpack(">hhi")
+        flexible_from = _CREATE_GROUPS.get(key)
+        if flexible_from is None:
+            return None
+        reader.text()
+        reader.flexible = version >= flexible_from
+        reader.skip_tags()
+        return reader.text()
+    except (struct.error, IndexError):
+        raise MalformedError("a request for a group ends early") from None
+
+
+def _read(reader: Reader, *, cut: bool) -> Produce:
+    _, version, correlation_id = reader.unpack(">hhi")
+    if version not in VERSIONS:
+        raise MalformedError(f"a request to produce of version {version}")
+    reader.text()  # the client's id stands before the flexible part of a header
+    reader.flexible = version >= _FLEXIBLE
+    reader.skip_tags()
+    reader.text()  # the transactional id
+    acks, _ = reader.unpack(">hi")
+    batches: list[Batch] = []
+    for _ in range(reader.count(PARTITIONS)):
+        start = reader.at
+        if version >= _WITH_TOPIC_IDS:
+            reader.skip(16)
+        else:
+            reader.text()
+        topic = reader.frame[start : reader.at]
+        for _ in range(reader.count(PARTITIONS)):
+            (partition,) = reader.unpack(">i")
+            if cut:
+                return Produce(version, correlation_id, acks, (Batch(topic, partition, b""),))
+            batches.append(Batch(topic, partition, reader.data()))
+            reader.skip_tags()
+        reader.skip_tags()
+    reader.skip_tags()
+    if len(batches) > PARTITIONS or reader.at != len(reader.frame):
+        raise MalformedError("a request to produce with too many batches, or more than it says")
+    return Produce(version, correlation_id, acks, tuple(batches))
+
+
+def _refused(version: int, batch: Batch, why: Refusal) -> bytes:
+    partition = struct.pack(">ihqq", batch.partition, why.code, -1, -1)
+    if version >= 5:
+        partition += struct.pack(">q", -1)  # where the log starts
+    reason = why.reason.encode()
+    if version >= _FLEXIBLE:
+        partition += _uvarint(1) + _uvarint(len(reason) + 1) + reason + b"\0"
+        return batch.topic + _uvarint(2) + partition + b"\0"
+    if version >= 8:
+        partition += struct.pack(">ih", 0, len(reason)) + reason
+    return batch.topic + struct.pack(">i", 1) + partition
+
+
+def _uvarint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])

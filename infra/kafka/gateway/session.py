@@ -1,0 +1,215 @@
+"""One client: its requests are read whole, looked at, and passed on one after the other, as the broker takes
+them."""
+
+import asyncio
+import re
+import struct
+import time
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from infra.kafka.gateway.admission import GROUPS, PRODUCERS, PRODUCERS_S, Admission, NotAdmittedError
+from infra.kafka.gateway.produce import (
+    MESSAGE_TOO_LARGE,
+    POLICY_VIOLATION,
+    Produce,
+    Refusal,
+    group_of,
+    read_produce,
+    refusal,
+    refuse,
+)
+from infra.kafka.properties import LARGEST_REQUEST_BYTES
+from topics.limits import KiB
+
+LOGIN_S = 10.0
+"""From the first byte of TLS to the end of the login."""
+FRAME_S = 60.0
+"""For a request to come whole, and for a piece of a response to be taken."""
+IDLE_S = 600.0
+"""Kafka's own default."""
+
+_HEADER_BYTES = 8
+"""Of any request, at least: kind, version and correlation id."""
+_LOGIN_BYTES = 8 * KiB
+_REQUEST_BYTES = 64 * KiB
+"""Of a request that produces nothing: such name a few topics."""
+_GROUP_BYTES = 4 * KiB
+"""Of a request that may create a group or a member, of which the broker keeps what it says of itself."""
+_AROUND_BATCH_BYTES = 16 * KiB
+_PLACE_BYTES = 4 * KiB
+"""So much of a request says where its first batch belongs."""
+_PIECE_BYTES = 64 * KiB
+
+_PRODUCE, _SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE = 0, 17, 18, 36
+_OF_LOGIN = {_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE}
+_MESSAGES_OF_SCRAM = 2
+"""Of each side: after the second the broker has verified the password."""
+_SCRAM_USER = re.compile(rb"[ny],(?:a=[^,]*)?,n=([^,]+),r=")
+_SASL_AUTHENTICATE_FLEXIBLE = 2
+
+Connect = Callable[[], Awaitable[tuple[StreamReader, StreamWriter]]]
+
+
+class ProtocolError(Exception):
+    """The client sent what no client sends; the message says what."""
+
+
+class Session:
+    """What is known of a client while it is connected."""
+
+    def __init__(
+        self,
+        client: tuple[StreamReader, StreamWriter],
+        connect: Connect,
+        admission: Admission,
+        largest_batch_bytes: int,
+    ) -> None:
+        self._reader, self._writer = client
+        self._connect, self._admission = connect, admission
+        self._largest_batch_bytes = largest_batch_bytes
+        self._verified = 0
+        self.user: str | None = None
+        """Who it says it is."""
+
+    @property
+    def _logged_in(self) -> bool:
+        return self._verified == _MESSAGES_OF_SCRAM
+
+    async def run(self, login: asyncio.Timeout, task: "asyncio.Task[None]") -> None:
+        """Pass on requests and responses until either side ends; `login` is the deadline of the login.
+
+        Raises:
+            ProtocolError, MalformedError, NotAdmittedError: the client is at fault.
+            OSError, EOFError, TimeoutError: the client or the broker is gone, or too slow.
+        """
+        async with AsyncExitStack() as stack:
+            broker: tuple[StreamReader, StreamWriter] | None = None
+            while frame := await self._next_request():
+                if broker is None:
+                    broker = await self._connect()
+                    stack.callback(broker[1].transport.abort)
+                await self._pass_on(frame, *broker)
+                if self._logged_in and login.when() is not None:
+                    login.reschedule(None)
+                    self._admission.forget(task)
+                    stack.enter_context(self._admission.logged_in(self.user or ""))
+
+    async def _next_request(self) -> bytes:
+        """Return a request that the broker may see, without its length; empty at the end of the connection.
+
+        What it must not see is refused here.
+        """
+        while True:
+            async with asyncio.timeout(IDLE_S):
+                first = await self._reader.read(1)
+            if not first:
+                return b""
+            async with asyncio.timeout(FRAME_S):
+                size, key = struct.unpack(">ih", first + await self._reader.readexactly(5))
+                frame = await self._read(size, key)
+            if key != _PRODUCE:
+                self._look_for_group(frame)
+                return frame
+            if response := await self._look(frame, is_whole=len(frame) == size):
+                self._writer.write(response)
+                await self._drained()
+            else:
+                return frame
+
+    async def _read(self, size: int, key: int) -> bytes:
+        """Return the request; of one to produce that is too large only the beginning."""
+        start = struct.pack(">h", key)
+        if not self._logged_in:
+            if key not in _OF_LOGIN:
+                raise ProtocolError(f"a request of kind {key} before the login")
+            most_bytes = _LOGIN_BYTES
+        elif key == _PRODUCE:
+            most_bytes = self._largest_batch_bytes + _AROUND_BATCH_BYTES
+        else:
+            most_bytes = _REQUEST_BYTES
+        if _HEADER_BYTES <= size <= most_bytes:
+            return start + await self._reader.readexactly(size - len(start))
+        if key != _PRODUCE or not most_bytes < size <= LARGEST_REQUEST_BYTES:
+            raise ProtocolError(f"a request of kind {key} with {size} bytes instead of at most {most_bytes}")
+        place = await self._reader.readexactly(_PLACE_BYTES)
+        await self._skip(size - len(start) - len(place))
+        return start + place
+
+    async def _skip(self, size: int) -> None:
+        while size > 0:
+            piece = await self._reader.read(min(size, _PIECE_BYTES))
+            if not piece:
+                raise EOFError
+            size -= len(piece)
+
+    def _look_for_group(self, frame: bytes) -> None:
+        group = group_of(frame)
+        if group is None:
+            return
+        if len(frame) > _GROUP_BYTES:
+            raise ProtocolError(
+                f"a request of a group with {len(frame)} bytes instead of at most {_GROUP_BYTES}"
+            )
+        if not self._admission.groups.admit(self.user or "", group, time.monotonic()):
+            raise NotAdmittedError(f"user {self.user!r} has used {GROUPS} consumer groups within a day")
+
+    async def _look(self, frame: bytes, *, is_whole: bool) -> bytes | None:
+        """Return the response to a request to produce that is refused, None for one that is not."""
+        produce = read_produce(frame, cut=not is_whole)
+        why: Refusal | None
+        if is_whole:
+            why = await asyncio.to_thread(refusal, produce, self._largest_batch_bytes)
+            why = why or self._too_many_producers(produce)
+        else:
+            why = Refusal(MESSAGE_TOO_LARGE, f"the request has more than {self._largest_batch_bytes} bytes")
+        if why is None:
+            return None
+        if produce.acks == 0:  # which gets no response: Kafka ends the connection as well
+            raise ProtocolError(why.reason)
+        return refuse(produce, why)
+
+    def _too_many_producers(self, produce: Produce) -> Refusal | None:
+        ids = (batch.producer_id for batch in produce.batches)
+        producers, user, now_s = self._admission.producers, self.user or "", time.monotonic()
+        if all(id < 0 or producers.admit(user, id, now_s) for id in ids):
+            return None
+        return Refusal(POLICY_VIOLATION, f"more than {PRODUCERS} idempotent producers within {PRODUCERS_S} s")
+
+    async def _pass_on(self, frame: bytes, reader: StreamReader, writer: StreamWriter) -> None:
+        key, version = struct.unpack_from(">hh", frame)
+        if key == _SASL_AUTHENTICATE and (named := _SCRAM_USER.search(frame)):
+            self.user = named[1].decode(errors="replace")
+        writer.write(struct.pack(">i", len(frame)) + frame)
+        async with asyncio.timeout(FRAME_S):
+            await writer.drain()
+        if key == _PRODUCE and read_produce(frame).acks == 0:
+            return
+        length = await reader.readexactly(4)
+        (size,) = struct.unpack(">i", length)
+        start = await reader.readexactly(min(size, 16))
+        if key == _SASL_AUTHENTICATE and _succeeded(start, version):
+            self._verified += 1
+        self._writer.write(length + start)
+        await self._copy(size - len(start), reader)
+
+    async def _copy(self, size: int, reader: StreamReader) -> None:
+        await self._drained()
+        while size > 0:
+            piece = await reader.read(min(size, _PIECE_BYTES))
+            if not piece:
+                raise EOFError
+            self._writer.write(piece)
+            await self._drained()
+            size -= len(piece)
+
+    async def _drained(self) -> None:
+        async with asyncio.timeout(FRAME_S):
+            await self._writer.drain()
+
+
+def _succeeded(start: bytes, version: int) -> bool:
+    """Whether a response to SaslAuthenticate, of which this is the beginning, has no error code."""
+    at = 5 if version >= _SASL_AUTHENTICATE_FLEXIBLE else 4
+    return len(start) >= at + 2 and start[at : at + 2] == b"\0\0"
