@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import CacheError, DependenciesError, LimitError, PassingError
+from nix.errors import DependenciesError, LimitError, PassingError
 from nix.registries.artifacts import Artifact
 from processors.evictions import Evictions
 from processors.sandbox import Sandboxes
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 _LOG_CHARACTERS = 8192
 """How much of a failed build's log an explanation carries: its end."""
+_FLUSH_S = 1.0
+"""How long releases of leases that are still to be sent may take; a lease that is not released expires."""
 _LOOK_AGAIN_S = 60.0
 """Workers fetch environments too, so that a cache grows without a build."""
 
@@ -93,19 +95,23 @@ class CacheBuilder:
         """
         await self._sandboxes.start()
         try:
-            await self._cache.check_builder()
-        except CacheError:
+            return not await self._attempts.unless_stopped(self._start()) or await self._work()
+        finally:
+            await self._view.close()
             await self._sandboxes.close()
-            raise
+            self._producer.close(_FLUSH_S)
+
+    async def _start(self) -> None:
+        await self._cache.check_builder()
         await self._view.start()
+
+    async def _work(self) -> bool:
         keeping_room = asyncio.create_task(self._keep_room())
-        ended_well = await self._attempts.run()
-        keeping_room.cancel()
-        await asyncio.wait([keeping_room])
-        await self._view.close()
-        await self._sandboxes.close()
-        self._producer.close()
-        return ended_well
+        try:
+            return await self._attempts.run()
+        finally:
+            keeping_room.cancel()
+            await asyncio.wait([keeping_room])
 
     async def _keep_room(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from topics.codec import Record
 from topics.crash import crash
 from topics.pulse import LostError, with_pulse
+from topics.reachability import OF_THIS_PROCESS
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,9 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "topic.metadata.refresh.interval.ms": 5000,
         # Without it a client whose only broker is away bootstraps, and complains, 20 times a second.
         "reconnect.backoff.ms": 1000,
-        "log_level": 3,
+        # librdkafka would write each failure of each client to standard error, ten lines a second: what fails
+        # is raised, and `with_pulse` logs when brokers are lost and found.
+        "log_level": 0,
     } | _credentials(settings)
 
 
@@ -105,6 +108,17 @@ def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> lis
     if first is None:
         return []
     return [first, *consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
+
+
+def leave(consumer: Consumer) -> None:
+    """Leave the group and close the consumer, if a broker can be reached.
+
+    Otherwise `close` of librdkafka 2.16 may wait for ever, with Python's interpreter lock held: the rebalance
+    callback calls `rd_kafka_rebalance_protocol`, which nobody answers any more. The broker then removes the
+    member after its session timeout.
+    """
+    if OF_THIS_PROCESS.is_reachable:
+        consumer.close()
 
 
 def is_fatal(error: KafkaError) -> bool:

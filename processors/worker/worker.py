@@ -6,6 +6,7 @@ produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases
           dependencies, and Lost or Evicted of them
 """
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Finished, HandedBack, Started
 from topics.submissions.state import Work
 from topics.view import View
+
+_FLUSH_S = 1.0
+"""How long releases of leases that are still to be sent may take; a lease that is not released expires."""
 
 
 class Worker:
@@ -82,16 +86,19 @@ class Worker:
     async def run(self) -> bool:
         """Work until stopped; False where the consumer died and the process must be started again."""
         await self._sandboxes.start()
+        try:
+            return not await self._attempts.unless_stopped(self._read()) or await self._attempts.run()
+        finally:
+            await asyncio.gather(self._stops.close(), self._view.close())
+            await self._sandboxes.close()
+            self._producer.close(_FLUSH_S)
+            self._live_output.close()
+
+    async def _read(self) -> None:
+        """Read what must be known before the first attempt."""
         await self._view.start()
         await self._view.wait_caught_up()
         await self._stops.start()
-        ended_well = await self._attempts.run()
-        await self._stops.close()
-        await self._view.close()
-        await self._sandboxes.close()
-        self._producer.close()
-        self._live_output.close()
-        return ended_well
 
     # -- the craft ------------------------------------------------------------------------------------
 
