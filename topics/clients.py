@@ -20,7 +20,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from topics.codec import Record
 from topics.crash import crash
 from topics.pulse import LostError, with_pulse
-from topics.reachability import OF_THIS_PROCESS
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -28,6 +27,7 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = MAX_MESSAGE_BYTES + 2 * 1024 * 1024
 """Above the largest record, so that every one can be fetched."""
 
+_LEAVE_S, _LEAVE_POLL_S = 2.0, 0.1
 
 SASL_MECHANISM = "SCRAM-SHA-512"
 """How users prove who they are: without sending the password."""
@@ -111,14 +111,18 @@ def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> lis
 
 
 def leave(consumer: Consumer) -> None:
-    """Leave the group and close the consumer, if a broker can be reached.
+    """Leave the group and close the consumer; what is read meanwhile is neither taken nor committed.
 
-    Otherwise `close` of librdkafka 2.16 may wait for ever, with Python's interpreter lock held: the rebalance
-    callback calls `rd_kafka_rebalance_protocol`, which nobody answers any more. The broker then removes the
-    member after its session timeout.
+    The last rebalance is polled for before. If `close` of librdkafka 2.16 finds it, and no broker is there, its
+    callback asks for the rebalance protocol, waits for ever, and holds Python's interpreter lock.
     """
-    if OF_THIS_PROCESS.is_reachable:
-        consumer.close()
+    consumer.unsubscribe()
+    deadline = time.monotonic() + _LEAVE_S
+    with suppress(LostError):
+        consumer.poll(_LEAVE_POLL_S)
+        while consumer.assignment() and time.monotonic() < deadline:
+            consumer.poll(_LEAVE_POLL_S)
+    consumer.close()
 
 
 def is_fatal(error: KafkaError) -> bool:

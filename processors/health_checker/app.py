@@ -22,7 +22,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka import Message as DeliveredMessage
 from faust.types import TP, Message
 
-from processors.health_checker.faust_app import CHANGELOG_CONFIG, faust_app
+from processors.health_checker.faust_app import faust_app
 from processors.health_checker.judgement import Change, Held, Judge, Late
 from processors.health_checker.progress import Progress
 from processors.health_checker.records import read, tick_record
@@ -121,7 +121,10 @@ class HealthChecker:
         self.app = faust_app(kafka, watched.topics.checker_group, partitions)
         # Held -> {"partition": number}
         self._table = self.app.Table(
-            "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._on_recover
+            "leases",
+            partitions=partitions,
+            extra_topic_configs=dict(watched.topics.changelog.more),
+            on_recover=self._on_recover,
         )
         raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw"}
         topic = self.app.topic(self._leases, key_type=bytes, value_type=bytes, **raw)
