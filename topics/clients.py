@@ -113,8 +113,8 @@ def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> lis
 def leave(consumer: Consumer) -> None:
     """Leave the group and close the consumer; what is read meanwhile is neither taken nor committed.
 
-    The last rebalance is polled for before. If `close` of librdkafka 2.16 finds it, and no broker is there, its
-    callback asks for the rebalance protocol, waits for ever, and holds Python's interpreter lock.
+    The last rebalance is polled for before. If `close` of librdkafka 2.16 finds it while no broker is there,
+    its callback asks for the rebalance protocol and waits for ever, with Python's interpreter lock held.
     """
     consumer.unsubscribe()
     deadline = time.monotonic() + _LEAVE_S
