@@ -1,11 +1,18 @@
 """The command `envicutor`."""
 
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from infra.role_process import LOG_FORMAT, ROLES, begin_if_role
+
+# Before the imports below, which take half a second and on a busy machine several.
+if __name__ == "__main__" or sys.argv[0].endswith("envicutor"):
+    begin_if_role(sys.argv)
 
 from infra.commands import audit, dead_letters, dependencies, keys, packages, producers, roles
 from infra.commands.binary_cache_key import binary_cache_key
@@ -51,7 +58,7 @@ app.add_typer(producers.app, name="producers", rich_help_panel=_SYSTEM)
 app.add_typer(dependencies.app, name="dependencies", rich_help_panel=_SYSTEM)
 app.add_typer(audit.app, name="audit", rich_help_panel=_SYSTEM)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_SYSTEM)
-_TELLING = {command.__name__.replace("_", "-") for command in (up, *roles.ROLES)}
+_TELLING = {"up", *ROLES}
 """Commands whose progress is their log; others tell of trouble alone, unless they are asked to."""
 
 
@@ -60,10 +67,8 @@ def configure(context: typer.Context) -> None:
     """Runs other people's programs, each with its own dependencies."""
     settings = LocalSettings()
     told = context.invoked_subcommand in _TELLING or "log_level" in settings.model_fields_set
-    logging.basicConfig(
-        level=settings.log_level if told else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logging.basicConfig(format=LOG_FORMAT)
+    logging.getLogger().setLevel(settings.log_level if told else logging.WARNING)
     for library in ("aiokafka", "httpx", "uvicorn"):  # the last one says to press keys that it does not see
         logging.getLogger(library).setLevel(logging.WARNING)
 

@@ -5,6 +5,7 @@ consumes  `submissions.store`, `package-sets`, `dependencies.store`, `api-keys` 
 produces  Requested, Cancelled on `submissions.events`
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,7 +30,7 @@ from ingest.routes.changing import changing_routes
 from ingest.routes.environments import environment_routes
 from ingest.routes.reading import reading_routes
 from ingest.routes.system import system_routes
-from ingest.server import Server
+from ingest.server import OnServing, Server
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.system import Overview
@@ -72,10 +73,8 @@ def make_app(
         await output.start()
         await environments.start()
         yield
-        await environments.close()
-        await output.close()
-        await submissions.close()
-        await access.close()
+        # Together: each waits for its reader, which may be waiting for the broker.
+        await asyncio.gather(environments.close(), output.close(), submissions.close(), access.close())
 
     app: FastAPI = FastAPIOffline(
         title="Envicutor",
@@ -160,7 +159,13 @@ def make_app(
 
 
 def serve(
-    kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, nix: NixSettings, instance: str
+    kafka: KafkaSettings,
+    catalogue: Catalogue,
+    settings: IngestSettings,
+    nix: NixSettings,
+    instance: str,
+    *,
+    on_serving: OnServing | None = None,
 ) -> None:
-    """Serve HTTP until SIGTERM or SIGINT."""
-    Server(make_app(kafka, catalogue, settings, nix, instance), settings).run()
+    """Serve HTTP until SIGTERM or SIGINT; with `on_serving`, until what it is called with is called."""
+    Server(make_app(kafka, catalogue, settings, nix, instance), settings, on_serving).run()

@@ -1,8 +1,12 @@
 """The HTTP server: uvicorn, with bounds on what a connection may cost."""
 
 import asyncio
+import logging
 import resource
+import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +18,11 @@ from ingest.events import Events
 from ingest.problems import ProblemError, response
 from ingest.settings import IngestSettings
 from topics.garbage import collect_seldom
+
+log = logging.getLogger(__name__)
+
+OnServing = Callable[[Callable[[], None]], None]
+"""Called in the event loop, once the server listens, with what makes it stop."""
 
 HEAD_BYTES = 32 * 1024
 """Of a request's path and headers."""
@@ -28,7 +37,8 @@ _FILES_BESIDE = 256
 class Server(uvicorn.Server):
     """Ends event streams first when it stops, so that nobody waits for them."""
 
-    def __init__(self, app: FastAPI, settings: IngestSettings) -> None:
+    def __init__(self, app: FastAPI, settings: IngestSettings, on_serving: OnServing | None = None) -> None:
+        """With `on_serving` the caller handles signals, else uvicorn does."""
         connections = _allowed(settings.http_connections)
         config = uvicorn.Config(
             app,
@@ -45,10 +55,24 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._events: Events = app.state.events
+        self._address = f"{settings.http_host}:{settings.http_port}"
+        self._on_serving = on_serving
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Install uvicorn's signal handlers, unless the caller handles signals."""
+        if self._on_serving is None:
+            with super().capture_signals():
+                yield
+        else:
+            yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
         await super().startup(sockets)
+        if self.started and self._on_serving is not None:
+            self._on_serving(lambda: self.handle_exit(signal.SIGTERM, None))
+        log.info("ingest: listens on %s for HTTP", self._address)
         collect_seldom()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -69,9 +69,7 @@ class Submissions:
 
     async def close(self) -> None:
         """Stop reading; send what is still to be sent."""
-        await self.history.close()
-        await self.view.close()
-        await self.package_sets.close()
+        await asyncio.gather(self.history.close(), self.view.close(), self.package_sets.close())
         self._producer.close()
 
     def _heard(self, messages: list[Message]) -> None:

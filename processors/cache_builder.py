@@ -27,11 +27,14 @@ from topics.dependencies.facts import FACTS, Failed, Fault, HandedBack, Installe
 from topics.dependencies.state import Build
 from topics.settings import KafkaSettings
 from topics.view import View
+from topics.waiting import topics_of, until_topics
 
 log = logging.getLogger(__name__)
 
 _LOG_CHARACTERS = 8192
 """How much of a failed build's log an explanation carries: its end."""
+_FLUSH_S = 1.0
+"""How long releases of leases that are still to be sent may take; a lease that is not released expires."""
 _LOOK_AGAIN_S = 60.0
 """Workers fetch environments too, so that a cache grows without a build."""
 
@@ -47,6 +50,7 @@ class CacheBuilder:
         sandboxes: Sandboxes,
         cache: Cache,
     ) -> None:
+        self._kafka, self._catalogue = kafka, catalogue
         self._settings, self._sandboxes, self._cache = settings, sandboxes, cache
         self.name = process_name(settings.host, settings.instance)
         self._producer = EventProducer(kafka)
@@ -97,18 +101,23 @@ class CacheBuilder:
         try:
             await self._cache.check_builder()
             await self._cache.check_programs()
-        except BaseException:
+            return not await self._attempts.unless_stopped(self._start()) or await self._work()
+        finally:
+            await self._view.close()
             await self._sandboxes.close()
-            raise
+            self._producer.close(_FLUSH_S)
+
+    async def _start(self) -> None:
+        await until_topics(self._kafka, topics_of("cache-builder", self._catalogue), "cache-builder")
         await self._view.start()
+
+    async def _work(self) -> bool:
         keeping_room = asyncio.create_task(self._keep_room())
-        ended_well = await self._attempts.run()
-        keeping_room.cancel()
-        await asyncio.wait([keeping_room])
-        await self._view.close()
-        await self._sandboxes.close()
-        self._producer.close()
-        return ended_well
+        try:
+            return await self._attempts.run()
+        finally:
+            keeping_room.cancel()
+            await asyncio.wait([keeping_room])
 
     async def _keep_room(self) -> None:
         while True:

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.acceptance import requested
 from topics.catalogue import REQUEST_GROUP, Catalogue
-from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal
+from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal, leave
 from topics.codec import (
     REPLY_TOPIC,
     UNREADABLE_HEADERS,
@@ -150,15 +150,19 @@ class RequestHandler:
         try:
             await asyncio.to_thread(self._loop)
         finally:
-            self._consumer.close()
+            leave(self._consumer)
             await self._package_sets.close()
             await self._store.close()
             self._producer.close()
 
     def _loop(self) -> None:
         before: HandedOn | None = None
+        said = None
         while not self._stopping.is_set():
             package_set = self._package_sets.in_force
+            if (doing := self._doing()) != said:
+                said = doing
+                log.info("request-handler: %s", doing)
             if package_set is None or not self._store.caught_up:  # the records can wait where they are
                 self._stopping.wait(0.1)
                 continue
@@ -169,6 +173,14 @@ class RequestHandler:
             before = handed_on
         if before:
             self._settle(before)
+
+    def _doing(self) -> str:
+        """What it does now, for the log."""
+        if not self._store.caught_up:
+            return f"reads {self._catalogue.submissions.store.name}"
+        if self._package_sets.in_force is None:
+            return "waits for a package set: `envicutor packages refresh` puts one in force"
+        return f"takes requests from {self._catalogue.requests.name}"
 
     def _hand_on(self, messages: list[Message], package_set: str) -> HandedOn:
         records = [record for message in messages for record in self._records(message, package_set)]

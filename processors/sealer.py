@@ -10,6 +10,7 @@ to see where the chains end. So no chain forks. Any fault ends the process; the 
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
@@ -35,11 +36,17 @@ log = logging.getLogger(__name__)
 SEALED_RECORDS = 1000
 """In one seal, or up to twice as many: an audit says in which of these ranges something is wrong."""
 _TIMEOUT_S = 30.0
+_CALL_S = 1.0
+"""How long one call of a client may take before this process looks whether it is to stop."""
 _TRANSACTION_TIMEOUT_MS = 5000
 
 
 class LogTruncatedError(Exception):
     """The log ends before what was sealed: it is not the log that it was, and is not sealed any more."""
+
+
+class Stopping(Exception):  # noqa: N818 - not an error: the process was asked to stop while something waited
+    """The process was asked to stop."""
 
 
 class Sealer:
@@ -64,10 +71,18 @@ class Sealer:
             KafkaException: another one took over, or the broker did not answer: start again.
             LogTruncatedError: an operator must look.
         """
+        try:
+            self._run()
+        except Stopping:
+            log.info("sealer: stopped while it waited for the broker")
+
+    def _run(self) -> None:
         producer = self._producer()
         consumer = Consumer(with_pulse(consumer_config(self._settings, READER) | UNHURRIED))
         self._restore(consumer)
         consumer.assign([TopicPartition(*of, begun.first_offset) for of, begun in self._ranges.items()])
+        topics = sorted({topic for topic, _ in self._ranges})
+        log.info("sealer: seals what is appended to %s", ", ".join(topics))
         sealed_at = time.monotonic()
         try:
             while not self._stopping.is_set():
@@ -85,8 +100,26 @@ class Sealer:
             "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
         }
         producer = Producer(config)
-        producer.init_transactions(_TIMEOUT_S)
+        self._retrying(lambda: producer.init_transactions(_CALL_S))
         return producer
+
+    def _retrying(self, call: Callable[[], None]) -> None:
+        """Make the same call again while the client allows it, for up to 30 s.
+
+        Raises:
+            KafkaException: it failed, or the broker did not answer.
+            Stopping: the process was asked to stop meanwhile.
+        """
+        deadline = time.monotonic() + _TIMEOUT_S
+        while not self._stopping.is_set():
+            try:
+                return call()
+            except KafkaException as exception:
+                error = exception.args[0]
+                may_retry = error.retriable() and not error.txn_requires_abort() and not error.fatal()
+                if not may_retry or time.monotonic() > deadline:
+                    raise
+        raise Stopping
 
     def _restore(self, consumer: Consumer) -> None:
         """Where each chain ends."""
@@ -128,6 +161,6 @@ class Sealer:
         producer.begin_transaction()
         for _, record in records:
             producer.produce(record.topic, record.value, record.key, headers=record.headers)
-        producer.commit_transaction(_TIMEOUT_S)
+        self._retrying(lambda: producer.commit_transaction(_CALL_S))
         for seal, record in records:
             self._went_on(seal, record.value)

@@ -54,6 +54,8 @@ class Topic:
     """Whether its records are deleted once the group that reads it has committed them."""
     max_message_bytes: int = MAX_MESSAGE_BYTES
     compression: Literal["producer", "uncompressed"] = "producer"
+    more: tuple[tuple[str, str], ...] = ()
+    """Other settings at the broker, which are applied at creation only."""
 
     def partitions(self, profile: Literal["local", "cluster"]) -> int:
         """Its partition count, fixed at creation."""
@@ -63,13 +65,17 @@ class Topic:
         """Its settings at the broker."""
         # Space is freed by whole segments.
         segments = {"segment.bytes": str(_TRIMMED_SEGMENT_BYTES)} if self.trimmed else {}
-        return segments | {
-            "cleanup.policy": "compact" if self.compacted else "delete",
-            "retention.ms": str(self.retention_ms),
-            "max.message.bytes": str(self.max_message_bytes),
-            "message.timestamp.type": "LogAppendTime",
-            "compression.type": self.compression,
-        }
+        return (
+            dict(self.more)
+            | segments
+            | {
+                "cleanup.policy": "compact" if self.compacted else "delete",
+                "retention.ms": str(self.retention_ms),
+                "max.message.bytes": str(self.max_message_bytes),
+                "message.timestamp.type": "LogAppendTime",
+                "compression.type": self.compression,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +87,18 @@ class Family:
     queue: Topic
     leases: Topic
     slots: Topic
+    changelog: Topic
+    """Of the health checker's table, named as Faust names it: group, table, `changelog`."""
     store_group: str
     """Consumer group of the store processor, without the prefix."""
     work_group: str
     """Consumer group that pops the queue, without the prefix."""
     checker_group: str
-    """Consumer group of the health checker, without the prefix; its changelog's name begins with it."""
+    """Consumer group of the health checker, without the prefix."""
+
+    def topics(self) -> tuple[Topic, ...]:
+        """Return all of them."""
+        return (self.events, self.store, self.queue, self.leases, self.slots, self.changelog)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +122,9 @@ class Catalogue:
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, for creation and documents."""
         families = (self.submissions, self.dependencies)
-        ours = tuple(t for f in families for t in (f.events, f.store, f.queue, f.leases, f.slots))
         return (
             self.requests,
-            *ours,
+            *(topic for family in families for topic in family.topics()),
             self.stops,
             self.output,
             self.package_sets,
@@ -125,6 +136,14 @@ class Catalogue:
         )
 
 
+_CHANGELOG = (
+    # It is read from its beginning at every assignment: keep it as short as the leases that exist.
+    ("segment.bytes", str(16 * MiB)),
+    ("segment.ms", "600000"),
+    ("max.compaction.lag.ms", "600000"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+    ("delete.retention.ms", "600000"),
+)
 _SUBMISSIONS = Family(
     events=Topic(
         "submissions.events",
@@ -170,6 +189,16 @@ _SUBMISSIONS = Family(
         writers=("worker",),
         readers=("worker",),
         retention_ms=HOUR_MS,
+    ),
+    changelog=Topic(
+        "worker-health-checker-leases-changelog",
+        "Which leases of submissions exist: the table of the health checkers.",
+        local_partitions=2,
+        cluster_partitions=6,
+        writers=("health-checker",),
+        readers=("health-checker",),
+        compacted=True,
+        more=_CHANGELOG,
     ),
     store_group="submission-store",
     work_group="workers",
@@ -220,6 +249,16 @@ _DEPENDENCIES = Family(
         writers=("cache-builder",),
         readers=("cache-builder",),
         retention_ms=HOUR_MS,
+    ),
+    changelog=Topic(
+        "cache-builder-health-checker-leases-changelog",
+        "Which leases of builds exist: the table of the health checkers.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=("health-checker",),
+        readers=("health-checker",),
+        compacted=True,
+        more=_CHANGELOG,
     ),
     store_group="build-store",
     work_group="cache-builders",
@@ -359,6 +398,7 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
             queue=queue(named(plain.queue)),
             leases=named(plain.leases),
             slots=named(plain.slots),
+            changelog=named(plain.changelog),
         )
 
     plain = _CATALOGUE

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = MAX_MESSAGE_BYTES + 2 * 1024 * 1024
 """Above the largest record, so that every one can be fetched."""
 
+_LEAVE_S, _LEAVE_POLL_S = 2.0, 0.1
 
 SASL_MECHANISM = "SCRAM-SHA-512"
 """How users prove who they are: without sending the password."""
@@ -51,7 +52,9 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "topic.metadata.refresh.interval.ms": 5000,
         # Without it a client whose only broker is away bootstraps, and complains, 20 times a second.
         "reconnect.backoff.ms": 1000,
-        "log_level": 3,
+        # librdkafka would write each failure of each client to standard error, ten lines a second: what fails
+        # is raised, and `with_pulse` logs when brokers are lost and found.
+        "log_level": 0,
     } | _credentials(settings)
 
 
@@ -126,6 +129,21 @@ def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> lis
     if first is None:
         return []
     return [first, *consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
+
+
+def leave(consumer: Consumer) -> None:
+    """Leave the group and close the consumer; what is read meanwhile is neither taken nor committed.
+
+    The last rebalance is polled for before. If `close` of librdkafka 2.16 finds it while no broker is there,
+    its callback asks for the rebalance protocol and waits for ever, with Python's interpreter lock held.
+    """
+    consumer.unsubscribe()
+    deadline = time.monotonic() + _LEAVE_S
+    with suppress(LostError):
+        consumer.poll(_LEAVE_POLL_S)
+        while consumer.assignment() and time.monotonic() < deadline:
+            consumer.poll(_LEAVE_POLL_S)
+    consumer.close()
 
 
 def is_fatal(error: KafkaError) -> bool:

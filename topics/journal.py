@@ -63,8 +63,8 @@ class Journal:
 
     async def close(self) -> None:
         """Stop reading and close the table."""
-        await self._tail.close()
-        self._table.close()
+        if await self._tail.close():  # else its thread may still use the table
+            self._table.close()
 
     @property
     def caught_up(self) -> bool:

@@ -1,4 +1,4 @@
-"""Noticing that a Kafka client has lost its brokers for good.
+"""Noticing that a Kafka client has lost its brokers, for a while or for good.
 
 librdkafka forgets brokers that metadata does not list. A cluster lists none while all of its brokers come
 back from a pause, or from a stall of the machine; a client that asks in this moment has nobody left to ask,
@@ -8,8 +8,10 @@ and may never connect again, nor say so (confluentinc/librdkafka#5301, open with
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+
+from topics.reachability import OF_THIS_PROCESS
 
 _LOOK_MS = 5000
 _ANSWER_S = 1.0
@@ -22,11 +24,13 @@ class LostError(Exception):
 
 
 def with_pulse(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a client whose `poll` raises LostError once it is lost.
+    """The configuration of a client whose `poll` raises LostError once it is lost, and logs when it loses and
+    finds its brokers.
 
     Only for clients that are polled all the time: what they are to look at piles up otherwise.
     """
-    return {**config, "statistics.interval.ms": _LOOK_MS, "stats_cb": _Pulse(config)}
+    pulse = _Pulse(config)
+    return {**config, "statistics.interval.ms": _LOOK_MS, "stats_cb": pulse, "error_cb": pulse.on_error}
 
 
 class _Pulse:
@@ -36,9 +40,20 @@ class _Pulse:
         kept = ("bootstrap.servers", "reconnect.backoff.max.ms", "security.", "ssl.", "sasl.")
         self._config = {n: value for n, value in config.items() if n.startswith(kept)} | {"log_level": 0}
         self._suspicions = 0
+        self._why = ""
+
+    def on_error(self, error: KafkaError) -> None:
+        """Called by `poll`, again and again while a broker is away."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            OF_THIS_PROCESS.lost(self, self._config["bootstrap.servers"], self._why)
+        else:
+            self._why = error.str().partition(" (after ")[0]
 
     def __call__(self, statistics: str) -> None:
-        if '"state":"UP"' in statistics or not self._others_find_brokers():
+        is_up = '"state":"UP"' in statistics
+        if is_up:
+            OF_THIS_PROCESS.found(self)
+        if is_up or not self._others_find_brokers():
             self._suspicions = 0
             return
         self._suspicions += 1

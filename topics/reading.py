@@ -9,8 +9,6 @@ from topics.clients import READER, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
-_QUIET = {"log_level": 0}
-"""What fails is raised; a connection that is closed while it is made need not stand on standard error."""
 _NEWS_S = 5.0
 """Ten times what news of a topic takes from one broker to another."""
 
@@ -24,7 +22,7 @@ def read_to_end(
         KafkaException: the broker or the topic is not there.
     """
     consumer = Consumer(
-        consumer_config(settings, READER) | {"enable.partition.eof": True, "fetch.wait.max.ms": 10} | _QUIET
+        consumer_config(settings, READER) | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
     )
     try:
         unread = partitions(consumer, topic)
@@ -68,7 +66,7 @@ def committed_offsets(
             since it may be loading (COORDINATOR_LOAD_IN_PROGRESS) or be another one now (NOT_COORDINATOR).
     """
     deadline = time.monotonic() + timeout_s
-    consumer = Consumer(consumer_config(settings, group) | _QUIET)
+    consumer = Consumer(consumer_config(settings, group))
     try:
         metadata = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
         asked = [TopicPartition(topic, partition) for partition in metadata.partitions]

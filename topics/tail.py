@@ -28,6 +28,9 @@ _TO_THE_END = {"fetch.wait.max.ms": 10}
 _READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024}
 """What may wait in memory until it is taken; the default is eight times as much."""
 
+_CLOSE_S = 3.0
+"""How long the reader's thread may take to end: ten times what it takes while the broker answers."""
+
 StartAt = Callable[[Consumer, set[int]], Mapping[int, int]]
 """From the topic's partitions to the offsets to start at; the beginning, for one that is left out."""
 
@@ -106,11 +109,12 @@ class Tail:
         for read in self._looking:
             read.set()
 
-    async def close(self) -> None:
-        """Stop reading."""
+    async def close(self) -> bool:
+        """Stop reading; False if the reader waits for a broker that does not answer, and still runs."""
         self._closing.set()
         if self._thread.ident is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, _CLOSE_S)
+        return not self._thread.is_alive()
 
     # -- the reader's thread --------------------------------------------------------------------------
 
@@ -137,7 +141,7 @@ class Tail:
         while not self._closing.is_set():
             try:
                 metadata = self._consumer.list_topics(self._topic, timeout=2).topics[self._topic]
-                if partitions := set(metadata.partitions):
+                if (partitions := set(metadata.partitions)) and not self._closing.is_set():
                     self._starts = self._start_at(self._consumer, partitions)
                     starts = {p: self._starts.get(p, OFFSET_BEGINNING) for p in partitions}
                     self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in starts.items()])
@@ -179,6 +183,8 @@ class Tail:
                 raise KafkaException(error)
             else:
                 log.warning("reading %s: %s", self._topic, error)
+        if self._closing.is_set():  # `close` may have given up waiting, so the table may be closed
+            return ends
         if taken:
             self._take(taken)
         self._read_to.update(read_to)

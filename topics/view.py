@@ -112,8 +112,8 @@ class View:
 
     async def close(self) -> None:
         """Stop reading and close the table."""
-        await self._tail.close()
-        self._table.close()
+        if await self._tail.close():  # else its thread may still use the table
+            self._table.close()
 
     # -- the reader's thread ---------------------------------------------------------------------
 

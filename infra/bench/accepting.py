@@ -26,7 +26,8 @@ UNFINISHED = 500
 """The bound during the overload, so that it is reached, and what was accepted is soon answered."""
 WARM_UP = 100
 RATE_S = 5.0
-DRAIN_S = 120.0
+DRAIN_S = 1200.0
+"""A hundred times what it takes to answer what was accepted."""
 _REQUEST = json.dumps(PYTHON.request).encode()
 
 

@@ -19,6 +19,8 @@ from infra.commands.output import say
 FIRST, AGAIN = "first time", "again"
 WARM_UP = 50
 PAUSE_S = 0.06
+KEEP_S = 60.0
+"""How long a worker may take to keep what it compiled, which it does after the answer."""
 _SOURCE = """
 #include <algorithm>
 #include <iostream>
@@ -78,17 +80,25 @@ def _job(number: int) -> Job:
 
 async def _first(connection: Connection, numbers: Iterator[int], to: list[Job]) -> float:
     to[:] = [_job(next(numbers))]
-    return await _timed(connection, to[0], cached=False)
+    taken, cached = await _timed(connection, to[0])
+    if cached:
+        raise RuntimeError("what was never compiled before came of the compile cache")
+    return taken
 
 
 async def _again(connection: Connection, latest: list[Job]) -> float:
-    return await _timed(connection, latest[0], cached=True)
+    deadline = time.monotonic() + KEEP_S
+    while time.monotonic() < deadline:
+        taken, cached = await _timed(connection, latest[0])
+        if cached:
+            return taken
+        await asyncio.sleep(PAUSE_S)
+    raise RuntimeError(f"the compile cache has nothing {KEEP_S:g} s after the answer")
 
 
-async def _timed(connection: Connection, job: Job, *, cached: bool) -> float:
+async def _timed(connection: Connection, job: Job) -> tuple[float, bool]:
+    """How long the answer took, and whether it came of the compile cache."""
     started = time.perf_counter()
     body = await answered(connection, job)
     taken = time.perf_counter() - started
-    if body["compile"].get("cached", False) != cached:  # said only where it is so
-        raise RuntimeError(f"expected cached={cached}: {body['compile']}")
-    return taken
+    return taken, body["compile"].get("cached", False)  # the field is there only if it is true

@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 CpuTimes = Mapping[str, float]
@@ -23,16 +24,21 @@ class CpuMeter:
         before = self._read()
         count = await counting
         self._count += count
-        for role, seconds in self._read().items():
-            self._spent_s[role] += seconds - before.get(role, 0.0)
+        for process, seconds in self._read().items():
+            self._spent_s[process[0]] += seconds - before.get(process, 0.0)
         return count
 
     def per_one(self) -> dict[str, float]:
         """CPU seconds of each role for one of what was counted."""
         return {role: spent_s / self._count for role, spent_s in sorted(self._spent_s.items())}
 
-    def _read(self) -> dict[str, float]:
-        return {role: _cpu_time_s(pid) for role, pid in pids(self._run_dir).items()}
+    def _read(self) -> dict[tuple[str, int], float]:
+        """The CPU time of each role's process; of one that is just being started again there is none."""
+        found = {}
+        for role, pid in pids(self._run_dir).items():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found[role, pid] = _cpu_time_s(pid)
+        return found
 
 
 def pids(run_dir: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from infra.bench.load import WAIT_S, Job
+from infra.bench.load import ANSWER_S, WAIT_S, Job
 
 WAITING = f"/submissions?wait=true&wait_timeout_s={WAIT_S}"
 
@@ -32,7 +32,13 @@ class Connection:
     async def post(self, path: str, body: bytes) -> Reply:
         """Send JSON and wait for the reply."""
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        return await self._request(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    async def get(self, path: str) -> Reply:
+        """Ask, and wait for the reply."""
+        return await self._request(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+
+    async def _request(self, request: bytes) -> Reply:
         try:
             return await self._exchange(request)
         except (ConnectionError, asyncio.IncompleteReadError):  # the server closes what was idle for a while
@@ -67,6 +73,10 @@ async def answered(connection: Connection, job: Job) -> dict[str, Any]:
     """Submit and wait for the answer; raises RuntimeError where it does not end as it must."""
     reply = await connection.post(WAITING, json.dumps(job.request).encode())
     body: dict[str, Any] = json.loads(reply.body)
+    deadline = time.monotonic() + ANSWER_S
+    while "id" in body and not body.get("finished_at") and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)  # on a slow machine it may take longer than a request may wait
+        body = json.loads((await connection.get(f"/submissions/{body['id']}")).body)
     if body.get("outcome") != job.outcome:
         raise RuntimeError(f"expected {job.outcome}: {body}")
     return body

@@ -1,26 +1,35 @@
-"""One subcommand per role: a process of the system. Modules are imported by the role that needs them."""
+"""One subcommand per role: a process of the system. Modules are imported by the role that needs them.
+
+Every role waits for its topics before it imports the rest: it then says what is missing within a second.
+"""
 
 import asyncio
 import logging
-import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from infra import role_process
 from infra.commands.client import USAGE
 from infra.commands.output import fail
-from topics.catalogue import catalogue
+from infra.role_process import DEADLINE_S, RoleProcess
+from topics.catalogue import Role, catalogue
 from topics.settings import KafkaSettings
+from topics.waiting import topics_of, wait_for_topics
 
 if TYPE_CHECKING:
     from processors.store.partition import Store
 
+log = logging.getLogger(__name__)
+
 Instance = Annotated[
     str, typer.Option(help="Tells the processes of one role on one host apart, across their restarts.")
 ]
+_AFTER_GRACE_S = 3.0
+"""What handing back, flushing and leaving the groups may take after the grace period of running work."""
 
 
 class Of(StrEnum):
@@ -31,42 +40,58 @@ class Of(StrEnum):
 
 
 def ingest(instance: Instance = "0") -> None:
-    """Serve HTTP."""
+    """Serve HTTP. It does so without topics, too: what it has read before is there."""
+    process, kafka = role_process.begin("ingest"), KafkaSettings()
+    threading.Thread(target=_wait, args=("ingest", kafka, process), name="topics", daemon=True).start()
     from ingest.app import serve
     from ingest.settings import IngestSettings
     from nix.settings import NixSettings
 
-    kafka = KafkaSettings()
-    serve(kafka, catalogue(kafka), IngestSettings(), NixSettings(), instance)
+    serve(
+        kafka,
+        catalogue(kafka),
+        IngestSettings(),
+        NixSettings(),
+        instance,
+        on_serving=lambda stop: process.on_stop_in_loop(stop),
+    )
+    process.end(0)
 
 
 def request_handler(instance: Instance = "0") -> None:
     """Take requests from the topic `submissions.requests`."""
+    process, kafka = _begin("request-handler")
     from processors.request_handler import RequestHandler
 
-    kafka = KafkaSettings()
     handler = RequestHandler(kafka, catalogue(kafka), instance)
-    _run(handler.run, handler.stop)
+
+    async def run() -> bool:
+        process.on_stop_in_loop(handler.stop)
+        await handler.run()
+        return True
+
+    _end(process, run)
 
 
 def submission_store(instance: Instance = "0") -> None:
     """Fold `submissions.events` into the store and the queue."""
+    process, kafka = _begin("submission-store")
     from processors.store.submission_store import submission_store as store
 
-    kafka = KafkaSettings()
-    _run_store(kafka, store(catalogue(kafka)), instance)
+    _run_store(process, kafka, store(catalogue(kafka)), instance)
 
 
 def build_store(instance: Instance = "0") -> None:
     """Fold `dependencies.events` into the store and the queue."""
+    process, kafka = _begin("build-store")
     from processors.store.build_store import build_store as store
 
-    kafka = KafkaSettings()
-    _run_store(kafka, store(catalogue(kafka)), instance)
+    _run_store(process, kafka, store(catalogue(kafka)), instance)
 
 
 def worker(instance: Instance = "0") -> None:
     """Run submissions. Needs root."""
+    process, kafka = role_process.begin("worker"), KafkaSettings()
     import uvloop
 
     from nix.cache import Cache
@@ -76,23 +101,21 @@ def worker(instance: Instance = "0") -> None:
     from processors.settings import WorkSettings
     from processors.worker.worker import Worker
 
-    kafka = KafkaSettings()
     sandboxes = Sandboxes(SandboxSettings())
     cache = Cache(NixSettings(), SandboxRunner(sandboxes))
     settings = WorkSettings(instance=instance)
 
     async def run() -> bool:
-        process = Worker(kafka, catalogue(kafka), settings, sandboxes, cache)
-        _on_signal(process.stop)
-        return await process.run()
+        worker = Worker(kafka, catalogue(kafka), settings, sandboxes, cache)
+        process.on_stop_in_loop(worker.stop, within_s=max(DEADLINE_S, settings.grace_s + _AFTER_GRACE_S))
+        return await worker.run()
 
-    with _host_refused():
-        ended_well = uvloop.run(run())
-    _exit(ended_well)
+    _end_on_this_host(process, run, uvloop.run)
 
 
 def cache_builder(instance: Instance = "0") -> None:
     """Install dependencies in the Cache. Needs root."""
+    process, kafka = role_process.begin("cache-builder"), KafkaSettings()
     from nix.cache import Cache
     from nix.settings import NixSettings
     from processors.cache_builder import CacheBuilder
@@ -100,58 +123,58 @@ def cache_builder(instance: Instance = "0") -> None:
     from processors.sandbox import Sandboxes, SandboxSettings
     from processors.settings import WorkSettings
 
-    kafka = KafkaSettings()
     sandboxes = Sandboxes(SandboxSettings())
     cache = Cache(NixSettings(), SandboxRunner(sandboxes))
     settings = WorkSettings(instance=instance)
 
     async def run() -> bool:
-        process = CacheBuilder(kafka, catalogue(kafka), settings, sandboxes, cache)
-        _on_signal(process.stop)
-        return await process.run()
+        builder = CacheBuilder(kafka, catalogue(kafka), settings, sandboxes, cache)
+        process.on_stop_in_loop(builder.stop, within_s=max(DEADLINE_S, settings.grace_s + _AFTER_GRACE_S))
+        return await builder.run()
 
-    with _host_refused():
-        ended_well = asyncio.run(run())
-    _exit(ended_well)
+    _end_on_this_host(process, run)
 
 
 def sealer() -> None:
     """Sign what stands on the logs; one process in the whole system."""
+    process, kafka = _begin("sealer")
     from processors.sealer import Sealer
     from processors.settings import SealerSettings
 
-    kafka = KafkaSettings()
-    process = Sealer(kafka, catalogue(kafka), SealerSettings())
-    _on_signal_call(process.stop)
-    process.run()
+    sealer = Sealer(kafka, catalogue(kafka), SealerSettings())
+    process.on_stop(sealer.stop)
+    _end_thread(process, sealer.run)
 
 
 def webhook_sender(instance: Instance = "0") -> None:
     """Tell ends of submissions over HTTP, where `ENVICUTOR_WEBHOOK_ALLOW` allows it."""
+    process, kafka = _begin("webhook-sender")
     from processors.settings import WebhookSettings
     from processors.webhooks.sender import WebhookSender
     from processors.webhooks.signing import SecretError
 
-    kafka = KafkaSettings()
-
     async def run() -> bool:
-        process = WebhookSender(kafka, catalogue(kafka), WebhookSettings(), instance)
-        _on_signal(process.stop)
-        return await process.run()
+        sender = WebhookSender(kafka, catalogue(kafka), WebhookSettings(), instance)
+        process.on_stop_in_loop(sender.stop)
+        return await sender.run()
 
     try:
-        ended_well = asyncio.run(run())
+        _end(process, run)
     except SecretError as error:
         fail(str(error), USAGE)
-    _exit(ended_well)
 
 
 def health_checker(of: Of) -> None:
     """Judge leases: say which attempts nobody works on any more."""
+    process, kafka = _begin("health-checker", of.value)
     from processors.health_checker.app import run
     from processors.health_checker.settings import HealthCheckerSettings
 
-    run(KafkaSettings(), HealthCheckerSettings(), of.value)
+    process.on_stop(lambda: None)  # Faust handles the signal itself
+    try:
+        run(kafka, HealthCheckerSettings(), of.value, on_signal=process.handle)
+    except SystemExit as ended:
+        process.end(ended.code if isinstance(ended.code, int) else 0)
 
 
 ROLES = (
@@ -167,51 +190,69 @@ ROLES = (
 )
 
 
-def _run(run: Callable[[], Coroutine[Any, Any, None]], stop: Callable[[], None]) -> None:
-    async def until_stopped() -> None:
-        _on_signal(stop)
-        await run()
+def _begin(role: Role, *arguments: str) -> tuple[RoleProcess, KafkaSettings]:
+    """Begin a role's process; returns once the broker and the role's topics are there."""
+    process, kafka = role_process.begin(" ".join([role, *arguments])), KafkaSettings()
+    _wait(role, kafka, process)
+    return process, kafka
 
-    asyncio.run(until_stopped())
+
+def _wait(role: Role, kafka: KafkaSettings, process: RoleProcess) -> None:
+    wait_for_topics(kafka, topics_of(role, catalogue(kafka)), process.name)
 
 
-def _run_store(kafka: KafkaSettings, store: "Store", instance: str) -> None:
+def _run_store(process: RoleProcess, kafka: KafkaSettings, store: "Store", instance: str) -> NoReturn:
     from processors.store.processor import StoreProcessor
     from processors.store.transactions import keep_watched
     from processors.store.trimming import keep_trimmed
 
     processor = StoreProcessor(kafka, store, instance)
-    _on_signal_call(processor.stop)
+    process.on_stop(processor.stop)
     if kafka.queue == "group":  # how far a share group is the client cannot ask
         keep_trimmed(kafka, store.family)
     keep_watched(kafka, store.family)
-    processor.run()
+    _end_thread(process, processor.run)
 
 
-def _on_signal_call(stop: Callable[[], None]) -> None:
-    """Of a role without an event loop."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
+def _end(
+    process: RoleProcess,
+    run: Callable[[], Coroutine[Any, Any, bool]],
+    runner: Callable[[Coroutine[Any, Any, bool]], bool] = asyncio.run,
+) -> NoReturn:
+    """Run a role to its end, in an event loop, and end the process."""
+    ended_well = runner(run())
+    process.end(0 if ended_well else 1)
 
 
-def _on_signal(stop: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-
-
-@contextmanager
-def _host_refused() -> Iterator[None]:
-    """If the role would give wrong answers on this host, say why and end with exit code 1."""
+def _end_on_this_host(
+    process: RoleProcess,
+    run: Callable[[], Coroutine[Any, Any, bool]],
+    runner: Callable[[Coroutine[Any, Any, bool]], bool] = asyncio.run,
+) -> NoReturn:
+    """Run a role as `_end` does. If it would give wrong answers on this host, say why and end with 1."""
     from nix.errors import CacheError
     from processors.sandbox import SandboxError
 
     try:
-        yield
+        _end(process, run, runner)
     except (SandboxError, CacheError) as error:
-        fail(f"this host cannot do the work: {error}", 1)
+        log.critical("%s: this host cannot do the work: %s", process.name, error)
+        process.end(1)
 
 
-def _exit(ended_well: bool) -> None:
-    logging.shutdown()
-    raise typer.Exit(0 if ended_well else 1)
+def _end_thread(process: RoleProcess, run: Callable[[], None]) -> NoReturn:
+    """The same without an event loop, in a thread: in a call of a client no signal could be handled here."""
+    failures: list[BaseException] = []
+
+    def caught() -> None:
+        try:
+            run()
+        except BaseException as error:  # raised again below
+            failures.append(error)
+
+    thread = threading.Thread(target=caught, name=process.name, daemon=True)
+    thread.start()
+    thread.join()
+    for failure in failures:
+        log.critical("%s: ends", process.name, exc_info=failure)
+    process.end(1 if failures else 0)

@@ -8,9 +8,10 @@ produces  `X.events`: LeaseExpired; `X.leases`: ticks, into each partition that 
 import asyncio
 import logging
 import os
+import signal
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +22,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka import Message as DeliveredMessage
 from faust.types import TP, Message
 
-from processors.health_checker.faust_app import CHANGELOG_CONFIG, faust_app
+from processors.health_checker.faust_app import faust_app
 from processors.health_checker.judgement import Change, Held, Judge, Late
 from processors.health_checker.progress import Progress
-from processors.health_checker.quiet import Seldom
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.catalogue import Catalogue, Family, catalogue
@@ -33,6 +33,7 @@ from topics.codec import Headers, Letter, Record, UndecodableError, close_letter
 from topics.dependencies import facts as dependencies
 from topics.leases import Tick
 from topics.model import Model
+from topics.reachability import OF_THIS_PROCESS
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 
@@ -41,14 +42,16 @@ logger = logging.getLogger(__name__)
 ASSIGNMENT_TIMEOUT_S = 30.0
 """For how long there may be no assignment, not even an empty one: three times what a rebalance takes."""
 
-_COMPLAINT_PERIOD_S = 10.0
-"""How often a library may say the same while Kafka is away."""
-
 
 def run(
-    kafka: KafkaSettings, settings: HealthCheckerSettings, of: Literal["submissions", "dependencies"]
+    kafka: KafkaSettings,
+    settings: HealthCheckerSettings,
+    of: Literal["submissions", "dependencies"],
+    on_signal: Callable[[int], None] = lambda _: None,
 ) -> NoReturn:
     """Work until SIGTERM or SIGINT, in a process of its own; the topics must exist.
+
+    `on_signal` is called with the signal as soon as it came.
 
     Logs to whatever the root logger does. Ends the process with a code other than 0 when it wants to be
     started again, as a supervisor always must: Faust may get stuck after a rebalance.
@@ -56,7 +59,7 @@ def run(
     Raises:
         SystemExit: always, at the end.
     """
-    HealthChecker(kafka, settings, watched(of, catalogue(kafka))).run()
+    HealthChecker(kafka, settings, watched(of, catalogue(kafka))).run(on_signal)
 
 
 class Watched(NamedTuple):
@@ -84,6 +87,21 @@ class _Partition:
     """The latest. The next one waits for it, so that they do not pile up while Kafka is away."""
 
 
+class _Worker(faust.Worker):
+    """Faust's, which says that a signal came."""
+
+    on_signal: Callable[[int], None]
+
+    def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        self.on_signal(signal)
+        if OF_THIS_PROCESS.is_reachable:
+            super()._schedule_shutdown(signal)
+        else:  # Faust would wait for its last commit; what is not committed is read again at the next start
+            logger.info("ends without a commit, since Kafka is not reachable")
+            logging.shutdown()
+            os._exit(os.EX_OK)
+
+
 class HealthChecker:
     """The Faust app and what it knows."""
 
@@ -103,25 +121,32 @@ class HealthChecker:
         self.app = faust_app(kafka, watched.topics.checker_group, partitions)
         # Held -> {"partition": number}
         self._table = self.app.Table(
-            "leases", partitions=partitions, extra_topic_configs=CHANGELOG_CONFIG, on_recover=self._on_recover
+            "leases",
+            partitions=partitions,
+            extra_topic_configs=dict(watched.topics.changelog.more),
+            on_recover=self._on_recover,
         )
         raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw"}
         topic = self.app.topic(self._leases, key_type=bytes, value_type=bytes, **raw)
         self.app.agent(topic, name="leases")(self._watch)
         self.app.timer(settings.tick_period_s)(self._beat)
 
-    def run(self) -> NoReturn:
-        """Work until SIGTERM or SIGINT.
+    def run(self, on_signal: Callable[[int], None]) -> NoReturn:
+        """Work until SIGTERM or SIGINT, for which `on_signal` is called first.
 
         Raises:
             SystemExit: 0 after a signal, else after a fault: it wants to be started again.
         """
-        for library in ("aiokafka", "faust", "mode"):  # each start and rebalance is a page of theirs
+        for library in (
+            "faust",
+            "mode",
+            faust_app.__module__,
+        ):  # each start and rebalance is a page of theirs
             logging.getLogger(library).setLevel(logging.WARNING)
-        for handler in logging.getLogger().handlers:  # it complains a hundred times a second
-            handler.addFilter(Seldom("aiokafka", _COMPLAINT_PERIOD_S))
-        worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
-        worker.spinner = None
+        # It logs an error for each request while Kafka is away, which our own producer logs once.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        worker = _Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
+        worker.spinner, worker.on_signal = None, on_signal
         try:
             worker.execute_from_commandline()
         finally:

@@ -16,15 +16,6 @@ FETCH_BYTES = 1024 * 1024
 FETCH_WAIT_MS = 250
 """So much later, at most, it hears of a lease or a tick; what counts are the times of their appending."""
 
-CHANGELOG_CONFIG = {
-    # It is read from its beginning at every assignment: keep it as short as the leases that exist.
-    "segment.bytes": str(16 * 1024 * 1024),
-    "segment.ms": "600000",
-    "max.compaction.lag.ms": "600000",
-    "min.cleanable.dirty.ratio": "0.1",
-    "delete.retention.ms": "600000",
-}
-
 
 def faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
     """One whose consumer group is `name`, and whose tables have so many partitions."""

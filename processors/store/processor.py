@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
-from topics.clients import consume_batch, consumer_config, is_fatal, producer_config
+from topics.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
 from topics.codec import Record
 from topics.crash import crash
 from topics.garbage import collect_seldom
@@ -89,13 +89,14 @@ class StoreProcessor:
             on_lost=self._on_revoke,
         )
         collect_seldom()
+        log.info("%s %s: folds %s", self._store.name, self._slot, self._store.family.events.name)
         try:
             while not self._stopping.is_set():
                 self._step()
         except Stopping:
             pass
         finally:
-            self._consumer.close()
+            leave(self._consumer)
             self._restorer.close()
             self._ended.set()
 
@@ -114,7 +115,7 @@ class StoreProcessor:
         # Whoever shares a queue is given batches whole, however much room there is.
         batches = {"batch.num.messages": 1} if self._settings.queue == "share" else {}
         producer = Producer(config | transactional | batches)
-        self._retrying(lambda: producer.init_transactions(5))
+        self._retrying(lambda: producer.init_transactions(2))
         return producer
 
     def _retrying(self, call: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from topics.clients import Brake, consume_batch, consumer_config, is_fatal
+from topics.clients import Brake, consume_batch, consumer_config, is_fatal, leave
 from topics.pulse import with_pulse
 from topics.settings import KafkaSettings
 
@@ -95,7 +95,7 @@ class Intake:
     def close(self) -> None:
         """Commit what is done, and leave the group; after `stop`."""
         self._commit()
-        self._consumer.close()
+        leave(self._consumer)
 
     def _run(self) -> None:
         try:

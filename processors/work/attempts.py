@@ -15,11 +15,11 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from confluent_kafka import KafkaException, Message
 
@@ -33,6 +33,7 @@ from topics.codec import encode_fact
 from topics.crash import crash
 from topics.fold import Progress, QueuedWork
 from topics.model import Model
+from topics.reachability import OF_THIS_PROCESS
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ WorkT = TypeVar("WorkT", bound=QueuedWork)
 _PAUSE_S = 0.5
 """Doubled with each fault of the host in a row."""
 _PAUSE_MAX_S = 30.0
+_ACKNOWLEDGE_S, _UNREACHABLE_S = 3.0, 0.5
+"""How long a process that stops waits for acknowledgements, twice; and while Kafka is not reachable."""
 _FAULTS_IN_A_ROW = 5
 """After so many the process ends, and its share of the queue goes to others."""
 QUIET_S = 0.05
@@ -172,7 +175,7 @@ class Attempts(Generic[WorkT]):
         producer: EventProducer,
     ) -> None:
         self._craft, self._facts, self._process = craft, facts, process
-        self._events, self._producer = family.events.name, producer
+        self._events, self._queue, self._producer = family.events.name, family.queue.name, producer
         self._held: dict[tuple[str, int], Attempt[WorkT]] = {}
         self._all: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -221,13 +224,35 @@ class Attempts(Generic[WorkT]):
         if self._handing_back:
             await self._handing_back.start()
         self._popper.start()
+        log.info(
+            "%s: takes work from %s, %d at a time", self._process.source, self._queue, self._process.slots
+        )
         await self._stop.wait()
-        await asyncio.to_thread(self._popper.stop)
-        await self._drain()
+        stopped = await asyncio.to_thread(self._popper.stop, _patience_s())
+        drained = await self._drain()
+        if not (stopped and drained):
+            log.error(
+                "%s: Kafka does not answer, so %d attempts are left to other processes",
+                self._process.source,
+                len(self._held),
+            )
         renewing.cancel()
         if self._handing_back:
             await self._handing_back.close()
-        return not self._died
+        return stopped and drained and not self._died
+
+    async def unless_stopped(self, starting: Coroutine[Any, Any, None]) -> bool:
+        """Run what must be done before `run`; False if `stop` was called meanwhile, and it was cancelled."""
+        start, stopped = asyncio.ensure_future(starting), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if start.done():
+                start.result()
+            return not self._stop.is_set()
+        finally:
+            stopped.cancel()
+            start.cancel()
+            await asyncio.wait({start, stopped})
 
     def most_memory_bytes(self) -> int:
         """The largest memory limit of a stage that any process is known to hold, this one or another."""
@@ -369,18 +394,28 @@ class Attempts(Generic[WorkT]):
 
     # -- stopping -------------------------------------------------------------------------------------
 
-    async def _drain(self) -> None:
-        """Let what runs finish, within the grace period; hand the rest back at once."""
+    async def _drain(self) -> bool:
+        """Let what runs finish, within the grace period; hand the rest back at once.
+
+        False if that is not acknowledged in time: then the offset was not committed, or the lease expires.
+        """
         tasks = [attempt.task for attempt in self._held.values() if attempt.task]
         for attempt in tuple(self._held.values()):
             if attempt.task and not attempt.begun:
                 attempt.task.cancel()
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._process.grace_s)
+            # Without Kafka nothing could be said of what is finished now.
+            grace_s = self._process.grace_s if OF_THIS_PROCESS.is_reachable else 0.0
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
                 task.cancel()
         if self._all:
-            await asyncio.wait(tuple(self._all))
+            await asyncio.wait(tuple(self._all), timeout=_patience_s())
+        return not self._all
+
+
+def _patience_s() -> float:
+    return _ACKNOWLEDGE_S if OF_THIS_PROCESS.is_reachable else _UNREACHABLE_S
 
 
 def _crash_on_exception(task: "asyncio.Task[None]") -> None:

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from processors.work.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBack, Waiting
 from processors.work.offsets import Offsets, Taken
-from topics.clients import Brake, EventProducer, consumer_config, is_fatal
+from topics.clients import Brake, EventProducer, consumer_config, is_fatal, leave
 from topics.codec import UndecodableError, dead_letter, decode, header
 from topics.fold import QueuedWork
 from topics.model import Model
@@ -118,11 +118,12 @@ class Popper(Generic[WorkT]):
         """There may be room again."""
         self._room.set()
 
-    def stop(self) -> None:
-        """Pop no more; what was begun is committed and delivered before this returns."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Pop no more; True once what was begun is committed and delivered, False if that takes longer."""
         self._stopping.set()
         self._room.set()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
@@ -131,7 +132,7 @@ class Popper(Generic[WorkT]):
             )
             while not self._stopping.is_set():
                 self._step()
-            self._consumer.close()
+            leave(self._consumer)
         except Exception:
             log.exception("popping %s ends", self._queue)
             self._on_death()

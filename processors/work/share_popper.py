@@ -72,11 +72,12 @@ class SharePopper(Generic[WorkT]):
         """There may be room again."""
         self._room.set()
 
-    def stop(self) -> None:
-        """Pop no more; what was begun is acknowledged and delivered before this returns."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Pop no more; True once what was begun is acknowledged and delivered, False if that takes longer."""
         self._stopping.set()
         self._room.set()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:

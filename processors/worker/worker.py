@@ -6,6 +6,7 @@ produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases
           dependencies, and Lost or Evicted of them
 """
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Finished, HandedBack, Started
 from topics.submissions.state import Work
 from topics.view import View
+from topics.waiting import topics_of, until_topics
+
+_FLUSH_S = 1.0
+"""How long releases of leases that are still to be sent may take; a lease that is not released expires."""
 
 
 class Worker:
@@ -42,6 +47,7 @@ class Worker:
         sandboxes: Sandboxes,
         cache: Cache,
     ) -> None:
+        self._kafka, self._catalogue = kafka, catalogue
         self._answer_bytes = kafka.answer_bytes
         self._sandboxes, self._cache = sandboxes, cache
         self._compile_cache = CompileCache(kafka.data_dir / "compiled", settings.compile_cache_bytes)
@@ -90,19 +96,19 @@ class Worker:
         await self._sandboxes.start()
         try:
             await self._cache.check_programs()
-        except BaseException:
+            return not await self._attempts.unless_stopped(self._read()) or await self._attempts.run()
+        finally:
+            await asyncio.gather(self._stops.close(), self._view.close())
             await self._sandboxes.close()
-            raise
+            self._producer.close(_FLUSH_S)
+            self._live_output.close()
+
+    async def _read(self) -> None:
+        """Read what must be known before the first attempt."""
+        await until_topics(self._kafka, topics_of("worker", self._catalogue), "worker")
         await self._view.start()
         await self._view.wait_caught_up()
         await self._stops.start()
-        ended_well = await self._attempts.run()
-        await self._stops.close()
-        await self._view.close()
-        await self._sandboxes.close()
-        self._producer.close()
-        self._live_output.close()
-        return ended_well
 
     # -- the craft ------------------------------------------------------------------------------------
 

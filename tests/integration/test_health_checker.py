@@ -20,6 +20,8 @@ from typing import Literal
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.cimpl import NewTopic
 
 from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
@@ -301,6 +303,47 @@ def test_nobody_dies_because_all_checkers_were_away(make: Make) -> None:
     system.wait_until_dead(dead)
     system.watch()
     assert not alive & system.dead_ids()
+
+
+@pytest.mark.parametrize("of", ["submissions", "dependencies"])
+def test_a_cold_start_finds_all_topics_and_logs_no_traceback(of: Of, make: Make, tmp_path: Path) -> None:
+    """What Faust made itself it might not find at once, and ended."""
+    system = make(of)
+    ensure_topics(system.kafka, catalogue(system.kafka).topics())
+    admin = AdminClient({"bootstrap.servers": system.kafka.bootstrap_servers})
+
+    def topics() -> dict[str, int]:
+        found = admin.list_topics(timeout=DEADLINE_S).topics
+        prefix = system.kafka.topic_prefix
+        return {name: len(topic.partitions) for name, topic in found.items() if name.startswith(prefix)}
+
+    before = topics()
+    checker = system.start_checker()
+    wait_for(checker.owns, "its partitions")
+    log = (tmp_path / "checker-0.log").read_text()
+    assert "Traceback" not in log
+    assert log.count(" owns of ") == 1
+    assert topics() == before
+    changelog = f"{system.kafka.topic_prefix}{system.family.checker_group}-leases-changelog"
+    assert before[changelog] == len(system.partitions)
+    settings = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, changelog)])
+    [described] = [future.result(DEADLINE_S) for future in settings.values()]
+    assert described["cleanup.policy"].value == "compact"
+    assert checker.end(signal.SIGTERM) == 0
+
+
+def test_changelogs_that_faust_made_earlier_are_used(make: Make, kafka: str) -> None:
+    system = make()
+    changelog = f"{system.kafka.topic_prefix}{system.family.checker_group}-leases-changelog"
+    as_faust = NewTopic(changelog, len(system.partitions), 1, config={"cleanup.policy": "compact"})
+    admin = AdminClient({"bootstrap.servers": kafka})
+    [made] = admin.create_topics([as_faust]).values()
+    made.result(DEADLINE_S)
+    ensure_topics(system.kafka, catalogue(system.kafka).topics())
+    checker = system.start_checker()
+    system.shares(checker)
+    system.watch()
+    assert checker.end(signal.SIGTERM) == 0
 
 
 def test_one_owns_nothing_until_the_other_is_killed(make: Make) -> None:

@@ -39,6 +39,7 @@ pytestmark = pytest.mark.xdist_group("rights")
 DEADLINE_S = 60.0
 PRODUCER = "school"
 
+CHANGELOGS = ("worker-health-checker-leases-changelog", "cache-builder-health-checker-leases-changelog")
 WRITES = {
     "ingest": {"submissions.events"},
     "request-handler": {"submissions.events", "dead-letters"},
@@ -56,7 +57,7 @@ WRITES = {
     },
     "health-checker": {
         *("submissions.events", "submissions.leases", "dependencies.events", "dependencies.leases"),
-        "dead-letters",
+        *("dead-letters", *CHANGELOGS),
     },
     "sealer": {"audit.seals"},
     "webhook-sender": {"webhooks.retries", "dead-letters"},
@@ -76,7 +77,7 @@ READS = {
     "build-store": {"dependencies.events", "dependencies.store"},
     "worker": {"submissions.queue", "submissions.slots", "submissions.stops", "dependencies.store"},
     "cache-builder": {"dependencies.queue", "dependencies.slots", "dependencies.store", "package-sets"},
-    "health-checker": {"submissions.leases", "dependencies.leases"},
+    "health-checker": {"submissions.leases", "dependencies.leases", *CHANGELOGS},
     "sealer": {"submissions.events", "dependencies.events", "audit.seals"},
     "webhook-sender": {"webhooks.pending", "webhooks.retries"},
     "operator": {

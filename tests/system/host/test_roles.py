@@ -1,0 +1,281 @@
+"""Roles started by hand: what they log while Kafka is not as they need it, and that SIGTERM ends them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from infra.kafka.embedded import EmbeddedKafka
+from infra.kafka.install import install_kafka
+from infra.kafka.ports import LOOPBACK, choose_free_port
+from processors.sandbox.mounts import mounts_below
+from processors.webhooks.signing import new_secret
+from topics.acceptance import requested
+from topics.admin import ensure_topics
+from topics.catalogue import catalogue
+from topics.clients import EventProducer
+from topics.codec import encode_fact
+from topics.reading import read_to_end
+from topics.request import parse_request
+from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS
+
+END_S = 10.0
+"""What is promised: from SIGTERM to the end of a role."""
+SAYS_S = 60.0
+"""Ten times what ten roles that start at a time need for their first lines."""
+MOST_LINES = 12
+"""What a role may log of its start, of a broker that goes away and comes back, and of its own end."""
+
+NEEDS = {
+    ("ingest",): "submissions.events",
+    ("request-handler",): "submissions.requests",
+    ("submission-store",): "submissions.store",
+    ("build-store",): "dependencies.store",
+    ("worker",): "submissions.queue",
+    ("cache-builder",): "dependencies.queue",
+    ("sealer",): "audit.seals",
+    ("webhook-sender",): "webhooks.pending",
+    ("health-checker", "submissions"): "submissions.leases",
+    ("health-checker", "dependencies"): "dependencies.leases",
+}
+"""Every role, with a topic that it cannot do without."""
+ALL = tuple(NEEDS)
+READY = {
+    ("ingest",): "listens on",
+    ("request-handler",): "request-handler: waits for a package set",
+    ("submission-store",): "restored partitions",
+    ("build-store",): "restored partitions",
+    ("worker",): "takes work from submissions.queue",
+    ("cache-builder",): "takes work from dependencies.queue",
+    ("sealer",): "seals what is appended to",
+    ("webhook-sender",): "sends webhooks to",
+    ("health-checker", "submissions"): "owns of submissions.leases",
+    ("health-checker", "dependencies"): "owns of dependencies.leases",
+}
+"""What they log once they work."""
+
+
+class Role:
+    """The process of a role, as an operator starts it."""
+
+    def __init__(
+        self, arguments: tuple[str, ...], folder: Path, kafka: KafkaSettings, cache_dir: Path
+    ) -> None:
+        self.arguments = arguments
+        self._log = folder / f"{'-'.join(arguments)}.log"
+        secret = folder / "webhook.secret"
+        secret.write_text(f"{new_secret()}\n")
+        settings = {
+            "BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "TOPIC_PREFIX": kafka.topic_prefix,
+            "DATA_DIR": folder / "-".join(arguments),
+            "CACHE_DIR": cache_dir,
+            "NIX_ROOT": folder / "nix",
+            "SANDBOX_CACHE_DIR": cache_dir,
+            "SANDBOX_STATE_DIR": folder / "sandboxes",
+            "SANDBOX_FIRST_UID": 1_930_000_000 + os.getpid() % 1000 * 10_000,
+            "HTTP_PORT": choose_free_port(),
+            "WEBHOOK_ALLOW": '["127.0.0.1:9"]',
+            "WEBHOOK_SECRET_FILE": secret,
+        }
+        (folder / "-".join(arguments) / "views").mkdir(parents=True, exist_ok=True)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "infra.cli", *arguments],
+                env=os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in settings.items()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> float | None:
+        """Send SIGTERM; how long it took to end, or None if it did not within what is promised."""
+        started = time.monotonic()
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+            return time.monotonic() - started
+        return None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def roles(
+    folder: Path, kafka: KafkaSettings, cache_dir: Path, which: tuple[tuple[str, ...], ...] = ALL
+) -> Iterator[list[Role]]:
+    """Processes of these roles; whatever is left of them is killed."""
+    with ExitStack() as stack:
+        started = []
+        for arguments in which:
+            started.append(Role(arguments, folder, kafka, cache_dir))
+            stack.callback(started[-1].kill)
+        yield started
+
+
+def until(condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def wait_until_logged(started: list[Role], expected: Callable[[Role], str], timeout_s: float) -> None:
+    """Fails with every role that does not log what is expected of it."""
+    until(lambda: all(expected(role) in role.log for role in started), timeout_s)
+    silent = {role.arguments: role.log[-2000:] for role in started if expected(role) not in role.log}
+    assert not silent, f"roles that do not say what is expected: {silent}"
+
+
+def end_all(started: list[Role]) -> None:
+    """SIGTERM to all at once; fails with every role that does not end in time."""
+    with ThreadPoolExecutor(len(started)) as pool:
+        ended = list(pool.map(Role.end, started))
+    late = {
+        role.arguments: role.log[-2000:] for role, took in zip(started, ended, strict=True) if took is None
+    }
+    assert not late, f"roles that did not end within {END_S:g} s of SIGTERM: {late}"
+
+
+def assert_ended_well(started: list[Role]) -> None:
+    codes = {role.arguments: (role.exit_code, role.log[-2000:]) for role in started if role.exit_code != 0}
+    assert not codes
+
+
+def assert_few_lines(started: list[Role]) -> None:
+    many = {role.arguments: role.log[-3000:] for role in started if len(role.log.splitlines()) > MOST_LINES}
+    assert not many, f"roles that log more than {MOST_LINES} lines: {many}"
+
+
+@contextmanager
+def listener_that_never_answers() -> Iterator[int]:
+    """The port of a server that takes connections and says nothing."""
+    with socket.create_server((LOOPBACK, 0), backlog=1024) as server:
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    yield choose_free_port()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that all users can pass through, as sandboxes must."""
+    folder = Path(tempfile.mkdtemp(prefix="envicutor-roles-"))
+    folder.chmod(0o755)
+    yield folder
+    for mounted in mounts_below(folder):  # left by a worker that was killed
+        subprocess.run(["umount", mounted], check=True)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("port_of", "which"),
+    [(closed_port, ALL), (listener_that_never_answers, (("ingest",), ("worker",), ("sealer",)))],
+    ids=["closed port", "no answer"],
+)
+def test_without_a_broker_roles_say_so_once_and_end(
+    port_of: Callable[[], AbstractContextManager[int]],
+    which: tuple[tuple[str, ...], ...],
+    folder: Path,
+    cache_dir: Path,
+) -> None:
+    with port_of() as port:
+        kafka = KafkaSettings(bootstrap_servers=f"{LOOPBACK}:{port}")
+        with roles(folder, kafka, cache_dir, which) as started:
+            wait_until_logged(started, lambda _: f"waits for the broker at {LOOPBACK}:{port}", SAYS_S)
+            time.sleep(2)  # what is repeated every second would be so by then
+            end_all(started)
+            assert_ended_well(started)
+            assert_few_lines(started)
+
+
+def test_without_topics_every_role_names_them_and_ends(kafka: str, folder: Path, cache_dir: Path) -> None:
+    prefix = f"test-{uuid.uuid4().hex[:8]}-"
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=prefix)
+    with roles(folder, settings, cache_dir) as started:
+        wait_until_logged(started, lambda role: f"{prefix}{NEEDS[role.arguments]}", SAYS_S)
+        assert all(f" on {kafka}" in role.log for role in started)
+        end_all(started)
+        assert_ended_well(started)
+        assert_few_lines(started)
+
+
+@pytest.fixture
+def broker(folder: Path, cache_dir: Path) -> Iterator[EmbeddedKafka]:
+    """One of the test's own, with all topics."""
+    with EmbeddedKafka(folder / "kafka", install_kafka(cache_dir)) as broker:
+        settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+        ensure_topics(settings, catalogue(settings).topics())
+        yield broker
+
+
+def test_every_role_ends_while_the_broker_is_paused(
+    broker: EmbeddedKafka, folder: Path, cache_dir: Path
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    assert broker.process
+    with roles(folder, settings, cache_dir) as started:
+        wait_until_logged(started, lambda role: READY[role.arguments], 2 * SAYS_S)
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            end_all(started)
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+        assert_few_lines(started)
+
+
+def test_roles_say_once_that_the_broker_is_gone_and_end_with_work_in_flight(
+    broker: EmbeddedKafka, folder: Path, cache_dir: Path
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    topics = catalogue(settings)
+    # The worker waits for dependencies, which without these two nobody builds.
+    which = tuple(role for role in ALL if role not in {("build-store",), ("cache-builder",)})
+    with roles(folder, settings, cache_dir, which) as started:
+        wait_until_logged(started, lambda role: READY[role.arguments], 2 * SAYS_S)
+        producer = EventProducer(settings)
+        request = requested(*parse_request(b'{"run": "true"}', 1024), "test", source="http")
+        record = encode_fact(topics.submissions.events.name, "in-flight", request, FACTS, "test")
+        producer.produce(record).result(SAYS_S)
+
+        def is_started() -> bool:
+            return any(read_to_end(settings, topics.dependencies.events.name))  # the worker asked for them
+
+        until(is_started, SAYS_S)
+        assert is_started()
+        producer.close()
+        broker.kill()
+        says = f"Kafka at {broker.bootstrap_servers} is not reachable"
+        wait_until_logged(started, lambda _: says, SAYS_S)
+        time.sleep(2)  # what is repeated every second would be so by then
+        end_all(started)
+        lines = {role.arguments: role.log for role in started}
+    assert all(log.count(says) == 1 for log in lines.values()), lines
+    assert_few_lines(started)
+    codes = {role.arguments: role.exit_code for role in started}
+    assert codes.pop(("worker",)), "an attempt that Kafka knows nothing of has not ended well"
+    assert "1 attempts are left to other processes" in lines[("worker",)]
+    assert set(codes.values()) == {0}, (codes, lines)

@@ -1,0 +1,43 @@
+"""Whether this process reaches the brokers: a change is logged once, whatever the number of its clients."""
+
+import logging
+import threading
+from weakref import WeakSet
+
+log = logging.getLogger(__name__)
+
+
+class Reachability:
+    """What the clients of a process find. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unreachable: WeakSet[object] = WeakSet()
+        """Clients that have lost all brokers; one that is replaced meanwhile leaves by itself."""
+        self._was_unreachable = False
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether all clients reach a broker, as far as is known: it is noticed after up to five seconds."""
+        return not self._was_unreachable
+
+    def lost(self, client: object, servers: str, why: str) -> None:
+        """`client` reaches none of these brokers."""
+        with self._lock:
+            self._unreachable.add(client)
+            if not self._was_unreachable:
+                self._was_unreachable = True
+                log.warning(
+                    "Kafka at %s is not reachable, trying again%s", servers, f": {why}" if why else ""
+                )
+
+    def found(self, client: object) -> None:
+        """`client` reaches a broker."""
+        with self._lock:
+            self._unreachable.discard(client)
+            if self._was_unreachable and not self._unreachable:
+                self._was_unreachable = False
+                log.info("Kafka is reachable again")
+
+
+OF_THIS_PROCESS = Reachability()

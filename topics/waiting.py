@@ -1,0 +1,73 @@
+"""Waiting for the broker and for topics, with a log line that says which of them is missing."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from topics.catalogue import Catalogue, Role
+from topics.clients import connection
+from topics.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+_ANSWER_S = 0.5
+"""How long one question may take: a process that asks handles no signal meanwhile."""
+_ASK_AGAIN_S = 0.2
+
+
+def topics_of(role: Role, catalogue: Catalogue) -> list[str]:
+    """The names of the topics that a role reads or writes, which must be there before it can work."""
+    return [topic.name for topic in catalogue.topics() if role in (*topic.writers, *topic.readers)]
+
+
+def wait_for_topics(settings: KafkaSettings, names: Collection[str], who: str) -> None:
+    """Return once the broker has all topics of these `names`; log what is missing whenever that changes."""
+    question = _Question(settings, names, who)
+    while not question.answered():
+        time.sleep(_ASK_AGAIN_S)
+
+
+async def until_topics(settings: KafkaSettings, names: Collection[str], who: str) -> None:
+    """Wait as `wait_for_topics` does, without blocking the event loop."""
+    question = _Question(settings, names, who)
+    while not await asyncio.to_thread(question.answered):
+        await asyncio.sleep(_ASK_AGAIN_S)
+
+
+class _Question:
+    """Asks with one client, which goes on connecting from question to question."""
+
+    def __init__(self, settings: KafkaSettings, names: Collection[str], who: str) -> None:
+        self._servers, self._names, self._who = settings.bootstrap_servers, names, who
+        self._reason = "it does not answer"
+        self._logged: str | None = None
+        hurried = {"reconnect.backoff.ms": 50}  # librdkafka waits for it before its first connection, too
+        self._admin = AdminClient(connection(settings) | hurried | {"error_cb": self._on_error})
+
+    def answered(self) -> bool:
+        """Return whether nothing is missing; log what is missing if that has changed."""
+        missing = self._missing()
+        if missing and missing != self._logged:
+            log.warning("%s: waits for %s", self._who, missing)
+            self._logged = missing
+        elif not missing and self._logged:
+            log.info("%s: found the topics", self._who)
+        return not missing
+
+    def _missing(self) -> str | None:
+        """What is missing."""
+        try:
+            there = self._admin.list_topics(timeout=_ANSWER_S).topics
+        except KafkaException:
+            self._admin.poll(0)  # calls `_on_error`
+            return f"the broker at {self._servers}: {self._reason}"
+        missing = [name for name in self._names if name not in there]
+        return f"the topics {', '.join(missing)} on {self._servers}" if missing else None
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which only counts the others
+            self._reason = error.str().partition(" (after ")[0]
