@@ -19,7 +19,7 @@ from ingest import metrics as measured
 from ingest import problems
 from ingest.access import Access
 from ingest.events import Events
-from ingest.middleware import REQUEST_ID, HostChecked, Observed
+from ingest.middleware import REQUEST_ID, HostChecked, Observed, ProxiesRefused
 from ingest.openapi import document_models
 from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
@@ -94,6 +94,8 @@ def make_app(
         http_event_streams=lambda: events.listeners,
     )
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+    if settings.refuses_proxies:
+        app.add_middleware(ProxiesRefused)
     app.add_middleware(HostChecked, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

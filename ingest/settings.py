@@ -18,7 +18,15 @@ class IngestSettings(BaseSettings):
     http_keys: bool = False
     """Whether whoever asks needs an API key, which `envicutor keys create` makes."""
     http_names: tuple[str, ...] = ()
-    """Names besides localhost that clients may ask a loopback address for, such as `["judge.test"]`."""
+    """Names besides localhost that clients may ask a loopback address for, such as `["judge.test"]`.
+
+    A name that is not loopback needs `http_keys` or `http_open`: a proxy can pass on requests of others.
+    """
+    http_open: bool = False
+    """Whether a proxy may pass on requests while `http_keys` is off.
+
+    Everybody whom the proxy serves can then run programs here and read all submissions.
+    """
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may use this server from a browser, such as `["https://example.org"]`."""
     http_connections: int = Field(default=20_000, ge=1)
@@ -45,6 +53,22 @@ class IngestSettings(BaseSettings):
                 "create`; or let it be 127.0.0.1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _named_for_this_machine_only(self) -> Self:
+        others = [name for name in self.http_names if not is_loopback(name)]
+        if others and self.refuses_proxies:
+            raise ValueError(
+                f"ENVICUTOR_HTTP_NAMES has {others[0]!r}, so that a proxy can pass on requests of other "
+                "machines: everybody there could run programs here. Set ENVICUTOR_HTTP_KEYS=true, and make "
+                "keys with `envicutor keys create`; or, if that is intended, set ENVICUTOR_HTTP_OPEN=true"
+            )
+        return self
+
+    @property
+    def refuses_proxies(self) -> bool:
+        """Whether a request that a proxy passed on is refused: nothing says who sent it."""
+        return not (self.http_keys or self.http_open)
 
 
 @lru_cache

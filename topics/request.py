@@ -39,6 +39,9 @@ _SHOWN_CHARACTERS = 1500
 SubmissionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Client-made or ours; also the Kafka key of everything about the submission."""
 
+DERIVED_ID_PREFIX = "idempotency-key_"
+"""Ids that begin so are made of an `Idempotency-Key` and its owner. A client may not choose one."""
+
 DEPENDENCIES_FILES = ("cutor.nix", "shell.nix")
 COMPILE_FILE = "cutor-compile.sh"
 RUN_FILE = "cutor-run.sh"
@@ -293,9 +296,21 @@ def parse_request(
         request = SubmissionRequest.model_validate_json(raw)
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error)) from None
+    check_chosen_id(request.id)
     if why := refusal(request.callback_url, webhook_allow):
         raise InvalidRequestError((FieldError(field="callback_url", message=why),))
     return request, content_hash(body)
+
+
+def check_chosen_id(id: str | None) -> None:
+    """Accept an id that a client chose, or none.
+
+    Raises:
+        InvalidRequestError: it is one that could be made of an `Idempotency-Key`.
+    """
+    if id is not None and id.startswith(DERIVED_ID_PREFIX):
+        message = f"must not begin with {DERIVED_ID_PREFIX!r}: such ids are made of Idempotency-Key headers"
+        raise InvalidRequestError((FieldError(field="id", message=message),))
 
 
 def parse_json(raw: bytes, scale: int = 1) -> Any:

@@ -196,6 +196,30 @@ def test_anothers_id_is_taken_and_no_more_is_said(alice: User, bob: User) -> Non
     assert alice.id in story
 
 
+def made_before_of(key: str, owner: str) -> str:
+    """The id that earlier versions made of an `Idempotency-Key`, as everybody can."""
+    return str(uuid.uuid5(uuid.UUID("6f1c9d8e-5c0b-5d0e-9b6e-2f5a5f8d7a11"), f"{owner}\0{key}"))
+
+
+def test_nobody_takes_anothers_idempotency_key(alice: User, bob: User) -> None:
+    request, key = {"run": "true"}, f"homework {uuid.uuid4().hex}"
+    assert bob.submit(request | {"id": made_before_of(key, alice.id)}).status_code == 202
+    first = alice.submit(request, headers={"Idempotency-Key": key})
+    assert first.status_code == 202, first.text
+    assert alice.submit(request, headers={"Idempotency-Key": key}).json()["id"] == first.json()["id"]
+    copied = bob.submit(request | {"id": first.json()["id"]})
+    assert problem(copied, 422, "invalid-request")["errors"][0]["field"] == "id"
+
+
+def test_an_idempotency_key_of_an_earlier_version_is_the_same_submission(alice: User) -> None:
+    request, key = {"run": "true"}, f"homework {uuid.uuid4().hex}"
+    before = made_before_of(key, alice.id)
+    assert alice.submit(request | {"id": before}).status_code == 202
+    headers = {"Idempotency-Key": key}
+    assert alice.submit(request, headers=headers).json()["id"] == before
+    problem(alice.submit({"run": "false"}, headers=headers), 409, "conflict")
+
+
 # -- how much ----------------------------------------------------------------------------------------
 
 

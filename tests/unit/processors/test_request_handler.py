@@ -8,6 +8,7 @@ from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.ids import of_idempotency_key
 from processors.request_handler import handle
 from tests.costly_requests import costly, ordinary
 from topics.codec import UndecodableError
@@ -101,6 +102,14 @@ def test_a_cancellation_is_told_by_its_header_alone(value: bytes | None) -> None
 @given(st.binary(), st.none() | st.sampled_from([CANCEL, "other"]))
 def test_any_bytes_are_answered(value: bytes, ce_type: str | None) -> None:
     assert isinstance(asked(b"a", value, ce_type), tuple | InvalidRequestError)
+
+
+def test_no_record_has_an_id_that_is_made_of_an_idempotency_key() -> None:
+    made = of_idempotency_key("homework", "5b1f0c9a77e2").encode()
+    refusal = asked(made, body())
+    assert isinstance(refusal, InvalidRequestError)
+    assert refusal.errors[0].field == "id"
+    assert asked(made, None, CANCEL) == (made.decode(), Cancelled())
 
 
 def naming(topic: bytes | None) -> object:
