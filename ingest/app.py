@@ -59,7 +59,7 @@ def make_app(
         kept_s=catalogue.output.retention_ms // 1000,
     )
     metrics = measured.Metrics()
-    events = Events(submissions.history, output, submissions.view)
+    events = Events(submissions.history, output, submissions.view, settings.http_streams_per_key)
     directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
     environments = View(kafka, catalogue.dependencies.store.name, directory, flag=unfinished)
     access = Access(kafka, catalogue, settings, kafka.data_dir / "views" / f"ingest-{instance}-keys")

@@ -2,9 +2,10 @@
 
 import ipaddress
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, IPvAnyNetwork, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -31,6 +32,12 @@ class IngestSettings(BaseSettings):
     """Origins whose pages may use this server from a browser, such as `["https://example.org"]`."""
     http_connections: int = Field(default=20_000, ge=1)
     """How many may be open; beyond it a 503. The limit of open files is raised to it, if it may be."""
+    http_connections_per_address: int = Field(default=1_000, ge=1)
+    """How many one client address may have open; beyond it a 429. An IPv6 /64 counts as one."""
+    http_trusted_addresses: tuple[IPvAnyNetwork, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    """Networks whose connections are those of many clients, as a proxy's: they are not bounded by address."""
+    http_streams_per_key: int = Field(default=1_000, ge=1)
+    """How many event streams one API key may have open; beyond it a 429."""
     acknowledge_timeout_s: float = Field(default=8.0, gt=0)
     """How long the broker may take to acknowledge a request, and the store to show a verdict; then 503."""
     wait_timeout_max_s: float = Field(default=300.0, gt=0)

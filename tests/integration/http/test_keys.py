@@ -5,6 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from topics.stage import OutputFile, RunStage
 pytestmark = pytest.mark.xdist_group("http")
 
 KNOWN_WITHIN_S = 2.0
+STREAMS = 3
 OPEN = {"/health", "/ready", "/asyncapi.json"}
 
 
 @pytest.fixture(scope="module")
 def locked(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder: Path = tmp_path_factory.mktemp("locked")
-    with Nodes(kafka, folder, http_keys=True) as nodes:
+    with Nodes(kafka, folder, http_keys=True, http_streams_per_key=STREAMS) as nodes:
         yield nodes
 
 
@@ -221,6 +223,31 @@ def test_an_idempotency_key_of_an_earlier_version_is_the_same_submission(alice: 
 
 
 # -- how much ----------------------------------------------------------------------------------------
+
+
+def test_a_key_has_a_bounded_number_of_event_streams(locked: Nodes, alice: User) -> None:
+    user = User(locked)
+    id = user.submit({"run": "true"}).json()["id"]
+    node, path = locked.clients[0], f"/submissions/{id}/events"
+    with ExitStack() as stack:
+        for _ in range(STREAMS):
+            opened = stack.enter_context(node.stream("GET", path, headers=bearer(user.key)))
+            assert opened.status_code == 200
+        with node.stream("GET", path, headers=bearer(user.key)) as one_more:
+            assert one_more.status_code == 429
+            one_more.read()
+            told = problem(one_more, 429, "too-many-streams")
+            assert "ENVICUTOR_HTTP_STREAMS_PER_KEY" in told["detail"]
+            assert int(one_more.headers["Retry-After"]) > 0
+        others = alice.submit({"run": "true"}).json()["id"]
+        with node.stream("GET", f"/submissions/{others}/events", headers=bearer(alice.key)) as another:
+            assert another.status_code == 200
+
+    def is_open_again() -> bool:
+        with node.stream("GET", path, headers=bearer(user.key)) as again:
+            return again.status_code == 200
+
+    eventually(is_open_again, "there is room again")
 
 
 def test_a_rate_is_kept_to(locked: Nodes) -> None:
