@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from itertools import count, islice
 
 _TEXT = "for line in open(0): print(line)\n"
@@ -15,6 +16,7 @@ def ordinary(size: int) -> bytes:
     return json.dumps({"run": "python3 src/part0.py", "files": files, "test_cases": cases}).encode()
 
 
+@cache
 def costly(size: int) -> dict[str, bytes]:
     """Return requests of at most `size` bytes by what they have much of; some of them are valid."""
 

@@ -21,7 +21,7 @@ from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
 from topics.codec import Record, encode
-from topics.limits import MiB
+from topics.limits import KiB, MiB
 from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.settings import KafkaSettings
 
@@ -34,8 +34,14 @@ TRIES = 10
 class Node:
     """An ingest node in a process of its own, whose loop no thread of the tests delays."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self._address = ("127.0.0.1", port)
+        self._status = Path(f"/proc/{pid}/status")
+
+    def peak_bytes(self) -> int:
+        """The most memory that the process had so far."""
+        (line,) = (line for line in self._status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * KiB
 
     def is_ready(self) -> bool:
         try:
@@ -99,7 +105,7 @@ def node(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]
     environment = os.environ | {f"ENVICUTOR_{name}": value for name, value in given.items()}
     process = subprocess.Popen([sys.executable, "-m", "infra.cli", "ingest"], env=environment)
     try:
-        node = Node(port)
+        node = Node(port, process.pid)
         eventually(node.is_ready, "the node accepts submissions")
         yield node
     finally:
@@ -109,6 +115,14 @@ def node(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]
 
 def batch(request: bytes) -> bytes:
     return b"[" + b",".join([request] * 4) + b"]"
+
+
+def test_no_request_takes_much_more_memory_than_an_ordinary_one(node: Node) -> None:
+    node.post("/submissions", ordinary(MiB - 2))
+    before = node.peak_bytes()
+    for request in costly(MiB - 2).values():
+        node.post("/submissions", request)
+    assert node.peak_bytes() - before < 100 * MiB
 
 
 IN_A_BATCH = ("numbers as tags", "bad names of variables", "variables", "unknown fields", "files", "folders")
