@@ -20,7 +20,7 @@ from ingest import metrics as measured
 from ingest import problems
 from ingest.access import Access
 from ingest.events import Events
-from ingest.middleware import REQUEST_ID, HostChecked, Observed
+from ingest.middleware import REQUEST_ID, HostChecked, Observed, ProxiesRefused
 from ingest.openapi import document_models
 from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
@@ -60,7 +60,7 @@ def make_app(
         kept_s=catalogue.output.retention_ms // 1000,
     )
     metrics = measured.Metrics()
-    events = Events(submissions.history, output, submissions.view)
+    events = Events(submissions.history, output, submissions.view, settings.http_streams_per_key)
     directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
     environments = View(kafka, catalogue.dependencies.store.name, directory, flag=unfinished)
     access = Access(kafka, catalogue, settings, kafka.data_dir / "views" / f"ingest-{instance}-keys")
@@ -93,6 +93,8 @@ def make_app(
         http_event_streams=lambda: events.listeners,
     )
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+    if settings.refuses_proxies:
+        app.add_middleware(ProxiesRefused)
     app.add_middleware(HostChecked, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

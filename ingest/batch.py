@@ -3,17 +3,20 @@
 import asyncio
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from ingest.access import Caller
 from ingest.models import Batch, BatchItem
-from ingest.problems import ProblemError
+from ingest.problems import ProblemError, invalid
 from ingest.submissions import Submissions
 from topics.codec import Headers
+from topics.request import InvalidRequestError, parse_json
 from topics.submissions.state import Answer
 
 MOST = 100
 """Requests of a batch."""
+LARGEST = 4
+"""A batch has room for this many of the largest requests: bytes, values, arrays and objects."""
 
 
 async def accept_all(
@@ -25,7 +28,12 @@ async def accept_all(
         ProblemError: the body as a whole is no batch (400, 413, 422).
     """
     requests = _requests(body, max_bytes)
-    return Batch(results=await asyncio.gather(*(_accept(submissions, r, caller, beside) for r in requests)))
+    accepted = []
+    async with asyncio.TaskGroup() as group:
+        for request in requests:
+            accepted.append(group.create_task(_accept(submissions, request, caller, beside)))
+            await asyncio.sleep(0)  # the loop serves others between any two of them
+    return Batch(results=[task.result() for task in accepted])
 
 
 async def _accept(submissions: Submissions, request: bytes, caller: Caller, beside: Headers) -> BatchItem:
@@ -40,9 +48,9 @@ def _requests(body: bytes, max_bytes: int) -> list[bytes]:
     if len(body) > max_bytes:
         raise ProblemError(413, "too-large", f"the batch is larger than {max_bytes} bytes: send several")
     try:
-        requests: Any = from_json(body)
-    except ValueError as error:
-        raise ProblemError(400, "not-json", f"the batch is not JSON: {error}") from None
+        requests: Any = parse_json(body, LARGEST)
+    except InvalidRequestError as error:
+        raise invalid(error) from None
     if not isinstance(requests, list):
         raise ProblemError(422, "invalid-request", "a batch is an array of requests")
     if not 1 <= len(requests) <= MOST:

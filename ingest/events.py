@@ -9,10 +9,12 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, Self
 
+from ingest.problems import ProblemError
 from ingest.story import Story
 from topics.journal import Journal
 from topics.submissions.state import Submission, unfinished
@@ -45,7 +47,10 @@ class Position(NamedTuple):
 class Events:
     """What everybody is told who asks."""
 
-    def __init__(self, history: Journal, output: Journal, view: View) -> None:
+    def __init__(self, history: Journal, output: Journal, view: View, most_per_key: int) -> None:
+        """`most_per_key` streams may be open with the same API key."""
+        self._most_per_key = most_per_key
+        self._open: Counter[str] = Counter()
         self._history, self._output, self._view = history, output, view
         self._listeners: set[asyncio.Event] = set()
         self._closing = False
@@ -54,6 +59,28 @@ class Events:
     def listeners(self) -> int:
         """How many are connected."""
         return len(self._listeners)
+
+    @contextmanager
+    def opened_with(self, key: str | None) -> Iterator[None]:
+        """Count a stream that is open with this API key; streams without one are not counted.
+
+        Raises:
+            ProblemError: 429 if the key has as many open as it may.
+        """
+        if key is None:
+            yield
+            return
+        if self._open[key] >= self._most_per_key:
+            detail = (
+                f"this API key has {self._most_per_key} event streams open, the limit "
+                "ENVICUTOR_HTTP_STREAMS_PER_KEY: close one"
+            )
+            raise ProblemError(429, "too-many-streams", detail, headers={"Retry-After": "2"})
+        self._open[key] += 1
+        try:
+            yield
+        finally:
+            self._open[key] -= 1
 
     def close(self) -> None:
         """End every stream; clients come again, to another node or to this one after its restart."""

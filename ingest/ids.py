@@ -1,11 +1,24 @@
 """Ids that are made of what clients say."""
 
+import base64
+import hashlib
 import uuid
+
+from topics.request import DERIVED_ID_PREFIX
 
 NAMESPACE = uuid.UUID("6f1c9d8e-5c0b-5d0e-9b6e-2f5a5f8d7a11")
 """Never to be changed: the same key must go on being the same submission."""
 
 
 def of_idempotency_key(key: str, owner: str | None) -> str:
-    """The submission's id; two owners' keys have nothing to do with each other."""
+    """Return the id of the submission that `owner` made with this `Idempotency-Key`, the same at every node.
+
+    Two owners' ids differ, and no id that a client makes begins with the prefix of these.
+    """
+    digest = hashlib.sha256(f"{owner or ''}\0{key}".encode()).digest()
+    return DERIVED_ID_PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def of_idempotency_key_before(key: str, owner: str | None) -> str:
+    """Return the id that versions up to contract 1.2.0 made of the same key; it may be a client's."""
     return str(uuid.uuid5(NAMESPACE, key if owner is None else f"{owner}\0{key}"))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from ingest.models import Listed, Page
-from topics.request import Tag
+from topics.request import TAGS, Tag
 from topics.stage import Outcome
 from topics.submissions.state import Status
 from topics.table import Index
@@ -34,7 +34,9 @@ class Query(BaseModel, extra="forbid"):
 
     status: Status | None = None
     outcome: Outcome | None = None
-    tag: Tag | None = None
+    tag: Annotated[list[Tag], Field(max_length=TAGS, fail_fast=True)] = Field(
+        default=[], description="One of the tags; repeated, all of them."
+    )
     created_from: datetime | None = Field(default=None, description="Created then or later; UTC by default.")
     created_before: datetime | None = None
     limit: Annotated[int, Field(ge=1, le=LIMIT_MAX)] = LIMIT
@@ -43,7 +45,7 @@ class Query(BaseModel, extra="forbid"):
     @property
     def facet(self) -> bytes:
         """The rarest thing that is asked for, as far as one can know."""
-        asked = {"tag": self.tag, "outcome": self.outcome, "status": self.status}
+        asked = {"tag": next(iter(self.tag), None), "outcome": self.outcome, "status": self.status}
         return next((_facet(name, value) for name, value in asked.items() if value is not None), _ALL)
 
     def allows(self, listed: Listed) -> bool:
@@ -51,7 +53,7 @@ class Query(BaseModel, extra="forbid"):
         return (
             self.status in {None, listed.status}
             and self.outcome in {None, listed.outcome}
-            and (self.tag is None or self.tag in listed.tags)
+            and set(self.tag) <= set(listed.tags)
         )
 
 

@@ -15,6 +15,9 @@ from topics.codec import unique
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
+_OF_PROXIES = frozenset({b"forwarded", b"via", b"x-real-ip"})
+_OF_PROXIES_PREFIX = b"x-forwarded-"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _FAULT = ProblemError(
@@ -75,22 +78,48 @@ class HostChecked:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
         if scope["type"] == "http" and self._checks:
-            host = Headers(scope=scope).get("host", "")
-            if not self._is_ours(_name(host)):
+            hosts = Headers(scope=scope).getlist("host") or [""]
+            foreign = next((host for host in hosts if not self._is_ours(host)), None)
+            if foreign is not None:
                 detail = (
-                    f"the Host {host[:100]!r} is not of this machine: ask for localhost, or let "
+                    f"the Host {foreign[:100]!r} is not of this machine: ask for localhost, or let "
                     "ENVICUTOR_HTTP_NAMES have it"
                 )
                 await response(ProblemError(421, "misdirected", detail))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _is_ours(self, name: str) -> bool:
+    def _is_ours(self, host: str) -> bool:
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
+        name = found["address"] or found["name"].lower()
         return name in self._names or is_loopback(name)
 
 
-def _name(host: str) -> str:
-    """Without the port; without the brackets of an IPv6 address."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+class ProxiesRefused:
+    """Answers no request that a proxy passed on, while nothing says who sent it.
+
+    To this server such a request comes from the address of the proxy, which is often this machine. So without
+    API keys a proxy opens to its network what was meant for accounts of this machine.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request that has a header of proxies, or pass it on."""
+        header = next(filter(_is_of_proxies, (name for name, _ in scope.get("headers", ()))), None)
+        if scope["type"] != "http" or header is None:
+            await self._app(scope, receive, send)
+            return
+        detail = (
+            f"the header {header[:100].decode('latin-1')!r} says that a proxy passed this request on, and "
+            "without API keys everybody behind it could run programs here: let the operator set "
+            "ENVICUTOR_HTTP_KEYS=true, or ENVICUTOR_HTTP_OPEN=true if that is intended"
+        )
+        await response(ProblemError(403, "proxied", detail))(scope, receive, send)
+
+
+def _is_of_proxies(header: bytes) -> bool:
+    return header in _OF_PROXIES or header.startswith(_OF_PROXIES_PREFIX)

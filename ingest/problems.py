@@ -6,11 +6,14 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ingest.models import Problem
-from topics.request import FieldError, InvalidRequestError, NotJsonError, TooLargeError
+from topics.request import MAX_FIELD_ERRORS, FieldError, InvalidRequestError, NotJsonError, TooLargeError
 
 _OUR_FAULT = "whether anything was accepted is unknown: the same request with its id may be sent again"
+CLIENT_GONE = 499
+"""Status, in log and metrics alone, of a request whose client went away before its end. (As nginx has it.)"""
 _TYPE = "https://envicutor.example/problems/"
 
 
@@ -65,6 +68,10 @@ def install(app: FastAPI) -> None:
     async def _problem(_: Request, error: ProblemError) -> Response:
         return response(error)
 
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, __: ClientDisconnect) -> Response:  # there is nobody to send it to
+        return Response(status_code=CLIENT_GONE)
+
     @app.exception_handler(Exception)
     async def _fault(_: Request, __: Exception) -> Response:  # the server logs it
         return response(ProblemError(500, "internal-error", _OUR_FAULT))
@@ -77,6 +84,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _parameters(_: Request, error: RequestValidationError) -> Response:
+        found = error.errors()
         errors = [
             FieldError(
                 field=".".join(str(part) for part in details["loc"]),
@@ -85,7 +93,9 @@ def install(app: FastAPI) -> None:
                 else details["msg"].removeprefix("Value error, "),
                 limit=next(iter(details.get("ctx", {}).values()), None),
             )
-            for details in error.errors()
+            for details in found[:MAX_FIELD_ERRORS]
         ]
+        if more := len(found) - len(errors):
+            errors.append(FieldError(field="", message=f"and {more} more"))
         detail = "; ".join(map(str, errors))
         return response(ProblemError(422, "invalid-parameters", detail, errors=errors))

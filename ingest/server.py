@@ -7,13 +7,16 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from ingest.addresses import Addresses
+from ingest.bodies import BODY_S
 from ingest.events import Events
 from ingest.problems import ProblemError, response
 from ingest.settings import IngestSettings
@@ -30,6 +33,10 @@ HEAD_S = 15.0
 """How long a client may take for them."""
 STUCK_S = 30.0
 """How long a client may read nothing of what it is sent."""
+LINGER_S = 5.0
+"""How long a client may go on to send a request after its answer, before the connection ends."""
+_BODY_GRACE_S = 5.0
+"""How much longer than `BODY_S`, after which a reader of the body answers 408, the connection is let be."""
 _FILES_BESIDE = 256
 """Descriptors that are not connections."""
 
@@ -40,12 +47,13 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: IngestSettings, on_serving: OnServing | None = None) -> None:
         """With `on_serving` the caller handles signals, else uvicorn does."""
         connections = _allowed(settings.http_connections)
+        addresses = Addresses(settings.http_connections_per_address, settings.http_trusted_addresses)
         config = uvicorn.Config(
             app,
             host=settings.http_host,
             port=settings.http_port,
             loop="uvloop",
-            http=BoundedProtocol,
+            http=partial(BoundedProtocol, addresses=addresses),  # type: ignore[arg-type]  # it is only called
             ws="none",
             access_log=False,
             log_config=None,
@@ -81,33 +89,95 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class _Deadline:
+    """Ends a connection unless it is cleared in time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
+        self._loop, self._end = loop, end
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the connection will be ended."""
+        return self._timer is not None
+
+    def set(self, delay_s: float) -> None:
+        """End the connection after `delay_s` from now, whatever was set before."""
+        self.clear()
+        self._timer = self._loop.call_later(delay_s, self._end)
+
+    def clear(self) -> None:
+        """Let the connection be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Closing:
+    """The transport as a response sees it, with another way to close."""
+
+    def __init__(self, transport: Any, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection that is refused or ended where it goes beyond what is allowed."""
+    """A connection that is refused or ended if it goes beyond what is allowed."""
 
     _head_bytes = 0
     _refusal: ProblemError | None = None
-    _deadline: asyncio.TimerHandle | None = None
+    _counted: str | None = None
+    """The client's address, while its connections include this one."""
+    _keep_alive = False
+    """Whether the connection may be used again after the request that is being read."""
+    _lingering = False
+    """Whether the answer was the last one, and what the client still sends is thrown away."""
+
+    def __init__(self, *arguments: Any, addresses: Addresses, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._addresses = addresses
 
     def connection_made(self, transport: Any) -> None:
-        """Count it."""
+        """Count the connection, or refuse it."""
         super().connection_made(transport)
+        self._head_deadline = _Deadline(self.loop, lambda: self._end_late(self._head_deadline, HEAD_S))
+        self._body_deadline = _Deadline(self.loop, lambda: self._end_late(self._body_deadline, BODY_S))
+        self._stuck_deadline = _Deadline(self.loop, transport.abort)
+        address = self.client[0] if self.client else ""
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
-            headers = {"Retry-After": "2"}
-            detail = f"{self.limit_concurrency} connections are open, which is the limit"
-            self._refusal = ProblemError(503, "unavailable", detail, headers=headers)
-            self.send_400_response("")
+            detail = f"{self.limit_concurrency} connections are open, the limit ENVICUTOR_HTTP_CONNECTIONS"
+            self._refuse(503, "unavailable", detail)
+        elif address and not self._addresses.enter(address):
+            detail = (
+                f"{self._addresses.most} connections of {address} are open, the limit "
+                "ENVICUTOR_HTTP_CONNECTIONS_PER_ADDRESS: close one. (A proxy's address belongs in "
+                "ENVICUTOR_HTTP_TRUSTED_ADDRESSES.)"
+            )
+            self._refuse(429, "too-many-connections", detail)
         else:
-            self._end_in(HEAD_S)
+            self._counted = address
+            self._head_deadline.set(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        self._in_time()
+        """Forget the connection."""
+        for deadline in (self._head_deadline, self._body_deadline, self._stuck_deadline):
+            deadline.clear()
+        if self._counted:
+            self._addresses.leave(self._counted)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, within a time even if what comes begins no request, such as empty lines."""
+        if self._lingering or self.transport.is_closing():
+            return
+        super().data_received(data)
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and not (self._lingering or self._head_deadline.running or self.transport.is_closing()):
+            self._head_deadline.set(HEAD_S)
 
     def on_message_begin(self) -> None:
         """Begin to count what comes."""
         self._head_bytes = 0
-        self._end_in(HEAD_S)
+        self._head_deadline.set(HEAD_S)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -121,19 +191,41 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
-        self._in_time()
+        """Let the connection be used again only once the body is there: see `on_message_complete`."""
+        self._head_deadline.clear()
+        self._body_deadline.set(BODY_S + _BODY_GRACE_S)
         super().on_headers_complete()
+        self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+        self.cycle.transport = _Closing(self.transport, partial(self._close, self.cycle))  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        """The request was read to its end."""
+        self._body_deadline.clear()
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self._keep_alive
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, unless that answer was the last one."""
+        if self._lingering:
+            self.server_state.total_requests += 1
+        else:
+            super().on_response_complete()
 
     def pause_writing(self) -> None:
         """The client does not read."""
-        self._end_in(STUCK_S)
+        self._stuck_deadline.set(STUCK_S)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """It does again."""
-        self._in_time()
+        """The client reads again."""
+        self._stuck_deadline.clear()
         super().resume_writing()
+
+    def shutdown(self) -> None:
+        """Answer what is asked, and nothing after it."""
+        self._keep_alive = False
+        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Say why, and end the connection."""
@@ -144,21 +236,37 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(f"{status}{head}\r\n".encode() + bytes(answer.body))
         self.transport.close()
 
+    def _refuse(self, status: int, kind: str, detail: str) -> None:
+        self._refusal = ProblemError(status, kind, detail, headers={"Retry-After": "2"})
+        self.send_400_response("")
+
+    def _close(self, cycle: RequestResponseCycle) -> None:
+        """Close after an answer; to a client that still sends, so that it can read the answer first.
+
+        The kernel resets a connection that is closed with unread data; the client may then lose the answer.
+        """
+        if not cycle.more_body or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._lingering = True
+        self._body_deadline.clear()
+        self._head_deadline.set(LINGER_S)
+        self.flow.resume_reading()
+        self.transport.write_eof()
+
+    def _end_late(self, deadline: _Deadline, again_s: float) -> None:
+        """End the connection, unless it is not read while an earlier request waits for its answer."""
+        if self.pipeline:
+            deadline.set(again_s)
+        else:
+            self.transport.abort()
+
     def _count(self, more: int) -> None:
         self._head_bytes += more
         if self._head_bytes > HEAD_BYTES:
             detail = f"path and headers together have more than {HEAD_BYTES} bytes: send less"
             self._refusal = ProblemError(431, "head-too-large", detail)
             raise self._refusal  # ends the parser, which leads to `send_400_response`
-
-    def _end_in(self, delay_s: float) -> None:
-        self._in_time()
-        self._deadline = self.loop.call_later(delay_s, self.transport.abort)
-
-    def _in_time(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
 
 def _allowed(connections: int) -> int:

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Message
 from ingest import listing
 from ingest.access import Caller
 from ingest.following import Following
-from ingest.ids import of_idempotency_key
+from ingest.ids import of_idempotency_key, of_idempotency_key_before
 from ingest.load import Load
 from ingest.models import Page
 from ingest.problems import ProblemError, invalid
@@ -117,9 +117,15 @@ class Submissions:
         if request.id is not None:
             return await self._take(request.id, fact, beside, until, f"id {request.id!r}")
         if idempotency_key is not None:
-            id = of_idempotency_key(idempotency_key, caller.owner)
+            id = self._id_of(idempotency_key, caller.owner)
             return await self._take(id, fact, beside, until, f"Idempotency-Key {idempotency_key!r}")
         return await self._make(str(uuid.uuid4()), fact, beside, until)
+
+    def _id_of(self, idempotency_key: str, owner: str | None) -> str:
+        """The id of this owner's submission with this key; of an earlier version, if it made one."""
+        before = of_idempotency_key_before(idempotency_key, owner)
+        found = self.find(before)
+        return before if found and found.owner == owner else of_idempotency_key(idempotency_key, owner)
 
     async def _make(
         self, id: str, fact: Requested, beside: Headers | None, until: Callable[[bytes | None], bool]

@@ -33,7 +33,7 @@ from topics.codec import (
 from topics.package_sets import PackageSets
 from topics.pulse import with_pulse
 from topics.replies import ReplyTopics
-from topics.request import FieldError, InvalidRequestError, parse_request
+from topics.request import FieldError, InvalidRequestError, check_chosen_id, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import unfinished_from
@@ -74,6 +74,7 @@ def handle(
         request, content_hash = parse_request(
             value.encode() if isinstance(value, str) else value or b"", request_bytes, webhook_allow
         )
+        check_chosen_id(id)
         if request.id not in {None, id}:
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
     except InvalidRequestError as error:

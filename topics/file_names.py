@@ -1,12 +1,17 @@
 """Which names a submission's files may have."""
 
+import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 COMPONENT_BYTES = 255
 """NAME_MAX of Linux file systems."""
 PATH_BYTES = 1024
 PATH_DEPTH = 64
 """Folders between /box and a file."""
+
+_BAD_COMPONENT = re.compile(rb"(?:\A|/)(?:\.{0,2}(?:/|\Z)|[^/]{%d})" % (COMPONENT_BYTES + 1))
+"""Tells for all components of a path at once whether one is empty, `.`, `..` or too long."""
 
 
 def check_file_names(names: Iterable[str]) -> None:
@@ -16,18 +21,18 @@ def check_file_names(names: Iterable[str]) -> None:
         ValueError: naming the offending name and why it is refused.
     """
     seen: set[str] = set()
-    folders: set[str] = set()
     for name in names:
         if problem := name_problem(name):
             raise ValueError(f"file name {name!r} {problem}")
         if name in seen:
             raise ValueError(f"file name {name!r} is given twice")
         seen.add(name)
-        folder = name
-        while (folder := folder.rpartition("/")[0]) and folder not in folders:
-            folders.add(folder)
-    if both := sorted(seen & folders):
-        raise ValueError(f"file name {both[0]!r} is also a folder of another file")
+    # With a separator that sorts before all other characters, what is in a folder follows the folder at once.
+    ordered = sorted(name.replace("/", "\0") for name in seen)
+    for above, name in pairwise(ordered):
+        if name.startswith(above + "\0"):
+            folder = above.replace("\0", "/")
+            raise ValueError(f"file name {folder!r} is also a folder of another file")
 
 
 def name_problem(name: str) -> str | None:
@@ -44,10 +49,11 @@ def name_problem(name: str) -> str | None:
         return "is not valid Unicode"
     if len(encoded) > PATH_BYTES:
         return f"is longer than {PATH_BYTES} bytes"
-    parts = name.split("/")
-    if len(parts) > PATH_DEPTH + 1:
+    if name.count("/") > PATH_DEPTH:
         return f"is more than {PATH_DEPTH} folders deep"
-    return next(filter(None, map(_component_problem, parts)), None)
+    if _BAD_COMPONENT.search(encoded) is None:
+        return None
+    return next(filter(None, map(_component_problem, name.split("/"))), None)
 
 
 def _component_problem(part: str) -> str | None:

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -16,10 +17,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import from_json
 
 from topics.callback_urls import check_callback_url, refusal
 from topics.field_names import unknown_field
 from topics.file_names import check_file_names
+from topics.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
 from topics.limits import Limits, MiB, range_of
 from topics.model import Model
 from topics.outputs import OUTPUT_PATTERNS, check_output_pattern
@@ -27,12 +30,17 @@ from topics.pins import PIN_CHARACTERS, PINS, normal_npm, normal_pypi
 
 REQUEST_BYTES_CEILING = 4 * MiB
 MAX_FIELD_ERRORS = 20
-"""A request of 4 MiB may have a million of them, which would fit into no record."""
+"""Errors of one request that are reported one by one; beyond it the last one says how many more there are."""
+_ERRORS_CHARACTERS = 16_384
+"""Text of the reported errors together, beyond which no other one is reported."""
 _SHOWN_CHARACTERS = 1500
 """Of the beginning and of the end of a text that quotes a request, which may be as long as that."""
 
 SubmissionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Client-made or ours; also the Kafka key of everything about the submission."""
+
+DERIVED_ID_PREFIX = "idempotency-key_"
+"""Ids that begin so are made of an `Idempotency-Key` and its owner. A client may not choose one."""
 
 DEPENDENCIES_FILES = ("cutor.nix", "shell.nix")
 COMPILE_FILE = "cutor-compile.sh"
@@ -163,6 +171,9 @@ Program = Annotated[
 """A script, run as `bash -c SCRIPT run ARGS…`, or an argv, executed without a shell."""
 
 
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Of an environment variable."""
+
 TAGS = 16
 """Tags of one request."""
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/=@+-]{1,64}$")]
@@ -179,13 +190,15 @@ class SubmissionRequest(Model):
     dependencies: Dependencies | None = None
     compile: Program | None = None
     run: Program | None = None
-    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
+    env: Annotated[dict[VariableName, str], Field(fail_fast=True)] = Field(default_factory=dict)
     test_cases: Annotated[tuple[TestCase, ...], Field(max_length=1000, fail_fast=True)] = ()
     outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS, fail_fast=True)] = ()
     """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
     limits: Limits = Limits()
     # Left out where there are none: what was written before there were tags is folded to the same bytes.
-    tags: Annotated[tuple[Tag, ...], Field(max_length=TAGS, exclude_if=lambda tags: not tags)] = ()
+    tags: Annotated[
+        tuple[Tag, ...], Field(max_length=TAGS, fail_fast=True, exclude_if=lambda tags: not tags)
+    ] = ()
     """To find the submission by, such as `course=42`; they change nothing else."""
 
     callback_url: Annotated[
@@ -269,7 +282,7 @@ def parse_request(
     Raises:
         TooLargeError: it is longer than `request_bytes`.
         NotJsonError: it is not JSON.
-        InvalidRequestError: a field is wrong.
+        InvalidRequestError: a field is wrong, or there are more values or fields than any request has.
     """
     if len(raw) > request_bytes:
         message = (
@@ -277,14 +290,64 @@ def parse_request(
             "the operator raise ENVICUTOR_REQUEST_BYTES"
         )
         raise TooLargeError((FieldError(field="", message=message, limit=request_bytes),))
+    body = parse_json(raw)
+    _check_members(body)
     try:
         request = SubmissionRequest.model_validate_json(raw)
     except ValidationError as error:
-        wrong = NotJsonError if error.errors()[0]["type"] == "json_invalid" else InvalidRequestError
-        raise wrong(field_errors(error)) from None
+        raise InvalidRequestError(field_errors(error)) from None
+    check_chosen_id(request.id)
     if why := refusal(request.callback_url, webhook_allow):
         raise InvalidRequestError((FieldError(field="callback_url", message=why),))
-    return request, content_hash(json.loads(raw))
+    return request, content_hash(body)
+
+
+def check_chosen_id(id: str | None) -> None:
+    """Accept an id that a client chose, or none.
+
+    Raises:
+        InvalidRequestError: it is one that could be made of an `Idempotency-Key`.
+    """
+    if id is not None and id.startswith(DERIVED_ID_PREFIX):
+        message = f"must not begin with {DERIVED_ID_PREFIX!r}: such ids are made of Idempotency-Key headers"
+        raise InvalidRequestError((FieldError(field="id", message=message),))
+
+
+def parse_json(raw: bytes, scale: int = 1) -> Any:
+    """Parse JSON that has at most `scale` times as many values as one request may have.
+
+    Raises:
+        NotJsonError: it is not JSON.
+        InvalidRequestError: it has too many values.
+    """
+    try:
+        check_structure(raw, scale)
+        return from_json(raw)
+    except StructureError as error:
+        raise InvalidRequestError((FieldError(field="", message=str(error), limit=error.limit),)) from None
+    except ValueError as error:
+        raise NotJsonError((FieldError(field="", message=f"Invalid JSON: {error}"),)) from None
+
+
+def _check_members(body: Any) -> None:
+    """Accept a request none of whose objects but `env` has so many members that to report each takes long.
+
+    Raises:
+        InvalidRequestError: naming the objects.
+    """
+    if not isinstance(body, dict):
+        return
+    if len(body) > MEMBERS:
+        crowded = iter([("", len(body))])
+    else:  # values of fields that do not exist are not validated, so they may be of any shape
+        known = body.keys() & SubmissionRequest.model_fields.keys() - {"env"}
+        crowded = crowded_objects({name: body[name] for name in known})
+    errors = tuple(
+        FieldError(field=_shown(path), message=f"has {count} members, and may have {MEMBERS}", limit=MEMBERS)
+        for path, count in islice(crowded, MAX_FIELD_ERRORS)
+    )
+    if errors:
+        raise InvalidRequestError(errors)
 
 
 def content_hash(body: Mapping[str, Any]) -> str:
@@ -297,12 +360,21 @@ def content_hash(body: Mapping[str, Any]) -> str:
 def field_errors(
     error: ValidationError, root: type[pydantic.BaseModel] = SubmissionRequest
 ) -> tuple[FieldError, ...]:
-    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, which help as much as all.
+    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, and how many more there are.
 
-    `root` is the model that was read, for advice about fields that it has not.
+    Long messages may make them fewer. `root` is the model that was read, for advice about unknown fields.
     """
     found = error.errors(include_url=False, include_input=False)
-    return tuple(_field_error(details, root) for details in found[:MAX_FIELD_ERRORS])
+    told: list[FieldError] = []
+    characters = 0
+    for details in found[:MAX_FIELD_ERRORS]:
+        told.append(_field_error(details, root))
+        characters += len(str(told[-1]))
+        if characters > _ERRORS_CHARACTERS:
+            break
+    if more := len(found) - len(told):
+        told.append(FieldError(field="", message=f"and {more} more"))
+    return tuple(told)
 
 
 _OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")

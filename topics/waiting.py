@@ -34,7 +34,9 @@ def wait_for_topics(settings: KafkaSettings, names: Collection[str], who: str) -
 async def until_topics(settings: KafkaSettings, names: Collection[str], who: str) -> None:
     """Wait as `wait_for_topics` does, without blocking the event loop."""
     question = _Question(settings, names, who)
-    while not await asyncio.to_thread(question.answered):
+    while True:
+        if await asyncio.to_thread(question.answered):
+            return
         await asyncio.sleep(_ASK_AGAIN_S)
 
 

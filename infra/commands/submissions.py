@@ -57,7 +57,9 @@ def list_submissions(
             parser=one_of(*get_args(Outcome)), metavar="OUTCOME", help="Such as ok, run_failed, wrong_output."
         ),
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="One of the tags that the request had.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="One of the tags that the request had; repeated, all of them.")
+    ] = None,
     since: Annotated[
         int | None, typer.Option(parser=moment, metavar="TIME", help="Created then or later; UTC.")
     ] = None,

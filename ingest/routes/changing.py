@@ -16,16 +16,13 @@ from ingest.tracing import trace_context
 from topics.api_keys import Scope
 from topics.submissions.state import Answer, Submission
 
-_BATCH_REQUESTS = 4
-"""As many of the largest requests have room in a batch."""
-
 
 def changing_routes(
     submissions: Submissions, access: Access, settings: IngestSettings, request_bytes: int
 ) -> APIRouter:
     """Routes that append to the log."""
     router = submissions_router()
-    batch_bytes = _BATCH_REQUESTS * request_bytes
+    batch_bytes = batch.LARGEST * request_bytes
 
     @router.post(
         "",

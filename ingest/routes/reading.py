@@ -1,10 +1,13 @@
 """Looking at submissions, and following them."""
 
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette import types
 
 from ingest import listing, output_files
 from ingest.access import Access, Caller
@@ -113,9 +116,24 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
         told = Position.of(last_event_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         stream = events.follow(submission, told, caller.still_allowed)
-        return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+        return _Counted(events.opened_with(caller.owner), stream, headers)
 
     return router
+
+
+class _Counted(StreamingResponse):
+    """A stream of events, which is counted as open for as long as it is sent."""
+
+    def __init__(
+        self, open_: AbstractContextManager[None], stream: AsyncIterator[bytes], headers: dict[str, str]
+    ) -> None:
+        super().__init__(stream, headers=headers, media_type="text/event-stream")
+        self._open = open_
+
+    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        """Send it, if it may be open."""
+        with self._open:
+            await super().__call__(scope, receive, send)
 
 
 def _fields(asked: str | None) -> set[str]:

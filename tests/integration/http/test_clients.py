@@ -31,6 +31,7 @@ def test_what_the_client_can(nodes: Nodes) -> None:
             client.cancel(ids[0])
         eventually(lambda: len(list(client.list(tag=tag))) == len(ids), "all are listed")
         assert [listed.id for listed in client.list(tag=tag, limit=1)] == ids[::-1]
+        assert list(client.list(tag=[tag, "nobody-has-it"])) == []
         batch = client.submit_batch([{"run": "true"}, {}])
         assert [result.status for result in batch.results] == [202, 422]
         with pytest.raises(RefusedError, match="there is no submission"):

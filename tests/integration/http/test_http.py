@@ -91,6 +91,16 @@ def test_an_idempotency_key_is_one_submission_at_every_node(nodes: Nodes) -> Non
     problem(other, 409, "conflict")
 
 
+def test_nobody_else_chooses_the_id_of_an_idempotency_key(nodes: Nodes, client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": f"key {uuid.uuid4().hex}"}
+    made = client.post("/submissions", json={"run": "true"}, headers=headers).json()["id"]
+    other = f"{made[:-1]}{'a' if made[-1] != 'a' else 'b'}"
+    told = problem(client.post("/submissions", json={"run": "true", "id": other}), 422, "invalid-request")
+    assert told["errors"][0]["field"] == "id"
+    assert client.get(f"/submissions/{made}").status_code == 200
+    assert client.delete(f"/submissions/{made}").status_code == 200
+
+
 # -- parts, caching, compression ---------------------------------------------------------------------
 
 
@@ -164,7 +174,19 @@ def test_images_are_shown_and_all_else_is_saved(nodes: Nodes, client: httpx.Clie
 # -- who may ask -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "[::1].evil.example",
+        "[::1]evil.example:80",
+        "localhost:80.evil.example",
+        "::1",
+        "",
+    ],
+)
 def test_other_hosts_are_not_ours(client: httpx.Client, host: str) -> None:
     problem(client.get("/health", headers={"Host": host}), 421, "misdirected")
 
@@ -172,6 +194,22 @@ def test_other_hosts_are_not_ours(client: httpx.Client, host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1:2", "[::1]:3", "LOCALHOST"])
 def test_names_of_this_machine(client: httpx.Client, host: str) -> None:
     assert client.get("/health", headers={"Host": host}).status_code == 200
+
+
+def test_of_two_hosts_both_must_be_ours(client: httpx.Client) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    assert raw(client, head).startswith(b"HTTP/1.1 421 ")
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via"]
+)
+def test_what_a_proxy_passes_on_is_refused_without_keys(client: httpx.Client, header: str) -> None:
+    for path in ("/health", "/submissions"):
+        refused = problem(client.get(path, headers={header: "192.0.2.1"}), 403, "proxied")
+        assert header.lower() in refused["detail"]
+        assert "ENVICUTOR_HTTP_KEYS=true" in refused["detail"]
+        assert "ENVICUTOR_HTTP_OPEN=true" in refused["detail"]
 
 
 @pytest.mark.parametrize("media_type", [None, "text/plain", "application/x-www-form-urlencoded"])

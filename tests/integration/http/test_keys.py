@@ -5,6 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from topics.stage import OutputFile, RunStage
 pytestmark = pytest.mark.xdist_group("http")
 
 KNOWN_WITHIN_S = 2.0
+STREAMS = 3
 OPEN = {"/health", "/ready", "/asyncapi.json"}
 
 
 @pytest.fixture(scope="module")
 def locked(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder: Path = tmp_path_factory.mktemp("locked")
-    with Nodes(kafka, folder, http_keys=True) as nodes:
+    with Nodes(kafka, folder, http_keys=True, http_streams_per_key=STREAMS) as nodes:
         yield nodes
 
 
@@ -196,7 +198,56 @@ def test_anothers_id_is_taken_and_no_more_is_said(alice: User, bob: User) -> Non
     assert alice.id in story
 
 
+def made_before_of(key: str, owner: str) -> str:
+    """The id that earlier versions made of an `Idempotency-Key`, as everybody can."""
+    return str(uuid.uuid5(uuid.UUID("6f1c9d8e-5c0b-5d0e-9b6e-2f5a5f8d7a11"), f"{owner}\0{key}"))
+
+
+def test_nobody_takes_anothers_idempotency_key(alice: User, bob: User) -> None:
+    request, key = {"run": "true"}, f"homework {uuid.uuid4().hex}"
+    assert bob.submit(request | {"id": made_before_of(key, alice.id)}).status_code == 202
+    first = alice.submit(request, headers={"Idempotency-Key": key})
+    assert first.status_code == 202, first.text
+    assert alice.submit(request, headers={"Idempotency-Key": key}).json()["id"] == first.json()["id"]
+    copied = bob.submit(request | {"id": first.json()["id"]})
+    assert problem(copied, 422, "invalid-request")["errors"][0]["field"] == "id"
+
+
+def test_an_idempotency_key_of_an_earlier_version_is_the_same_submission(alice: User) -> None:
+    request, key = {"run": "true"}, f"homework {uuid.uuid4().hex}"
+    before = made_before_of(key, alice.id)
+    assert alice.submit(request | {"id": before}).status_code == 202
+    headers = {"Idempotency-Key": key}
+    assert alice.submit(request, headers=headers).json()["id"] == before
+    problem(alice.submit({"run": "false"}, headers=headers), 409, "conflict")
+
+
 # -- how much ----------------------------------------------------------------------------------------
+
+
+def test_a_key_has_a_bounded_number_of_event_streams(locked: Nodes, alice: User) -> None:
+    user = User(locked)
+    id = user.submit({"run": "true"}).json()["id"]
+    node, path = locked.clients[0], f"/submissions/{id}/events"
+    with ExitStack() as stack:
+        for _ in range(STREAMS):
+            opened = stack.enter_context(node.stream("GET", path, headers=bearer(user.key)))
+            assert opened.status_code == 200
+        with node.stream("GET", path, headers=bearer(user.key)) as one_more:
+            assert one_more.status_code == 429
+            one_more.read()
+            told = problem(one_more, 429, "too-many-streams")
+            assert "ENVICUTOR_HTTP_STREAMS_PER_KEY" in told["detail"]
+            assert int(one_more.headers["Retry-After"]) > 0
+        others = alice.submit({"run": "true"}).json()["id"]
+        with node.stream("GET", f"/submissions/{others}/events", headers=bearer(alice.key)) as another:
+            assert another.status_code == 200
+
+    def is_open_again() -> bool:
+        with node.stream("GET", path, headers=bearer(user.key)) as again:
+            return again.status_code == 200
+
+    eventually(is_open_again, "there is room again")
 
 
 def test_a_rate_is_kept_to(locked: Nodes) -> None:

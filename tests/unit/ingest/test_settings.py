@@ -13,6 +13,16 @@ def test_no_open_door_to_other_machines(host: str) -> None:
     assert IngestSettings(http_host=host, http_keys=True).http_host == host
 
 
+def test_no_name_for_other_machines_without_keys() -> None:
+    names = ("localhost", "127.0.0.2", "judge.test")
+    with pytest.raises(ValidationError, match=r"HTTP_NAMES has 'judge\.test'.* ENVICUTOR_HTTP_OPEN=true"):
+        IngestSettings(http_names=names)
+    assert IngestSettings(http_names=names[:2]).http_names == names[:2]
+    assert IngestSettings(http_names=names, http_keys=True).http_names == names
+    open_ones = IngestSettings.model_validate({"http_names": names, "http_open": True})
+    assert open_ones.http_names == names
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -1,14 +1,18 @@
 """What a record of `submissions.requests` asks for."""
 
 import json
+import time
 
 import pytest
 from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.ids import of_idempotency_key
 from processors.request_handler import handle
+from tests.costly_requests import costly, ordinary
 from topics.codec import UndecodableError
+from topics.limits import MiB
 from topics.request import InvalidRequestError, NotJsonError, TooLargeError, content_hash
 from topics.submissions.facts import CANCEL, Cancelled, Requested
 
@@ -100,6 +104,14 @@ def test_any_bytes_are_answered(value: bytes, ce_type: str | None) -> None:
     assert isinstance(asked(b"a", value, ce_type), tuple | InvalidRequestError)
 
 
+def test_no_record_has_an_id_that_is_made_of_an_idempotency_key() -> None:
+    made = of_idempotency_key("homework", "5b1f0c9a77e2").encode()
+    refusal = asked(made, body())
+    assert isinstance(refusal, InvalidRequestError)
+    assert refusal.errors[0].field == "id"
+    assert asked(made, None, CANCEL) == (made.decode(), Cancelled())
+
+
 def naming(topic: bytes | None) -> object:
     message = Message("requests", 0, 0, b"a", body(), [("reply_topic", topic)])
 
@@ -122,3 +134,19 @@ def test_any_other_reply_topic_is_refused(name: bytes | None) -> None:
     refusal = naming(name)
     assert isinstance(refusal, InvalidRequestError)
     assert refusal.errors[0].field == "reply_topic"
+
+
+def cpu_s(value: bytes) -> float:
+    """The least that it takes to handle a record."""
+    taken_s = []
+    for _ in range(2):
+        started = time.process_time()
+        handle(Message("requests", 0, 0, b"a", value, []), "pin", MiB)
+        taken_s.append(time.process_time() - started)
+    return min(taken_s)
+
+
+def test_no_record_delays_others_much_longer_than_an_ordinary_one() -> None:
+    usual_s = cpu_s(ordinary(MiB - 2))
+    ratios = {name: round(cpu_s(value) / usual_s, 1) for name, value in costly(MiB - 2).items()}
+    assert {name: ratio for name, ratio in ratios.items() if ratio > 5} == {}
