@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nix import archives, locks, resolve
 from nix.binary_cache import BinaryCache, checked_secret_key_file
-from nix.contents import Contents
+from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages
 from nix.environments import STORE_PATH, Environments, Installed
@@ -120,7 +120,8 @@ class Cache:
         """Take an environment from the binary cache, once for all processes of the host.
 
         Others are evicted where there is no room for its `size_bytes`.
-        Raises MissingError if it cannot be had, and must be built again; CacheError (ours).
+        Raises MissingError if it cannot be had, or its format is too old, and it must be built again;
+        CacheError (ours).
         """
         if not STORE_PATH.fullmatch(store_path):
             raise MissingError(f"{store_path!r} is not the store path of an environment")
@@ -128,12 +129,14 @@ class Cache:
         try:
             async with self._environments.key(name):
                 if self._environments.installed(store_path):
+                    _check_format(self._store.physical(store_path))
                     return
                 if not self._binary_cache:
                     raise MissingError(f"{store_path} is not in the Cache of this host")
                 await self._eviction.make_room(size_bytes, announce)
                 async with self._workplace(name) as work:
                     await self._binary_cache.fetch(store_path, work)
+                    _check_format(self._store.physical(store_path))
                     # Until it has a root of its own, `work` keeps it.
                     await self._environments.add_root(store_path)
         except OSError as error:
@@ -143,10 +146,16 @@ class Cache:
     def hold(self, store_path: str) -> Iterator[Path]:
         """Keep an environment from being evicted; yields the folder of its tree (usr, etc, var).
 
-        Raises MissingError if it is not in this Cache.
+        Raises MissingError if it is not in this Cache, or its format is too old.
         """
         with self._environments.held(store_path):
-            yield self._store.physical(store_path)
+            tree = self._store.physical(store_path)
+            _check_format(tree)
+            yield tree
+
+    def has(self, store_path: str) -> bool:
+        """Return whether an environment of any format is in this Cache."""
+        return bool(STORE_PATH.fullmatch(store_path)) and self._environments.installed(store_path)
 
     async def make_room(self, announce: Announce) -> None:
         """Evict until the store is within its limit. Raises CacheError if Nix fails."""
@@ -242,6 +251,22 @@ class Cache:
                 "(environment_bytes)"
             )
         return size
+
+
+def _check_format(tree: Path) -> None:
+    """Raise MissingError for an environment that an earlier version built, so that it is built again.
+
+    Those of later versions are accepted: hosts with builders are upgraded first.
+    """
+    try:
+        found = format_of(tree)
+    except (OSError, ValueError) as error:
+        raise MissingError(f"the format of {tree.name} cannot be read: {error}") from error
+    if found < ENVIRONMENT_FORMAT:
+        raise MissingError(
+            f"{tree.name} was built in format {found}, and this host needs format {ENVIRONMENT_FORMAT}; "
+            "upgrade all cache builders if this message repeats"
+        )
 
 
 def _check_tree(tree: Path) -> None:

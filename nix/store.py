@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from nix.contents import Contents, manifest
+from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
 from nix.dependencies import SYSTEM
 from nix.errors import CacheError, DependenciesError, LimitError, MissingError
 from nix.runner import Ran, Runner
@@ -106,6 +106,7 @@ class Store:
             "architecture": contents.architecture,
             "system": SYSTEM,
             "busybox": str(BUSYBOX),
+            "format": str(ENVIRONMENT_FORMAT),
             "layer": layer,
         }
         options = [option for name, value in arguments.items() for option in ("--argstr", name, value)]

@@ -166,8 +166,8 @@ async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> No
     if "nix_root" not in nix.model_fields_set:  # where `up` keeps it
         nix = nix.model_copy(update={"nix_root": kafka.data_dir / "nix"})
     cache = Cache(nix, SandboxRunner(Sandboxes(SandboxSettings())))
-    with cache.hold(store_path):  # raises MissingError where it is not here
-        pass
+    if not cache.has(store_path):
+        raise CacheError(f"{store_path} is not in the Cache of this host")
     producer = EventProducer(kafka)
     with tempfile.TemporaryDirectory(prefix="envicutor-evict-") as folder:
         view = View(kafka, topics.dependencies.store.name, Path(folder))
