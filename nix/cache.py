@@ -66,9 +66,13 @@ class Cache:
         return self._binary_cache is not None
 
     async def check_builder(self) -> None:
-        """Raise CacheError if this host cannot evaluate, or what it builds could not be published."""
+        """Prepare this host for builds, and the binary cache for other hosts.
+
+        Raises CacheError if this host cannot evaluate, or what it builds could not be published.
+        """
         if self._binary_cache:
             checked_secret_key_file(self._settings)
+            await self._binary_cache.prepare()
         await check(self._runner)
 
     async def install(
@@ -152,6 +156,28 @@ class Cache:
             tree = self._store.physical(store_path)
             _check_format(tree)
             yield tree
+
+    async def publish(self, progress: Progress) -> int:
+        """Publish what is installed here and not yet in the binary cache; return the number of environments.
+
+        Those of older formats are left out, since no host would use them. Raises CacheError.
+        """
+        if not self._binary_cache:
+            raise CacheError("there is no binary cache: set ENVICUTOR_BINARY_CACHE_DIR")
+        checked_secret_key_file(self._settings)
+        await self._binary_cache.prepare()
+        published = 0
+        for _, store_path in self._environments.used_longest_ago_first():
+            name = f"{Path(store_path).name}.publish"
+            async with self._environments.key(name), self._workplace(name) as work:
+                try:
+                    with self.hold(store_path):
+                        if await self._binary_cache.publish(store_path, work, again=False):
+                            progress(f"published {store_path}")
+                            published += 1
+                except MissingError as error:
+                    progress(f"left out {store_path}: {error}")
+        return published
 
     def has(self, store_path: str) -> bool:
         """Return whether an environment of any format is in this Cache."""
