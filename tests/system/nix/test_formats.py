@@ -25,8 +25,10 @@ from tests.system.nix.conftest import Host
 DEBS = {"one": deb([Member("./usr/one", b"one")])}
 
 
-def build_in_format_1(host: Host, cache: Cache, settings: NixSettings, pin: str, folder: Path) -> Installed:
-    """Build `one` as the first version did: by another script, for a key without a format."""
+async def build_in_format_1(
+    cache: Cache, settings: NixSettings, pin: str, names: tuple[str, ...], folder: Path
+) -> Installed:
+    """Build packages as the first version did: by another script, for a key without a format."""
     shutil.copy(store.DERIVATION, folder / "environment.nix")
     script = store.DERIVATION.with_name("environment.sh").read_text()
     (folder / "environment.sh").write_text(
@@ -34,11 +36,13 @@ def build_in_format_1(host: Host, cache: Cache, settings: NixSettings, pin: str,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "DERIVATION", folder / "environment.nix")
-        installed = host.loop.run(cache.install(Packages(("one",)), pin, BuildLimits(), print))
-    packages = closure(["one"], load(settings, pin).index)
+        installed = await cache.install(Packages(names), pin, BuildLimits(), print)
+    package_set = load(settings, pin)
+    packages = closure([*package_set.names.base, *names], package_set.index)
     parts = [manifest(packages), "amd64", {}]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    (record,) = (settings.nix_root / "environments").glob("*.json")
+    records = (settings.nix_root / "environments").glob("*.json")
+    (record,) = (record for record in records if installed.store_path in record.read_text())
     record.rename(record.with_name(f"{key}.json"))
     return installed
 
@@ -59,7 +63,7 @@ def test_an_environment_of_an_older_format_is_missing_until_it_is_built_again(
     settings = NixSettings(nix_root=folder / "nix", cache_dir=folder / "cache")
     pin = make_package_set(settings, DEBS)
     cache = Cache(settings, SandboxRunner(sandboxes))
-    old = build_in_format_1(host, cache, settings, pin, folder)
+    old = host.loop.run(build_in_format_1(cache, settings, pin, ("one",), folder))
     assert (settings.nix_root / old.store_path[1:] / "usr/one").read_text() == "one"
 
     async def fetch() -> None:
