@@ -264,8 +264,9 @@ def _publish(folder: Path, package_set: PackageSet, files: Mapping[str, bytes]) 
     try:
         for name, content in {**files, "set.json": json.dumps(asdict(package_set)).encode()}.items():
             (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).parent.chmod(0o755)  # for the user of the sandbox, whatever the umask
             (draft / name).write_bytes(content)
-        draft.chmod(0o755)
+            (draft / name).chmod(0o644)
         if not folder.exists():
             draft.rename(folder)
     finally:

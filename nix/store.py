@@ -100,6 +100,7 @@ class Store:
         listed.write_text(manifest(contents.packages))
         _write_files(files, contents)
         bounds.write_text(f"{self._environment_bytes >> 10}\n")
+        bounds.chmod(0o644)  # whatever the umask: the build reads it as another user
         arguments = {
             "archives": str(listed),
             "files": str(files),

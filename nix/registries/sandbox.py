@@ -59,7 +59,7 @@ class Sockets:
         self._user: int | None = None
 
     def allow(self, user: int) -> None:
-        """Let this user connect, which nobody may before; `on_user` of `Runner.sandboxed`."""
+        """Let this user connect, and no other; until then all are refused. Made for `on_user`."""
         self._user = user
         for path in self.folder.iterdir():
             os.chown(path, user, user)
