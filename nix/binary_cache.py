@@ -22,6 +22,8 @@ from nix.store import COPY_LIMITS, Store
 
 log = logging.getLogger(__name__)
 
+INFO = "nix-cache-info"
+"""By this file Nix knows a binary cache, and a host that the file system is mounted."""
 HASH_LENGTH = 32
 """Of a store path's name, the part that Nix names its narinfo by."""
 
@@ -32,10 +34,30 @@ class BinaryCache:
     def __init__(self, folder: Path, settings: NixSettings, store: Store) -> None:
         self._folder, self._settings, self._store = folder, settings, store
 
-    async def publish(self, store_path: str, work: Path, *, again: bool) -> None:
-        """Put an environment into the folder; with `again` in place of what is there. Raises CacheError."""
-        if not again and await asyncio.to_thread(self._narinfo(store_path).exists):
+    async def prepare(self) -> None:
+        """Make the folder a binary cache, unless it is one. Raises CacheError."""
+        try:
+            await asyncio.to_thread(self._prepare)
+        except OSError as error:
+            raise CacheError(f"the binary cache {self._folder} cannot be written: {error}") from error
+
+    def _prepare(self) -> None:
+        if (self._folder / INFO).exists():
             return
+        draft = self._make_draft()
+        try:
+            (draft / INFO).write_text("StoreDir: /nix/store\n")
+            self._move(draft)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    async def publish(self, store_path: str, work: Path, *, again: bool) -> bool:
+        """Put an environment into the folder and return True, or return False if it is there already.
+
+        With `again` it takes the place of what is there. Raises CacheError.
+        """
+        if not again and await asyncio.to_thread(self._narinfo(store_path).exists):
+            return False
         secret_key_file = checked_secret_key_file(self._settings)
         draft = await asyncio.to_thread(self._make_draft)
         try:
@@ -44,13 +66,14 @@ class BinaryCache:
         finally:
             await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
         log.info("published %s", store_path)
+        return True
 
     async def fetch(self, store_path: str, work: Path) -> None:
         """Take an environment into the store; a link in `work` keeps it there.
 
         Raises MissingError if it is not in the folder or not to be trusted, CacheError if it is our fault.
         """
-        if not await asyncio.to_thread((self._folder / "nix-cache-info").exists):
+        if not await asyncio.to_thread((self._folder / INFO).exists):
             raise CacheError(f"{self._folder} is not a binary cache: is its file system mounted?")
         await self._store.copy_from(self._folder, self._settings.binary_cache_public_key, store_path, work)
         log.info("fetched %s", store_path)
@@ -69,7 +92,7 @@ class BinaryCache:
     def _move(self, draft: Path) -> None:
         """Put everything in its place; the narinfo last, since who sees it expects the rest."""
         (self._folder / "nar").mkdir(exist_ok=True)
-        files = [*draft.glob("nar/*"), draft / "nix-cache-info", *draft.glob("*.narinfo")]
+        files = [*draft.glob("nar/*"), draft / INFO, *draft.glob("*.narinfo")]
         for file in files:
             file.rename(self._folder / file.relative_to(draft))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nix import archives, locks, resolve
 from nix.binary_cache import BinaryCache, checked_secret_key_file
-from nix.contents import Contents
+from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages
 from nix.environments import STORE_PATH, Environments, Installed
@@ -71,9 +71,13 @@ class Cache:
         await check_programs(self._settings.nix_root, self._runner)
 
     async def check_builder(self) -> None:
-        """Raise CacheError if this host cannot evaluate, or what it builds could not be published."""
+        """Prepare this host for builds, and the binary cache for other hosts.
+
+        Raises CacheError if this host cannot evaluate, or what it builds could not be published.
+        """
         if self._binary_cache:
             checked_secret_key_file(self._settings)
+            await self._binary_cache.prepare()
         await check(self._runner)
 
     async def install(
@@ -125,7 +129,8 @@ class Cache:
         """Take an environment from the binary cache, once for all processes of the host.
 
         Others are evicted where there is no room for its `size_bytes`.
-        Raises MissingError if it cannot be had, and must be built again; CacheError (ours).
+        Raises MissingError if it cannot be had, or its format is too old, and it must be built again;
+        CacheError (ours).
         """
         if not STORE_PATH.fullmatch(store_path):
             raise MissingError(f"{store_path!r} is not the store path of an environment")
@@ -133,12 +138,14 @@ class Cache:
         try:
             async with self._environments.key(name):
                 if self._environments.installed(store_path):
+                    _check_format(self._store.physical(store_path))
                     return
                 if not self._binary_cache:
                     raise MissingError(f"{store_path} is not in the Cache of this host")
                 await self._eviction.make_room(size_bytes, announce)
                 async with self._workplace(name) as work:
                     await self._binary_cache.fetch(store_path, work)
+                    _check_format(self._store.physical(store_path))
                     # Until it has a root of its own, `work` keeps it.
                     await self._environments.add_root(store_path)
         except OSError as error:
@@ -148,10 +155,38 @@ class Cache:
     def hold(self, store_path: str) -> Iterator[Path]:
         """Keep an environment from being evicted; yields the folder of its tree (usr, etc, var).
 
-        Raises MissingError if it is not in this Cache.
+        Raises MissingError if it is not in this Cache, or its format is too old.
         """
         with self._environments.held(store_path):
-            yield self._store.physical(store_path)
+            tree = self._store.physical(store_path)
+            _check_format(tree)
+            yield tree
+
+    async def publish(self, progress: Progress) -> int:
+        """Publish what is installed here and not yet in the binary cache; return the number of environments.
+
+        Those of older formats are left out, since no host would use them. Raises CacheError.
+        """
+        if not self._binary_cache:
+            raise CacheError("there is no binary cache: set ENVICUTOR_BINARY_CACHE_DIR")
+        checked_secret_key_file(self._settings)
+        await self._binary_cache.prepare()
+        published = 0
+        for _, store_path in self._environments.used_longest_ago_first():
+            name = f"{Path(store_path).name}.publish"
+            async with self._environments.key(name), self._workplace(name) as work:
+                try:
+                    with self.hold(store_path):
+                        if await self._binary_cache.publish(store_path, work, again=False):
+                            progress(f"published {store_path}")
+                            published += 1
+                except MissingError as error:
+                    progress(f"left out {store_path}: {error}")
+        return published
+
+    def has(self, store_path: str) -> bool:
+        """Return whether an environment of any format is in this Cache."""
+        return bool(STORE_PATH.fullmatch(store_path)) and self._environments.installed(store_path)
 
     async def make_room(self, announce: Announce) -> None:
         """Evict until the store is within its limit. Raises CacheError if Nix fails."""
@@ -247,6 +282,22 @@ class Cache:
                 "(environment_bytes)"
             )
         return size
+
+
+def _check_format(tree: Path) -> None:
+    """Raise MissingError for an environment that an earlier version built, so that it is built again.
+
+    Those of later versions are accepted: hosts with builders are upgraded first.
+    """
+    try:
+        found = format_of(tree)
+    except (OSError, ValueError) as error:
+        raise MissingError(f"the format of {tree.name} cannot be read: {error}") from error
+    if found < ENVIRONMENT_FORMAT:
+        raise MissingError(
+            f"{tree.name} was built in format {found}, and this host needs format {ENVIRONMENT_FORMAT}; "
+            "upgrade all cache builders if this message repeats"
+        )
 
 
 def _check_tree(tree: Path) -> None:

@@ -5,12 +5,22 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from nix.index import Package
 from nix.registries.artifacts import Artifact
+
+ENVIRONMENT_FORMAT = 2
+"""The version of what a build makes of the same contents: raise it with each change of that.
+
+It is part of an environment's key and store path, and stands in the environment's `FORMAT_FILE`. Environments
+of lower formats are built again when they are next needed. Format 1 had no file.
+"""
+FORMAT_FILE = "format"
+"""Beside the folders of an environment, where programs do not see it: a decimal number and a line feed."""
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.@-]*")
 _COMPONENTS = 8
@@ -55,8 +65,8 @@ class Contents:
     def key(self) -> str:
         """Return 64 hex digits, equal for equal contents."""
         files = {path: [file.text, file.executable] for path, file in self.files.items()}
-        parts: list[object] = [manifest(self.packages), self.architecture, files]
-        if self.artifacts:  # others keep the keys that they had before there were any
+        parts: list[object] = [ENVIRONMENT_FORMAT, manifest(self.packages), self.architecture, files]
+        if self.artifacts:
             # The name decides what a program is called that its archive gives no name.
             parts.append([[one.hash, one.place, one.name] for one in self.artifacts])
         content = json.dumps(parts, sort_keys=True)
@@ -66,3 +76,11 @@ class Contents:
 def manifest(packages: Iterable[Package]) -> str:
     """Return the list of archives that make an environment; the same list is the same store path."""
     return "".join(f"{package.name} {package.sha256}\n" for package in packages)
+
+
+def format_of(tree: Path) -> int:
+    """Return the format that an environment was built with. Raises OSError, ValueError for a damaged file."""
+    try:
+        return int((tree / FORMAT_FILE).read_bytes())
+    except FileNotFoundError:
+        return 1

@@ -3,8 +3,8 @@
 # `archives` is a file that lists the Debian archives by their sha256, in the order in which they are configured. They
 # are not store paths themselves: Nix would copy, register and later collect each, while the hashes, which the build
 # checks, make the result depend on their content all the same. `files` is a folder of small files that go below /usr.
-# `layer` is the sha256 of one more archive, with all that goes below /usr/local.
-{ archives, files, architecture, system, busybox, layer ? "" }:
+# `layer` is the sha256 of one more archive, with all that goes below /usr/local. `format` is written into the tree.
+{ archives, files, architecture, system, busybox, format, layer ? "" }:
 let
   tools = builtins.path {
     name = "busybox";
@@ -15,7 +15,7 @@ let
 in
 derivation {
   name = "environment";
-  inherit architecture system layer;
+  inherit architecture format layer system;
   archives = builtins.path { name = "archives"; path = archives; };
   files = builtins.path { name = "files"; path = files; };
   busybox = "${tools}/busybox";

@@ -2,7 +2,8 @@
 #
 # Runs as a build user inside Nix's sandbox: no network, no files but the archives in /archives, busybox and this.
 # Given by the derivation: $out, $busybox, $architecture, $archives (a file of lines `name sha256`, each after those
-# that it depends on), $files (a folder of small files), $layer (the sha256 of /archives/layer.tar, or nothing).
+# that it depends on), $files (a folder of small files), $layer (the sha256 of /archives/layer.tar, or nothing), $format
+# (see ENVIRONMENT_FORMAT in contents.py: raise that number with each change of what environments hold).
 # /bounds says how many KiB may be written.
 set -eu
 
@@ -18,8 +19,11 @@ main() {
     account_files
     configure
     add_layer
+    compile_python
     write_files
     remove_what_nobody_needs
+    rm -rf format
+    echo "$format" > format
     [ ! -e /build/over ] || exit 1
 }
 
@@ -108,8 +112,7 @@ END
 }
 
 # Packages of other registries: plain files for /usr/local, which nothing here executes. In the tree as its root folder,
-# so that no link of a package leads out of it. Python compiles without looking at what is installed (-I -S): a .pth
-# file would be executed.
+# so that no link of a package leads out of it.
 add_layer() {
     [ -n "$layer" ] || return 0
     echo "$layer  /archives/layer.tar" | sha256sum -c -s || { echo "the layer's archive is damaged"; exit 1; }
@@ -120,23 +123,59 @@ set -eu
 b=/.configure/busybox
 $b mkdir -p /usr/local
 $b tar -x -o -C /usr/local <&3
-for folder in /usr/local/lib/python3*/dist-packages; do
-    [ -d "$folder" ] || continue
-    /usr/bin/python3 -I -S -m compileall -q -j 0 --invalidation-mode unchecked-hash "$folder" > /dev/null 2>&1 ||
-        echo "some modules of Python packages could not be compiled"
-done
 END
     run_in_tree 3< /archives/layer.tar || { echo "the packages of other registries could not be added"; exit 1; }
+}
+
+# Bytecode of all Python modules that can be imported, for each version of Python, also where there is some: Nix sets
+# all times to one moment, so what a maintainer script compiled, with the time of its source, is stale.
+compile_python() {
+    mkdir .configure
+    cp "$busybox" .configure
+    write_compiler
+    cat > .configure/run << 'END'
+for folder in /usr/lib/python3.* /usr/lib/pypy3.*; do
+    [ ! -x "/usr/bin/${folder##*/}" ] || /.configure/compile-python "/usr/bin/${folder##*/}" \
+        "$folder" /usr/lib/python3 "/usr/local/lib/${folder##*/}"
+done
+END
+    run_in_tree || { echo "Python's modules could not be compiled"; exit 1; }
+}
+
+# /.configure/compile-python PYTHON FOLDER... compiles the modules in folders and what links in them lead to.
+# Python does so without looking at what is installed (-I -S): a .pth file would be executed. Folders `tests` are left
+# out: a third of all modules, which nothing but the tests themselves imports. The modules of one process are always
+# the same ones, whatever the number of cores, since bytecode may depend on what was compiled before it. A module that
+# is no Python (of another version, or a test's example) is not worth a line of the log.
+write_compiler() {
+    cat > .configure/compile-python << 'END'
+#!/.configure/busybox sh
+b=/.configure/busybox
+python=$1
+shift
+$b find -L "$@" -name '*.py' -type f ! -path '*/tests/*' -print0 2> /dev/null | $b sort -z |
+    $b xargs -0 -r -n 100 -P "$($b nproc)" "$python" -I -S -m compileall -qq -f --invalidation-mode unchecked-hash ||
+    true
+END
+    chmod +x .configure/compile-python
 }
 
 # Commands that maintainer scripts call but that have nothing to do, or something else, here.
 write_stand_ins() {
     for command in add-shell adduser addgroup chgrp chown deb-systemd-helper deb-systemd-invoke dpkg-divert \
-        dpkg-maintscript-helper dpkg-realpath dpkg-statoverride dpkg-trigger install-info invoke-rc.d mknod py3clean \
-        py3compile pycompile remove-shell systemctl ucfr update-menus update-mime-database update-rc.d; do
+        dpkg-maintscript-helper dpkg-realpath dpkg-statoverride dpkg-trigger fc-cache install-info invoke-rc.d mknod \
+        py3clean pycompile remove-shell systemctl ucfr update-menus update-mime-database update-rc.d; do
         stand_in "$command" << 'END'
 END
     done
+
+    # py3compile [-p PACKAGE] [FOLDER]...: a package's modules below /usr/lib/python3 are compiled at the end.
+    write_compiler
+    stand_in py3compile << 'END'
+for folder; do
+    case $folder in /*) /.configure/compile-python /usr/bin/python3 "$folder" ;; esac
+done
+END
 
     stand_in dpkg << END
 case \$1 in
@@ -215,10 +254,28 @@ done < "/.configure/${archives##*/}"
 $b rm -rf /var/lib/dpkg
 
 [ ! -x /usr/sbin/ldconfig ] || /usr/sbin/ldconfig -X
-# Nix sets all times to one moment, so bytecode must not be compared with the time of its source.
-if [ -x /usr/bin/python3 ]; then
-    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(test|tests|lib2to3|idlelib|tkinter|turtledemo|ensurepip|distutils)/' \
-        /usr/lib/python3* || echo "some Python modules could not be compiled"
+$b rm -rf /var/cache/ldconfig # for the next ldconfig; it knows files by their inodes
+
+# By default debconf selects all certificates; here it answers nothing.
+if [ -x /usr/sbin/update-ca-certificates ]; then
+    (cd /usr/share/ca-certificates && $b find * -name '*.crt' | $b sort) > /etc/ca-certificates.conf
+    update-ca-certificates > /dev/null 2>&1 || echo "the bundle of certificates could not be made"
+fi
+# A trigger of dpkg would do so.
+if [ -x /usr/bin/update-mime-database ]; then
+    PKGSYSTEM_ENABLE_FSYNC=0 /usr/bin/update-mime-database /usr/share/mime || echo "mime.cache could not be made"
+fi
+
+# Fontconfig believes its cache while the folder of the fonts has the time that it had then, which Nix will set to 1.
+# Programs see /var/lib, not /var/cache. Fonts that packages of other registries bring are not in the cache, nor is it
+# to say that there are none. fc-list makes the cache as well as fc-cache does, which sleeps for 2 s.
+if [ -x /usr/bin/fc-list ]; then
+    $b sed -i 's|<cachedir>/var/cache/fontconfig<|<cachedir>/var/lib/fontconfig<|' /etc/fonts/fonts.conf
+    $b rm -rf /var/cache/fontconfig
+    $b mkdir /var/lib/fontconfig
+    $b rmdir /usr/local/share/fonts 2> /dev/null
+    $b find /usr/share/fonts -type d -exec $b touch -d @1 {} +
+    /usr/bin/fc-list > /dev/null || echo "the cache of fonts could not be made"
 fi
 END
 }
@@ -232,6 +289,7 @@ write_files() {
             *) echo "$file: a package has made a link of its folder"; exit 1 ;;
         esac
         rm -f "usr/$file"
+        case $file in *.py) rm -f "usr/${file%/*}/__pycache__/$(basename "$file" .py)".*.pyc ;; esac # the package's
         cp -p "$files/$file" "usr/$file"
     done
 }

@@ -109,20 +109,34 @@ def open_once(cache_dir: Path, binary_cache_dir: Path | None, pin: str) -> OpenP
     return OpenPackageSet(folder)
 
 
+def publish(settings: NixSettings, progress: Callable[[str], None]) -> None:
+    """Copy the package sets of this host to the binary cache; report and leave out a damaged one."""
+    assert settings.binary_cache_dir
+    for description in _folder(settings.cache_dir, "").glob("*/set.json"):
+        pin = description.parent.name
+        folder = _folder(settings.binary_cache_dir, pin)
+        if not folder.is_dir():
+            try:
+                _fetch(description.parent, pin, folder)
+                progress(f"published the package set {pin}")
+            except CacheError as error:
+                progress(f"left out the package set {pin}: {error}")
+
+
 def _fetch(source: Path, pin: str, folder: Path) -> None:
-    """Copy a package set that somebody published, if it is the one that its pin names."""
+    """Copy a package set from one folder to another, if it is the one that its pin names."""
     try:
         said = PackageSet(**json.loads((source / "set.json").read_bytes()))
         files = {name: (source / name).read_bytes() for name in CONTENT}
     except (OSError, ValueError, TypeError) as error:
-        raise CacheError(f"the package set {pin} in the binary cache cannot be read: {error}") from error
+        raise CacheError(f"the package set {pin} in {source.parent} cannot be read: {error}") from error
     package_set = _describe(said.date, said.architecture, files)
     if package_set.pin != pin:
         raise CacheError(f"{source} is not what its pin says: remove it")
     try:
         _publish(folder, package_set, files)
     except OSError as error:
-        raise CacheError(f"the package set {pin} cannot be kept on this host: {error}") from error
+        raise CacheError(f"the package set {pin} cannot be kept in {folder.parent}: {error}") from error
 
 
 def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSet:
@@ -250,8 +264,9 @@ def _publish(folder: Path, package_set: PackageSet, files: Mapping[str, bytes]) 
     try:
         for name, content in {**files, "set.json": json.dumps(asdict(package_set)).encode()}.items():
             (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).parent.chmod(0o755)  # for the user of the sandbox, whatever the umask
             (draft / name).write_bytes(content)
-        draft.chmod(0o755)
+            (draft / name).chmod(0o644)
         if not folder.exists():
             draft.rename(folder)
     finally:

@@ -1,6 +1,6 @@
 """What the Cache is handed to run commands under limits; the sandbox's owner implements it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,10 +34,12 @@ class Runner(Protocol):
         wall_time_s: float,
         memory_bytes: int,
         box_bytes: int = BOX_BYTES,
+        on_user: Callable[[int], None] | None = None,
     ) -> Ran:
         """Run untrusted work: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only.
 
-        `files` are in its working directory, /box; that and /tmp may hold `box_bytes` each.
+        `files` are in its working directory, /box; that and /tmp may hold `box_bytes` each. `on_user` is
+        called before it starts, with the id of its user on the host, which no other process has.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from nix.contents import Contents, manifest
+from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
 from nix.dependencies import SYSTEM
 from nix.errors import CacheError, DependenciesError, LimitError, MissingError
 from nix.runner import Ran, Runner
@@ -100,12 +100,14 @@ class Store:
         listed.write_text(manifest(contents.packages))
         _write_files(files, contents)
         bounds.write_text(f"{self._environment_bytes >> 10}\n")
+        bounds.chmod(0o644)  # whatever the umask: the build reads it as another user
         arguments = {
             "archives": str(listed),
             "files": str(files),
             "architecture": contents.architecture,
             "system": SYSTEM,
             "busybox": str(BUSYBOX),
+            "format": str(ENVIRONMENT_FORMAT),
             "layer": layer,
         }
         options = [option for name, value in arguments.items() for option in ("--argstr", name, value)]

@@ -1,6 +1,6 @@
 """How the Cache runs commands: expressions in the sandbox, builds in a control group of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nix.runner import BOX_BYTES, Ran
@@ -23,6 +23,7 @@ class SandboxRunner:
         wall_time_s: float,
         memory_bytes: int,
         box_bytes: int = BOX_BYTES,
+        on_user: Callable[[int], None] | None = None,
     ) -> Ran:
         """Run untrusted work: unprivileged, without network, with the host's /usr and `mounts` read-only."""
         limits = CompileLimits(
@@ -34,6 +35,8 @@ class SandboxRunner:
             box_bytes=box_bytes,
         )
         async with self._sandboxes.box(files, limits) as box:
+            if on_user:
+                on_user(box.uid)
             rootfs = Rootfs.of_host_tools(mounts)
             return _ran(await box.run(Command(argv), rootfs, limits))
 

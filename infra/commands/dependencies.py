@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from confluent_kafka import KafkaException
@@ -22,6 +22,9 @@ from topics.limits import MiB
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.view import View
+
+if TYPE_CHECKING:
+    from nix.settings import NixSettings
 
 app = typer.Typer(
     no_args_is_help=True, help="Sets of dependencies: which there are, making and removing them."
@@ -125,6 +128,24 @@ def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
         no_answer(kafka, error)
 
 
+@app.command()
+def publish() -> None:
+    """Publish what is installed on this host in the binary cache, for other hosts. Needs root.
+
+    Builders publish what they install; this is for what was installed before ENVICUTOR_BINARY_CACHE_DIR was
+    set. Package sets are published as well. What is published already stays as it is.
+
+    Exit codes: 0 ok, 1 there is no binary cache, it cannot be signed or written, or this is not root.
+    """
+    if os.geteuid() != 0:
+        fail("run as root: the Cache belongs to root", 1)
+    try:
+        number = asyncio.run(_publish())
+    except (CacheError, OSError) as error:
+        fail(reason(error), 1)
+    say(f"published {number} environments")
+
+
 def line(state: EnvironmentState) -> str:
     """One for people."""
     asked = state.dependencies
@@ -156,18 +177,14 @@ async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> No
     """Raises CacheError where it cannot go."""
     # Only here: every role's process reads this module.
     from nix.cache import Cache
-    from nix.settings import NixSettings
     from processors.evictions import Evictions
     from processors.runner import SandboxRunner
     from processors.sandbox import Sandboxes, SandboxSettings
     from processors.settings import WorkSettings
 
-    nix = NixSettings()
-    if "nix_root" not in nix.model_fields_set:  # where `up` keeps it
-        nix = nix.model_copy(update={"nix_root": kafka.data_dir / "nix"})
-    cache = Cache(nix, SandboxRunner(Sandboxes(SandboxSettings())))
-    with cache.hold(store_path):  # raises MissingError where it is not here
-        pass
+    cache = Cache(_nix_settings(kafka), SandboxRunner(Sandboxes(SandboxSettings())))
+    if not cache.has(store_path):
+        raise CacheError(f"{store_path} is not in the Cache of this host")
     producer = EventProducer(kafka)
     with tempfile.TemporaryDirectory(prefix="envicutor-evict-") as folder:
         view = View(kafka, topics.dependencies.store.name, Path(folder))
@@ -181,3 +198,34 @@ async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> No
             await view.close()
             producer.close()
     say(f"evicted {store_path}; its disk space is free once the cache needs room")
+
+
+async def _publish() -> int:
+    """Return how many environments were published. Raises CacheError."""
+    from nix.cache import Cache
+    from nix.package_set import publish as publish_package_sets
+    from processors.runner import SandboxRunner
+    from processors.sandbox import SandboxError, Sandboxes, SandboxSettings
+
+    nix = _nix_settings(KafkaSettings())
+    sandboxes = Sandboxes(SandboxSettings())
+    try:
+        await sandboxes.start()
+    except SandboxError as error:
+        raise CacheError(str(error)) from error
+    try:
+        number = await Cache(nix, SandboxRunner(sandboxes)).publish(say)
+        await asyncio.to_thread(publish_package_sets, nix, say)
+    finally:
+        await sandboxes.close()
+    return number
+
+
+def _nix_settings(kafka: KafkaSettings) -> "NixSettings":
+    """Return the settings of the Cache, which is where `up` keeps it unless another place is set."""
+    from nix.settings import NixSettings
+
+    nix = NixSettings()
+    if "nix_root" in nix.model_fields_set:
+        return nix
+    return nix.model_copy(update={"nix_root": kafka.data_dir / "nix"})

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from nix.registries.inside.deposit import ACCEPTED
+
 NAME_BYTES = 200
 PIECE_BYTES = 1 << 20
 LIMIT = "environment_bytes"
+TWICE = "it was handed over twice"
 
 
 class Deposit:
@@ -17,6 +20,7 @@ class Deposit:
     def __init__(self, folder: Path, expected: Iterable[str], limit_bytes: int) -> None:
         """`expected` are names; one that is a hash such as `sha256:HEX` must be the content's."""
         self._folder, self._expected, self._left_bytes = folder, set(expected), limit_bytes
+        self._begun: set[str] = set()
         self.files: dict[str, Path] = {}
         """What came whole, by name."""
         self.hashes: dict[str, str] = {}
@@ -25,16 +29,28 @@ class Deposit:
         """Why the others were not taken."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one file. Raises OSError or EOFError when the connection ends before its time."""
+        """Take one file; one whose name comes twice is refused, whichever came first.
+
+        Raises OSError or EOFError when the connection ends before its time.
+        """
         name = (await reader.readuntil(b"\n"))[:NAME_BYTES].decode(errors="replace").strip()
         if name not in self._expected:
-            return
-        self._expected.discard(name)
-        why = await self._take(name, reader)
-        if why:
-            self.refused[name] = why
-        writer.write(why.encode() or b"ok")
+            why = "no file of this name is expected"
+        elif name in self._begun:
+            why = TWICE
+            self._refuse(name, why)
+        else:
+            self._begun.add(name)
+            why = await self._take(name, reader) or self.refused.get(name, "")
+            if why:
+                self._refuse(name, why)
+        writer.write(why.encode() or ACCEPTED)
         await writer.drain()
+
+    def _refuse(self, name: str, why: str) -> None:
+        self.refused[name] = why
+        self.files.pop(name, None)
+        self.hashes.pop(name, None)
 
     async def _take(self, name: str, reader: asyncio.StreamReader) -> str:
         """Write a file down; return why it is not taken, empty where it is."""

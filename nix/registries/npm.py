@@ -69,7 +69,12 @@ async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadlin
 
 
 def artifacts(packages: Mapping[str, Entry]) -> list[Artifact]:
-    """Read a lock file's entries. Raises DependenciesError for what does not come from the registry."""
+    """Read a lock file's entries.
+
+    Raises DependenciesError for what does not come from the registry, CacheError if there are none.
+    """
+    if not any(packages):
+        raise CacheError("npm succeeded and named no package")
     found = []
     for place, entry in sorted(packages.items()):
         # The root is ours; what is bundled comes with the package that bundles it.

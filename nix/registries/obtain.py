@@ -58,14 +58,15 @@ async def _fetch(
     drafts = folder / "drafts"
     drafts.mkdir(mode=0o700)
     deposit = Deposit(drafts, (artifact.hash for artifact in artifacts), settings.environment_bytes)
-    async with sockets(relay, deposit) as served:
+    async with sockets(settings, relay, deposit) as served:
         ran = await run_inside(
             registries,
             "fetching the packages",
             "fetch",
             [],
             deadline=deadline,
-            mounts={"/relay": served, "/ca.pem": settings.registries_ca_file},
+            served=served,
+            mounts={"/ca.pem": settings.registries_ca_file},
             files={"artifacts.json": _json(artifacts)},
         )
     if ran.exit_code != 0:
@@ -99,14 +100,15 @@ async def unpack(
     drafts.mkdir(mode=0o700)
     # Headers and padding of small files may take more than the files.
     deposit = Deposit(drafts, ["layer"], 2 * limit_bytes)
-    async with sockets(deposit=deposit) as served:
+    async with sockets(registries.settings, deposit=deposit) as served:
         ran = await run_inside(
             registries,
             "unpacking the packages",
             "unpack",
             [python_version, str(limit_bytes)],
             deadline=deadline,
-            mounts={"/relay": served, "/archives": folder},
+            served=served,
+            mounts={"/archives": folder},
             files={"artifacts.json": _json(artifacts)},
         )
     said = ran.stdout.decode(errors="replace")[-4000:]
@@ -115,7 +117,8 @@ async def unpack(
     if ran.signal:
         raise DependenciesError(f"unpacking the packages ended with {ran.signal}")
     if ran.exit_code != 0 or "layer" not in deposit.files:
-        raise CacheError(f"unpacking failed: {ran.stderr.decode(errors='replace')[-1000:]}")
+        why = deposit.refused.get("layer") or ran.stderr.decode(errors="replace")[-1000:]
+        raise CacheError(f"unpacking failed: {why}")
     layer = folder / LAYER
     deposit.files["layer"].rename(layer)
     layer.chmod(0o644)

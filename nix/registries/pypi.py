@@ -88,6 +88,8 @@ def artifacts(found: Found, python_version: str) -> list[Artifact]:
             f"this host has Python {found.python_version} and the environment {python_version}: which "
             "wheels fit can only be said by the same"
         )
+    if not found.artifacts:
+        raise CacheError("pip succeeded and named no wheel")
     reasons = {_plain(name): why for name, why in YANKED.findall(found.messages)}
     for wheel in found.artifacts:
         if wheel.yanked:

@@ -3,11 +3,15 @@
 import asyncio
 import hashlib
 import importlib.util
+import logging
 import os
 import shutil
+import socket
+import struct
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +27,8 @@ from nix.registries.relay import Relay
 from nix.runner import Ran, Runner
 from nix.settings import NixSettings
 
+log = logging.getLogger(__name__)
+
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
 NAMES = {"pypi": "PyPI", "npm": "npm"}
@@ -31,6 +37,8 @@ WALL_TIME_S = 300.0
 """The longest that one program may take."""
 MEMORY_BYTES = 1 << 30
 """Honest resolutions take 0.2 GiB."""
+CREDENTIALS = struct.Struct("3i")
+"""What SO_PEERCRED gives, `struct ucred` of unix(7): process, user, group."""
 BOX_BYTES = 512 << 20
 """Of wheels whose index does not give their metadata apart, pip downloads the whole."""
 
@@ -43,27 +51,59 @@ class Registries:
     runner: Runner
 
 
+class Sockets:
+    """A folder of Unix sockets, for the user of one box and no other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._user: int | None = None
+
+    def allow(self, user: int) -> None:
+        """Let this user connect, and no other; until then all are refused. Made for `on_user`."""
+        self._user = user
+        for path in self.folder.iterdir():
+            os.chown(path, user, user)
+
+    def allows(self, writer: asyncio.StreamWriter) -> bool:
+        """Return whether the process at the other end of a connection is the user's, as the kernel says."""
+        connection = writer.get_extra_info("socket")
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        _, user, _ = CREDENTIALS.unpack(credentials)
+        return bool(user == self._user)
+
+
 @asynccontextmanager
-async def sockets(relay: Relay | None = None, deposit: Deposit | None = None) -> AsyncIterator[Path]:
+async def sockets(
+    settings: NixSettings, relay: Relay | None = None, deposit: Deposit | None = None
+) -> AsyncIterator[Sockets]:
     """Serve what is given in a folder for the programs, which is gone afterwards."""
-    # A path to a Unix socket may have 107 characters: not below folders of the operator's choice.
-    folder = await asyncio.to_thread(_open_folder)
+    served = Sockets(await asyncio.to_thread(_open_folder, settings.nix_root / "sockets"))
     try:
-        async with _listening(relay, folder / "relay.sock"), _listening(deposit, folder / "deposit.sock"):
-            yield folder
+        async with (
+            _listening(relay, served, "relay.sock"),
+            _listening(deposit, served, "deposit.sock"),
+        ):
+            yield served
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, served.folder, ignore_errors=True)
 
 
-def _open_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=f"envicutor-relay-{os.getpid()}-"))
-    folder.chmod(0o755)
+def _open_folder(parent: Path) -> Path:
+    """Make a folder whose name cannot be listed, and remove those of processes that were killed."""
+    parent.mkdir(mode=0o711, exist_ok=True)
+    parent.chmod(0o711)
+    for folder in parent.iterdir():
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < time.time() - 2 * WALL_TIME_S:
+                shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    folder.chmod(0o711)
     return folder
 
 
 @asynccontextmanager
-async def _listening(service: Relay | Deposit | None, socket: Path) -> AsyncIterator[None]:
-    """Serve on a Unix socket, which every user may connect to; connections end with the context."""
+async def _listening(service: Relay | Deposit | None, served: Sockets, name: str) -> AsyncIterator[None]:
+    """Serve on a Unix socket; connections end with the context."""
     if service is None:
         yield
         return
@@ -74,16 +114,18 @@ async def _listening(service: Relay | Deposit | None, socket: Path) -> AsyncIter
         assert task is not None
         tasks.add(task)
         try:
-            await service.serve(reader, writer)
+            if served.allows(writer):
+                await service.serve(reader, writer)
+            else:
+                log.warning("refused a connection of another user to %s", served.folder / name)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass  # the program inside ended, or does not keep to what was agreed
         finally:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_unix_server(accept, socket)
+    server = await asyncio.start_unix_server(accept, sock=await asyncio.to_thread(_bind, served.folder, name))
     try:
-        await asyncio.to_thread(socket.chmod, 0o666)
         yield
     finally:
         server.close()
@@ -91,6 +133,21 @@ async def _listening(service: Relay | Deposit | None, socket: Path) -> AsyncIter
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _bind(folder: Path, name: str) -> socket.socket:
+    """Bind by the descriptor of the folder: a path to a Unix socket may have 107 bytes, and folders more."""
+    bound = socket.socket(socket.AF_UNIX)
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        bound.bind(f"/proc/self/fd/{descriptor}/{name}")
+        (folder / name).chmod(0o600)
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return bound
 
 
 async def ask(
@@ -107,14 +164,15 @@ async def ask(
     Raises LimitError, or CacheError where the program fails as no package can make it.
     """
     relay = Relay(hosts(registries.settings, of))
-    async with sockets(relay) as folder:
+    async with sockets(registries.settings, relay) as served:
         ran = await run_inside(
             registries,
             f"resolving the packages of {NAMES[of]}",
             f"resolve_{of}",
             arguments,
             deadline=deadline,
-            mounts={"/relay": folder, "/ca.pem": registries.settings.registries_ca_file, **mounts},
+            served=served,
+            mounts={"/ca.pem": registries.settings.registries_ca_file, **mounts},
         )
     if ran.exit_code != 0:
         said = ran.stderr.decode(errors="replace")[-1000:]
@@ -129,10 +187,11 @@ async def run_inside(
     arguments: Sequence[str],
     *,
     deadline: Deadline,
+    served: Sockets,
     mounts: Mapping[str, Path],
     files: Mapping[str, bytes] | None = None,
 ) -> Ran:
-    """Run one program of `inside` with the host's Python.
+    """Run one program of `inside` with the host's Python, and with the sockets that are served to it.
 
     Raises LimitError, which names what was being done.
     """
@@ -145,9 +204,11 @@ async def run_inside(
         (*argv, "python3", "-s", "-m", f"nix.registries.inside.{program}", *arguments),
         mounts={
             "/tools/nix/registries/inside": _tool(settings, PROGRAMS, f"inside-{_digest(PROGRAMS)}"),
+            "/relay": served.folder,
             **mounts,
         },
         files=files or {},
+        on_user=served.allow,
         wall_time_s=max(min(left_s, WALL_TIME_S), 0.1),
         memory_bytes=memory_bytes,
         box_bytes=BOX_BYTES,

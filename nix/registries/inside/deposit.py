@@ -5,6 +5,12 @@ from types import TracebackType
 from typing import Self
 
 DEPOSIT = "/relay/deposit.sock"
+ACCEPTED = b"ok"
+"""The only answer by which a file is accepted; any other says why it is not."""
+
+
+class UnansweredError(Exception):
+    """The other side neither accepted nor refused a file."""
 
 
 class Deposited:
@@ -21,12 +27,17 @@ class Deposited:
         return len(piece)
 
     def verdict(self) -> str:
-        """Say that it is whole; return why it is refused, empty where it is not."""
+        """End the file and return why it is refused, empty if it is accepted.
+
+        Raises UnansweredError if the connection ends without an answer, OSError if it breaks.
+        """
         self._socket.shutdown(socket.SHUT_WR)
         answer = b""
         while piece := self._socket.recv(4096):
             answer += piece
-        return answer.decode(errors="replace").removeprefix("ok")
+        if not answer:
+            raise UnansweredError("the file was neither accepted nor refused")
+        return "" if answer == ACCEPTED else answer.decode(errors="replace")
 
     def __enter__(self) -> Self:
         return self

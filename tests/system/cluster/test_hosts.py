@@ -19,10 +19,14 @@ from topics.codec import decode, decode_fact
 from topics.dependencies.facts import FACTS, DependenciesFact, Installed, Lost, Started
 from topics.dependencies.state import EnvironmentState
 from topics.reading import read_to_end
+from topics.submissions.facts import FACTS as SUBMISSIONS
+from topics.submissions.facts import HandedBack
 
 pytestmark = pytest.mark.xdist_group("hosts")
 
 OTHER = "other-host"
+BEFORE = "ed"
+"""A package that is installed before there is a second host, and a folder that it shares with the first."""
 CLIENTS = 50
 
 
@@ -95,13 +99,35 @@ def hosts(cache_dir: Path) -> Iterator[Hosts]:
         "BINARY_CACHE_PUBLIC_KEY": make_key(folder / "key"),
         "BINARY_CACHE_SECRET_KEY_FILE": folder / "key",
     }
-    cluster = Cluster(folder, cache_dir, settings=settings)
+    try:
+        with started(Cluster(folder, cache_dir)) as alone:
+            assert Hosts(alone, folder).run(BEFORE) == {"first"}
+        cluster = Cluster(folder, cache_dir, settings=settings)
+        cluster.log = folder / "up-again.log"
+        with started(cluster):
+            yield Hosts(cluster, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def started(cluster: Cluster) -> Iterator[Cluster]:
     try:
         cluster.start()
-        yield Hosts(cluster, folder)
+        yield cluster
     finally:
         cluster.stop()
-        shutil.rmtree(folder)
+
+
+def test_a_host_that_joins_runs_what_was_installed_before_there_was_a_binary_cache(hosts: Hosts) -> None:
+    assert not hosts.state(BEFORE).published
+    assert not list(hosts.shared.glob("*.narinfo"))
+    with hosts.other("worker"):
+        hosts.run_on_other(BEFORE)
+    messages = read_to_end(hosts.cluster.kafka, hosts.cluster.topics.submissions.events.name)
+    facts = [decode_fact(message, SUBMISSIONS).fact for message in messages]
+    assert [fact for fact in facts if isinstance(fact, HandedBack) and fact.host_fault] == []
+    assert hosts.state(BEFORE).published
 
 
 def test_another_host_fetches_what_it_believes_and_has_the_rest_built_again(hosts: Hosts) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +63,27 @@ class Hosts:
     def install(self, name: str, *, again: bool = False) -> Installed:
         work = self.builder.install(Packages((name,)), self.pin, BuildLimits(), lambda _: None, again=again)
         return self.loop.run(work)
+
+    def install_unpublished(self, name: str) -> Installed:
+        """Install on the builder's host, as if it were the only one."""
+        settings = NixSettings(nix_root=self.root / "builder", cache_dir=self.root / "builder-cache")
+        work = Cache(settings, self.runner).install(
+            Packages((name,)), self.pin, BuildLimits(), lambda _: None
+        )
+        return self.loop.run(work)
+
+    def publish(self) -> subprocess.CompletedProcess[str]:
+        """Run `envicutor dependencies publish` on the builder's host."""
+        settings = {
+            "NIX_ROOT": self.root / "builder",
+            "CACHE_DIR": self.root / "builder-cache",
+            "BINARY_CACHE_DIR": self.shared,
+            "BINARY_CACHE_PUBLIC_KEY": self.public_key,
+            "BINARY_CACHE_SECRET_KEY_FILE": self.secret_key_file,
+        }
+        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in settings.items()}
+        argv = [sys.executable, "-m", "infra.cli", "dependencies", "publish"]
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
     def fetch(self, cache: Cache, installed: Installed, times: int = 1) -> None:
         async def all_at_once() -> None:
@@ -144,6 +167,32 @@ def test_what_is_not_there_is_missing_and_a_folder_that_is_not_there_is_our_faul
         narinfo.unlink()
     with pytest.raises(MissingError, match="don't know how to build"):
         hosts.fetch(hosts.other, installed)
+
+
+def test_a_host_that_joins_with_an_empty_binary_cache_misses_what_is_not_there_and_is_not_at_fault(
+    hosts: Hosts,
+) -> None:
+    installed = hosts.install_unpublished("one")
+    assert not hosts.shared.exists()
+    hosts.loop.run(hosts.builder.check_builder())
+    try:
+        hosts.fetch(hosts.other, installed)
+    except CacheError as error:
+        raised = error
+    assert isinstance(raised, MissingError), raised
+    assert hosts.install("one").store_path == installed.store_path
+    hosts.fetch(hosts.other, installed)
+
+
+def test_what_was_installed_before_there_was_a_binary_cache_is_published_by_a_command(hosts: Hosts) -> None:
+    installed = hosts.install_unpublished("one")
+    for said in ("published 1 environments", "published 0 environments"):
+        ran = hosts.publish()
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stderr.splitlines()[-1].endswith(said)
+    hosts.fetch(hosts.other, installed)
+    with hosts.other.hold(installed.store_path) as tree:
+        assert (tree / "usr/one").read_text() == "one" * 100_000
 
 
 def test_who_cannot_sign_does_not_build(hosts: Hosts) -> None:

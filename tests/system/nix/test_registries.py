@@ -3,10 +3,13 @@
 import hashlib
 import io
 import json
-import os
 import socket
+import subprocess
+import sys
 import tarfile
 import tempfile
+import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -81,7 +84,7 @@ def test_what_is_pinned_is_installed_with_all_that_it_needs(install: Install, ho
         site = tree / "usr/local/lib/python3.11/dist-packages"
         assert (site / "__pycache__/words.cpython-311.pyc").is_file()
     assert not Path("/tmp/envicutor-escaped").exists()
-    assert list(Path(tempfile.gettempdir()).glob(f"envicutor-relay-{os.getpid()}-*")) == []
+    assert list((host.settings.nix_root / "sockets").iterdir()) == []
 
 
 def test_the_same_resolution_is_the_same_environment_whatever_the_registry_has_by_then(
@@ -229,11 +232,12 @@ for address in (known, other):
     async def look(other: str) -> list[str]:
         known = served.address.removeprefix("https://")
         relay = Relay({host_of(served.address)})
-        async with sockets(relay) as folder:
+        async with sockets(host.settings, relay) as served_here:
             ran = await SandboxRunner(sandboxes).sandboxed(
                 ("python3", "-c", script, known, other),
-                mounts={"/relay": folder},
+                mounts={"/relay": served_here.folder},
                 files={},
+                on_user=served_here.allow,
                 wall_time_s=20,
                 memory_bytes=1 << 28,
             )
@@ -250,6 +254,72 @@ for address in (known, other):
         *["HTTP/1.1 403 Forbidden"] * 2,
         *["ConnectionRefusedError"] * 2,
     ]
+
+
+class Others(threading.Thread):
+    """Other accounts of the host: each socket is tried as root and, in a process of its own, as uid 65534."""
+
+    def __init__(self, nix_root: Path) -> None:
+        super().__init__()
+        self._folders = {
+            Path(tempfile.gettempdir()): "envicutor-relay-*/*.sock",
+            nix_root: "sockets/*/*.sock",
+        }
+        self.done = threading.Event()
+        self.answers: dict[str, list[str]] = {}
+        """By the name of a socket, such as deposit.sock."""
+
+    def run(self) -> None:
+        tried: set[Path] = set()
+        while not self.done.is_set():
+            found = {path for folder, pattern in self._folders.items() for path in folder.glob(pattern)}
+            for path in found - tried:
+                ran = subprocess.run(
+                    [sys.executable, "-c", KNOCK, str(path)], capture_output=True, text=True, check=True
+                )
+                self.answers.setdefault(path.name, []).extend(ran.stdout.splitlines())
+            tried |= found
+            time.sleep(0.005)
+
+
+KNOCK = """
+import os, socket, sys
+folder, name = os.path.split(sys.argv[1])
+os.chdir(folder)
+said = b"layer\\nevil" if name == "deposit.sock" else b"CONNECT evil:443 HTTP/1.1\\r\\n\\r\\n"
+for user in (0, 65534):
+    os.setuid(user)
+    with socket.socket(socket.AF_UNIX) as tried:
+        tried.settimeout(3)
+        try:
+            tried.connect(name)
+            tried.sendall(said)
+            tried.shutdown(socket.SHUT_WR)
+            print(user, "answered" if tried.recv(100) else "refused")
+        except OSError as error:
+            print(user, "refused" if error.errno else "it hangs")
+"""
+
+
+def test_other_accounts_of_the_host_are_refused_and_the_honest_build_goes_on(
+    install: Install, host: Host, served: Registry
+) -> None:
+    served.wheel("honest", "1.0", {"honest.py": "SAID = 'honest'\n"})
+    others = Others(host.settings.nix_root)
+    others.start()
+    error: Exception | None = None
+    try:
+        installed = install(Pinned(("honest==1.0",)))
+    except (DependenciesError, CacheError) as raised:
+        error = raised
+    finally:
+        others.done.set()
+        others.join()
+    assert others.answers.keys() == {"relay.sock", "deposit.sock"}
+    told = {line for answers in others.answers.values() for line in answers}
+    assert told == {"0 refused", "65534 refused"}
+    assert error is None
+    assert host.run(installed, "python3", "-c", "import honest; print(honest.SAID)") == "honest\n"
 
 
 def test_hostile_archives_are_refused_in_the_build(install: Install, served: Registry) -> None:
