@@ -94,7 +94,8 @@ def sandbox_checks(settings: SandboxSettings) -> list[Check]:
         Check(
             "a sandbox",
             "what a worker does at its start: it looks at how memory and swap are counted, "
-            "and tries a program that must run and two that must be stopped",
+            "and tries a program that must run, two that must be stopped, and one that must not change "
+            "its oom_score_adj",
             "what is wrong says so; the checks above find the usual causes",
             lambda: asyncio.run(_try(settings)),
         ),

@@ -31,6 +31,9 @@ TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
     (["timeout", "9", "true"], {"processes": 1}, "processes"),
 )
 """Commands, limits, and which of them must end it. Time and output are watched by ourselves."""
+WRITE_OOM_SCORE = "echo 1000 > /proc/self/oom_score_adj"
+"""A script that must fail. It writes the value that is there: a program that may write that may also write
+less wherever the worker lacks CAP_SYS_RESOURCE."""
 REMOVE_S = 20.0
 REMOVE_AGAIN_S = 0.002
 
@@ -110,6 +113,12 @@ class Sandboxes:
                         f"{tried.exit_code}, signal {tried.signal}, limit {tried.limit_exceeded}: "
                         f"{tried.stderr[:500]!r}"
                     )
+            wrote = await fork.run(Command(["bash", "-c", WRITE_OOM_SCORE]), Rootfs.of_host_tools(), limits)
+            if wrote.exit_code == 0:
+                raise SandboxError(
+                    "a program can change its oom_score_adj, so that a machine that is out of memory kills "
+                    "other processes first: /proc is not read-only in the sandbox"
+                )
 
     @asynccontextmanager
     async def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AsyncIterator[Box]:

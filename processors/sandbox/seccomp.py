@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 import pyseccomp as libseccomp
 
 from processors.sandbox.descriptors import sealed_memory
+from processors.sandbox.socket_options import SETTABLE
 
 # What changes or inspects the machine, other processes, namespaces, keys or NUMA placement, and what has had
 # more holes than a program in a sandbox has uses for it. Denied calls answer EPERM.
@@ -21,8 +22,27 @@ set_mempolicy set_mempolicy_home_node setdomainname sethostname setns settimeofd
 syslog _sysctl umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old vmsplice
 """
 DENIED = frozenset(_DENIED.split())
-PRETENDED = frozenset({"sync", "syncfs"})
-"""They answer 0 and do nothing: what a program writes is in memory, and they would busy the host's disks."""
+_ABSENT = """
+cachestat clone3 landlock_add_rule landlock_create_ruleset landlock_restrict_self memfd_secret modify_ldt
+"""
+ABSENT = frozenset(_ABSENT.split())
+"""Calls that answer ENOSYS, as on a kernel without them: programs do without.
+
+A filter cannot see the flags of clone3, which are in memory; libc then uses clone. The others have no use in
+a sandbox: segments of 16 bit code, pages that the kernel itself cannot read, further restrictions, and what
+other programs have in the page cache.
+"""
+PRETENDED = frozenset({"fadvise64", "fdatasync", "fsync", "sync", "sync_file_range", "syncfs"})
+"""Calls that answer 0 and do nothing.
+
+All that a program can write is in memory. On files of its environment they would make the host's disks
+write, or drop pages that other programs read.
+"""
+UNSUPPORTED = frozenset({"fsetxattr", "lsetxattr", "setxattr"})
+"""Calls that answer EOPNOTSUPP, as on a file system without extended attributes: tools do without.
+
+No control group counts the access control lists that tmpfs keeps, of up to 64 KiB for each file.
+"""
 
 CLONE_NEW = 0x7E020000
 """CLONE_NEW* as clone takes them: mount, control group, UTS, IPC, user, pid and network namespaces."""
@@ -32,8 +52,6 @@ INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
 """Stream, datagram, raw (which the kernel refuses). By other types alone it would find, and load, DCCP."""
 INET_PROTOCOLS = {0, 1, 6, 17, 58}
 """The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
-SOL_SOCKET, ATTACH_FILTER = 1, {26, 50, 51, 52}
-"""Options SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF and _REUSEPORT_EBPF of setsockopt."""
 PR_SET_SECCOMP = 22
 INT_BITS, INT = 32, 0xFFFFFFFF
 LAST_SYSCALL = 1023
@@ -51,20 +69,23 @@ def make_filter() -> int:
     rules.set_attr(libseccomp.Attr.CTL_OPTIMIZE, 2)  # a tree instead of a list
     special = {
         "clone": _allow_clone,
-        "clone3": _hide,
         "prctl": _refuse_filters,
         "prlimit64": _allow_own_limits,
-        "setsockopt": _refuse_socket_filters,
+        "setsockopt": _allow_options,
         "socket": _allow_socket,
         "socketpair": _allow_pair,
     }
     for name in _known_syscalls():
         if name in special:
             special[name](rules, name)
+        elif name in ABSENT:
+            continue  # what has no rule answers ENOSYS
         elif name in DENIED:
             rules.add_rule(libseccomp.ERRNO(errno.EPERM), name)
         elif name in PRETENDED:
             rules.add_rule(libseccomp.ERRNO(0), name)
+        elif name in UNSUPPORTED:
+            rules.add_rule(libseccomp.ERRNO(errno.EOPNOTSUPP), name)
         else:
             rules.add_rule(libseccomp.ALLOW, name)
     return _export(rules)
@@ -88,10 +109,6 @@ def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
             rules.add_rule(
                 libseccomp.ERRNO(errno.EPERM), name, libseccomp.Arg(0, libseccomp.MASKED_EQ, bit, bit)
             )
-
-
-def _hide(_rules: libseccomp.SyscallFilter, _name: str) -> None:
-    """Leave ENOSYS: a filter cannot see the flags of clone3, which are in memory; libc then uses clone."""
 
 
 def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
@@ -129,11 +146,15 @@ def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
     _refuse_if(rules, name, 0, {PR_SET_SECCOMP})
 
 
-def _refuse_socket_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Refuse filters, as above."""
-    for mask, level in all_but({SOL_SOCKET}, INT_BITS):
-        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, level))
-    _refuse_if(rules, name, 2, ATTACH_FILTER, libseccomp.Arg(1, libseccomp.MASKED_EQ, INT, SOL_SOCKET))
+def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Answer ENOPROTOOPT for other options, as a kernel that does not know them."""
+    _refuse_but(rules, name, errno.ENOPROTOOPT, 1, SETTABLE.keys())
+    for level, options in SETTABLE.items():
+        of_level = libseccomp.Arg(1, libseccomp.EQ, level)
+        _refuse_but(rules, name, errno.ENOPROTOOPT, 2, options, of_level)
+        for mask, option in covering(options):
+            allowed = libseccomp.Arg(2, libseccomp.MASKED_EQ, mask, option)
+            rules.add_rule(libseccomp.ALLOW, name, of_level, allowed)
 
 
 def _refuse_if(
@@ -178,6 +199,12 @@ def all_but(values: Set[int], bits: int, mask: int = 0, start: int = 0) -> Itera
         bit = 1 << bits - 1
         yield from all_but(values, bits - 1, mask | bit, start)
         yield from all_but(values, bits - 1, mask | bit, start | bit)
+
+
+def covering(values: Set[int]) -> Iterator[tuple[int, int]]:
+    """Return masks, and what they must leave of a number, to match just these values of 64 bit."""
+    bits = max(values).bit_length()
+    yield from all_but(set(range(1 << bits)) - values, bits, mask=(1 << 64) - (1 << bits))
 
 
 def _export(rules: libseccomp.SyscallFilter) -> int:
