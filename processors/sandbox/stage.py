@@ -12,6 +12,7 @@ from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.gate import Gate
 from processors.sandbox.launcher import Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
+from processors.sandbox.pace import Pace
 from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
 
 SETUP_S = 30.0
@@ -52,7 +53,10 @@ async def see_through(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None
 
 
 class _Collector:
-    """Reads a pipe to its end and keeps the first bytes; `kept_more` is told of each piece of them."""
+    """Reads a pipe to its end and keeps the first bytes; `kept_more` is told of each piece of them.
+
+    A program that prints little at a time, and often, is made to wait, see Pace.
+    """
 
     def __init__(
         self,
@@ -68,8 +72,11 @@ class _Collector:
         self._limit_bytes = limit_bytes
         self._changed = changed
         self._kept_more = kept_more
+        self._pace: Pace | None = Pace()
+        self._resuming: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
-        asyncio.get_running_loop().add_reader(descriptor, self._read)
+        self._loop.add_reader(descriptor, self._read)
 
     def _read(self) -> None:
         try:
@@ -83,12 +90,28 @@ class _Collector:
         self.overflowed = self.overflowed or len(chunk) > room
         if not chunk:
             self.close()
+        elif self._pace is not None and (pause_s := self._pace.pause_s(len(chunk), self._loop.time())):
+            self._loop.remove_reader(self._descriptor)
+            self._resuming = self._loop.call_later(pause_s, self._resume)
         self._changed()
+
+    def _resume(self) -> None:
+        self._resuming = None
+        self._loop.add_reader(self._descriptor, self._read)
+
+    def hurry(self) -> None:
+        """Read what is left without pauses: no process can write any more."""
+        self._pace = None
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resume()
 
     def close(self) -> None:
         if not self.ended:
             self.ended = True
-            asyncio.get_running_loop().remove_reader(self._descriptor)
+            if self._resuming is not None:
+                self._resuming.cancel()
+            self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
 
 
@@ -199,6 +222,8 @@ class Stage:
         self._launcher.wait()
         self._exited = self._loop.time()
         self.wall_time_s = 0.0 if self._started is None else self._exited - self._started
+        for collector in (self.stdout, self.stderr, self._report):
+            collector.hurry()
         self._look_in(KILL_AGAIN_S)
         self._changed()
 

@@ -1,6 +1,7 @@
 """System calls that reach for the kernel, the machine or other processes."""
 
 import os
+from collections.abc import Mapping
 
 import pytest
 
@@ -103,7 +104,7 @@ def call(name, number, *arguments):
 """
 
 
-def caller(calls: dict[str, tuple[int, ...]]) -> str:
+def caller(calls: Mapping[str, tuple[int, ...]]) -> str:
     return CALLER + "\n".join(f"call({name!r}, {', '.join(map(str, call))})" for name, call in calls.items())
 
 
