@@ -21,6 +21,7 @@ from processors.sandbox.native import Native
 from processors.sandbox.outcome import completed
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
+from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
 from topics.limits import RunLimits
@@ -50,6 +51,7 @@ class Sandboxes:
         """For the next stage: made while nobody waits."""
         self._used_groups: defaultdict[int, list[Group]] = defaultdict(list)
         """Those of stages that are over, by user, who gets no other box before they are removed."""
+        self._uncounted = Uncounted()
         self._undo = ExitStack()
 
     async def start(self) -> None:
@@ -209,7 +211,7 @@ class Sandboxes:
                 passed=[*self._engine.descriptors, self._seccomp, at.descriptor],
                 owner=box.uid,
             )
-            stage = Stage(launched, group, bounds, command.on_output, at)
+            stage = Stage(launched, group, bounds, command.on_output, at, self._uncounted)
             report = await stage.end()
             if report.wait_status is None:
                 self._cgroups.worker.kill_strays({box.uid})

@@ -46,6 +46,7 @@ No control group counts the access control lists that tmpfs keeps, of up to 64 K
 
 CLONE_NEW = 0x7E020000
 """CLONE_NEW* as clone takes them: mount, control group, UTS, IPC, user, pid and network namespaces."""
+CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 """Families of sockets; others are seldom used and often attacked."""
 INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
@@ -53,6 +54,8 @@ INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
 INET_PROTOCOLS = {0, 1, 6, 17, 58}
 """The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
 PR_SET_SECCOMP = 22
+OFD_LOCKS = {36, 37, 38}
+"""F_OFD_GETLK, F_OFD_SETLK and F_OFD_SETLKW of fcntl."""
 INT_BITS, INT = 32, 0xFFFFFFFF
 LAST_SYSCALL = 1023
 """No architecture of ours has numbers above it."""
@@ -69,6 +72,7 @@ def make_filter() -> int:
     rules.set_attr(libseccomp.Attr.CTL_OPTIMIZE, 2)  # a tree instead of a list
     special = {
         "clone": _allow_clone,
+        "fcntl": _refuse_locks_of_open_files,
         "prctl": _refuse_filters,
         "prlimit64": _allow_own_limits,
         "setsockopt": _allow_options,
@@ -103,12 +107,19 @@ def _known_syscalls() -> list[str]:
 
 
 def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
-    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_NEW, 0))
-    for bit in (1 << shift for shift in range(32)):
-        if bit & CLONE_NEW:
-            rules.add_rule(
-                libseccomp.ERRNO(errno.EPERM), name, libseccomp.Arg(0, libseccomp.MASKED_EQ, bit, bit)
-            )
+    """Refuse new namespaces, and processes that share descriptors but are no threads.
+
+    Locks of such a process outlive it, so that nobody can say whose they are, see uncounted.py.
+    """
+    shared_by_threads = CLONE_FILES | CLONE_THREAD
+    for mask, flags in ((CLONE_FILES, 0), (shared_by_threads, shared_by_threads)):
+        allowed = libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_NEW | mask, flags)
+        rules.add_rule(libseccomp.ALLOW, name, allowed)
+    refused = [(bit, bit) for bit in (1 << shift for shift in range(32)) if bit & CLONE_NEW]
+    for mask, flags in (*refused, (shared_by_threads, CLONE_FILES)):
+        rules.add_rule(
+            libseccomp.ERRNO(errno.EPERM), name, libseccomp.Arg(0, libseccomp.MASKED_EQ, mask, flags)
+        )
 
 
 def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
@@ -143,7 +154,12 @@ def _allow_pair(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
     """Refuse PR_SET_SECCOMP: filters are compiled into memory that is limited for the whole host only."""
-    _refuse_if(rules, name, 0, {PR_SET_SECCOMP})
+    _refuse_if(rules, name, errno.EPERM, 0, {PR_SET_SECCOMP})
+
+
+def _refuse_locks_of_open_files(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Answer EINVAL, as kernels before 3.15: nobody can say whose these locks are, see uncounted.py."""
+    _refuse_if(rules, name, errno.EINVAL, 1, OFD_LOCKS)
 
 
 def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
@@ -158,19 +174,17 @@ def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 
 def _refuse_if(
-    rules: libseccomp.SyscallFilter, name: str, argument: int, values: Set[int], *given: libseccomp.Arg
+    rules: libseccomp.SyscallFilter, name: str, number: int, argument: int, values: Set[int]
 ) -> None:
-    """Answer EPERM if an argument has one of these values, where the others are as given; else allow.
+    """Answer with an error if an argument has one of these values; else allow.
 
     The kernel looks at the lower half of an `int` only, so the rules do, too.
     """
-    refuse = libseccomp.ERRNO(errno.EPERM)
-    for value in values:
-        rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, INT, value))
     for mask, value in all_but(values, INT_BITS):
-        rules.add_rule(
-            libseccomp.ALLOW, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value)
-        )
+        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value))
+    for value in values:
+        refused = libseccomp.Arg(argument, libseccomp.MASKED_EQ, INT, value)
+        rules.add_rule(libseccomp.ERRNO(number), name, refused)
 
 
 def _refuse_but(

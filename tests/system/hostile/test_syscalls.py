@@ -29,6 +29,8 @@ REFUSED = {
     "unshare": (272, NEW_USER),
     "setns": (308, 0, 0),
     "clone": (56, NEW_USER | 17, 0, 0, 0, 0),
+    "clone of a thread in a namespace": (56, NEW_USER | 0x10D00, 0, 0, 0, 0),
+    "clone that shares descriptors": (56, 0x400 | 17, 0, 0, 0, 0),
     "bpf": (321, 0, 0, 0),
     "perf_event_open": (298, 0, 0, 0, 0, 0),
     "userfaultfd": (323, 0),
@@ -81,6 +83,7 @@ PRETENDED = {  # the kernel would refuse each
     "sync_file_range": (277, -1, 0, 0, 0),
     "fadvise64": (221, -1, 0, 0, 0),
 }
+LOCKS_OF_OPEN_FILES = {f"fcntl {command}": (72, 0, command, 0) for command in (36, 37, 38, 1 << 32 | 37)}
 UNKNOWN_OPTIONS = {
     f"setsockopt {level} {option}": (54, 0, level, option, 0, 0)
     for level, options in {
@@ -120,6 +123,11 @@ ATTACKS = [
         "disks-of-the-host-made-to-write",
         python(caller({"sync": (162,), **PRETENDED})),
         sees="sync done\n" + "".join(f"{name} done\n" for name in PRETENDED),
+    ),
+    Attack(
+        "locks-of-open-files",
+        python(caller(LOCKS_OF_OPEN_FILES)),
+        sees="".join(f"{name} EINVAL\n" for name in LOCKS_OF_OPEN_FILES),
     ),
     Attack(
         "options-of-sockets",
