@@ -11,7 +11,7 @@ import pytest
 
 from processors.sandbox import Command, Completed, Rootfs
 from tests.system.hostile.arena import Arena
-from tests.system.hostile.attack import CGROUP_V2, IPV6, LIMITS, MIB, Attack, c, python
+from tests.system.hostile.attack import CGROUP_V2, LIMITS, MIB, Attack, c, python
 from topics.limits import RunLimits
 
 HOARD = LIMITS.replace(memory_bytes=512 * MIB, open_files=4096, box_files=65536, box_bytes=128 * MIB)
@@ -126,7 +126,7 @@ HOARDS = [
     Hoard("attributes", ACCESS_LIST.replace("system.posix_acl_access", "user.x"), 500, "EOPNOTSUPP"),
     Hoard("keys-of-tcp-peers", KEY_OF_A_PEER, 240_000, "ENOPROTOOPT"),
     Hoard("multicast-groups", MEMBERSHIP, 80_000, "ENOPROTOOPT", most_bytes=12 * MIB),
-    Hoard("multicast-groups-of-ipv6", MEMBERSHIP_6, 20_000, "ENOPROTOOPT" if IPV6 else "EBADF"),
+    Hoard("multicast-groups-of-ipv6", MEMBERSHIP_6, 20_000, "ENOPROTOOPT"),
     Hoard("record-locks", LOCK, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("connections-that-wait", CONNECTION, 24_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
