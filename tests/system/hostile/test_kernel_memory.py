@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -186,11 +185,6 @@ class Seen:
     """The most that was seen."""
 
 
-@cache
-def built(hoard: Hoard) -> bytes:
-    return c(PROGRAM % (hoard.operation, hoard.times, hoard.times)).files()["main"]
-
-
 async def watched(arena: Arena, hoard: Hoard, limits: RunLimits) -> Seen:
     output = bytearray()
     stages = arena.statistics.parent
@@ -205,8 +199,9 @@ async def watched(arena: Arena, hoard: Hoard, limits: RunLimits) -> Seen:
             most = max(most, uncounted())
         return most
 
-    async with arena.sandboxes.box({"main": built(hoard)}, limits) as box:
-        command = Command(["./main"], on_output=lambda _, more: output.extend(more))
+    program = c(PROGRAM % (hoard.operation, hoard.times, hoard.times))
+    async with arena.sandboxes.box(program.files(), limits) as box:
+        command = Command(program.argv, on_output=lambda _, more: output.extend(more))
         running: asyncio.Task[Completed] = asyncio.create_task(
             box.run(command, Rootfs.of_host_tools(), limits)
         )
