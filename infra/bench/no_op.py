@@ -69,7 +69,12 @@ class NoBox(Box):
     def make_room(self, limits: RunLimits) -> None:
         """None is needed."""
 
-    async def collect(self, patterns: Sequence[str], room_bytes: int) -> Collected:  # noqa: ARG002 - a Box's
+    async def collect(
+        self,
+        patterns: Sequence[str],  # noqa: ARG002 - a Box's
+        room_bytes: int,  # noqa: ARG002
+        cpu_time_s: float = 0,  # noqa: ARG002
+    ) -> Collected:
         """Nothing."""
         return Collected()
 

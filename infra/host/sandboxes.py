@@ -111,8 +111,8 @@ def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
         Check(
             "a sandbox",
             "what a worker does at its start: it looks at how memory and swap are counted and at the "
-            "limits of its own control group, tries a program that must run and two that must be stopped, "
-            "and executes one from where environments are kept",
+            "limits of its own control group, tries a program that must run, two that must be stopped, and "
+            "one that must not change its oom_score_adj, and executes one from the environments' folder",
             "what is wrong says so; the checks above find the usual causes",
             lambda: asyncio.run(_try(settings, nix_root)),
         ),

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
 from processors.sandbox import mounts, snapshot
-from processors.sandbox.collect import Collected, collect
+from processors.sandbox.collect import WALK_S, Collected, collect
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
 from processors.sandbox.stage import see_through
@@ -71,11 +71,17 @@ class Box:
             raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes", name)
         return content
 
-    async def collect(self, patterns: Sequence[str], room_bytes: int) -> Collected:
-        """Return the regular files that patterns ask for, following no link, `room_bytes` at most."""
+    async def collect(
+        self, patterns: Sequence[str], room_bytes: int, cpu_time_s: float = WALK_S
+    ) -> Collected:
+        """Return the regular files that patterns ask for, following no link, `room_bytes` at most.
+
+        The patterns are the client's and the tree is the program's, so the submission pays for the search:
+        it takes about `cpu_time_s` at most, and says what it took.
+        """
         if not patterns:
             return Collected()
-        return await see_through(asyncio.to_thread(collect, self.path, patterns, room_bytes))
+        return await see_through(asyncio.to_thread(collect, self.path, patterns, room_bytes, cpu_time_s))
 
     async def write(self, files: Mapping[str, bytes]) -> None:
         """Put files into a box in which nothing has run yet.

@@ -26,6 +26,8 @@ WALK_ENTRIES = 100_000
 """Names that are looked at; more than a box holds by default, and about as many as it can hold at all."""
 WALK_S = 2.0
 """For how long they are looked at."""
+WALK_LEAST_S = 0.1
+"""The CPU time that is there for looking, even if the program left less of its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,18 @@ class Collected:
     files: Sequence[CollectedFile] = ()
     complete: bool = True
     """Whether these are all. Not told of is what has a name that is too long, too deep or not in UTF-8."""
+    cpu_time_s: float = 0.0
+    """What it cost the worker to find and read them."""
 
 
-def collect(box: Path, patterns: Sequence[str], room_bytes: int) -> Collected:
-    """Read the files of a box that patterns ask for, `room_bytes` of them at most; takes seconds at worst."""
+def collect(box: Path, patterns: Sequence[str], room_bytes: int, cpu_time_s: float = WALK_S) -> Collected:
+    """Read the files of a box that patterns ask for, `room_bytes` of them at most; takes seconds at worst.
+
+    Looking for them takes `cpu_time_s` of this thread at most, or WALK_LEAST_S if that is more.
+    """
+    before_s = time.thread_time()
     with closing(os.open(box, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
-        walk = _Walk(root)
+        walk = _Walk(root, before_s + max(cpu_time_s, WALK_LEAST_S))
         found = heapq.nsmallest(OUTPUT_FILES + 1, walk.files(patterns))
         files = []
         for _, name in found[:OUTPUT_FILES]:
@@ -61,7 +69,8 @@ def collect(box: Path, patterns: Sequence[str], room_bytes: int) -> Collected:
                 continue
             files.append(file)
             room_bytes -= len(file.content or b"")
-        return Collected(files, walk.complete and len(found) <= OUTPUT_FILES)
+        complete = walk.complete and len(found) <= OUTPUT_FILES
+        return Collected(files, complete, time.thread_time() - before_s)
 
 
 def _read(root: int, name: str, max_bytes: int) -> CollectedFile:
@@ -74,8 +83,9 @@ def _read(root: int, name: str, max_bytes: int) -> CollectedFile:
 class _Walk:
     """Goes down a tree by descriptors, bounded in time, names and depth, through no link."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, until_thread_time_s: float) -> None:
         self._root = root
+        self._until_thread_time_s = until_thread_time_s
         self._entries_left = WALK_ENTRIES
         self._deadline = time.monotonic() + WALK_S
         self.complete = True
@@ -118,11 +128,14 @@ class _Walk:
         with os.scandir(folder) as entries:
             for entry in entries:
                 self._entries_left -= 1
-                if self._entries_left < 0 or time.monotonic() > self._deadline:
+                if self._entries_left < 0 or self._is_late():
                     self.complete = False
                     return
                 if entry.name not in plain:
                     yield entry.name, _kind(entry)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline or time.thread_time() > self._until_thread_time_s
 
 
 def _kind(entry: "os.DirEntry[str]") -> int:

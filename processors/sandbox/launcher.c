@@ -219,21 +219,14 @@ static void mask(const char *target) {
 		fail("mask", target);
 }
 
-static void make_read_only(const char *target) {
-	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
-	if (mount(target, target, NULL, MS_BIND | MS_REC, NULL)) {
-		if (errno == ENOENT)
-			return;
-		fail("bind", target);
-	}
-	if (mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attributes, sizeof attributes))
-		fail("make read-only", target);
-}
-
-/* Processes that the program may not trace are not there: pid 1, whose files tell of our control groups. */
-static void hide_others(const char *proc) {
-	if (mount(NULL, proc, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2"))
-		fail("hide processes in", proc);
+/*
+ * Processes that the program may not trace are not there: pid 1, whose files tell of our control groups. And nothing
+ * can be written: a program that has no capability may lower its own oom_score_adj where its worker lacks
+ * CAP_SYS_RESOURCE.
+ */
+static void restrict_proc(const char *proc) {
+	if (mount(NULL, proc, NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2"))
+		fail("restrict", proc);
 }
 
 /* Reads all orders; those about mounts are carried out at once, the others are for the program's process. */
@@ -291,10 +284,8 @@ static void read_orders(int fd, struct orders *orders) {
 			mount_tmpfs(value, next_word());
 		else if (!strcmp(order, "mask"))
 			mask(value);
-		else if (!strcmp(order, "hide-others"))
-			hide_others(value);
-		else if (!strcmp(order, "read-only"))
-			make_read_only(value);
+		else if (!strcmp(order, "restrict-proc"))
+			restrict_proc(value);
 		else {
 			errno = EINVAL;
 			fail("order", order);
@@ -327,7 +318,7 @@ static void reset_signals(void) {
 		syscall(SYS_rt_sigaction, number, &by_default, NULL, sizeof none); /* refused for SIGKILL, SIGSTOP */
 }
 
-/* As root: the program cannot take it back, whatever the worker's own value is. */
+/* As root, whatever the worker's own value is; the program cannot write it, see restrict_proc. */
 static void be_killed_first(void) {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "1000", 4) != 4)

@@ -24,12 +24,11 @@ SOURCE = Path(__file__).with_name("launcher.c")
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")
 DEFAULT_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/box", "LANG": "C.UTF-8"}
 _MASKED = """
-acpi asound bus cmdline fs interrupts irq kcore key-users keys latency_stats pressure sched_debug scsi
+acpi asound bus cmdline fs interrupts irq kcore key-users keys latency_stats locks pressure sched_debug scsi
 sysrq-trigger timer_list timer_stats
 """
 MASKED = _MASKED.split()
 """Below /proc: what tells of the host, or would act on it."""
-READ_ONLY = ("/proc/sys",)
 STACK_BYTES = 8 << 20
 GRACE_CPU_S = 2
 
@@ -244,9 +243,8 @@ def _orders_of(limits: RunLimits) -> bytes:
     )
     orders: list[Order] = [
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
-        ("hide-others", "/proc"),
+        ("restrict-proc", "/proc"),
         *(("mask", f"/proc/{name}") for name in MASKED),
-        *(("read-only", path) for path in READ_ONLY),
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),
     ]
     return _words(word for order in orders for word in order)

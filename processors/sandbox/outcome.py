@@ -46,7 +46,7 @@ def completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: 
         signal=name,
         wall_time_s=wall_time_s,
         cpu_time_s=usage.cpu_time_s,
-        memory_bytes=memory_bytes,
+        memory_bytes=memory_bytes + stage.uncounted_bytes,
         limit_exceeded=limit_exceeded(stage.stopped_for, usage, bounds),
         truncated=stage.printed_too_much is not None,
     )

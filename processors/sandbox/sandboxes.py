@@ -21,6 +21,7 @@ from processors.sandbox.native import Native
 from processors.sandbox.outcome import completed
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
+from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.user_ids import UserIds
 from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
@@ -32,6 +33,9 @@ TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
     (["timeout", "9", "true"], {"processes": 1}, "processes"),
 )
 """Commands, limits, and which of them must end it. Time and output are watched by ourselves."""
+WRITE_OOM_SCORE = "echo 1000 > /proc/self/oom_score_adj"
+"""A script that must fail. It writes the value that is there: a program that may write that may also write
+less wherever the worker lacks CAP_SYS_RESOURCE."""
 REMOVE_S = 20.0
 REMOVE_AGAIN_S = 0.002
 
@@ -48,6 +52,7 @@ class Sandboxes:
         """For the next stage: made while nobody waits."""
         self._used_groups: defaultdict[int, list[Group]] = defaultdict(list)
         """Those of stages that are over, by user, who gets no other box before they are removed."""
+        self._uncounted = Uncounted()
         self._undo = ExitStack()
 
     async def start(self) -> None:
@@ -119,6 +124,12 @@ class Sandboxes:
                         f"{tried.exit_code}, signal {tried.signal}, limit {tried.limit_exceeded}: "
                         f"{tried.stderr[:500]!r}"
                     )
+            wrote = await fork.run(Command(["bash", "-c", WRITE_OOM_SCORE]), Rootfs.of_host_tools(), limits)
+            if wrote.exit_code == 0:
+                raise SandboxError(
+                    "a program can change its oom_score_adj, so that a machine that is out of memory kills "
+                    "other processes first: /proc is not read-only in the sandbox"
+                )
 
     @asynccontextmanager
     async def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AsyncIterator[Box]:
@@ -210,7 +221,7 @@ class Sandboxes:
                 passed=[*self._engine.descriptors, self._seccomp, at.descriptor],
                 owner=box.uid,
             )
-            stage = Stage(launched, group, bounds, command.on_output, at)
+            stage = Stage(launched, group, bounds, command.on_output, at, self._uncounted)
             report = await stage.end()
             if report.wait_status is None:
                 self._cgroups.worker.kill_strays({box.uid})

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 import pyseccomp as libseccomp
 
 from processors.sandbox.descriptors import sealed_memory
+from processors.sandbox.socket_options import SETTABLE
 
 # What changes or inspects the machine, other processes, namespaces, keys or NUMA placement, and what has had
 # more holes than a program in a sandbox has uses for it. Denied calls answer EPERM.
@@ -21,20 +22,40 @@ set_mempolicy set_mempolicy_home_node setdomainname sethostname setns settimeofd
 syslog _sysctl umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old vmsplice
 """
 DENIED = frozenset(_DENIED.split())
-PRETENDED = frozenset({"sync", "syncfs"})
-"""They answer 0 and do nothing: what a program writes is in memory, and they would busy the host's disks."""
+_ABSENT = """
+cachestat clone3 landlock_add_rule landlock_create_ruleset landlock_restrict_self memfd_secret modify_ldt
+"""
+ABSENT = frozenset(_ABSENT.split())
+"""Calls that answer ENOSYS, as on a kernel without them: programs do without.
+
+A filter cannot see the flags of clone3, which are in memory; libc then uses clone. The others have no use in
+a sandbox: segments of 16 bit code, pages that the kernel itself cannot read, further restrictions, and what
+other programs have in the page cache.
+"""
+PRETENDED = frozenset({"fadvise64", "fdatasync", "fsync", "sync", "sync_file_range", "syncfs"})
+"""Calls that answer 0 and do nothing.
+
+All that a program can write is in memory. On files of its environment they would make the host's disks
+write, or drop pages that other programs read.
+"""
+UNSUPPORTED = frozenset({"fsetxattr", "lsetxattr", "setxattr"})
+"""Calls that answer EOPNOTSUPP, as on a file system without extended attributes: tools do without.
+
+No control group counts the access control lists that tmpfs keeps, of up to 64 KiB for each file.
+"""
 
 CLONE_NEW = 0x7E020000
 """CLONE_NEW* as clone takes them: mount, control group, UTS, IPC, user, pid and network namespaces."""
+CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 """Families of sockets; others are seldom used and often attacked."""
 INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
 """Stream, datagram, raw (which the kernel refuses). By other types alone it would find, and load, DCCP."""
 INET_PROTOCOLS = {0, 1, 6, 17, 58}
 """The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
-SOL_SOCKET, ATTACH_FILTER = 1, {26, 50, 51, 52}
-"""Options SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF and _REUSEPORT_EBPF of setsockopt."""
 PR_SET_SECCOMP = 22
+OFD_LOCKS = {36, 37, 38}
+"""F_OFD_GETLK, F_OFD_SETLK and F_OFD_SETLKW of fcntl."""
 INT_BITS, INT = 32, 0xFFFFFFFF
 LAST_SYSCALL = 1023
 """No architecture of ours has numbers above it."""
@@ -51,20 +72,24 @@ def make_filter() -> int:
     rules.set_attr(libseccomp.Attr.CTL_OPTIMIZE, 2)  # a tree instead of a list
     special = {
         "clone": _allow_clone,
-        "clone3": _hide,
+        "fcntl": _refuse_locks_of_open_files,
         "prctl": _refuse_filters,
         "prlimit64": _allow_own_limits,
-        "setsockopt": _refuse_socket_filters,
+        "setsockopt": _allow_options,
         "socket": _allow_socket,
         "socketpair": _allow_pair,
     }
     for name in _known_syscalls():
         if name in special:
             special[name](rules, name)
+        elif name in ABSENT:
+            continue  # what has no rule answers ENOSYS
         elif name in DENIED:
             rules.add_rule(libseccomp.ERRNO(errno.EPERM), name)
         elif name in PRETENDED:
             rules.add_rule(libseccomp.ERRNO(0), name)
+        elif name in UNSUPPORTED:
+            rules.add_rule(libseccomp.ERRNO(errno.EOPNOTSUPP), name)
         else:
             rules.add_rule(libseccomp.ALLOW, name)
     return _export(rules)
@@ -82,16 +107,19 @@ def _known_syscalls() -> list[str]:
 
 
 def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
-    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_NEW, 0))
-    for bit in (1 << shift for shift in range(32)):
-        if bit & CLONE_NEW:
-            rules.add_rule(
-                libseccomp.ERRNO(errno.EPERM), name, libseccomp.Arg(0, libseccomp.MASKED_EQ, bit, bit)
-            )
+    """Refuse new namespaces, and processes that share descriptors but are no threads.
 
-
-def _hide(_rules: libseccomp.SyscallFilter, _name: str) -> None:
-    """Leave ENOSYS: a filter cannot see the flags of clone3, which are in memory; libc then uses clone."""
+    Locks of such a process outlive it, so that nobody can say whose they are, see uncounted.py.
+    """
+    shared_by_threads = CLONE_FILES | CLONE_THREAD
+    for mask, flags in ((CLONE_FILES, 0), (shared_by_threads, shared_by_threads)):
+        allowed = libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_NEW | mask, flags)
+        rules.add_rule(libseccomp.ALLOW, name, allowed)
+    refused = [(bit, bit) for bit in (1 << shift for shift in range(32)) if bit & CLONE_NEW]
+    for mask, flags in (*refused, (shared_by_threads, CLONE_FILES)):
+        rules.add_rule(
+            libseccomp.ERRNO(errno.EPERM), name, libseccomp.Arg(0, libseccomp.MASKED_EQ, mask, flags)
+        )
 
 
 def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
@@ -126,30 +154,37 @@ def _allow_pair(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
     """Refuse PR_SET_SECCOMP: filters are compiled into memory that is limited for the whole host only."""
-    _refuse_if(rules, name, 0, {PR_SET_SECCOMP})
+    _refuse_if(rules, name, errno.EPERM, 0, {PR_SET_SECCOMP})
 
 
-def _refuse_socket_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Refuse filters, as above."""
-    for mask, level in all_but({SOL_SOCKET}, INT_BITS):
-        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, level))
-    _refuse_if(rules, name, 2, ATTACH_FILTER, libseccomp.Arg(1, libseccomp.MASKED_EQ, INT, SOL_SOCKET))
+def _refuse_locks_of_open_files(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Answer EINVAL, as kernels before 3.15: nobody can say whose these locks are, see uncounted.py."""
+    _refuse_if(rules, name, errno.EINVAL, 1, OFD_LOCKS)
+
+
+def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
+    """Answer ENOPROTOOPT for other options, as a kernel that does not know them."""
+    _refuse_but(rules, name, errno.ENOPROTOOPT, 1, SETTABLE.keys())
+    for level, options in SETTABLE.items():
+        of_level = libseccomp.Arg(1, libseccomp.EQ, level)
+        _refuse_but(rules, name, errno.ENOPROTOOPT, 2, options, of_level)
+        for mask, option in covering(options):
+            allowed = libseccomp.Arg(2, libseccomp.MASKED_EQ, mask, option)
+            rules.add_rule(libseccomp.ALLOW, name, of_level, allowed)
 
 
 def _refuse_if(
-    rules: libseccomp.SyscallFilter, name: str, argument: int, values: Set[int], *given: libseccomp.Arg
+    rules: libseccomp.SyscallFilter, name: str, number: int, argument: int, values: Set[int]
 ) -> None:
-    """Answer EPERM if an argument has one of these values, where the others are as given; else allow.
+    """Answer with an error if an argument has one of these values; else allow.
 
     The kernel looks at the lower half of an `int` only, so the rules do, too.
     """
-    refuse = libseccomp.ERRNO(errno.EPERM)
-    for value in values:
-        rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, INT, value))
     for mask, value in all_but(values, INT_BITS):
-        rules.add_rule(
-            libseccomp.ALLOW, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value)
-        )
+        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value))
+    for value in values:
+        refused = libseccomp.Arg(argument, libseccomp.MASKED_EQ, INT, value)
+        rules.add_rule(libseccomp.ERRNO(number), name, refused)
 
 
 def _refuse_but(
@@ -178,6 +213,12 @@ def all_but(values: Set[int], bits: int, mask: int = 0, start: int = 0) -> Itera
         bit = 1 << bits - 1
         yield from all_but(values, bits - 1, mask | bit, start)
         yield from all_but(values, bits - 1, mask | bit, start | bit)
+
+
+def covering(values: Set[int]) -> Iterator[tuple[int, int]]:
+    """Return masks, and what they must leave of a number, to match just these values of 64 bit."""
+    bits = max(values).bit_length()
+    yield from all_but(set(range(1 << bits)) - values, bits, mask=(1 << 64) - (1 << bits))
 
 
 def _export(rules: libseccomp.SyscallFilter) -> int:

@@ -12,6 +12,8 @@ from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.gate import Gate
 from processors.sandbox.launcher import Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
+from processors.sandbox.pace import Pace
+from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
 
 SETUP_S = 30.0
@@ -19,6 +21,8 @@ SETUP_S = 30.0
 KILL_AGAIN_S = 0.01
 KILL_LAUNCHER_S = 1.0
 """If killing the program's processes has not ended the stage by then, its sandbox is torn down."""
+WATCH_S = 0.25
+"""How often a running stage is looked at for what no control group counts: time for some 40 MiB of it."""
 GIVE_UP_S = 600.0
 """Processes that outlive SIGKILL for so long hang in the kernel.
 
@@ -52,7 +56,10 @@ async def see_through(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None
 
 
 class _Collector:
-    """Reads a pipe to its end and keeps the first bytes; `kept_more` is told of each piece of them."""
+    """Reads a pipe to its end and keeps the first bytes; `kept_more` is told of each piece of them.
+
+    A program that prints little at a time, and often, is made to wait, see Pace.
+    """
 
     def __init__(
         self,
@@ -68,8 +75,11 @@ class _Collector:
         self._limit_bytes = limit_bytes
         self._changed = changed
         self._kept_more = kept_more
+        self._pace: Pace | None = Pace()
+        self._resuming: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
-        asyncio.get_running_loop().add_reader(descriptor, self._read)
+        self._loop.add_reader(descriptor, self._read)
 
     def _read(self) -> None:
         try:
@@ -83,12 +93,28 @@ class _Collector:
         self.overflowed = self.overflowed or len(chunk) > room
         if not chunk:
             self.close()
+        elif self._pace is not None and (pause_s := self._pace.pause_s(len(chunk), self._loop.time())):
+            self._loop.remove_reader(self._descriptor)
+            self._resuming = self._loop.call_later(pause_s, self._resume)
         self._changed()
+
+    def _resume(self) -> None:
+        self._resuming = None
+        self._loop.add_reader(self._descriptor, self._read)
+
+    def hurry(self) -> None:
+        """Read what is left without pauses: no process can write any more."""
+        self._pace = None
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resume()
 
     def close(self) -> None:
         if not self.ended:
             self.ended = True
-            asyncio.get_running_loop().remove_reader(self._descriptor)
+            if self._resuming is not None:
+                self._resuming.cancel()
+            self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
 
 
@@ -102,8 +128,12 @@ class Stage:
         bounds: Bounds,
         on_output: OnOutput | None = None,
         gate: Gate | None = None,
+        uncounted: Uncounted | None = None,
     ) -> None:
-        """`gate` is what the program waits at, for as long as it takes."""
+        """`gate` is what the program waits at, for as long as it takes.
+
+        `uncounted` looks for memory that the group does not count; None if the program is trusted.
+        """
         try:
             self._oom_event = group.open_oom_event()
             try:
@@ -118,12 +148,15 @@ class Stage:
         self.stopped = False
         self.stopped_for: str | None = None
         """The limit that the stage was ended for."""
+        self.uncounted_bytes = 0
+        """Memory of the kernel's that the stage was ended for, though no control group counted it."""
         self.wall_time_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._launcher = launched.process
         self._group = group
         self._bounds = bounds
         self._gate = gate
+        self._uncounted = uncounted
         told = [partial(on_output, stream) if on_output else None for stream in STREAMS]
         self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, told[0])
         self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed, told[1])
@@ -132,6 +165,7 @@ class Stage:
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._born = self._loop.time()
         self._started: float | None = None
+        self._watch_at = 0.0
         self._stopped_at = 0.0
         self._exited: float | None = None
         self._loop.add_reader(self._pidfd, self._exit)
@@ -186,7 +220,8 @@ class Stage:
         if self._started is None and b"started " in self._report.kept:
             self._started = self._loop.time()
             # It may have been stopped before it started; else there is nothing to see yet.
-            self._look_in(0 if self.stopped else next_look_s(self._bounds, 0, 0, self._host_cpus))
+            self._watch_at = self._started + WATCH_S
+            self._look_in(0 if self.stopped else self._next_look_s(0, 0))
         if (limit := self.printed_too_much) is not None:
             self.stop(limit)
         pipes_ended = self.stdout.ended and self.stderr.ended and self._report.ended
@@ -199,6 +234,8 @@ class Stage:
         self._launcher.wait()
         self._exited = self._loop.time()
         self.wall_time_s = 0.0 if self._started is None else self._exited - self._started
+        for collector in (self.stdout, self.stderr, self._report):
+            collector.hurry()
         self._look_in(KILL_AGAIN_S)
         self._changed()
 
@@ -262,12 +299,26 @@ class Stage:
         limit = time_exceeded(self._bounds, wall_time_s, cpu_time_s)
         if self._out_of_memory:  # the kernel tells it a moment before it kills
             limit = "memory_bytes" if self._group.oom_kills() else limit
+        if limit is None and self._exceeds_uncounted():
+            limit = "memory_bytes"
         if limit is not None:
             self.stop(limit)
             return 0
         if self._out_of_memory:
             return KILL_AGAIN_S
-        return next_look_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus)
+        return self._next_look_s(wall_time_s, cpu_time_s)
+
+    def _next_look_s(self, wall_time_s: float, cpu_time_s: float) -> float:
+        return min(WATCH_S, next_look_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus))
+
+    def _exceeds_uncounted(self) -> bool:
+        """Look, if it is time to, for memory that no control group counts."""
+        now = self._loop.time()
+        if self._uncounted is None or now < self._watch_at:
+            return False
+        self._watch_at = now + WATCH_S
+        self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids(), now)
+        return self.uncounted_bytes > 0
 
     def _close(self) -> None:
         self._timer.cancel()

@@ -128,7 +128,8 @@ async def _run_case(
     assert request.program
     command = Command(_argv(request.program, "run", case.args), env, case.input.encode(), on_output, may_run)
     completed = await box.run(command, rootfs, request.limits.run)
-    collected = await box.collect(request.outputs, budget.room_bytes)
+    cpu_left_s = request.limits.run.cpu_time_s - completed.cpu_time_s
+    collected = await box.collect(request.outputs, budget.room_bytes, cpu_left_s)
     return budget.run_stage(completed, case, collected)
 
 

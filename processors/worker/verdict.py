@@ -40,8 +40,12 @@ class AnswerBudget:
         return stage.replace(cached=True)
 
     def run_stage(self, completed: Completed, case: TestCase, collected: Collected = NOTHING) -> RunStage:
-        """The stage of one test case, judged before it is cut; what is printed goes before files."""
+        """The stage of one test case, judged before it is cut; what is printed goes before files.
+
+        Its CPU time includes what the worker took to search for its output files.
+        """
         fields = self._fields(completed)
+        fields["cpu_time_s"] = round(completed.cpu_time_s + collected.cpu_time_s, 6)
         outputs = tuple(file for found in collected.files if (file := self._output(found)) is not None)
         whole = collected.complete and len(outputs) == len(collected.files)
         whole = whole and all(file.omitted is None for file in outputs)

@@ -1,6 +1,7 @@
 """Where attacks run: sandboxes of one worker for many of them, with an honest neighbour beside each."""
 
 import asyncio
+import ctypes
 import gc
 import re
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ HONEST_LIMITS = LIMITS.replace(memory_bytes=64 * MIB, processes=8, box_bytes=MIB
 KEPT_BYTES = MIB
 """The kernel counts pages in batches, per processor."""
 GROWTH_BYTES = 12 * MIB
-"""What pytest's own records and a heap in pieces may take; an output flood kept by mistake is more."""
+"""What pytest's own records may take; an output flood kept by mistake is more."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def shared_bytes(statistics: Path) -> int:
 def resident_bytes() -> int:
     """The memory of this process, which is the worker."""
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what is free, but lies between what is not
     status = Path("/proc/self/status").read_text()
     found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None

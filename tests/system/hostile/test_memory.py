@@ -143,13 +143,16 @@ OTHERS = [
     Attack(
         "never-be-chosen-by-the-kernel",
         python("""
-            print(open("/proc/self/oom_score_adj").read(), end="")
-            try: open("/proc/self/oom_score_adj", "wb", 0).write(b"-1000")
-            except OSError as error: print(error.strerror, flush=True)
+            import os
+            for name, value in ("oom_score_adj", b"-1000"), ("oom_score_adj", b"0"), ("oom_adj", b"0"):
+                for own in "/proc/self", f"/proc/self/task/{os.getpid()}", "/proc/thread-self":
+                    try: open(f"{own}/{name}", "wb", 0).write(value); print("written")
+                    except OSError as error: print(error.strerror)
+            print(open("/proc/self/oom_score_adj").read(), end="", flush=True)
             x = bytearray(1 << 30)
         """),
         ROOM,
-        sees="1000\nPermission denied\n",
+        sees="Read-only file system\n" * 9 + "1000\n",
         ends="SIGKILL",
         blamed="memory_bytes",
     ),

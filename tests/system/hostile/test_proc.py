@@ -21,11 +21,24 @@ ATTACKS = [
         "what-tells-of-the-machine",
         python("""
             import os
-            for name in "kcore", "keys", "key-users", "timer_list", "interrupts", "cmdline":
+            for name in "kcore", "keys", "key-users", "locks", "timer_list", "interrupts", "cmdline":
                 if os.path.exists(f"/proc/{name}") and open(f"/proc/{name}", "rb").read(9): print(name)
             for name in "acpi", "bus", "fs", "irq", "scsi":
                 if os.path.exists(f"/proc/{name}") and os.listdir(f"/proc/{name}"): print(name)
         """),
+    ),
+    Attack(
+        "what-a-process-may-change-of-itself",
+        python("""
+            import errno, os
+            seen = set()
+            for own in "/proc/self", "/proc/thread-self", f"/proc/self/task/{os.getpid()}":
+                for name in os.listdir(own):
+                    try: os.close(os.open(f"{own}/{name}", os.O_WRONLY)); seen.add("opened")
+                    except OSError as error: seen.add(errno.errorcode[error.errno])
+            print(sorted(seen - {"EACCES", "EISDIR", "ETXTBSY"}))
+        """),
+        sees="['EROFS']\n",
     ),
     Attack(
         "memory-of-the-machine",
@@ -43,7 +56,7 @@ ATTACKS = [
                 try: open(f"/proc/self/{name}", "wb", 0).write(text.encode()); print("done")
                 except OSError as error: print(error.strerror)
         """),
-        sees="Operation not permitted\nOperation not permitted\nPermission denied\n",
+        sees="Read-only file system\n" * 3,
     ),
     Attack(
         "out-of-the-root",

@@ -1,6 +1,7 @@
 """System calls that reach for the kernel, the machine or other processes."""
 
 import os
+from collections.abc import Mapping
 
 import pytest
 
@@ -28,6 +29,8 @@ REFUSED = {
     "unshare": (272, NEW_USER),
     "setns": (308, 0, 0),
     "clone": (56, NEW_USER | 17, 0, 0, 0, 0),
+    "clone of a thread in a namespace": (56, NEW_USER | 0x10D00, 0, 0, 0, 0),
+    "clone that shares descriptors": (56, 0x400 | 17, 0, 0, 0, 0),
     "bpf": (321, 0, 0, 0),
     "perf_event_open": (298, 0, 0, 0, 0, 0),
     "userfaultfd": (323, 0),
@@ -42,8 +45,6 @@ REFUSED = {
     "seccomp": (317, 1, 0, 0),
     "prctl with a filter": (157, 22, 2, 0),
     "prctl with more than an int": (157, 1 << 32 | 22, 2, 0),
-    **{f"setsockopt {option}": (54, 0, 1, option, 0, 0) for option in (26, 50, 51, 52)},
-    "setsockopt with more than an int": (54, 0, 1 << 32 | 1, 1 << 32 | 26, 0, 0),
     "init_module": (175, 0, 0, 0),
     "kexec_load": (246, 0, 0, 0, 0),
     "reboot": (169, 0, 0, 0, 0),
@@ -59,7 +60,44 @@ REFUSED = {
     "migrate_pages": (256, 1, 0, 0, 0),
     "vmsplice": (278, 1, 0, 0, 0),
 }
-HIDDEN = {"clone3": (435, 0, 0), "newest": (1000,), "tuxcall": (184,)}
+HIDDEN = {
+    "clone3": (435, 0, 0),
+    "modify_ldt": (154, 0, 0, 0),
+    "memfd_secret": (447, 0),
+    "landlock_create_ruleset": (444, 0, 0, 1),
+    "landlock_add_rule": (445, 0, 1, 0, 0),
+    "landlock_restrict_self": (446, 0, 0),
+    "cachestat": (451, 0, 0, 0, 0),
+    "newest": (1000,),
+    "tuxcall": (184,),
+}
+UNSUPPORTED = {
+    "setxattr": (188, 0, 0, 0, 0, 0),
+    "lsetxattr": (189, 0, 0, 0, 0, 0),
+    "fsetxattr": (190, 1, 0, 0, 0, 0),
+}
+PRETENDED = {  # the kernel would refuse each
+    "syncfs": (306, -1),
+    "fsync": (74, -1),
+    "fdatasync": (75, -1),
+    "sync_file_range": (277, -1, 0, 0, 0),
+    "fadvise64": (221, -1, 0, 0, 0),
+}
+LOCKS_OF_OPEN_FILES = {f"fcntl {command}": (72, 0, command, 0) for command in (36, 37, 38, 1 << 32 | 37)}
+UNKNOWN_OPTIONS = {
+    f"setsockopt {level} {option}": (54, 0, level, option, 0, 0)
+    for level, options in {
+        0: (4, 35, 36, 39, 41, 42, 46, 48, 64),  # IP_OPTIONS, memberships, sources, iptables
+        1: (1, 26, 50, 51, 52, 60, 1 << 32 | 7),  # filters, SO_ZEROCOPY, more than an int
+        6: (14, 31, 32, 33, 38, 39, 40),  # MD5SIG, ULP, MD5SIG_EXT, FASTOPEN_KEY, AO
+        17: (100,),  # UDP_ENCAP
+        41: (6, 20, 27, 32, 42, 46, 48, 54, 55, 57, 59, 64),  # headers, memberships, labels, ip6tables
+        263: (1,),  # SOL_PACKET
+        282: (1,),  # SOL_TLS
+        1 << 32 | 1: (7,),
+    }.items()
+    for option in options
+}
 CALLER = """
 import ctypes, errno
 libc = ctypes.CDLL(None, use_errno=True)
@@ -69,7 +107,7 @@ def call(name, number, *arguments):
 """
 
 
-def caller(calls: dict[str, tuple[int, ...]]) -> str:
+def caller(calls: Mapping[str, tuple[int, ...]]) -> str:
     return CALLER + "\n".join(f"call({name!r}, {', '.join(map(str, call))})" for name, call in calls.items())
 
 
@@ -77,14 +115,24 @@ ATTACKS = [
     Attack("refused", python(caller(REFUSED)), sees="".join(f"{name} EPERM\n" for name in REFUSED)),
     Attack("hidden", python(caller(HIDDEN)), sees="".join(f"{name} ENOSYS\n" for name in HIDDEN)),
     Attack(
+        "unsupported",
+        python(caller(UNSUPPORTED)),
+        sees="".join(f"{name} ENOTSUP\n" for name in UNSUPPORTED),
+    ),
+    Attack(
         "disks-of-the-host-made-to-write",
-        c("""
-            int main(void) {
-                sync();
-                printf("%d", syncfs(-1)); /* which the kernel would refuse */
-            }
-        """),
-        sees="0",
+        python(caller({"sync": (162,), **PRETENDED})),
+        sees="sync done\n" + "".join(f"{name} done\n" for name in PRETENDED),
+    ),
+    Attack(
+        "locks-of-open-files",
+        python(caller(LOCKS_OF_OPEN_FILES)),
+        sees="".join(f"{name} EINVAL\n" for name in LOCKS_OF_OPEN_FILES),
+    ),
+    Attack(
+        "options-of-sockets",
+        python(caller(UNKNOWN_OPTIONS)),
+        sees="".join(f"{name} ENOPROTOOPT\n" for name in UNKNOWN_OPTIONS),
     ),
     Attack("x32", c("int main(void) { return syscall(0x40000000 | 39); }"), ends="SIGSYS"),
     Attack(
@@ -116,7 +164,7 @@ ATTACKS = [
                 kill(child, SIGKILL);
             }
         """),
-        sees="EPERM\nEPERM\nits own child's memory\n",
+        sees="EPERM\nEPERM\nEROFS\n",
     ),
     Attack(
         "other-users",
@@ -162,7 +210,7 @@ ATTACKS = [
                 tell(prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0));
             }
         """),
-        sees=f"done EPERM done {'done' if IPV6 else 'EBADF'} EPERM done EINVAL ",
+        sees=f"done ENOPROTOOPT done {'done' if IPV6 else 'EBADF'} EPERM done EINVAL ",
     ),
 ]
 

@@ -1,0 +1,29 @@
+"""The options of sockets that a program may set: data only, `seccomp.py` makes rules of them.
+
+This is an allow-list because the kernel keeps what an option brings in memory that no control group counts
+(`sock_kmalloc`: keys of TCP_MD5SIG, memberships of multicast groups, filters, extension headers of IPv6), up
+to `net.core.optmem_max` for each socket, and each kernel adds options. What is listed sets a number or a flag
+in a socket. Names and numbers are those of Linux (`asm-generic/socket.h`, `linux/tcp.h`, `linux/in.h`,
+`linux/in6.h`, `linux/udp.h`).
+"""
+
+from collections.abc import Mapping
+
+SOL_IP, SOL_SOCKET, SOL_TCP, SOL_UDP, SOL_IPV6 = 0, 1, 6, 17, 41
+
+SETTABLE: Mapping[int, frozenset[int]] = {
+    # From SO_REUSEADDR to SO_SNDTIMEO: buffers, keep-alive, linger, reuse of ports, credentials, time-outs;
+    # then SO_TIMESTAMP, SO_PEEK_OFF, and the time-outs of 64 bit for programs that are built for them.
+    SOL_SOCKET: frozenset({*range(2, 22), 29, 42, 66, 67}),
+    # From TCP_NODELAY to TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_NOTSENT_LOWAT.
+    SOL_TCP: frozenset({*range(1, 14), 18, 25}),
+    # UDP_CORK, UDP_SEGMENT, UDP_GRO.
+    SOL_UDP: frozenset({1, 103, 104}),
+    # TOS, TTL, from IP_RECVOPTS to IP_FREEBIND (PKTINFO, MTU_DISCOVER, RECVERR, …), BIND_ADDRESS_NO_PORT,
+    # MULTICAST_IF, _TTL, _LOOP and _ALL. Not IP_OPTIONS, nor any membership.
+    SOL_IP: frozenset({1, 2, *range(6, 16), 24, 32, 33, 34, 49}),
+    # UNICAST_HOPS, MULTICAST_IF, _HOPS and _LOOP, MTU_DISCOVER, MTU, RECVERR, V6ONLY, MULTICAST_ALL,
+    # RECVPKTINFO, RECVHOPLIMIT, RECVTCLASS, TCLASS.
+    SOL_IPV6: frozenset({*range(16, 20), *range(23, 27), 29, 49, 51, 66, 67}),
+}
+"""Levels of setsockopt, and their options."""

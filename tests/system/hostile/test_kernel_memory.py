@@ -1,0 +1,249 @@
+"""Memory that the kernel keeps for a program must be counted by its control group, or be little."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from processors.sandbox import Command, Completed, Rootfs
+from tests.system.hostile.arena import Arena
+from tests.system.hostile.attack import CGROUP_V2, LIMITS, MIB, Attack, c, python
+from topics.limits import RunLimits
+
+HOARD = LIMITS.replace(memory_bytes=512 * MIB, open_files=4096, box_files=65536, box_bytes=128 * MIB)
+TRIES = 3
+"""Other processes of the host use kernel memory, too; no try of a program that leaks is a good one."""
+
+
+@dataclass(frozen=True)
+class Hoard:
+    """An operation that a program repeats while it keeps what it got."""
+
+    name: str
+    operation: str
+    """The body of a C function of `long i`; it returns a negative number to end, with the reason in errno."""
+    times: int
+    answer: str = "0"
+    """The errno that ended it; `killed` if the worker does."""
+    most_bytes: int = 16 * MIB
+    """What may be uncounted: what is refused, and what is counted, shows the host's noise alone."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SOCKET_ADDRESS = """
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+"""
+MEMBERSHIP = """
+    static int socket_fd;
+    if (i % 20 == 0) socket_fd = socket(AF_INET, SOCK_DGRAM, 0);
+    struct ip_mreqn group = {.imr_multiaddr.s_addr = htonl(0xe1000000 + i), .imr_ifindex = 1};
+    return setsockopt(socket_fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group);
+"""
+MEMBERSHIP_6 = """
+    static int socket_fd;
+    if (i % 1000 == 0) socket_fd = socket(AF_INET6, SOCK_DGRAM, 0);
+    struct ipv6_mreq group = {.ipv6mr_multiaddr.s6_addr = {0xff, 2}, .ipv6mr_interface = 1};
+    memcpy(&group.ipv6mr_multiaddr.s6_addr[8], &i, 8);
+    return setsockopt(socket_fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group);
+"""
+ACCESS_LIST = """
+    static struct { unsigned version; struct { unsigned short tag, perm; unsigned id; } entries[8000]; } list;
+    int last = 7999;
+    for (int n = 0; n <= last; n++) {
+        list.entries[n].tag = 2; list.entries[n].perm = 7; list.entries[n].id = 1000;
+    }
+    list.version = 2;
+    list.entries[0].tag = 1; list.entries[last - 2].tag = 4;
+    list.entries[last - 1].tag = 0x10; list.entries[last].tag = 0x20;
+    char name[32];
+    sprintf(name, "%ld", i);
+    if (mkdir(name, 0700)) return -1;
+    return setxattr(name, "system.posix_acl_access", &list, sizeof list, 0);
+"""
+KEY_OF_A_PEER = """
+    static int socket_fd;
+    if (i % 600 == 0) socket_fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct tcp_md5sig key = {.tcpm_keylen = 10};
+    ((struct sockaddr_in *)&key.tcpm_addr)->sin_family = AF_INET;
+    ((struct sockaddr_in *)&key.tcpm_addr)->sin_addr.s_addr = htonl(0x0a000000 + i);
+    return setsockopt(socket_fd, IPPROTO_TCP, TCP_MD5SIG, &key, sizeof key);
+"""
+LOCK = """
+    static int file;
+    char name[32];
+    if (i % 500 == 0) { sprintf(name, "%ld", i); file = open(name, O_CREAT | O_RDWR, 0600); }
+    struct flock lock = {.l_type = F_WRLCK, .l_start = 2 * (500 - i % 500), .l_len = 1};
+    return fcntl(file, F_SETLK, &lock);
+"""
+CONNECTION = (
+    SOCKET_ADDRESS
+    + """
+    static struct sockaddr_in server;
+    if (i % 4000 == 0) {
+        int listener = socket(AF_INET, SOCK_STREAM, 0);
+        if (bind(listener, (void *)&address, length) || listen(listener, 4096)) return -1;
+        getsockname(listener, (void *)&server, &length);
+    }
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    return connect(client, (void *)&server, length) || close(client) ? -1 : 0;
+"""
+)
+DESCRIPTORS = (
+    SOCKET_ADDRESS
+    + """
+    int on = 1, pipe_ends[2], fd = open("x", O_CREAT | O_RDWR, 0600);
+    if (flock(fd, LOCK_SH) || fcntl(fd, F_SETOWN, getpid())) return -1;
+    if (fcntl(open("x", O_RDONLY), F_SETLEASE, F_RDLCK) && errno != EAGAIN) return -1;
+    if (fcntl(open("/box", O_RDONLY), F_NOTIFY, DN_CREATE | DN_MULTISHOT)) return -1;
+    if ((fd = epoll_create1(0)) < 0) return -1;
+    struct epoll_event event = {.events = EPOLLIN};
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, eventfd(0, 0), &event)) return -1;
+    if (timerfd_create(CLOCK_MONOTONIC, 0) < 0 || memfd_create("a name", MFD_ALLOW_SEALING) < 0) return -1;
+    if (pipe(pipe_ends)) return -1;
+    fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) return -1;
+    if (bind(fd, (void *)&address, length)) return -1;
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(fd, (void *)&address, length) || listen(fd, 10)) return -1;
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    sprintf(name.sun_path + 1, "%090ld", i);
+    if (bind(socket(AF_UNIX, SOCK_DGRAM, 0), (void *)&name, sizeof name)) return -1;
+    timer_t timer;
+    struct sigevent no_event = {.sigev_notify = SIGEV_NONE};
+    return timer_create(CLOCK_MONOTONIC, &no_event, &timer);
+"""
+)
+
+HOARDS = [
+    Hoard("access-control-lists", ACCESS_LIST, 500, "EOPNOTSUPP"),
+    Hoard("attributes", ACCESS_LIST.replace("system.posix_acl_access", "user.x"), 500, "EOPNOTSUPP"),
+    Hoard("keys-of-tcp-peers", KEY_OF_A_PEER, 240_000, "ENOPROTOOPT"),
+    Hoard("multicast-groups", MEMBERSHIP, 80_000, "ENOPROTOOPT", most_bytes=12 * MIB),
+    Hoard("multicast-groups-of-ipv6", MEMBERSHIP_6, 20_000, "ENOPROTOOPT"),
+    Hoard("record-locks", LOCK, 600_000, "killed", most_bytes=64 * MIB),
+    Hoard("connections-that-wait", CONNECTION, 24_000, "killed", most_bytes=64 * MIB),
+    Hoard("descriptors", DESCRIPTORS, 300),
+    Hoard(
+        "names-of-what-does-not-exist", 'char n[300]; sprintf(n, "/usr/%0200ld", i); access(n, 0);', 20_000
+    ),
+]
+PROGRAM = """
+#include <arpa/inet.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
+#include <time.h>
+static int operation(long i) { %s return 0; }
+int main(void) {
+    puts("ready");
+    fflush(stdout);
+    while (access("go", F_OK)) usleep(1000);
+    long done = 0;
+    while (done < %d && operation(done) >= 0) done++;
+    printf("did %%ld %%s\\n", done, done < %d ? strerrorname_np(errno) : "0");
+    fflush(stdout);
+    sleep(100);
+}
+"""
+
+
+def of_host() -> int:
+    """What the kernel uses for itself: slabs, tables of pages, stacks and other large pieces."""
+    values = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
+    return sum(int(values[name]) for name in ("Slab", "PageTables", "VmallocUsed", "Percpu")) * 1024
+
+
+def counted(stages: Path) -> int:
+    """What of it the control groups of all stages count."""
+    if not CGROUP_V2:
+        names = ("memory.kmem.usage_in_bytes", "memory.kmem.tcp.usage_in_bytes")
+        return sum(int((stages / name).read_text()) for name in names)
+    values = dict(line.split() for line in (stages / "memory.stat").read_text().splitlines())
+    return int(values["kernel"]) + int(values["sock"])
+
+
+@dataclass
+class Seen:
+    """What came of a hoard."""
+
+    answer: str
+    done: int
+    uncounted_bytes: int
+    """The most that was seen."""
+
+
+async def watched(arena: Arena, hoard: Hoard, limits: RunLimits) -> Seen:
+    output = bytearray()
+    stages = arena.statistics.parent
+
+    def uncounted() -> int:
+        return of_host() - counted(stages)
+
+    async def until(come: Callable[[], bool]) -> int:
+        most = uncounted()
+        while not (come() or running.done()):
+            await asyncio.sleep(0.02)
+            most = max(most, uncounted())
+        return most
+
+    program = c(PROGRAM % (hoard.operation, hoard.times, hoard.times))
+    async with arena.sandboxes.box(program.files(), limits) as box:
+        command = Command(program.argv, on_output=lambda _, more: output.extend(more))
+        running: asyncio.Task[Completed] = asyncio.create_task(
+            box.run(command, Rootfs.of_host_tools(), limits)
+        )
+        await until(lambda: b"ready" in output)
+        before = uncounted()
+        (box.path / "go").touch()
+        after = await until(lambda: b"did" in output)
+        if running.done():
+            ended = running.result()
+            assert (ended.signal, ended.limit_exceeded) == ("SIGKILL", "memory_bytes"), ended
+            return Seen("killed", hoard.times, after - before)
+        running.cancel()
+        await asyncio.wait({running})
+    _, done, answer = output.split()[-3:]
+    return Seen(answer.decode(), int(done), after - before)
+
+
+@pytest.mark.parametrize("hoard", HOARDS, ids=str)
+def test_what_is_kept_is_counted(
+    arena: Arena, hoard: Hoard, record_property: Callable[[str, object], None]
+) -> None:
+    for _ in range(TRIES):
+        seen = arena.loop.run(watched(arena, hoard, HOARD))
+        if seen.uncounted_bytes < hoard.most_bytes:
+            break
+    record_property("uncounted_bytes_per_operation", seen.uncounted_bytes / hoard.times)
+    assert seen.uncounted_bytes < hoard.most_bytes
+    assert seen.answer == hoard.answer
+
+
+def test_databases_take_locks_and_servers_let_connections_wait(arena: Arena) -> None:
+    """Hundreds of both for some time are nothing to be ended for."""
+    source = """
+        import socket, sqlite3, time
+        kept = []
+        for number in range(100):
+            kept.append(sqlite3.connect(f"{number}.db", isolation_level=None))
+            kept[-1].execute("create table t (x)"); kept[-1].execute("begin exclusive")
+        server = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        kept += [socket.create_connection(server.getsockname()) for _ in range(500)]
+        time.sleep(0.6)
+        kept += [server.accept()[0] for _ in range(500)]
+        print(len(kept))
+    """
+    arena.face(Attack("honest", python(source), HOARD, sees="1100\n"))

@@ -1,0 +1,34 @@
+"""What /proc shows of memory that no control group counts."""
+
+from processors.sandbox.uncounted import count_waiting, holders_of_locks, sockets_in_use
+
+SOCKSTAT = """sockets: used 290
+TCP: inuse 5 orphan 0 tw 3 alloc 12 mem 1
+UDP: inuse 2 mem 0
+"""
+TCP = [
+    "   0: 0100007F:1F90 00000000:0000 0A 00000000:0000000B 00:00000000 00000000  1000        0 1 1 0 100 0",
+    "   1: 0100007F:1F91 00000000:0000 0A 00000000:00000001 00:00000000 00000000  1000        0 2 1 0 100 0",
+    "   2: 0100007F:1F90 0100007F:D431 08 00000000:00000100 00:00000000 00000000  1000        0 0 1 0 20 4",
+]
+LOCKS = [
+    "1: POSIX  ADVISORY  WRITE 71 00:2f:1234 4 4",
+    "1: -> POSIX  ADVISORY  WRITE 72 00:2f:1234 4 4",
+    "2: FLOCK  ADVISORY  READ 71 00:2f:1234 0 EOF",
+    "3: OFDLCK ADVISORY  READ -1 00:2f:1234 0 EOF",
+    "4: POSIX  ADVISORY  READ 71 00:2f:1235 0 0",
+]
+
+
+def test_sockets_of_a_network_namespace() -> None:
+    assert sockets_in_use(SOCKSTAT) == 5
+    assert sockets_in_use("TCP6: inuse 7\nUDP6: inuse 0\n") == 7
+
+
+def test_connections_that_wait_are_the_queues_of_listeners() -> None:
+    assert count_waiting(TCP) == 12
+    assert count_waiting([]) == 0
+
+
+def test_only_record_locks_that_are_held_count() -> None:
+    assert holders_of_locks(LOCKS) == {71: 2}
