@@ -67,8 +67,7 @@ def configure(context: typer.Context) -> None:
     """Runs other people's programs, each with its own dependencies."""
     settings = LocalSettings()
     told = context.invoked_subcommand in _TELLING or "log_level" in settings.model_fields_set
-    logging.basicConfig(format=LOG_FORMAT)
-    logging.getLogger().setLevel(settings.log_level if told else logging.WARNING)
+    logging.basicConfig(level=settings.log_level if told else logging.WARNING, format=LOG_FORMAT)
     for library in ("aiokafka", "httpx", "uvicorn"):  # the last one says to press keys that it does not see
         logging.getLogger(library).setLevel(logging.WARNING)
 

@@ -15,10 +15,11 @@ LARGEST_REQUEST_BYTES = 20 * MEBIBYTE
 """What a client may announce: the largest record, and room for what surrounds it. Kafka's default is 100 MiB,
 which the broker allocates before the first byte has come."""
 
-LONGEST_TRANSACTION_MS = 60_000
+LONGEST_TRANSACTION_MS = 300_000
 """A producer that leaves a transaction open holds back all later records of its partitions from
-read_committed consumers until its own `transaction.timeout.ms`, which is at most this. librdkafka's default
-is the same; the store processors use 5 s."""
+read_committed consumers until its own `transaction.timeout.ms`, which is at most this. A rebuild of a store
+needs it, since it writes all rows in one transaction; the store processors use 5 s, librdkafka's default is
+60 s."""
 
 PRODUCER_ID_EXPIRATION_MS = 3_600_000
 """How long the broker keeps the state of an idempotent producer that is silent. Kafka's default is a day."""

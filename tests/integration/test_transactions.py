@@ -13,7 +13,7 @@ from topics.settings import KafkaSettings
 DEADLINE_S = 30.0
 
 
-def test_no_transaction_may_be_open_for_longer_than_a_minute(kafka: str, topic_prefix: str) -> None:
+def test_no_transaction_may_be_open_for_longer_than_five_minutes(kafka: str, topic_prefix: str) -> None:
     """So long it holds back what others produce to the same partition."""
 
     def refusal(timeout_ms: int) -> int | None:
@@ -28,8 +28,8 @@ def test_no_transaction_may_be_open_for_longer_than_a_minute(kafka: str, topic_p
             return int(error.args[0].code())
         return None
 
-    assert refusal(60_000) is None
-    assert refusal(60_001) == KafkaError.INVALID_TRANSACTION_TIMEOUT
+    assert refusal(300_000) is None
+    assert refusal(300_001) == KafkaError.INVALID_TRANSACTION_TIMEOUT
 
 
 def test_the_ends_differ_while_a_transaction_is_open(kafka: str, topic_prefix: str) -> None:
