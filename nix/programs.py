@@ -1,5 +1,7 @@
 """Whether sandboxes can execute programs that are below `nix_root`, as those of environments are."""
 
+import errno
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,8 @@ from tempfile import TemporaryDirectory
 from nix.errors import CacheError
 from nix.runner import Runner
 
+log = logging.getLogger(__name__)
+
 PROGRAM = Path("/bin/true")
 """Copied below `nix_root` and executed there, with the host's libraries."""
 
@@ -16,10 +20,22 @@ PROGRAM = Path("/bin/true")
 async def check_programs(nix_root: Path, runner: Runner) -> None:
     """Execute a program from below `nix_root` in a sandbox.
 
+    A full disk is no reason to refuse work: environments that are installed run, and a build that needs room
+    fails with that reason.
+
     Raises:
         CacheError: it was not executed, such as on a file system that is mounted noexec; with what to do.
         OSError: nothing can be put below `nix_root`.
     """
+    try:
+        await _check(nix_root, runner)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        log.warning("no program can be tried from below %s: %s", nix_root, error)
+
+
+async def _check(nix_root: Path, runner: Runner) -> None:
     with _program_below(nix_root) as folder:
         ran = await runner.sandboxed(
             [f"/trial/{PROGRAM.name}"],

@@ -38,6 +38,7 @@ class Workplace:
             folder = state_dir / str(number)
             lock = _Lock(folder)
             if lock.held:
+                folder.chmod(0o711)  # the users of boxes pass through it, whatever umask it was made under
                 sweep(folder)  # between the two loops it may have been used
                 return cls(number, folder, lock.descriptor)
         raise SandboxError(f"all {PLACES} places in {state_dir} are taken")
