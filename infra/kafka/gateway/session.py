@@ -2,7 +2,6 @@
 them."""
 
 import asyncio
-import re
 import struct
 import time
 from asyncio import StreamReader, StreamWriter
@@ -20,6 +19,7 @@ from infra.kafka.gateway.produce import (
     refusal,
     refuse,
 )
+from infra.kafka.gateway.scram import user_of
 from infra.kafka.properties import LARGEST_REQUEST_BYTES
 from topics.limits import KiB
 
@@ -46,7 +46,6 @@ _PRODUCE, _SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE = 0, 17, 18, 36
 _OF_LOGIN = {_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE}
 _MESSAGES_OF_SCRAM = 2
 """Of each side: after the second the broker has verified the password."""
-_SCRAM_USER = re.compile(rb"[ny],(?:a=[^,]*)?,n=([^,]+),r=")
 _SASL_AUTHENTICATE_FLEXIBLE = 2
 
 Connect = Callable[[], Awaitable[tuple[StreamReader, StreamWriter]]]
@@ -71,7 +70,7 @@ class Session:
         self._largest_batch_bytes = largest_batch_bytes
         self._verified = 0
         self.user: str | None = None
-        """Who it says it is."""
+        """The user that the client logs in as; verified by the broker once the login is over."""
 
     @property
     def _logged_in(self) -> bool:
@@ -179,8 +178,8 @@ class Session:
 
     async def _pass_on(self, frame: bytes, reader: StreamReader, writer: StreamWriter) -> None:
         key, version = struct.unpack_from(">hh", frame)
-        if key == _SASL_AUTHENTICATE and (named := _SCRAM_USER.search(frame)):
-            self.user = named[1].decode(errors="replace")
+        if key == _SASL_AUTHENTICATE and self._verified == 0:  # later messages of a login name no user
+            self.user = user_of(frame, flexible=version >= _SASL_AUTHENTICATE_FLEXIBLE)
         writer.write(struct.pack(">i", len(frame)) + frame)
         async with asyncio.timeout(FRAME_S):
             await writer.drain()
