@@ -67,7 +67,7 @@ class Cache:
         return self._binary_cache is not None
 
     async def check_programs(self) -> None:
-        """Raise CacheError or OSError if sandboxes cannot execute what is installed here."""
+        """Raise CacheError if sandboxes cannot execute what is installed here."""
         await check_programs(self._settings.nix_root, self._runner)
 
     async def check_builder(self) -> None:
