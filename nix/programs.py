@@ -1,4 +1,4 @@
-"""Whether sandboxes can execute programs that are below `nix_root`, as those of environments are."""
+"""Whether sandboxes can execute programs below `nix_root`, which has the environments."""
 
 import shutil
 from collections.abc import Iterator
