@@ -1,4 +1,4 @@
-"""Produce requests: how the gateway reads, checks and refuses them; groups of other requests. Pure.
+"""Produce requests: how the gateway reads, checks and refuses them. Pure.
 
 https://kafka.apache.org/protocol.html#The_Messages_Produce
 """
@@ -27,10 +27,6 @@ _MAGIC = 2
 
 MESSAGE_TOO_LARGE = 10
 INVALID_RECORD = 87
-
-_OFFSET_COMMIT, _JOIN_GROUP, _CONSUMER, _SHARE, _STREAMS = 8, 11, 68, 76, 88
-_CREATE_GROUPS = {_OFFSET_COMMIT: 8, _JOIN_GROUP: 6, _CONSUMER: 0, _SHARE: 0, _STREAMS: 0}
-"""Requests whose body begins with a group's name, by API key: their first flexible version."""
 
 _BATCH = struct.Struct(">qiibIhiqqqhii")
 """Header of a batch: https://kafka.apache.org/documentation/#recordbatch"""
@@ -119,26 +115,6 @@ def _check(records: bytes) -> None:
     if count > RECORDS:
         raise TooLargeError(f"the batch has more than {RECORDS} records")
     check_unpacked(attributes & 7, records[_BATCH.size :], UNPACKED_BYTES)
-
-
-def group_of(frame: bytes) -> bytes | None:
-    """Return the name of the consumer group that a request may create, None for another request.
-
-    Raises:
-        MalformedError: the request ends early.
-    """
-    try:
-        reader = Reader(frame)
-        key, version, _ = reader.unpack(">hhi")
-        flexible_from = _CREATE_GROUPS.get(key)
-        if flexible_from is None:
-            return None
-        reader.text()
-        reader.flexible = version >= flexible_from
-        reader.skip_tags()
-        return reader.text()
-    except (struct.error, IndexError):
-        raise MalformedError("a request for a group ends early") from None
 
 
 def _read(reader: Reader, *, cut: bool) -> Produce:

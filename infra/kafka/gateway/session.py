@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from infra.kafka.gateway.admission import GROUPS, PRODUCERS, PRODUCERS_S, Admission, NotAdmittedError
+from infra.kafka.gateway.groups import group_of
 from infra.kafka.gateway.produce import (
     MESSAGE_TOO_LARGE,
     POLICY_VIOLATION,
     Produce,
     Refusal,
-    group_of,
     read_produce,
     refusal,
     refuse,

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.kafka.gateway.admission import LOGGING_IN, Admission, NotAdmittedError, RecentNames
+from infra.kafka.gateway.groups import group_of
 from infra.kafka.gateway.produce import (
     INVALID_RECORD,
     MESSAGE_TOO_LARGE,
@@ -20,7 +21,6 @@ from infra.kafka.gateway.produce import (
     Batch,
     Produce,
     Refusal,
-    group_of,
     read_produce,
     refusal,
     refuse,
