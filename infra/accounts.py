@@ -5,11 +5,10 @@ import pwd
 from pathlib import Path
 
 PRIVATE_UMASK = 0o077
-"""What broker and roles without privileges create is for their own user alone."""
-
+"""Umask of the broker and of roles without privileges: what they create is for their own user alone."""
 
 _CLOSED = ("kafka", "kafka-[0-9]*", "views", "faust", "sealer", "root", "run", "secrets")
-"""Parts of a data folder that no other account may enter: what was submitted stands there, or a secret."""
+"""Parts of a data folder that no other account may enter: they contain submissions or secrets."""
 
 
 def open_to_others(data_dir: Path) -> list[Path]:

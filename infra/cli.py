@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from infra.role_process import LOG_FORMAT, ROLES, begin_if_role
 
-# Before the imports below, which take half a second and on a busy machine several.
+# Before the imports below: they take half a second, and several seconds on a busy machine.
 if __name__ == "__main__" or sys.argv[0].endswith("envicutor"):
     begin_if_role(sys.argv)
 

@@ -42,7 +42,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 THROUGH_KAFKA = "cpp"
 """The example that is also produced straight to `submissions.requests`, as other systems would."""
 DATA_DIR = Path("/var/lib/envicutor-demo")
-"""Where the demonstration keeps its data unless a setting says otherwise."""
+"""Where the demonstration keeps its data unless ENVICUTOR_DATA_DIR is set."""
 ANSWER_TIMEOUT_S = 600.0
 """For each answer: on a new machine it waits for the builds of the others."""
 _POLL_S = 0.2

@@ -103,7 +103,7 @@ class LocalCluster:
 
     @property
     def kafka_of_clients(self) -> str:
-        """Where other systems reach Kafka."""
+        """Return the bootstrap servers for other systems."""
         return ",".join(broker.bootstrap_servers for broker in self._brokers)
 
     def _kafka_as(self, user: str) -> KafkaSettings:
@@ -183,7 +183,7 @@ class LocalCluster:
     # -- parts ---------------------------------------------------------------------------------------
 
     def _topics(self, topics: Catalogue) -> tuple[Topic, ...]:
-        """Return the topics; behind a gateway, which checks them, requests stay compressed as they come."""
+        """Return the topics; behind a gateway, which checks their sizes, requests stay compressed."""
         behind = self._credentials is not None
         requests = replace(topics.requests, compression="producer") if behind else topics.requests
         return tuple(requests if topic is topics.requests else topic for topic in topics.topics())
@@ -373,8 +373,8 @@ def _service_account(name: str) -> pwd.struct_passwd | None:
 def _umask(user: str | None) -> int:
     """Return the mask of a role; -1 keeps ours.
 
-    What worker and cache builder make must be open to the users of their sandboxes; what must not is in a
-    closed folder.
+    Users of sandboxes must be able to read what worker and cache builder create; the rest is in a closed
+    folder.
     """
     return -1 if user == "root" else PRIVATE_UMASK
 

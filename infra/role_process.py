@@ -33,15 +33,16 @@ ROLES = frozenset(
         "health-checker",
     }
 )
-"""Commands that are roles, see `infra/commands/roles.py`."""
+"""Commands that are roles. `infra/commands/roles.py` has them as functions, but takes long to import."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 DEADLINE_S = 8.0
 """From a signal to the forced end of the process: below the 10 s that operators may rely on."""
 _WITHOUT_PYTHON_S = 1.0
-"""So long after the deadline faulthandler ends the process: a client may hang with Python's lock."""
+"""After the deadline and this time faulthandler ends the process: a client may hang with Python's lock."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SOURCE = str(Path(__file__).resolve().parents[1])
 _NAMED_AT_MOST = 8
+"""Functions that the last log line names."""
 
 
 class RoleProcess:
@@ -58,7 +59,6 @@ class RoleProcess:
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # its `put` is safe in a signal handler
         self._lock = threading.Lock()
         self._stop: Callable[[], None] | None = None
-        self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self) -> None:
@@ -70,19 +70,19 @@ class RoleProcess:
         log.info("%s: starting, with Kafka at %s", self.name, servers)
 
     def handle(self, number: int, _: FrameType | None = None) -> None:
-        """Take a signal; for those who install handlers of their own, too."""
+        """Take a signal. Libraries with signal handlers of their own, such as Faust, call this as well."""
         self._signals.put(number)
 
     def on_stop(self, stop: Callable[[], None], *, within_s: float = DEADLINE_S) -> None:
         """Call `stop`, in another thread, when a signal comes; the process then has `within_s` to end.
 
-        Before this was called there is nothing to be stopped, and a signal ends the process at once.
+        Until this is called a signal ends the process at once.
         """
         with self._lock:
             self._stop, self.deadline_s = stop, within_s
 
     def on_stop_in_loop(self, stop: Callable[[], None], *, within_s: float = DEADLINE_S) -> None:
-        """The same for a `stop` that belongs to the running event loop."""
+        """Do the same for a `stop` that must be called in the running event loop."""
         loop = self._loop = asyncio.get_running_loop()
         self.on_stop(lambda: _call_soon(loop, stop), within_s=within_s)
 
@@ -128,7 +128,7 @@ def begin_if_role(argv: Sequence[str]) -> None:
 
 
 def begin(name: str) -> RoleProcess:
-    """The process's one RoleProcess, which is begun if it was not yet."""
+    """Return the RoleProcess of this process; begin it at the first call."""
     global _current
     if _current is None:
         _current = RoleProcess(name)
@@ -144,7 +144,7 @@ def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Non
 
 
 def _threads() -> Iterator[str]:
-    """Where threads are in this project's code."""
+    """Yield where threads are in this project's code."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     own = threading.get_ident()
     for ident, frame in sys._current_frames().items():
@@ -153,7 +153,7 @@ def _threads() -> Iterator[str]:
 
 
 def _tasks(loop: asyncio.AbstractEventLoop | None) -> Iterator[str]:
-    """Where the event loop's tasks are in this project's code."""
+    """Yield where the event loop's tasks are in this project's code."""
     for task in asyncio.all_tasks(loop) if loop else ():
         places = [place for frame in task.get_stack() if (place := _place(frame))]
         if places:
@@ -161,7 +161,7 @@ def _tasks(loop: asyncio.AbstractEventLoop | None) -> Iterator[str]:
 
 
 def _place(frame: FrameType | None) -> str | None:
-    """The innermost function of this project."""
+    """Return file, line and name of the innermost function of this project; None if there is none."""
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_SOURCE) and "site-packages" not in file and file != __file__:

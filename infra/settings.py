@@ -34,6 +34,6 @@ class LocalSettings(BaseSettings):
     prebuild: Path | None = None
     """A JSON list of dependencies that are built at the start, before anybody asks for them."""
     service_user: str = "envicutor"
-    """System user that the broker and every role but worker and cache builder run as; `make system` adds the
-    default. `root` runs them as root without capabilities."""
+    """System user that the broker and every role but worker and cache builder run as. `make system` adds the
+    default. With `root` they run as root without capabilities."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

@@ -36,7 +36,7 @@ class Program:
     stop_order: int = 0
     """Lower ones are stopped first."""
     umask: int = -1
-    """Of the process; -1 keeps that of its parent."""
+    """Umask of the process; -1 keeps that of its parent."""
 
 
 @dataclass(slots=True)

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 _IPV6_PREFIX = 64
-"""Addresses of one IPv6 network of this size count as one: a host may use all of them."""
+"""Addresses of one IPv6 network with this prefix length count as one, since a host may use all of them."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Addresses:
-    """Connections of one node by address."""
+    """The open connections of one node, counted by client address."""
 
     def __init__(self, most: int, trusted: Sequence[Network]) -> None:
         """Allow `most` connections of each address that is in none of the networks `trusted`."""
@@ -38,7 +38,7 @@ class Addresses:
                 del self._open[bounded]
 
     def _bounded(self, address: str) -> Network | None:
-        """The network whose connections are counted together with this one; None if it is trusted."""
+        """Return the network whose connections are counted with this address's; None if it is trusted."""
         found = ipaddress.ip_address(address.partition("%")[0])
         if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
             found = found.ipv4_mapped

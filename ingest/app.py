@@ -73,7 +73,7 @@ def make_app(
         await output.start()
         await environments.start()
         yield
-        # Together: each waits for its reader, which may be waiting for the broker.
+        # At the same time, since the reader of each may be in a call that waits for the broker.
         await asyncio.gather(environments.close(), output.close(), submissions.close(), access.close())
 
     app: FastAPI = FastAPIOffline(
@@ -169,5 +169,5 @@ def serve(
     *,
     on_serving: OnServing | None = None,
 ) -> None:
-    """Serve HTTP until SIGTERM or SIGINT; with `on_serving`, until what it is called with is called."""
+    """Serve HTTP until SIGTERM or SIGINT; with `on_serving`, until its argument is called."""
     Server(make_app(kafka, catalogue, settings, nix, instance), settings, on_serving).run()

@@ -16,7 +16,7 @@ from topics.submissions.state import Answer
 MOST = 100
 """Requests of a batch."""
 LARGEST = 4
-"""A batch has room for this many of the largest requests: bytes, values, arrays and objects."""
+"""Multiple of the bounds of one request that a batch may have: bytes, values, arrays and objects."""
 
 
 async def accept_all(
@@ -32,7 +32,7 @@ async def accept_all(
     async with asyncio.TaskGroup() as group:
         for request in requests:
             accepted.append(group.create_task(_accept(submissions, request, caller, beside)))
-            await asyncio.sleep(0)  # the loop serves others between any two of them
+            await asyncio.sleep(0)  # between two requests the event loop serves others
     return Batch(results=[task.result() for task in accepted])
 
 

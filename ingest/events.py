@@ -48,7 +48,7 @@ class Events:
     """What everybody is told who asks."""
 
     def __init__(self, history: Journal, output: Journal, view: View, most_per_key: int) -> None:
-        """`most_per_key` streams may be open with the same API key."""
+        """Allow `most_per_key` open streams of each API key."""
         self._most_per_key = most_per_key
         self._open: Counter[str] = Counter()
         self._history, self._output, self._view = history, output, view
@@ -81,6 +81,8 @@ class Events:
             yield
         finally:
             self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
 
     def close(self) -> None:
         """End every stream; clients come again, to another node or to this one after its restart."""

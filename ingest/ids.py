@@ -20,5 +20,5 @@ def of_idempotency_key(key: str, owner: str | None) -> str:
 
 
 def of_idempotency_key_before(key: str, owner: str | None) -> str:
-    """Return the id that versions up to contract 1.2.0 made of the same key; it may be a client's."""
+    """Return the id that versions up to contract 1.2.0 made of the same key. Clients may choose such ids."""
     return str(uuid.uuid5(NAMESPACE, key if owner is None else f"{owner}\0{key}"))

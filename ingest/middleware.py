@@ -98,7 +98,7 @@ class HostChecked:
 
 
 class ProxiesRefused:
-    """Answers no request that a proxy passed on, while nothing says who sent it.
+    """Refuses requests that a proxy passed on, for a server without API keys.
 
     To this server such a request comes from the address of the proxy, which is often this machine. So without
     API keys a proxy opens to its network what was meant for accounts of this machine.

@@ -13,7 +13,7 @@ from topics.request import MAX_FIELD_ERRORS, FieldError, InvalidRequestError, No
 
 _OUR_FAULT = "whether anything was accepted is unknown: the same request with its id may be sent again"
 CLIENT_GONE = 499
-"""Status, in log and metrics alone, of a request whose client went away before its end. (As nginx has it.)"""
+"""Status of a request whose client went away before its end, as in nginx; only for log and metrics."""
 _TYPE = "https://envicutor.example/problems/"
 
 
@@ -69,7 +69,7 @@ def install(app: FastAPI) -> None:
         return response(error)
 
     @app.exception_handler(ClientDisconnect)
-    async def _gone(_: Request, __: ClientDisconnect) -> Response:  # there is nobody to send it to
+    async def _gone(_: Request, __: ClientDisconnect) -> Response:  # only log and metrics see it
         return Response(status_code=CLIENT_GONE)
 
     @app.exception_handler(Exception)

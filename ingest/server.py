@@ -25,7 +25,7 @@ from topics.garbage import collect_seldom
 log = logging.getLogger(__name__)
 
 OnServing = Callable[[Callable[[], None]], None]
-"""Called in the event loop, once the server listens, with what makes it stop."""
+"""Called in the event loop, once the server listens, with a function that stops the server."""
 
 HEAD_BYTES = 32 * 1024
 """Of a request's path and headers."""
@@ -36,7 +36,7 @@ STUCK_S = 30.0
 LINGER_S = 5.0
 """How long a client may go on to send a request after its answer, before the connection ends."""
 _BODY_GRACE_S = 5.0
-"""How much longer than `BODY_S`, after which a reader of the body answers 408, the connection is let be."""
+"""Time after `BODY_S`, when a reader of the body answers 408, before the connection is ended."""
 _FILES_BESIDE = 256
 """Descriptors that are not connections."""
 
@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
         await super().startup(sockets)
-        if self.started and self._on_serving is not None:
+        if self._on_serving is not None:
             self._on_serving(lambda: self.handle_exit(signal.SIGTERM, None))
         log.info("ingest: listens on %s for HTTP", self._address)
         collect_seldom()
@@ -90,7 +90,7 @@ class Server(uvicorn.Server):
 
 
 class _Deadline:
-    """Ends a connection unless it is cleared in time."""
+    """A timer that ends a connection unless it is cleared in time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
         self._loop, self._end = loop, end
@@ -98,23 +98,23 @@ class _Deadline:
 
     @property
     def running(self) -> bool:
-        """Whether the connection will be ended."""
+        """Whether the timer is set."""
         return self._timer is not None
 
     def set(self, delay_s: float) -> None:
-        """End the connection after `delay_s` from now, whatever was set before."""
+        """End the connection `delay_s` from now; replaces what was set before."""
         self.clear()
         self._timer = self._loop.call_later(delay_s, self._end)
 
     def clear(self) -> None:
-        """Let the connection be."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class _Closing:
-    """The transport as a response sees it, with another way to close."""
+    """What a response uses of its transport, with another `close`."""
 
     def __init__(self, transport: Any, close: Callable[[], None]) -> None:
         self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
@@ -126,7 +126,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _refusal: ProblemError | None = None
     _counted: str | None = None
-    """The client's address, while its connections include this one."""
+    """The client's address, while this connection is counted in `Addresses`."""
     _keep_alive = False
     """Whether the connection may be used again after the request that is being read."""
     _lingering = False
@@ -166,7 +166,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, within a time even if what comes begins no request, such as empty lines."""
+        """Read on, with a deadline even if the data begin no request, such as empty lines."""
         if self._lingering or self.transport.is_closing():
             return
         super().data_received(data)
@@ -223,7 +223,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Answer what is asked, and nothing after it."""
+        """Answer the present request, and none after it."""
         self._keep_alive = False
         super().shutdown()
 
@@ -241,7 +241,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.send_400_response("")
 
     def _close(self, cycle: RequestResponseCycle) -> None:
-        """Close after an answer; to a client that still sends, so that it can read the answer first.
+        """Close after an answer, but let a client that still sends read the answer first.
 
         The kernel resets a connection that is closed with unread data; the client may then lose the answer.
         """
@@ -255,7 +255,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write_eof()
 
     def _end_late(self, deadline: _Deadline, again_s: float) -> None:
-        """End the connection, unless it is not read while an earlier request waits for its answer."""
+        """End the connection, or wait longer while reading is paused for an earlier request's answer."""
         if self.pipeline:
             deadline.set(again_s)
         else:

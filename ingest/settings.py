@@ -21,23 +21,23 @@ class IngestSettings(BaseSettings):
     http_names: tuple[str, ...] = ()
     """Names besides localhost that clients may ask a loopback address for, such as `["judge.test"]`.
 
-    A name that is not loopback needs `http_keys` or `http_open`: a proxy can pass on requests of others.
+    A name that is not loopback needs `http_keys` or `http_open`, since a proxy can pass on others' requests.
     """
     http_open: bool = False
     """Whether a proxy may pass on requests while `http_keys` is off.
 
-    Everybody whom the proxy serves can then run programs here and read all submissions.
+    All clients of the proxy can then run programs here and read all submissions.
     """
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may use this server from a browser, such as `["https://example.org"]`."""
     http_connections: int = Field(default=20_000, ge=1)
     """How many may be open; beyond it a 503. The limit of open files is raised to it, if it may be."""
     http_connections_per_address: int = Field(default=1_000, ge=1)
-    """How many one client address may have open; beyond it a 429. An IPv6 /64 counts as one."""
+    """Connections that one client address may have open; beyond it a 429. An IPv6 /64 counts as one."""
     http_trusted_addresses: tuple[IPvAnyNetwork, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-    """Networks whose connections are those of many clients, as a proxy's: they are not bounded by address."""
+    """Networks whose connections are not bounded by address, since they have many clients, as proxies do."""
     http_streams_per_key: int = Field(default=1_000, ge=1)
-    """How many event streams one API key may have open; beyond it a 429."""
+    """Event streams that one API key may have open at each node; beyond it a 429."""
     acknowledge_timeout_s: float = Field(default=8.0, gt=0)
     """How long the broker may take to acknowledge a request, and the store to show a verdict; then 503."""
     wait_timeout_max_s: float = Field(default=300.0, gt=0)
@@ -74,7 +74,7 @@ class IngestSettings(BaseSettings):
 
     @property
     def refuses_proxies(self) -> bool:
-        """Whether a request that a proxy passed on is refused: nothing says who sent it."""
+        """Whether a request that a proxy passed on is refused, since its sender is unknown."""
         return not (self.http_keys or self.http_open)
 
 

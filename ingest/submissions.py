@@ -122,7 +122,7 @@ class Submissions:
         return await self._make(str(uuid.uuid4()), fact, beside, until)
 
     def _id_of(self, idempotency_key: str, owner: str | None) -> str:
-        """The id of this owner's submission with this key; of an earlier version, if it made one."""
+        """Return the id of this owner's submission with this key, or the one that an earlier version made."""
         before = of_idempotency_key_before(idempotency_key, owner)
         found = self.find(before)
         return before if found and found.owner == owner else of_idempotency_key(idempotency_key, owner)

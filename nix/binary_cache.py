@@ -23,7 +23,7 @@ from nix.store import COPY_LIMITS, Store
 log = logging.getLogger(__name__)
 
 INFO = "nix-cache-info"
-"""By this file Nix knows a binary cache, and a host that the file system is mounted."""
+"""File that makes a folder a binary cache for Nix; if it is missing, the file system may not be mounted."""
 HASH_LENGTH = 32
 """Of a store path's name, the part that Nix names its narinfo by."""
 
@@ -35,7 +35,7 @@ class BinaryCache:
         self._folder, self._settings, self._store = folder, settings, store
 
     async def prepare(self) -> None:
-        """Make the folder a binary cache, unless it is one. Raises CacheError."""
+        """Make the folder a binary cache, unless it is one. Raises CacheError if it cannot be written."""
         try:
             await asyncio.to_thread(self._prepare)
         except OSError as error:

@@ -67,7 +67,7 @@ class Cache:
         return self._binary_cache is not None
 
     async def check_programs(self) -> None:
-        """Raise CacheError or OSError if sandboxes cannot execute what is installed here."""
+        """Raise CacheError if sandboxes cannot execute what is installed here."""
         await check_programs(self._settings.nix_root, self._runner)
 
     async def check_builder(self) -> None:
@@ -163,9 +163,9 @@ class Cache:
             yield tree
 
     async def publish(self, progress: Progress) -> int:
-        """Publish what is installed here and not yet in the binary cache; return the number of environments.
+        """Publish the environments that are not yet in the binary cache; return how many were published.
 
-        Those of older formats are left out, since no host would use them. Raises CacheError.
+        Environments of older formats are left out, since no host would use them. Raises CacheError, OSError.
         """
         if not self._binary_cache:
             raise CacheError("there is no binary cache: set ENVICUTOR_BINARY_CACHE_DIR")
@@ -287,7 +287,7 @@ class Cache:
 def _check_format(tree: Path) -> None:
     """Raise MissingError for an environment that an earlier version built, so that it is built again.
 
-    Those of later versions are accepted: hosts with builders are upgraded first.
+    Environments of later versions are accepted, since hosts with builders are upgraded first.
     """
     try:
         found = format_of(tree)

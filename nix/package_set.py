@@ -264,7 +264,7 @@ def _publish(folder: Path, package_set: PackageSet, files: Mapping[str, bytes]) 
     try:
         for name, content in {**files, "set.json": json.dumps(asdict(package_set)).encode()}.items():
             (draft / name).parent.mkdir(exist_ok=True)
-            (draft / name).parent.chmod(0o755)  # for the user of the sandbox, whatever the umask
+            (draft / name).parent.chmod(0o755)  # whatever the umask: the sandbox's user reads it
             (draft / name).write_bytes(content)
             (draft / name).chmod(0o644)
         if not folder.exists():

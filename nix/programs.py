@@ -1,10 +1,10 @@
-"""Whether sandboxes can execute programs that are below `nix_root`, as those of environments are."""
+"""Whether sandboxes can execute programs below `nix_root`, which has the environments."""
 
 import errno
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,8 +24,8 @@ async def check_programs(nix_root: Path, runner: Runner) -> None:
     fails with that reason.
 
     Raises:
-        CacheError: it was not executed, such as on a file system that is mounted noexec; with what to do.
-        OSError: nothing can be put below `nix_root`.
+        CacheError: nothing can be written below `nix_root`, or the program was not executed, such as on a
+            file system that is mounted noexec; with what to do.
     """
     try:
         await _check(nix_root, runner)
@@ -45,18 +45,25 @@ async def _check(nix_root: Path, runner: Runner) -> None:
             memory_bytes=256 << 20,
         )
     if ran.exit_code != 0:
-        said = ran.stderr.decode(errors="replace").strip()[:500]
+        reason = ran.stderr.decode(errors="replace").strip()[:500]
         raise CacheError(
             f"programs of environments cannot be executed: one below ENVICUTOR_NIX_ROOT = {nix_root} ended "
-            f"with exit code {ran.exit_code}, signal {ran.signal}: {said!r}. That folder must be on a file "
+            f"with exit code {ran.exit_code}, signal {ran.signal}: {reason!r}. That folder must be on a file "
             "system that is not mounted noexec; Docker's --tmpfs needs the option exec for that"
         )
 
 
 @contextmanager
 def _program_below(nix_root: Path) -> Iterator[Path]:
-    nix_root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="trial-", dir=nix_root) as folder:
-        Path(folder).chmod(0o755)  # the sandbox's user executes what is in it
-        shutil.copy(PROGRAM, folder)
-        yield Path(folder)
+    with ExitStack() as stack:
+        try:
+            nix_root.mkdir(parents=True, exist_ok=True)
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="trial-", dir=nix_root)))
+            folder.chmod(0o755)  # the sandbox's user executes what is in it
+            shutil.copy(PROGRAM, folder)
+        except OSError as error:
+            raise CacheError(
+                f"environments cannot be kept below ENVICUTOR_NIX_ROOT = {nix_root}: {error}. Make that "
+                "folder writable, or set another one"
+            ) from error
+        yield folder

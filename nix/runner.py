@@ -39,7 +39,7 @@ class Runner(Protocol):
         """Run untrusted work: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only.
 
         `files` are in its working directory, /box; that and /tmp may hold `box_bytes` each. `on_user` is
-        called before it starts, with the id of its user on the host, which no other process has.
+        called before the command starts, with the id of its user on the host, which no other process has.
         """
         ...
 

@@ -18,7 +18,7 @@ from nix.registries.artifacts import Artifact
 from processors.evictions import Evictions
 from processors.sandbox import Sandboxes, capabilities
 from processors.settings import WorkSettings
-from processors.work.attempts import Attempt, Attempts, Process, process_name
+from processors.work.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
 from topics.catalogue import Catalogue
 from topics.clients import EventProducer
@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 
 _LOG_CHARACTERS = 8192
 """How much of a failed build's log an explanation carries: its end."""
-_FLUSH_S = 1.0
-"""How long releases of leases that are still to be sent may take; a lease that is not released expires."""
 _LOOK_AGAIN_S = 60.0
 """Workers fetch environments too, so that a cache grows without a build."""
 
@@ -105,7 +103,7 @@ class CacheBuilder:
         finally:
             await self._view.close()
             await self._sandboxes.close()
-            self._producer.close(_FLUSH_S)
+            self._producer.close(FLUSH_S)
 
     async def _start(self) -> None:
         await until_topics(self._kafka, topics_of("cache-builder", self._catalogue), "cache-builder")

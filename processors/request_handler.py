@@ -158,11 +158,11 @@ class RequestHandler:
 
     def _loop(self) -> None:
         before: HandedOn | None = None
-        said = None
+        logged = None
         while not self._stopping.is_set():
             package_set = self._package_sets.in_force
-            if (doing := self._doing()) != said:
-                said = doing
+            if (doing := self._doing()) != logged:
+                logged = doing
                 log.info("request-handler: %s", doing)
             if package_set is None or not self._store.caught_up:  # the records can wait where they are
                 self._stopping.wait(0.1)
@@ -176,7 +176,7 @@ class RequestHandler:
             self._settle(before)
 
     def _doing(self) -> str:
-        """What it does now, for the log."""
+        """Return what this process does now, for the log."""
         if not self._store.caught_up:
             return f"reads {self._catalogue.submissions.store.name}"
         if self._package_sets.in_force is None:

@@ -104,11 +104,11 @@ class Sealer:
         return producer
 
     def _retrying(self, call: Callable[[], None]) -> None:
-        """Make the same call again while the client allows it, for up to 30 s.
+        """Repeat a call while the client allows it, for up to `_TIMEOUT_S`.
 
         Raises:
             KafkaException: it failed, or the broker did not answer.
-            Stopping: the process was asked to stop meanwhile.
+            Stopping: the process was asked to stop.
         """
         deadline = time.monotonic() + _TIMEOUT_S
         while not self._stopping.is_set():

@@ -39,8 +39,8 @@ class WorkSettings(LeaseSettings):
     instance: str = "0"
     """Tells the processes of one role on one host apart, across their restarts; names their folders."""
     worker_slots: int = Field(default_factory=_processors, ge=1)
-    """Submissions that one worker runs side by side. By default as many as there are processors that it may
-    run on, or fewer if the CPU quota of its control group is less."""
+    """Submissions that one worker runs side by side. By default the number of processors that it may run on,
+    or its control group's CPU quota if that is less."""
     builder_slots: int = Field(default=1, ge=1)
     """Environments that one cache builder builds side by side."""
     waiting_per_worker: int = Field(default=256, ge=1)

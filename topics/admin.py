@@ -12,6 +12,7 @@ _SHARED = {"share.auto.offset.reset": "earliest", "share.isolation.level": "read
 """Both are otherwise by default."""
 
 _CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
+"""Settings that existing topics are given as well."""
 
 
 class TopicMismatchError(Exception):
@@ -19,8 +20,7 @@ class TopicMismatchError(Exception):
 
 
 def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s: float = 30.0) -> None:
-    """Create the topics that are missing; give the others the retention, sizes and compression that they are
-    to have.
+    """Create the topics that are missing; give the others the catalogue's retention, sizes and compression.
 
     Raises:
         TopicMismatchError: a partition count differs; it is fixed at creation.
@@ -65,7 +65,7 @@ def ensure_share_groups(settings: KafkaSettings, groups: tuple[str, ...], timeou
 
 
 def _put_config(admin: AdminClient, topics: list[Topic], timeout_s: float) -> None:
-    """Set what may change after a topic was made, if it is not as wanted."""
+    """Set what differs from the catalogue of the settings that may change after creation."""
     wanted = {ConfigResource(ConfigResource.Type.TOPIC, topic.name): topic.config() for topic in topics}
     found = admin.describe_configs(list(wanted), request_timeout=timeout_s) if wanted else {}
     changed = []

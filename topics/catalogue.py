@@ -11,8 +11,8 @@ DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
 
 _AROUND_REQUEST_BYTES = MiB
-"""What a record on the topic of requests may have besides the largest request: headers, or a request that is
-too large by so little that it is kept as a dead letter."""
+"""Room in a record on the topic of requests besides the largest request: for headers, and so that a request
+that is a little too large is rejected with a reason instead of refused by the broker."""
 _TRIMMED_SEGMENT_BYTES = 64 * MiB
 
 Role = Literal[
@@ -97,7 +97,7 @@ class Family:
     """Consumer group of the health checker, without the prefix."""
 
     def topics(self) -> tuple[Topic, ...]:
-        """Return all of them."""
+        """Return every topic of the family."""
         return (self.events, self.store, self.queue, self.leases, self.slots, self.changelog)
 
 
@@ -276,8 +276,7 @@ _CATALOGUE = Catalogue(
         readers=("request-handler",),
         retention_ms=7 * DAY_MS,
         # The broker then enforces real sizes: a small batch that unpacks past 100 MB stalls librdkafka. It
-        # unpacks records into memory for that, so with a gateway, which checks sizes, it is to leave them as
-        # they are.
+        # unpacks records into memory for that. Behind a gateway, which checks sizes, `up` sets "producer".
         compression="uncompressed",
     ),
     stops=Topic(

@@ -29,6 +29,7 @@ FETCH_BYTES = MAX_MESSAGE_BYTES + 2 * 1024 * 1024
 """Above the largest record, so that every one can be fetched."""
 
 _LEAVE_S, _LEAVE_POLL_S = 2.0, 0.1
+"""How long leaving a group may wait for its last rebalance, and in which steps."""
 
 SASL_MECHANISM = "SCRAM-SHA-512"
 """How users prove who they are: without sending the password."""
@@ -52,7 +53,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "topic.metadata.refresh.interval.ms": 5000,
         # Without it a client whose only broker is away bootstraps, and complains, 20 times a second.
         "reconnect.backoff.ms": 1000,
-        # librdkafka would write each failure of each client to standard error, ten lines a second: what fails
+        # librdkafka would write each failure of each client to standard error, ten lines a second. What fails
         # is raised, and `with_pulse` logs when brokers are lost and found.
         "log_level": 0,
     } | _credentials(settings)
@@ -132,10 +133,11 @@ def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> lis
 
 
 def leave(consumer: Consumer) -> None:
-    """Leave the group and close the consumer; what is read meanwhile is neither taken nor committed.
+    """Leave the group and close the consumer. Records that arrive meanwhile are dropped and not committed.
 
-    The last rebalance is polled for before. If `close` of librdkafka 2.16 finds it while no broker is there,
-    its callback asks for the rebalance protocol and waits for ever, with Python's interpreter lock held.
+    The last rebalance is polled for before `close`. If `close` of librdkafka 2.16 serves it while no broker
+    is reachable, its callback asks for the rebalance protocol and waits for ever, holding Python's
+    interpreter lock.
     """
     consumer.unsubscribe()
     deadline = time.monotonic() + _LEAVE_S

@@ -25,14 +25,14 @@ class Ends:
 
     async def ask(self) -> dict[int, int]:
         """The offset after the last record of each partition; asks until the broker answers."""
-        said = ""
+        logged = ""
         while True:
             try:
                 return await self._ask()
             except KafkaException as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.info("the broker does not say where %s ends: %s", self._topic, said)
+                if str(error) != logged:
+                    logged = str(error)
+                    log.info("the end offsets of %s are not known yet: %s", self._topic, logged)
                 self._admin = None  # after a broker's restart a client may repeat the same error for ever
                 await asyncio.sleep(_ASK_AGAIN_S)
 

@@ -11,7 +11,7 @@ PATH_DEPTH = 64
 """Folders between /box and a file."""
 
 _BAD_COMPONENT = re.compile(rb"(?:\A|/)(?:\.{0,2}(?:/|\Z)|[^/]{%d})" % (COMPONENT_BYTES + 1))
-"""Tells for all components of a path at once whether one is empty, `.`, `..` or too long."""
+"""Matches a path of which a component is empty, `.`, `..` or too long."""
 
 
 def check_file_names(names: Iterable[str]) -> None:
@@ -27,7 +27,7 @@ def check_file_names(names: Iterable[str]) -> None:
         if name in seen:
             raise ValueError(f"file name {name!r} is given twice")
         seen.add(name)
-    # With a separator that sorts before all other characters, what is in a folder follows the folder at once.
+    # NUL sorts before all other characters, so that a folder is followed at once by what is in it.
     ordered = sorted(name.replace("/", "\0") for name in seen)
     for above, name in pairwise(ordered):
         if name.startswith(above + "\0"):

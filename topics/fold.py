@@ -49,7 +49,7 @@ class QueuedWork(Model):
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory a worker must be able to give to one stage; 0 if every worker can do it."""
+        """Memory that a worker must be able to give to one stage; 0 if every worker can do the work."""
         return 0
 
 

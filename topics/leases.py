@@ -25,7 +25,7 @@ class Room(Model):
     """Of the queue, those that it owns: what is appended to one of them comes to it."""
     free: int
     memory_bytes: Annotated[int | None, Field(exclude_if=lambda size: size is None)] = None
-    """The largest memory limit of a stage that it can hold; None if it says nothing about that."""
+    """The largest memory limit of a stage that the worker can hold; None from versions without this field."""
 
 
 class Tick(Model):

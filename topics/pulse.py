@@ -24,8 +24,9 @@ class LostError(Exception):
 
 
 def with_pulse(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a client whose `poll` raises LostError once it is lost, and logs when it loses and
-    finds its brokers.
+    """Return the configuration of a client whose `poll` raises LostError once the client is lost.
+
+    It also logs when the client loses its brokers and finds them again.
 
     Only for clients that are polled all the time: what they are to look at piles up otherwise.
     """
@@ -43,7 +44,7 @@ class _Pulse:
         self._why = ""
 
     def on_error(self, error: KafkaError) -> None:
-        """Called by `poll`, again and again while a broker is away."""
+        """Take an error; `poll` calls this repeatedly while a broker is away."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             OF_THIS_PROCESS.lost(self, self._config["bootstrap.servers"], self._why)
         else:

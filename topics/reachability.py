@@ -1,4 +1,4 @@
-"""Whether this process reaches the brokers: a change is logged once, whatever the number of its clients."""
+"""Whether this process reaches the brokers. A change is logged once, whatever the number of clients."""
 
 import logging
 import threading
@@ -8,21 +8,21 @@ log = logging.getLogger(__name__)
 
 
 class Reachability:
-    """What the clients of a process find. Its methods may be called from any thread."""
+    """Which clients of a process have lost their brokers. Methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._unreachable: WeakSet[object] = WeakSet()
-        """Clients that have lost all brokers; one that is replaced meanwhile leaves by itself."""
+        """Clients that have lost all brokers. A replaced client disappears with its last reference."""
         self._was_unreachable = False
 
     @property
     def is_reachable(self) -> bool:
-        """Whether all clients reach a broker, as far as is known: it is noticed after up to five seconds."""
+        """Whether all clients reach a broker. A change is noticed after up to five seconds."""
         return not self._was_unreachable
 
     def lost(self, client: object, servers: str, why: str) -> None:
-        """`client` reaches none of these brokers."""
+        """Record that `client` reaches none of these brokers."""
         with self._lock:
             self._unreachable.add(client)
             if not self._was_unreachable:
@@ -32,7 +32,7 @@ class Reachability:
                 )
 
     def found(self, client: object) -> None:
-        """`client` reaches a broker."""
+        """Record that `client` reaches a broker."""
         with self._lock:
             self._unreachable.discard(client)
             if self._was_unreachable and not self._unreachable:

@@ -30,9 +30,9 @@ from topics.pins import PIN_CHARACTERS, PINS, normal_npm, normal_pypi
 
 REQUEST_BYTES_CEILING = 4 * MiB
 MAX_FIELD_ERRORS = 20
-"""Errors of one request that are reported one by one; beyond it the last one says how many more there are."""
+"""Errors of one request that are reported one by one. One more entry has the number of the others."""
 _ERRORS_CHARACTERS = 16_384
-"""Text of the reported errors together, beyond which no other one is reported."""
+"""Characters of all reported errors together. No further error is reported beyond it."""
 _SHOWN_CHARACTERS = 1500
 """Of the beginning and of the end of a text that quotes a request, which may be as long as that."""
 
@@ -172,7 +172,7 @@ Program = Annotated[
 
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-"""Of an environment variable."""
+"""Name of an environment variable."""
 
 TAGS = 16
 """Tags of one request."""
@@ -330,7 +330,9 @@ def parse_json(raw: bytes, scale: int = 1) -> Any:
 
 
 def _check_members(body: Any) -> None:
-    """Accept a request none of whose objects but `env` has so many members that to report each takes long.
+    """Accept a request whose objects, apart from `env`, have at most `MEMBERS` members each.
+
+    Validation would report each unknown member, which takes long.
 
     Raises:
         InvalidRequestError: naming the objects.
@@ -365,16 +367,16 @@ def field_errors(
     Long messages may make them fewer. `root` is the model that was read, for advice about unknown fields.
     """
     found = error.errors(include_url=False, include_input=False)
-    told: list[FieldError] = []
+    reported: list[FieldError] = []
     characters = 0
     for details in found[:MAX_FIELD_ERRORS]:
-        told.append(_field_error(details, root))
-        characters += len(str(told[-1]))
+        reported.append(_field_error(details, root))
+        characters += len(str(reported[-1]))
         if characters > _ERRORS_CHARACTERS:
             break
-    if more := len(found) - len(told):
-        told.append(FieldError(field="", message=f"and {more} more"))
-    return tuple(told)
+    if more := len(found) - len(reported):
+        reported.append(FieldError(field="", message=f"and {more} more"))
+    return tuple(reported)
 
 
 _OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")

@@ -40,8 +40,8 @@ class KafkaSettings(BaseSettings):
     ssl_ca_file: Path | None = None
     """PEM of the authority that signed the broker's certificate; None for those that the machine trusts."""
     ssl_certificate_file: Path | None = None
-    """PEM of a certificate and its key, if the broker asks its clients for one; the user logs in all the
-    same."""
+    """PEM of a certificate and its key, for a broker that asks its clients for one. It does not replace the
+    login."""
     sasl_username: str | None = None
     sasl_password_file: Path | None = None
     """A file, so that the password stands neither in the environment nor in a list of processes."""

@@ -29,7 +29,7 @@ _READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024}
 """What may wait in memory until it is taken; the default is eight times as much."""
 
 _CLOSE_S = 3.0
-"""How long the reader's thread may take to end: ten times what it takes while the broker answers."""
+"""How long to wait for the end of the reader's thread: ten times what it takes while the broker answers."""
 
 StartAt = Callable[[Consumer, set[int]], Mapping[int, int]]
 """From the topic's partitions to the offsets to start at; the beginning, for one that is left out."""
@@ -110,7 +110,7 @@ class Tail:
             read.set()
 
     async def close(self) -> bool:
-        """Stop reading; False if the reader waits for a broker that does not answer, and still runs."""
+        """Stop reading. Return False if the reader's thread still waits for a broker that does not answer."""
         self._closing.set()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, _CLOSE_S)

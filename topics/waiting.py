@@ -1,4 +1,4 @@
-"""Waiting for the broker and for topics, with a log line that says which of them is missing."""
+"""Waiting for the broker and for topics, with a log line that names what is missing."""
 
 import asyncio
 import logging
@@ -15,17 +15,21 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _ANSWER_S = 0.5
-"""How long one question may take: a process that asks handles no signal meanwhile."""
+"""Timeout of one metadata request: a process that waits for it in its main thread handles no signal."""
 _ASK_AGAIN_S = 0.2
+"""Pause between two metadata requests."""
 
 
 def topics_of(role: Role, catalogue: Catalogue) -> list[str]:
-    """The names of the topics that a role reads or writes, which must be there before it can work."""
+    """Return the names of the topics that a role reads or writes."""
     return [topic.name for topic in catalogue.topics() if role in (*topic.writers, *topic.readers)]
 
 
 def wait_for_topics(settings: KafkaSettings, names: Collection[str], who: str) -> None:
-    """Return once the broker has all topics of these `names`; log what is missing whenever that changes."""
+    """Return once the broker has all topics of these `names`; log what is missing whenever that changes.
+
+    `who` is the subject of the log lines.
+    """
     question = _Question(settings, names, who)
     while not question.answered():
         time.sleep(_ASK_AGAIN_S)
@@ -41,7 +45,7 @@ async def until_topics(settings: KafkaSettings, names: Collection[str], who: str
 
 
 class _Question:
-    """Asks with one client, which goes on connecting from question to question."""
+    """Which topics are missing, asked with one client, which keeps its connection between the requests."""
 
     def __init__(self, settings: KafkaSettings, names: Collection[str], who: str) -> None:
         self._servers, self._names, self._who = settings.bootstrap_servers, names, who
@@ -61,7 +65,7 @@ class _Question:
         return not missing
 
     def _missing(self) -> str | None:
-        """What is missing."""
+        """Return a description of what is missing; None if nothing is."""
         try:
             there = self._admin.list_topics(timeout=_ANSWER_S).topics
         except KafkaException:
@@ -71,5 +75,5 @@ class _Question:
         return f"the topics {', '.join(missing)} on {self._servers}" if missing else None
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which only counts the others
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # has no reason of its own
             self._reason = error.str().partition(" (after ")[0]

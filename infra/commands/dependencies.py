@@ -132,8 +132,9 @@ def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
 def publish() -> None:
     """Publish what is installed on this host in the binary cache, for other hosts. Needs root.
 
-    Builders publish what they install; this is for what was installed before ENVICUTOR_BINARY_CACHE_DIR was
-    set. Package sets are published as well. What is published already stays as it is.
+    Builders publish what they install. This command is for what was installed before
+    ENVICUTOR_BINARY_CACHE_DIR was set. It publishes package sets as well. What is published already stays as
+    it is.
 
     Exit codes: 0 ok, 1 there is no binary cache, it cannot be signed or written, or this is not root.
     """

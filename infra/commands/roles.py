@@ -1,6 +1,6 @@
 """One subcommand per role: a process of the system. Modules are imported by the role that needs them.
 
-Every role waits for its topics before it imports the rest: it then says what is missing within a second.
+Every role waits for its topics before it imports the rest, so that it logs what is missing within a second.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ Instance = Annotated[
     str, typer.Option(help="Tells the processes of one role on one host apart, across their restarts.")
 ]
 _AFTER_GRACE_S = 3.0
-"""What handing back, flushing and leaving the groups may take after the grace period of running work."""
+"""Time for handing back, flushing and leaving the groups after the grace period of running work."""
 
 
 class Of(StrEnum):
@@ -40,7 +40,7 @@ class Of(StrEnum):
 
 
 def ingest(instance: Instance = "0") -> None:
-    """Serve HTTP. It does so without topics, too: what it has read before is there."""
+    """Serve HTTP, also while topics are missing: what was read before can be served."""
     process, kafka = role_process.begin("ingest"), KafkaSettings()
     threading.Thread(target=_wait, args=("ingest", kafka, process), name="topics", daemon=True).start()
     from ingest.app import serve
@@ -53,7 +53,7 @@ def ingest(instance: Instance = "0") -> None:
         IngestSettings(),
         NixSettings(),
         instance,
-        on_serving=lambda stop: process.on_stop_in_loop(stop),
+        on_serving=process.on_stop_in_loop,
     )
     process.end(0)
 
@@ -229,7 +229,7 @@ def _end_on_this_host(
     run: Callable[[], Coroutine[Any, Any, bool]],
     runner: Callable[[Coroutine[Any, Any, bool]], bool] = asyncio.run,
 ) -> NoReturn:
-    """Run a role as `_end` does. If it would give wrong answers on this host, say why and end with 1."""
+    """Run a role as `_end` does. If it would give wrong answers on this host, log why and end with 1."""
     from nix.errors import CacheError
     from processors.sandbox import SandboxError
 
@@ -241,7 +241,10 @@ def _end_on_this_host(
 
 
 def _end_thread(process: RoleProcess, run: Callable[[], None]) -> NoReturn:
-    """The same without an event loop, in a thread: in a call of a client no signal could be handled here."""
+    """Run a role without an event loop, in a thread, and end the process.
+
+    The main thread only waits, since Python handles signals there, and not during a call of a client.
+    """
     failures: list[BaseException] = []
 
     def caught() -> None:
@@ -254,5 +257,5 @@ def _end_thread(process: RoleProcess, run: Callable[[], None]) -> NoReturn:
     thread.start()
     thread.join()
     for failure in failures:
-        log.critical("%s: ends", process.name, exc_info=failure)
+        log.critical("%s: ended by a fault", process.name, exc_info=failure)
     process.end(1 if failures else 0)

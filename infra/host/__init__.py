@@ -12,7 +12,7 @@ from processors.sandbox import SandboxSettings
 def checks_of(local: LocalSettings, sandbox: SandboxSettings) -> list[Check]:
     """What `envicutor up` needs with these settings; those that others build on come first."""
     nix = NixSettings()
-    # `up` keeps environments in the data folder; workers that are started by hand, where the setting says.
+    # `up` keeps environments in the data folder; workers that are started by hand use the setting.
     nix_root = nix.nix_root if "nix_root" in nix.model_fields_set else local.data_dir / "nix"
     return [
         *sandbox_checks(sandbox, nix_root),

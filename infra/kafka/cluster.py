@@ -29,8 +29,8 @@ def local_brokers(
 ) -> list[EmbeddedKafka]:
     """Describe `count` brokers that keep their data below `data_dir`; nothing is started yet.
 
-    The first listens on `port`, the others on the ports after it; 0 chooses free ones. With `tls` a gateway
-    is to listen there.
+    The first listens on `port`, the others on the ports after it; 0 chooses free ones. With `tls` these are
+    the ports of a gateway, which the caller starts.
 
     Raises:
         KafkaStartError: the data are of another number of brokers.

@@ -12,8 +12,8 @@ LARGEST_RECORD_BYTES = 17 * MEBIBYTE
 """What any topic may take: 16 MiB for stores, events and queues, a little more for dead letters."""
 
 LARGEST_REQUEST_BYTES = 20 * MEBIBYTE
-"""What a client may announce: the largest record, and room for what surrounds it. Kafka's default is 100 MiB,
-which the broker allocates before the first byte has come."""
+"""Size of a request that a client may announce: the largest record, and room for what surrounds it. The
+broker allocates the size before the first byte arrives. Kafka's default is 100 MiB."""
 
 LONGEST_TRANSACTION_MS = 300_000
 """A producer that leaves a transaction open holds back all later records of its partitions from
@@ -73,7 +73,7 @@ _LOG = {
 }
 
 _GROUPS = {
-    # Of all consumers and share consumers of one group: many workers, and not what a memory has room for.
+    # Enough for many workers, and a bound on the memory that members of one group take.
     "group.max.size": LARGEST_GROUP,
     "group.consumer.max.size": LARGEST_GROUP,
     "group.initial.rebalance.delay.ms": 0,
@@ -126,7 +126,7 @@ class Gateway:
 
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _CONNECTIONS = {"clients": 512, "roles": 1_024, "brokers": 64, "controller": 64}
-"""Open connections by listener. Without a login one costs the broker about 100 KiB."""
+"""Open connections by listener. A connection without a login costs the broker about 100 KiB."""
 
 
 def secured(
@@ -139,10 +139,9 @@ def secured(
 ) -> dict[str, str]:
     """Return the properties of the same broker with TLS everywhere, users with passwords, and rights.
 
-    Clients log in as users (SASL). Brokers, controllers, and whoever makes the first users show the brokers'
-    certificate, for which there is a listener on `admin_port`. With a `gateway` the listeners of clients and
-    roles ask for the members' certificate as well, so that only the gateway and the roles can open a
-    connection.
+    Clients log in as users (SASL). Brokers, controllers, and the process that makes the first users show the
+    brokers' certificate to the listener on `admin_port`. With a `gateway` the listeners of clients and roles
+    ask for the members' certificate as well, so that only the gateway and the roles can open a connection.
     """
     brokers = f"BROKERS://127.0.0.1:{admin_port}"
     mutual = {f"listener.name.{name}.ssl.client.auth": "required" for name in ("brokers", "controller")}
@@ -158,7 +157,7 @@ def secured(
             "inter.broker.listener.name": "BROKERS",
             "sasl.enabled.mechanisms": "SCRAM-SHA-512",
             "listener.name.clients.scram-sha-512.sasl.jaas.config": _SCRAM,
-            # Kafka's default is 512 KiB, which the broker allocates for a length that anybody may announce.
+            # The broker allocates the size that a client without a login announces; by default 512 KiB.
             "sasl.server.max.receive.size": "8192",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(tls.broker_file),
@@ -172,7 +171,7 @@ def secured(
 
 
 def _behind(properties: Mapping[str, str], gateway: Gateway) -> dict[str, str]:
-    """Return what differs if clients come through a gateway: it listens where they were given the broker."""
+    """Return what differs if clients come through a gateway, which listens on the advertised port."""
     public = properties["advertised.listeners"].split(",")[0]
     roles = f"ROLES://127.0.0.1:{gateway.roles_port}"
     behind = properties["listeners"].replace(public, f"CLIENTS://127.0.0.1:{gateway.behind_port}")

@@ -122,7 +122,7 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
 
 
 class _Counted(StreamingResponse):
-    """A stream of events, which is counted as open for as long as it is sent."""
+    """A stream of events that is counted as open while it is sent."""
 
     def __init__(
         self, open_: AbstractContextManager[None], stream: AsyncIterator[bytes], headers: dict[str, str]
@@ -131,7 +131,11 @@ class _Counted(StreamingResponse):
         self._open = open_
 
     async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
-        """Send it, if it may be open."""
+        """Send the stream.
+
+        Raises:
+            ProblemError: 429 if the API key has too many open streams.
+        """
         with self._open:
             await super().__call__(scope, receive, send)
 

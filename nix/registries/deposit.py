@@ -29,7 +29,7 @@ class Deposit:
         """Why the others were not taken."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one file; one whose name comes twice is refused, whichever came first.
+        """Take one file. If its name comes twice, both files are refused.
 
         Raises OSError or EOFError when the connection ends before its time.
         """

@@ -38,7 +38,7 @@ WALL_TIME_S = 300.0
 MEMORY_BYTES = 1 << 30
 """Honest resolutions take 0.2 GiB."""
 CREDENTIALS = struct.Struct("3i")
-"""What SO_PEERCRED gives, `struct ucred` of unix(7): process, user, group."""
+"""Value of SO_PEERCRED, `struct ucred` of unix(7): process, user and group id."""
 BOX_BYTES = 512 << 20
 """Of wheels whose index does not give their metadata apart, pip downloads the whole."""
 
@@ -59,13 +59,13 @@ class Sockets:
         self._user: int | None = None
 
     def allow(self, user: int) -> None:
-        """Let this user connect, and no other; until then all are refused. Made for `on_user`."""
+        """Let this user connect, and no other; until then every connection is refused. For `on_user`."""
         self._user = user
         for path in self.folder.iterdir():
             os.chown(path, user, user)
 
     def allows(self, writer: asyncio.StreamWriter) -> bool:
-        """Return whether the process at the other end of a connection is the user's, as the kernel says."""
+        """Return whether the process at the other end of a connection runs as the user (SO_PEERCRED)."""
         connection = writer.get_extra_info("socket")
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
         _, user, _ = CREDENTIALS.unpack(credentials)
@@ -136,7 +136,7 @@ async def _listening(service: Relay | Deposit | None, served: Sockets, name: str
 
 
 def _bind(folder: Path, name: str) -> socket.socket:
-    """Bind by the descriptor of the folder: a path to a Unix socket may have 107 bytes, and folders more."""
+    """Bind a socket by its folder's descriptor, since a Unix socket's path has at most 107 bytes."""
     bound = socket.socket(socket.AF_UNIX)
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

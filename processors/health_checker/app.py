@@ -51,7 +51,7 @@ def run(
 ) -> NoReturn:
     """Work until SIGTERM or SIGINT, in a process of its own; the topics must exist.
 
-    `on_signal` is called with the signal as soon as it came.
+    `on_signal` is called at once with a signal that arrives.
 
     Logs to whatever the root logger does. Ends the process with a code other than 0 when it wants to be
     started again, as a supervisor always must: Faust may get stuck after a rebalance.
@@ -88,7 +88,7 @@ class _Partition:
 
 
 class _Worker(faust.Worker):
-    """Faust's, which says that a signal came."""
+    """Faust's worker, with a callback for signals."""
 
     on_signal: Callable[[int], None]
 
@@ -137,13 +137,10 @@ class HealthChecker:
         Raises:
             SystemExit: 0 after a signal, else after a fault: it wants to be started again.
         """
-        for library in (
-            "faust",
-            "mode",
-            faust_app.__module__,
-        ):  # each start and rebalance is a page of theirs
+        # Each start and rebalance is a page of their log lines.
+        for library in ("faust", "mode", faust_app.__module__):
             logging.getLogger(library).setLevel(logging.WARNING)
-        # It logs an error for each request while Kafka is away, which our own producer logs once.
+        # aiokafka logs an error for each request while Kafka is away, which our own producer logs once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         worker = _Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
         worker.spinner, worker.on_signal = None, on_signal

@@ -76,8 +76,8 @@ class Box:
     ) -> Collected:
         """Return the regular files that patterns ask for, following no link, `room_bytes` at most.
 
-        The patterns are the client's and the tree is the program's, so the submission pays for the search:
-        it takes about `cpu_time_s` at most, and says what it took.
+        The client chose the patterns and the program made the tree, so the submission pays for the search.
+        The search takes about `cpu_time_s` at most; the result has what it took.
         """
         if not patterns:
             return Collected()

@@ -1,7 +1,7 @@
 """The capabilities that workers and cache builders need, each tried by doing what it is needed for.
 
-What `/proc/self/status` says does not matter: a capability that is there may be of no use (a user namespace,
-a system call filter, a security module). Only the operation itself shows that.
+`/proc/self/status` is not enough: a user namespace, a system call filter or a security module may make a
+capability useless. Only the operation itself shows that.
 """
 
 import os
@@ -16,8 +16,9 @@ from processors.sandbox import mounts
 from processors.sandbox.model import SandboxError
 
 OTHER_UID = 65534
-"""Any user but root. Nothing of this user is touched."""
+"""Any user but root. The trials touch no file or process that this user has already."""
 TRIAL_S = 60.0
+"""Timeout of a trial."""
 
 
 class Capability(NamedTuple):
@@ -28,7 +29,7 @@ class Capability(NamedTuple):
     use: str
     """What is done with it."""
     attempt: Callable[[Path], None]
-    """Does it, in an empty folder of its own; raises OSError, SandboxError or subprocess.SubprocessError."""
+    """Tries that use in an empty folder; raises OSError, SandboxError or subprocess.SubprocessError."""
 
 
 def _set_group(_: Path) -> None:
@@ -61,7 +62,7 @@ def _write_where_another_may(folder: Path) -> None:
     try:
         _file_of_another(folder)
     finally:
-        os.chown(folder, 0, 0)  # or it could not be removed
+        os.chown(folder, 0, 0)  # else it could not be removed
 
 
 def _make_device(folder: Path) -> None:
@@ -100,7 +101,7 @@ FOR_SANDBOXES: Sequence[Capability] = (
     Capability("MKNOD", "sandboxes get devices such as /dev/null", _make_device),
     Capability("SYS_ADMIN", "boxes are mounted and namespaces are made", _mount),
 )
-"""Those that are needed to try others come first."""
+"""Capabilities that the trials of others need come first."""
 FOR_BUILDS: Sequence[Capability] = (
     *FOR_SANDBOXES,
     Capability("SYS_CHROOT", "Nix builds in a root of its own", _change_root),
@@ -108,7 +109,7 @@ FOR_BUILDS: Sequence[Capability] = (
 
 
 def check(needed: Sequence[Capability]) -> str:
-    """Try all of them and return their names; SandboxError names the first that is missing."""
+    """Try all capabilities and return their names. Raises SandboxError, which names the first missing one."""
     for capability in needed:
         with TemporaryDirectory(prefix="envicutor-") as folder:
             try:

@@ -14,12 +14,12 @@ import sys
 NONE_FREE = 3
 CLONE_NEWIPC = 0x08000000
 MESSAGE_BYTES, LIMIT_BYTES = 1024, 1536
-"""Of a queue with one message, and what a user's queues may have together: one such queue, and not two.
+"""Size of a queue's only message, and the limit of a user's queues together: one such queue, and not two.
 
 The kernel adds about 100 bytes to a message.
 """
 QUEUES = 256
-"""A new IPC namespace allows so many."""
+"""Queues of one IPC namespace: the kernel's default of `fs.mqueue.queues_max`."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,7 +31,7 @@ class _Attributes(ctypes.Structure):
 
 
 def claim(uids: range) -> list[int] | None:
-    """Claim all of them; returns descriptors of IPC namespaces that hold the claim, None if one is taken."""
+    """Claim all ids; return descriptors of IPC namespaces that hold the claim, None if an id is taken."""
     namespaces = []
     for start in range(0, len(uids), QUEUES):
         _check(_libc.unshare(CLONE_NEWIPC))
@@ -44,11 +44,13 @@ def claim(uids: range) -> list[int] | None:
 
 
 def _make_queue_of(uid: int) -> bool:
-    """Make a message queue that is charged to a user; False if that user has one anywhere on this kernel."""
+    """Make a message queue that is charged to a user; return False if the user has one on this kernel."""
     os.setresuid(uid, uid, 0)
     try:
         wanted = _Attributes(messages=1, bytes=MESSAGE_BYTES)
-        _check(_libc.mq_open(b"/%d" % uid, os.O_CREAT | os.O_EXCL, ctypes.c_uint(0), ctypes.byref(wanted)))
+        flags = os.O_CREAT | os.O_EXCL
+        queue = _check(_libc.mq_open(b"/%d" % uid, flags, ctypes.c_uint(0), ctypes.byref(wanted)))
+        os.close(queue)  # the queue stays; too many descriptors would also be EMFILE
     except OSError as error:
         if error.errno == errno.EMFILE:
             return False
@@ -58,10 +60,11 @@ def _make_queue_of(uid: int) -> bool:
     return True
 
 
-def _check(result: int) -> None:
+def _check(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return result
 
 
 def main(first: int, size: int, ranges: int, start: int) -> int:

@@ -27,7 +27,7 @@ WALK_ENTRIES = 100_000
 WALK_S = 2.0
 """For how long they are looked at."""
 WALK_LEAST_S = 0.1
-"""The CPU time that is there for looking, even if the program left less of its limit."""
+"""CPU time that a search may always take, even if the program left less of its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Collected:
     complete: bool = True
     """Whether these are all. Not told of is what has a name that is too long, too deep or not in UTF-8."""
     cpu_time_s: float = 0.0
-    """What it cost the worker to find and read them."""
+    """CPU time that the worker took to find and read the files."""
 
 
 def collect(box: Path, patterns: Sequence[str], room_bytes: int, cpu_time_s: float = WALK_S) -> Collected:
     """Read the files of a box that patterns ask for, `room_bytes` of them at most; takes seconds at worst.
 
-    Looking for them takes `cpu_time_s` of this thread at most, or WALK_LEAST_S if that is more.
+    The search takes `cpu_time_s` of this thread's CPU time at most, or WALK_LEAST_S if that is more.
     """
     before_s = time.thread_time()
     with closing(os.open(box, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:

@@ -8,11 +8,11 @@ fills, and its writers wait.
 from dataclasses import dataclass
 
 SMALL_BYTES = 4096
-"""A read that brought less counts. Larger ones are few, since output is limited."""
+"""Reads of fewer bytes are counted. Larger ones are few, since output is limited."""
 BURST = 200
-"""Small reads that may follow each other at once."""
+"""Small reads that may follow each other without a pause."""
 READS_PER_S = 100
-"""Small reads after that."""
+"""Rate of further small reads."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Pace:
     _since_s: float = 0.0
 
     def pause_s(self, got_bytes: int, now_s: float) -> float:
-        """Count a read; return for how long the pipe must not be read then."""
+        """Count a read at `now_s`; return for how many seconds the pipe must not be read after it."""
         if got_bytes >= SMALL_BYTES:
             return 0
         gained = (now_s - self._since_s) * READS_PER_S

@@ -34,8 +34,8 @@ TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
 )
 """Commands, limits, and which of them must end it. Time and output are watched by ourselves."""
 WRITE_OOM_SCORE = "echo 1000 > /proc/self/oom_score_adj"
-"""A script that must fail. It writes the value that is there: a program that may write that may also write
-less wherever the worker lacks CAP_SYS_RESOURCE."""
+"""A script that must fail. It writes the present value. A program that may do that may also lower the value
+if the worker lacks CAP_SYS_RESOURCE."""
 REMOVE_S = 20.0
 REMOVE_AGAIN_S = 0.002
 
@@ -90,7 +90,7 @@ class Sandboxes:
 
     @property
     def total_memory_bytes(self) -> int:
-        """What all stages may have together, and so the most that one stage can have."""
+        """Memory that all stages may have together, and so the most that one stage can have."""
         return self._settings.total_memory_bytes
 
     def _find_engine(self, undo: ExitStack) -> Engine:

@@ -20,7 +20,7 @@ MOST_PROCESSES = most_of("processes")
 
 
 PLACES = 256
-"""Workers that can be at work on a host at a time."""
+"""Workers that can run on a host at a time."""
 MAX_UID = 2**32 - 2
 """The kernel has no higher user id."""
 

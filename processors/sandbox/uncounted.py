@@ -5,7 +5,7 @@
 * TCP connections that wait to be accepted. The kernel makes them while it handles the client's packets,
   counts them when they are accepted, and keeps them if the client closes its own end.
 
-What /proc shows of both is looked at now and then. Sizes were measured on Linux 6.18.
+/proc shows both, and is read while a stage runs. Sizes were measured on Linux 6.18.
 """
 
 from collections import Counter
@@ -17,24 +17,26 @@ from pathlib import Path
 LOCK_BYTES = 192
 CONNECTION_BYTES = 4400
 LOCKS = 1_000
-"""What the processes of a stage may hold: not more, since the kernel lists them in quadratic time."""
+"""Locks that the processes of a stage may hold. The kernel lists locks in quadratic time."""
 CONNECTIONS = 4_000
-"""What may wait in a stage's network namespace: 17 MiB."""
+"""Connections that may wait in a stage's network namespace: 17 MiB."""
 LOCK_LINES = 16_000
-"""How much of /proc/locks, which has those of all processes, newest first, is read at most."""
+"""Lines of /proc/locks that are read at most. It has the locks of all processes, newest first."""
 FRESH_S = 0.2
+"""Age up to which a reading of /proc/locks is used again: less than the time between two looks at a stage."""
 LISTENING = "0A"
+"""State TCP_LISTEN in /proc/net/tcp."""
 
 
 class Uncounted:
-    """Looks for this memory on behalf of all stages of a worker: the table of locks is read once for all."""
+    """Find this memory for all stages of a worker, which share one reading of the table of locks."""
 
     def __init__(self) -> None:
         self._holders: Counter[int] = Counter()
         self._read_at_s = float("-inf")
 
     def too_much_bytes(self, pids: Sequence[int], now_s: float) -> int:
-        """Return about how much these processes made the kernel keep, 0 unless it is too much."""
+        """Return about how many bytes these processes made the kernel keep; 0 unless these are too many."""
         waiting = waiting_of(pids)
         if waiting > CONNECTIONS:
             return waiting * CONNECTION_BYTES
@@ -64,7 +66,7 @@ def _waiting_in(net: Path) -> int:
     waiting = 0
     for table in ("tcp", "tcp6"):
         with suppress(FileNotFoundError), open(net / table) as lines:
-            next(lines)  # titles
+            next(lines, None)  # titles
             waiting += count_waiting(lines)
     return waiting
 

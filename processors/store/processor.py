@@ -14,6 +14,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -96,7 +97,8 @@ class StoreProcessor:
         except Stopping:
             pass
         finally:
-            leave(self._consumer)
+            with suppress(Stopping):  # raised by a rebalance that is served while leaving
+                leave(self._consumer)
             self._restorer.close()
             self._ended.set()
 

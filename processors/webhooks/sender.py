@@ -89,7 +89,7 @@ class WebhookSender:
         self._loop.set_default_executor(ThreadPoolExecutor(8 + AT_ONCE * len(self._allowed)))
         for intake in self._intakes:
             intake.start()
-        log.info("%s: sends webhooks to %s", self._source, ", ".join(map(str, self._allowed)) or "nobody")
+        log.info("%s: sends webhooks to %s", self._source, ", ".join(map(str, self._allowed)) or "no host")
         await self._stop.wait()
         for intake in self._intakes:
             await asyncio.to_thread(intake.stop)

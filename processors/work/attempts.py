@@ -43,8 +43,11 @@ WorkT = TypeVar("WorkT", bound=QueuedWork)
 _PAUSE_S = 0.5
 """Doubled with each fault of the host in a row."""
 _PAUSE_MAX_S = 30.0
+FLUSH_S = 1.0
+"""How long unsent releases of leases may take when a process ends. A lease that is not released expires."""
 _ACKNOWLEDGE_S, _UNREACHABLE_S = 3.0, 0.5
-"""How long a process that stops waits for acknowledgements, twice; and while Kafka is not reachable."""
+"""How long a process that stops waits for acknowledgements, first of what it popped and then of what it
+handed back; the second value applies while Kafka is not reachable."""
 _FAULTS_IN_A_ROW = 5
 """After so many the process ends, and its share of the queue goes to others."""
 QUIET_S = 0.05
@@ -232,7 +235,7 @@ class Attempts(Generic[WorkT]):
         drained = await self._drain()
         if not (stopped and drained):
             log.error(
-                "%s: Kafka does not answer, so %d attempts are left to other processes",
+                "%s: Kafka did not acknowledge everything in time; %d attempts are left to other processes",
                 self._process.source,
                 len(self._held),
             )
@@ -242,7 +245,7 @@ class Attempts(Generic[WorkT]):
         return stopped and drained and not self._died
 
     async def unless_stopped(self, starting: Coroutine[Any, Any, None]) -> bool:
-        """Run what must be done before `run`; False if `stop` was called meanwhile, and it was cancelled."""
+        """Run what must be done before `run`; cancel it and return False if `stop` is called meanwhile."""
         start, stopped = asyncio.ensure_future(starting), asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -255,7 +258,7 @@ class Attempts(Generic[WorkT]):
             await asyncio.wait({start, stopped})
 
     def most_memory_bytes(self) -> int:
-        """The largest memory limit of a stage that any process is known to hold, this one or another."""
+        """Return the largest memory limit of a stage that any known process can hold, this one included."""
         if self._handing_back:
             return self._handing_back.most_memory_bytes()
         return self._process.memory_bytes or 0
@@ -397,14 +400,15 @@ class Attempts(Generic[WorkT]):
     async def _drain(self) -> bool:
         """Let what runs finish, within the grace period; hand the rest back at once.
 
-        False if that is not acknowledged in time: then the offset was not committed, or the lease expires.
+        Return False if the broker does not acknowledge that in time. Then other processes get the work again,
+        since its offset was not committed, or its lease expires.
         """
         tasks = [attempt.task for attempt in self._held.values() if attempt.task]
         for attempt in tuple(self._held.values()):
             if attempt.task and not attempt.begun:
                 attempt.task.cancel()
         if tasks:
-            # Without Kafka nothing could be said of what is finished now.
+            # Without Kafka no result of what finishes now could be published.
             grace_s = self._process.grace_s if OF_THIS_PROCESS.is_reachable else 0.0
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from confluent_kafka import Message
@@ -39,7 +40,7 @@ _REPEAT_S = 2.0
 """After so long everybody says again what has not changed: for those who are new, or missed it."""
 _FORGOTTEN_S = 3 * _REPEAT_S
 _KNOWN_S = _REPEAT_S + 1.0
-"""After so long without a rebalance every other process has said what it can hold."""
+"""After this long without a rebalance every other process has published what it can hold."""
 _NEWS_S = 0.1
 """More or less room is said this often at most; that there is none, or some again, at once."""
 _ARRIVES_S = 0.1
@@ -71,7 +72,7 @@ class Board:
         return bool(self._said)
 
     def memory_bytes(self, now_s: float) -> int:
-        """The largest memory limit that any of them can hold, of those who said so and can be handed work."""
+        """Return the largest memory limit that another process with partitions published; 0 if none did."""
         return max((room.memory_bytes or 0 for room, _ in self._rooms(now_s)), default=0)
 
     def free(self, now_s: float) -> int:
@@ -81,7 +82,8 @@ class Board:
     def choose(self, now_s: float, memory_bytes: int = 0, *, full_too: bool = False) -> int | None:
         """A partition whose owner has the most room, which it is now thought to have less of.
 
-        Only owners count that can hold a memory limit of `memory_bytes`; those without room if `full_too`.
+        Only owners that can hold a memory limit of `memory_bytes` count; with `full_too` also those without
+        room.
         """
         able = [each for each in self._rooms(now_s) if _can_hold(each[0], memory_bytes)]
         room, free = max(able, key=lambda each: each[1], default=(None, 0))
@@ -143,13 +145,23 @@ def moved(message: Message) -> Record | None:
 
 
 def one_hop_more(message: Message) -> Record | None:
-    """The record as it is produced to another partition; None if it was so too often."""
+    """Return the record as it is produced to another partition; None after `MAX_HOPS` of these moves."""
     hops = header(message, HOPS) or "0"
     if not hops.isdecimal() or int(hops) >= MAX_HOPS:
         return None
     others = [(name, value) for name, value in headers(message) if name != HOPS]
     one_more = (HOPS, str(int(hops) + 1).encode())
     return Record(message.topic() or "", message.key(), message.value(), [*others, one_more])
+
+
+def memory_bytes_of(message: Message, model: type[QueuedWork]) -> int:
+    """Return the memory limit that a worker must be able to hold for a record of the queue.
+
+    Return 0 for a record that cannot be decoded: the process that takes it makes a dead letter of it.
+    """
+    with suppress(UndecodableError):
+        return decode(model, message.value()).memory_bytes
+    return 0
 
 
 class Moved(NamedTuple):
@@ -257,15 +269,17 @@ class HandingBack:
         """What is to be produced in place of the first of what waits."""
         now_s = time.monotonic()
         full_since_s = self._full_since_s or now_s
-        return leaving(self._board, waiting, full_since_s, now_s, self._memory_bytes_of)
+        return leaving(self._board, waiting, full_since_s, now_s, partial(memory_bytes_of, model=self._model))
 
     def is_too_large(self, memory_bytes: int) -> bool:
-        """Whether this process cannot hold a memory limit."""
+        """Return whether a memory limit is larger than this process can hold."""
         return self._memory_bytes is not None and memory_bytes > self._memory_bytes
 
     def to_abler(self, message: Message, memory_bytes: int) -> Moved | None:
-        """What is to be produced in place of work that is too large here; None if no process is known that
-        can hold it, or if it was moved too often."""
+        """Return the record to be produced in place of work that is too large here.
+
+        None if no process is known that can hold it, or if it was moved too often.
+        """
         record = one_hop_more(message)
         if record is None:
             return None
@@ -273,15 +287,12 @@ class HandingBack:
         return None if partition is None else Moved(record, partition)
 
     def knows_others(self) -> bool:
-        """Whether all others have had the time to say what they can hold, since partitions were assigned."""
+        """Return whether all others have had time to publish what they can hold since the last rebalance."""
         return time.monotonic() - self._assigned_s >= _KNOWN_S
 
     def most_memory_bytes(self) -> int:
-        """The largest memory limit of a stage that any process can hold, this one or another."""
+        """Return the largest memory limit of a stage that any known process can hold, this one included."""
         return max(self._memory_bytes or 0, self._board.memory_bytes(time.monotonic()))
-
-    def _memory_bytes_of(self, message: Message) -> int:
-        return decode(self._model, message.value()).memory_bytes
 
     def _hear(self, messages: list[Message]) -> None:
         for message in messages:

@@ -35,6 +35,7 @@ _NO_ROOM_POLL_S = 0.5
 _ROOM_LOOK_S, _NO_ROOM_LOOK_S = 0.1, 0.02
 """How long to wait for a record before looking again how much room there is."""
 _UNDECIDED_LOOK_S = 0.1
+"""How long to wait before asking again which other process can hold what is too large here."""
 _COMMIT_PERIOD_S = 0.1
 """A commit costs a request; what is over and not committed is done once more if we die."""
 _MAX_POLL_INTERVAL_MS = 24 * 3_600_000
@@ -97,7 +98,7 @@ class Popper(Generic[WorkT]):
         self._partitions: set[int] = set()
         self._polled_s, self._read_all = 0.0, True
         self._undecided_until_s = 0.0
-        """Until then nothing is taken: others may still say that they can hold what is too large here."""
+        """Until then nothing is taken: others may still publish that they can hold what is too large here."""
         self._queue, self._dead_letters, self._model = queue, dead_letters, model
         self._owner, self._producer, self._on_death = owner, producer, on_death
         limits: dict[str, Any] = {
@@ -119,7 +120,8 @@ class Popper(Generic[WorkT]):
         self._room.set()
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Pop no more; True once what was begun is committed and delivered, False if that takes longer."""
+        """Pop no more. Return True once what was begun is committed and delivered, False after
+        `timeout_s`."""
         self._stopping.set()
         self._room.set()
         self._thread.join(timeout_s)
@@ -237,7 +239,7 @@ class Popper(Generic[WorkT]):
                 if not self._handing_back.knows_others():
                     self._postpone(messages[number:])
                     break
-                # No worker can hold it, which is what its owner concludes.
+                # No process can hold it: begin it all the same, so that its owner refuses it.
             begun = self._owner.begin(work, first_delivery=self._is_first_delivery(message))
             self._taken(message, work)
             if begun:

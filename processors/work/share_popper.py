@@ -73,7 +73,8 @@ class SharePopper(Generic[WorkT]):
         self._room.set()
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Pop no more; True once what was begun is acknowledged and delivered, False if that takes longer."""
+        """Pop no more. Return True once what was begun is acknowledged and delivered, False after
+        `timeout_s`."""
         self._stopping.set()
         self._room.set()
         self._thread.join(timeout_s)

@@ -15,7 +15,7 @@ from nix.cache import Cache
 from nix.errors import MissingError
 from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
-from processors.work.attempts import Attempt, Attempts, Process, process_name
+from processors.work.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
 from processors.work.stops import StopOrders
 from processors.worker.compile_cache import CompileCache
@@ -31,9 +31,6 @@ from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Fin
 from topics.submissions.state import Work
 from topics.view import View
 from topics.waiting import topics_of, until_topics
-
-_FLUSH_S = 1.0
-"""How long releases of leases that are still to be sent may take; a lease that is not released expires."""
 
 
 class Worker:
@@ -100,7 +97,7 @@ class Worker:
         finally:
             await asyncio.gather(self._stops.close(), self._view.close())
             await self._sandboxes.close()
-            self._producer.close(_FLUSH_S)
+            self._producer.close(FLUSH_S)
             self._live_output.close()
 
     async def _read(self) -> None:
@@ -164,7 +161,7 @@ class Worker:
                 return
 
     def _too_large(self, work: Work) -> str | None:
-        """Say which memory limit no worker can hold, this one or another; None if this one can hold all."""
+        """Return which memory limit no worker can hold; None if this worker can hold all of them."""
         here = self._sandboxes.total_memory_bytes
         for name, memory_bytes in work.memory_limits.items():
             if memory_bytes > here:

@@ -1,10 +1,19 @@
 """Mirrors `HandingBack` of `processors/work/handing_back.py`, around what really decides."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Message
 
-from processors.work.handing_back import Board, Moved, Telling, Waiting, leaving, one_hop_more
+from processors.work.handing_back import (
+    Board,
+    Moved,
+    Telling,
+    Waiting,
+    leaving,
+    memory_bytes_of,
+    one_hop_more,
+)
 from tests.simulator.family import Family
 from tests.simulator.scheduler import Future, Process
 from topics.codec import Record, decode, encode
@@ -70,7 +79,13 @@ class HandingBack:
     def leaving(self, waiting: list[Waiting]) -> list[Moved]:
         """`leaving`."""
         now_s = self._world.scheduler.now_s
-        return leaving(self._board, waiting, self._full_since_s or now_s, now_s, self._memory_bytes_of)
+        return leaving(
+            self._board,
+            waiting,
+            self._full_since_s or now_s,
+            now_s,
+            partial(memory_bytes_of, model=self._family.work),
+        )
 
     def is_too_large(self, memory_bytes: int) -> bool:
         """`is_too_large`."""
@@ -87,9 +102,6 @@ class HandingBack:
     def knows_others(self) -> bool:
         """`knows_others`."""
         return self._world.scheduler.now_s - self._assigned_s >= KNOWN_S
-
-    def _memory_bytes_of(self, message: Message) -> int:
-        return decode(self._family.work, message.value()).memory_bytes
 
     def produce(self, record: Record, partition: int) -> Future:
         """The record, elsewhere."""

@@ -127,7 +127,7 @@ class Work(QueuedWork):
 
     @property
     def memory_limits(self) -> dict[str, int]:
-        """The memory limit of each stage that it has, in bytes, by the name that a request gives it."""
+        """Memory limits of the stages, in bytes, by the name of the request's field."""
         limits = self.request.limits
         of_compile = {"limits.compile.memory_bytes": limits.compile.memory_bytes}
         return (of_compile if self.request.compiler else {}) | {
@@ -136,5 +136,5 @@ class Work(QueuedWork):
 
     @property
     def memory_bytes(self) -> int:
-        """The largest of its memory limits."""
+        """The largest of the memory limits."""
         return max(self.memory_limits.values())

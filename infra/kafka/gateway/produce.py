@@ -1,4 +1,4 @@
-"""Requests to produce: what of them the gateway reads, and how it refuses one. Pure.
+"""Produce requests: how the gateway reads, checks and refuses them. Pure.
 
 https://kafka.apache.org/protocol.html#The_Messages_Produce
 """
@@ -6,16 +6,18 @@ https://kafka.apache.org/protocol.html#The_Messages_Produce
 import struct
 from dataclasses import dataclass
 
+from aiokafka.protocol.types import UnsignedVarInt32
+
 from infra.kafka.gateway.reader import MalformedError, Reader
 from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
 from topics.limits import MiB
 
 UNPACKED_BYTES = 16 * MiB
-"""What a batch may unpack to. The request handler holds so much of each partition in memory."""
+"""Unpacked size of a batch, at most. The request handler has as much of each partition in memory."""
 RECORDS = 100_000
-"""How many records a batch may have: the broker keeps some 70 bytes of each while it checks them."""
+"""Records of a batch, at most. The broker keeps about 70 bytes for each while it checks them."""
 PARTITIONS = 64
-"""How many batches a request may have."""
+"""Batches of a request, at most."""
 
 VERSIONS = range(3, 14)
 POLICY_VIOLATION = 44
@@ -26,25 +28,22 @@ _MAGIC = 2
 MESSAGE_TOO_LARGE = 10
 INVALID_RECORD = 87
 
-_OFFSET_COMMIT, _JOIN_GROUP, _CONSUMER, _SHARE, _STREAMS = 8, 11, 68, 76, 88
-_CREATE_GROUPS = {_OFFSET_COMMIT: 8, _JOIN_GROUP: 6, _CONSUMER: 0, _SHARE: 0, _STREAMS: 0}
-"""Requests that begin with a group's name, and from which version on they are flexible."""
-
 _BATCH = struct.Struct(">qiibIhiqqqhii")
+"""Header of a batch: https://kafka.apache.org/documentation/#recordbatch"""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Where a request wants its records, and the records."""
+    """The records of a request for one partition."""
 
     topic: bytes
-    """As it stands in the request: a name with its length, or an id."""
+    """The bytes of the request: a name with its length, or an id."""
     partition: int
     records: bytes
 
     @property
     def producer_id(self) -> int:
-        """The id of an idempotent producer, negative for another; of a batch that is not refused."""
+        """Id of an idempotent producer, negative for others; only of batches that `refusal` accepts."""
         return int(_BATCH.unpack_from(self.records)[9])
 
 
@@ -60,7 +59,7 @@ class Produce:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is wrong with a request."""
+    """Why a request is refused."""
 
     code: int
     """Kafka's error code."""
@@ -70,10 +69,10 @@ class Refusal:
 def read_produce(frame: bytes, *, cut: bool = False) -> Produce:
     """Read a request, without the length before it.
 
-    `cut`: the frame is only a beginning, of which the first batch's place is read.
+    With `cut` the frame is only the beginning of a request, of which the first partition is read.
 
     Raises:
-        MalformedError: it is not of a version that is known, has too many batches, or ends early.
+        MalformedError: the version is unknown, there are too many batches, or the request ends early.
     """
     try:
         return _read(Reader(frame), cut=cut)
@@ -103,7 +102,7 @@ def refuse(produce: Produce, why: Refusal) -> bytes:
         body = struct.pack(">ii", produce.correlation_id, count) + topics + struct.pack(">i", 0)
     else:
         header = struct.pack(">iB", produce.correlation_id, 0)
-        body = header + _uvarint(count + 1) + topics + struct.pack(">iB", 0, 0)
+        body = header + UnsignedVarInt32.encode(count + 1) + topics + struct.pack(">iB", 0, 0)
     return struct.pack(">i", len(body)) + body
 
 
@@ -116,26 +115,6 @@ def _check(records: bytes) -> None:
     if count > RECORDS:
         raise TooLargeError(f"the batch has more than {RECORDS} records")
     check_unpacked(attributes & 7, records[_BATCH.size :], UNPACKED_BYTES)
-
-
-def group_of(frame: bytes) -> bytes | None:
-    """Return the name of the consumer group that a request may create, None for another request.
-
-    Raises:
-        MalformedError: the request ends early.
-    """
-    try:
-        reader = Reader(frame)
-        key, version, _ = reader.unpack(">hhi")
-        flexible_from = _CREATE_GROUPS.get(key)
-        if flexible_from is None:
-            return None
-        reader.text()
-        reader.flexible = version >= flexible_from
-        reader.skip_tags()
-        return reader.text()
-    except (struct.error, IndexError):
-        raise MalformedError("a request for a group ends early") from None
 
 
 def _read(reader: Reader, *, cut: bool) -> Produce:
@@ -151,7 +130,7 @@ def _read(reader: Reader, *, cut: bool) -> Produce:
     for _ in range(reader.count(PARTITIONS)):
         start = reader.at
         if version >= _WITH_TOPIC_IDS:
-            reader.skip(16)
+            reader.take(16)
         else:
             reader.text()
         topic = reader.frame[start : reader.at]
@@ -164,26 +143,18 @@ def _read(reader: Reader, *, cut: bool) -> Produce:
         reader.skip_tags()
     reader.skip_tags()
     if len(batches) > PARTITIONS or reader.at != len(reader.frame):
-        raise MalformedError("a request to produce with too many batches, or more than it says")
+        raise MalformedError("a request to produce with too many batches, or with bytes after its end")
     return Produce(version, correlation_id, acks, tuple(batches))
 
 
 def _refused(version: int, batch: Batch, why: Refusal) -> bytes:
     partition = struct.pack(">ihqq", batch.partition, why.code, -1, -1)
     if version >= 5:
-        partition += struct.pack(">q", -1)  # where the log starts
+        partition += struct.pack(">q", -1)  # log start offset
     reason = why.reason.encode()
     if version >= _FLEXIBLE:
-        partition += _uvarint(1) + _uvarint(len(reason) + 1) + reason + b"\0"
-        return batch.topic + _uvarint(2) + partition + b"\0"
+        partition += UnsignedVarInt32.encode(1) + UnsignedVarInt32.encode(len(reason) + 1) + reason + b"\0"
+        return batch.topic + UnsignedVarInt32.encode(2) + partition + b"\0"
     if version >= 8:
         partition += struct.pack(">ih", 0, len(reason)) + reason
     return batch.topic + struct.pack(">i", 1) + partition
-
-
-def _uvarint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*encoded, number])

@@ -4,7 +4,6 @@ https://kafka.apache.org/protocol.html#protocol_types
 """
 
 import struct
-from collections.abc import Iterator
 
 
 class MalformedError(ValueError):
@@ -24,7 +23,7 @@ class Reader:
         self.at += struct.calcsize(form)
         return found
 
-    def skip(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""
         if not 0 <= size <= len(self.frame) - self.at:
             raise MalformedError("a length leads beyond the request")
@@ -44,12 +43,12 @@ class Reader:
     def text(self) -> bytes:
         """Return a string that may be null."""
         size = self.uvarint() - 1 if self.flexible else self.unpack(">h")[0]
-        return self.skip(max(0, size))
+        return self.take(max(0, size))
 
     def data(self) -> bytes:
         """Return bytes that may be null."""
         size = self.uvarint() - 1 if self.flexible else self.unpack(">i")[0]
-        return self.skip(max(0, size))
+        return self.take(max(0, size))
 
     def count(self, most: int) -> int:
         """Return the length of an array."""
@@ -60,9 +59,6 @@ class Reader:
 
     def skip_tags(self) -> None:
         """Skip tagged fields, of which older versions have none."""
-        for _ in self._tags():
+        for _ in range(self.uvarint() if self.flexible else 0):
             self.uvarint()
-            self.skip(self.uvarint())
-
-    def _tags(self) -> Iterator[int]:
-        return iter(range(self.uvarint() if self.flexible else 0))
+            self.take(self.uvarint())

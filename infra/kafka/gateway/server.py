@@ -1,4 +1,4 @@
-"""The gateway's process: it accepts clients, and gives each a session."""
+"""The gateway's process, which accepts connections and runs a session for each."""
 
 import asyncio
 import logging
@@ -21,12 +21,13 @@ log = logging.getLogger(__name__)
 _BACKLOG = 512
 _BUFFER_BYTES = 64 * 1024
 _NO_DESCRIPTOR_S = 0.1
+"""Pause after a connection that could not be accepted."""
 
 Streams = tuple[StreamReader, StreamWriter]
 
 
 class Gateway:
-    """All listeners, and the connections they have in common."""
+    """All listeners, and their connections."""
 
     def __init__(self, settings: GatewaySettings, place: GatewayPlace) -> None:
         """Read the certificates.
@@ -98,7 +99,7 @@ class Gateway:
                         streams[1].transport.abort()
             except (ProtocolError, MalformedError, NotAdmittedError) as error:
                 self._complain(address, session.user if session else None, error)
-            except (OSError, EOFError, TimeoutError):  # gone, or too slow
+            except (OSError, EOFError, TimeoutError):  # the peer is gone, or too slow
                 pass
 
     def _complain(self, address: str, user: str | None, error: Exception) -> None:

@@ -1,8 +1,7 @@
-"""One client: its requests are read whole, looked at, and passed on one after the other, as the broker takes
-them."""
+"""One client's connection: its requests are read whole, checked, and passed on one after the other, as the
+broker handles them."""
 
 import asyncio
-import re
 import struct
 import time
 from asyncio import StreamReader, StreamWriter
@@ -10,54 +9,56 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from infra.kafka.gateway.admission import GROUPS, PRODUCERS, PRODUCERS_S, Admission, NotAdmittedError
+from infra.kafka.gateway.groups import group_of
 from infra.kafka.gateway.produce import (
     MESSAGE_TOO_LARGE,
     POLICY_VIOLATION,
     Produce,
     Refusal,
-    group_of,
     read_produce,
     refusal,
     refuse,
 )
+from infra.kafka.gateway.scram import user_of
 from infra.kafka.properties import LARGEST_REQUEST_BYTES
 from topics.limits import KiB
 
 LOGIN_S = 10.0
-"""From the first byte of TLS to the end of the login."""
+"""Deadline of a login, from the accepted connection on, TLS included."""
 FRAME_S = 60.0
-"""For a request to come whole, and for a piece of a response to be taken."""
+"""Deadline for the rest of a request after its first byte, and for writing a piece of a response."""
 IDLE_S = 600.0
-"""Kafka's own default."""
+"""Deadline for the next request: Kafka's own default (`connections.max.idle.ms`)."""
 
 _HEADER_BYTES = 8
-"""Of any request, at least: kind, version and correlation id."""
+"""Least size of a request: API key, version and correlation id."""
 _LOGIN_BYTES = 8 * KiB
+"""Largest request before the end of the login."""
 _REQUEST_BYTES = 64 * KiB
-"""Of a request that produces nothing: such name a few topics."""
+"""Largest request that produces nothing. Such requests name a few topics."""
 _GROUP_BYTES = 4 * KiB
-"""Of a request that may create a group or a member, of which the broker keeps what it says of itself."""
+"""Largest request that may create a group or a member. The broker keeps the member's metadata from it."""
 _AROUND_BATCH_BYTES = 16 * KiB
+"""Room for the rest of a request that produces the largest batch."""
 _PLACE_BYTES = 4 * KiB
-"""So much of a request says where its first batch belongs."""
+"""Beginning of a request that is too large, of which topic and partition are read for the response."""
 _PIECE_BYTES = 64 * KiB
 
 _PRODUCE, _SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE = 0, 17, 18, 36
 _OF_LOGIN = {_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE}
 _MESSAGES_OF_SCRAM = 2
-"""Of each side: after the second the broker has verified the password."""
-_SCRAM_USER = re.compile(rb"[ny],(?:a=[^,]*)?,n=([^,]+),r=")
+"""Messages of each side. After the second one the broker has verified the password."""
 _SASL_AUTHENTICATE_FLEXIBLE = 2
 
 Connect = Callable[[], Awaitable[tuple[StreamReader, StreamWriter]]]
 
 
 class ProtocolError(Exception):
-    """The client sent what no client sends; the message says what."""
+    """The client sent what no Kafka client sends."""
 
 
 class Session:
-    """What is known of a client while it is connected."""
+    """A client's connection and its login."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Session:
         self._largest_batch_bytes = largest_batch_bytes
         self._verified = 0
         self.user: str | None = None
-        """Who it says it is."""
+        """The user that the client logs in as; verified by the broker once the login is over."""
 
     @property
     def _logged_in(self) -> bool:
@@ -97,9 +98,9 @@ class Session:
                     stack.enter_context(self._admission.logged_in(self.user or ""))
 
     async def _next_request(self) -> bytes:
-        """Return a request that the broker may see, without its length; empty at the end of the connection.
+        """Return the next request for the broker, without its length; empty at the end of the connection.
 
-        What it must not see is refused here.
+        Requests to produce that the broker must not see are refused here.
         """
         while True:
             async with asyncio.timeout(IDLE_S):
@@ -119,7 +120,7 @@ class Session:
                 return frame
 
     async def _read(self, size: int, key: int) -> bytes:
-        """Return the request; of one to produce that is too large only the beginning."""
+        """Return the request; only the beginning of a request to produce that is too large."""
         start = struct.pack(">h", key)
         if not self._logged_in:
             if key not in _OF_LOGIN:
@@ -156,7 +157,7 @@ class Session:
             raise NotAdmittedError(f"user {self.user!r} has used {GROUPS} consumer groups within a day")
 
     async def _look(self, frame: bytes, *, is_whole: bool) -> bytes | None:
-        """Return the response to a request to produce that is refused, None for one that is not."""
+        """Return the response that refuses a request to produce; None if the broker may see the request."""
         produce = read_produce(frame, cut=not is_whole)
         why: Refusal | None
         if is_whole:
@@ -166,7 +167,7 @@ class Session:
             why = Refusal(MESSAGE_TOO_LARGE, f"the request has more than {self._largest_batch_bytes} bytes")
         if why is None:
             return None
-        if produce.acks == 0:  # which gets no response: Kafka ends the connection as well
+        if produce.acks == 0:  # the client expects no response: Kafka closes the connection as well
             raise ProtocolError(why.reason)
         return refuse(produce, why)
 
@@ -179,8 +180,8 @@ class Session:
 
     async def _pass_on(self, frame: bytes, reader: StreamReader, writer: StreamWriter) -> None:
         key, version = struct.unpack_from(">hh", frame)
-        if key == _SASL_AUTHENTICATE and (named := _SCRAM_USER.search(frame)):
-            self.user = named[1].decode(errors="replace")
+        if key == _SASL_AUTHENTICATE and self._verified == 0:  # later messages of a login name no user
+            self.user = user_of(frame, flexible=version >= _SASL_AUTHENTICATE_FLEXIBLE)
         writer.write(struct.pack(">i", len(frame)) + frame)
         async with asyncio.timeout(FRAME_S):
             await writer.drain()

@@ -1,4 +1,4 @@
-"""How large the payload of a compressed batch becomes, at most, found without unpacking it into memory. Pure.
+"""An upper bound of the unpacked size of a compressed batch, found without unpacking it into memory. Pure.
 
 Formats: RFC 1952 (gzip), RFC 8878 (zstd), https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md,
 https://github.com/google/snappy/blob/main/format_description.txt with the framing of snappy-java.
@@ -12,7 +12,7 @@ from topics.limits import KiB, MiB
 
 _PIECE_BYTES = 256 * KiB
 _BLOCKS = 4_096
-"""More than any client makes of a batch: each costs the gateway a step."""
+"""Blocks of a payload, at most; more than any client makes. Each costs the gateway a step."""
 
 _LZ4_MAGIC = 0x184D2204
 _LZ4_BLOCK_BYTES = {4: 64 * KiB, 5: 256 * KiB, 6: MiB, 7: 4 * MiB}
@@ -24,7 +24,7 @@ _SNAPPY_JAVA_BYTES = 16
 
 
 class PackedError(ValueError):
-    """The payload is not of its format, or is larger than allowed; the message says which."""
+    """The payload is damaged, of an unknown format, or larger than allowed."""
 
 
 class TooLargeError(PackedError):
@@ -37,7 +37,8 @@ def check_unpacked(codec: int, payload: bytes, most_bytes: int) -> None:
     `codec` is Kafka's number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
 
     Raises:
-        PackedError: it is not, or the codec is unknown.
+        TooLargeError: it unpacks to more.
+        PackedError: it is not well framed, or the codec is unknown.
     """
     bound = _BOUNDS.get(codec)
     if bound is None:
@@ -62,7 +63,7 @@ def _gzip(payload: bytes, most_bytes: int) -> int:
         found_bytes += len(piece)
         if not piece and not rest and not stream.eof:
             raise PackedError("the compressed payload is cut short")
-    # Java would go on with a second member.
+    # Java would continue with a second member.
     if stream.unused_data:
         raise PackedError("something follows the compressed payload")
     return found_bytes
@@ -84,7 +85,7 @@ def _snappy(payload: bytes, _: int) -> int:
 
 
 def _claimed(payload: bytes, at: int) -> int:
-    """Return what a block of snappy says of its size; who unpacks it fails at one byte more."""
+    """Return the unpacked size that a block of snappy announces. Unpacking fails if it has more."""
     size = 0
     for shift in range(0, 35, 7):
         byte = payload[at]
@@ -124,7 +125,7 @@ def _zstd(payload: bytes, most_bytes: int) -> int:
     if not is_single:
         exponent, mantissa = payload[at] >> 3, payload[at] & 7
         at += 1
-        # Whoever unpacks it allocates the window.
+        # The broker and its consumers allocate the window.
         if (1 << 10 + exponent) // 8 * (8 + mantissa) > most_bytes:
             raise TooLargeError(f"the window of zstd is larger than {most_bytes} bytes")
     at += (0, 1, 2, 4)[descriptor & 3]

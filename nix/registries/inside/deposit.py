@@ -6,7 +6,7 @@ from typing import Self
 
 DEPOSIT = "/relay/deposit.sock"
 ACCEPTED = b"ok"
-"""The only answer by which a file is accepted; any other says why it is not."""
+"""The only answer that accepts a file; any other is the reason for a refusal."""
 
 
 class UnansweredError(Exception):

@@ -13,9 +13,9 @@ from processors.sandbox.model import SandboxError
 CPU_PERIOD_US = 100_000
 """The kernel's default."""
 MOVE_S = 10.0
-"""Moving the processes of a group takes milliseconds."""
+"""Deadline for moving the processes of a group, which takes milliseconds."""
 OUTSIDE = 0
-"""In cgroup.procs the number of a process that is outside of the reader's pid namespace."""
+"""Number in cgroup.procs of a process that is outside of the reader's pid namespace."""
 COUNTERS_BYTES = 4096
 """More than any of these files has; lists of processes are longer."""
 

@@ -1,4 +1,4 @@
-"""What of the machine's memory and processors this process's own control group may use.
+"""How much of the machine's memory and processors this process's control group may use.
 
 A container's limits are limits of its control group; the machine's own figures do not change inside it.
 """
@@ -14,7 +14,7 @@ from processors.sandbox.cgroups.files import read
 from processors.sandbox.model import SandboxError
 
 WORKER_BYTES = 256 << 20
-"""What a worker needs for itself, of the memory that a control group allows."""
+"""Memory that a worker needs for itself, of what its control group allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def memory_limit() -> Limit | None:
 
 
 def processes_limit() -> Limit | None:
-    """Return the smallest limit on processes in the same way."""
+    """Return the smallest limit on the number of processes of the same groups, or None."""
     return smallest(own_groups("pids"), ("pids.max",))
 
 
@@ -68,7 +68,7 @@ def own_groups(controller: str) -> list[Path]:
 
 
 def groups_in(mounts: Iterable[CgroupMount], membership: dict[str, str], controller: str) -> list[Path]:
-    """Find the same in mounts and memberships: in the controller's hierarchy, else in that of version 2."""
+    """Find the folders of `own_groups` in the controller's hierarchy, else in that of version 2."""
     candidates = sorted(mounts, key=lambda mount: mount.version)
     mount = next((each for each in candidates if controller in each.controllers or each.version == 2), None)
     if mount is None:

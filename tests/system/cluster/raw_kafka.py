@@ -1,4 +1,4 @@
-"""A client of Kafka that sends whatever it is told to: lengths without their bytes, batches that lie.
+"""A Kafka client that sends malformed requests: lengths without their bytes, batches with wrong counts.
 
 https://kafka.apache.org/protocol.html; SCRAM: RFC 5802.
 """
@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Mapping
 
-from aiokafka.record.util import calc_crc32c
+from aiokafka.record.util import calc_crc32c, encode_varint
 
 _PRODUCE, _SASL_HANDSHAKE, _SASL_AUTHENTICATE = 0, 17, 36
 _MECHANISM = "SCRAM-SHA-512"
@@ -87,12 +87,9 @@ def record(key: bytes, value: bytes, *, delta: int = 0) -> bytes:
 
 def varint(number: int) -> bytes:
     """A signed number of variable length."""
-    rest = number << 1 ^ number >> 63
     encoded = bytearray()
-    while rest > 0x7F:
-        encoded.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    return bytes([*encoded, rest])
+    encode_varint(number, encoded.append)
+    return bytes(encoded)
 
 
 def _text(text: str) -> bytes:

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.kafka.gateway.admission import LOGGING_IN, Admission, NotAdmittedError, RecentNames
+from infra.kafka.gateway.groups import group_of
 from infra.kafka.gateway.produce import (
     INVALID_RECORD,
     MESSAGE_TOO_LARGE,
@@ -20,12 +21,12 @@ from infra.kafka.gateway.produce import (
     Batch,
     Produce,
     Refusal,
-    group_of,
     read_produce,
     refusal,
     refuse,
 )
 from infra.kafka.gateway.reader import MalformedError
+from infra.kafka.gateway.scram import user_of
 from infra.kafka.gateway.settings import GatewaySettings
 from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
 from topics.limits import KiB, MiB
@@ -254,6 +255,27 @@ def test_the_group_of_a_request_is_read(key: int, version: int, name: bytes) -> 
     with pytest.raises(MalformedError):
         group_of(start + name[:-1])
     assert group_of(struct.pack(">hhih", 3, version, 1, -1)) is None
+
+
+def login(message: bytes, *, client_id: bytes = b"client", flexible: bool = False) -> bytes:
+    header = struct.pack(">hhih", 36, 2 if flexible else 1, 1, len(client_id)) + client_id
+    if flexible:
+        return header + b"\0" + bytes([len(message) + 1]) + message + b"\0"
+    return header + struct.pack(">i", len(message)) + message
+
+
+@pytest.mark.parametrize("flexible", [False, True])
+def test_the_user_of_a_login_is_the_one_that_the_broker_verifies(flexible: bool) -> None:
+    frame = login(b"n,,n=me,r=nonce,x=n,a=b,n=other,r=", client_id=b"n,,n=other,r=", flexible=flexible)
+    assert user_of(frame, flexible=flexible) == "me"
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"p=x,,n=me,r=nonce", b"n,,m=x,n=me,r=nonce", b"c=biws,r=n,,n=me,r="]
+)
+def test_a_login_without_a_user_is_refused(message: bytes) -> None:
+    with pytest.raises(MalformedError):
+        user_of(login(message), flexible=False)
 
 
 def test_users_and_all_together_have_so_many_connections() -> None:

@@ -11,12 +11,14 @@ from processors.work.handing_back import (
     Telling,
     Waiting,
     leaving,
+    memory_bytes_of,
     moved,
     one_hop_more,
 )
 from topics.codec import Headers, decode, encode, headers
 from topics.fold import QueuedWork
 from topics.leases import Room
+from topics.submissions.state import Work
 
 NOW_S = 1000.0
 LONG_AGO_S = NOW_S - 10
@@ -130,6 +132,11 @@ def test_a_full_worker_hands_nothing_to_one_that_cannot_hold_it() -> None:
     said.hear(Room(worker="small", partitions=(0,), free=9, memory_bytes=100), NOW_S)
     assert leaving(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 101) == []
     assert len(leaving(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 100)) == 1
+
+
+def test_a_record_that_cannot_be_decoded_asks_for_no_memory() -> None:
+    assert memory_bytes_of(waiting().message, Work) == 0, "a record without a request"
+    assert memory_bytes_of(Message("queue", 0, 7, b"id", b"no JSON", []), Work) == 0
 
 
 def test_a_record_moves_so_often_and_no_more_also_if_it_is_to_be_alone() -> None:
