@@ -132,18 +132,21 @@ def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> lis
     return [first, *consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
 
 
-def leave(consumer: Consumer) -> None:
+def leave(consumer: Consumer, *, is_static: bool = False) -> None:
     """Leave the group and close the consumer. Records that arrive meanwhile are dropped and not committed.
+
+    A static member (`is_static`) keeps its partitions for the session timeout, so it does not unsubscribe.
 
     The last rebalance is polled for before `close`. If `close` of librdkafka 2.16 serves it while no broker
     is reachable, its callback asks for the rebalance protocol and waits for ever, holding Python's
     interpreter lock.
     """
-    consumer.unsubscribe()
+    if not is_static:
+        consumer.unsubscribe()
     deadline = time.monotonic() + _LEAVE_S
     with suppress(LostError):
         consumer.poll(_LEAVE_POLL_S)
-        while consumer.assignment() and time.monotonic() < deadline:
+        while not is_static and consumer.assignment() and time.monotonic() < deadline:
             consumer.poll(_LEAVE_POLL_S)
     consumer.close()
 

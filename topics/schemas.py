@@ -23,7 +23,7 @@ from topics.submissions import facts as submissions
 from topics.submissions.state import Answer, Submission
 from topics.submissions.webhook import ENDED, Ended
 
-CONTRACT_VERSION = "1.2.0"
+CONTRACT_VERSION = "1.3.0"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PREFIX = "envicutor."

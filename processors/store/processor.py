@@ -98,7 +98,7 @@ class StoreProcessor:
             pass
         finally:
             with suppress(Stopping):  # raised by a rebalance that is served while leaving
-                leave(self._consumer)
+                leave(self._consumer, is_static=True)
             self._restorer.close()
             self._ended.set()
 

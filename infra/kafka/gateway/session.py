@@ -5,8 +5,9 @@ import asyncio
 import struct
 import time
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 from infra.kafka.gateway.admission import GROUPS, PRODUCERS, PRODUCERS_S, Admission, NotAdmittedError
 from infra.kafka.gateway.groups import group_of
@@ -29,6 +30,8 @@ FRAME_S = 60.0
 """Deadline for the rest of a request after its first byte, and for writing a piece of a response."""
 IDLE_S = 600.0
 """Deadline for the next request: Kafka's own default (`connections.max.idle.ms`)."""
+LOOK_S = 5.0
+"""How often a session that waits for the broker looks whether its client is still there."""
 
 _HEADER_BYTES = 8
 """Least size of a request: API key, version and correlation id."""
@@ -187,13 +190,24 @@ class Session:
             await writer.drain()
         if key == _PRODUCE and read_produce(frame).acks == 0:
             return
-        length = await reader.readexactly(4)
+        length = await self._unless_client_leaves(reader.readexactly(4))
         (size,) = struct.unpack(">i", length)
         start = await reader.readexactly(min(size, 16))
         if key == _SASL_AUTHENTICATE and _succeeded(start, version):
             self._verified += 1
         self._writer.write(length + start)
         await self._copy(size - len(start), reader)
+
+    async def _unless_client_leaves(self, response: Coroutine[Any, Any, bytes]) -> bytes:
+        """Wait for the broker, which may take as long as the request asks, while the client is there."""
+        waiting = asyncio.ensure_future(response)
+        try:
+            while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
+                if self._reader.at_eof() or self._writer.is_closing():
+                    raise EOFError
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
     async def _copy(self, size: int, reader: StreamReader) -> None:
         await self._drained()
