@@ -156,7 +156,8 @@ class LocalCluster:
 
     async def stop(self) -> None:
         """Stop everything, within ten seconds."""
-        self._progress("stopping")
+        if self._brokers:
+            self._progress("stopping")
         for watcher in self._broker_watchers:
             watcher.cancel()
         deadline = time.monotonic() + STOP_TIMEOUT_S

@@ -6,6 +6,7 @@ produces  Requested, Cancelled on `submissions.events`
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,6 +44,8 @@ from topics.schemas import asyncapi
 from topics.settings import KafkaSettings
 from topics.submissions.webhook import Ended
 from topics.view import View
+
+log = logging.getLogger(__name__)
 
 GZIP_FROM_BYTES = 2048
 GZIP_LEVEL = 4
@@ -170,4 +173,6 @@ def serve(
     on_serving: OnServing | None = None,
 ) -> None:
     """Serve HTTP until SIGTERM or SIGINT; with `on_serving`, until its argument is called."""
+    if settings.http_open and not settings.http_keys:
+        log.warning("ENVICUTOR_HTTP_OPEN is set: all clients of a proxy before this server can run programs")
     Server(make_app(kafka, catalogue, settings, nix, instance), settings, on_serving).run()

@@ -149,7 +149,7 @@ class Tail:
             except KafkaException as error:
                 if str(error) != said:
                     said = str(error)
-                    log.warning("reading %s waits for the broker: %s", self._topic, said)
+                    log.debug("reading %s waits for the broker: %s", self._topic, said)  # the role logs it
             self._closing.wait(0.2)
         return set()
 

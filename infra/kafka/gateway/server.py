@@ -99,10 +99,14 @@ class Gateway:
                         streams[1].transport.abort()
             except (ProtocolError, MalformedError, NotAdmittedError) as error:
                 self._complain(address, session.user if session else None, error)
-            except (OSError, EOFError, TimeoutError):  # the peer is gone, or too slow
+            except TimeoutError:
+                self._complain(address, session.user if session else None, "it took too long")
+            except ssl.SSLError as error:
+                self._complain(address, None, error)
+            except (OSError, EOFError):  # the peer is gone
                 pass
 
-    def _complain(self, address: str, user: str | None, error: Exception) -> None:
+    def _complain(self, address: str, user: str | None, error: Exception | str) -> None:
         """Log why a connection was closed: at most one a second, since clients try again at once."""
         now = time.monotonic()
         if now - self._complained_at > 1:
