@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 import pyseccomp as libseccomp
 
 from processors.sandbox.descriptors import sealed_memory
+from processors.sandbox.socket_options import PRETENDED as PRETENDED_OPTIONS
 from processors.sandbox.socket_options import SETTABLE
 
 # What changes or inspects the machine, other processes, namespaces, keys or NUMA placement, and what has had
@@ -167,10 +168,13 @@ def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
     _refuse_but(rules, name, errno.ENOPROTOOPT, 1, SETTABLE.keys())
     for level, options in SETTABLE.items():
         of_level = libseccomp.Arg(1, libseccomp.EQ, level)
-        _refuse_but(rules, name, errno.ENOPROTOOPT, 2, options, of_level)
+        pretended = PRETENDED_OPTIONS.get(level, frozenset())
+        _refuse_but(rules, name, errno.ENOPROTOOPT, 2, options | pretended, of_level)
         for mask, option in covering(options):
             allowed = libseccomp.Arg(2, libseccomp.MASKED_EQ, mask, option)
             rules.add_rule(libseccomp.ALLOW, name, of_level, allowed)
+        for option in pretended:
+            rules.add_rule(libseccomp.ERRNO(0), name, of_level, libseccomp.Arg(2, libseccomp.EQ, option))
 
 
 def _refuse_if(

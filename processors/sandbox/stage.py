@@ -21,9 +21,11 @@ SETUP_S = 30.0
 KILL_AGAIN_S = 0.01
 KILL_LAUNCHER_S = 1.0
 """If killing the program's processes has not ended the stage by then, its sandbox is torn down."""
-WATCH_S = 0.25
+WATCH_S = 0.1
 """Time between two looks for memory that no control group counts. docs/sandbox.md says how much a program can
 make of it meanwhile."""
+WATCH_SHARE = 5
+"""The time between two looks is at least so many times what a look takes."""
 GIVE_UP_S = 600.0
 """Processes that outlive SIGKILL for so long hang in the kernel.
 
@@ -319,8 +321,9 @@ class Stage:
         now = self._loop.time()
         if self._uncounted is None or now < self._watch_at:
             return False
-        self._watch_at = now + WATCH_S
         self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids(), now)
+        spent_s = self._loop.time() - now  # tables of many sockets are read seldom
+        self._watch_at = now + max(WATCH_S, WATCH_SHARE * spent_s)
         return self.uncounted_bytes > 0
 
     def _close(self) -> None:

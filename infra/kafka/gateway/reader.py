@@ -5,6 +5,9 @@ https://kafka.apache.org/protocol.html#protocol_types
 
 import struct
 
+_TAGS = 16
+"""Tagged fields in one place of a request. Kafka's protocol defines none or a few."""
+
 
 class MalformedError(ValueError):
     """The request cannot be read."""
@@ -58,7 +61,14 @@ class Reader:
         return count
 
     def skip_tags(self) -> None:
-        """Skip tagged fields, of which older versions have none."""
-        for _ in range(self.uvarint() if self.flexible else 0):
+        """Skip tagged fields, of which older versions have none.
+
+        Raises:
+            MalformedError: there are more than any client sends. Each costs a step, for all clients to wait.
+        """
+        tags = self.uvarint() if self.flexible else 0
+        if tags > _TAGS:
+            raise MalformedError(f"a request with {tags} tagged fields instead of at most {_TAGS}")
+        for _ in range(tags):
             self.uvarint()
             self.take(self.uvarint())

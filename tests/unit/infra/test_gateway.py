@@ -288,3 +288,10 @@ def test_users_and_all_together_have_so_many_connections() -> None:
             pass
     with admission.logged_in("one"):
         pass
+
+
+def test_a_request_with_many_tagged_fields_is_not_read() -> None:
+    """A step for each of a million would stall all clients of the gateway."""
+    start = struct.pack(">hhih", 0, 9, 1, -1)
+    with pytest.raises(MalformedError, match="tagged fields"):
+        read_produce(start + b"\xc0\x84\x3d" + b"\x05\x00" * 1_000_000)
