@@ -62,6 +62,8 @@ def _program_below(nix_root: Path) -> Iterator[Path]:
             folder.chmod(0o755)  # the sandbox's user executes what is in it
             shutil.copy(PROGRAM, folder)
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
             raise CacheError(
                 f"environments cannot be kept below ENVICUTOR_NIX_ROOT = {nix_root}: {error}. Make that "
                 "folder writable, or set another one"

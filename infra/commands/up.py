@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -81,5 +82,9 @@ async def _until_stopped(cluster: LocalCluster) -> None:
                 say("HTTP asks for API keys: `envicutor keys create NAME` makes one")
         await stopping
     finally:
+        was_starting = not starting.done()
         starting.cancel()
         await cluster.stop()
+        if was_starting:  # a thread of the start may wait for the broker that is gone; nothing else is left
+            sys.stdout.flush()
+            os._exit(0)

@@ -5,7 +5,7 @@
 * TCP connections that wait to be accepted, with what was sent into them. The kernel makes them while it
   handles the client's packets, counts them when they are accepted, and keeps them if the client closes its
   own end.
-* What UDP sockets hold back (MSG_MORE), and their queues of errors and time stamps.
+* What UDP sockets hold back (MSG_MORE).
 
 /proc shows all of them, and is read while a stage runs. Sizes were measured on Linux 6.18.
 """
@@ -131,9 +131,8 @@ def kept_by_tcp(table: Iterable[str]) -> int:
 
 
 def kept_by_udp(table: Iterable[str]) -> int:
-    """Return what is in the queues of sockets, by the rows of /proc/net/udp."""
-    queues = (line.split()[4].split(":") for line in table)
-    return sum(int(sent, 16) + int(received, 16) for sent, received in queues)
+    """Return what sockets hold back, by the rows of /proc/net/udp. What they received is counted."""
+    return sum(int(line.split()[4].partition(":")[0], 16) for line in table)
 
 
 def holders_of_locks(locks: Iterable[str]) -> Counter[int]:

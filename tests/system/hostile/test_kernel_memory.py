@@ -116,22 +116,6 @@ DATAGRAM_HELD_BACK = (
     return sendto(fd, data, sizeof data, MSG_MORE | MSG_DONTWAIT, (void *)&address, length);
 """
 )
-TIME_STAMPS = (
-    SOCKET_ADDRESS
-    + """
-    static int fd;
-    static char data[30000];
-    if (i % 100 == 0) fd = socket(AF_INET, SOCK_DGRAM, 0);
-    address.sin_port = htons(9);
-    union { struct cmsghdr header; char space[CMSG_SPACE(4)]; } control = {
-        .header = {.cmsg_len = CMSG_LEN(4), .cmsg_level = SOL_SOCKET, .cmsg_type = 37}};
-    *(int *)CMSG_DATA(&control.header) = 2 | 1 << 8;
-    struct iovec piece = {data, sizeof data};
-    struct msghdr message = {&address, length, &piece, 1, &control, sizeof control, 0};
-    sendmsg(fd, &message, MSG_DONTWAIT);
-    return 0;
-"""
-)
 LOCK_BEHIND_OTHERS = (
     """
     if (i == 0) {
@@ -185,7 +169,6 @@ HOARDS = [
     Hoard("connections-that-wait", CONNECTION, 24_000, "killed", most_bytes=64 * MIB),
     Hoard("data-in-connections-that-wait", DATA_IN_CONNECTION, 4_000, "killed", 128 * MIB, in_pages=True),
     Hoard("datagrams-held-back", DATAGRAM_HELD_BACK, 3_000, "killed", 128 * MIB, in_pages=True),
-    Hoard("time-stamps-of-datagrams", TIME_STAMPS, 20_000, "killed", 128 * MIB, in_pages=True),
     Hoard("record-locks-behind-others", LOCK_BEHIND_OTHERS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
     Hoard(

@@ -45,8 +45,9 @@ def test_what_a_process_has_accepted_is_counted_already() -> None:
     assert kept_by_tcp([accepted]) == 0
 
 
-def test_udp_sockets_keep_both_queues() -> None:
-    assert kept_by_udp([TCP[2], TCP[1]]) == 0x100 + 1
+def test_udp_sockets_hold_back_what_is_to_be_sent() -> None:
+    held_back = TCP[2].replace("00000000:00000100", "00000020:00000100")
+    assert kept_by_udp([held_back, TCP[1]]) == 0x20
 
 
 def test_only_locks_that_are_held_count() -> None:
