@@ -120,8 +120,9 @@ soak-simulator:
 soak-records: setup ## hostile records on the topic of requests
 	HOSTILE_RECORDS=100000 $(BIN)/pytest -q --timeout 7200 tests/integration/test_hostile_records.py
 
-soak-http: setup ## requests that nobody would send, against the OpenAPI document
+soak-http: setup ## requests against the OpenAPI document; what those cost that are made to cost much
 	HTTP_CASES=5000 $(BIN)/pytest -q tests/integration/http/test_document.py
+	COSTLY_RATIO=5 $(BIN)/pytest -q tests/integration/http/test_costly_requests.py tests/unit/processors/test_request_handler.py
 
 soak-dependencies: setup ## a hundred environments in a Cache with room for some; a thousand submissions, one build
 	@$(BIN)/python -m tests.soak dependencies

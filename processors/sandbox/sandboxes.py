@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from processors.sandbox import capabilities, cgroups, launcher, mounts, seccomp
+from processors.sandbox import capabilities, cgroups, inherited, launcher, mounts, seccomp
 from processors.sandbox.boxes import Box, place_to_mount
 from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits, share
@@ -61,6 +61,7 @@ class Sandboxes:
             raise SandboxError("mounts, control groups and user ids need root: start the worker as root")
         check_memory(self._settings.total_memory_bytes, share.memory_limit())
         await asyncio.to_thread(capabilities.check, capabilities.FOR_SANDBOXES)
+        inherited.raise_limits()
         with ExitStack() as undo:
             self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
             self._engine = self._find_engine(undo)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 import pyseccomp as libseccomp
 
 from processors.sandbox.descriptors import sealed_memory
+from processors.sandbox.socket_options import PRETENDED as PRETENDED_OPTIONS
 from processors.sandbox.socket_options import SETTABLE
 
 # What changes or inspects the machine, other processes, namespaces, keys or NUMA placement, and what has had
@@ -26,7 +27,7 @@ _ABSENT = """
 cachestat clone3 landlock_add_rule landlock_create_ruleset landlock_restrict_self memfd_secret modify_ldt
 """
 ABSENT = frozenset(_ABSENT.split())
-"""Calls that answer ENOSYS, as on a kernel without them: programs do without.
+"""Calls that answer ENOSYS, as on a kernel without them; programs have alternatives.
 
 A filter cannot see the flags of clone3, which are in memory; libc then uses clone. The others have no use in
 a sandbox: segments of 16 bit code, pages that the kernel itself cannot read, further restrictions, and what
@@ -39,7 +40,7 @@ All that a program can write is in memory. On files of its environment they woul
 write, or drop pages that other programs read.
 """
 UNSUPPORTED = frozenset({"fsetxattr", "lsetxattr", "setxattr"})
-"""Calls that answer EOPNOTSUPP, as on a file system without extended attributes: tools do without.
+"""Calls that answer EOPNOTSUPP, as on a file system without extended attributes; tools then leave these out.
 
 No control group counts the access control lists that tmpfs keeps, of up to 64 KiB for each file.
 """
@@ -109,7 +110,7 @@ def _known_syscalls() -> list[str]:
 def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
     """Refuse new namespaces, and processes that share descriptors but are no threads.
 
-    Locks of such a process outlive it, so that nobody can say whose they are, see uncounted.py.
+    Locks of such a process outlive it, so that their owner is not known, see uncounted.py.
     """
     shared_by_threads = CLONE_FILES | CLONE_THREAD
     for mask, flags in ((CLONE_FILES, 0), (shared_by_threads, shared_by_threads)):
@@ -158,7 +159,7 @@ def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 
 def _refuse_locks_of_open_files(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Answer EINVAL, as kernels before 3.15: nobody can say whose these locks are, see uncounted.py."""
+    """Answer EINVAL, as kernels before 3.15: the owner of these locks is not known, see uncounted.py."""
     _refuse_if(rules, name, errno.EINVAL, 1, OFD_LOCKS)
 
 
@@ -167,10 +168,13 @@ def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
     _refuse_but(rules, name, errno.ENOPROTOOPT, 1, SETTABLE.keys())
     for level, options in SETTABLE.items():
         of_level = libseccomp.Arg(1, libseccomp.EQ, level)
-        _refuse_but(rules, name, errno.ENOPROTOOPT, 2, options, of_level)
+        pretended = PRETENDED_OPTIONS.get(level, frozenset())
+        _refuse_but(rules, name, errno.ENOPROTOOPT, 2, options | pretended, of_level)
         for mask, option in covering(options):
             allowed = libseccomp.Arg(2, libseccomp.MASKED_EQ, mask, option)
             rules.add_rule(libseccomp.ALLOW, name, of_level, allowed)
+        for option in pretended:
+            rules.add_rule(libseccomp.ERRNO(0), name, of_level, libseccomp.Arg(2, libseccomp.EQ, option))
 
 
 def _refuse_if(

@@ -11,19 +11,31 @@ from collections.abc import Mapping
 
 SOL_IP, SOL_SOCKET, SOL_TCP, SOL_UDP, SOL_IPV6 = 0, 1, 6, 17, 41
 
+PRETENDED: Mapping[int, frozenset[int]] = {
+    SOL_SOCKET: frozenset({7, 8}),
+    SOL_IP: frozenset({11}),
+    SOL_IPV6: frozenset({25}),
+}
+"""Options that answer 0 and do nothing: SO_SNDBUF, SO_RCVBUF, IP_RECVERR, IPV6_RECVERR.
+
+The sizes are hints, which the kernel bounds anyway. With large ones, and in queues of errors, sockets keep
+megabytes that no control group counts.
+"""
+
 SETTABLE: Mapping[int, frozenset[int]] = {
-    # From SO_REUSEADDR to SO_SNDTIMEO: buffers, keep-alive, linger, reuse of ports, credentials, time-outs;
-    # then SO_TIMESTAMP, SO_PEEK_OFF, and the time-outs of 64 bit for programs that are built for them.
-    SOL_SOCKET: frozenset({*range(2, 22), 29, 42, 66, 67}),
+    # From SO_REUSEADDR to SO_SNDTIMEO but for sizes of buffers: keep-alive, linger, reuse of ports,
+    # credentials, time-outs; then SO_TIMESTAMP, SO_PEEK_OFF, and the time-outs of 64 bit for programs built
+    # for them.
+    SOL_SOCKET: frozenset({*range(2, 7), *range(9, 22), 29, 42, 66, 67}),
     # From TCP_NODELAY to TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_NOTSENT_LOWAT.
     SOL_TCP: frozenset({*range(1, 14), 18, 25}),
     # UDP_CORK, UDP_SEGMENT, UDP_GRO.
     SOL_UDP: frozenset({1, 103, 104}),
-    # TOS, TTL, from IP_RECVOPTS to IP_FREEBIND (PKTINFO, MTU_DISCOVER, RECVERR, …), BIND_ADDRESS_NO_PORT,
+    # TOS, TTL, from IP_RECVOPTS to IP_FREEBIND (PKTINFO, MTU_DISCOVER, …), BIND_ADDRESS_NO_PORT,
     # MULTICAST_IF, _TTL, _LOOP and _ALL. Not IP_OPTIONS, nor any membership.
-    SOL_IP: frozenset({1, 2, *range(6, 16), 24, 32, 33, 34, 49}),
-    # UNICAST_HOPS, MULTICAST_IF, _HOPS and _LOOP, MTU_DISCOVER, MTU, RECVERR, V6ONLY, MULTICAST_ALL,
+    SOL_IP: frozenset({1, 2, *range(6, 11), *range(12, 16), 24, 32, 33, 34, 49}),
+    # UNICAST_HOPS, MULTICAST_IF, _HOPS and _LOOP, MTU_DISCOVER, MTU, V6ONLY, MULTICAST_ALL,
     # RECVPKTINFO, RECVHOPLIMIT, RECVTCLASS, TCLASS.
-    SOL_IPV6: frozenset({*range(16, 20), *range(23, 27), 29, 49, 51, 66, 67}),
+    SOL_IPV6: frozenset({*range(16, 20), 23, 24, 26, 29, 49, 51, 66, 67}),
 }
 """Levels of setsockopt, and their options."""

@@ -21,8 +21,11 @@ SETUP_S = 120.0
 KILL_AGAIN_S = 0.01
 KILL_LAUNCHER_S = 1.0
 """If killing the program's processes has not ended the stage by then, its sandbox is torn down."""
-WATCH_S = 0.25
-"""How often a running stage is looked at for what no control group counts: time for some 40 MiB of it."""
+WATCH_S = 0.1
+"""Time between two looks for memory that no control group counts. docs/sandbox.md says how much a program can
+make of it meanwhile."""
+WATCH_SHARE = 5
+"""The time between two looks is at least so many times what a look takes."""
 GIVE_UP_S = 600.0
 """Processes that outlive SIGKILL for so long hang in the kernel.
 
@@ -56,9 +59,9 @@ async def see_through(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None
 
 
 class _Collector:
-    """Reads a pipe to its end and keeps the first bytes; `kept_more` is told of each piece of them.
+    """Reads a pipe to its end and keeps the first bytes; calls `kept_more` with each piece of them.
 
-    A program that prints little at a time, and often, is made to wait, see Pace.
+    A program that often prints little is made to wait, see Pace.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class _Collector:
             self.ended = True
             if self._resuming is not None:
                 self._resuming.cancel()
+                self._resuming = None
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
 
@@ -130,9 +134,10 @@ class Stage:
         gate: Gate | None = None,
         uncounted: Uncounted | None = None,
     ) -> None:
-        """`gate` is what the program waits at, for as long as it takes.
+        """Watch a launcher that was started.
 
-        `uncounted` looks for memory that the group does not count; None if the program is trusted.
+        `gate` is what the program waits at, for as long as it takes. `uncounted` finds memory that the group
+        does not count; None if the program is trusted.
         """
         try:
             self._oom_event = group.open_oom_event()
@@ -312,12 +317,13 @@ class Stage:
         return min(WATCH_S, next_look_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus))
 
     def _exceeds_uncounted(self) -> bool:
-        """Look, if it is time to, for memory that no control group counts."""
+        """Return whether memory that no control group counts is too much; look at most every `WATCH_S`."""
         now = self._loop.time()
         if self._uncounted is None or now < self._watch_at:
             return False
-        self._watch_at = now + WATCH_S
         self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids(), now)
+        spent_s = self._loop.time() - now  # tables of many sockets are read seldom
+        self._watch_at = now + max(WATCH_S, WATCH_SHARE * spent_s)
         return self.uncounted_bytes > 0
 
     def _close(self) -> None:

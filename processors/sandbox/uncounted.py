@@ -1,43 +1,55 @@
 """Kernel memory that programs can fill and no control group counts, and that no filter can refuse.
 
-* Record locks (`fcntl`): each is a `struct file_lock`, and a file can have any number of them. SQLite needs
-  them.
-* TCP connections that wait to be accepted. The kernel makes them while it handles the client's packets,
-  counts them when they are accepted, and keeps them if the client closes its own end.
+* Locks (`fcntl`, `flock`, leases): each is a `struct file_lock`, and a file can have any number of record
+  locks. SQLite needs them.
+* TCP connections that wait to be accepted, with what was sent into them. The kernel makes them while it
+  handles the client's packets, counts them when they are accepted, and keeps them if the client closes its
+  own end.
+* What UDP sockets hold back (MSG_MORE).
 
-What /proc shows of both is looked at now and then. Sizes were measured on Linux 6.18.
+/proc shows all of them, and is read while a stage runs. Sizes were measured on Linux 6.18.
 """
 
+import resource
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from topics.limits import MiB
+
 LOCK_BYTES = 192
 CONNECTION_BYTES = 4400
 LOCKS = 1_000
-"""What the processes of a stage may hold: not more, since the kernel lists them in quadratic time."""
-CONNECTIONS = 4_000
-"""What may wait in a stage's network namespace: 17 MiB."""
+"""Locks that the processes of a stage may hold. The kernel lists locks in quadratic time."""
+SOCKETS_BYTES = 16 * MiB
+"""What sockets of a stage may keep without being counted."""
+FEW_SOCKETS = 16
+"""With so many sockets or less the tables are not read. They cannot keep much."""
+PAGE_BYTES = resource.getpagesize()
+ROWS = 20_000
+"""Rows of a table of sockets that are read at most."""
 LOCK_LINES = 16_000
-"""How much of /proc/locks, which has those of all processes, newest first, is read at most."""
-FRESH_S = 0.2
+"""Lines of /proc/locks that are read at most. It has the locks of all processes."""
+FRESH_S = 0.09
+"""Age up to which a reading of /proc/locks is used again: less than the time between two looks at a stage."""
 LISTENING = "0A"
+"""State TCP_LISTEN in /proc/net/tcp."""
 
 
 class Uncounted:
-    """Looks for this memory on behalf of all stages of a worker: the table of locks is read once for all."""
+    """Find this memory for all stages of a worker, which share one reading of the table of locks."""
 
     def __init__(self) -> None:
         self._holders: Counter[int] = Counter()
         self._read_at_s = float("-inf")
 
     def too_much_bytes(self, pids: Sequence[int], now_s: float) -> int:
-        """Return about how much these processes made the kernel keep, 0 unless it is too much."""
-        waiting = waiting_of(pids)
-        if waiting > CONNECTIONS:
-            return waiting * CONNECTION_BYTES
+        """Return about how many bytes these processes made the kernel keep; 0 unless these are too many."""
+        kept_bytes = kept_by_sockets(pids)
+        if kept_bytes > SOCKETS_BYTES:
+            return kept_bytes
         if now_s > self._read_at_s + FRESH_S:
             self._read_at_s = now_s
             with suppress(OSError), open("/proc/locks") as lines:
@@ -46,47 +58,84 @@ class Uncounted:
         return held * LOCK_BYTES if held > LOCKS else 0
 
 
-def waiting_of(pids: Iterable[int]) -> int:
-    """Return how many connections wait in the network namespace of these processes."""
+def kept_by_sockets(pids: Iterable[int]) -> int:
+    """Return how many bytes the sockets in the network namespace of these processes keep uncounted."""
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").glob("*"):
             with suppress(OSError):  # else it has ended, as a process's first thread may before the others
-                return _waiting_in(task / "net")
+                return _kept_in(task / "net")
     return 0
 
 
-def _waiting_in(net: Path) -> int:
-    sockets = sockets_in_use((net / "sockstat").read_text())
+def _kept_in(net: Path) -> int:
+    tcp, udp, tcp_bytes = sockets_in_use((net / "sockstat").read_text())
     with suppress(FileNotFoundError):  # a kernel without IPv6
-        sockets += sockets_in_use((net / "sockstat6").read_text())
-    if sockets <= CONNECTIONS:  # as nearly always: reading the tables takes milliseconds
-        return 0
-    waiting = 0
-    for table in ("tcp", "tcp6"):
+        tcp_6, udp_6, _ = sockets_in_use((net / "sockstat6").read_text())
+        tcp, udp = tcp + tcp_6, udp + udp_6
+    kept_bytes = 0
+    if tcp > FEW_SOCKETS:  # seldom: reading the tables takes milliseconds
+        kept = kept_by_tcp if tcp_bytes > SOCKETS_BYTES else kept_by_listeners
+        kept_bytes += _kept_by(kept, net, "tcp", "tcp6")
+    if udp > FEW_SOCKETS:
+        kept_bytes += _kept_by(kept_by_udp, net, "udp", "udp6")
+    return kept_bytes
+
+
+def _kept_by(kept: Callable[[Iterable[str]], int], net: Path, *tables: str) -> int:
+    kept_bytes = 0
+    for table in tables:
         with suppress(FileNotFoundError), open(net / table) as lines:
-            next(lines, None)  # titles
-            waiting += count_waiting(lines)
-    return waiting
+            kept_bytes += kept(islice(lines, 1, ROWS))  # after the titles
+    return kept_bytes
 
 
-def sockets_in_use(sockstat: str) -> int:
-    """Return the TCP sockets of a network namespace, by the text of its sockstat or sockstat6."""
-    lines = (line.split() for line in sockstat.splitlines())
-    return sum(int(words[2]) for words in lines if words[:2] in (["TCP:", "inuse"], ["TCP6:", "inuse"]))
+def sockets_in_use(sockstat: str) -> tuple[int, int, int]:
+    """Return the TCP and the UDP sockets of a network namespace, by the text of its sockstat or sockstat6.
+
+    The third value is what TCP keeps on the whole host, in bytes; 0 by sockstat6, which does not have it.
+    """
+    words = {kind: rest.split() for kind, _, rest in (line.partition(":") for line in sockstat.splitlines())}
+    tcp, udp = words.get("TCP", words.get("TCP6", [])), words.get("UDP", words.get("UDP6", []))
+    return _value(tcp, "inuse"), _value(udp, "inuse"), _value(tcp, "mem") * PAGE_BYTES
 
 
-def count_waiting(table: Iterable[str]) -> int:
-    """Return how many connections wait, by the lines of /proc/net/tcp, of which listeners come first."""
-    waiting = 0
+def _value(words: Sequence[str], name: str) -> int:
+    return int(words[words.index(name) + 1]) if name in words else 0
+
+
+def kept_by_listeners(table: Iterable[str]) -> int:
+    """Return what connections in the queues of listeners keep, by the first rows of /proc/net/tcp."""
+    kept_bytes = 0
     for line in table:
         _, _, _, state, queues, *_ = line.split()
         if state != LISTENING:
             break
-        waiting += int(queues.partition(":")[2], 16)
-    return waiting
+        kept_bytes += int(queues.partition(":")[2], 16) * CONNECTION_BYTES
+    return kept_bytes
+
+
+def kept_by_tcp(table: Iterable[str]) -> int:
+    """Return what connections keep that no process has accepted, by the rows of /proc/net/tcp.
+
+    The receive queue of a listener is the number of connections that wait.
+    """
+    kept_bytes = 0
+    for line in table:
+        _, _, _, state, queues, _, _, _, _, inode, *_ = line.split()
+        sent, received = (int(size, 16) for size in queues.split(":"))
+        if state == LISTENING:
+            kept_bytes += received * CONNECTION_BYTES
+        elif inode == "0":
+            kept_bytes += sent + received
+    return kept_bytes
+
+
+def kept_by_udp(table: Iterable[str]) -> int:
+    """Return what sockets hold back, by the rows of /proc/net/udp. What they received is counted."""
+    return sum(int(line.split()[4].partition(":")[0], 16) for line in table)
 
 
 def holders_of_locks(locks: Iterable[str]) -> Counter[int]:
-    """Return how many record locks each process holds, by the lines of /proc/locks."""
+    """Return how many locks each process holds, by the lines of /proc/locks."""
     words = (line.split() for line in locks)
-    return Counter(int(pid) for _, kind, _, _, pid, *_ in words if kind == "POSIX")
+    return Counter(int(pid) for _, kind, _, _, pid, *_ in words if kind in ("POSIX", "FLOCK", "LEASE"))

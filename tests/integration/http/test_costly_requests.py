@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from infra.kafka.ports import choose_free_port
-from tests.costly_requests import costly, ordinary
+from tests.costly_requests import RATIO, costly, ordinary
 from tests.integration.http.nodes import DEADLINE_S, eventually
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
@@ -27,7 +27,6 @@ from topics.settings import KafkaSettings
 
 pytestmark = pytest.mark.xdist_group("http")
 
-RATIO = 5
 TRIES = 10
 
 

@@ -30,6 +30,8 @@ class Hoard:
     """The errno that ended it; `killed` if the worker does."""
     most_bytes: int = 16 * MIB
     """What may be uncounted: what is refused, and what is counted, shows the host's noise alone."""
+    in_pages: bool = False
+    """Whether the kernel keeps it in whole pages, which stand in no figure of the host."""
 
     def __str__(self) -> str:
         return self.name
@@ -94,6 +96,43 @@ CONNECTION = (
     return connect(client, (void *)&server, length) || close(client) ? -1 : 0;
 """
 )
+DATA_IN_CONNECTION = CONNECTION.replace(
+    "return connect(client, (void *)&server, length) || close(client) ? -1 : 0;",
+    """
+    static char data[60000];
+    if (connect(client, (void *)&server, length)) return -1;
+    send(client, data, sizeof data, MSG_DONTWAIT);
+    if (i % 4 == 0) usleep(1000);
+    return close(client);
+    """,
+)
+DATAGRAM_HELD_BACK = (
+    SOCKET_ADDRESS
+    + """
+    static char data[65000];
+    address.sin_port = htons(9);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (i % 4 == 0) usleep(1000);
+    return sendto(fd, data, sizeof data, MSG_MORE | MSG_DONTWAIT, (void *)&address, length);
+"""
+)
+LOCK_BEHIND_OTHERS = (
+    """
+    if (i == 0) {
+        for (int child = 0; child < 34; child++)
+            if (fork() == 0) {
+                char name[32];
+                for (int n = 0; n < 500; n++) {
+                    sprintf(name, "f%d-%d", child, n);
+                    flock(open(name, O_CREAT | O_RDWR, 0600), LOCK_SH);
+                }
+                sleep(100);
+            }
+        sleep(2);
+    }
+"""
+    + LOCK
+)
 DESCRIPTORS = (
     SOCKET_ADDRESS
     + """
@@ -128,6 +167,9 @@ HOARDS = [
     Hoard("multicast-groups-of-ipv6", MEMBERSHIP_6, 20_000, "ENOPROTOOPT"),
     Hoard("record-locks", LOCK, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("connections-that-wait", CONNECTION, 24_000, "killed", most_bytes=64 * MIB),
+    Hoard("data-in-connections-that-wait", DATA_IN_CONNECTION, 4_000, "killed", 128 * MIB, in_pages=True),
+    Hoard("datagrams-held-back", DATAGRAM_HELD_BACK, 3_000, "killed", 128 * MIB, in_pages=True),
+    Hoard("record-locks-behind-others", LOCK_BEHIND_OTHERS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
     Hoard(
         "names-of-what-does-not-exist", 'char n[300]; sprintf(n, "/usr/%0200ld", i); access(n, 0);', 20_000
@@ -166,6 +208,13 @@ def of_host() -> int:
     return sum(int(values[name]) for name in ("Slab", "PageTables", "VmallocUsed", "Percpu")) * 1024
 
 
+def in_pages_of_host() -> int:
+    """What is used, and neither a process's nor cached: slabs, and pages that no figure has."""
+    values = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
+    others = sum(int(values[name]) for name in ("MemFree", "Buffers", "Cached", "AnonPages"))
+    return (int(values["MemTotal"]) - others) * 1024
+
+
 def counted(stages: Path) -> int:
     """What of it the control groups of all stages count."""
     if not CGROUP_V2:
@@ -190,7 +239,7 @@ async def watched(arena: Arena, hoard: Hoard, limits: RunLimits) -> Seen:
     stages = arena.statistics.parent
 
     def uncounted() -> int:
-        return of_host() - counted(stages)
+        return (in_pages_of_host() if hoard.in_pages else of_host()) - counted(stages)
 
     async def until(come: Callable[[], bool]) -> int:
         most = uncounted()

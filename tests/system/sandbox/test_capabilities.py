@@ -43,3 +43,12 @@ def test_with_those_that_are_named_and_no_other(settings: SandboxSettings) -> No
     assert start_with(settings, ",".join(["-all", *(f"+{name.lower()}" for name in USES)])).startswith(
         "started"
     )
+
+
+@pytest.mark.usefixtures("laboratory")
+def test_with_less_address_space_than_submissions_may_ask_for(settings: SandboxSettings) -> None:
+    """Programs would inherit it. Where it may be raised (SYS_RESOURCE), the start raises it."""
+    argv = ["prlimit", f"--as={4 << 30}", "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-all"]
+    argv += [sys.executable, "-m", starting.__name__, str(settings.state_dir), str(settings.first_uid), "2"]
+    done = subprocess.run(argv, input="", capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert done.stdout.startswith("refused: the resource limit RLIMIT_AS is 4294967296, below what"), done

@@ -1,6 +1,14 @@
 """What /proc shows of memory that no control group counts."""
 
-from processors.sandbox.uncounted import count_waiting, holders_of_locks, sockets_in_use
+from processors.sandbox.uncounted import (
+    CONNECTION_BYTES,
+    PAGE_BYTES,
+    holders_of_locks,
+    kept_by_listeners,
+    kept_by_tcp,
+    kept_by_udp,
+    sockets_in_use,
+)
 
 SOCKSTAT = """sockets: used 290
 TCP: inuse 5 orphan 0 tw 3 alloc 12 mem 1
@@ -21,14 +29,26 @@ LOCKS = [
 
 
 def test_sockets_of_a_network_namespace() -> None:
-    assert sockets_in_use(SOCKSTAT) == 5
-    assert sockets_in_use("TCP6: inuse 7\nUDP6: inuse 0\n") == 7
+    assert sockets_in_use(SOCKSTAT) == (5, 2, PAGE_BYTES)
+    assert sockets_in_use("TCP6: inuse 7\nUDP6: inuse 0\n") == (7, 0, 0)
 
 
-def test_connections_that_wait_are_the_queues_of_listeners() -> None:
-    assert count_waiting(TCP) == 12
-    assert count_waiting([]) == 0
+def test_connections_that_wait_are_the_queues_of_listeners_and_hold_what_was_sent() -> None:
+    assert kept_by_tcp(TCP) == 12 * CONNECTION_BYTES + 0x100
+    assert kept_by_tcp([]) == 0
+    assert kept_by_listeners(TCP) == 12 * CONNECTION_BYTES
 
 
-def test_only_record_locks_that_are_held_count() -> None:
-    assert holders_of_locks(LOCKS) == {71: 2}
+def test_what_a_process_has_accepted_is_counted_already() -> None:
+    accepted = TCP[2].replace("1000        0 0 1 0", "1000        0 7 1 0")
+    assert accepted != TCP[2]
+    assert kept_by_tcp([accepted]) == 0
+
+
+def test_udp_sockets_hold_back_what_is_to_be_sent() -> None:
+    held_back = TCP[2].replace("00000000:00000100", "00000020:00000100")
+    assert kept_by_udp([held_back, TCP[1]]) == 0x20
+
+
+def test_only_locks_that_are_held_count() -> None:
+    assert holders_of_locks(LOCKS) == {71: 3}
