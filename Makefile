@@ -81,7 +81,7 @@ integration: setup ## against a real broker
 system-tests: setup browser ## the whole system, real builds, real sandboxes, real kills; needs root
 	$(BIN)/pytest -q -n 3 --dist loadgroup --durations=15 tests/system
 
-UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks")
+UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of")
 
 test-uml: setup ## attacks on a kernel with cgroup version 2, in User-Mode Linux; FULL=1 for all tests of the sandbox; needs root
 	@tests/system/uml/run.sh -q $(UML_TESTS)

@@ -5,7 +5,8 @@
 * TCP connections that wait to be accepted, with what was sent into them. The kernel makes them while it
   handles the client's packets, counts them when they are accepted, and keeps them if the client closes its
   own end.
-* What UDP sockets hold back (MSG_MORE).
+* What UDP sockets hold back (MSG_MORE), and their queues of errors, which a control message of any `sendmsg`
+  can ask for (SO_TIMESTAMPING).
 
 /proc shows all of them, and is read while a stage runs. Sizes were measured on Linux 6.18.
 """
@@ -25,6 +26,8 @@ LOCKS = 1_000
 """Locks that the processes of a stage may hold. The kernel lists locks in quadratic time."""
 SOCKETS_BYTES = 16 * MiB
 """What sockets of a stage may keep without being counted."""
+RECEIVED_BYTES = 32 * MiB
+"""What UDP sockets may have received and not read: the control group counts datagrams, and no errors."""
 FEW_SOCKETS = 16
 """With so many sockets or less the tables are not read. They cannot keep much."""
 PAGE_BYTES = resource.getpagesize()
@@ -131,8 +134,10 @@ def kept_by_tcp(table: Iterable[str]) -> int:
 
 
 def kept_by_udp(table: Iterable[str]) -> int:
-    """Return what sockets hold back, by the rows of /proc/net/udp. What they received is counted."""
-    return sum(int(line.split()[4].partition(":")[0], 16) for line in table)
+    """Return what sockets hold back, and what they received beyond `RECEIVED_BYTES`, by /proc/net/udp."""
+    queues = [line.split()[4].split(":") for line in table]
+    held_back, received = (sum(int(sizes[n], 16) for sizes in queues) for n in (0, 1))
+    return held_back + max(0, received - RECEIVED_BYTES)
 
 
 def holders_of_locks(locks: Iterable[str]) -> Counter[int]:

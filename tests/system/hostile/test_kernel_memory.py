@@ -116,6 +116,23 @@ DATAGRAM_HELD_BACK = (
     return sendto(fd, data, sizeof data, MSG_MORE | MSG_DONTWAIT, (void *)&address, length);
 """
 )
+ERROR_QUEUES = (
+    SOCKET_ADDRESS
+    + """
+    static char data[60000];
+    union { char room[CMSG_SPACE(4)]; struct cmsghdr header; } control = {.header = {
+        .cmsg_len = CMSG_LEN(4), .cmsg_level = SOL_SOCKET, .cmsg_type = SO_TIMESTAMPING}};
+    *(unsigned *)CMSG_DATA(&control.header) = SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_TX_SOFTWARE;
+    struct iovec part = {data, sizeof data};
+    struct msghdr message = {.msg_name = &address, .msg_namelen = length, .msg_iov = &part, .msg_iovlen = 1,
+        .msg_control = &control, .msg_controllen = sizeof control};
+    address.sin_port = htons(9);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (i % 4 == 0) usleep(1000);
+    for (int n = 0; n < 6; n++)
+        if (sendmsg(fd, &message, MSG_DONTWAIT) < 0 && errno != ECONNREFUSED) return -1;
+"""
+)
 LOCK_BEHIND_OTHERS = (
     """
     if (i == 0) {
@@ -169,6 +186,7 @@ HOARDS = [
     Hoard("connections-that-wait", CONNECTION, 24_000, "killed", most_bytes=64 * MIB),
     Hoard("data-in-connections-that-wait", DATA_IN_CONNECTION, 4_000, "killed", 128 * MIB, in_pages=True),
     Hoard("datagrams-held-back", DATAGRAM_HELD_BACK, 3_000, "killed", 128 * MIB, in_pages=True),
+    Hoard("errors-of-sockets", ERROR_QUEUES, 3_000, "killed", 128 * MIB, in_pages=True),
     Hoard("record-locks-behind-others", LOCK_BEHIND_OTHERS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
     Hoard(
@@ -177,6 +195,7 @@ HOARDS = [
 ]
 PROGRAM = """
 #include <arpa/inet.h>
+#include <linux/net_tstamp.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>

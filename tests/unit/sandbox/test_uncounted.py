@@ -3,6 +3,7 @@
 from processors.sandbox.uncounted import (
     CONNECTION_BYTES,
     PAGE_BYTES,
+    RECEIVED_BYTES,
     holders_of_locks,
     kept_by_listeners,
     kept_by_tcp,
@@ -48,6 +49,12 @@ def test_what_a_process_has_accepted_is_counted_already() -> None:
 def test_udp_sockets_hold_back_what_is_to_be_sent() -> None:
     held_back = TCP[2].replace("00000000:00000100", "00000020:00000100")
     assert kept_by_udp([held_back, TCP[1]]) == 0x20
+
+
+def test_udp_sockets_received_errors_if_they_received_much() -> None:
+    much = TCP[2].replace(":00000100", f":{RECEIVED_BYTES:08X}")
+    assert kept_by_udp([much]) == 0
+    assert kept_by_udp([much, TCP[2]]) == 0x100
 
 
 def test_only_locks_that_are_held_count() -> None:
