@@ -73,10 +73,10 @@ test-containers: setup ## the broker's image, and how stores are kept on it; FUL
 	@infra/setup/with-docker.sh infra/kafka/test-image.sh $(CONTAINER_TESTS) || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
 
 unit: setup ## pure tests, seconds
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 tests/unit
 
 integration: setup ## against a real broker
-	$(BIN)/pytest -q -n 4 --dist loadgroup --durations=15 tests/integration
+	$(BIN)/pytest -q -n 6 --dist loadgroup --durations=15 tests/integration
 
 system-tests: setup browser ## the whole system, real builds, real sandboxes, real kills; needs root
 	$(BIN)/pytest -q -n 3 --dist loadgroup --durations=15 tests/system

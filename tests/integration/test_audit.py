@@ -64,8 +64,9 @@ def submissions(settings: KafkaSettings) -> Subject:
 
 
 @pytest.fixture
-def environment(settings: KafkaSettings) -> dict[str, str]:
+def environment(settings: KafkaSettings, tmp_path: Path) -> dict[str, str]:
     return {
+        "ENVICUTOR_DATA_DIR": str(tmp_path),
         "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
         "ENVICUTOR_LEASE_TIMEOUT_S": str(SOON_S),
