@@ -76,10 +76,10 @@ unit: setup ## pure tests, seconds
 	$(BIN)/pytest -q -n 2 tests/unit
 
 integration: setup ## against a real broker
-	$(BIN)/pytest -q -n 6 --dist loadgroup --durations=15 tests/integration
+	$(BIN)/pytest -q -n 8 --dist loadgroup --durations=15 tests/integration
 
 system-tests: setup browser ## the whole system, real builds, real sandboxes, real kills; needs root
-	$(BIN)/pytest -q -n 3 --dist loadgroup --durations=15 tests/system
+	$(BIN)/pytest -q -n 4 --dist loadgroup --durations=25 tests/system
 
 UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of")
 

@@ -58,6 +58,8 @@ def check_structure(raw: bytes, scale: int = 1) -> None:
 
 def crowded_objects(value: Any) -> Iterator[tuple[str, int]]:
     """Yield path and size of each object within `value` that has more than `MEMBERS` members."""
+    if not _has_crowded_object(value):  # as nearly always: making paths takes much longer
+        return
     pending = [("", value)]
     while pending:
         path, inner = pending.pop()
@@ -66,6 +68,17 @@ def crowded_objects(value: Any) -> Iterator[tuple[str, int]]:
         for name, member in inner.items() if isinstance(inner, dict) else enumerate(inner):
             if isinstance(member, dict | list):
                 pending.append((f"{path}.{name}" if path else str(name), member))
+
+
+def _has_crowded_object(value: Any) -> bool:
+    pending = [value]
+    while pending:
+        inner = pending.pop()
+        if isinstance(inner, dict) and len(inner) > MEMBERS:
+            return True
+        members = inner.values() if isinstance(inner, dict) else inner
+        pending.extend([member for member in members if isinstance(member, dict | list)])
+    return False
 
 
 def _outside_strings(raw: bytes, most_quotes: int) -> bytes | None:
