@@ -27,6 +27,14 @@ def served() -> "Iterator[Registry]":
             yield served
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fail if a test that uses a running system may run in a process that would start another."""
+    for item in items:
+        uses = "cluster" in getattr(item, "fixturenames", ())
+        if uses and not item.get_closest_marker("xdist_group"):
+            raise pytest.UsageError(f"{item.nodeid} uses `cluster` and has no xdist_group")
+
+
 @pytest.fixture(scope="session")
 def cluster(cache_dir: Path, served: "Registry") -> "Iterator[Cluster]":
     from tests.system.cluster.running import NUMPY, Cluster

@@ -12,6 +12,8 @@ from tests.system.cluster.running import Cluster, eventually
 from topics.codec import decode_key, header
 from topics.reading import read_to_end
 
+pytestmark = pytest.mark.xdist_group("eviction")
+
 
 @pytest.fixture(scope="module")
 def cluster(cache_dir: Path) -> Iterator[Cluster]:

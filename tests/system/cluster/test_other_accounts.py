@@ -6,7 +6,11 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.system.cluster.running import Cluster
+
+pytestmark = pytest.mark.xdist_group("cluster")
 
 NOBODY = 65534
 _OPEN = """
