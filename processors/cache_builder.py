@@ -151,6 +151,11 @@ class CacheBuilder:
             attempt.conclude(await self._built(attempt.work))
 
     async def _built(self, work: Build) -> Installed | Failed:
+        wanted_bytes, most_bytes = work.limits.memory_bytes, self._sandboxes.total_memory_bytes
+        if wanted_bytes > most_bytes:
+            wanted = f"limits.dependencies.memory_bytes = {wanted_bytes}"
+            message = f"{wanted}: this cache builder has no more than {most_bytes}"
+            return self._failed(work, "limit", message, 0.0)
         started = time.monotonic()
         log.info("building %s: %s", work.id, work.dependencies.model_dump_json(exclude_none=True)[:200])
         try:

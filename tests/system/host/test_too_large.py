@@ -18,11 +18,13 @@ from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
 from topics.codec import Record, decode, decode_fact, encode
+from topics.dependencies import facts as build_facts
+from topics.dependencies.fold import apply as apply_to_dependencies
 from topics.fold import Enqueue, Recorded
 from topics.leases import Room
-from topics.limits import MiB
+from topics.limits import DependenciesLimits, MiB
 from topics.reading import read_to_end
-from topics.request import parse_request
+from topics.request import Dependencies, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Finished, HandedBack, Started, SubmissionFact
 from topics.submissions.fold import apply
@@ -41,7 +43,7 @@ class Workers:
         self._producer = EventProducer(kafka)
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, memory_bytes: int) -> None:
+    def start(self, memory_bytes: int, role: str = "worker") -> None:
         number = len(self._processes)
         ours = {
             "BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
@@ -56,7 +58,7 @@ class Workers:
             "GRACE_S": 0,
         }
         environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
-        argv = [sys.executable, "-m", "infra.cli", "worker", "--instance", str(number)]
+        argv = [sys.executable, "-m", "infra.cli", role, "--instance", str(number)]
         self._processes.append(subprocess.Popen(argv, env=environment))
 
     def put(self, id: str, memory_bytes: int, partition: int = -1) -> None:
@@ -66,6 +68,22 @@ class Workers:
         assert isinstance(effect, Enqueue)
         record = Record(self._topics.submissions.queue.name, id.encode(), encode(effect.work), [])
         self._producer.produce(record, partition=partition)
+
+    def put_build(self, id: str, memory_bytes: int) -> None:
+        wanted = build_facts.Requested(
+            dependencies=Dependencies(packages=("bash",)),
+            package_set="pin",
+            system="x86_64-linux",
+            limits=DependenciesLimits(memory_bytes=memory_bytes),
+        )
+        [effect] = apply_to_dependencies(None, Recorded(id, wanted, 0)).effects
+        assert isinstance(effect, Enqueue)
+        record = Record(self._topics.dependencies.queue.name, id.encode(), encode(effect.work), [])
+        self._producer.produce(record)
+
+    def facts_of_build(self) -> list[build_facts.DependenciesFact]:
+        events = read_to_end(self._kafka, self._topics.dependencies.events.name)
+        return [decode_fact(message, build_facts.FACTS).fact for message in events]
 
     def facts(self, id: str) -> list[SubmissionFact]:
         events = read_to_end(self._kafka, self._topics.submissions.events.name)
@@ -127,3 +145,15 @@ def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
         assert isinstance(fact, Started)
         assert fact.worker == of_large.worker
     assert not any(isinstance(fact, HandedBack) for fact in workers.facts("refused"))
+
+
+def test_a_build_that_is_too_large_for_a_cache_builder(workers: Workers) -> None:
+    workers.start(SMALL_BYTES, "cache-builder")
+    workers.put_build("refused", LARGE_BYTES)
+    assert wait_for(workers.facts_of_build)
+    started, failed = workers.facts_of_build()
+    assert isinstance(started, build_facts.Started)
+    assert isinstance(failed, build_facts.Failed)
+    assert failed.fault == "limit"
+    wanted = f"limits.dependencies.memory_bytes = {LARGE_BYTES}"
+    assert failed.explanation == f"{wanted}: this cache builder has no more than {SMALL_BYTES}"
