@@ -1,0 +1,124 @@
+"""The log of a system of an earlier version: this version's processes make of it what they made then."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Message, Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from tests.support.recorded_log import BUSY_SYSTEM, read
+from topics.admin import ensure_topics
+from topics.catalogue import Family, catalogue
+from topics.clients import connection, producer_config
+from topics.reading import committed_offsets, read_to_end
+from topics.settings import KafkaSettings
+
+DEADLINE_S = 90.0
+STORES = ("submission-store", "build-store")
+
+
+class System:
+    """Topics with the recorded events."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings, self.topics = settings, catalogue(settings)
+        self.families = (self.topics.submissions, self.topics.dependencies)
+        self.recorded = list(read(BUSY_SYSTEM))
+        self.environment = os.environ | {
+            "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+            "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
+            "ENVICUTOR_SESSION_TIMEOUT_MS": "2000",
+            "ENVICUTOR_DATA_DIR": str(settings.data_dir),
+        }
+
+    def load(self) -> None:
+        """Append the recorded events as they were, with the times at which they were appended."""
+        ensure_topics(self.settings, self.topics.topics())
+        events = {self.settings.topic_prefix + name for name in ("submissions.events", "dependencies.events")}
+        _keep_times(self.settings, events)
+        producer = Producer(producer_config(self.settings, message_timeout_ms=round(DEADLINE_S * 1000)))
+        for message in self.recorded:
+            topic = f"{self.settings.topic_prefix}{message.topic()}"
+            if topic in events:
+                producer.produce(
+                    topic,
+                    message.value(),
+                    message.key(),
+                    message.partition() or 0,
+                    timestamp=message.timestamp()[1],
+                    headers=message.headers(),
+                )
+        assert producer.flush(DEADLINE_S) == 0
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "infra.cli", *arguments]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
+
+    def has_recorded_rows(self, family: Family) -> bool:
+        name = family.store.name.removeprefix(self.settings.topic_prefix)
+        recorded = _latest(message for message in self.recorded if message.topic() == name)
+        return _latest(read_to_end(self.settings, family.store.name)) == recorded
+
+    def is_folded(self, family: Family) -> bool:
+        committed = committed_offsets(self.settings, family.store_group, family.events.name)
+        events = sum(1 for _ in read_to_end(self.settings, family.events.name))
+        return sum(max(0, offset) for offset in committed.values()) == events
+
+
+def _latest(messages: Iterable[Message]) -> dict[object, object]:
+    rows = {message.key(): message.value() for message in messages}
+    return {key: row for key, row in rows.items() if row is not None}
+
+
+def _keep_times(settings: KafkaSettings, topics: set[str]) -> None:
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    for resource in resources:
+        for name, value in {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}.items():
+            resource.add_incremental_config(
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            )
+    admin = AdminClient(connection(settings))
+    for future in admin.incremental_alter_configs(resources).values():
+        future.result()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> System:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
+    system = System(settings)
+    system.load()
+    return system
+
+
+def test_stores_and_audits_and_rebuilds_are_as_they_were(system: System) -> None:
+    with ExitStack() as stack:
+        for role in STORES:
+            command = [sys.executable, "-m", "infra.cli", role]
+            process = stack.enter_context(subprocess.Popen(command, env=system.environment))
+            stack.callback(process.terminate)
+        for family in system.families:
+            wait_for(partial(system.is_folded, family))
+            wait_for(partial(system.has_recorded_rows, family))
+        verified = system.run("audit", "verify")
+        assert verified.returncode == 0, verified.stdout
+        for subject in ("submissions", "dependencies"):
+            rebuilt = system.run("rebuild", subject)
+            assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+        for family in system.families:
+            assert system.has_recorded_rows(family)
