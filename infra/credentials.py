@@ -19,9 +19,9 @@ from infra.kafka.embedded import SUPER_USER
 from infra.kafka.tls import make_tls
 from infra.secret_files import write_secret
 from topics.catalogue import Catalogue
-from topics.rights import ROLES, rights_of_roles
+from topics.security.acls import ROLES, rights_of_roles
+from topics.security.users import put_rights, put_user
 from topics.settings import KafkaSettings
-from topics.users import put_rights, put_user
 
 USERS = (SUPER_USER, *ROLES)
 """Of the system itself; producers come later."""

@@ -32,10 +32,10 @@ from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserE
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RefusedError
 from nix.settings import NixSettings
-from topics.clients import connection
-from topics.limits import MiB
+from topics.kafka.clients import connection
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
-from topics.stage import CompileStage, RunStage, Stage
+from topics.submissions.stage import CompileStage, RunStage, Stage
 from topics.submissions.state import FINAL, Answer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -35,10 +35,10 @@ from ingest.settings import IngestSettings
 from nix.binary_cache import checked_secret_key_file
 from nix.settings import NixSettings
 from processors.webhooks.signing import new_secret
-from topics.admin import ensure_share_groups, ensure_topics
 from topics.audit.signing import FOLDER
 from topics.catalogue import Catalogue, Topic, catalogue
-from topics.request import BASE
+from topics.kafka.admin import ensure_share_groups, ensure_topics
+from topics.request.model import BASE
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -9,18 +9,18 @@ from pydantic import TypeAdapter, ValidationError
 from nix.errors import CacheError
 from nix.package_set import load, refresh
 from nix.settings import NixSettings
-from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, cloud_event, decode, encode, encode_fact
 from topics.dependencies import dependencies_id
 from topics.dependencies.facts import FACTS, Requested
-from topics.limits import DependenciesLimits
-from topics.package_sets import DEBIAN, PackageSetInForce
-from topics.reading import read_to_end
-from topics.request import Dependencies, field_errors
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, cloud_event, decode, encode, encode_fact
+from topics.kafka.scan import read_to_end
+from topics.request.limits import DependenciesLimits
+from topics.request.model import Dependencies, field_errors
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import SYSTEM
 from topics.times import now
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 
 class EnvironmentsFileError(Exception):

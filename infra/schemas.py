@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from topics.catalogue import catalogue
-from topics.schemas import all_said, asyncapi, schema
+from topics.contract.schemas import all_said, asyncapi, schema
 from topics.settings import KafkaSettings
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "schemas"

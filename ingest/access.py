@@ -18,12 +18,12 @@ from pydantic import ValidationError
 from ingest.problems import ProblemError
 from ingest.rates import Rates
 from ingest.settings import IngestSettings
-from topics.api_keys import ApiKey, Scope, digest
 from topics.catalogue import Catalogue
+from topics.security.api_keys import ApiKey, Scope, digest
 from topics.settings import KafkaSettings
 from topics.submissions.state import Submission
 from topics.times import now
-from topics.view import View
+from topics.views.view import View
 
 log = logging.getLogger(__name__)
 

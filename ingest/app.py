@@ -36,14 +36,14 @@ from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.system import Overview
 from nix.settings import NixSettings
-from topics.api_keys import Scope
 from topics.catalogue import Catalogue
+from topics.contract.schemas import asyncapi
 from topics.dependencies.state import unfinished
-from topics.journal import Journal
-from topics.schemas import asyncapi
+from topics.security.api_keys import Scope
 from topics.settings import KafkaSettings
 from topics.submissions.webhook import Ended
-from topics.view import View
+from topics.views.journal import Journal
+from topics.views.view import View
 
 log = logging.getLogger(__name__)
 

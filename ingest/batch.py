@@ -9,8 +9,8 @@ from ingest.access import Caller
 from ingest.models import Batch, BatchItem
 from ingest.problems import ProblemError, invalid
 from ingest.submissions import Submissions
-from topics.codec import Headers
-from topics.request import InvalidRequestError, parse_json
+from topics.kafka.codec import Headers
+from topics.request.model import InvalidRequestError, parse_json
 from topics.submissions.state import Answer
 
 MOST = 100

@@ -16,9 +16,9 @@ from typing import NamedTuple, Self
 
 from ingest.problems import ProblemError
 from ingest.story import Story
-from topics.journal import Journal
 from topics.submissions.state import Submission, unfinished
-from topics.view import View
+from topics.views.journal import Journal
+from topics.views.view import View
 
 KEEP_ALIVE_S = 15.0
 """How long nothing may be said; proxies end connections that are silent for longer."""

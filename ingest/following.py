@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from ingest.story import Story
-from topics.codec import UndecodableError, decode_fact, decode_key
-from topics.journal import Journal
+from topics.kafka.codec import UndecodableError, decode_fact, decode_key
 from topics.submissions.facts import FACTS
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission, unfinished
-from topics.view import View
+from topics.views.journal import Journal
+from topics.views.view import View
 
 
 @dataclass(slots=True)

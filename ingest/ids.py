@@ -4,7 +4,7 @@ import base64
 import hashlib
 import uuid
 
-from topics.request import DERIVED_ID_PREFIX
+from topics.request.model import DERIVED_ID_PREFIX
 
 NAMESPACE = uuid.UUID("6f1c9d8e-5c0b-5d0e-9b6e-2f5a5f8d7a11")
 """Never to be changed: the same key must go on being the same submission."""

@@ -15,12 +15,12 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from ingest.models import Listed, Page
-from topics.request import TAGS, Tag
-from topics.stage import Outcome
+from topics.request.model import TAGS, Tag
+from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
-from topics.table import Index
 from topics.times import milliseconds
-from topics.view import View
+from topics.views.table import Index
+from topics.views.view import View
 
 LIMIT, LIMIT_MAX = 50, 200
 """Submissions on a page: by default, and at most."""

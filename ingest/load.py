@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ingest.following import Following
-from topics.view import View
+from topics.views.view import View
 
 
 class Load:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ingest.metrics import Metrics
 from ingest.problems import ProblemError, response
 from ingest.settings import IngestSettings, is_loopback
-from topics.codec import unique
+from topics.kafka.codec import unique
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from topics.request import FieldError
-from topics.stage import Outcome
+from topics.request.model import FieldError
+from topics.submissions.stage import Outcome
 from topics.submissions.state import Answer, Status
 
 

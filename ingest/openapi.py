@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from ingest.models import Happened, Problem
-from topics.request import SubmissionRequest
+from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 

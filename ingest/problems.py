@@ -9,7 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ingest.models import Problem
-from topics.request import MAX_FIELD_ERRORS, FieldError, InvalidRequestError, NotJsonError, TooLargeError
+from topics.request.model import (
+    MAX_FIELD_ERRORS,
+    FieldError,
+    InvalidRequestError,
+    NotJsonError,
+    TooLargeError,
+)
 
 _OUR_FAULT = "whether anything was accepted is unknown: the same request with its id may be sent again"
 CLIENT_GONE = 499

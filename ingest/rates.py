@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from topics.api_keys import ApiKey, Quotas
+from topics.security.api_keys import ApiKey, Quotas
 
 
 @dataclass(slots=True)

@@ -8,14 +8,14 @@ from confluent_kafka.admin import AdminClient
 
 from ingest.access import Access
 from ingest.submissions import Submissions
-from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
-from topics.clients import connection
 from topics.dependencies import dependencies_id
 from topics.dependencies.state import EnvironmentState
-from topics.request import BASE
+from topics.kafka.clients import connection
+from topics.request.model import BASE
 from topics.settings import KafkaSettings
-from topics.view import View
+from topics.submissions.acceptance import SYSTEM
+from topics.views.view import View
 
 _ASK_AGAIN_S = 1.0
 _ANSWER_S = 3.0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from ingest.models import LastMinute, Listed, Percentiles
-from topics.codec import UndecodableError, decode_fact, decode_key, header
+from topics.kafka.codec import UndecodableError, decode_fact, decode_key, header
 from topics.submissions.facts import FACTS, Requested, Started
 from topics.times import milliseconds
 

@@ -1,14 +1,14 @@
 """What the journal of events says about one submission."""
 
 from ingest.models import Happened
-from topics.codec import UndecodableError, decode
 from topics.fold import Recorded
-from topics.journal import Entry
-from topics.request import SubmissionRequest
+from topics.kafka.codec import UndecodableError, decode
+from topics.request.model import SubmissionRequest
 from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission
 from topics.times import rfc3339
+from topics.views.journal import Entry
 
 _BIG = {"request", "compile", "run"}
 """Fields of facts that are left out: what was asked is known, and what came of it is in the answer."""

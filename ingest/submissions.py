@@ -17,19 +17,19 @@ from ingest.models import Page
 from ingest.problems import ProblemError, invalid
 from ingest.recent import Recent
 from ingest.settings import IngestSettings
-from topics.acceptance import requested
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
-from topics.codec import Headers, encode_fact
 from topics.fold import Recorded
-from topics.journal import Journal
-from topics.package_sets import PackageSets
-from topics.request import FieldError, InvalidRequestError, parse_request
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Headers, encode_fact
+from topics.request.model import FieldError, InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission, unfinished, unfinished_from
-from topics.view import View
+from topics.views.journal import Journal
+from topics.views.package_sets import PackageSets
+from topics.views.view import View
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from ingest.models import Builds, System
 from ingest.recent import Recent
 from topics.submissions.state import Status
 from topics.times import now
-from topics.view import View
+from topics.views.view import View
 
 _LOOK_AGAIN_S = 1.0
 """However many ask, the tables are looked at so often."""

@@ -7,7 +7,7 @@ import re
 
 from starlette.datastructures import Headers as HttpHeaders
 
-from topics.codec import Headers
+from topics.kafka.codec import Headers
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 TRACESTATE_CHARACTERS = 512

@@ -21,13 +21,13 @@ from processors.settings import WorkSettings
 from processors.work.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
 from topics.dependencies import artifacts as topics_artifacts
 from topics.dependencies.facts import FACTS, Failed, Fault, HandedBack, Installed, Started
 from topics.dependencies.state import Build
+from topics.kafka.clients import EventProducer
+from topics.kafka.waiting import topics_of, until_topics
 from topics.settings import KafkaSettings
-from topics.view import View
-from topics.waiting import topics_of, until_topics
+from topics.views.view import View
 
 log = logging.getLogger(__name__)
 

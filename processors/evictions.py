@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterator
 
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
-from topics.codec import encode_fact
 from topics.dependencies.facts import FACTS, Evicted
 from topics.dependencies.state import EnvironmentState
-from topics.request import BASE
-from topics.view import View
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import encode_fact
+from topics.request.model import BASE
+from topics.views.view import View
 
 
 class Evictions:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
-from topics.acceptance import requested
 from topics.catalogue import REQUEST_GROUP, Catalogue
-from topics.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal, leave
-from topics.codec import (
+from topics.kafka.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.codec import (
     REPLY_TOPIC,
     UNREADABLE_HEADERS,
     Headers,
@@ -30,14 +29,15 @@ from topics.codec import (
     header,
     headers,
 )
-from topics.package_sets import PackageSets
-from topics.pulse import with_pulse
-from topics.replies import ReplyTopics
-from topics.request import FieldError, InvalidRequestError, check_chosen_id, parse_request
+from topics.kafka.liveness import with_pulse
+from topics.kafka.replies import ReplyTopics
+from topics.request.model import FieldError, InvalidRequestError, check_chosen_id, parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import unfinished_from
-from topics.view import View
+from topics.views.package_sets import PackageSets
+from topics.views.view import View
 
 log = logging.getLogger(__name__)
 

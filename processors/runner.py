@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nix.runner import BOX_BYTES, Ran
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes
-from topics.limits import CompileLimits
+from topics.request.limits import CompileLimits
 
 
 class SandboxRunner:

@@ -18,7 +18,7 @@ from processors.settings import SealerSettings
 from topics.audit.seals import Range, Seal, fingerprint, sealed
 from topics.audit.signing import private_key
 from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
-from topics.clients import (
+from topics.kafka.clients import (
     READER,
     UNHURRIED,
     consume_batch,
@@ -26,9 +26,9 @@ from topics.clients import (
     is_fatal,
     producer_config,
 )
-from topics.codec import decode
-from topics.pulse import with_pulse
-from topics.reading import partitions, read_to_end
+from topics.kafka.codec import decode
+from topics.kafka.liveness import with_pulse
+from topics.kafka.scan import partitions, read_to_end
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from topics.limits import MiB
+from topics.request.limits import MiB
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 HOUR_MS = 3_600_000

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from topics.callback_urls import AllowedPlace
-from topics.limits import MiB
-from topics.request import REQUEST_BYTES_CEILING
+from topics.request.callback_urls import AllowedPlace
+from topics.request.limits import MiB
+from topics.request.model import REQUEST_BYTES_CEILING
 
 MAX_MESSAGE_BYTES = 16 * MiB
 """Of store, events and queue records; request and answer fit in it together, with room for the rest."""

@@ -37,9 +37,9 @@ from infra.bench.measuring import (
 from infra.commands.output import say
 from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
 from topics.catalogue import catalogue
-from topics.codec import header
-from topics.limits import RunLimits
-from topics.reading import read_to_end
+from topics.kafka.codec import header
+from topics.kafka.scan import read_to_end
+from topics.request.limits import RunLimits
 
 FIRST_UID = 1_930_000_000
 WARM_UP = 200

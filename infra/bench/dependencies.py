@@ -30,11 +30,11 @@ from nix.package_set import refresh
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
-from topics.acceptance import SYSTEM
-from topics.codec import encode
 from topics.dependencies.state import EnvironmentState
-from topics.limits import DependenciesLimits, RunLimits
-from topics.request import Dependencies as Asked
+from topics.kafka.codec import encode
+from topics.request.limits import DependenciesLimits, RunLimits
+from topics.request.model import Dependencies as Asked
+from topics.submissions.acceptance import SYSTEM
 
 BUILD_S: Mapping[str, str] = {"python3": "1.4-1.9", "gcc": "6.3", "nodejs": "2.5", "jdk17_headless": "6.1"}
 """What is built, and the seconds that it took when the way to build was chosen, on 2 CPUs."""

@@ -24,15 +24,15 @@ from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.ports import choose_free_port
 from infra.settings import LocalSettings
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.catalogue import Family, catalogue
-from topics.clients import consumer_config
-from topics.codec import encode_fact
-from topics.limits import MiB
-from topics.reading import read_to_end
-from topics.request import parse_request
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import consumer_config
+from topics.kafka.codec import encode_fact
+from topics.kafka.scan import read_to_end
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS
 
 DEADLINE_S = 1800.0

@@ -6,18 +6,18 @@ from itertools import islice
 
 from confluent_kafka import Producer
 
-from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
-from topics.clients import producer_config
-from topics.codec import Record, encode, encode_fact
 from topics.dependencies import facts as dependencies
-from topics.limits import DependenciesLimits
-from topics.package_sets import DEBIAN, PackageSetInForce
-from topics.request import Dependencies
+from topics.kafka.clients import producer_config
+from topics.kafka.codec import Record, encode, encode_fact
+from topics.request.limits import DependenciesLimits
+from topics.request.model import Dependencies
 from topics.settings import KafkaSettings
-from topics.stage import DependenciesStage, RunStage
 from topics.submissions import facts as submissions
+from topics.submissions.acceptance import SYSTEM
+from topics.submissions.stage import DependenciesStage, RunStage
 from topics.times import now
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 SIDE_BY_SIDE = 64
 """Submissions whose events are mixed on the log, as if so many ran at a time."""

@@ -21,7 +21,7 @@ from processors.sandbox import Box, Collected, Command, Completed, Rootfs, Sandb
 from processors.settings import WorkSettings
 from processors.worker.worker import Worker
 from topics.catalogue import catalogue
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 from topics.settings import KafkaSettings
 from topics.submissions.facts import Started
 from topics.submissions.state import Work

@@ -28,7 +28,7 @@ from infra.bench.measuring import (
 from infra.commands.output import say
 from processors.sandbox import Box, Command, Completed, Rootfs, Sandboxes, SandboxSettings
 from processors.sandbox.mounts import mounts_below
-from topics.limits import KiB, MiB, RunLimits
+from topics.request.limits import KiB, MiB, RunLimits
 
 AIM_S = 0.15
 """From a limit to the last process gone."""

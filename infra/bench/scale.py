@@ -26,14 +26,14 @@ from infra.bench.measuring import milliseconds, percentile, print_table, write_r
 from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.settings import LocalSettings
-from topics.acceptance import requested
-from topics.admin import ensure_share_groups, ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import decode_fact, encode_fact, header
-from topics.reading import read_to_end
-from topics.request import parse_request
+from topics.kafka.admin import ensure_share_groups, ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import decode_fact, encode_fact, header
+from topics.kafka.scan import read_to_end
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS
 
 WORKERS = (1, 2, 4, 8)

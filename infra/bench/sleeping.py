@@ -17,7 +17,7 @@ from processors.work import handing_back
 from processors.work.attempts import Attempt, Attempts, Process, process_name
 from processors.work.slots import Slots
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
+from topics.kafka.clients import EventProducer
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Finished, HandedBack, Started
 from topics.submissions.state import Work

@@ -9,14 +9,14 @@ from rich.console import Console
 from infra.bench import kafka_load as load
 from infra.bench.kafka import Log, a_log, reads
 from infra.bench.measuring import milliseconds, print_table, write_results
-from topics.acceptance import requested
-from topics.codec import Record, encode
 from topics.fold import Recorded
-from topics.limits import MiB
-from topics.request import parse_request
-from topics.stage import DependenciesStage, RunStage
+from topics.kafka.codec import Record, encode
+from topics.request.limits import MiB
+from topics.request.model import parse_request
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import Finished, Requested
 from topics.submissions.fold import apply
+from topics.submissions.stage import DependenciesStage, RunStage
 from topics.submissions.state import Submission
 from topics.times import rfc3339
 

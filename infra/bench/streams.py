@@ -17,7 +17,7 @@ from infra.commands.output import say
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
 from ingest.client import AsyncClient
-from topics.limits import MiB
+from topics.request.limits import MiB
 from topics.submissions.output import OutputChunk
 
 DATA_DIR = Path("/var/lib/envicutor-bench-http")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from topics.limits import MiB
-from topics.stage import CompileStage, DependenciesStage, OutputFile, RunStage, Stage
+from topics.request.limits import MiB
+from topics.submissions.stage import CompileStage, DependenciesStage, OutputFile, RunStage, Stage
 from topics.submissions.state import Answer
 
 EXIT_CODES = {

@@ -22,7 +22,7 @@ from topics.audit.signing import public_key, public_key_file
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
-from topics.reading import read_to_end
+from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 from topics.times import milliseconds, rfc3339
 

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.commands.output import fail
-from topics.clients import connection
+from topics.kafka.clients import connection
 from topics.settings import KafkaSettings
 
 USAGE = 2

@@ -15,13 +15,13 @@ from infra.commands.output import fail, reason, say
 from infra.package_sets import EnvironmentsFileError, pin_in_force, read_environments, request_environments
 from nix.errors import CacheError
 from topics.catalogue import Catalogue, catalogue
-from topics.clients import EventProducer
-from topics.codec import decode, decode_key
 from topics.dependencies.state import EnvironmentState
-from topics.limits import MiB
-from topics.reading import read_to_end
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import decode, decode_key
+from topics.kafka.scan import read_to_end
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
-from topics.view import View
+from topics.views.view import View
 
 if TYPE_CHECKING:
     from nix.settings import NixSettings

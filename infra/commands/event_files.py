@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 from topics.audit.past import ExportedEvent
-from topics.limits import MiB
+from topics.request.limits import MiB
 from topics.times import milliseconds
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from topics.stage import Stage
 from topics.submissions.output import OutputChunk
+from topics.submissions.stage import Stage
 from topics.submissions.state import Answer
 
 Stream = Literal["stdout", "stderr"]

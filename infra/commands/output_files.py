@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 
-from topics.file_names import check_file_names
+from topics.request.file_names import check_file_names
 from topics.submissions.state import Answer
 
 

@@ -15,7 +15,7 @@ from ingest.client.calls import authorization, reason
 from nix.errors import CacheError
 from nix.settings import NixSettings
 from topics.catalogue import catalogue
-from topics.request import BASE
+from topics.request.model import BASE
 from topics.settings import KafkaSettings
 
 _COLUMNS = ("name", "version", "description")

@@ -16,13 +16,13 @@ from infra.commands.output import fail, say
 from infra.credentials import USERS, new_password
 from infra.kafka.embedded import SUPER_USER
 from infra.secret_files import write_secret
-from topics.admin import TopicMismatchError, ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import connection
-from topics.limits import MiB
-from topics.rights import rights_of_producer
+from topics.kafka.admin import TopicMismatchError, ensure_topics
+from topics.kafka.clients import connection
+from topics.request.limits import MiB
+from topics.security.acls import rights_of_producer
+from topics.security.users import put_rights, put_user, remove_user, writers
 from topics.settings import KafkaSettings
-from topics.users import put_rights, put_user, remove_user, writers
 
 app = typer.Typer(
     no_args_is_help=True, help="Other systems that may produce to Kafka, where it has users (`up --secure`)."

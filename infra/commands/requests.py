@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from topics.file_names import check_file_names
-from topics.limits import MiB
-from topics.request import REQUEST_BYTES_CEILING
+from topics.request.file_names import check_file_names
+from topics.request.limits import MiB
+from topics.request.model import REQUEST_BYTES_CEILING
 
 LOOKED_AT = 10_000
 """Files and folders of a directory; a request has room for 4096 files."""

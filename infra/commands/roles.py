@@ -17,8 +17,8 @@ from infra.commands.client import USAGE
 from infra.commands.output import fail
 from infra.role_process import DEADLINE_S, RoleProcess
 from topics.catalogue import Role, catalogue
+from topics.kafka.waiting import topics_of, wait_for_topics
 from topics.settings import KafkaSettings
-from topics.waiting import topics_of, wait_for_topics
 
 if TYPE_CHECKING:
     from processors.store.partition import Store

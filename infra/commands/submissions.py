@@ -14,7 +14,7 @@ from infra.commands.options import moment, one_of
 from infra.commands.output import plain_table, say, show_table
 from ingest.client import RefusedError
 from ingest.models import Listed
-from topics.stage import Outcome
+from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
 from topics.times import milliseconds, rfc3339
 

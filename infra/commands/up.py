@@ -17,7 +17,7 @@ from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserE
 from infra.package_sets import EnvironmentsFileError
 from infra.settings import LocalSettings
 from nix.errors import CacheError
-from topics.admin import TopicMismatchError
+from topics.kafka.admin import TopicMismatchError
 
 
 def up(

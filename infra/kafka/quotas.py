@@ -12,7 +12,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Float64, Int16, Int32, Schema, String
 from confluent_kafka import KafkaError, KafkaException
 
-from topics.clients import SASL_MECHANISM, ssl_context
+from topics.kafka.clients import SASL_MECHANISM, ssl_context
 from topics.settings import KafkaSettings
 
 PRODUCED_BYTES_PER_S = "producer_byte_rate"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ingest.client.errors import RefusedError, UnavailableError
 from ingest.models import Batch, Page, System
-from topics.request import FieldError, SubmissionRequest
+from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.state import Answer
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from topics.request import FieldError
+from topics.request.model import FieldError
 
 
 class ClientError(Exception):

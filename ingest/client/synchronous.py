@@ -11,7 +11,7 @@ from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tri
 from ingest.client.errors import UnavailableError
 from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
 from ingest.models import Batch, Listed, System
-from topics.request import SubmissionRequest
+from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from ingest.routes.common import Id, submissions_router
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.tracing import trace_context
-from topics.api_keys import Scope
+from topics.security.api_keys import Scope
 from topics.submissions.state import Answer, Submission
 
 

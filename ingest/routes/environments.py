@@ -15,8 +15,8 @@ from nix import search
 from nix.errors import CacheError
 from nix.settings import NixSettings
 from topics.dependencies.state import EnvironmentState
-from topics.package_sets import PackageSets
-from topics.view import View
+from topics.views.package_sets import PackageSets
+from topics.views.view import View
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$", description="As answers give it: `dependencies.id`.")]
 

@@ -8,7 +8,7 @@ from ingest.openapi import problems
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.system import Overview
-from topics.api_keys import Scope
+from topics.security.api_keys import Scope
 
 
 def system_routes(overview: Overview, access: Access, settings: IngestSettings) -> APIRouter:

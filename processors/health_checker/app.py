@@ -28,12 +28,12 @@ from processors.health_checker.progress import Progress
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.catalogue import Catalogue, Family, catalogue
-from topics.clients import EventProducer
-from topics.codec import Headers, Letter, Record, UndecodableError, close_letter, encode_fact
 from topics.dependencies import facts as dependencies
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Headers, Letter, Record, UndecodableError, close_letter, encode_fact
+from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.leases import Tick
 from topics.model import Model
-from topics.reachability import OF_THIS_PROCESS
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 

@@ -9,7 +9,7 @@ from typing import Any
 import faust
 from faust.transport.drivers import aiokafka
 
-from topics.clients import SASL_MECHANISM, ssl_context
+from topics.kafka.clients import SASL_MECHANISM, ssl_context
 from topics.settings import KafkaSettings
 
 FETCH_BYTES = 1024 * 1024

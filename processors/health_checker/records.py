@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from topics.codec import Record, UndecodableError, cloud_event, encode
+from topics.kafka.codec import Record, UndecodableError, cloud_event, encode
 from topics.leases import Lease, Tick
 
 MAX_NAME_LENGTH = 200

@@ -13,7 +13,7 @@ from processors.sandbox.collect import WALK_S, Collected, collect
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
 from processors.sandbox.stage import see_through
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 FEW_FILES = 32
 """A request holds no more bytes than are written in a moment; thousands of files take a while."""

@@ -19,8 +19,8 @@ from processors.sandbox.patterns import (
     rests_of,
     unmatched,
 )
-from topics.file_names import PATH_BYTES
-from topics.outputs import OUTPUT_DEPTH, OUTPUT_FILE_BYTES, OUTPUT_FILES
+from topics.request.file_names import PATH_BYTES
+from topics.request.output_patterns import OUTPUT_DEPTH, OUTPUT_FILE_BYTES, OUTPUT_FILES
 
 WALK_ENTRIES = 100_000
 """Names that are looked at; more than a box holds by default, and about as many as it can hold at all."""

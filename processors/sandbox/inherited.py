@@ -3,7 +3,7 @@
 import resource
 
 from processors.sandbox.model import SandboxError
-from topics.limits import range_of
+from topics.request.limits import range_of
 
 UNLIMITED = resource.RLIM_INFINITY
 

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from processors.sandbox.descriptors import sealed_memory
 from processors.sandbox.engine import Order
 from processors.sandbox.model import SandboxError
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 SOURCE = Path(__file__).with_name("launcher.c")
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")

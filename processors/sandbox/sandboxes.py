@@ -25,7 +25,7 @@ from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.user_ids import UserIds
 from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
     (["true"], {}, None),

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from processors.sandbox.cgroups import share
-from topics.limits import range_of
+from topics.request.limits import range_of
 
 
 def most_of(limit: str) -> int:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from topics.limits import MiB
+from topics.request.limits import MiB
 
 LOCK_BYTES = 192
 CONNECTION_BYTES = 4400

@@ -10,8 +10,16 @@ from confluent_kafka import Message
 from pydantic import ValidationError
 
 from topics.catalogue import Catalogue, Family
-from topics.codec import Headers, Record, UndecodableError, cloud_event, dead_letter, decode_fact, encode
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
+from topics.kafka.codec import (
+    Headers,
+    Record,
+    UndecodableError,
+    cloud_event,
+    dead_letter,
+    decode_fact,
+    encode,
+)
 from topics.leases import StopOrder
 from topics.model import Model
 

@@ -21,13 +21,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
-from topics.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
-from topics.codec import Record
 from topics.crash import crash
 from topics.garbage import collect_seldom
-from topics.limits import MiB
-from topics.pulse import with_pulse
-from topics.replies import ReplyTopics
+from topics.kafka.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
+from topics.kafka.codec import Record
+from topics.kafka.liveness import with_pulse
+from topics.kafka.replies import ReplyTopics
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

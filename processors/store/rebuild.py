@@ -18,9 +18,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from processors.store.partition import Partition, Store
-from topics.clients import connection, producer_config
-from topics.codec import cloud_event
-from topics.reading import committed_offsets, read_to_end
+from topics.kafka.clients import connection, producer_config
+from topics.kafka.codec import cloud_event
+from topics.kafka.scan import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 
 Progress = Callable[[str], None]

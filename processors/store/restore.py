@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processors.store.partition import Partition, Store
 from processors.store.states import States
-from topics.clients import READER, connection, consume_batch, consumer_config
+from topics.kafka.clients import READER, connection, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

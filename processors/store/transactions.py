@@ -14,7 +14,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from topics.catalogue import Family
-from topics.clients import connection
+from topics.kafka.clients import connection
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

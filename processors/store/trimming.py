@@ -12,8 +12,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from topics.catalogue import Family
-from topics.clients import connection
-from topics.reading import committed_offsets
+from topics.kafka.clients import connection
+from topics.kafka.scan import committed_offsets
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Sequence
 
-from topics.callback_urls import place
+from topics.request.callback_urls import place
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

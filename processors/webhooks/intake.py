@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from topics.clients import Brake, consume_batch, consumer_config, is_fatal, leave
-from topics.pulse import with_pulse
+from topics.kafka.clients import Brake, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.liveness import with_pulse
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from processors.webhooks.addresses import ForbiddenError, permitted
-from topics.callback_urls import Target, place
+from topics.request.callback_urls import Target, place
 
 TIMEOUT_S = 5.0
 """For everything together, from the look-up of the name on."""

@@ -22,11 +22,11 @@ from processors.webhooks.backoff import LONGEST_S, pause_s
 from processors.webhooks.intake import Intake
 from processors.webhooks.post import TIMEOUT_S, NotDeliveredError, Poster, Resolve
 from processors.webhooks.signing import SecretError, read_secrets, signed_headers
-from topics.callback_urls import Target, refusal, target
 from topics.catalogue import WEBHOOK_GROUP, Catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, cloud_event, dead_letter, decode, encode
 from topics.crash import crash
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, cloud_event, dead_letter, decode, encode
+from topics.request.callback_urls import Target, refusal, target
 from topics.settings import KafkaSettings
 from topics.submissions.webhook import WEBHOOK, Webhook
 

@@ -28,12 +28,12 @@ from processors.work.leases import LeaseKeeper
 from processors.work.popper import Popper
 from processors.work.share_popper import SharePopper
 from topics.catalogue import Catalogue, Family
-from topics.clients import EventProducer
-from topics.codec import encode_fact
 from topics.crash import crash
 from topics.fold import Progress, QueuedWork
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import encode_fact
+from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.model import Model
-from topics.reachability import OF_THIS_PROCESS
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

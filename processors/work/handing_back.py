@@ -20,12 +20,12 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from topics.catalogue import Family
-from topics.clients import EventProducer
-from topics.codec import Record, UndecodableError, cloud_event, decode, encode, header, headers
 from topics.fold import QueuedWork
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, UndecodableError, cloud_event, decode, encode, header, headers
+from topics.kafka.tail import Tail, end
 from topics.leases import Room
 from topics.settings import KafkaSettings
-from topics.tail import Tail, end
 
 PATIENCE_S = 0.03
 """How long a record waits at a worker that is full: mostly a slot is free again before that."""

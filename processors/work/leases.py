@@ -5,8 +5,8 @@ from concurrent.futures import Future
 
 from confluent_kafka import Message
 
-from topics.clients import EventProducer
-from topics.codec import Record, cloud_event, encode
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, cloud_event, encode
 from topics.leases import Lease
 
 

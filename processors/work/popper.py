@@ -18,11 +18,11 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from processors.work.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBack, Waiting
 from processors.work.offsets import Offsets, Taken
-from topics.clients import Brake, EventProducer, consumer_config, is_fatal, leave
-from topics.codec import UndecodableError, dead_letter, decode, header
 from topics.fold import QueuedWork
+from topics.kafka.clients import Brake, EventProducer, consumer_config, is_fatal, leave
+from topics.kafka.codec import UndecodableError, dead_letter, decode, header
+from topics.kafka.liveness import with_pulse
 from topics.model import Model
-from topics.pulse import with_pulse
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

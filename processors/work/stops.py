@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from topics.codec import UndecodableError, decode
+from topics.kafka.codec import UndecodableError, decode
+from topics.kafka.tail import Tail, beginning
 from topics.leases import StopOrder
 from topics.settings import KafkaSettings
-from topics.tail import Tail, beginning
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from processors.sandbox import Rootfs
-from topics.stage import CompileStage
+from topics.submissions.stage import CompileStage
 from topics.submissions.state import Work
 
 log = logging.getLogger(__name__)

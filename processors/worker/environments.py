@@ -10,15 +10,15 @@ from weakref import WeakValueDictionary
 from nix.cache import Cache
 from nix.errors import MissingError
 from processors.evictions import Evictions
-from topics.acceptance import SYSTEM
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
-from topics.codec import encode_fact
 from topics.dependencies.facts import FACTS, DependenciesFact, Lost, Requested
 from topics.dependencies.state import EnvironmentState
-from topics.request import SubmissionRequest
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import encode_fact
+from topics.request.model import SubmissionRequest
+from topics.submissions.acceptance import SYSTEM
 from topics.submissions.state import Work
-from topics.view import View
+from topics.views.view import View
 
 log = logging.getLogger(__name__)
 

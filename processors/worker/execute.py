@@ -10,9 +10,9 @@ from processors.sandbox import Box, Command, NotKeptError, OnOutput, Rootfs, San
 from processors.worker.compile_cache import CompileCache, Compiled, key_of
 from processors.worker.live_output import AttemptOutput
 from processors.worker.verdict import AnswerBudget, outcome_of
-from topics.limits import RunLimits
-from topics.request import SubmissionRequest, TestCase
-from topics.stage import CompileStage, Outcome, RunStage
+from topics.request.limits import RunLimits
+from topics.request.model import SubmissionRequest, TestCase
+from topics.submissions.stage import CompileStage, Outcome, RunStage
 from topics.submissions.state import Work
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 
 from processors.sandbox import OnOutput
 from processors.worker.verdict import as_texts
-from topics.clients import EventProducer
-from topics.codec import Record, cloud_event, encode, unique
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, cloud_event, encode, unique
 from topics.settings import KafkaSettings
 from topics.submissions.output import OUTPUT, OutputChunk
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic_core import from_json, to_json
 
 from processors.sandbox import Collected, CollectedFile, Completed
-from topics.outputs import OUTPUT_FILE_BYTES
-from topics.request import TestCase
-from topics.stage import CompileStage, Outcome, OutputFile, RunStage
+from topics.request.model import TestCase
+from topics.request.output_patterns import OUTPUT_FILE_BYTES
+from topics.submissions.stage import CompileStage, Outcome, OutputFile, RunStage
 
 Encoding = Literal["utf8", "base64"]
 

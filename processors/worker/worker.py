@@ -23,14 +23,14 @@ from processors.worker.environments import Environments
 from processors.worker.execute import Executed, executed
 from processors.worker.live_output import LiveOutput
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
 from topics.dependencies.state import EnvironmentState
+from topics.kafka.clients import EventProducer
+from topics.kafka.waiting import topics_of, until_topics
 from topics.settings import KafkaSettings
-from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Finished, HandedBack, Started
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.state import Work
-from topics.view import View
-from topics.waiting import topics_of, until_topics
+from topics.views.view import View
 
 
 class Worker:

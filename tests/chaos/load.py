@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.chaos.submissions import POISON_ATTEMPTS, Planned
-from topics.acceptance import requested
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, cloud_event, encode_fact
-from topics.request import parse_request
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, cloud_event, encode_fact
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import CANCEL, FACTS
 
 ANSWER_S = 30.0

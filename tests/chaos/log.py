@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tests.system.cluster.running import Cluster
-from topics.codec import decode, decode_fact
 from topics.dependencies import facts as dependencies
+from topics.kafka.codec import decode, decode_fact
+from topics.kafka.scan import read_to_end
 from topics.model import Model
-from topics.reading import read_to_end
 from topics.submissions import facts as submissions
 from topics.submissions.state import Submission
 

@@ -19,21 +19,21 @@ from typer.testing import CliRunner
 from infra.cli import app
 from infra.commands.audit import describe
 from processors.store.trimming import trim
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.audit.history import read_history
 from topics.audit.sealed import Seals
 from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, consumer_config
-from topics.codec import Headers, Record, encode, encode_fact
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, consumer_config
+from topics.kafka.codec import Headers, Record, encode, encode_fact
+from topics.kafka.scan import read_to_end
 from topics.leases import Lease
-from topics.reading import read_to_end
-from topics.request import SubmissionRequest
+from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
-from topics.stage import RunStage
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Finished, Requested, Started, SubmissionFact
+from topics.submissions.stage import RunStage
 from topics.times import milliseconds
 
 DEADLINE_S = 120.0

@@ -19,10 +19,10 @@ from infra.kafka.embedded import Distribution, EmbeddedKafka, KafkaStartError
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import is_free
-from topics.clients import EventProducer
-from topics.codec import Record
-from topics.pulse import LostError, with_pulse
-from topics.reachability import Reachability
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record
+from topics.kafka.liveness import LostError, with_pulse
+from topics.kafka.reachability import Reachability
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 30.0
@@ -201,7 +201,9 @@ def test_a_broker_that_is_being_started_again_can_be_stopped_at_once(
 def test_a_client_whose_broker_is_away_is_quiet_and_finds_it_again(
     broker: EmbeddedKafka, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topics.pulse.OF_THIS_PROCESS", Reachability())  # others may have lost theirs
+    monkeypatch.setattr(
+        "topics.kafka.liveness.OF_THIS_PROCESS", Reachability()
+    )  # others may have lost theirs
     caplog.set_level("INFO")
     broker.start()
     create_topic(broker.bootstrap_servers, "events")
@@ -219,7 +221,7 @@ def test_a_client_whose_broker_is_away_is_quiet_and_finds_it_again(
     while "Kafka is reachable again" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.1)
     producer.close()
-    logged = [record.message for record in caplog.records if record.name == "topics.reachability"]
+    logged = [record.message for record in caplog.records if record.name == "topics.kafka.reachability"]
     assert len(logged) == 2
     assert f"Kafka at {broker.bootstrap_servers} is not reachable" in logged[0]
     assert logged[1] == "Kafka is reachable again"

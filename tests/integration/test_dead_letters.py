@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from processors.request_handler import RequestHandler
-from topics.admin import ensure_topics
 from topics.catalogue import Catalogue, catalogue
-from topics.clients import EventProducer
-from topics.codec import Headers, Record, decode_fact, encode, headers
-from topics.package_sets import DEBIAN, PackageSetInForce
-from topics.reading import read_to_end
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Headers, Record, decode_fact, encode, headers
+from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
 TRACE: Headers = [("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ("x", b"\xff")]
@@ -157,7 +157,7 @@ asyncio.run(main(*sys.argv[1:]))
 def test_a_header_whose_name_is_not_text_stops_nobody(
     settings: KafkaSettings, topics: Catalogue, produce: Callable[[Record], None]
 ) -> None:
-    """To look at it twice ends the process: see `topics.codec.headers`."""
+    """To look at it twice ends the process: see `topics.kafka.codec.headers`."""
     for number in range(WARM):  # the interpreter treats a call that it has often made in another way
         produce(Record(topics.requests.name, f"warm-{number}", b'{"run": "true"}', []))
     command = [sys.executable, "-c", HOSTILE, settings.bootstrap_servers, topics.requests.name]

@@ -10,18 +10,18 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ingest.following import Following
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, connection
-from topics.codec import Record, encode, encode_fact
-from topics.journal import Journal
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, connection
+from topics.kafka.codec import Record, encode, encode_fact
 from topics.model import Model
-from topics.request import parse_request
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Finished, Started
 from topics.submissions.state import Submission
-from topics.view import View
+from topics.views.journal import Journal
+from topics.views.view import View
 
 DEADLINE_S = 60.0
 

@@ -15,15 +15,15 @@ from confluent_kafka import Message
 from ingest.app import make_app
 from ingest.settings import IngestSettings
 from nix.settings import NixSettings
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, decode_fact, encode, encode_fact, headers
-from topics.package_sets import DEBIAN, PackageSetInForce
-from topics.reading import read_to_end
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, decode_fact, encode, encode_fact, headers
+from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
-from topics.stage import RunStage
 from topics.submissions.facts import FACTS, Finished, Requested
+from topics.submissions.stage import RunStage
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "producers"
 DEADLINE_S = 120.0

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, decode, decode_fact, encode
 from topics.fold import Enqueue, Recorded
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, decode, decode_fact, encode
+from topics.kafka.scan import read_to_end
 from topics.leases import Lease, Room
-from topics.limits import MiB
-from topics.reading import read_to_end
-from topics.request import parse_request
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Finished, Started
 from topics.submissions.fold import apply
 

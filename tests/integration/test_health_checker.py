@@ -23,13 +23,13 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
-from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
-from topics.clients import EventProducer, consumer_config
-from topics.codec import Headers, Record, decode_fact, encode, encode_fact, header
 from topics.dependencies import facts as dependencies
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, consumer_config
+from topics.kafka.codec import Headers, Record, decode_fact, encode, encode_fact, header
 from topics.leases import Lease
-from topics.limits import MiB
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 

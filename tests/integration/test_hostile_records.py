@@ -21,15 +21,15 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message, Producer
 
-from topics.admin import ensure_topics
 from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
-from topics.clients import EventProducer, producer_config
-from topics.codec import REPLY_TOPIC, Headers, Record, decode_fact, encode, open_letter
-from topics.limits import KiB, MiB
-from topics.package_sets import DEBIAN, PackageSetInForce
-from topics.reading import committed_offsets, read_to_end
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, producer_config
+from topics.kafka.codec import REPLY_TOPIC, Headers, Record, decode_fact, encode, open_letter
+from topics.kafka.scan import committed_offsets, read_to_end
+from topics.request.limits import KiB, MiB
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 log = logging.getLogger(__name__)
 

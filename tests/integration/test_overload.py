@@ -10,14 +10,14 @@ from ingest.access import Caller
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, encode, encode_fact
-from topics.package_sets import DEBIAN, PackageSetInForce
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, encode, encode_fact
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled
 from topics.submissions.state import Submission
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
 

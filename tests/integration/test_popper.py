@@ -10,12 +10,12 @@ import pytest
 from confluent_kafka import Message
 
 from processors.work.popper import Popper
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, encode
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, encode
+from topics.kafka.scan import committed_offsets, read_to_end
 from topics.leases import StopOrder
-from topics.reading import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 60.0

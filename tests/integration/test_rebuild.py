@@ -21,8 +21,8 @@ from tests.integration.test_store_processor import (
     lives,
     wait_for,
 )
-from topics.clients import connection
-from topics.codec import Record
+from topics.kafka.clients import connection
+from topics.kafka.codec import Record
 from topics.settings import KafkaSettings
 from topics.submissions.state import FOLD_VERSION
 

@@ -14,10 +14,10 @@ from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.support.recorded_log import BUSY_SYSTEM, read
-from topics.admin import ensure_topics
 from topics.catalogue import Family, catalogue
-from topics.clients import connection, producer_config
-from topics.reading import committed_offsets, read_to_end
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import connection, producer_config
+from topics.kafka.scan import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 90.0

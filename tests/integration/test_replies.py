@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, connection
-from topics.codec import Record, decode, decode_fact, encode, encode_fact, header, open_letter
-from topics.package_sets import DEBIAN, PackageSetInForce
-from topics.reading import read_to_end
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, connection
+from topics.kafka.codec import Record, decode, decode_fact, encode, encode_fact, header, open_letter
+from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Finished, Rejected
 from topics.submissions.state import Answer
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 120.0
 ANSWER = Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())

@@ -11,16 +11,16 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from processors.request_handler import RequestHandler
-from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, decode_fact, encode, header
-from topics.limits import KiB
-from topics.package_sets import DEBIAN, PackageSetInForce
-from topics.reading import read_to_end
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, decode_fact, encode, header
+from topics.kafka.scan import read_to_end
+from topics.request.limits import KiB
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import Submission
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
 GOOD = b'{"run": "true"}'

@@ -6,10 +6,10 @@ from dataclasses import replace
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from topics.admin import ensure_topics
 from topics.catalogue import DAY_MS, FOR_EVER, catalogue
-from topics.clients import connection
-from topics.limits import MiB
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import connection
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 30.0

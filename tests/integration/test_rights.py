@@ -26,13 +26,13 @@ from infra.credentials import Credentials
 from infra.kafka.embedded import SUPER_USER, EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.quotas import put_quota
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, connection, consumer_config, producer_config
-from topics.codec import Record
-from topics.rights import ROLES, rights_of_producer
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, connection, consumer_config, producer_config
+from topics.kafka.codec import Record
+from topics.security.acls import ROLES, rights_of_producer
+from topics.security.users import put_rights, put_user, remove_user
 from topics.settings import KafkaSettings
-from topics.users import put_rights, put_user, remove_user
 
 pytestmark = pytest.mark.xdist_group("rights")
 

@@ -14,18 +14,18 @@ from confluent_kafka.cimpl import NewTopic
 from typer.testing import CliRunner, Result
 
 from infra.cli import app
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.audit.sealed import Inspection, read_seals
 from topics.audit.sealed import Sealing as Sealed
 from topics.audit.seals import Seal
 from topics.audit.signing import private_key, public_key, public_key_file
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, connection, producer_config
-from topics.codec import decode, encode_fact, headers
-from topics.reading import read_to_end
-from topics.request import SubmissionRequest
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, connection, producer_config
+from topics.kafka.codec import decode, encode_fact, headers
+from topics.kafka.scan import read_to_end
+from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS
 
 DEADLINE_S = 60.0

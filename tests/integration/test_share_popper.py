@@ -7,9 +7,9 @@ import pytest
 
 from processors.work.share_popper import SharePopper
 from tests.integration.test_popper import GROUP, Owner, Queue, wait_for
-from topics.admin import ensure_share_groups
+from topics.kafka.admin import ensure_share_groups
+from topics.kafka.scan import read_to_end
 from topics.leases import StopOrder
-from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 
 

@@ -20,15 +20,15 @@ from confluent_kafka.admin import AdminClient
 
 from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, connection, consumer_config, producer_config
-from topics.codec import Record, encode_fact
-from topics.limits import MiB
-from topics.reading import read_to_end
-from topics.request import parse_request
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, connection, consumer_config, producer_config
+from topics.kafka.codec import Record, encode_fact
+from topics.kafka.scan import read_to_end
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import (
     FACTS,
     Cancelled,

@@ -5,9 +5,9 @@ import time
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processors.store.transactions import Ends, read_ends
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import producer_config
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import producer_config
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 30.0

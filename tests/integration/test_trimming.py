@@ -6,11 +6,11 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from processors.store.trimming import trim
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, consumer_config
-from topics.codec import Record
-from topics.reading import read_to_end
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, consumer_config
+from topics.kafka.codec import Record
+from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 
 DEADLINE_S = 60.0

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from topics.clients import EventProducer, connection
-from topics.codec import Record
+from topics.kafka.clients import EventProducer, connection
+from topics.kafka.codec import Record
 from topics.settings import KafkaSettings
-from topics.view import View
+from topics.views.view import View
 
 DEADLINE_S = 60.0
 
@@ -193,7 +193,7 @@ READ = """
 import asyncio, sys
 from pathlib import Path
 from topics.settings import KafkaSettings
-from topics.view import View
+from topics.views.view import View
 
 async def read(servers, topic, folder):
     view = View(KafkaSettings(bootstrap_servers=servers), topic, Path(folder))

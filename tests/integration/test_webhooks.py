@@ -21,17 +21,17 @@ from infra.kafka.tls import make_tls
 from processors.webhooks.post import TIMEOUT_S, NotDeliveredError, Poster
 from processors.webhooks.sender import AT_ONCE, IN_LINE
 from processors.webhooks.signing import new_secret
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.audit.dead_letters import original, retry
-from topics.callback_urls import target
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import encode_fact, open_letter
-from topics.limits import MiB
-from topics.reading import read_to_end
-from topics.request import parse_request
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import encode_fact, open_letter
+from topics.kafka.scan import read_to_end
+from topics.request.callback_urls import target
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Cancelled, Finished, SubmissionFact
 
 DEADLINE_S = 60.0

@@ -12,8 +12,8 @@ from tests.simulator.groups import Consumer
 from tests.simulator.handing_back import HandingBack
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
-from topics.codec import UndecodableError, decode, header
 from topics.fold import QueuedWork
+from topics.kafka.codec import UndecodableError, decode, header
 from topics.model import Model
 
 if TYPE_CHECKING:

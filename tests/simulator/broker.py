@@ -11,7 +11,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from tests.simulator.scheduler import Future, Scheduler
-from topics.codec import Headers
+from topics.kafka.codec import Headers
 
 LOG_APPEND_TIME = 2
 

@@ -4,9 +4,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tests.simulator.scheduler import Future, Process, Wait
-from topics.acceptance import requested
-from topics.limits import MiB
-from topics.request import FieldError, parse_request
+from topics.request.limits import MiB
+from topics.request.model import FieldError, parse_request
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import Cancelled, Rejected, Requested
 
 if TYPE_CHECKING:

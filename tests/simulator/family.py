@@ -12,10 +12,10 @@ from tests.simulator.network import Network
 from tests.simulator.scheduler import Future, Process, Scheduler
 from tests.simulator.transactions import Coordinator
 from topics.catalogue import catalogue
-from topics.codec import Headers, encode
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import Build
 from topics.fold import QueuedWork
+from topics.kafka.codec import Headers, encode
 from topics.leases import Lease
 from topics.model import Model
 from topics.settings import KafkaSettings

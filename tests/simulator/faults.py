@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.simulator.family import GARBAGE, Family
 from tests.simulator.scheduler import Process
 from tests.simulator.worker import HOST
-from topics.codec import Headers
 from topics.dependencies.facts import Evicted
+from topics.kafka.codec import Headers
 
 if TYPE_CHECKING:
     from tests.simulator.world import World

@@ -16,7 +16,7 @@ from processors.work.handing_back import (
 )
 from tests.simulator.family import Family
 from tests.simulator.scheduler import Future, Process
-from topics.codec import Record, decode, encode
+from topics.kafka.codec import Record, decode, encode
 from topics.leases import Room
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Future, Process, Wait, all_of
-from topics.codec import UndecodableError, encode
+from topics.kafka.codec import UndecodableError, encode
 from topics.leases import Tick
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from tests.simulator.family import CATALOGUE, GARBAGE, Family
 from tests.simulator.groups import Group
 from tests.simulator.health import HELD, SETTINGS, held_of, value_of
 from tests.simulator.scheduler import Process
-from topics.codec import UndecodableError, decode, decode_fact, encode
 from topics.dependencies.state import EnvironmentState
 from topics.fold import Enqueue, Notify, QueuedWork
+from topics.kafka.codec import UndecodableError, decode, decode_fact, encode
 from topics.leases import Lease
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.simulator.broker import Broker, Log
 from tests.simulator.scheduler import Future, Process, Scheduler
-from topics.codec import Headers
+from topics.kafka.codec import Headers
 
 
 class BrokerError(Exception):

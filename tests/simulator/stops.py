@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulator.attempts import Attempts
 from tests.simulator.broker import Log
-from topics.codec import decode
+from topics.kafka.codec import decode
 from topics.leases import StopOrder
 
 if TYPE_CHECKING:

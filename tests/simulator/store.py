@@ -13,7 +13,7 @@ from tests.simulator.groups import Consumer, UnstableOffsetError
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Future, Process, Wait, all_of
 from tests.simulator.transactions import BusyError, FencedError
-from topics.codec import Record
+from topics.kafka.codec import Record
 
 if TYPE_CHECKING:
     from tests.simulator.world import World

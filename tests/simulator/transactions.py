@@ -7,7 +7,7 @@ from tests.simulator.broker import Broker, Log, Transaction
 from tests.simulator.groups import Group
 from tests.simulator.network import BrokerError, Network
 from tests.simulator.scheduler import Scheduler
-from topics.codec import Record
+from topics.kafka.codec import Record
 
 TIMEOUT_S = 5.0
 SWEEP_S = 5.0

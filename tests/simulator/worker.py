@@ -8,13 +8,13 @@ from tests.simulator.attempts import Attempt, HostFaultError
 from tests.simulator.scheduler import Future, Process, Wait
 from tests.simulator.slots import Slots
 from tests.simulator.stops import StopOrders
-from topics.acceptance import SYSTEM
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
-from topics.limits import MiB
 from topics.model import Model
-from topics.stage import CompileStage, DependenciesStage, Outcome
+from topics.request.limits import MiB
+from topics.submissions.acceptance import SYSTEM
 from topics.submissions.facts import Compiled, DependenciesInstalled, Finished, HandedBack, Started
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome
 from topics.submissions.state import Work
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SMALL_BYTES, LARGE_BYTES = 64 * MiB, 1024 * MiB
 
 
 class View:
-    """`topics/view.py`, of `dependencies.store`."""
+    """`topics/views/view.py`, of `dependencies.store`."""
 
     def __init__(self, world: "World") -> None:
         self._world = world

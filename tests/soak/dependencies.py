@@ -20,10 +20,10 @@ import typer
 from tests.system.cluster.running import Cluster
 from tests.system.nix.archives import Member, deb
 from tests.system.nix.repository import repository
-from topics.codec import decode, decode_fact
 from topics.dependencies.facts import FACTS, DependenciesFact, Evicted, Installed, Lost
 from topics.fold import Recorded
-from topics.reading import read_to_end
+from topics.kafka.codec import decode, decode_fact
+from topics.kafka.scan import read_to_end
 from topics.submissions.state import Submission
 
 TOLERANCE = 1.1

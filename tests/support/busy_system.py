@@ -22,7 +22,7 @@ from tests.chaos.faults import KINDS, Faults
 from tests.registry import publish_greeting, registry
 from tests.support import recorded_log
 from tests.system.cluster.running import Cluster
-from topics.clients import connection
+from topics.kafka.clients import connection
 from topics.submissions.facts import CANCEL
 
 CHAOS_S = 120.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from topics.reading import read_to_end
+from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 
 BUSY_SYSTEM = Path(__file__).parents[1] / "data" / "busy-system-2026-11.jsonl.gz"

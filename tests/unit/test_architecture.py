@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from topics.catalogue import DAY_MS, HOUR_MS, Topic, catalogue
-from topics.limits import GiB, Limits, MiB, range_of
+from topics.request.limits import GiB, Limits, MiB, range_of
 from topics.settings import KafkaSettings
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()

@@ -7,10 +7,10 @@ from typing import Literal
 from confluent_kafka import Message
 
 from topics.catalogue import Catalogue
-from topics.clients import EventProducer
-from topics.codec import Letter, Record, UndecodableError, open_letter
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Letter, Record, UndecodableError, open_letter
+from topics.kafka.scan import read_to_end
 from topics.model import Model
-from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.times import rfc3339
 

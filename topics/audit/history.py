@@ -6,9 +6,9 @@ from typing import Any
 from confluent_kafka import Message
 
 from topics.audit.subjects import Subject
-from topics.codec import UndecodableError, decode_fact, header
+from topics.kafka.codec import UndecodableError, decode_fact, header
+from topics.kafka.scan import read_to_end
 from topics.model import Model
-from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.times import rfc3339
 

@@ -10,8 +10,8 @@ from confluent_kafka import Message
 from topics.audit.history import Event, event_of
 from topics.audit.ownership import Attempt
 from topics.audit.subjects import Subject
-from topics.codec import UndecodableError, decode_fact, encode
 from topics.fold import Recorded
+from topics.kafka.codec import UndecodableError, decode_fact, encode
 from topics.model import Model
 
 _PARSED = 256

@@ -2,8 +2,8 @@
 
 from topics.audit.ownership import Attempt
 from topics.audit.subjects import Subject
-from topics.clients import EventProducer
-from topics.codec import encode_fact
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import encode_fact
 from topics.settings import KafkaSettings
 
 _BY = "operator"

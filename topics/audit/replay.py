@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from topics.audit.past import Past
 from topics.audit.subjects import Subject
-from topics.codec import UndecodableError, decode_fact
+from topics.kafka.codec import UndecodableError, decode_fact
 from topics.times import rfc3339
 
 _NEVER = "9999"

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from topics.audit.seals import Range, Seal, fingerprint, open_seal
 from topics.catalogue import FOR_EVER, Topic
-from topics.codec import UndecodableError
+from topics.kafka.codec import UndecodableError
 from topics.times import rfc3339
 
 Chain = list[Seal]

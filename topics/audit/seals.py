@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from topics.codec import Headers, Record, UndecodableError, cloud_event, decode, encode, headers
+from topics.kafka.codec import Headers, Record, UndecodableError, cloud_event, decode, encode, headers
 from topics.model import Model
 
 SEALED = "envicutor.audit.sealed.v1"

@@ -18,10 +18,10 @@ from topics.audit.ownership import Attempt, Leases, ownerless
 from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.audit.subjects import Subject
-from topics.clients import READER, consumer_config
-from topics.codec import UndecodableError, decode
+from topics.kafka.clients import READER, consumer_config
+from topics.kafka.codec import UndecodableError, decode
+from topics.kafka.scan import committed_offsets, partitions, read_to_end
 from topics.leases import Lease
-from topics.reading import committed_offsets, partitions, read_to_end
 from topics.settings import KafkaSettings
 
 Progress = Callable[[str], None]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from topics.request import Dependencies
+from topics.request.model import Dependencies
 
 
 def dependencies_id(dependencies: Dependencies, package_set: str, system: str) -> str:

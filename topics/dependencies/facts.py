@@ -4,9 +4,9 @@ from typing import Literal
 
 from topics.dependencies.artifacts import Resolution
 from topics.fold import Progress
-from topics.limits import DependenciesLimits
 from topics.model import Model
-from topics.request import Dependencies
+from topics.request.limits import DependenciesLimits
+from topics.request.model import Dependencies
 
 Fault = Literal["theirs", "limit", "ours"]
 """Whose a failure is: the dependencies' own, a limit that they hit, or ours."""

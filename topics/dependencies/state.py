@@ -8,9 +8,9 @@ from pydantic_core import from_json
 from topics.dependencies.artifacts import Resolution
 from topics.dependencies.facts import Fault
 from topics.fold import QueuedWork
-from topics.limits import DependenciesLimits
 from topics.model import Model
-from topics.request import Dependencies
+from topics.request.limits import DependenciesLimits
+from topics.request.model import Dependencies
 
 FOLD_VERSION = 2
 """Raised whenever the fold would make another state of the same log: stores are then rebuilt."""

@@ -4,8 +4,8 @@ from typing import Literal
 
 from topics.fold import Progress
 from topics.model import Model
-from topics.request import FieldError, SubmissionRequest
-from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
+from topics.request.model import FieldError, SubmissionRequest
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 
 class Requested(Model):

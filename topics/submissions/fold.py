@@ -1,7 +1,7 @@
 """The submissions' fold. The first Finished of the current attempt wins (rule 3)."""
 
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
-from topics.request import FieldError
+from topics.request.model import FieldError
 from topics.submissions.facts import (
     Cancelled,
     Compiled,

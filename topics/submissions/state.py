@@ -8,8 +8,8 @@ from pydantic_core import from_json
 
 from topics.fold import QueuedWork
 from topics.model import Model
-from topics.request import FieldError, SubmissionRequest
-from topics.stage import CompileStage, DependenciesStage, Outcome, RunStage
+from topics.request.model import FieldError, SubmissionRequest
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 FOLD_VERSION = 2
 """Raised whenever the fold would make another state of the same log: stores are then rebuilt."""

@@ -1,8 +1,8 @@
 """What is told over HTTP when a submission has ended, and the record that it waits in until then."""
 
 from topics.model import Model
-from topics.request import Tag
-from topics.stage import Outcome
+from topics.request.model import Tag
+from topics.submissions.stage import Outcome
 from topics.submissions.state import Status, Submission
 
 ENDED = "envicutor.submission.ended.v1"

@@ -10,7 +10,7 @@ from aiokafka.protocol.types import UnsignedVarInt32
 
 from infra.kafka.gateway.reader import MalformedError, Reader
 from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
-from topics.limits import MiB
+from topics.request.limits import MiB
 
 UNPACKED_BYTES = 16 * MiB
 """Unpacked size of a batch, at most. The request handler has as much of each partition in memory."""

@@ -22,7 +22,7 @@ from infra.kafka.gateway.produce import (
 )
 from infra.kafka.gateway.scram import user_of
 from infra.kafka.properties import LARGEST_REQUEST_BYTES
-from topics.limits import KiB
+from topics.request.limits import KiB
 
 LOGIN_S = 10.0
 """Deadline of a login, from the accepted connection on, TLS included."""

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 
-from topics.limits import KiB, MiB
+from topics.request.limits import KiB, MiB
 
 _PIECE_BYTES = 256 * KiB
 _BLOCKS = 4_096

@@ -21,17 +21,17 @@ from ingest.settings import IngestSettings
 from nix.settings import NixSettings
 from processors.store.processor import StoreProcessor
 from processors.store.submission_store import submission_store
-from topics.admin import ensure_topics
-from topics.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.catalogue import catalogue
-from topics.clients import EventProducer, connection
-from topics.codec import Record, cloud_event, encode, encode_fact
-from topics.package_sets import DEBIAN, PackageSetInForce
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer, connection
+from topics.kafka.codec import Record, cloud_event, encode, encode_fact
+from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
-from topics.stage import Outcome, RunStage
 from topics.submissions.facts import FACTS, Finished, Started, SubmissionFact
 from topics.submissions.output import OUTPUT, OutputChunk
+from topics.submissions.stage import Outcome, RunStage
 from topics.times import now
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
 

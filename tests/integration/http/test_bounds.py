@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.integration.http.nodes import DEADLINE_S, Nodes, eventually
-from topics.stage import RunStage
+from topics.submissions.stage import RunStage
 
 pytestmark = pytest.mark.xdist_group("http")
 

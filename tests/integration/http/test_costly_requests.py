@@ -17,13 +17,13 @@ import pytest
 from infra.kafka.ports import choose_free_port
 from tests.costly_requests import RATIO, costly, ordinary
 from tests.integration.http.nodes import DEADLINE_S, eventually
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, encode
-from topics.limits import KiB, MiB
-from topics.package_sets import DEBIAN, PackageSetInForce
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, encode
+from topics.request.limits import KiB, MiB
 from topics.settings import KafkaSettings
+from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 pytestmark = pytest.mark.xdist_group("http")
 

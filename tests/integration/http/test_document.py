@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.integration.http.nodes import Nodes
-from topics.clients import consumer_config
+from topics.kafka.clients import consumer_config
 
 pytestmark = pytest.mark.xdist_group("http")
 

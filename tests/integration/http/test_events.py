@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.integration.http.nodes import Nodes, eventually
-from topics.stage import RunStage
 from topics.submissions.facts import Cancelled, Finished, LeaseExpired, Rejected
+from topics.submissions.stage import RunStage
 
 pytestmark = pytest.mark.xdist_group("http")
 

@@ -12,7 +12,7 @@ import pytest
 
 from ingest.server import HEAD_BYTES
 from tests.integration.http.nodes import Nodes
-from topics.stage import OutputFile, RunStage
+from topics.submissions.stage import OutputFile, RunStage
 
 pytestmark = pytest.mark.xdist_group("http")
 

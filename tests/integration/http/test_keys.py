@@ -16,9 +16,9 @@ import pytest
 from ingest.client import Client, RefusedError, UnavailableError
 from tests.integration.http.nodes import Nodes, bearer, eventually
 from tests.integration.http.test_http import problem
-from topics.api_keys import Quotas, Scope, new_id
-from topics.reading import read_to_end
-from topics.stage import OutputFile, RunStage
+from topics.kafka.scan import read_to_end
+from topics.security.api_keys import Quotas, Scope, new_id
+from topics.submissions.stage import OutputFile, RunStage
 
 pytestmark = pytest.mark.xdist_group("http")
 

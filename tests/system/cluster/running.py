@@ -16,8 +16,8 @@ import httpx
 
 from tests.system.cluster.processes import ancestors, running
 from topics.catalogue import Catalogue, catalogue
-from topics.codec import decode
-from topics.reading import read_to_end
+from topics.kafka.codec import decode
+from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.state import Submission
 

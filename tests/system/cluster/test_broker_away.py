@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from tests.system.cluster.running import Cluster, eventually
-from topics.codec import decode
-from topics.reading import read_to_end
+from topics.kafka.codec import decode
+from topics.kafka.scan import read_to_end
 from topics.submissions.state import Submission
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")

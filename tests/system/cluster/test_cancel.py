@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
-from topics.clients import EventProducer
-from topics.codec import Record, cloud_event
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, cloud_event
 from topics.submissions.facts import CANCEL
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.system.cluster.running import Cluster, eventually
-from topics.codec import decode_key, header
-from topics.reading import read_to_end
+from topics.kafka.codec import decode_key, header
+from topics.kafka.scan import read_to_end
 
 pytestmark = pytest.mark.xdist_group("eviction")
 

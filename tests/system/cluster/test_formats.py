@@ -13,13 +13,13 @@ from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes, SandboxSettings
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
 from tests.system.nix.test_formats import build_in_format_1
-from topics.acceptance import SYSTEM
-from topics.clients import EventProducer
-from topics.codec import encode_fact
 from topics.dependencies import dependencies_id
 from topics.dependencies.facts import FACTS, Installed, Requested
-from topics.limits import DependenciesLimits
-from topics.request import Dependencies
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import encode_fact
+from topics.request.limits import DependenciesLimits
+from topics.request.model import Dependencies
+from topics.submissions.acceptance import SYSTEM
 
 pytestmark = pytest.mark.xdist_group("cluster")
 

@@ -15,10 +15,10 @@ import pytest
 
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
 from tests.system.nix.test_binary_cache import make_key
-from topics.codec import decode, decode_fact
 from topics.dependencies.facts import FACTS, DependenciesFact, Installed, Lost, Started
 from topics.dependencies.state import EnvironmentState
-from topics.reading import read_to_end
+from topics.kafka.codec import decode, decode_fact
+from topics.kafka.scan import read_to_end
 from topics.submissions.facts import FACTS as SUBMISSIONS
 from topics.submissions.facts import HandedBack
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
-from topics.codec import decode_fact
 from topics.dependencies.facts import FACTS, Failed, Installed, Started
-from topics.reading import read_to_end
+from topics.kafka.codec import decode_fact
+from topics.kafka.scan import read_to_end
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")
 

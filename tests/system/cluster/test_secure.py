@@ -20,8 +20,8 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from tests.system.cluster import raw_kafka
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
 from topics.catalogue import REQUEST_GROUP
-from topics.codec import decode
-from topics.reading import committed_offsets, read_to_end
+from topics.kafka.codec import decode
+from topics.kafka.scan import committed_offsets, read_to_end
 from topics.submissions.state import Answer
 
 pytestmark = pytest.mark.xdist_group("secure")

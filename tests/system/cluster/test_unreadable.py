@@ -3,9 +3,9 @@
 import pytest
 
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
-from topics.clients import EventProducer
-from topics.codec import Record
-from topics.reading import read_to_end
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record
+from topics.kafka.scan import read_to_end
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")
 

@@ -21,14 +21,14 @@ from infra.kafka.install import install_kafka
 from infra.kafka.ports import LOOPBACK, choose_free_port
 from processors.sandbox.mounts import mounts_below
 from processors.webhooks.signing import new_secret
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import encode_fact
-from topics.reading import read_to_end
-from topics.request import parse_request
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import encode_fact
+from topics.kafka.scan import read_to_end
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS
 
 END_S = 10.0

@@ -13,19 +13,19 @@ import pytest
 
 from processors.sandbox import SandboxSettings
 from tests.system.sandbox.conftest import settings as sandbox_settings
-from topics.acceptance import requested
-from topics.admin import ensure_topics
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, decode, decode_fact, encode
 from topics.dependencies import facts as build_facts
 from topics.dependencies.fold import apply as apply_to_dependencies
 from topics.fold import Enqueue, Recorded
+from topics.kafka.admin import ensure_topics
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, decode, decode_fact, encode
+from topics.kafka.scan import read_to_end
 from topics.leases import Room
-from topics.limits import DependenciesLimits, MiB
-from topics.reading import read_to_end
-from topics.request import Dependencies, parse_request
+from topics.request.limits import DependenciesLimits, MiB
+from topics.request.model import Dependencies, parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Finished, HandedBack, Started, SubmissionFact
 from topics.submissions.fold import apply
 

@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from processors.sandbox import Box, Completed
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 MIB = 1 << 20
 LIMITS = RunLimits(wall_time_s=30, cpu_time_s=20)

@@ -11,7 +11,7 @@ import pytest
 from processors.sandbox import Command, Completed, Rootfs
 from tests.system.hostile.arena import Arena
 from tests.system.hostile.attack import CGROUP_V2, LIMITS, MIB, Attack, c, python
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 HOARD = LIMITS.replace(memory_bytes=512 * MIB, open_files=4096, box_files=65536, box_bytes=128 * MIB)
 TRIES = 3

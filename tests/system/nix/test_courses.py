@@ -10,7 +10,7 @@ import pytest
 from nix.dependencies import Expression, Packages
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes
 from tests.system.nix.conftest import Host
-from topics.limits import CompileLimits
+from topics.request.limits import CompileLimits
 
 
 def environments() -> Iterator[Any]:

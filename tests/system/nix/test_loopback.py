@@ -8,7 +8,7 @@ from nix.dependencies import Packages
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes
 from tests.system.nix.conftest import Host
 from tests.system.nix.test_real_programs import Real
-from topics.limits import CompileLimits
+from topics.request.limits import CompileLimits
 
 ASYNCIO = """
     import asyncio, socket, urllib.request

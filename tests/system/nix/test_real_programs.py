@@ -11,7 +11,7 @@ import pytest
 from nix.dependencies import Packages
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes
 from tests.system.nix.conftest import Host
-from topics.limits import CompileLimits, RunLimits
+from topics.request.limits import CompileLimits, RunLimits
 
 THREADS_IN_JAVA = """
     import java.util.stream.*;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from processors.sandbox import Box, Sandboxes, SandboxSettings
 from tests.system.sandbox.laboratory import LIMITS, bash, children, wait_until
-from topics.limits import MiB
+from topics.request.limits import MiB
 
 LONG = LIMITS.replace(wall_time_s=60, cpu_time_s=60, memory_bytes=1024 * MiB, box_bytes=512 * MiB)
 BUSY = "(setsid sleep 1000 &); : > running; while :; do :; done"

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from processors.sandbox import Box, Command, Completed, Rootfs, Sandboxes, SandboxSettings
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 T = TypeVar("T")
 LIMITS = RunLimits(wall_time_s=30, cpu_time_s=20)

@@ -9,7 +9,7 @@ import pytest
 from processors.sandbox import Collected, Sandboxes
 from processors.sandbox.collect import WALK_S
 from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
-from topics.outputs import OUTPUT_FILE_BYTES, OUTPUT_FILES
+from topics.request.output_patterns import OUTPUT_FILE_BYTES, OUTPUT_FILES
 
 MANY = LIMITS.replace(box_files=65536, memory_bytes=1 << 30)
 

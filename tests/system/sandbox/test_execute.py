@@ -9,7 +9,7 @@ from processors.worker.compile_cache import CompileCache
 from processors.worker.execute import Executed, executed
 from processors.worker.live_output import AttemptOutput
 from tests.system.sandbox.laboratory import Laboratory
-from topics.request import File, SubmissionRequest, TestCase
+from topics.request.model import File, SubmissionRequest, TestCase
 from topics.submissions.state import Work
 
 FILES = (File(name="text", content="as sent\n"),)

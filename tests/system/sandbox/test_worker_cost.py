@@ -9,8 +9,8 @@ from processors.sandbox import Completed, Sandboxes
 from processors.worker.compile_cache import CompileCache
 from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
 from tests.system.sandbox.test_execute import once
-from topics.limits import Limits, RunLimits
-from topics.request import File, SubmissionRequest
+from topics.request.limits import Limits, RunLimits
+from topics.request.model import File, SubmissionRequest
 
 WRITES_S = 1.5
 SINGLE_BYTES = f"""

@@ -2,12 +2,12 @@
 
 from confluent_kafka import Message
 
-from topics.acceptance import requested
 from topics.audit.subjects import subjects
 from topics.catalogue import catalogue
-from topics.codec import Headers, encode, fact_headers
-from topics.request import SubmissionRequest
+from topics.kafka.codec import Headers, encode, fact_headers
+from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Requested, SubmissionFact
 
 SUBMISSIONS, DEPENDENCIES = subjects(catalogue(KafkaSettings()))

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 from infra.commands.dead_letters import line
 from topics.audit.dead_letters import NotRetriableError, describe, original
 from topics.catalogue import Topic, catalogue
-from topics.codec import Headers, dead_letter
+from topics.kafka.codec import Headers, dead_letter
 from topics.settings import KafkaSettings
 
 TOPICS = catalogue(KafkaSettings())

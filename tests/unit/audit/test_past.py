@@ -5,8 +5,8 @@ from confluent_kafka import Message
 
 from tests.unit.audit.messages import SUBMISSIONS, request
 from topics.audit.past import export, stores_at
-from topics.codec import encode, encode_fact
 from topics.fold import Recorded
+from topics.kafka.codec import encode, encode_fact
 from topics.submissions.facts import FACTS, Cancelled, Started, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission

@@ -4,8 +4,8 @@ import pytest
 
 from tests.unit.audit.messages import SUBMISSIONS, event, request, rubbish
 from topics.audit.replay import Replay
-from topics.codec import encode
 from topics.fold import Recorded
+from topics.kafka.codec import encode
 from topics.submissions.facts import Cancelled, Started, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission

@@ -13,7 +13,7 @@ from tests.unit.audit.messages import SUBMISSIONS
 from topics.audit.sealed import Inspection, Sealing, Seals, read_seals
 from topics.audit.seals import Range, canonical, fingerprint, sealed
 from topics.catalogue import Topic
-from topics.codec import Headers
+from topics.kafka.codec import Headers
 
 KEY, OTHER_KEY = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 TOPIC = SUBMISSIONS.family.events

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingest.client import Client, RefusedError, UnavailableError
-from topics.request import SubmissionRequest
+from topics.request.model import SubmissionRequest
 from topics.submissions.state import Answer, Status
 
 Reply = tuple[int, dict[str, str], bytes]

@@ -6,8 +6,8 @@ from typing import get_args
 from rich.console import Console
 
 from infra.commands.answers import EXIT_CODES, how_it_ended, print_answer, printable, verdict
-from topics.limits import MiB
-from topics.stage import CompileStage, DependenciesStage, Outcome, OutputFile, RunStage, Stage
+from topics.request.limits import MiB
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, OutputFile, RunStage, Stage
 from topics.submissions.state import FINAL, Answer
 
 

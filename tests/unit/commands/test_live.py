@@ -1,8 +1,8 @@
 """What is shown while a program runs, and at its end, is each byte once."""
 
 from infra.commands.live import LiveOutput, Source
-from topics.stage import RunStage
 from topics.submissions.output import OutputChunk
+from topics.submissions.stage import RunStage
 from topics.submissions.state import Answer
 
 OUT = Source("run", 0, "stdout")

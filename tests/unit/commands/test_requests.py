@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.commands.requests import of_directory, read_request
-from topics.request import SubmissionRequest
+from topics.request.model import SubmissionRequest
 
 
 def test_directory_is_sent_as_files(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.health_checker.records import MAX_ATTEMPT, MAX_NAME_LENGTH, read, tick_record
-from topics.codec import UndecodableError, encode
+from topics.kafka.codec import UndecodableError, encode
 from topics.leases import Lease, Tick
 
 LEASE = {"kind": "taken", "id": "a", "attempt": 1, "worker": "w"}

@@ -29,7 +29,7 @@ from infra.kafka.gateway.reader import MalformedError
 from infra.kafka.gateway.scram import user_of
 from infra.kafka.gateway.settings import GatewaySettings
 from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
-from topics.limits import KiB, MiB
+from topics.request.limits import KiB, MiB
 
 MOST_BYTES = MiB
 GZIP, SNAPPY, LZ4, ZSTD = range(1, 5)

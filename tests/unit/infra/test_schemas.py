@@ -10,12 +10,12 @@ import pytest
 
 from infra.schemas import DIRECTORY, documents
 from ingest.tracing import TRACESTATE_CHARACTERS
+from tests.support.compatibility import breaks
 from topics.catalogue import catalogue
-from topics.codec import CARRIED_BYTES, CARRIED_HEADERS
-from topics.compatibility import breaks
-from topics.limits import KiB
-from topics.request import MAX_FIELD_ERRORS
-from topics.schemas import Said, all_said, schema
+from topics.contract.schemas import Said, all_said, schema
+from topics.kafka.codec import CARRIED_BYTES, CARRIED_HEADERS
+from topics.request.limits import KiB
+from topics.request.model import MAX_FIELD_ERRORS
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Query
 from starlette.exceptions import HTTPException
 
 from ingest.problems import ProblemError, install, invalid, response
-from topics.request import InvalidRequestError, parse_request
+from topics.request.model import InvalidRequestError, parse_request
 
 APP = FastAPI()
 install(APP)

@@ -3,7 +3,7 @@
 import pytest
 
 from ingest.rates import Rates
-from topics.api_keys import ApiKey, Quotas
+from topics.security.api_keys import ApiKey, Quotas
 
 
 def key(id: str = "one", **quotas: float) -> ApiKey:

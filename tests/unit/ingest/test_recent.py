@@ -2,7 +2,7 @@
 
 from ingest.models import LastMinute, Listed, Percentiles
 from ingest.recent import Recent
-from topics.stage import Outcome
+from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
 from topics.times import rfc3339
 

@@ -11,17 +11,17 @@ from confluent_kafka import Message
 
 from processors.work.attempts import QUIET_S, Attempt, Attempts, Process
 from processors.work.slots import Slots
-from topics.acceptance import requested
 from topics.catalogue import catalogue
-from topics.clients import EventProducer
-from topics.codec import Record, header
 from topics.fold import Enqueue, Recorded
-from topics.limits import MiB
-from topics.request import parse_request
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, header
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
-from topics.stage import DependenciesStage
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, DependenciesInstalled, Finished, HandedBack, Started
 from topics.submissions.fold import apply
+from topics.submissions.stage import DependenciesStage
 from topics.submissions.state import Work
 
 # Of a share group: whoever pops one does not listen to others, which would take two seconds to end.

@@ -7,9 +7,9 @@ import pytest
 
 from processors.sandbox import Rootfs
 from processors.worker.compile_cache import CompileCache, Compiled, decode, encode, key_of
-from topics.limits import CompileLimits, Limits, RunLimits
-from topics.request import File, SubmissionRequest, TestCase
-from topics.stage import CompileStage
+from topics.request.limits import CompileLimits, Limits, RunLimits
+from topics.request.model import File, SubmissionRequest, TestCase
+from topics.submissions.stage import CompileStage
 from topics.submissions.state import Work
 
 REQUEST = SubmissionRequest(

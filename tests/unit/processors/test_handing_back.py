@@ -15,8 +15,8 @@ from processors.work.handing_back import (
     moved,
     one_hop_more,
 )
-from topics.codec import Headers, decode, encode, headers
 from topics.fold import QueuedWork
+from topics.kafka.codec import Headers, decode, encode, headers
 from topics.leases import Room
 from topics.submissions.state import Work
 

@@ -16,13 +16,13 @@ from processors.store.partition import (
     StaleStoreError,
 )
 from processors.store.submission_store import submission_store
-from topics.acceptance import requested
 from topics.catalogue import catalogue
-from topics.codec import Record, encode, encode_fact
-from topics.limits import MiB
-from topics.request import parse_request
+from topics.kafka.codec import Record, encode, encode_fact
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
+from topics.submissions.acceptance import requested
 from topics.submissions.state import Submission, Work
 
 CATALOGUE = catalogue(KafkaSettings())

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ingest.ids import of_idempotency_key
 from processors.request_handler import handle
 from tests.costly_requests import RATIO, costly, ordinary
-from topics.codec import UndecodableError
-from topics.limits import MiB
-from topics.request import InvalidRequestError, NotJsonError, TooLargeError, content_hash
+from topics.kafka.codec import UndecodableError
+from topics.request.limits import MiB
+from topics.request.model import InvalidRequestError, NotJsonError, TooLargeError, content_hash
 from topics.submissions.facts import CANCEL, Cancelled, Requested
 
 BODY = {"run": "true"}

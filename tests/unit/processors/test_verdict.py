@@ -9,9 +9,9 @@ from pydantic_core import to_json
 
 from processors.sandbox import Collected, CollectedFile, Completed
 from processors.worker.verdict import AnswerBudget, media_type, outcome_of, passed
-from topics.outputs import OUTPUT_FILE_BYTES
-from topics.request import TestCase
-from topics.stage import CompileStage, OutputFile, RunStage, Stage
+from topics.request.model import TestCase
+from topics.request.output_patterns import OUTPUT_FILE_BYTES
+from topics.submissions.stage import CompileStage, OutputFile, RunStage, Stage
 
 
 def completed(

@@ -11,7 +11,7 @@ from processors.sandbox.bubblewrap import Bubblewrap
 from processors.sandbox.launcher import DEFAULT_ENV, Descriptors, orders_for_box, orders_for_host
 from processors.sandbox.mounts import unescape
 from processors.sandbox.native import Native
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 names = st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1)

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from processors.sandbox import SandboxSettings
-from topics.limits import RunLimits
+from topics.request.limits import RunLimits
 
 
 def test_each_box_can_have_as_many_processes_as_any_limit_allows() -> None:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from topics.dependencies import facts as dependencies
 from topics.dependencies.artifacts import Artifact
-from topics.limits import DependenciesLimits, Limits, RunLimits
-from topics.request import Dependencies, FieldError, File, SubmissionRequest, TestCase
-from topics.stage import CompileStage, DependenciesStage, RunStage
+from topics.request.limits import DependenciesLimits, Limits, RunLimits
+from topics.request.model import Dependencies, FieldError, File, SubmissionRequest, TestCase
 from topics.submissions import facts as submissions
+from topics.submissions.stage import CompileStage, DependenciesStage, RunStage
 
 text = st.text(max_size=5)
 seconds = st.floats(0, 1000)

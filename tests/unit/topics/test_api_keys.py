@@ -2,7 +2,7 @@
 
 import hashlib
 
-from topics.api_keys import ApiKey, Scope, digest, new_id, new_key
+from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 
 KEY = ApiKey(id="one", name="one", scopes=(Scope.READ,), created_at="2026-01-01T00:00:00.000Z")
 NOW, LATER = "2026-01-02T00:00:00.000Z", "2026-01-02T00:00:00.001Z"

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from topics.callback_urls import AllowedPlace, refusal, target
-from topics.codec import encode
-from topics.limits import MiB
-from topics.request import InvalidRequestError, parse_request
+from topics.kafka.codec import encode
+from topics.request.callback_urls import AllowedPlace, refusal, target
+from topics.request.limits import MiB
+from topics.request.model import InvalidRequestError, parse_request
 from topics.settings import KafkaSettings
 
 entry = TypeAdapter(AllowedPlace).validate_python

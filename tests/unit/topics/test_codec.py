@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.topics import facts
-from topics.codec import (
+from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
+from topics.dependencies.facts import DependenciesFact
+from topics.kafka.codec import (
     CARRIED_BYTES,
     CARRIED_HEADERS,
     Headers,
@@ -24,8 +26,6 @@ from topics.codec import (
     header,
     open_letter,
 )
-from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
-from topics.dependencies.facts import DependenciesFact
 from topics.submissions.facts import FACTS as SUBMISSION_FACTS
 from topics.submissions.facts import Started, SubmissionFact
 

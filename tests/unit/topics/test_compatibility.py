@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.compatibility import breaks
 from topics.catalogue import catalogue
-from topics.compatibility import Direction, breaks
-from topics.schemas import all_said, schema
+from topics.contract.schemas import Direction, all_said, schema
 from topics.settings import KafkaSettings
 
 READ: dict[str, Any] = {

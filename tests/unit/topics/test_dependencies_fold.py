@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.topics import facts
-from topics.codec import encode
 from topics.dependencies.artifacts import Artifact
 from topics.dependencies.facts import (
     DependenciesFact,
@@ -23,8 +22,9 @@ from topics.dependencies.facts import (
 from topics.dependencies.fold import apply
 from topics.dependencies.state import Build, EnvironmentState
 from topics.fold import Effect, Enqueue, Folded, Recorded, Stop
-from topics.limits import DependenciesLimits
-from topics.request import BASE
+from topics.kafka.codec import encode
+from topics.request.limits import DependenciesLimits
+from topics.request.model import BASE
 
 REQUESTED = Requested(dependencies=BASE, package_set="p", system="s", limits=DependenciesLimits())
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topics.dependencies import dependencies_id
-from topics.request import Dependencies
+from topics.request.model import Dependencies
 
 PIN, SYSTEM = "pin", "x86_64-linux"
 names = st.lists(st.text(min_size=1, max_size=5), max_size=5)

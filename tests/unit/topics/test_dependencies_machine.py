@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.topics import facts
-from topics.codec import encode
 from topics.dependencies.facts import (
     DependenciesFact,
     Evicted,
@@ -25,8 +24,9 @@ from topics.dependencies.facts import (
 from topics.dependencies.fold import apply
 from topics.dependencies.state import Build, EnvironmentState
 from topics.fold import Enqueue, Recorded, Stop
-from topics.limits import DependenciesLimits
-from topics.request import BASE
+from topics.kafka.codec import encode
+from topics.request.limits import DependenciesLimits
+from topics.request.model import BASE
 
 ID = "id"
 behind = st.integers(-1, 2)

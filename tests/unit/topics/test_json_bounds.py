@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topics.json_bounds import (
+from topics.request.json_bounds import (
     CONTAINERS,
     MEMBERS,
     VALUES,
@@ -15,8 +15,8 @@ from topics.json_bounds import (
     check_structure,
     crowded_objects,
 )
-from topics.limits import MiB
-from topics.request import MAX_FIELD_ERRORS, InvalidRequestError, parse_request
+from topics.request.limits import MiB
+from topics.request.model import MAX_FIELD_ERRORS, InvalidRequestError, parse_request
 
 
 @pytest.mark.parametrize(

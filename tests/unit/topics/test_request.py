@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topics.limits import GiB, Limits, MiB, range_of
-from topics.request import (
+from topics.request.limits import GiB, Limits, MiB, range_of
+from topics.request.model import (
     BASE,
     Dependencies,
     FieldError,

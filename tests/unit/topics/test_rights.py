@@ -5,7 +5,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from pydantic import ValidationError
 
 from topics.catalogue import catalogue
-from topics.rights import ROLES, principal, rights_of_producer, rights_of_roles
+from topics.security.acls import ROLES, principal, rights_of_producer, rights_of_roles
 from topics.settings import KafkaSettings
 
 SETTINGS = KafkaSettings(topic_prefix="one-")

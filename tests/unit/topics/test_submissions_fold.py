@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.topics import facts
-from topics.codec import encode
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
-from topics.limits import MiB
-from topics.request import FieldError, SubmissionRequest, parse_request
-from topics.stage import CompileStage, DependenciesStage, Outcome
+from topics.kafka.codec import encode
+from topics.request.limits import MiB
+from topics.request.model import FieldError, SubmissionRequest, parse_request
 from topics.submissions.facts import (
     Cancelled,
     Compiled,
@@ -26,6 +25,7 @@ from topics.submissions.facts import (
     SubmissionFact,
 )
 from topics.submissions.fold import apply
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome
 from topics.submissions.state import FINAL, Answer, Status, Submission, Work
 from topics.submissions.webhook import Ended, EndedData, Webhook
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.topics import facts
-from topics.codec import encode
 from topics.fold import Enqueue, Recorded, Stop
-from topics.stage import CompileStage, DependenciesStage
+from topics.kafka.codec import encode
 from topics.submissions.facts import (
     Cancelled,
     Compiled,
@@ -27,6 +26,7 @@ from topics.submissions.facts import (
     SubmissionFact,
 )
 from topics.submissions.fold import apply
+from topics.submissions.stage import CompileStage, DependenciesStage
 from topics.submissions.state import Submission, Work
 
 ID = "id"

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topics.table import Change, Index, Table
+from topics.views.table import Change, Index, Table
 
 INDEX = Index("by-row", summary=lambda row: row[:3], keys=lambda summary: [summary, b"-" + summary])
 KEYS = [b"a", b"b", b"c"]

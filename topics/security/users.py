@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from topics.rights import Rights, principal
+from topics.security.acls import Rights, principal
 
 _ITERATIONS = 4096
 """Kafka's least: our passwords are random and long, so that more would only slow every connection down."""

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
 )
 
 from topics.catalogue import REQUEST_GROUP, SEALER_TRANSACTIONS, WEBHOOK_GROUP, Catalogue, Family, Role
-from topics.clients import READER
+from topics.kafka.clients import READER
 from topics.settings import KafkaSettings
 
 ROLES: tuple[Role, ...] = tuple(role for role in get_args(Role) if role != "external")

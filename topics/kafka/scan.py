@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from topics.clients import READER, consume_batch, consumer_config
+from topics.kafka.clients import READER, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 _BATCH = 1000

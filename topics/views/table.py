@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from topics.crash import crash
-from topics.limits import MiB
+from topics.request.limits import MiB
 
 log = logging.getLogger(__name__)
 

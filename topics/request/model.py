@@ -19,14 +19,14 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from topics.callback_urls import check_callback_url, refusal
-from topics.field_names import unknown_field
-from topics.file_names import check_file_names
-from topics.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
-from topics.limits import Limits, MiB, range_of
 from topics.model import Model
-from topics.outputs import OUTPUT_PATTERNS, check_output_pattern
-from topics.pins import PIN_CHARACTERS, PINS, normal_npm, normal_pypi
+from topics.request.callback_urls import check_callback_url, refusal
+from topics.request.field_names import unknown_field
+from topics.request.file_names import check_file_names
+from topics.request.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
+from topics.request.limits import Limits, MiB, range_of
+from topics.request.output_patterns import OUTPUT_PATTERNS, check_output_pattern
+from topics.request.pins import PIN_CHARACTERS, PINS, normal_npm, normal_pypi
 
 REQUEST_BYTES_CEILING = 4 * MiB
 MAX_FIELD_ERRORS = 20

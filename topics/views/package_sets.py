@@ -6,7 +6,7 @@ from pathlib import Path
 from topics.catalogue import Catalogue
 from topics.model import Model
 from topics.settings import KafkaSettings
-from topics.view import View
+from topics.views.view import View
 
 DEBIAN = "debian"
 

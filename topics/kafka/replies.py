@@ -5,7 +5,7 @@ import time
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from topics.catalogue import Catalogue
-from topics.clients import connection
+from topics.kafka.clients import connection
 from topics.settings import KafkaSettings
 
 _FRESH_S = 60.0

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from topics.awaited import Awaited
-from topics.codec import UndecodableError, decode_key, header
-from topics.ends import Ends
-from topics.resuming import ANSWER_S, resuming
+from topics.kafka.codec import UndecodableError, decode_key, header
+from topics.kafka.end_offsets import Ends
+from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
-from topics.table import Change, Table
-from topics.tail import Tail
+from topics.views.key_notifier import Awaited
+from topics.views.resuming import ANSWER_S, resuming
+from topics.views.table import Change, Table
 
 _END = b"\n"
 

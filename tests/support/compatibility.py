@@ -7,10 +7,11 @@ write are open (others ignore fields that they don't know), objects that we read
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
+
+from topics.contract.schemas import Direction
 
 Schema = Mapping[str, Any]
-Direction = Literal["read", "written"]
 
 _AT_LEAST = ("minimum", "exclusiveMinimum", "minLength", "minItems")
 _AT_MOST = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from confluent_kafka import Consumer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from topics.clients import connection
+from topics.kafka.clients import connection
+from topics.kafka.tail import StartAt
 from topics.settings import KafkaSettings
-from topics.table import Table
-from topics.tail import StartAt
+from topics.views.table import Table
 
 ANSWER_S = 10.0
 

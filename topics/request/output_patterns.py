@@ -1,7 +1,7 @@
 """Output files: which a submission may ask back, and how much of them."""
 
-from topics.file_names import name_problem
-from topics.limits import MiB
+from topics.request.file_names import name_problem
+from topics.request.limits import MiB
 
 OUTPUT_PATTERNS = 32
 """Patterns of one request."""

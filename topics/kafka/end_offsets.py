@@ -6,7 +6,7 @@ import logging
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from topics.clients import connection
+from topics.kafka.clients import connection
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
-from topics.api_keys import STORED, ApiKey
 from topics.audit.seals import SEALED, Seal
 from topics.catalogue import Catalogue, Topic
-from topics.codec import REPLY_TOPIC
-from topics.compatibility import Direction
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
+from topics.kafka.codec import REPLY_TOPIC
 from topics.model import Model
-from topics.package_sets import PackageSetInForce
-from topics.request import SubmissionRequest
+from topics.request.model import SubmissionRequest
+from topics.security.api_keys import STORED, ApiKey
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 from topics.submissions.state import Answer, Submission
 from topics.submissions.webhook import ENDED, Ended
+from topics.views.package_sets import PackageSetInForce
+
+Direction = Literal["read", "written"]
+"""Whether this system reads the documents of a schema, or writes them."""
 
 CONTRACT_VERSION = "1.3.0"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from confluent_kafka import Message
 
-from topics.awaited import Awaited
-from topics.ends import Ends
-from topics.resuming import resuming
+from topics.kafka.end_offsets import Ends
+from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
-from topics.table import Change, Index, Table
-from topics.tail import Tail
+from topics.views.key_notifier import Awaited
+from topics.views.resuming import resuming
+from topics.views.table import Change, Index, Table
 
 _STALE_AFTER_S = 12 * 3600.0
 """Half of Kafka's default `delete.retention.ms`: an older table could have missed a tombstone."""

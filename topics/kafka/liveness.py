@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from topics.reachability import OF_THIS_PROCESS
+from topics.kafka.reachability import OF_THIS_PROCESS
 
 _LOOK_MS = 5000
 _ANSWER_S = 1.0

@@ -5,7 +5,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.cimpl import NewTopic
 
 from topics.catalogue import Topic
-from topics.clients import connection
+from topics.kafka.clients import connection
 from topics.settings import KafkaSettings
 
 _SHARED = {"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed"}

@@ -4,7 +4,7 @@ import platform
 from typing import Literal
 
 from topics.dependencies import dependencies_id
-from topics.request import SubmissionRequest
+from topics.request.model import SubmissionRequest
 from topics.submissions.facts import Requested
 
 SYSTEM = f"{platform.machine()}-linux"

@@ -1,0 +1,1 @@
+"""What is published about the topics: schemas and the AsyncAPI document."""

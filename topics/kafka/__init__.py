@@ -1,0 +1,1 @@
+"""Producers, consumers and administration: what is configured alike for every client of the broker."""

@@ -1,0 +1,1 @@
+"""Requests of clients: their shape, their limits, and what is refused."""

@@ -1,0 +1,1 @@
+"""API keys, users of the broker and their rights."""
