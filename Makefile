@@ -95,17 +95,17 @@ chaos: setup ## a running cluster under load, its processes killed, paused and e
 	@$(BIN)/python -m tests.chaos --duration $(DURATION_S) --seed $(SEED)
 
 bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
-	@$(BIN)/python -m infra.bench sandbox
+	@$(BIN)/python -m tests.benchmarks sandbox
 
 .PHONY: bench
 bench: setup ## speed, within ten minutes: answers, throughput, accepting, compiling, flame graphs, into bench/; needs root
-	@$(BIN)/python -m infra.bench all
+	@$(BIN)/python -m tests.benchmarks all
 
 bench-answers: setup ## from POST to answer, beside the plain program and the bare sandbox, and hop by hop; needs root
-	@$(BIN)/python -m infra.bench answers
+	@$(BIN)/python -m tests.benchmarks answers
 
 bench-http: setup ## from print to who follows it, and 10,000 event streams at once; needs root
-	@$(BIN)/python -m infra.bench http
+	@$(BIN)/python -m tests.benchmarks http
 
 STEPS ?= 100000
 .PHONY: simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-bench soak-chaos
@@ -138,21 +138,21 @@ soak-chaos:
 
 .PHONY: bench-answers bench-throughput bench-http bench-kafka bench-dependencies bench-scale
 bench-throughput: setup ## answers per second beside the plain program, and the CPU time of each role; needs root
-	@$(BIN)/python -m infra.bench throughput
+	@$(BIN)/python -m tests.benchmarks throughput
 
 bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
-	@$(BIN)/python -m infra.bench kafka
+	@$(BIN)/python -m tests.benchmarks kafka
 
 SUBMISSIONS ?= 100000
 .PHONY: bench-store
 bench-store: setup ## what 1,000, 10,000 … stored submissions cost ingest: memory, look-ups, restarts; SUBMISSIONS=
-	@$(BIN)/python -m infra.bench store --submissions $(SUBMISSIONS)
+	@$(BIN)/python -m tests.benchmarks store --submissions $(SUBMISSIONS)
 
 bench-scale: setup ## what more workers add, how long short programs wait behind long ones; QUEUES=--every
-	@$(BIN)/python -m infra.bench scale $(QUEUES)
+	@$(BIN)/python -m tests.benchmarks scale $(QUEUES)
 
 bench-dependencies: setup ## how long environments take to build, to be found again, to come from another host; needs root
-	@$(BIN)/python -m infra.bench dependencies
+	@$(BIN)/python -m tests.benchmarks dependencies
 
 lock: ## renew the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nix import archives, locks, resolve
+from nix.artifacts import Artifact
 from nix.binary_cache import BinaryCache, checked_secret_key_file
 from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
@@ -32,7 +33,6 @@ from nix.index import Package
 from nix.package_set import OpenPackageSet, load
 from nix.programs import check_programs
 from nix.registries import pinned
-from nix.registries.artifacts import Artifact
 from nix.registries.sandbox import Registries
 from nix.runner import Runner
 from nix.settings import NixSettings

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from nix.artifacts import Artifact
 from nix.index import Package
-from nix.registries.artifacts import Artifact
 
 ENVIRONMENT_FORMAT = 2
 """The version of what a build makes of the same contents: raise it with each change of that.

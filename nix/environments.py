@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nix import locks
+from nix.artifacts import Artifact
 from nix.errors import MissingError
-from nix.registries.artifacts import Artifact
 
 STORE_PATH = re.compile(r"/nix/store/(?P<name>[0-9a-z]{32}-environment)")
 

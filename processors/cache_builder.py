@@ -11,15 +11,15 @@ import logging
 import time
 from dataclasses import asdict
 
+from nix.artifacts import Artifact
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError, LimitError, PassingError
-from nix.registries.artifacts import Artifact
 from processors.evictions import Evictions
+from processors.queue.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
+from processors.queue.slots import Slots
 from processors.sandbox import Sandboxes, capabilities
 from processors.settings import WorkSettings
-from processors.work.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
-from processors.work.slots import Slots
 from topics.catalogue import Catalogue
 from topics.dependencies import artifacts as topics_artifacts
 from topics.dependencies.facts import FACTS, Failed, Fault, HandedBack, Installed, Started

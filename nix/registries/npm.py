@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
+from nix.artifacts import Artifact, hash_of
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
 from nix.registries.answers import Answer, Text
-from nix.registries.artifacts import Artifact, hash_of
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from pydantic import RootModel
 
 from nix import archives
+from nix.artifacts import Artifact, hosts
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, LimitError
 from nix.registries.answers import read_answer
-from nix.registries.artifacts import Artifact, hosts
 from nix.registries.deposit import LIMIT, Deposit
 from nix.registries.inside.unpack import REFUSED
 from nix.registries.relay import Relay

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nix.artifacts import Artifact, Registry, address_of, check
 from nix.contents import Contents
 from nix.deadline import Deadline
 from nix.dependencies import Pinned
 from nix.errors import DependenciesError, PassingError
 from nix.index import Package
 from nix.registries import npm, obtain, pypi
-from nix.registries.artifacts import Artifact, Registry, address_of, check
 from nix.registries.sandbox import Registries
 
 __all__ = ["check", "layer", "needed", "resolve"]

@@ -13,10 +13,10 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from nix.artifacts import Artifact
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
 from nix.registries.answers import Answer, Text
-from nix.registries.artifacts import Artifact
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask, pip
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Set
 from contextlib import suppress
 
-from nix.registries.artifacts import Host, spelled
+from nix.artifacts import Host, spelled
 
 HEAD_S = 10.0
 CONNECT_S = 20.0

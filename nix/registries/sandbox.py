@@ -18,10 +18,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from nix.artifacts import Registry, hosts
 from nix.deadline import Deadline
 from nix.errors import CacheError, LimitError
 from nix.registries.answers import Answer, read_answer
-from nix.registries.artifacts import Registry, hosts
 from nix.registries.deposit import Deposit
 from nix.registries.relay import Relay
 from nix.runner import Ran, Runner

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 from nix.cache import Cache
 from nix.errors import MissingError
+from processors.queue.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
+from processors.queue.slots import Slots
+from processors.queue.stops import StopOrders
 from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
-from processors.work.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
-from processors.work.slots import Slots
-from processors.work.stops import StopOrders
 from processors.worker.compile_cache import CompileCache
 from processors.worker.environments import Environments
 from processors.worker.execute import Executed, executed

@@ -45,7 +45,7 @@ class Cluster:
             "LEASE_RENEWAL_S": 5,
         }
         environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
-        worker = subprocess.Popen([sys.executable, "-m", "infra.bench.sleeping"], env=environment)
+        worker = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sleeping"], env=environment)
         self._workers.append(worker)
         return worker
 

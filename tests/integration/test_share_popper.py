@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from processors.work.share_popper import SharePopper
+from processors.queue.share_popper import SharePopper
 from tests.integration.test_popper import GROUP, Owner, Queue, wait_for
 from topics.kafka.admin import ensure_share_groups
 from topics.kafka.scan import read_to_end

@@ -1,12 +1,12 @@
-"""Mirrors `processors/work/attempts.py` and `popper.py` (rule 4), around the real `Offsets`."""
+"""Mirrors `processors/queue/attempts.py` and `popper.py` (rule 4), around the real `Offsets`."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import Message
 
-from processors.work.handing_back import HOPS, Moved, Waiting
-from processors.work.offsets import Offsets, Taken
+from processors.queue.handing_back import HOPS, Moved, Waiting
+from processors.queue.offsets import Offsets, Taken
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.handing_back import HandingBack

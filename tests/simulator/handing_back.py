@@ -1,11 +1,11 @@
-"""Mirrors `HandingBack` of `processors/work/handing_back.py`, around what really decides."""
+"""Mirrors `HandingBack` of `processors/queue/handing_back.py`, around what really decides."""
 
 from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Message
 
-from processors.work.handing_back import (
+from processors.queue.handing_back import (
     Board,
     Moved,
     Telling,

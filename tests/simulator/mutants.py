@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 
 from processors.health_checker.judgement import Judge, Verdict
-from processors.work.handing_back import Moved
-from processors.work.offsets import Taken
+from processors.queue.handing_back import Moved
+from processors.queue.offsets import Taken
 from tests.simulator.attempts import COMMIT_PERIOD_S, Attempt, Attempts
 from tests.simulator.faults import Plan
 from tests.simulator.health import HealthChecker

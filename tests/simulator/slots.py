@@ -1,4 +1,4 @@
-"""Mirrors `processors/work/slots.py`."""
+"""Mirrors `processors/queue/slots.py`."""
 
 from tests.simulator.scheduler import Cancelled, Future, Scheduler, Wait
 

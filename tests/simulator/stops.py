@@ -1,4 +1,4 @@
-"""Mirrors `processors/work/stops.py`."""
+"""Mirrors `processors/queue/stops.py`."""
 
 from typing import TYPE_CHECKING
 

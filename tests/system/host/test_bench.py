@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.bench.sandbox import AIM_S, ATTACKS, HIT
+from tests.benchmarks.sandbox import AIM_S, ATTACKS, HIT
 
 pytestmark = pytest.mark.soak
 
@@ -19,7 +19,7 @@ def run(part: str, *options: str, folder: Path) -> tuple[str, dict[str, Any]]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     done = subprocess.run(
-        [sys.executable, "-m", "infra.bench", part, *options],
+        [sys.executable, "-m", "tests.benchmarks", part, *options],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,

@@ -19,10 +19,10 @@ from typing import Protocol
 import pytest
 
 from nix import archives
+from nix.artifacts import Artifact, host_of
 from nix.cache import BuildLimits, Cache, Installed
 from nix.dependencies import Packages, Pinned
 from nix.errors import CacheError, DependenciesError, LimitError, PassingError
-from nix.registries.artifacts import Artifact, host_of
 from nix.registries.relay import Relay
 from nix.registries.sandbox import sockets
 from processors.runner import SandboxRunner

@@ -6,9 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from infra.bench.cpu import CpuMeter
-from infra.bench.http_load import answered, connections
-from infra.bench.load import Job
+from tests.benchmarks.cpu import CpuMeter
+from tests.benchmarks.http_load import answered, connections
+from tests.benchmarks.load import Job
 
 STATES = [
     {"id": "slow", "status": "started", "finished_at": None, "outcome": None},

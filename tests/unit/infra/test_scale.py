@@ -2,7 +2,7 @@
 
 import random
 
-from infra.bench.scale import LOAD, SHARING_WORKERS, SLOTS, arrivals, ideal_waits
+from tests.benchmarks.scale import LOAD, SHARING_WORKERS, SLOTS, arrivals, ideal_waits
 
 
 def test_the_ideal_queue_gives_each_job_in_turn_the_slot_that_is_free_first() -> None:

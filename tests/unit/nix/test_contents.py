@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from nix.artifacts import Artifact
 from nix.contents import Contents, FilePath, SmallFile, manifest
-from nix.registries.artifacts import Artifact
 from nix.resolve import closure
 from tests.unit.nix.packages import make_index, paragraph
 

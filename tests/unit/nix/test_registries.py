@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from nix.artifacts import Artifact, check, hash_of, host_of
 from nix.contents import Contents
 from nix.errors import CacheError, DependenciesError, PassingError
 from nix.registries import npm, pypi
 from nix.registries.answers import read_answer
-from nix.registries.artifacts import Artifact, check, hash_of, host_of
 from nix.registries.relay import Relay, destination
 from nix.settings import NixSettings
 

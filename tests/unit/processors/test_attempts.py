@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 from confluent_kafka import Message
 
-from processors.work.attempts import QUIET_S, Attempt, Attempts, Process
-from processors.work.slots import Slots
+from processors.queue.attempts import QUIET_S, Attempt, Attempts, Process
+from processors.queue.slots import Slots
 from topics.catalogue import catalogue
 from topics.fold import Enqueue, Recorded
 from topics.kafka.clients import EventProducer

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import Message
 
-from processors.work.handing_back import (
+from processors.queue.handing_back import (
     HOPS,
     MAX_HOPS,
     PATIENCE_S,

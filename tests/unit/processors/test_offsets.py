@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from processors.work.offsets import Offsets
+from processors.queue.offsets import Offsets
 
 PARTITIONS = st.integers(0, 2)
 

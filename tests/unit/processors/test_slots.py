@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.work.slots import Slots
+from processors.queue.slots import Slots
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:

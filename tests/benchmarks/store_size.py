@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from infra.bench import kafka_load as load
-from infra.bench.kafka import Log, a_log, reads
-from infra.bench.measuring import milliseconds, print_table, write_results
+from tests.benchmarks import kafka_load as load
+from tests.benchmarks.kafka import Log, a_log, reads
+from tests.benchmarks.measuring import milliseconds, print_table, write_results
 from topics.fold import Recorded
 from topics.kafka.codec import Record, encode
 from topics.request.limits import MiB

@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.bench.measuring import milliseconds, percentile, print_table, write_results
 from infra.commands.output import say
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
 from ingest.client import AsyncClient
+from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
 from topics.request.limits import MiB
 from topics.submissions.output import OutputChunk
 

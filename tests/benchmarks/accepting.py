@@ -10,11 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.bench.http_load import Connection, answered, closed_loop, connections
-from infra.bench.kafka import Log, a_log, accepted, wait_until
-from infra.bench.load import PYTHON, BenchCluster, warm_up
-from infra.bench.measuring import milliseconds, percentile, print_table, write_results
 from infra.commands.output import say
+from tests.benchmarks.http_load import Connection, answered, closed_loop, connections
+from tests.benchmarks.kafka import Log, a_log, accepted, wait_until
+from tests.benchmarks.load import PYTHON, BenchCluster, warm_up
+from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
 
 CONNECTIONS = 64
 BOUND = 10_000

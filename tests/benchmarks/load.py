@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from infra.bench import no_op
 from infra.commands.output import say
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
 from infra.supervisor import Program
+from tests.benchmarks import no_op
 
 PROGRAM = ("/usr/bin/python3", "-c", "print(1)")
 DATA_DIR = Path("/var/lib/envicutor-bench")

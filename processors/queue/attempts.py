@@ -23,10 +23,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from confluent_kafka import KafkaException, Message
 
-from processors.work.handing_back import HandingBack
-from processors.work.leases import LeaseKeeper
-from processors.work.popper import Popper
-from processors.work.share_popper import SharePopper
+from processors.queue.handing_back import HandingBack
+from processors.queue.leases import LeaseKeeper
+from processors.queue.popper import Popper
+from processors.queue.share_popper import SharePopper
 from topics.catalogue import Catalogue, Family
 from topics.crash import crash
 from topics.fold import Progress, QueuedWork

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from confluent_kafka import KafkaException, Message, ShareConsumer
 
-from processors.work.popper import Owner, acknowledged
+from processors.queue.popper import Owner, acknowledged
 from topics.kafka.clients import FETCH_BYTES, EventProducer, connection, is_fatal
 from topics.kafka.codec import UndecodableError, dead_letter, decode
 from topics.model import Model

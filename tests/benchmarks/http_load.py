@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from infra.bench.load import ANSWER_S, WAIT_S, Job
+from tests.benchmarks.load import ANSWER_S, WAIT_S, Job
 
 WAITING = f"/submissions?wait=true&wait_timeout_s={WAIT_S}"
 

@@ -1,6 +1,6 @@
 """How much more several workers do than one, and how long short programs wait behind long ones.
 
-Workers whose programs only sleep (`infra/bench/sleeping.py`), with everything else as it is: a broker, the
+Workers whose programs only sleep (`sleeping.py`), with everything else as it is: a broker, the
 store processor, the queue. Waiting is compared with one ideal queue that all slots share, to which the same
 submissions come at the same moments.
 """
@@ -22,10 +22,10 @@ from typing import NamedTuple
 from confluent_kafka import Message
 from rich.console import Console
 
-from infra.bench.measuring import milliseconds, percentile, print_table, write_results
 from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.settings import LocalSettings
+from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_share_groups, ensure_topics
 from topics.kafka.clients import EventProducer
@@ -99,7 +99,7 @@ class Pipeline:
     def work(self, workers: int, slots: int, *options: str) -> None:
         """Start so many more workers, and wait until each has had work."""
         for _ in range(workers):
-            self._start("infra.bench.sleeping", "--slots", str(slots), *options)
+            self._start("tests.benchmarks.sleeping", "--slots", str(slots), *options)
         expected, deadline = workers, time.monotonic() + _ANSWER_S
         before = self._workers()
         while len(self._workers() - before) < expected:
@@ -214,7 +214,7 @@ def _waits(
             pipeline.work(SHARING_WORKERS, SLOTS, *QUEUES[pipeline.name])
             found[pipeline.name] = {"real": [], "ideal": []}
         for round in range(rounds):
-            jobs = list(arrivals(random.Random(seed + round), SLICE_S))  # noqa: S311 - no secret
+            jobs = list(arrivals(random.Random(seed + round), SLICE_S))
             for pipeline in pipelines:
                 waited = pipeline.finished(_submit(pipeline, jobs))
                 ideal = ideal_waits(

@@ -13,7 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.bench.measuring import (
+from infra.commands.output import say
+from nix.cache import BuildLimits, Cache, Installed
+from nix.dependencies import Dependencies, Expression, Packages
+from nix.package_set import refresh
+from nix.settings import NixSettings
+from processors.runner import SandboxRunner
+from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
+from tests.benchmarks.measuring import (
     Samples,
     Summary,
     interleaved,
@@ -22,14 +29,7 @@ from infra.bench.measuring import (
     print_table,
     write_results,
 )
-from infra.bench.sandbox import own_settings
-from infra.commands.output import say
-from nix.cache import BuildLimits, Cache, Installed
-from nix.dependencies import Dependencies, Expression, Packages
-from nix.package_set import refresh
-from nix.settings import NixSettings
-from processors.runner import SandboxRunner
-from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
+from tests.benchmarks.sandbox import own_settings
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.codec import encode
 from topics.request.limits import DependenciesLimits, RunLimits

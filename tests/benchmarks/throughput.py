@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.bench import plot
-from infra.bench.cpu import CpuMeter, CpuTimes
-from infra.bench.http_load import answered, closed_loop, connections
-from infra.bench.load import NO_OP, PROGRAM, PYTHON, BenchCluster, Job, settings, warm_up
-from infra.bench.measuring import Samples, interleaved, print_table, write_plot, write_results
 from infra.commands.output import say
+from tests.benchmarks import plot
+from tests.benchmarks.cpu import CpuMeter, CpuTimes
+from tests.benchmarks.http_load import answered, closed_loop, connections
+from tests.benchmarks.load import NO_OP, PROGRAM, PYTHON, BenchCluster, Job, settings, warm_up
+from tests.benchmarks.measuring import Samples, interleaved, print_table, write_plot, write_results
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 64)
 SLICE_S = 2.0

@@ -16,7 +16,7 @@ def benchmarks() -> None:
 @app.command()
 def sandbox(rounds: Rounds = 10) -> None:
     """From a limit to the last process gone, what layers cost, what neighbours feel. Needs root."""
-    from infra.bench.sandbox import measure
+    from tests.benchmarks.sandbox import measure
 
     measure(rounds)
 
@@ -24,7 +24,7 @@ def sandbox(rounds: Rounds = 10) -> None:
 @app.command()
 def answers(rounds: Rounds = 100) -> None:
     """From POST to answer, beside the plain program and the bare sandbox, and hop by hop. Needs root."""
-    from infra.bench.answers import measure
+    from tests.benchmarks.answers import measure
 
     measure(rounds)
 
@@ -35,7 +35,7 @@ def dependencies(
     package: Annotated[list[str] | None, typer.Option(help="Build these alone; may be repeated.")] = None,
 ) -> None:
     """Environments built, found again, and fetched from another host. Needs root."""
-    from infra.bench.dependencies import BUILD_S, measure
+    from tests.benchmarks.dependencies import BUILD_S, measure
 
     measure(rounds, package or list(BUILD_S))
 
@@ -43,7 +43,7 @@ def dependencies(
 @app.command()
 def throughput(rounds: Rounds = 3) -> None:
     """Answers per second at several concurrencies, and the CPU time of each role. Needs root."""
-    from infra.bench.throughput import measure
+    from tests.benchmarks.throughput import measure
 
     measure(rounds)
 
@@ -53,7 +53,7 @@ def accepting(
     requests: Annotated[int, typer.Option(help="From Kafka.", min=1)] = 20_000,
 ) -> None:
     """Submissions accepted per second, and how soon under overload. Needs root."""
-    from infra.bench.accepting import measure
+    from tests.benchmarks.accepting import measure
 
     measure(requests)
 
@@ -61,7 +61,7 @@ def accepting(
 @app.command()
 def compiling(rounds: Rounds = 10) -> None:
     """C++ compiled and run, for the first time and again. Needs root."""
-    from infra.bench.compiling import measure
+    from tests.benchmarks.compiling import measure
 
     measure(rounds)
 
@@ -69,7 +69,7 @@ def compiling(rounds: Rounds = 10) -> None:
 @app.command()
 def flames() -> None:
     """A flame graph of each role under load. Needs root."""
-    from infra.bench.flames import measure
+    from tests.benchmarks.flames import measure
 
     measure()
 
@@ -89,7 +89,7 @@ def kafka(
     submissions: Annotated[int, typer.Option(help="On the log and in the store.", min=1)] = 100_000,
 ) -> None:
     """Requests and events per second, audits, and how soon each role is back. Needs root."""
-    from infra.bench.kafka import measure
+    from tests.benchmarks.kafka import measure
 
     measure(submissions)
 
@@ -99,7 +99,7 @@ def store(
     submissions: Annotated[int, typer.Option(help="In the store, at most.", min=1000)] = 100_000,
 ) -> None:
     """What stored submissions cost ingest: memory, look-ups, restarts."""
-    from infra.bench.store_size import measure
+    from tests.benchmarks.store_size import measure
 
     measure(submissions)
 
@@ -110,7 +110,7 @@ def http(
     streams: Annotated[int, typer.Option(help="Event streams that are open at once.", min=1)] = 10_000,
 ) -> None:
     """From what a program prints to who follows it, alone and beside thousands of others. Needs root."""
-    from infra.bench.streams import measure
+    from tests.benchmarks.streams import measure
 
     measure(rounds, streams)
 
@@ -122,7 +122,7 @@ def scale(
     every: Annotated[bool, typer.Option(help="Also a share group, and one that hands nothing back.")] = False,
 ) -> None:
     """What more workers add, and how long short programs wait behind long ones; all of them only sleep."""
-    from infra.bench.scale import measure
+    from tests.benchmarks.scale import measure
 
     measure(rounds, seed, every=every)
 

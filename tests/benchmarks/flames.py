@@ -6,11 +6,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from infra.bench.cpu import pids
-from infra.bench.http_load import answered, closed_loop, connections
-from infra.bench.load import PYTHON, BenchCluster, settings, warm_up
-from infra.bench.measuring import RESULTS
 from infra.commands.output import say
+from tests.benchmarks.cpu import pids
+from tests.benchmarks.http_load import answered, closed_loop, connections
+from tests.benchmarks.load import PYTHON, BenchCluster, settings, warm_up
+from tests.benchmarks.measuring import RESULTS
 
 AT_ONCE = 8
 RECORD_S = 15

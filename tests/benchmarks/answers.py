@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 from rich.console import Console
 
-from infra.bench import plot
-from infra.bench.http_load import Connection, answered, connections
-from infra.bench.load import (
+from infra.commands.output import say
+from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
+from tests.benchmarks import plot
+from tests.benchmarks.http_load import Connection, answered, connections
+from tests.benchmarks.load import (
     DATA_DIR,
     NO_OP,
     PROGRAM,
@@ -25,7 +27,7 @@ from infra.bench.load import (
     tree_of,
     warm_up,
 )
-from infra.bench.measuring import (
+from tests.benchmarks.measuring import (
     Samples,
     interleaved,
     milliseconds,
@@ -34,8 +36,6 @@ from infra.bench.measuring import (
     write_plot,
     write_results,
 )
-from infra.commands.output import say
-from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
 from topics.catalogue import catalogue
 from topics.kafka.codec import header
 from topics.kafka.scan import read_to_end

@@ -16,8 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from processors.work.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBack, Waiting
-from processors.work.offsets import Offsets, Taken
+from processors.queue.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBack, Waiting
+from processors.queue.offsets import Offsets, Taken
 from topics.fold import QueuedWork
 from topics.kafka.clients import Brake, EventProducer, consumer_config, is_fatal, leave
 from topics.kafka.codec import UndecodableError, dead_letter, decode, header

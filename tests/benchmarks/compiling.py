@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from infra.bench.http_load import Connection, answered, connections
-from infra.bench.load import BenchCluster, Job, answer, warm_up
-from infra.bench.measuring import Samples, interleaved, milliseconds, print_table, write_results
 from infra.commands.output import say
+from tests.benchmarks.http_load import Connection, answered, connections
+from tests.benchmarks.load import BenchCluster, Job, answer, warm_up
+from tests.benchmarks.measuring import Samples, interleaved, milliseconds, print_table, write_results
 
 FIRST, AGAIN = "first time", "again"
 WARM_UP = 50

@@ -1,4 +1,4 @@
-"""A worker that can leave the sandbox out, and tells when it did what. Run as `python -m infra.bench.no_op`.
+"""A worker that can leave the sandbox out, and tells when it did what. Run as `python -m tests.benchmarks.no_op`.
 
 Everything else is the worker's own: with the file `no-op`, a submission takes every step but box and program.
 """
@@ -56,13 +56,13 @@ class Marks:
 class NoBox(Box):
     """Runs nothing."""
 
-    async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:  # noqa: ARG002 - a Box's
+    async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         """Wait for what a program would wait for."""
         await command.may_start()
         return _NOTHING
 
     @contextlib.asynccontextmanager
-    async def fork(self, limits: RunLimits) -> AsyncIterator[Box]:  # noqa: ARG002 - a Box's
+    async def fork(self, limits: RunLimits) -> AsyncIterator[Box]:
         """Itself."""
         yield self
 
@@ -71,9 +71,9 @@ class NoBox(Box):
 
     async def collect(
         self,
-        patterns: Sequence[str],  # noqa: ARG002 - a Box's
-        room_bytes: int,  # noqa: ARG002
-        cpu_time_s: float = 0,  # noqa: ARG002
+        patterns: Sequence[str],
+        room_bytes: int,
+        cpu_time_s: float = 0,
     ) -> Collected:
         """Nothing."""
         return Collected()

@@ -16,7 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.bench.measuring import (
+from infra.commands.output import say
+from processors.sandbox import Box, Command, Completed, Rootfs, Sandboxes, SandboxSettings
+from processors.sandbox.mounts import mounts_below
+from tests.benchmarks.measuring import (
     Samples,
     Summary,
     interleaved,
@@ -25,9 +28,6 @@ from infra.bench.measuring import (
     print_table,
     write_results,
 )
-from infra.commands.output import say
-from processors.sandbox import Box, Command, Completed, Rootfs, Sandboxes, SandboxSettings
-from processors.sandbox.mounts import mounts_below
 from topics.request.limits import KiB, MiB, RunLimits
 
 AIM_S = 0.15

@@ -1,4 +1,4 @@
-"""A worker whose programs do nothing but sleep: `python -m infra.bench.sleeping --slots 4`.
+"""A worker whose programs do nothing but sleep: `python -m tests.benchmarks.sleeping --slots 4`.
 
 It pops, leases, commits and answers like any other, and waits instead of running `["sleep", SECONDS]`. So as
 many can be measured side by side as a cluster has, on a machine that could run few.
@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
+from processors.queue import handing_back
+from processors.queue.attempts import Attempt, Attempts, Process, process_name
+from processors.queue.slots import Slots
 from processors.settings import WorkSettings
-from processors.work import handing_back
-from processors.work.attempts import Attempt, Attempts, Process, process_name
-from processors.work.slots import Slots
 from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
 from topics.settings import KafkaSettings
@@ -68,7 +68,7 @@ class Sleeper:
         """Does not happen: answers are small."""
         raise RuntimeError(f"{work.id}: {reason}")
 
-    def unwanted(self, work: Work) -> bool:  # noqa: ARG002 - the craft's
+    def unwanted(self, work: Work) -> bool:
         """Nothing is cancelled."""
         return False
 

@@ -18,12 +18,12 @@ import httpx
 from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
-from infra.bench import kafka_load as load
-from infra.bench.measuring import milliseconds, percentile, print_table, write_results
 from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.kafka.ports import choose_free_port
 from infra.settings import LocalSettings
+from tests.benchmarks import kafka_load as load
+from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
 from topics.catalogue import Family, catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import consumer_config
@@ -234,7 +234,7 @@ def _worker_is_back(log: Log, id: str) -> float:
 
 def reads(log: Log, submissions: int) -> dict[str, float]:
     """Of ingest with so many submissions: how soon it is ready, its memory, how long it takes to find one."""
-    chance, ids = random.Random(submissions), load.ids(submissions)  # noqa: S311 - no secret
+    chance, ids = random.Random(submissions), load.ids(submissions)
     times_s, began = [], time.monotonic()
     with log.role("ingest") as process, httpx.Client(trust_env=False) as http:
         wait_until(log.ingest_has_read)

@@ -1,1 +1,0 @@
-"""Benchmarks: `python -m infra.bench PART`, or `make bench-PART`."""
