@@ -28,12 +28,12 @@ from processors.queue.leases import LeaseKeeper
 from processors.queue.popper import Popper
 from processors.queue.share_popper import SharePopper
 from topics.catalogue import Catalogue, Family
-from topics.crash import crash
 from topics.fold import Progress, QueuedWork
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.model import Model
+from topics.process import crash
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

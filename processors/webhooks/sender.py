@@ -23,9 +23,9 @@ from processors.webhooks.intake import Intake
 from processors.webhooks.post import TIMEOUT_S, NotDeliveredError, Poster, Resolve
 from processors.webhooks.signing import SecretError, read_secrets, signed_headers
 from topics.catalogue import WEBHOOK_GROUP, Catalogue
-from topics.crash import crash
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, dead_letter, decode, encode
+from topics.process import crash
 from topics.request.callback_urls import Target, refusal, target
 from topics.settings import KafkaSettings
 from topics.submissions.webhook import WEBHOOK, Webhook

@@ -18,9 +18,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from topics.crash import crash
 from topics.kafka.codec import Record
 from topics.kafka.liveness import LostError, with_pulse
+from topics.process import crash
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
