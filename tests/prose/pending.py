@@ -24,7 +24,6 @@ PENDING: frozenset[str] = frozenset(
         "ingest/page/src/submission",
         "ingest/page/src/system",
         "ingest/routes",
-        "nix",
         "nix/registries",
         "nix/registries/inside",
         "processors",
