@@ -43,6 +43,11 @@ PENDING: frozenset[str] = frozenset(
 """Documents, and folders of the product without those below them. Delete an entry to have it checked."""
 
 
+def area(file: Path) -> str:
+    """Return the entry of `PENDING` for a file, whose path is relative to the repository."""
+    return (file if file.suffix == ".md" else file.parent).as_posix()
+
+
 def is_pending(file: Path) -> bool:
-    """Return whether a file, relative to the repository, is not checked yet."""
-    return bool(PENDING & {file.as_posix(), file.parent.as_posix()})
+    """Return whether a file is not checked yet."""
+    return area(file) in PENDING
