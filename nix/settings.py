@@ -1,4 +1,4 @@
-"""Where the Cache keeps things, and how many."""
+"""Settings of the Cache: folders, their limits, the binary cache and the registries."""
 
 import re
 from pathlib import Path
@@ -11,35 +11,35 @@ HOST = r"[A-Za-z0-9.-]+(:[0-9]{1,5})?"
 
 
 class NixSettings(BaseSettings):
-    """Folders of package sets, archives and environments."""
+    """Settings of package sets, archives, environments and registries."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_")
 
     nix_root: Path = Path("/var/lib/envicutor/nix")
-    """Root of the Nix store that holds the environments; several builders and workers of a host share it."""
+    """Root of the Nix store that holds the environments; all builders and workers of a host share it."""
     cache_dir: Path = Path("/var/cache/envicutor")
-    """Package sets and downloaded archives, shared by all stores of a host; what is missing is fetched."""
+    """Package sets and downloaded archives, shared by all Nix stores of a host; missing ones are fetched."""
     environment_bytes: int = 4 << 30
-    """Largest environment, by the sizes that its packages state; larger ones are refused."""
+    """Largest environment, by the sizes that its packages declare; larger ones are refused."""
     cache_limit_bytes: int = 20 << 30
-    """What the environments of a host may take on disk, what they share counted once; beyond it those that
-    were used longest ago go."""
+    """Disk space for the environments of a host, with shared files counted once; beyond it the least recently
+    used ones are evicted."""
     archives_limit_bytes: int = 10 << 30
-    """What downloaded archives may take on disk; beyond it those that were used longest ago go."""
+    """Disk space for downloaded archives; beyond it the least recently used ones are removed."""
     binary_cache_dir: Path | None = None
-    """Folder that all hosts see, where builders put what the others fetch; None where there is one host."""
+    """Folder shared by all hosts into which builders publish environments; None for a single host."""
     binary_cache_public_key: str = ""
-    """What environments must be signed with to be fetched: `NAME:KEY`."""
+    """Public key, `NAME:KEY`, that verifies the signatures of fetched environments."""
     binary_cache_secret_key_file: Path | None = None
-    """What builders sign with; `envicutor binary-cache-key FILE` makes it. Only root may read it."""
+    """Key with which builders sign, made by `envicutor binary-cache-key FILE`; readable by root alone."""
     pypi_index: str = ""
-    """Address of the simple index that `pypi` packages come from, `https://…`; none: they are off."""
+    """Address of the simple index for `pypi` packages, `https://…`; if empty, they are switched off."""
     pypi_file_hosts: tuple[str, ...] = ()
-    """Hosts, `NAME` or `NAME:PORT`, beside the index's own, from which it has its files fetched."""
+    """Hosts, `NAME` or `NAME:PORT`, besides the index's own, from which files may be fetched."""
     npm_registry: str = ""
-    """Address of the registry that `npm` packages come from, `https://…`; none: they are off."""
+    """Address of the registry for `npm` packages, `https://…`; if empty, they are switched off."""
     registries_ca_file: Path = Path("/etc/ssl/certs/ca-certificates.crt")
-    """The authorities by whose certificates index and registry are known, in PEM."""
+    """Certificates of the authorities that verify index and registry, in PEM."""
 
     @field_validator("pypi_index", "npm_registry")
     @classmethod
