@@ -55,9 +55,6 @@ class KafkaSettings(BaseSettings):
     `{"submissions.events": 365}`. What less costs an auditor is in docs/audit.md. `up` applies it."""
     session_timeout_ms: int = Field(default=6000, ge=1000)
     """After how long a silent group member is given up."""
-    queue: Literal["group", "share"] = "group"
-    """How workers share a queue: as a consumer group that hands back what waits at a full worker; or, an
-    experiment, as a share group (KIP-932) on one partition. Fixed with the topics."""
     request_bytes: int = Field(default=1 * MiB, gt=0, le=REQUEST_BYTES_CEILING)
     answer_bytes: int = Field(default=4 * MiB, gt=0, le=8 * MiB)
     """All output of a submission as JSON; the worker cuts to it."""
