@@ -5,7 +5,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.cimpl import NewTopic
 
 from topics.catalogue import Topic
-from topics.clients import connection
+from topics.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
 _SHARED = {"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed"}
@@ -26,7 +26,7 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
         TopicMismatchError: a partition count differs; it is fixed at creation.
         KafkaException: the broker did not do it.
     """
-    admin = AdminClient(connection(settings))
+    admin = AdminClient(connection(settings) | SHORT_LIVED)
     existing = admin.list_topics(timeout=timeout_s).topics
     for topic in topics:
         if topic.name in existing:
@@ -53,7 +53,7 @@ def ensure_share_groups(settings: KafkaSettings, groups: tuple[str, ...], timeou
     Raises:
         KafkaException: the broker did not do it.
     """
-    admin = AdminClient(connection(settings))
+    admin = AdminClient(connection(settings) | SHORT_LIVED)
     resources = [ConfigResource(ConfigResource.Type.GROUP, settings.topic_prefix + name) for name in groups]
     for resource in resources:
         for name, value in _SHARED.items():
