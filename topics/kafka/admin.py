@@ -5,7 +5,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.cimpl import NewTopic
 
 from topics.catalogue import Topic
-from topics.kafka.clients import connection
+from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
 _CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
@@ -23,7 +23,7 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
         TopicMismatchError: a partition count differs; it is fixed at creation.
         KafkaException: the broker did not do it.
     """
-    admin = AdminClient(connection(settings))
+    admin = AdminClient(connection(settings) | SHORT_LIVED)
     existing = admin.list_topics(timeout=timeout_s).topics
     for topic in topics:
         if topic.name in existing:
