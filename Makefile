@@ -50,7 +50,7 @@ up: setup ## the whole system in the foreground; Ctrl-C stops it; needs root
 docs: docs/build/architecture.svg ## render the diagrams
 
 schemas: setup ## docs/schemas: JSON Schemas and AsyncAPI of what stands on the public topics
-	@$(BIN)/python -m infra.schemas
+	@$(BIN)/python -m infra.documents.schemas
 
 screenshots: setup browser ## docs/screenshots, of a system of their own; needs root
 	@$(BIN)/python -m tests.system.page.screenshots

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.schemas import DIRECTORY, documents
+from infra.documents.schemas import DIRECTORY, documents
 from ingest.tracing import TRACESTATE_CHARACTERS
 from topics.catalogue import catalogue
 from topics.codec import CARRIED_BYTES, CARRIED_HEADERS

@@ -1,4 +1,4 @@
-"""Writes the contract of the public topics: `python -m infra.schemas` (`make schemas`)."""
+"""Writes the contract of the public topics: `python -m infra.documents.schemas` (`make schemas`)."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from topics.catalogue import catalogue
 from topics.schemas import all_said, asyncapi, schema
 from topics.settings import KafkaSettings
 
-DIRECTORY = Path(__file__).parents[1] / "docs" / "schemas"
+DIRECTORY = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 def documents() -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Documents below docs/ that are generated from the code."""
