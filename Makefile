@@ -39,7 +39,7 @@ $(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
 	@$(BIN)/python -m infra.kafka.install
 	@touch $@
 
-.PHONY: demo up docs schemas screenshots
+.PHONY: demo up docs screenshots
 
 demo: setup ## every example through a system of its own, which is stopped afterwards; needs root
 	@$(BIN)/python -m infra.demo
@@ -47,18 +47,11 @@ demo: setup ## every example through a system of its own, which is stopped after
 up: setup ## the whole system in the foreground; Ctrl-C stops it; needs root
 	@exec $(BIN)/envicutor up
 
-docs: docs/build/architecture.svg ## render the diagrams
-
-schemas: setup ## docs/schemas: JSON Schemas and AsyncAPI of what stands on the public topics
-	@$(BIN)/python -m infra.documents.schemas
+docs: setup ## generate docs/settings.md, docs/cli.md and docs/schemas from the code
+	@$(BIN)/python -m infra.documents
 
 screenshots: setup browser ## docs/screenshots, of a system of their own; needs root
 	@$(BIN)/python -m tests.system.page.screenshots
-
-docs/build/%.svg: docs/%.dot
-	@command -v dot >/dev/null || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends graphviz; }
-	@mkdir -p $(@D)
-	dot -Tsvg -o $@ $<
 
 check: setup ## lint, format, types, layers
 	@cd $(PAGE) && npm run --silent check
