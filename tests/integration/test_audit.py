@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 from infra.cli import app
 from infra.commands.audit import describe
 from processors.store.trimming import trim
+from tests.support.polling import eventually
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.audit.history import read_history
@@ -111,14 +111,17 @@ def log(submissions: Subject, producer: EventProducer) -> None:
 @pytest.fixture
 def folded(settings: KafkaSettings, submissions: Subject, log: None, store_processor: object) -> Findings:
     """What an audit finds when the store processor has caught up."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
+
+    def look() -> Findings:
         findings = verify(settings, submissions, Seals(), SOON_S, print)
         assert findings.clean
-        if findings.stored == 2 and not findings.waiting:
-            return findings
-        time.sleep(0.2)
-    raise AssertionError("the store processor did not fold the log")
+        return findings
+
+    def is_folded(findings: Findings) -> bool:
+        return findings.stored == 2 and not findings.waiting
+
+    found: Findings = eventually(look, "the store processor has folded the log", enough=is_folded)
+    return found
 
 
 def test_store_of_the_real_processor_is_clean(folded: Findings) -> None:

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from processors.request_handler import RequestHandler
+from tests.support.polling import at_least, eventually
 from topics.admin import ensure_topics
 from topics.catalogue import Catalogue, catalogue
 from topics.clients import EventProducer
@@ -81,10 +81,7 @@ def letters(settings: KafkaSettings) -> Callable[..., list[str]]:
 
 
 def until(found: Callable[[], list[Any]], count: int) -> list[Any]:
-    deadline = time.monotonic() + DEADLINE_S
-    while len(seen := found()) < count:
-        assert time.monotonic() < deadline, f"{len(seen)} instead of {count}"
-        time.sleep(0.2)
+    seen: list[Any] = eventually(found, f"{count} items", enough=at_least(count))
     assert len(seen) == count
     return seen
 

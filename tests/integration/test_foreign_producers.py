@@ -15,6 +15,7 @@ from confluent_kafka import Message
 from ingest.app import make_app
 from ingest.settings import IngestSettings
 from nix.settings import NixSettings
+from tests.support.polling import eventually
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
@@ -72,13 +73,13 @@ def roles(settings: KafkaSettings) -> Iterator[None]:
 
 
 def requested(settings: KafkaSettings, id: str) -> Message:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        for event in read_to_end(settings, catalogue(settings).submissions.events.name):
-            if event.key() == id.encode():
-                return event
-        time.sleep(0.2)
-    raise AssertionError(f"{id} was not requested")
+    events = catalogue(settings).submissions.events.name
+
+    def found() -> list[Message]:
+        return [event for event in read_to_end(settings, events) if event.key() == id.encode()]
+
+    event: Message = eventually(found, f"{id} is requested")[0]
+    return event
 
 
 @pytest.mark.usefixtures("roles")

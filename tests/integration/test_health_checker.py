@@ -23,6 +23,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
+from tests.support.polling import eventually
 from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
 from topics.clients import EventProducer, consumer_config
@@ -53,13 +54,6 @@ FACTS: dict[Of, dict[str, type[LeaseExpired]]] = {
     "submissions": {"envicutor.submission.lease_expired.v1": submissions.LeaseExpired},
     "dependencies": {"envicutor.dependencies.lease_expired.v1": dependencies.LeaseExpired},
 }
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 class Tail:
@@ -155,7 +149,7 @@ class System:
             owned = [checker.owns() for checker in checkers]
             return None not in owned and sorted(itertools.chain(*filter(None, owned))) == [*self.partitions]
 
-        wait_for(settled, "each partition to have one owner")
+        eventually(settled, "each partition to have one owner")
         return [checker.owns() or set() for checker in checkers]
 
     def say(
@@ -209,7 +203,7 @@ class System:
         return {id for id, _ in self.declared_dead()}
 
     def wait_until_dead(self, ids: set[str]) -> None:
-        wait_for(lambda: ids <= self.dead_ids(), f"the end of {ids}")
+        eventually(lambda: ids <= self.dead_ids(), f"the end of {ids}")
 
     def watch(self) -> None:
         """Until leases that are taken from now on have been declared dead in each partition."""
@@ -319,7 +313,7 @@ def test_a_cold_start_finds_all_topics_and_logs_no_traceback(of: Of, make: Make,
 
     before = topics()
     checker = system.start_checker()
-    wait_for(checker.owns, "its partitions")
+    eventually(checker.owns, "its partitions")
     log = (tmp_path / "checker-0.log").read_text()
     assert "Traceback" not in log
     assert log.count(" owns of ") == 1
@@ -383,7 +377,7 @@ def test_unreadable_records_become_dead_letters(make: Make) -> None:
         record = Record(system.family.leases.name, key, value, headers)
         delivered = system.producer.produce(record).result(DEADLINE_S)
         sent[f"{delivered.topic()}/{delivered.partition()}/{delivered.offset()}"] = (key, value, headers)
-    wait_for(lambda: len(letters.read()) >= len(sent), "the dead letters")
+    eventually(lambda: len(letters.read()) >= len(sent), "the dead letters")
     received = {
         header(letter, "dead_letter_from"): (letter.key(), letter.value(), list(letter.headers() or ())[:-2])
         for letter in letters.read()

@@ -12,7 +12,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message, Producer
 
+from tests.support.polling import eventually
 from topics.admin import ensure_topics
 from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.clients import EventProducer, producer_config
@@ -190,11 +190,13 @@ def roles(
 
 def handled(settings: KafkaSettings, group: str, topic: str, records: int, roles: Roles) -> None:
     """Wait until a group has committed as many records of a topic."""
-    deadline = time.monotonic() + DEADLINE_S
-    while (done := sum(committed_offsets(settings, group, topic).values())) < records:
+
+    def done() -> int:
         assert [role.poll() for role in roles] == [None, None], "a processor stopped"
-        assert time.monotonic() < deadline, f"{topic}: {done} records instead of {records} were handled"
-        time.sleep(0.5)
+        return sum(committed_offsets(settings, group, topic).values())
+
+    what = f"{records} records of {topic} are handled"
+    eventually(done, what, DEADLINE_S, enough=lambda count: count >= records)
 
 
 @pytest.mark.timeout(2 * DEADLINE_S + 60)

@@ -19,8 +19,8 @@ from tests.integration.test_store_processor import (
     System,
     finished,
     lives,
-    wait_for,
 )
+from tests.support.polling import eventually
 from topics.clients import connection
 from topics.codec import Record
 from topics.settings import KafkaSettings
@@ -39,7 +39,7 @@ def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
 
 def wait_to_go_on(system: System) -> None:
     before = system.committed()
-    wait_for(lambda: system.committed() > before, "the store to go on")
+    eventually(lambda: system.committed() > before, "the store to go on")
 
 
 def rebuild(system: System) -> tuple[int, str]:

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from tests.support.polling import eventually
 from tests.support.recorded_log import BUSY_SYSTEM, read
 from topics.admin import ensure_topics
 from topics.catalogue import Family, catalogue
@@ -91,13 +91,6 @@ def _keep_times(settings: KafkaSettings, topics: set[str]) -> None:
         future.result()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 @pytest.fixture
 def system(kafka: str, topic_prefix: str, tmp_path: Path) -> System:
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
@@ -113,8 +106,8 @@ def test_stores_and_audits_and_rebuilds_are_as_they_were(system: System) -> None
             process = stack.enter_context(subprocess.Popen(command, env=system.environment))
             stack.callback(process.terminate)
         for family in system.families:
-            wait_for(partial(system.is_folded, family))
-            wait_for(partial(system.has_recorded_rows, family))
+            eventually(partial(system.is_folded, family), "all events are folded")
+            eventually(partial(system.has_recorded_rows, family), "the rows are as recorded")
         verified = system.run("audit", "verify")
         assert verified.returncode == 0, verified.stdout
         for subject in ("submissions", "dependencies"):

@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
+from tests.support.polling import at_least, eventually
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection
@@ -63,28 +64,26 @@ class System:
         self._send(encode_fact(self.topics.submissions.events.name, id, ANSWER, FACTS, "test"))
 
     def stored(self, id: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        rows = self.topics.submissions.store.name
-        while not any(row.key() == id.encode() for row in read_to_end(self.settings, rows)):
-            assert time.monotonic() < deadline, f"{id} is not stored"
-            time.sleep(0.1)
+        eventually(
+            lambda: id.encode() in [row.key() for row in self._read(self.topics.submissions.store.name)],
+            f"{id} is stored",
+        )
+
+    def _read(self, topic: str) -> list[Message]:
+        return list(read_to_end(self.settings, topic))
 
     def told(self, count: int, topic: str | None = None) -> list[tuple[str, str, str]]:
         """Id, status, and outcome or the field that was bad, as soon as there are `count`."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(records := list(read_to_end(self.settings, topic or self.replies))) < count:
-            assert time.monotonic() < deadline, f"{len(records)} answers instead of {count}"
-            time.sleep(0.1)
+        replies = topic or self.replies
+        records = eventually(lambda: self._read(replies), f"{count} answers", enough=at_least(count))
         assert {header(record, "ce_type") for record in records} == {"envicutor.submission.answered.v1"}
         answers = [decode(Answer, record.value()) for record in records]
         return [(a.id, a.status, a.outcome or "".join(error.field for error in a.errors)) for a in answers]
 
     def letters(self, count: int) -> list[tuple[str, str]]:
         """Key and reason."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(records := list(read_to_end(self.settings, self.topics.dead_letters.name))) < count:
-            assert time.monotonic() < deadline, f"{len(records)} dead letters instead of {count}"
-            time.sleep(0.1)
+        name = self.topics.dead_letters.name
+        records = eventually(lambda: self._read(name), f"{count} dead letters", enough=at_least(count))
         letters = [open_letter(record) for record in records]
         return [
             (str(key, "utf-8"), reason) for _, reason, (_, key, _, _) in letters if isinstance(key, bytes)

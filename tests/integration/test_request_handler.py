@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from processors.request_handler import RequestHandler
+from tests.support.polling import at_least, eventually
 from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
 from topics.clients import EventProducer
@@ -84,10 +84,10 @@ class System:
 
     def read(self, topic: Topic, count: int) -> list[Message]:
         """All records of a topic, as soon as there are `count`."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(messages := list(read_to_end(self._settings, topic.name))) < count:
-            assert time.monotonic() < deadline, f"{topic.name}: {len(messages)} records instead of {count}"
-            time.sleep(0.1)
+        what = f"{count} records of {topic.name}"
+        messages: list[Message] = eventually(
+            lambda: list(read_to_end(self._settings, topic.name)), what, enough=at_least(count)
+        )
         return messages
 
     def facts(self, count: int) -> list[tuple[str, SubmissionFact]]:

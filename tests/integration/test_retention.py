@@ -1,18 +1,18 @@
 """For how long topics keep what stands on them, at a real broker."""
 
-import time
 from dataclasses import replace
+from functools import partial
+from operator import eq
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
+from tests.support.polling import eventually
 from topics.admin import ensure_topics
 from topics.catalogue import DAY_MS, FOR_EVER, catalogue
 from topics.clients import connection
 from topics.limits import MiB
 from topics.settings import KafkaSettings
-
-DEADLINE_S = 30.0
 
 
 def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: str) -> None:
@@ -30,10 +30,8 @@ def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: st
             return None
 
     def wait_kept(for_ms: int) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while kept_ms() != for_ms:  # the broker hears of it from the controller
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        what = f"the broker learns {for_ms} from the controller"
+        eventually(kept_ms, what, enough=partial(eq, for_ms))
 
     shorter = KafkaSettings(
         bootstrap_servers=kafka, topic_prefix=topic_prefix, retention_days={"submissions.events": 30}
@@ -60,13 +58,10 @@ def test_a_start_applies_sizes_and_compression_to_topics_that_exist(kafka: str, 
             return None
         return entries["max.message.bytes"].value, entries["compression.type"].value
 
-    def found_at_last(wanted: tuple[str, str]) -> tuple[str, str] | None:
-        deadline = time.monotonic() + DEADLINE_S
-        while found() != wanted and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return found()
-
     for topic in (before, after):
         ensure_topics(settings, (topic,))
-        wanted = (str(topic.max_message_bytes), topic.compression)
-        assert found_at_last(wanted) == wanted
+        eventually(
+            found,
+            "the settings of the topic",
+            enough=partial(eq, (str(topic.max_message_bytes), topic.compression)),
+        )

@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 from typer.testing import CliRunner, Result
 
 from infra.cli import app
+from tests.support.polling import eventually
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.audit.sealed import Inspection, read_seals
@@ -68,10 +69,9 @@ class Sealing:
         return [decode(Seal, m.value()) for m in read_to_end(self.kafka, self.topics.seals.name)]
 
     def wait_sealed(self, events: int) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while sum(seal.records for seal in self.seals()) < events:
-            assert time.monotonic() < deadline, f"{events} events are not sealed"
-            time.sleep(0.05)
+        eventually(
+            lambda: sum(seal.records for seal in self.seals()) >= events, f"{events} events are sealed"
+        )
 
     def inspect(self) -> Sealed:
         """What an audit says of the submissions' events."""
@@ -88,10 +88,7 @@ class Sealing:
         admin = AdminClient(connection(self.kafka))
         admin.delete_topics([self.events])[self.events].result(DEADLINE_S)
         config = {"message.timestamp.type": "CreateTime"}
-        deadline = time.monotonic() + DEADLINE_S
-        while self.events in admin.list_topics(timeout=10).topics:
-            assert time.monotonic() < deadline, "the topic is not deleted"
-            time.sleep(0.05)
+        eventually(lambda: self.events not in admin.list_topics(timeout=10).topics, "the topic is deleted")
         admin.create_topics([NewTopic(self.events, 1, 1, config=config)])[self.events].result(DEADLINE_S)
         producer = Producer(producer_config(self.kafka, message_timeout_ms=round(DEADLINE_S * 1000)))
         for message in log:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from processors.work.share_popper import SharePopper
-from tests.integration.test_popper import GROUP, Owner, Queue, wait_for
+from tests.integration.test_popper import GROUP, Owner, Queue
+from tests.support.polling import eventually
 from topics.admin import ensure_share_groups
 from topics.leases import StopOrder
 from topics.reading import read_to_end
@@ -52,12 +53,12 @@ def test_who_has_room_gets_what_waits_and_each_record_is_delivered_once(queue: Q
     first.start()
     try:
         queue.put("a", "b")
-        wait_for(lambda: len(full.delivered) == 2, "the first to be full")
+        eventually(lambda: len(full.delivered) == 2, "the first to be full")
         second.start()
         queue.put("nobody", raw=b"{")
         ids = [f"id-{number}" for number in range(20)]
         queue.put(*ids)
-        wait_for(lambda: set(ids) <= set(other.delivered), "the other to take all the rest")
+        eventually(lambda: set(ids) <= set(other.delivered), "the other to take all the rest")
         time.sleep(0.5)
     finally:
         first.stop()

@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 
 from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
+from tests.support.polling import eventually
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
@@ -51,18 +52,8 @@ def finished(attempt: int) -> Finished:
     return Finished(attempt=attempt, worker="w", outcome="ok", dependencies=None, compile=None, run=())
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
 def eventually_equal(actual: Callable[[], object], expected: object) -> None:
-    deadline = time.monotonic() + SOON_S
-    while (found := actual()) != expected and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert found == expected
+    eventually(actual, f"it is {expected!r}", SOON_S, enough=lambda found: found == expected)
 
 
 class System:
@@ -140,7 +131,7 @@ class System:
     def wait_folded(self) -> None:
         """Until all events on the log are done with."""
         events = len(self.read(self.family.events.name))
-        wait_for(lambda: self.committed() == events, f"{events} events to be folded")
+        eventually(lambda: self.committed() == events, f"{events} events to be folded")
 
     def rows(self) -> dict[str, bytes]:
         rows: dict[str, bytes] = {}
@@ -226,7 +217,7 @@ def test_another_instance_takes_over_from_a_killed_one(system: System) -> None:
     first = system.start("0")
     for part in range(10):
         system.say(*lives(f"before-{part}", 30))
-    wait_for(lambda: system.committed() > 0, "the first commit")
+    eventually(lambda: system.committed() > 0, "the first commit")
     first.kill()
     first.wait()
     done = system.committed()
@@ -245,7 +236,7 @@ def test_a_paused_instance_is_fenced_and_takes_over_again_without_its_memory(sys
     system.say(*known[:20])
     system.wait_folded()
     system.say(*lives("while-it-stops", 100))
-    wait_for(lambda: system.committed() > 20, "a commit of what it stops in")
+    eventually(lambda: system.committed() > 20, "a commit of what it stops in")
     zombie.send_signal(signal.SIGSTOP)
     successor = system.start("1")
     system.say(*known[20:])
@@ -277,11 +268,11 @@ def test_a_restore_waits_for_transactions_below_what_is_committed(system: System
     somebody.produce(system.family.store.name, b"never committed", b"a", 0)
     assert somebody.flush(DEADLINE_S) == 0
     system.say(("a", LeaseExpired(attempt=1, checker="c")))
-    wait_for(lambda: system.committed() == 2, "a commit above the open transaction")
+    eventually(lambda: system.committed() == 2, "a commit above the open transaction")
     system.stop(first)
 
     system.start("1")
-    wait_for(lambda: system.assigned("1"), "the assignment to the next instance")
+    eventually(lambda: system.assigned("1"), "the assignment to the next instance")
     system.say(("a", finished(2)))
     folded_meanwhile = watch(lambda: system.committed() > 2, 2.0)
     somebody.abort_transaction(DEADLINE_S)
@@ -302,7 +293,7 @@ def test_its_process_trims_the_queue(system: System) -> None:
 
     system.start()
 
-    wait_for(lambda: not system.read(queue), "the queue to be trimmed")
+    eventually(lambda: not system.read(queue), "the queue to be trimmed")
 
 
 def watch(condition: Callable[[], bool], seconds: float) -> bool:

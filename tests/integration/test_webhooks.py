@@ -21,6 +21,7 @@ from infra.kafka.tls import make_tls
 from processors.webhooks.post import TIMEOUT_S, NotDeliveredError, Poster
 from processors.webhooks.sender import AT_ONCE, IN_LINE
 from processors.webhooks.signing import new_secret
+from tests.support.polling import eventually
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.audit.dead_letters import original, retry
@@ -139,14 +140,6 @@ def receiver() -> Iterator[Receiver]:
 def slow() -> Iterator[Receiver]:
     with receiving(Receiver()) as slow:
         yield slow
-
-
-def eventually(probe: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (answer := probe()):
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.05)
-    return answer
 
 
 class System:

@@ -1,7 +1,6 @@
 """Ingest nodes as they serve HTTP, in threads, and the log that they write to and read from."""
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from ingest.settings import IngestSettings
 from nix.settings import NixSettings
 from processors.store.processor import StoreProcessor
 from processors.store.submission_store import submission_store
+from tests.support.polling import eventually
 from topics.admin import ensure_topics
 from topics.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.catalogue import catalogue
@@ -178,12 +178,3 @@ def _thread(target: Callable[[], object], stop: Callable[[], object]) -> Iterato
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-def eventually(probe: Callable[[], Any], what: str) -> Any:
-    """The first true answer of `probe`."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not (answer := probe()):
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
-    return answer

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from infra.kafka.ports import choose_free_port
-from tests.integration.http.nodes import DEADLINE_S, eventually
+from tests.integration.http.nodes import DEADLINE_S
 from tests.support.costly_requests import RATIO, costly, ordinary
+from tests.support.polling import eventually
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer

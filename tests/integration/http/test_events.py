@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.integration.http.nodes import Nodes, eventually
+from tests.integration.http.nodes import Nodes
+from tests.support.polling import eventually
 from topics.stage import RunStage
 from topics.submissions.facts import Cancelled, Finished, LeaseExpired, Rejected
 

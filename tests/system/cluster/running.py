@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.support.polling import eventually
 from tests.system.cluster.processes import ancestors, running
 from topics.catalogue import Catalogue, catalogue
 from topics.codec import decode
@@ -207,13 +208,3 @@ class Cluster:
             timeout=120,
             check=False,
         )
-
-
-def eventually(probe: Callable[[], Any], what: str, timeout_s: float) -> Any:
-    """The first true answer of `probe`."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if answer := probe():
-            return answer
-        time.sleep(0.1)  # more often costs others their CPU: some probes read topics, or all of /proc
-    raise AssertionError(f"after {timeout_s} s it is still not so that {what}")

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.system.cluster.running import Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import Cluster
 from topics.clients import EventProducer
 from topics.codec import Record
 from topics.reading import read_to_end

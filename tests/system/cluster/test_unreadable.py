@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from topics.clients import EventProducer
 from topics.codec import Record
 from topics.reading import read_to_end

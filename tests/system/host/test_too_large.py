@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from processors.sandbox import SandboxSettings
+from tests.support.polling import at_least, eventually
 from tests.system.sandbox.conftest import settings as sandbox_settings
 from topics.acceptance import requested
 from topics.admin import ensure_topics
@@ -113,17 +113,12 @@ def workers(kafka: str, topic_prefix: str, tmp_path: Path, settings: SandboxSett
     workers.close()
 
 
-def wait_for(condition: Callable[[], object]) -> object:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return met
-
-
 def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
     workers.start(SMALL_BYTES)
     workers.put("refused", LARGE_BYTES)
-    wait_for(lambda: any(not isinstance(fact, Started) for fact in workers.facts("refused")))
+    eventually(
+        lambda: any(not isinstance(fact, Started) for fact in workers.facts("refused")), "it is refused"
+    )
     facts = workers.facts("refused")
     assert [type(fact) for fact in facts if not isinstance(fact, Started)] == [Finished]
     end = facts[-1]
@@ -132,7 +127,7 @@ def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
     assert end.error == f"limits.run.memory_bytes = {LARGE_BYTES}: no worker has more than {SMALL_BYTES}"
 
     workers.start(LARGE_BYTES)
-    assert wait_for(lambda: [len(room.partitions) for room in workers.rooms().values()] == [2, 2])
+    eventually(lambda: [len(room.partitions) for room in workers.rooms().values()] == [2, 2], "shares")
     rooms = workers.rooms()
     of_small = rooms.pop(end.worker)
     [of_large] = rooms.values()
@@ -140,7 +135,7 @@ def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
         workers.put(f"large-{partition}", LARGE_BYTES, partition)
     for partition in of_small.partitions:
         id = f"large-{partition}"
-        assert wait_for(partial(workers.facts, id))
+        eventually(partial(workers.facts, id), "it is started")
         [fact] = workers.facts(id)  # it waits for an environment, which nothing here builds
         assert isinstance(fact, Started)
         assert fact.worker == of_large.worker
@@ -150,7 +145,7 @@ def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
 def test_a_build_that_is_too_large_for_a_cache_builder(workers: Workers) -> None:
     workers.start(SMALL_BYTES, "cache-builder")
     workers.put_build("refused", LARGE_BYTES)
-    assert wait_for(workers.facts_of_build)
+    eventually(workers.facts_of_build, "the build is refused", enough=at_least(2))
     started, failed = workers.facts_of_build()
     assert isinstance(started, build_facts.Started)
     assert isinstance(failed, build_facts.Failed)
