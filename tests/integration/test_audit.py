@@ -1,11 +1,8 @@
 """Audits of what the real store processor made of a log."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,8 @@ from infra.cli import app
 from infra.commands.audit import describe
 from processors.store.trimming import trim
 from tests.support.polling import eventually
-from topics.acceptance import requested
+from tests.support.roles import Process, role_environment, start_role
+from tests.support.submissions import finished, request
 from topics.admin import ensure_topics
 from topics.audit.history import read_history
 from topics.audit.sealed import Seals
@@ -30,25 +28,16 @@ from topics.clients import EventProducer, consumer_config
 from topics.codec import Headers, Record, encode, encode_fact
 from topics.leases import Lease
 from topics.reading import read_to_end
-from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.stage import RunStage
-from topics.submissions.facts import FACTS, Finished, Requested, Started, SubmissionFact
+from topics.submissions.facts import FACTS, Started, SubmissionFact
 from topics.times import milliseconds
 
 DEADLINE_S = 120.0
 AUDIT_MD = Path(__file__).parents[2] / "docs" / "audit.md"
 SOON_S = 2.0
 """A lease timeout that ends soon."""
-
-
-def request(run: str) -> Requested:
-    return requested(SubmissionRequest(run=run), f"hash of {run}", "pin", source="http")
-
-
-def finished(attempt: int) -> Finished:
-    run = (RunStage(stdout="hello\n", exit_code=0),)
-    return Finished(attempt=attempt, worker="w", outcome="ok", dependencies=None, compile=None, run=run)
+FINISHED = finished(RunStage(stdout="hello\n", exit_code=0))
 
 
 @pytest.fixture
@@ -65,18 +54,12 @@ def submissions(settings: KafkaSettings) -> Subject:
 
 @pytest.fixture
 def environment(settings: KafkaSettings, tmp_path: Path) -> dict[str, str]:
-    return {
-        "ENVICUTOR_DATA_DIR": str(tmp_path),
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-        "ENVICUTOR_LEASE_TIMEOUT_S": str(SOON_S),
-    }
+    return role_environment(settings, data_dir=tmp_path, lease_timeout_s=SOON_S)
 
 
 @pytest.fixture
-def store_processor(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "infra.cli", "submission-store"]
-    process = subprocess.Popen(command, env=os.environ | environment)
+def store_processor(environment: dict[str, str]) -> Iterator[Process]:
+    process = start_role("submission-store", environment=environment)
     yield process
     process.kill()
     process.wait()
@@ -93,13 +76,13 @@ def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
 def log(submissions: Subject, producer: EventProducer) -> None:
     """One submission that is finished, with facts that come too late; one that waits; and rubbish."""
     facts: list[tuple[str, SubmissionFact]] = [
-        ("done", request("echo hello")),
+        ("done", request(b'{"run": "echo hello"}')),
         ("done", Started(attempt=1, worker="w")),
         ("done", Started(attempt=2, worker="w")),
-        ("done", finished(1)),
-        ("done", finished(1)),
-        ("done", request("echo something else")),
-        ("open", request("sleep 1")),
+        ("done", FINISHED),
+        ("done", FINISHED),
+        ("done", request(b'{"run": "echo something else"}')),
+        ("open", request(b'{"run": "sleep 1"}')),
     ]
     topic = submissions.family.events.name
     for id, fact in facts:
@@ -181,7 +164,7 @@ def test_tampered_store_is_found(
     settings: KafkaSettings,
     submissions: Subject,
     producer: EventProducer,
-    store_processor: subprocess.Popen[bytes],
+    store_processor: Process,
     environment: dict[str, str],
 ) -> None:
     audit = ["audit", "verify"]

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from infra.cli import app
 from processors.request_handler import RequestHandler
 from tests.support.polling import at_least, eventually
+from tests.support.roles import role_environment
+from tests.support.submissions import package_set
 from topics.admin import ensure_topics
 from topics.catalogue import Catalogue, catalogue
 from topics.clients import EventProducer
-from topics.codec import Headers, Record, decode_fact, encode, headers
-from topics.package_sets import DEBIAN, PackageSetInForce
+from topics.codec import Headers, Record, decode_fact, headers
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested
@@ -53,8 +54,7 @@ def produce(settings: KafkaSettings) -> Iterator[Callable[[Record], None]]:
 
 @pytest.fixture
 def handler(settings: KafkaSettings, topics: Catalogue, produce: Callable[[Record], None]) -> Iterator[None]:
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-    produce(Record(topics.package_sets.name, DEBIAN, encode(in_force), []))
+    produce(package_set(topics))
     handler = RequestHandler(settings, topics, "0")
     thread = threading.Thread(target=lambda: asyncio.run(handler.run()))
     thread.start()
@@ -67,10 +67,7 @@ def handler(settings: KafkaSettings, topics: Catalogue, produce: Callable[[Recor
 @pytest.fixture
 def letters(settings: KafkaSettings) -> Callable[..., list[str]]:
     """`envicutor dead-letters`, its lines of output."""
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-    }
+    environment = role_environment(settings)
 
     def run(*arguments: str, exit_code: int = 0) -> list[str]:
         result = CliRunner().invoke(app, ["dead-letters", *arguments], env=environment)

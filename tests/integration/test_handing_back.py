@@ -1,6 +1,5 @@
 """Workers, each a process, on a real broker: what one does not do is done by another, and never lost."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.polling import eventually
+from tests.support.roles import Process, role_environment
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
@@ -35,16 +35,11 @@ class Cluster:
         self.settings, self.topics = settings, catalogue(settings)
         ensure_topics(settings, self.topics.topics())
         self._producer = EventProducer(settings)
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[Process] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
-        ours = {
-            "BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
-            "TOPIC_PREFIX": self.settings.topic_prefix,
-            "SESSION_TIMEOUT_MS": self.settings.session_timeout_ms,
-            "LEASE_RENEWAL_S": 5,
-        }
-        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
+    def start(self) -> Process:
+        data_dir = self.settings.data_dir / str(len(self._workers))
+        environment = role_environment(self.settings, data_dir=data_dir, lease_renewal_s=5)
         worker = subprocess.Popen([sys.executable, "-m", "infra.bench.sleeping"], env=environment)
         self._workers.append(worker)
         return worker
@@ -77,7 +72,7 @@ class Cluster:
         ]
         return {room.worker: room for room in said}
 
-    def two_workers(self) -> tuple[subprocess.Popen[bytes], Room, Room]:
+    def two_workers(self) -> tuple[Process, Room, Room]:
         """The first, as a process and what it says, and what the second says."""
         first = self.start()
         self.put(0, "first")

@@ -24,6 +24,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from tests.support.polling import eventually
+from tests.support.roles import role_environment
 from topics.admin import ensure_topics
 from topics.catalogue import Topic, catalogue
 from topics.clients import EventProducer, consumer_config
@@ -100,7 +101,7 @@ class Checker:
         return self.exit_code()
 
 
-class System:
+class LeasedWork:
     """Topics, workers as far as health checkers know them, and health checkers."""
 
     def __init__(self, kafka: KafkaSettings, of: Of, folder: Path) -> None:
@@ -130,15 +131,9 @@ class System:
 
     def start_checker(self, **settings: float) -> Checker:
         numbers = {"lease_timeout_s": LEASE_TIMEOUT_S, "tick_period_s": TICK_S} | settings
-        env = {f"ENVICUTOR_{name.upper()}": str(value) for name, value in numbers.items()}
-        env |= {
-            "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "ENVICUTOR_TOPIC_PREFIX": self.kafka.topic_prefix,
-            "ENVICUTOR_PROFILE": self.kafka.profile,
-            "ENVICUTOR_SESSION_TIMEOUT_MS": "2000",
-            "ENVICUTOR_DATA_DIR": str(self._folder),
-        }
-        checker = Checker(self._of, os.environ | env, self._folder / f"checker-{len(self._checkers)}.log")
+        name = f"checker-{len(self._checkers)}"
+        environment = role_environment(self.kafka, data_dir=self._folder / name, **numbers)
+        checker = Checker(self._of, environment, self._folder / f"{name}.log")
         self._checkers.append(checker)
         return checker
 
@@ -210,16 +205,18 @@ class System:
         self.wait_until_dead(self.in_each_partition(self.take))
 
 
-Make = Callable[..., System]
+Make = Callable[..., LeasedWork]
 
 
 @pytest.fixture
 def make(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[Make]:
-    made: list[System] = []
+    made: list[LeasedWork] = []
 
-    def make_system(of: Of = "submissions", profile: Literal["local", "cluster"] = "local") -> System:
-        settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, profile=profile)
-        made.append(System(settings, of, tmp_path))
+    def make_system(of: Of = "submissions", profile: Literal["local", "cluster"] = "local") -> LeasedWork:
+        settings = KafkaSettings(
+            bootstrap_servers=kafka, topic_prefix=topic_prefix, profile=profile, session_timeout_ms=2000
+        )
+        made.append(LeasedWork(settings, of, tmp_path))
         return made[-1]
 
     yield make_system
@@ -227,7 +224,7 @@ def make(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[Make]:
         system.close()
 
 
-def assert_beside_the_events_of_the_worker(system: System) -> None:
+def assert_beside_the_events_of_the_worker(system: LeasedWork) -> None:
     """What a health checker says of a submission is in the same partition, in the same form."""
     for message in system.events.read():
         id = decode_fact(message, FACTS["submissions"]).id

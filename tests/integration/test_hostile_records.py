@@ -10,8 +10,6 @@ import logging
 import os
 import random
 import re
-import subprocess
-import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,12 +19,13 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from tests.support.polling import eventually
+from tests.support.roles import Process, running_roles
+from tests.support.submissions import GOOD, package_set
 from topics.admin import ensure_topics
 from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.clients import EventProducer, producer_config
-from topics.codec import REPLY_TOPIC, Headers, Record, decode_fact, encode, open_letter
+from topics.codec import REPLY_TOPIC, Headers, Record, decode_fact, open_letter
 from topics.limits import KiB, MiB
-from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.reading import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested
@@ -40,7 +39,6 @@ GOOD_SHARE = 0.1
 ODD_REPLY_SHARE = 0.1
 IN_FLIGHT = 1_000
 DEADLINE_S = 240.0 + RECORDS / 20
-GOOD = b'{"run": "true"}'
 
 BODIES: list[object] = [
     [],
@@ -63,7 +61,7 @@ PACKED = gzip.compress(b"0" * MiB, mtime=0)
 
 Bad = tuple[bytes | None, bytes | None]
 """Key and value."""
-Roles = list[subprocess.Popen[bytes]]
+Roles = list[Process]
 
 
 def not_json(rng: random.Random, id: bytes) -> Bad:
@@ -164,28 +162,11 @@ def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
 
 
 @pytest.fixture
-def roles(
-    settings: KafkaSettings, topics: Catalogue, producer: EventProducer
-) -> Iterator[list[subprocess.Popen[bytes]]]:
+def roles(settings: KafkaSettings, topics: Catalogue, producer: EventProducer) -> Iterator[Roles]:
     """The request handler and the store processor, neither of which may end."""
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-    producer.produce(Record(topics.package_sets.name, DEBIAN, encode(in_force), [])).result(60)
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-        "ENVICUTOR_DATA_DIR": str(settings.data_dir),
-        "ENVICUTOR_REQUEST_BYTES": str(settings.request_bytes),
-        "ENVICUTOR_MAX_UNFINISHED_FROM_KAFKA": str(settings.max_unfinished_from_kafka),
-    }
-    command = [sys.executable, "-m", "infra.cli"]
-    processes = [
-        subprocess.Popen([*command, role], env=os.environ | environment)
-        for role in ("request-handler", "submission-store")
-    ]
-    yield processes
-    for process in processes:
-        process.kill()
-        process.wait()
+    producer.produce(package_set(topics)).result(60)
+    with running_roles(settings, "request-handler", "submission-store") as processes:
+        yield processes
 
 
 def handled(settings: KafkaSettings, group: str, topic: str, records: int, roles: Roles) -> None:

@@ -10,11 +10,11 @@ from ingest.access import Caller
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from tests.support.submissions import package_set
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
 from topics.codec import Record, encode, encode_fact
-from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled
 from topics.submissions.state import Submission
@@ -24,8 +24,7 @@ DEADLINE_S = 60.0
 
 async def started(settings: KafkaSettings, producer: EventProducer) -> Submissions:
     topics = catalogue(settings)
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-    await producer.send(Record(topics.package_sets.name, DEBIAN, encode(in_force), []))
+    await producer.send(package_set(topics))
     submissions = Submissions(settings, topics, IngestSettings(), "0")
     await submissions.start()
     await submissions.package_sets.wait(DEADLINE_S)

@@ -1,8 +1,5 @@
 """Answers to the topic that a request names, by the real request handler and store processor."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,22 +9,21 @@ from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from tests.support.polling import at_least, eventually
+from tests.support.roles import running_roles
+from tests.support.submissions import GOOD, finished, package_set
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection
-from topics.codec import Record, decode, decode_fact, encode, encode_fact, header, open_letter
-from topics.package_sets import DEBIAN, PackageSetInForce
+from topics.codec import Record, decode, decode_fact, encode_fact, header, open_letter
 from topics.reading import read_to_end
 from topics.settings import KafkaSettings
-from topics.submissions.facts import CANCEL, FACTS, Finished, Rejected
+from topics.submissions.facts import CANCEL, FACTS, Rejected
 from topics.submissions.state import Answer
 
 DEADLINE_S = 120.0
-ANSWER = Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
-GOOD = b'{"run": "true"}'
 
 
-class System:
+class ReplyTopics:
     """Other systems, and a worker that is us."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -36,8 +32,7 @@ class System:
         self.replies = self.topics.replies.name + "school"
         self.make(self.replies)
         self._producer = EventProducer(settings)
-        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-        self._send(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+        self._send(package_set(self.topics))
 
     def close(self) -> None:
         self._producer.close()
@@ -61,7 +56,7 @@ class System:
         self._send(Record(self.topics.requests.name, id, None, [("ce_type", CANCEL.encode())]))
 
     def finish(self, id: str) -> None:
-        self._send(encode_fact(self.topics.submissions.events.name, id, ANSWER, FACTS, "test"))
+        self._send(encode_fact(self.topics.submissions.events.name, id, finished(), FACTS, "test"))
 
     def stored(self, id: str) -> None:
         eventually(
@@ -91,27 +86,15 @@ class System:
 
 
 @pytest.fixture
-def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[ReplyTopics]:
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
-    system = System(settings)
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-        "ENVICUTOR_DATA_DIR": str(settings.data_dir),
-    }
-    command = [sys.executable, "-m", "infra.cli"]
-    processes = [
-        subprocess.Popen([*command, role], env=os.environ | environment)
-        for role in ("request-handler", "submission-store")
-    ]
-    yield system
-    for process in processes:
-        process.kill()
-        process.wait()
+    system = ReplyTopics(settings)
+    with running_roles(settings, "request-handler", "submission-store"):
+        yield system
     system.close()
 
 
-def test_every_end_is_told_and_no_other_topic_is_written(system: System) -> None:
+def test_every_end_is_told_and_no_other_topic_is_written(system: ReplyTopics) -> None:
     system.ask("finished")
     system.ask("conflict")
     system.ask("cancelled")
@@ -142,7 +125,7 @@ def test_every_end_is_told_and_no_other_topic_is_written(system: System) -> None
         assert [error.field for error in rejected.errors] == ["reply_topic"]
 
 
-def test_a_topic_that_is_gone_stops_nobody(system: System) -> None:
+def test_a_topic_that_is_gone_stops_nobody(system: ReplyTopics) -> None:
     """Its answer is a dead letter, the others go on."""
     gone = system.topics.replies.name + "gone"
     system.make(gone)

@@ -1,8 +1,5 @@
 """The sealer on a real broker, and what it finds when somebody writes the log anew."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from infra.cli import app
 from tests.support.polling import eventually
-from topics.acceptance import requested
+from tests.support.roles import Process, kill, role_environment, start_role
+from tests.support.submissions import request
 from topics.admin import ensure_topics
 from topics.audit.sealed import Inspection, read_seals
 from topics.audit.sealed import Sealing as Sealed
@@ -25,12 +23,11 @@ from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection, producer_config
 from topics.codec import decode, encode_fact, headers
 from topics.reading import read_to_end
-from topics.request import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 
 DEADLINE_S = 60.0
-EVENT = requested(SubmissionRequest(run="true"), "hash", "pin", source="http")
+EVENT = request()
 
 
 class Sealing:
@@ -40,24 +37,15 @@ class Sealing:
         self.kafka, self.topics = kafka, catalogue(kafka)
         self.events = self.topics.submissions.events.name
         ensure_topics(kafka, self.topics.topics())
-        self.environment = {
-            "ENVICUTOR_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "ENVICUTOR_TOPIC_PREFIX": kafka.topic_prefix,
-            "ENVICUTOR_DATA_DIR": str(kafka.data_dir),
-            "ENVICUTOR_SEAL_PERIOD_S": "0.2",
-            "ENVICUTOR_LEASE_TIMEOUT_S": "2",
-        }
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.environment = role_environment(kafka, seal_period_s=0.2, lease_timeout_s=2)
+        self.processes: list[Process] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "infra.cli", "sealer"]
-        self.processes.append(subprocess.Popen(command, env=os.environ | self.environment))
+    def start(self) -> Process:
+        self.processes.append(start_role("sealer", environment=self.environment))
         return self.processes[-1]
 
     def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        kill(self.processes)
 
     def say(self, *ids: str) -> None:
         producer = EventProducer(self.kafka)

@@ -3,10 +3,7 @@
 What must come out is told by the log itself: `Partition`, the same pure fold, without any of the rest.
 """
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,22 +18,19 @@ from confluent_kafka.admin import AdminClient
 from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
 from tests.support.polling import eventually
-from topics.acceptance import requested
+from tests.support.roles import Process, kill, role_environment, start_role
+from tests.support.submissions import STARTED, finished, request
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection, consumer_config, producer_config
 from topics.codec import Record, encode_fact
-from topics.limits import MiB
 from topics.reading import read_to_end
-from topics.request import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.facts import (
     FACTS,
     Cancelled,
-    Finished,
     LeaseExpired,
     Requested,
-    Started,
     SubmissionFact,
 )
 from topics.submissions.state import Submission
@@ -44,19 +38,14 @@ from topics.submissions.state import Submission
 DEADLINE_S = 90.0
 SOON_S = 10.0
 SESSION_TIMEOUT_MS = 2000
-REQUEST = requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="kafka")
-STARTED = Started(attempt=1, worker="w")
-
-
-def finished(attempt: int) -> Finished:
-    return Finished(attempt=attempt, worker="w", outcome="ok", dependencies=None, compile=None, run=())
+REQUEST = request()
 
 
 def eventually_equal(actual: Callable[[], object], expected: object) -> None:
     eventually(actual, f"it is {expected!r}", SOON_S, enough=lambda found: found == expected)
 
 
-class System:
+class StoreInstances:
     """Topics, producers of events, and instances of the store processor."""
 
     def __init__(self, kafka: KafkaSettings, folder: Path) -> None:
@@ -69,29 +58,21 @@ class System:
         reading = {"isolation.level": "read_uncommitted"}  # or `committed` waits for open transactions
         self._group = Consumer(consumer_config(kafka, self.store.name) | reading)
         self._producer = EventProducer(kafka)
-        self._instances: list[subprocess.Popen[bytes]] = []
+        self._instances: list[Process] = []
 
     def close(self) -> None:
-        for instance in self._instances:
-            instance.kill()
-            instance.wait()
+        kill(self._instances)
         self._group.close()
         self._producer.close()
 
-    def start(self, slot: str = "0") -> subprocess.Popen[bytes]:
-        env = os.environ | {
-            "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "ENVICUTOR_TOPIC_PREFIX": self.kafka.topic_prefix,
-            "ENVICUTOR_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_MS),
-            "ENVICUTOR_DATA_DIR": str(self._folder),
-        }
-        command = [sys.executable, "-m", "infra.cli", "submission-store", "--instance", slot]
-        with (self._folder / f"store-{slot}.log").open("ab") as log:
-            instance = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    def start(self, slot: str = "0") -> Process:
+        environment = role_environment(self.kafka, data_dir=self._folder)
+        log = self._folder / f"store-{slot}.log"
+        instance = start_role("submission-store", "--instance", slot, environment=environment, log=log)
         self._instances.append(instance)
         return instance
 
-    def stop(self, instance: subprocess.Popen[bytes]) -> None:
+    def stop(self, instance: Process) -> None:
         instance.terminate()
         assert instance.wait(DEADLINE_S) == 0
 
@@ -164,11 +145,11 @@ class System:
 
 
 @pytest.fixture
-def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[StoreInstances]:
     settings = KafkaSettings(
         bootstrap_servers=kafka, topic_prefix=topic_prefix, session_timeout_ms=SESSION_TIMEOUT_MS
     )
-    system = System(settings, tmp_path)
+    system = StoreInstances(settings, tmp_path)
     yield system
     system.close()
 
@@ -179,9 +160,9 @@ def life(id: str) -> list[tuple[str, SubmissionFact]]:
         REQUEST,
         STARTED,
         LeaseExpired(attempt=1, checker="c"),
-        finished(1),
-        finished(2),
-        finished(2),
+        finished(attempt=1),
+        finished(attempt=2),
+        finished(attempt=2),
         Cancelled(),
     )
     return [(id, fact) for fact in facts]
@@ -193,7 +174,7 @@ def lives(name: str, count: int) -> list[tuple[str, SubmissionFact]]:
     return [fact for step in steps for fact in step]
 
 
-def test_state_queue_and_offsets_are_one_transaction(system: System) -> None:
+def test_state_queue_and_offsets_are_one_transaction(system: StoreInstances) -> None:
     system.start()
     system.say(*life("a"), ("b", REQUEST))
     system.produce(
@@ -213,7 +194,7 @@ def test_state_queue_and_offsets_are_one_transaction(system: System) -> None:
     assert sorted(message.value() or b"" for message in letters)[::2] == [b"{", b"\xff"]
 
 
-def test_another_instance_takes_over_from_a_killed_one(system: System) -> None:
+def test_another_instance_takes_over_from_a_killed_one(system: StoreInstances) -> None:
     first = system.start("0")
     for part in range(10):
         system.say(*lives(f"before-{part}", 30))
@@ -230,7 +211,7 @@ def test_another_instance_takes_over_from_a_killed_one(system: System) -> None:
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_a_paused_instance_is_fenced_and_takes_over_again_without_its_memory(system: System) -> None:
+def test_a_paused_instance_is_fenced_and_takes_over_again_without_its_memory(system: StoreInstances) -> None:
     known = lives("known", 10)
     zombie = system.start("0")
     system.say(*known[:20])
@@ -254,7 +235,7 @@ def test_a_paused_instance_is_fenced_and_takes_over_again_without_its_memory(sys
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_a_restore_waits_for_transactions_below_what_is_committed(system: System) -> None:
+def test_a_restore_waits_for_transactions_below_what_is_committed(system: StoreInstances) -> None:
     """A reader at the last stable offset sees too little of the store, and would fold on an old state."""
     first = system.start()
     system.say(("a", REQUEST))
@@ -273,7 +254,7 @@ def test_a_restore_waits_for_transactions_below_what_is_committed(system: System
 
     system.start("1")
     eventually(lambda: system.assigned("1"), "the assignment to the next instance")
-    system.say(("a", finished(2)))
+    system.say(("a", finished(attempt=2)))
     folded_meanwhile = watch(lambda: system.committed() > 2, 2.0)
     somebody.abort_transaction(DEADLINE_S)
     system.wait_folded()
@@ -283,7 +264,7 @@ def test_a_restore_waits_for_transactions_below_what_is_committed(system: System
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_its_process_trims_the_queue(system: System) -> None:
+def test_its_process_trims_the_queue(system: StoreInstances) -> None:
     queue = system.family.queue.name
     system.produce(*(Record(queue, b"id", b"popped", []) for _ in range(3)))
     [partition] = {message.partition() or 0 for message in system.read(queue)}

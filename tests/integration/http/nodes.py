@@ -21,15 +21,16 @@ from nix.settings import NixSettings
 from processors.store.processor import StoreProcessor
 from processors.store.submission_store import submission_store
 from tests.support.polling import eventually
+from tests.support.roles import role_environment
+from tests.support.submissions import finished, package_set
 from topics.admin import ensure_topics
 from topics.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.catalogue import catalogue
 from topics.clients import EventProducer, connection
 from topics.codec import Record, cloud_event, encode, encode_fact
-from topics.package_sets import DEBIAN, PackageSetInForce
 from topics.settings import KafkaSettings
 from topics.stage import Outcome, RunStage
-from topics.submissions.facts import FACTS, Finished, Started, SubmissionFact
+from topics.submissions.facts import FACTS, Started, SubmissionFact
 from topics.submissions.output import OUTPUT, OutputChunk
 from topics.times import now
 
@@ -56,8 +57,7 @@ class Nodes:
         self._stack.callback(self._producer.close)
         if self._settings.get("http_keys"):
             self._headers = bearer(self.put_key(scopes=tuple(Scope)))
-        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-        self.produce(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+        self.produce(package_set(self.topics))
         self._stack.enter_context(self._folding())
         try:
             self.servers = [self._stack.enter_context(self._serving(n)) for n in range(self._count)]
@@ -102,8 +102,7 @@ class Nodes:
 
     def command(self, *arguments: str, **settings: str) -> str:
         """What a command prints to standard output."""
-        ours = {"BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers, "TOPIC_PREFIX": self.kafka.topic_prefix}
-        environment = {f"ENVICUTOR_{name}": value for name, value in (ours | settings).items()}
+        environment = role_environment(self.kafka, **settings)
         result = CliRunner().invoke(app, arguments, env=environment)
         assert result.exit_code == 0, result.output
         return result.stdout
@@ -133,10 +132,7 @@ class Nodes:
         self.say(id, Started(attempt=attempt, worker="w"))
 
     def finish(self, id: str, *run: RunStage, outcome: Outcome = "ok", attempt: int = 1) -> None:
-        fact = Finished(
-            attempt=attempt, worker="w", outcome=outcome, dependencies=None, compile=None, run=run
-        )
-        self.say(id, fact)
+        self.say(id, finished(*run, attempt=attempt, outcome=outcome))
 
     def break_streams(self, node: int) -> None:
         """Every connection of the node breaks."""

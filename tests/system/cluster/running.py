@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from tests.support.polling import eventually
+from tests.support.roles import environment_of, role_environment
 from tests.system.cluster.processes import ancestors, running
 from topics.catalogue import Catalogue, catalogue
 from topics.codec import decode
@@ -58,9 +59,7 @@ class Cluster:
             "WORKER_SLOTS": 2,
             "SEAL_PERIOD_S": 1,
         }
-        self.environment = os.environ | {
-            f"ENVICUTOR_{name}": str(value) for name, value in (settings | dict(self._settings)).items()
-        }
+        self.environment = environment_of(**settings | dict(self._settings))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "up", *self._options],
@@ -198,11 +197,8 @@ class Cluster:
         """`envicutor audit verify`."""
         return subprocess.run(
             [sys.executable, "-m", "infra.cli", "audit", "verify"],
-            env=os.environ
-            | {
-                "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-                "ENVICUTOR_DATA_DIR": str(self._folder / "data"),  # where the sealer's key is
-            },
+            # The sealer's key is in the data folder.
+            env=role_environment(self.kafka, data_dir=self._folder / "data"),
             capture_output=True,
             text=True,
             timeout=120,

@@ -23,6 +23,7 @@ from infra.kafka.ports import LOOPBACK, choose_free_port
 from processors.sandbox.mounts import mounts_below
 from processors.webhooks.signing import new_secret
 from tests.support.polling import eventually
+from tests.support.roles import environment_of
 from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
@@ -96,7 +97,7 @@ class Role:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", *arguments],
-                env=os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in settings.items()},
+                env=environment_of(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,9 +1,6 @@
 """What no worker can hold is refused with that reason; what another worker can hold is done there."""
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,8 +9,9 @@ import pytest
 
 from processors.sandbox import SandboxSettings
 from tests.support.polling import at_least, eventually
+from tests.support.roles import Process, role_environment, start_role
+from tests.support.submissions import request
 from tests.system.sandbox.conftest import settings as sandbox_settings
-from topics.acceptance import requested
 from topics.admin import ensure_topics
 from topics.catalogue import catalogue
 from topics.clients import EventProducer
@@ -24,7 +22,7 @@ from topics.fold import Enqueue, Recorded
 from topics.leases import Room
 from topics.limits import DependenciesLimits, MiB
 from topics.reading import read_to_end
-from topics.request import Dependencies, parse_request
+from topics.request import Dependencies
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Finished, HandedBack, Started, SubmissionFact
 from topics.submissions.fold import apply
@@ -41,30 +39,25 @@ class Workers:
         self._kafka, self._sandbox, self._topics = kafka, sandbox, catalogue(kafka)
         ensure_topics(kafka, self._topics.topics())
         self._producer = EventProducer(kafka)
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Process] = []
 
     def start(self, memory_bytes: int, role: str = "worker") -> None:
         number = len(self._processes)
-        ours = {
-            "BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
-            "TOPIC_PREFIX": self._kafka.topic_prefix,
-            "SESSION_TIMEOUT_MS": self._kafka.session_timeout_ms,
-            "DATA_DIR": self._kafka.data_dir,
-            "NIX_ROOT": self._sandbox.state_dir / "nix",
-            "SANDBOX_STATE_DIR": self._sandbox.state_dir,
-            "SANDBOX_FIRST_UID": self._sandbox.first_uid,
-            "SANDBOX_BOXES": 2,
-            "SANDBOX_TOTAL_MEMORY_BYTES": memory_bytes,
-            "GRACE_S": 0,
-        }
-        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
-        argv = [sys.executable, "-m", "infra.cli", role, "--instance", str(number)]
-        self._processes.append(subprocess.Popen(argv, env=environment))
+        environment = role_environment(
+            self._kafka,
+            data_dir=self._kafka.data_dir / str(number),
+            nix_root=self._sandbox.state_dir / "nix",
+            sandbox_state_dir=self._sandbox.state_dir,
+            sandbox_first_uid=self._sandbox.first_uid,
+            sandbox_boxes=2,
+            sandbox_total_memory_bytes=memory_bytes,
+            grace_s=0,
+        )
+        self._processes.append(start_role(role, "--instance", str(number), environment=environment))
 
     def put(self, id: str, memory_bytes: int, partition: int = -1) -> None:
         body = f'{{"run": "true", "limits": {{"run": {{"memory_bytes": {memory_bytes}}}}}}}'.encode()
-        request = requested(*parse_request(body, MiB), "pin", source="http")
-        [effect] = apply(None, Recorded(id, request, 0)).effects
+        [effect] = apply(None, Recorded(id, request(body, "http"), 0)).effects
         assert isinstance(effect, Enqueue)
         record = Record(self._topics.submissions.queue.name, id.encode(), encode(effect.work), [])
         self._producer.produce(record, partition=partition)
