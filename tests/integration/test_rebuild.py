@@ -11,15 +11,15 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from infra.cli import app
-from tests.integration.test_store_processor import (
+from tests.support.polling import eventually
+from tests.support.roles import role_environment
+from tests.support.store_instances import (
     DEADLINE_S,
     REQUEST,
     SESSION_TIMEOUT_MS,
     StoreInstances,
     lives,
 )
-from tests.support.polling import eventually
-from tests.support.roles import role_environment
 from tests.support.submissions import STARTED, finished
 from topics.clients import connection
 from topics.codec import Record
