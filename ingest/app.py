@@ -27,9 +27,9 @@ from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
 from ingest.routes import page
-from ingest.routes.changing import changing_routes
 from ingest.routes.environments import environment_routes
 from ingest.routes.reading import reading_routes
+from ingest.routes.submit import submit_routes
 from ingest.routes.system import system_routes
 from ingest.server import OnServing, Server
 from ingest.settings import IngestSettings
@@ -116,7 +116,7 @@ def make_app(
         )
     app.add_middleware(Observed, metrics=metrics)
 
-    app.include_router(changing_routes(submissions, access, settings, kafka.request_bytes))
+    app.include_router(submit_routes(submissions, access, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, access, events))
     app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
     overview = Overview(submissions.view, environments, submissions.recent, readiness.workers)

@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ingest.addresses import Addresses
-from ingest.bodies import BODY_S
 from ingest.events import Events
 from ingest.problems import ProblemError, response
+from ingest.request_body import BODY_S
 from ingest.settings import IngestSettings
 from topics.process import tune_gc
 

@@ -15,8 +15,8 @@ from ingest.ids import of_idempotency_key, of_idempotency_key_before
 from ingest.load import Load
 from ingest.models import Page
 from ingest.problems import ProblemError, invalid
-from ingest.recent import Recent
 from ingest.settings import IngestSettings
+from ingest.stats import RecentStats
 from topics.catalogue import Catalogue
 from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
@@ -54,7 +54,7 @@ class Submissions:
             index=listing.index(),
             taken=self._shown,
         )
-        self.recent = Recent(self.view.summary)
+        self.recent = RecentStats(self.view.summary)
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
         self._following = Following(self.view)
         self._load = Load(self.view, self._following)

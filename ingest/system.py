@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from ingest import listing
 from ingest.models import Builds, System
-from ingest.recent import Recent
+from ingest.stats import RecentStats
 from topics.submissions.state import Status
 from topics.times import now
 from topics.views.view import View
@@ -24,7 +24,11 @@ class Overview:
     """Looks again when it is asked, at most once a second."""
 
     def __init__(
-        self, submissions: View, environments: View, recent: Recent, workers: Callable[[], Awaitable[int]]
+        self,
+        submissions: View,
+        environments: View,
+        recent: RecentStats,
+        workers: Callable[[], Awaitable[int]],
     ) -> None:
         """`environments` is a view of `dependencies.store` that flags what is not finished, by status."""
         self._submissions, self._environments = submissions, environments

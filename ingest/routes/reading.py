@@ -11,13 +11,13 @@ from starlette import types
 
 from ingest import listing, output_files
 from ingest.access import Access, Caller
-from ingest.caching import entity_tag, unchanged
+from ingest.etag import entity_tag, unchanged
 from ingest.events import END, POSITION, Events, Position
 from ingest.ids import NAMESPACE
 from ingest.models import Page
 from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
 from ingest.problems import ProblemError
-from ingest.routes.common import Id, submissions_router
+from ingest.routes.router import Id, submissions_router
 from ingest.submissions import Submissions
 from topics.request.model import FieldError, SubmissionRequest
 from topics.security.api_keys import Scope

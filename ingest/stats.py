@@ -28,7 +28,7 @@ class _Ended(NamedTuple):
     how: str
 
 
-class Recent:
+class RecentStats:
     """Told by the threads that read events and store, asked by another; all times are the log's."""
 
     def __init__(self, summary: Callable[[str], bytes | None]) -> None:

@@ -1,7 +1,7 @@
 """What the last minute's numbers are made of."""
 
 from ingest.models import LastMinute, Listed, Percentiles
-from ingest.recent import Recent
+from ingest.stats import RecentStats
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
 from topics.times import rfc3339
@@ -25,7 +25,7 @@ def listed(
 
 
 def test_the_last_minute() -> None:
-    recent = Recent(lambda _: None)
+    recent = RecentStats(lambda _: None)
     for number in range(100):
         recent.requested(f"{number}", NOW_MS - 2000)
         recent.started(f"{number}", NOW_MS - 2000 + number + 1)
@@ -43,6 +43,6 @@ def test_the_last_minute() -> None:
 
 
 def test_nothing_happened() -> None:
-    assert Recent(lambda _: None).last_minute(NOW_MS) == LastMinute(
+    assert RecentStats(lambda _: None).last_minute(NOW_MS) == LastMinute(
         finished=0, finished_per_s=0, outcomes={}, queue_wait_s=None, answer_s=None
     )

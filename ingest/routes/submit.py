@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from ingest import batch
 from ingest.access import Access, Caller
-from ingest.bodies import json_body
 from ingest.models import Batch
 from ingest.openapi import batch_body, problems, request_body
-from ingest.routes.common import Id, submissions_router
+from ingest.request_body import json_body
+from ingest.routes.router import Id, submissions_router
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.tracing import trace_context
@@ -17,7 +17,7 @@ from topics.security.api_keys import Scope
 from topics.submissions.state import Answer, Submission
 
 
-def changing_routes(
+def submit_routes(
     submissions: Submissions, access: Access, settings: IngestSettings, request_bytes: int
 ) -> APIRouter:
     """Routes that append to the log."""
