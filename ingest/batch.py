@@ -1,4 +1,4 @@
-"""Several requests in one body, each accepted or refused on its own."""
+"""Batches: several requests in one body, each accepted or refused on its own."""
 
 import asyncio
 from typing import Any
@@ -14,31 +14,33 @@ from topics.request.model import InvalidRequestError, parse_json
 from topics.submissions.state import Answer
 
 MOST = 100
-"""Requests of a batch."""
+"""Largest number of requests in a batch."""
 LARGEST = 4
-"""Multiple of the bounds of one request that a batch may have: bytes, values, arrays and objects."""
+"""Factor between the bounds of one request and of a batch: bytes, values, arrays and objects."""
 
 
 async def accept_all(
-    submissions: Submissions, body: bytes, caller: Caller, max_bytes: int, beside: Headers
+    submissions: Submissions, body: bytes, caller: Caller, max_bytes: int, extra_headers: Headers
 ) -> Batch:
-    """Accept what can be.
+    """Accept each valid request of a batch; return the results in the order of the requests.
 
     Raises:
-        ProblemError: the body as a whole is no batch (400, 413, 422).
+        ProblemError: 400, 413 or 422 if the body as a whole is no batch.
     """
     requests = _requests(body, max_bytes)
     accepted = []
     async with asyncio.TaskGroup() as group:
         for request in requests:
-            accepted.append(group.create_task(_accept(submissions, request, caller, beside)))
-            await asyncio.sleep(0)  # between two requests the event loop serves others
+            accepted.append(group.create_task(_accept(submissions, request, caller, extra_headers)))
+            await asyncio.sleep(0)  # let the event loop serve other connections between two requests
     return Batch(results=[task.result() for task in accepted])
 
 
-async def _accept(submissions: Submissions, request: bytes, caller: Caller, beside: Headers) -> BatchItem:
+async def _accept(
+    submissions: Submissions, request: bytes, caller: Caller, extra_headers: Headers
+) -> BatchItem:
     try:
-        accepted = await submissions.accept(request, caller, wait_for_end=False, beside=beside)
+        accepted = await submissions.accept(request, caller, wait_for_end=False, extra_headers=extra_headers)
     except ProblemError as error:
         return BatchItem(status=error.status, problem=error.problem())
     return BatchItem(status=202, submission=Answer.model_validate_json(accepted.answer()))

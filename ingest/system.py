@@ -1,4 +1,7 @@
-"""The system as this node sees it, from tables that it has anyway; the broker is asked only who works."""
+"""Overview of the system for `GET /system`.
+
+Only the number of workers is a request to the broker; everything else comes from the node's local tables.
+"""
 
 import asyncio
 import time
@@ -16,12 +19,12 @@ from topics.times import now
 from topics.views.view import View
 
 _LOOK_AGAIN_S = 1.0
-"""However many ask, the tables are looked at so often."""
+"""Time for which an overview is reused, which bounds its cost whatever the rate of requests."""
 _RUNNING: tuple[Status, ...] = ("started", "dependencies_installed", "compiled")
 
 
 class Overview:
-    """Looks again when it is asked, at most once a second."""
+    """Overview that is computed on request, at most once per second."""
 
     def __init__(
         self,
@@ -30,7 +33,7 @@ class Overview:
         recent: RecentStats,
         workers: Callable[[], Awaitable[int]],
     ) -> None:
-        """`environments` is a view of `dependencies.store` that flags what is not finished, by status."""
+        """Read `environments`, a view of `dependencies.store` that flags unfinished rows by status."""
         self._submissions, self._environments = submissions, environments
         self._recent, self._workers = recent, workers
         self._lock = asyncio.Lock()
@@ -38,7 +41,7 @@ class Overview:
         self._seen: System | None = None
 
     async def look(self) -> System | None:
-        """How things are; None while the stores are still being read."""
+        """Return the overview, at most a second old, or None until the views have caught up."""
         if not (self._submissions.caught_up and self._environments.caught_up):
             return None
         async with self._lock:

@@ -1,4 +1,4 @@
-"""The page: what `make setup` built of `ingest/page/`, served as files."""
+"""Routes of the page, whose files `make setup` builds from `ingest/page/`."""
 
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ _POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob:",  # images that programs made are fetched first, with the key
+        "img-src 'self' blob:",  # images of programs are fetched with the API key, then shown as blobs
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # Whatever programs print: there is no way for text to become markup.
+        # No script can turn text, such as the output of programs, into markup.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     ]
@@ -35,14 +35,16 @@ _HEADERS = {
 }
 _ASK_AGAIN = {"Cache-Control": "no-cache"}
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
-"""Of files whose names hold the hash of what is in them."""
+"""Caching headers of files whose names contain a hash of their content."""
 
 
 class _Files(StaticFiles):
-    """Files of a folder, with our headers."""
+    """Static files of a folder, with the security headers of the page."""
 
     def __init__(self, directory: Path, headers: dict[str, str]) -> None:
-        super().__init__(directory=directory, check_dir=False)  # it may be built while we run
+        super().__init__(
+            directory=directory, check_dir=False
+        )  # the page may be built while this process runs
         self._headers = _HEADERS | headers
 
     def file_response(self, *arguments: Any, **named: Any) -> Response:
@@ -52,7 +54,7 @@ class _Files(StaticFiles):
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at `/`; it is no part of the OpenAPI document."""
+    """Serve the page at `/`, without an entry in the OpenAPI document."""
     router = APIRouter()
     index = _Files(BUILT, _ASK_AGAIN)
 

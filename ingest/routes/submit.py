@@ -1,4 +1,4 @@
-"""Submitting and cancelling."""
+"""Routes that submit and cancel programs."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from topics.submissions.state import Answer, Submission
 def submit_routes(
     submissions: Submissions, access: Access, settings: IngestSettings, request_bytes: int
 ) -> APIRouter:
-    """Routes that append to the log."""
+    """Return the routes of submissions that append to the log."""
     router = submissions_router()
     batch_bytes = batch.LARGEST * request_bytes
 
@@ -32,22 +32,27 @@ def submit_routes(
         response_model=Answer,
         responses={
             **problems(400, 408, 409, 413, 415),
-            200: {"model": Answer, "description": "The answer (with `wait`)."},
+            200: {"model": Answer, "description": "The final submission (with `wait`)."},
         },
     )
     async def post_submission(
         request: Request,
         caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT))],
-        wait: Annotated[bool, Query(description="Answer when it is finished.")] = False,
+        wait: Annotated[bool, Query(description="Respond when the submission has ended.")] = False,
         wait_timeout_s: Annotated[
-            float, Query(gt=0, le=settings.wait_timeout_max_s, description="How long, in seconds.")
+            float,
+            Query(
+                gt=0,
+                le=settings.wait_timeout_max_s,
+                description="Longest wait, in seconds; after it the status is 202.",
+            ),
         ] = 30.0,
         idempotency_key: Annotated[
             str | None,
             Header(
                 min_length=1,
                 max_length=255,
-                description="Stands for an `id` where there is none: the same key, the same submission.",
+                description="Replaces a missing `id`: the same key stands for the same submission.",
             ),
         ] = None,
     ) -> Response:
@@ -57,7 +62,7 @@ def submit_routes(
             caller,
             wait_for_end=wait,
             idempotency_key=idempotency_key,
-            beside=trace_context(request.headers),
+            extra_headers=trace_context(request.headers),
         )
         if wait:
             submission = await submissions.wait_final(submission.id, wait_timeout_s)
@@ -74,15 +79,15 @@ def submit_routes(
     async def post_batch(
         request: Request, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT))]
     ) -> Response:
-        body, beside = await json_body(request, batch_bytes), trace_context(request.headers)
-        results = await batch.accept_all(submissions, body, caller, batch_bytes, beside)
+        body, extra_headers = await json_body(request, batch_bytes), trace_context(request.headers)
+        results = await batch.accept_all(submissions, body, caller, batch_bytes, extra_headers)
         return Response(results.model_dump_json(exclude_none=True), media_type="application/json")
 
     @router.delete(
         "/{id}",
         summary="Cancel a submission",
         response_model=Answer,
-        response_description="The answer; of another's, to a key that may not read it, only `id`, `status`, "
+        response_description="The submission. A key that may not read it receives only `id`, `status`, "
         "`attempt`, `created_at` and `finished_at`.",
         responses=problems(404, 409),
     )
@@ -90,8 +95,8 @@ def submit_routes(
         id: Id, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT, Scope.OPERATE))]
     ) -> Response:
         cancelled = await submissions.cancel(id, caller)
-        told = cancelled.answer() if caller.may_read(cancelled) else cancelled.outline()
-        return Response(told, media_type="application/json")
+        body = cancelled.answer() if caller.may_read(cancelled) else cancelled.outline()
+        return Response(body, media_type="application/json")
 
     return router
 
