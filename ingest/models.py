@@ -2,14 +2,20 @@
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from topics.request.model import FieldError
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Answer, Status
 
 
-class Problem(BaseModel):
+class Body(BaseModel):
+    """Base of the models; their attributes' docstrings are the descriptions in the OpenAPI document."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Problem(Body):
     """Error response in the format of RFC 9457."""
 
     type: str
@@ -24,7 +30,7 @@ class Problem(BaseModel):
     """Invalid fields of the request or its parameters, if the error concerns any."""
 
 
-class Listed(BaseModel):
+class Listed(Body):
     """Summary of a submission, as lists show it."""
 
     id: str
@@ -43,7 +49,7 @@ class Listed(BaseModel):
     """Id of the API key that made the submission; null if it was made without a key."""
 
 
-class Page(BaseModel):
+class Page(Body):
     """Page of a list of submissions, newest first."""
 
     submissions: list[Listed]
@@ -51,7 +57,7 @@ class Page(BaseModel):
     """Parameter `cursor` of the next page; null on the last page."""
 
 
-class BatchItem(BaseModel):
+class BatchItem(Body):
     """Result of one request of a batch: a `submission` if it was accepted, otherwise a `problem`."""
 
     status: int
@@ -60,13 +66,13 @@ class BatchItem(BaseModel):
     problem: Problem | None = None
 
 
-class Batch(BaseModel):
+class Batch(Body):
     """Results of a batch, in the order of its requests."""
 
     results: list[BatchItem]
 
 
-class Happened(BaseModel):
+class Happened(Body):
     """Data of a server-sent event that stands for a fact of the log."""
 
     time: str
@@ -79,7 +85,7 @@ class Happened(BaseModel):
     """Fields of the fact, without the request and the results of its stages."""
 
 
-class Percentiles(BaseModel):
+class Percentiles(Body):
     """Percentiles of durations in seconds."""
 
     p50: float
@@ -88,7 +94,7 @@ class Percentiles(BaseModel):
     """Duration that 99 % of the values do not exceed."""
 
 
-class Builds(BaseModel):
+class Builds(Body):
     """Environments that submissions need and that are not built yet."""
 
     waiting: int
@@ -97,7 +103,7 @@ class Builds(BaseModel):
     """Builds that a cache builder has started."""
 
 
-class LastMinute(BaseModel):
+class LastMinute(Body):
     """Statistics of the last minute, from the events that this node has consumed."""
 
     finished: int
@@ -112,7 +118,7 @@ class LastMinute(BaseModel):
     """Time from a request to its end; null if none ended."""
 
 
-class System(BaseModel):
+class System(Body):
     """State of the system, as one ingest node knows it."""
 
     time: str

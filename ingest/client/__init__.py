@@ -1,10 +1,10 @@
-"""A client of Envicutor over HTTP; it needs httpx, pydantic and `topics` only.
+"""Clients of Envicutor over HTTP, which need only httpx, pydantic and `topics`.
 
 with Client("http://127.0.0.1:8000") as client:
     for event in client.events(client.submit({"run": "echo hello"}).id):
         print(event.name, event.data)
 
-`AsyncClient` has the same methods, to be awaited.
+`AsyncClient` has the same methods for asyncio.
 """
 
 from ingest.client.asynchronous import AsyncClient

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel
 
 from ingest.access import Access
+from ingest.models import Body
 from ingest.openapi import problems
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
@@ -26,7 +26,7 @@ Id = Annotated[
 ]
 
 
-class PackageFound(BaseModel):
+class PackageFound(Body):
     """Package that requests may name."""
 
     name: str
@@ -37,7 +37,7 @@ class PackageFound(BaseModel):
     """Description by the distribution, one line."""
 
 
-class PackagesPage(BaseModel):
+class PackagesPage(Body):
     """Page of the packages that were found, best matches first."""
 
     package_set: str

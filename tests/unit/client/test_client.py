@@ -98,7 +98,7 @@ def test_wait_asks_until_it_is_final(server: Server, client: Client) -> None:
 
 def test_wait_is_over_some_time(server: Server, client: Client) -> None:
     server.replies = [reply("started")]
-    with pytest.raises(TimeoutError, match="one is not over, but started"):
+    with pytest.raises(TimeoutError, match="one has not ended, but is started"):
         client.wait("one", 0.05)
 
 
