@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from ingest.access import Caller
-from ingest.models import Batch, BatchItem
+from ingest.models import BatchItem, BatchResults
 from ingest.problems import ProblemError, invalid
 from ingest.submissions import Submissions
 from topics.kafka.codec import Headers
@@ -21,7 +21,7 @@ LARGEST = 4
 
 async def accept_all(
     submissions: Submissions, body: bytes, caller: Caller, max_bytes: int, extra_headers: Headers
-) -> Batch:
+) -> BatchResults:
     """Accept each valid request of a batch; return the results in the order of the requests.
 
     Raises:
@@ -33,7 +33,7 @@ async def accept_all(
         for request in requests:
             accepted.append(group.create_task(_accept(submissions, request, caller, extra_headers)))
             await asyncio.sleep(0)  # let the event loop serve other connections between two requests
-    return Batch(results=[task.result() for task in accepted])
+    return BatchResults(results=[task.result() for task in accepted])
 
 
 async def _accept(

@@ -66,7 +66,7 @@ class BatchItem(Body):
     problem: Problem | None = None
 
 
-class Batch(Body):
+class BatchResults(Body):
     """Results of a batch, in the order of its requests."""
 
     results: list[BatchItem]

@@ -11,7 +11,7 @@ from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
-from ingest.models import Batch, Listed, System
+from ingest.models import BatchResults, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
@@ -39,7 +39,7 @@ class AsyncClient:
         """Submit a request, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for the submission to end."""
         return await self._ask(calls.submit(request, wait_s))
 
-    async def submit_batch(self, requests: Sequence[Request]) -> Batch:
+    async def submit_batch(self, requests: Sequence[Request]) -> BatchResults:
         """Submit up to 100 requests, each accepted or refused on its own."""
         return await self._ask(calls.submit_batch(requests))
 

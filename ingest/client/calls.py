@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ingest.client.errors import RefusedError, UnavailableError
-from ingest.models import Batch, Page, System
+from ingest.models import BatchResults, Page, System
 from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.state import Answer
 
@@ -172,10 +172,10 @@ def submit(request: Request, wait_s: float) -> Call[Answer]:
     return Call(body["id"], "POST", "/submissions", ANSWER, wait_s + _ANSWER_TIMEOUT_S, arguments)
 
 
-def submit_batch(requests: Sequence[Request]) -> Call[Batch]:
+def submit_batch(requests: Sequence[Request]) -> Call[BatchResults]:
     """Return the call that submits a batch of requests."""
     bodies = [with_id(request) for request in requests]
-    read = TypeAdapter(Batch).validate_json
+    read = TypeAdapter(BatchResults).validate_json
     return Call("a batch", "POST", "/submissions/batch", read, arguments={"json": bodies})
 
 

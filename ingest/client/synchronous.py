@@ -10,7 +10,7 @@ from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
-from ingest.models import Batch, Listed, System
+from ingest.models import BatchResults, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
@@ -60,7 +60,7 @@ class Client:
         """
         return self._ask(calls.submit(request, wait_s))
 
-    def submit_batch(self, requests: Sequence[Request]) -> Batch:
+    def submit_batch(self, requests: Sequence[Request]) -> BatchResults:
         """Submit up to 100 requests, each accepted or refused on its own.
 
         Raises:

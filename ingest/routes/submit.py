@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from ingest import batch
 from ingest.access import Access, Caller
-from ingest.models import Batch
+from ingest.models import BatchResults
 from ingest.openapi import batch_body, problems, request_body
 from ingest.request_body import json_body
 from ingest.routes.router import Id, submissions_router
@@ -72,7 +72,7 @@ def submit_routes(
     @router.post(
         "/batch",
         openapi_extra=batch_body(batch.MOST),
-        response_model=Batch,
+        response_model=BatchResults,
         responses=problems(400, 408, 413, 415),
         summary="Submit several programs, each accepted or refused on its own",
     )
