@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
-from ingest.models import Listed, Page
+from ingest.models import Listed, SubmissionPage
 from topics.request.model import TAGS, Tag
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
@@ -89,7 +89,7 @@ def index() -> Index:
     return Index("listing-2", _summary, _keys)
 
 
-def page(view: View, query: Query, owner: str | None = None) -> Page:
+def page(view: View, query: Query, owner: str | None = None) -> SubmissionPage:
     """Return the page that `query` selects, of submissions of `owner` only if given; read from disk.
 
     Raises:
@@ -105,8 +105,8 @@ def page(view: View, query: Query, owner: str | None = None) -> Page:
         if summary is not None and query.allows(listed := Listed.model_validate_json(summary)):
             found.append(listed)
         if len(found) == query.limit or number == LOOKED_AT:
-            return Page(submissions=found, next=base64.urlsafe_b64encode(key).decode())
-    return Page(submissions=found, next=None)
+            return SubmissionPage(submissions=found, next=base64.urlsafe_b64encode(key).decode())
+    return SubmissionPage(submissions=found, next=None)
 
 
 def ids(view: View, status: Status) -> list[str]:

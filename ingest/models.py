@@ -49,7 +49,7 @@ class Listed(Body):
     """Id of the API key that made the submission; null if it was made without a key."""
 
 
-class Page(Body):
+class SubmissionPage(Body):
     """Page of a list of submissions, newest first."""
 
     submissions: list[Listed]

@@ -13,7 +13,7 @@ from ingest.access import Caller
 from ingest.following import Following
 from ingest.ids import of_idempotency_key, of_idempotency_key_before
 from ingest.load import Load
-from ingest.models import Page
+from ingest.models import SubmissionPage
 from ingest.problems import ProblemError, invalid
 from ingest.settings import IngestSettings
 from ingest.stats import RecentStats
@@ -233,7 +233,7 @@ class Submissions:
         self._following.catch_up(id, self.history, _is_there)
         return self.find(id)
 
-    async def list(self, query: listing.Query, caller: Caller) -> Page:
+    async def list(self, query: listing.Query, caller: Caller) -> SubmissionPage:
         """Return a page of the submissions that the caller may read, as of the view of this node.
 
         Raises:

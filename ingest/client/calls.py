@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ingest.client.errors import RefusedError, UnavailableError
-from ingest.models import BatchResults, Page, System
+from ingest.models import BatchResults, SubmissionPage, System
 from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.state import Answer
 
@@ -205,10 +205,12 @@ def output(id: str, case: int, name: str) -> Call[bytes]:
     return Call(id, "GET", path_of(id, "outputs", str(case), quote(name)), bytes)
 
 
-def page(filters: Mapping[str, Any]) -> Call[Page]:
+def page(filters: Mapping[str, Any]) -> Call[SubmissionPage]:
     """Return the call that reads a page of the list of submissions."""
     given = {name: value for name, value in filters.items() if value is not None}
-    return Call("the list", "GET", "/submissions", Page.model_validate_json, arguments={"params": given})
+    return Call(
+        "the list", "GET", "/submissions", SubmissionPage.model_validate_json, arguments={"params": given}
+    )
 
 
 def system() -> Call[System]:

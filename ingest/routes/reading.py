@@ -14,7 +14,7 @@ from ingest.access import Access, Caller
 from ingest.etag import entity_tag, unchanged
 from ingest.events import END, POSITION, Events, Position
 from ingest.ids import NAMESPACE
-from ingest.models import Page
+from ingest.models import SubmissionPage
 from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
 from ingest.problems import ProblemError
 from ingest.routes.router import Id, submissions_router
@@ -34,10 +34,10 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
     router = submissions_router()
     reader = Depends(access.needs(Scope.READ, Scope.READ_ALL))
 
-    @router.get("", response_model=Page, summary="Submissions, newest first")
+    @router.get("", response_model=SubmissionPage, summary="Submissions, newest first")
     async def list_submissions(
         caller: Annotated[Caller, reader], query: Annotated[listing.Query, Query()]
-    ) -> Page:
+    ) -> SubmissionPage:
         return await submissions.list(query, caller)
 
     @router.get(
