@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Message
 from ingest import listing
 from ingest.access import Caller
 from ingest.following import Following
-from ingest.ids import of_idempotency_key, of_idempotency_key_before
+from ingest.ids import derive_id, derive_legacy_id
 from ingest.load import Load
 from ingest.models import SubmissionPage
 from ingest.problems import ProblemError, invalid
@@ -130,9 +130,9 @@ class Submissions:
 
     def _id_of(self, idempotency_key: str, owner: str | None) -> str:
         """Return the id for this key of an owner: one derived by an earlier version, if it is in use."""
-        before = of_idempotency_key_before(idempotency_key, owner)
+        before = derive_legacy_id(idempotency_key, owner)
         found = self.find(before)
-        return before if found and found.owner == owner else of_idempotency_key(idempotency_key, owner)
+        return before if found and found.owner == owner else derive_id(idempotency_key, owner)
 
     async def _make(
         self, id: str, fact: Requested, extra_headers: Headers | None, until: Callable[[bytes | None], bool]
