@@ -13,9 +13,9 @@ from topics.kafka.codec import Headers
 from topics.request.model import InvalidRequestError, parse_json
 from topics.submissions.state import Answer
 
-MOST = 100
+MAX_REQUESTS = 100
 """Largest number of requests in a batch."""
-LARGEST = 4
+BOUNDS_FACTOR = 4
 """Factor between the bounds of one request and of a batch: bytes, values, arrays and objects."""
 
 
@@ -50,11 +50,13 @@ def _requests(body: bytes, max_bytes: int) -> list[bytes]:
     if len(body) > max_bytes:
         raise ProblemError(413, "too-large", f"the batch is larger than {max_bytes} bytes: send several")
     try:
-        requests: Any = parse_json(body, LARGEST)
+        requests: Any = parse_json(body, BOUNDS_FACTOR)
     except InvalidRequestError as error:
         raise invalid(error) from None
     if not isinstance(requests, list):
         raise ProblemError(422, "invalid-request", "a batch is an array of requests")
-    if not 1 <= len(requests) <= MOST:
-        raise ProblemError(422, "invalid-request", f"a batch has 1 to {MOST} requests, not {len(requests)}")
+    if not 1 <= len(requests) <= MAX_REQUESTS:
+        raise ProblemError(
+            422, "invalid-request", f"a batch has 1 to {MAX_REQUESTS} requests, not {len(requests)}"
+        )
     return [to_json(request, inf_nan_mode="constants") for request in requests]

@@ -24,7 +24,7 @@ from topics.views.view import View
 
 LIMIT, LIMIT_MAX = 50, 200
 """Submissions on a page: the default, and the largest `limit`."""
-LOOKED_AT = 5000
+ROWS_READ = 5000
 """Rows that are read for one page, which bounds its cost if filters hardly ever match together."""
 _TIME_BYTES = 8
 
@@ -97,14 +97,14 @@ def page(view: View, query: Query, owner: str | None = None) -> SubmissionPage:
     """
     found: list[Listed] = []
     earliest_ms = 0 if query.created_from is None else _milliseconds(query.created_from)
-    for number, key in enumerate(view.indexed(_of(owner) + query.facet, _before(query)), 1):
+    for number, key in enumerate(view.indexed(_owner_facet(owner) + query.facet, _before(query)), 1):
         place = Place.of(key)
         if place.created_ms < earliest_ms:
             break
         summary = view.summary(place.id)
         if summary is not None and query.allows(listed := Listed.model_validate_json(summary)):
             found.append(listed)
-        if len(found) == query.limit or number == LOOKED_AT:
+        if len(found) == query.limit or number == ROWS_READ:
             return SubmissionPage(submissions=found, next=base64.urlsafe_b64encode(key).decode())
     return SubmissionPage(submissions=found, next=None)
 
@@ -140,7 +140,7 @@ def _keys(summary: bytes) -> Iterator[bytes]:
     place = Place(milliseconds(listed.created_at), listed.id).key
     # A caller that may read only its own submissions gets an index of these alone: neither duration nor
     # cursors then disclose submissions of other owners.
-    wholes = (b"",) if listed.owner is None else (b"", _of(listed.owner))
+    wholes = (b"",) if listed.owner is None else (b"", _owner_facet(listed.owner))
     return (whole + facet + place for whole in wholes for facet in _facets(listed))
 
 
@@ -156,7 +156,7 @@ def _facets(listed: Listed) -> Iterable[bytes]:
         yield _facet("tag", tag)
 
 
-def _of(owner: str | None) -> bytes:
+def _owner_facet(owner: str | None) -> bytes:
     return b"" if owner is None else _facet("owner", owner)
 
 

@@ -56,10 +56,10 @@ class Metrics:
 
     async def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
-        await asyncio.gather(*(self._look(topic, lag) for topic, lag in self._lags.items()))
+        await asyncio.gather(*(self._update_lag(topic, lag) for topic, lag in self._lags.items()))
         return generate_latest(self._registry)
 
-    async def _look(self, topic: str, lag: Callable[[], Awaitable[int]]) -> None:
+    async def _update_lag(self, topic: str, lag: Callable[[], Awaitable[int]]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAG_S):
                 self._lag.labels(topic).set(await lag())

@@ -20,7 +20,7 @@ _OF_PROXIES = frozenset({b"forwarded", b"via", b"x-real-ip"})
 _OF_PROXIES_PREFIX = b"x-forwarded-"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-_FAULT = ProblemError(
+_INTERNAL_ERROR = ProblemError(
     500,
     "internal-error",
     f"internal error: try again; the log of the server has details under the {REQUEST_ID}",
@@ -58,7 +58,7 @@ class Observed:
             log.exception("internal error in request %s", id)
             if answered:
                 raise
-            await response(_FAULT)(scope, receive, send_with_id)
+            await response(_INTERNAL_ERROR)(scope, receive, send_with_id)
         finally:
             taken_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "(none)")

@@ -17,7 +17,7 @@ from topics.request.model import (
     TooLargeError,
 )
 
-_OUR_FAULT = "whether anything was accepted is unknown: the same request with its id may be sent again"
+_INTERNAL_ERROR = "whether anything was accepted is unknown: the same request with its id may be sent again"
 CLIENT_GONE = 499
 """Status in log and metrics of a request whose client disconnected before its end, as in nginx."""
 _TYPE = "https://envicutor.example/problems/"
@@ -80,7 +80,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _fault(_: Request, __: Exception) -> Response:  # the server logs it
-        return response(ProblemError(500, "internal-error", _OUR_FAULT))
+        return response(ProblemError(500, "internal-error", _INTERNAL_ERROR))
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:

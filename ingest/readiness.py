@@ -17,7 +17,7 @@ from topics.settings import KafkaSettings
 from topics.submissions.acceptance import SYSTEM
 from topics.views.view import View
 
-_ASK_AGAIN_S = 1.0
+_WORKERS_AGE_S = 1.0
 """Time for which the number of workers is reused, which bounds the requests to the broker."""
 _ANSWER_S = 3.0
 """Timeout of a request to the broker."""
@@ -39,8 +39,8 @@ class Readiness:
         self._connection, self._queue = connection(kafka), kafka.queue
         self._admin: AdminClient | None = None
         self._group = kafka.topic_prefix + catalogue.submissions.work_group
-        self._asking = asyncio.Lock()
-        self._asked_at = -_ASK_AGAIN_S
+        self._counting = asyncio.Lock()
+        self._counted_at = -_WORKERS_AGE_S
         self._workers = 0
 
     async def missing(self) -> str | None:
@@ -65,13 +65,13 @@ class Readiness:
 
         Return 0 if the broker does not answer.
         """
-        async with self._asking:
-            if time.monotonic() - self._asked_at >= _ASK_AGAIN_S:
-                self._workers = await asyncio.to_thread(self._ask)
-                self._asked_at = time.monotonic()
+        async with self._counting:
+            if time.monotonic() - self._counted_at >= _WORKERS_AGE_S:
+                self._workers = await asyncio.to_thread(self._count_workers)
+                self._counted_at = time.monotonic()
         return self._workers
 
-    def _ask(self) -> int:
+    def _count_workers(self) -> int:
         # Keep the client referenced: one that is garbage collected never completes its requests.
         admin = self._admin = self._admin or AdminClient(self._connection)
         try:

@@ -122,11 +122,13 @@ class Submissions:
         )
         until = _is_final if wait_for_end else _is_there
         if request.id is not None:
-            return await self._take(request.id, fact, extra_headers, until, f"id {request.id!r}")
+            return await self._append_given_id(request.id, fact, extra_headers, until, f"id {request.id!r}")
         if idempotency_key is not None:
             id = self._id_of(idempotency_key, caller.owner)
-            return await self._take(id, fact, extra_headers, until, f"Idempotency-Key {idempotency_key!r}")
-        return await self._make(str(uuid.uuid4()), fact, extra_headers, until)
+            return await self._append_given_id(
+                id, fact, extra_headers, until, f"Idempotency-Key {idempotency_key!r}"
+            )
+        return await self._append_new_id(str(uuid.uuid4()), fact, extra_headers, until)
 
     def _id_of(self, idempotency_key: str, owner: str | None) -> str:
         """Return the id for this key of an owner: one derived by an earlier version, if it is in use."""
@@ -134,7 +136,7 @@ class Submissions:
         found = self.find(before)
         return before if found and found.owner == owner else derive_id(idempotency_key, owner)
 
-    async def _make(
+    async def _append_new_id(
         self, id: str, fact: Requested, extra_headers: Headers | None, until: Callable[[bytes | None], bool]
     ) -> Submission:
         """Append a request with a new id; its state follows from the event alone, without the store."""
@@ -145,7 +147,7 @@ class Submissions:
         self._following.at_least(id, first)
         return first
 
-    async def _take(
+    async def _append_given_id(
         self,
         id: str,
         fact: Requested,
@@ -165,7 +167,7 @@ class Submissions:
             await self._wait_folded(id, message)
             first = self._following.get(id)
             if first is not None:
-                return _same(first, fact, named)
+                return _require_same(first, fact, named)
             return await self._resolve_id(id, fact, named)
         with self._load.awaiting_verdict(fact.owner):
             await self._append(id, fact, extra_headers)
@@ -279,7 +281,7 @@ class Submissions:
 
     async def _resolve_id(self, id: str, fact: Requested, named: str) -> Submission:
         """Wait until the view has the request that was first with this id, and compare it with `fact`."""
-        return _same(Submission.read(await self._wait_for(id, _is_accepted)), fact, named)
+        return _require_same(Submission.read(await self._wait_for(id, _is_accepted)), fact, named)
 
     async def _append(self, id: str, fact: SubmissionFact, extra_headers: Headers | None = None) -> Message:
         """Append an event; return its delivery report, which has offset and append time.
@@ -312,7 +314,7 @@ class Submissions:
         return ProblemError(503, "unavailable", why + (what if id else ""), headers=headers)
 
 
-def _same(first: Submission, fact: Requested, named: str) -> Submission:
+def _require_same(first: Submission, fact: Requested, named: str) -> Submission:
     """Return `first` if it is the submission of this request; disclose nothing of another owner's.
 
     Raises:

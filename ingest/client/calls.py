@@ -30,7 +30,7 @@ CONNECT_TIMEOUT_S = 5.0
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0)
 """Pauses between the tries of a request, of which there are at most five."""
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+_RETRIED_STATUSES = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 FIRST_POLL_S, LONGEST_POLL_S = 0.1, 1.0
 """Pauses between polls of `wait`, which double from the first to the longest."""
 
@@ -79,7 +79,7 @@ class Tries(Generic[T]):
         """Return the pause before the next try, or None if there is to be none."""
         pause_s = next(self._pauses_s, math.inf)
         if isinstance(outcome, httpx.Response):
-            if outcome.status_code not in _LATER:
+            if outcome.status_code not in _RETRIED_STATUSES:
                 return None
             pause_s = max(pause_s, _retry_after_s(outcome))
         return pause_s if time.monotonic() + pause_s <= self._deadline else None
@@ -127,7 +127,7 @@ def failure(about: str, response: httpx.Response) -> RefusedError | UnavailableE
         problem = _Problem.model_validate_json(response.content)
     except ValidationError:
         problem = _Problem(detail=response.reason_phrase)
-    if response.is_client_error and response.status_code not in _LATER:
+    if response.is_client_error and response.status_code not in _RETRIED_STATUSES:
         return RefusedError(response.status_code, problem.detail, problem.errors)
     return UnavailableError(f"no answer about {about}: {response.status_code}, {problem.detail}")
 
@@ -154,7 +154,7 @@ def authorization(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {found}"} if found else {}
 
 
-def silent(_why: str) -> None:
+def ignore_retry(_why: str) -> None:
     """Ignore that a request is tried again; the default of `Client`."""
 
 

@@ -24,7 +24,7 @@ class Client:
         self,
         base_url: str = "http://127.0.0.1:8000",
         key: str | None = None,
-        on_retry: Callable[[str], None] = calls.silent,
+        on_retry: Callable[[str], None] = calls.ignore_retry,
     ) -> None:
         """Connect to the server at `base_url` when the first request is sent.
 

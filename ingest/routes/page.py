@@ -33,8 +33,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_ASK_AGAIN = {"Cache-Control": "no-cache"}
-_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+_NO_CACHE = {"Cache-Control": "no-cache"}
+_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 """Caching headers of files whose names contain a hash of their content."""
 
 
@@ -56,7 +56,7 @@ class _Files(StaticFiles):
 def install(app: FastAPI) -> None:
     """Serve the page at `/`, without an entry in the OpenAPI document."""
     router = APIRouter()
-    index = _Files(BUILT, _ASK_AGAIN)
+    index = _Files(BUILT, _NO_CACHE)
 
     @router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def get_page(request: Request) -> Response:
@@ -70,4 +70,4 @@ def install(app: FastAPI) -> None:
         return await index.get_response(_INDEX, request.scope)
 
     app.include_router(router)
-    app.mount("/assets", _Files(BUILT / "assets", _FOR_EVER), name="assets")
+    app.mount("/assets", _Files(BUILT / "assets", _IMMUTABLE), name="assets")

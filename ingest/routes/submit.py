@@ -22,7 +22,7 @@ def submit_routes(
 ) -> APIRouter:
     """Return the routes of submissions that append to the log."""
     router = submissions_router()
-    batch_bytes = batch.LARGEST * request_bytes
+    batch_bytes = batch.BOUNDS_FACTOR * request_bytes
 
     @router.post(
         "",
@@ -71,7 +71,7 @@ def submit_routes(
 
     @router.post(
         "/batch",
-        openapi_extra=batch_body(batch.MOST),
+        openapi_extra=batch_body(batch.MAX_REQUESTS),
         response_model=BatchResults,
         responses=problems(400, 408, 413, 415),
         summary="Submit several programs, each accepted or refused on its own",

@@ -22,8 +22,8 @@ def system_routes(overview: Overview, access: Access, settings: IngestSettings) 
         summary="State of the system, as this node knows it",
     )
     async def get_system() -> System:
-        if (seen := await overview.look()) is not None:
-            return seen
+        if (system := await overview.current()) is not None:
+            return system
         headers = {"Retry-After": str(settings.retry_after_s)}
         raise ProblemError(503, "unavailable", "the stores are still being read", headers=headers)
 
