@@ -26,7 +26,7 @@ _REQUESTED, _STARTED = (
 class _Ended(NamedTuple):
     time_ms: int
     taken_ms: int
-    how: str
+    result: str
 
 
 class RecentStats:
@@ -45,34 +45,34 @@ class RecentStats:
         """Pairs of the time of a first start and the milliseconds since its request."""
         self._ended: deque[_Ended] = deque(maxlen=_MOST)
 
-    def events(self, messages: Iterable[Message]) -> None:
+    def count_events(self, messages: Iterable[Message]) -> None:
         """Count records of `submissions.events`, in the order of the log."""
         for message in messages:
             ce_type = header(message, "ce_type")
             try:
                 if ce_type == _REQUESTED:
-                    self.requested(decode_key(message), message.timestamp()[1])
+                    self.count_request(decode_key(message), message.timestamp()[1])
                 elif ce_type == _STARTED:
                     started = decode_fact(message, FACTS)
-                    self.started(started.id, started.happened_ms)
+                    self.count_start(started.id, started.happened_ms)
             except UndecodableError:
                 continue
 
-    def rows(self, messages: Iterable[Message]) -> None:
+    def count_rows(self, messages: Iterable[Message]) -> None:
         """Count records of `submissions.store` that the view has applied."""
         for key in {message.key() for message in messages}:
             id = key.decode(errors="replace") if isinstance(key, bytes) else key or ""
             if (summary := self._summary(id)) is not None:
-                self.stored(Listed.model_validate_json(summary))
+                self.count_row(Listed.model_validate_json(summary))
 
-    def requested(self, id: str, time_ms: int) -> None:
+    def count_request(self, id: str, time_ms: int) -> None:
         """Remember the time of a request, from which the queue wait is measured."""
         with self._lock:
             self._requested.setdefault(id, time_ms)
             if len(self._requested) > _MOST:
                 del self._requested[next(iter(self._requested))]
 
-    def started(self, id: str, time_ms: int) -> None:
+    def count_start(self, id: str, time_ms: int) -> None:
         """Count the queue wait at the first start of a submission; later starts are ignored."""
         with self._lock:
             if (since_ms := self._requested.pop(id, None)) is not None:
@@ -80,7 +80,7 @@ class RecentStats:
                 while self._waits[0][0] <= time_ms - _WINDOW_MS:
                     self._waits.popleft()
 
-    def stored(self, listed: Listed) -> None:
+    def count_row(self, listed: Listed) -> None:
         """Count a submission if its row is a final one."""
         if listed.finished_at is None:
             return
@@ -101,7 +101,7 @@ class RecentStats:
         return LastMinute(
             finished=len(ended),
             finished_per_s=round(len(ended) / WINDOW_S, 3),
-            outcomes=dict(Counter(one.how for one in ended).most_common()),
+            outcomes=dict(Counter(one.result for one in ended).most_common()),
             queue_wait_s=_percentiles(waits_ms),
             answer_s=_percentiles([one.taken_ms for one in ended]),
         )

@@ -76,11 +76,11 @@ class Submissions:
 
     def _on_events(self, messages: list[Message]) -> None:
         self._following.take(messages)
-        self.recent.events(messages)
+        self.recent.count_events(messages)
 
     def _on_rows(self, messages: list[Message]) -> None:
         self._following.rows(messages)
-        self.recent.rows(messages)
+        self.recent.count_rows(messages)
 
     async def accept(
         self,
