@@ -113,9 +113,7 @@ class StoreProcessor:
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         }
         config = producer_config(self._settings, message_timeout_ms=TRANSACTION_TIMEOUT_MS)
-        # Whoever shares a queue is given batches whole, however much room there is.
-        batches = {"batch.num.messages": 1} if self._settings.queue == "share" else {}
-        producer = Producer(config | transactional | batches)
+        producer = Producer(config | transactional)
         self._retrying(lambda: producer.init_transactions(2))
         return producer
 

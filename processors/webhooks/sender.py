@@ -58,7 +58,7 @@ class WebhookSender:
         """
         if settings.webhook_secret_file is None:
             raise SecretError("ENVICUTOR_WEBHOOK_SECRET_FILE is not set: name a file with a line `whsec_…`")
-        self._keys = read_secrets(settings.webhook_secret_file)
+        self._signers = read_secrets(settings.webhook_secret_file)
         self._catalogue, self._settings = catalogue, settings
         self._allowed = kafka.webhook_allow
         self._source = f"webhook-sender/{instance}"
@@ -166,7 +166,7 @@ class WebhookSender:
                 assert task is not None
                 self._under_way.add(task)
                 body = encode(webhook.body)
-                headers = signed_headers(self._keys, webhook.id, int(time.time()), body)
+                headers = signed_headers(self._signers, webhook.id, int(time.time()), body)
                 headers["Content-Type"] = "application/json"
                 await self._poster.post(where, body, headers, webhook.tries)
         finally:

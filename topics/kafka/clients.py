@@ -44,6 +44,13 @@ UNHURRIED: dict[str, Any] = {"fetch.min.bytes": 1024 * 1024, "fetch.wait.max.ms"
 it would cost the broker as much for each as whoever hurries."""
 
 
+SHORT_LIVED: dict[str, Any] = {"reconnect.backoff.ms": 50}
+"""Settings of a client that is closed after a few requests.
+
+librdkafka waits for half of `reconnect.backoff.ms` before its first connection, too.
+"""
+
+
 def connection(settings: KafkaSettings) -> dict[str, Any]:
     """How every client finds the broker and finds it again."""
     return {
