@@ -13,21 +13,22 @@ from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
 TIMEOUT = httpx.Timeout(CONNECT_TIMEOUT_S, read=60.0)
-"""The server sends a comment if a stream has been silent for 15 s; this is four times as long."""
+"""Timeouts of a stream. The server sends a comment after 15 s without events; the client waits for four."""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses before a broken stream is resumed; the client gives up after as many failures in a row."""
 END = "end"
+"""Name of the last event of a stream."""
 _MODELS: dict[str, type[BaseModel]] = {"output": OutputChunk, END: Answer}
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a submission."""
+    """Event of a submission's stream: a fact of the log, a piece of output, or the end."""
 
     name: str
-    """Of a fact, such as `started`; or `output`, or `end`."""
+    """Name of the fact, such as `started`, or `output`, or `end`."""
     data: Happened | OutputChunk | Answer
-    """Of a fact, of `output`, of `end`."""
+    """Fact, piece of output, or final submission, according to `name`."""
 
 
 class Resumption:
