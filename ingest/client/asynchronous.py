@@ -11,7 +11,7 @@ from httpx_sse import aconnect_sse
 from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
-from ingest.client.events import END, PAUSES_S, Event, Resumption
+from ingest.client.events import END, PAUSES_S, Resumption, StreamEvent
 from ingest.models import BatchResults, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
@@ -86,7 +86,7 @@ class AsyncClient:
             pause_s = min(2 * pause_s, LONGEST_POLL_S)
         return answer
 
-    async def events(self, id: str) -> AsyncIterator[Event]:
+    async def events(self, id: str) -> AsyncIterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer."""
         resumption, pauses_s = Resumption(calls.path_of(id, "events")), iter(PAUSES_S)
         while True:
@@ -103,7 +103,7 @@ class AsyncClient:
                 raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
             await asyncio.sleep(pause_s)
 
-    async def _stream(self, id: str, resumption: Resumption) -> AsyncIterator[Event]:
+    async def _stream(self, id: str, resumption: Resumption) -> AsyncIterator[StreamEvent]:
         async with aconnect_sse(self._http, **resumption.request()) as source:
             if not source.response.is_success:
                 await source.response.aread()

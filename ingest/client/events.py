@@ -22,7 +22,7 @@ _MODELS: dict[str, type[BaseModel]] = {"output": OutputChunk, END: Answer}
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StreamEvent:
     """Event of a submission's stream: a fact of the log, a piece of output, or the end."""
 
     name: str
@@ -42,7 +42,7 @@ class Resumption:
         headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
         return {"method": "GET", "url": self._path, "headers": headers, "timeout": TIMEOUT}
 
-    def read(self, received: ServerSentEvent) -> Event | None:
+    def read(self, received: ServerSentEvent) -> StreamEvent | None:
         """Return the event that was received, or None for a comment or a reconnection time.
 
         Raises:
@@ -54,4 +54,4 @@ class Resumption:
         model: type[BaseModel] = _MODELS.get(received.event, Happened)
         data = model.model_validate_json(received.data)
         assert isinstance(data, Happened | OutputChunk | Answer)
-        return Event(received.event, data)
+        return StreamEvent(received.event, data)

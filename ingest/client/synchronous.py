@@ -10,7 +10,7 @@ from httpx_sse import connect_sse
 from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
-from ingest.client.events import END, PAUSES_S, Event, Resumption
+from ingest.client.events import END, PAUSES_S, Resumption, StreamEvent
 from ingest.models import BatchResults, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
@@ -147,7 +147,7 @@ class Client:
             pause_s = min(2 * pause_s, LONGEST_POLL_S)
         return answer
 
-    def events(self, id: str) -> Iterator[Event]:
+    def events(self, id: str) -> Iterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer.
 
         A broken stream is resumed after its last event.
@@ -172,7 +172,7 @@ class Client:
             self._on_retry(f"no more events of {id}: {why}")
             time.sleep(pause_s)
 
-    def _stream(self, id: str, resumption: Resumption) -> Iterator[Event]:
+    def _stream(self, id: str, resumption: Resumption) -> Iterator[StreamEvent]:
         with connect_sse(self._http, **resumption.request()) as source:
             if not source.response.is_success:
                 source.response.read()
