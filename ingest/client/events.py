@@ -13,7 +13,10 @@ from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
 TIMEOUT = httpx.Timeout(CONNECT_TIMEOUT_S, read=60.0)
-"""Timeouts of a stream. The server sends a comment after 15 s without events; the client waits for four."""
+"""Timeouts of a stream.
+
+The server sends a comment after 15 s without events; the read timeout is four times as long.
+"""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses before a broken stream is resumed; the client gives up after as many failures in a row."""
 END = "end"
