@@ -29,24 +29,23 @@ ROWS_READ = 5000
 _TIME_BYTES = 8
 
 
-class Query(BaseModel, extra="forbid"):
+class Query(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """Filters of a list, all of which must match, and the position of the page."""
 
     status: Status | None = None
+    """Status that a submission must have."""
     outcome: Outcome | None = None
-    tag: Annotated[list[Tag], Field(max_length=TAGS, fail_fast=True)] = Field(
-        default=[], description="Tag that a submission must have; repeat the parameter for several tags."
-    )
-    created_from: datetime | None = Field(
-        default=None, description="Earliest creation time, ISO 8601; UTC without an offset."
-    )
-    created_before: datetime | None = Field(
-        default=None, description="Creation time before which submissions were made, as `created_from`."
-    )
+    """Outcome that a submission must have."""
+    tag: Annotated[list[Tag], Field(max_length=TAGS, fail_fast=True)] = []
+    """Tag that a submission must have; repeat the parameter for several tags."""
+    created_from: datetime | None = None
+    """Earliest creation time, ISO 8601; UTC without an offset."""
+    created_before: datetime | None = None
+    """Time before which a submission was created, ISO 8601; UTC without an offset."""
     limit: Annotated[int, Field(ge=1, le=LIMIT_MAX)] = LIMIT
-    cursor: Annotated[str | None, Field(max_length=200, description="Value `next` of the previous page.")] = (
-        None
-    )
+    """Largest number of submissions on the page."""
+    cursor: Annotated[str | None, Field(max_length=200)] = None
+    """Value `next` of the previous page."""
 
     @property
     def facet(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The OpenAPI document of what is read and sent as it is, without FastAPI's own validation."""
+"""Parts of the OpenAPI document for bodies that ingest reads and writes without FastAPI's validation."""
 
 from http import HTTPStatus
 from typing import Any
@@ -26,28 +26,31 @@ def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def request_body() -> dict[str, Any]:
-    """A request."""
+    """Return the OpenAPI entry for the body of a POST that submits one request."""
     return _json_body(_schema(SubmissionRequest))
 
 
 def batch_body(most: int) -> dict[str, Any]:
-    """Several requests; each is judged on its own, so they may be anything."""
+    """Return the OpenAPI entry for a batch of up to `most` requests.
+
+    The items may be any JSON, since each is validated on its own and gets a result of its own.
+    """
     items = {"anyOf": [_schema(SubmissionRequest), {}]}
     return _json_body({"type": "array", "minItems": 1, "maxItems": most, "items": items})
 
 
 def problems(*statuses: int) -> Responses:
-    """Answers that are errors."""
+    """Return the OpenAPI entries for error responses with these statuses."""
     content = {"application/problem+json": {"schema": _schema(Problem)}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 A_SUBMISSION = {
-    "description": "The submission; with `fields`, only these.",
+    "description": "The submission, or with `fields` an object with only these.",
     "content": {"application/json": {"schema": {"anyOf": [_schema(Answer), {"type": "object"}]}}},
 }
 FILE = {
-    "description": "The file: an image to be shown, or anything to be saved.",
+    "description": "The file: inline if it is an image, otherwise as an attachment.",
     "content": {
         media_type: {"schema": {"type": "string", "format": "binary"}}
         for media_type in ("application/octet-stream", "image/png", "image/jpeg", "image/gif", "image/webp")
@@ -71,7 +74,7 @@ EVENT_STREAM: Responses = {
 
 
 def document_models(app: FastAPI) -> None:
-    """Add their schemas to the document that `app` serves."""
+    """Add the schemas of `_MODELS` to the OpenAPI document that `app` serves."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -83,4 +86,4 @@ def document_models(app: FastAPI) -> None:
                 components.update(schema.pop("$defs", {}) | {model.__name__: schema})
         return app.openapi_schema or {}
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
