@@ -59,17 +59,19 @@ FILE = {
 _TEXT = {"type": "string"}
 _EVENT = {
     "type": "object",
-    "description": "One event.",
+    "description": "A server-sent event.",
     "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT | {"description": "JSON."}},
 }
 EVENT_STREAM: Responses = {
     200: {
         "description": "Server-sent events: each fact under its name (`requested`, `started`, `finished` …), "
-        "with a Happened as data; `output`, with an OutputChunk, while the program runs; last `end`, with "
-        "the answer.",
+        "with a Happened as data; `output`, with an OutputChunk, while the program runs; finally `end`, with "
+        "the final submission.",
         "content": {"text/event-stream": {"schema": _EVENT}},
     },
-    204: {"description": "The end was told before, nothing will come any more."},
+    204: {
+        "description": "The stream has ended: `Last-Event-ID` is the id of `end`, and no event follows it."
+    },
 }
 
 

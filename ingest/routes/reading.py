@@ -125,9 +125,9 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
         submission = await submissions.get(id, caller)
         if last_event_id == END:
             return Response(status_code=204)
-        told = Position.of(last_event_id)
+        position = Position.of(last_event_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        stream = events.follow(submission, told, caller.still_allowed)
+        stream = events.follow(submission, position, caller.still_allowed)
         return _Counted(events.opened_with(caller.owner), stream, headers)
 
     return router
