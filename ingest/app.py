@@ -20,7 +20,7 @@ from fastapi_offline import FastAPIOffline
 from ingest import metrics as measured
 from ingest import problems
 from ingest.access import Access
-from ingest.events import Events
+from ingest.events import EventStreams
 from ingest.middleware import REQUEST_ID, HostChecked, Observed, ProxiesRefused
 from ingest.openapi import document_models
 from ingest.openapi import problems as documented
@@ -65,7 +65,7 @@ def make_app(
         kept_s=catalogue.output.retention_ms // 1000,
     )
     metrics = measured.Metrics()
-    events = Events(submissions.history, output, submissions.view, settings.http_streams_per_key)
+    events = EventStreams(submissions.history, output, submissions.view, settings.http_streams_per_key)
     directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
     environments = View(kafka, catalogue.dependencies.store.name, directory, flag=unfinished)
     access = Access(kafka, catalogue, settings, kafka.data_dir / "views" / f"ingest-{instance}-keys")

@@ -45,7 +45,7 @@ class Position(NamedTuple):
         return f"{self.events}-{self.output}"
 
 
-class Events:
+class EventStreams:
     """Event streams of one node, and the number that each API key has open."""
 
     def __init__(self, history: Journal, output: Journal, view: View, most_per_key: int) -> None:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ingest.addresses import Addresses
-from ingest.events import Events
+from ingest.events import EventStreams
 from ingest.problems import ProblemError, response
 from ingest.request_body import BODY_S
 from ingest.settings import IngestSettings
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
             limit_concurrency=connections,
         )
         super().__init__(config)
-        self._events: Events = app.state.events
+        self._events: EventStreams = app.state.events
         self._address = f"{settings.http_host}:{settings.http_port}"
         self._on_serving = on_serving
 

@@ -12,7 +12,7 @@ from starlette import types
 from ingest import listing, output_files
 from ingest.access import Access, Caller
 from ingest.etag import entity_tag, unchanged
-from ingest.events import END, POSITION, Events, Position
+from ingest.events import END, POSITION, EventStreams, Position
 from ingest.ids import NAMESPACE
 from ingest.models import SubmissionPage
 from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
@@ -29,7 +29,7 @@ IfNoneMatch = Annotated[
 ]
 
 
-def reading_routes(submissions: Submissions, access: Access, events: Events) -> APIRouter:
+def reading_routes(submissions: Submissions, access: Access, events: EventStreams) -> APIRouter:
     """Return the routes of submissions that append nothing to the log."""
     router = submissions_router()
     reader = Depends(access.needs(Scope.READ, Scope.READ_ALL))
