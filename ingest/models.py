@@ -72,7 +72,7 @@ class BatchResults(Body):
     results: list[BatchItem]
 
 
-class Happened(Body):
+class EventPayload(Body):
     """Data of a server-sent event that stands for a fact of the log."""
 
     time: str

@@ -6,14 +6,14 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from ingest.models import Happened, Problem
+from ingest.models import EventPayload, Problem
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
 Responses = dict[int | str, dict[str, Any]]
 
-_MODELS: tuple[type[BaseModel], ...] = (SubmissionRequest, Answer, Happened, OutputChunk, Problem)
+_MODELS: tuple[type[BaseModel], ...] = (SubmissionRequest, Answer, EventPayload, OutputChunk, Problem)
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -65,8 +65,8 @@ _EVENT = {
 EVENT_STREAM: Responses = {
     200: {
         "description": "Server-sent events: each fact under its name (`requested`, `started`, `finished` …), "
-        "with a Happened as data; `output`, with an OutputChunk, while the program runs; finally `end`, with "
-        "the final submission.",
+        "with an EventPayload as data; `output`, with an OutputChunk, while the program runs; finally `end`, "
+        "with the final submission.",
         "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {

@@ -1,6 +1,6 @@
 """Events of one submission from the journal, as clients receive them."""
 
-from ingest.models import Happened
+from ingest.models import EventPayload
 from topics.fold import Recorded
 from topics.kafka.codec import UndecodableError, decode
 from topics.request.model import SubmissionRequest
@@ -27,7 +27,7 @@ class Story:
         self._id, self._owner = id, owner
         self._told_ms = 0
 
-    def take(self, entry: Entry) -> tuple[str, Happened]:
+    def take(self, entry: Entry) -> tuple[str, EventPayload]:
         """Fold the next fact; return its name, such as `started`, and the data that clients receive."""
         self.read_to = entry.offset + 1
         fact: SubmissionFact | None = None
@@ -44,7 +44,7 @@ class Story:
         self._told_ms = max(
             self._told_ms, happened_ms
         )  # it may have been cancelled before the start was published
-        return entry.type.split(".")[2] if fact else "unreadable", Happened(
+        return entry.type.split(".")[2] if fact else "unreadable", EventPayload(
             time=rfc3339(self._told_ms),
             status=self.state.status if self.state else None,
             refused=refused,

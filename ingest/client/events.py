@@ -8,7 +8,7 @@ from httpx_sse import ServerSentEvent
 from pydantic import BaseModel
 
 from ingest.client.calls import CONNECT_TIMEOUT_S
-from ingest.models import Happened
+from ingest.models import EventPayload
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
@@ -30,7 +30,7 @@ class StreamEvent:
 
     name: str
     """Name of the fact, such as `started`, or `output`, or `end`."""
-    data: Happened | OutputChunk | Answer
+    data: EventPayload | OutputChunk | Answer
     """Fact, piece of output, or final submission, according to `name`."""
 
 
@@ -54,7 +54,7 @@ class Resumption:
         if not received.data:
             return None
         self._last_id = received.id
-        model: type[BaseModel] = _MODELS.get(received.event, Happened)
+        model: type[BaseModel] = _MODELS.get(received.event, EventPayload)
         data = model.model_validate_json(received.data)
-        assert isinstance(data, Happened | OutputChunk | Answer)
+        assert isinstance(data, EventPayload | OutputChunk | Answer)
         return StreamEvent(received.event, data)

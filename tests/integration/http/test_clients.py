@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from ingest.client import AsyncClient, Client, RefusedError
-from ingest.models import Happened
+from ingest.models import EventPayload
 from tests.integration.http.nodes import DEADLINE_S, Nodes, eventually
 from topics.submissions.output import OutputChunk
 from topics.submissions.stage import OutputFile, RunStage
@@ -50,7 +50,7 @@ def test_events_to_the_end(nodes: Nodes) -> None:
         assert output.text == text
         nodes.finish(id)
         finished, end = events
-        assert isinstance(finished.data, Happened)
+        assert isinstance(finished.data, EventPayload)
         assert isinstance(end.data, Answer)
         assert end.data.outcome == "ok"
 
