@@ -213,7 +213,7 @@ class Submissions:
         return stored if followed is None or (stored.final and stored.status != "rejected") else followed
 
     async def get(self, id: str, caller: Caller) -> Submission:
-        """Return the submission, with every event that any node had acknowledged before this call.
+        """Return the submission; it is found if any node has acknowledged its request before this call.
 
         Raises:
             ProblemError: 404 if there is none or the caller may not read it, 503 if this node is behind.
@@ -227,7 +227,7 @@ class Submissions:
         return submission
 
     async def _look_up(self, id: str) -> Submission | None:
-        """Return a submission that the view does not have yet, from all events up to now."""
+        """Consume the log up to now; return the submission that its events fold to, or None."""
         try:
             await self.history.reach(self._settings.acknowledge_timeout_s)
         except TimeoutError:
@@ -250,8 +250,8 @@ class Submissions:
 
     async def wait_final(self, id: str, timeout_s: float) -> Submission:
         """Return the submission when it is final, or its state after `timeout_s`."""
-        # A server that shuts down cancels waiting requests. They are answered with the present state, since
-        # the client must learn that its request was accepted.
+        # A server that shuts down cancels waiting requests. Answer with the present state, so that the
+        # client learns that its request was accepted.
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(timeout_s):
                 found = await self._following.wait_final(id) or await self._get(id, _regardless_of_owner)
