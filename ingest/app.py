@@ -178,5 +178,5 @@ def serve(
 ) -> None:
     """Serve HTTP until SIGTERM or SIGINT, or, with `on_serving`, until its argument is called."""
     if settings.http_open and not settings.http_keys:
-        log.warning("ENVICUTOR_HTTP_OPEN is set: all clients of a proxy before this server can run programs")
+        log.warning("ENVICUTOR_HTTP_OPEN is set: all clients of a forwarding proxy can run programs")
     Server(make_app(kafka, catalogue, settings, nix, instance), settings, on_serving).run()

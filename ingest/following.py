@@ -1,8 +1,8 @@
 """States of submissions that this node accepted, ahead of the store by one transaction.
 
 A node that consumes all events of an id can fold them with the pure function of the store. It therefore knows
-the state that the store will have, and which request was the first with the id. An id is known to be unused
-if the node has just generated it, or if the journal, which has all events so far, has none of it.
+the state that the store will have, and which request was the first with the id. An id is unused if
+the node has just generated it, or if a journal of all events has none of it.
 """
 
 import asyncio

@@ -229,7 +229,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Send the refusal of this connection, or a 400 for a malformed request, and close it."""
-        problem = self._refusal or ProblemError(400, "not-http", f"{msg} Speak HTTP/1.1.")
+        problem = self._refusal or ProblemError(400, "not-http", f"{msg} Use HTTP/1.1.")
         answer = response(problem)
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
         status = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nconnection: close\r\n"
