@@ -9,7 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 
 from ingest.client.asynchronous import AsyncClient
 from ingest.client.calls import LONGEST_WAIT_S
-from ingest.client.errors import ClientError, RefusedError, UnavailableError
+from ingest.client.errors import ClientError, RequestRefusedError, UnavailableError
 from ingest.client.events import StreamEvent
 from ingest.client.synchronous import Client
 
@@ -18,7 +18,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
-    "RefusedError",
+    "RequestRefusedError",
     "StreamEvent",
     "UnavailableError",
 ]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ingest.client.errors import RefusedError, UnavailableError
+from ingest.client.errors import RequestRefusedError, UnavailableError
 from ingest.models import BatchResults, SubmissionPage, System
 from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.state import Answer
@@ -94,7 +94,7 @@ class Tries(Generic[T]):
         """Return the parsed response of the last try.
 
         Raises:
-            RefusedError: the server refused the request.
+            RequestRefusedError: the server refused the request.
             UnavailableError: the server did not answer, or has no capacity, or is not Envicutor.
         """
         about = self._call.about
@@ -121,14 +121,14 @@ def _without_number(error: Exception) -> str:
     return _ERRNO.sub("", str(error)) or type(error).__name__
 
 
-def failure(about: str, response: httpx.Response) -> RefusedError | UnavailableError:
+def failure(about: str, response: httpx.Response) -> RequestRefusedError | UnavailableError:
     """Return the error that an unsuccessful response stands for."""
     try:
         problem = _Problem.model_validate_json(response.content)
     except ValidationError:
         problem = _Problem(detail=response.reason_phrase)
     if response.is_client_error and response.status_code not in _RETRIED_STATUSES:
-        return RefusedError(response.status_code, problem.detail, problem.errors)
+        return RequestRefusedError(response.status_code, problem.detail, problem.errors)
     return UnavailableError(f"no answer about {about}: {response.status_code}, {problem.detail}")
 
 

@@ -9,7 +9,7 @@ class ClientError(Exception):
     """Base of the clients' errors; the message explains what to do."""
 
 
-class RefusedError(ClientError):
+class RequestRefusedError(ClientError):
     """The server refused the request (4xx), which must be changed before it is sent again."""
 
     def __init__(self, status: int, detail: str, errors: Sequence[FieldError] = ()) -> None:

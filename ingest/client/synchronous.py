@@ -56,7 +56,7 @@ class Client:
         A request without an id gets one, so that another try never makes a second submission.
 
         Raises:
-            RefusedError: the server refused the request.
+            RequestRefusedError: the server refused the request.
             UnavailableError: it is unknown whether the request was accepted; the message names the id.
         """
         return self._ask(calls.submit(request, wait_s))
@@ -65,7 +65,7 @@ class Client:
         """Submit up to 100 requests, each accepted or refused on its own.
 
         Raises:
-            RefusedError: the server refused the batch as a whole.
+            RequestRefusedError: the server refused the batch as a whole.
             UnavailableError: it is unknown which requests were accepted.
         """
         return self._ask(calls.submit_batch(requests))
@@ -74,7 +74,7 @@ class Client:
         """Return the submission in its present state.
 
         Raises:
-            RefusedError: there is no submission with this id (404).
+            RequestRefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.get(id))
@@ -83,7 +83,7 @@ class Client:
         """Return the request of a submission, with the limits that defaults gave it.
 
         Raises:
-            RefusedError: there is no submission with this id, or it was rejected (404).
+            RequestRefusedError: there is no submission with this id, or it was rejected (404).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.request(id))
@@ -92,7 +92,7 @@ class Client:
         """Cancel a submission, and return it.
 
         Raises:
-            RefusedError: there is no submission with this id (404), or it had ended before (409).
+            RequestRefusedError: there is no submission with this id (404), or it had ended before (409).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.cancel(id))
@@ -101,7 +101,7 @@ class Client:
         """Return the content of an output file of the test case with index `case`, from 0.
 
         Raises:
-            RefusedError: there is no such file, or it was left out of the answer (404).
+            RequestRefusedError: there is no such file, or it was left out of the answer (404).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.output(id, case, name))
@@ -110,7 +110,7 @@ class Client:
         """Yield submissions, newest first; `filters` are the parameters of `GET /submissions`.
 
         Raises:
-            RefusedError: a filter is unknown or invalid (422).
+            RequestRefusedError: a filter is unknown or invalid (422).
             UnavailableError: the server did not answer.
         """
         while True:
@@ -124,7 +124,7 @@ class Client:
         """Return the state of the system, as the server knows it.
 
         Raises:
-            RefusedError: the API key has no scope for it (403).
+            RequestRefusedError: the API key has no scope for it (403).
             UnavailableError: the server did not answer, or has not read its tables yet.
         """
         return self._ask(calls.system())
@@ -134,7 +134,7 @@ class Client:
 
         Raises:
             TimeoutError: the submission has not ended after `timeout_s`; it is not cancelled.
-            RefusedError: there is no submission with this id (404).
+            RequestRefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer.
         """
         deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
@@ -153,7 +153,7 @@ class Client:
         A broken stream is resumed after its last event.
 
         Raises:
-            RefusedError: there is no submission with this id (404).
+            RequestRefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer several times in a row.
         """
         resumption, pauses_s = Resumption(calls.path_of(id, "events")), iter(PAUSES_S)

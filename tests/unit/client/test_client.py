@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.client import Client, RefusedError, UnavailableError
+from ingest.client import Client, RequestRefusedError, UnavailableError
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import Answer, Status
 
@@ -105,7 +105,7 @@ def test_wait_is_over_some_time(server: Server, client: Client) -> None:
 def test_refusal_carries_the_fields(server: Server, client: Client) -> None:
     error = {"field": "limits.run.cpus", "message": "at most 2", "limit": 2}
     server.replies = [problem(422, errors=[error])]
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RequestRefusedError) as refused:
         client.submit({})
     assert refused.value.status == 422
     assert [wrong.model_dump() for wrong in refused.value.errors] == [error]
