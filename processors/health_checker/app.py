@@ -1,7 +1,7 @@
 """WorkerHealthChecker and CacheBuilderHealthChecker: one Faust app, on the topics of one of two families.
 
 consumes  `X.leases`: what workers say, and ticks; at each tick of its own it judges
-keeps     a table of the leases that exist; their times are only in memory (`judgement`)
+keeps     a table of the leases that exist; their times are only in memory (`lease_monitor`)
 produces  `X.events`: LeaseExpired; `X.leases`: ticks, into each partition that it owns; `dead-letters`
 """
 
@@ -23,10 +23,10 @@ from confluent_kafka import Message as DeliveredMessage
 from faust.types import TP, Message
 
 from processors.health_checker.faust_app import faust_app
-from processors.health_checker.judgement import Change, Held, Judge, Late
-from processors.health_checker.progress import Progress
+from processors.health_checker.lease_monitor import Change, Held, Judge, Late
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
+from processors.health_checker.watchdog import Progress
 from topics.catalogue import Catalogue, Family, catalogue
 from topics.dependencies import facts as dependencies
 from topics.kafka.clients import EventProducer

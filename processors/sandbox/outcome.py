@@ -3,10 +3,10 @@
 import os
 import signal
 
+from processors.sandbox.attribution import Bounds, Report, Usage, limit_exceeded, signal_name, was_full
 from processors.sandbox.cgroups import Group
 from processors.sandbox.model import Completed, SandboxError
 from processors.sandbox.stage import Stage
-from processors.sandbox.verdict import Bounds, Report, Usage, limit_exceeded, signal_name, was_full
 
 
 def completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from processors.sandbox import capabilities, cgroups, inherited, launcher, mounts, seccomp
+from processors.sandbox.attribution import Bounds
 from processors.sandbox.boxes import Box, place_to_mount
 from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits, share
@@ -23,7 +24,6 @@ from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
 from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.user_ids import UserIds
-from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
 from topics.request.limits import RunLimits
 

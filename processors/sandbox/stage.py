@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from processors.sandbox.attribution import Bounds, Report, next_look_s, parse_report, time_exceeded
 from processors.sandbox.cgroups import Group
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.gate import Gate
@@ -14,7 +15,6 @@ from processors.sandbox.launcher import Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
 from processors.sandbox.pace import Pace
 from processors.sandbox.uncounted import Uncounted
-from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
 
 SETUP_S = 120.0
 """A sandbox that takes longer to build has failed; usually it takes milliseconds."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Message
 
-from processors.health_checker.judgement import Change, Held, Late
-from processors.health_checker.progress import Progress
+from processors.health_checker.lease_monitor import Change, Held, Late
 from processors.health_checker.records import read
 from processors.health_checker.settings import HealthCheckerSettings
+from processors.health_checker.watchdog import Progress
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.network import BrokerError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Message
 
-from processors.health_checker.judgement import Held, Judge, Late
+from processors.health_checker.lease_monitor import Held, Judge, Late
 from tests.simulator.broker import Entry, Log, Transaction
 from tests.simulator.family import CATALOGUE, GARBAGE, Family
 from tests.simulator.groups import Group

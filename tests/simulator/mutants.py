@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
-from processors.health_checker.judgement import Judge, Verdict
+from processors.health_checker.lease_monitor import Judge, Verdict
 from processors.queue.handing_back import Moved
 from processors.queue.offsets import Taken
 from tests.simulator.attempts import COMMIT_PERIOD_S, Attempt, Attempts

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from processors.health_checker.judgement import Judge
+from processors.health_checker.lease_monitor import Judge
 from tests.simulator.attempts import Attempts
 from tests.simulator.broker import Broker, Log
 from tests.simulator.builder import Builder

@@ -4,7 +4,7 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.health_checker.judgement import Change, Held, Judge, Late
+from processors.health_checker.lease_monitor import Change, Held, Judge, Late
 from topics.leases import Lease, Tick
 
 MARK = "mine"

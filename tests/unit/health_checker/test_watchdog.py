@@ -1,6 +1,6 @@
 import pytest
 
-from processors.health_checker.progress import Progress
+from processors.health_checker.watchdog import Progress
 
 PATIENCE = 10
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.sandbox.verdict import (
+from processors.sandbox.attribution import (
     SOON_S,
     Bounds,
     Report,
