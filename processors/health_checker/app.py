@@ -23,10 +23,10 @@ from confluent_kafka import Message as DeliveredMessage
 from faust.types import TP, Message
 
 from processors.health_checker.faust_app import faust_app
-from processors.health_checker.lease_monitor import Change, Held, Judge, Late
+from processors.health_checker.lease_monitor import Held, Late, LeaseMonitor, TableChange
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
-from processors.health_checker.watchdog import Progress
+from processors.health_checker.watchdog import PartitionWatchdog
 from topics.catalogue import Catalogue, Family, catalogue
 from topics.dependencies import facts as dependencies
 from topics.kafka.clients import EventProducer
@@ -78,11 +78,11 @@ def watched(of: Literal["submissions", "dependencies"], topics: Catalogue) -> Wa
 
 
 @dataclass(slots=True)
-class _Partition:
+class _OwnedPartition:
     """A partition of `X.leases` that this process owns, from the assignment on."""
 
-    judge: Judge
-    progress: Progress
+    monitor: LeaseMonitor
+    watchdog: PartitionWatchdog
     tick: "Future[DeliveredMessage] | None" = None
     """The latest. The next one waits for it, so that they do not pile up while Kafka is away."""
 
@@ -113,7 +113,7 @@ class HealthChecker:
         self._leases = watched.topics.leases.name
         self._dead_letters = catalogue(kafka).dead_letters.name
         self._producer = EventProducer(kafka)
-        self._owned: dict[int, _Partition] = {}
+        self._owned: dict[int, _OwnedPartition] = {}
         self._assigned = False
         self._unassigned_s = 0.0
 
@@ -166,7 +166,7 @@ class HealthChecker:
         next_offsets = await self._next_offsets()
         self._owned = {n: self._partition(held[n], offset) for n, offset in sorted(next_offsets.items())}
         self._assigned = True
-        counts = ", ".join(f"{number} ({len(owned.judge)} held)" for number, owned in self._owned.items())
+        counts = ", ".join(f"{number} ({len(owned.monitor)} held)" for number, owned in self._owned.items())
         logger.info("%s owns of %s: %s", self.name, self._leases, counts or "nothing")
 
     async def _next_offsets(self) -> dict[int, int]:
@@ -194,15 +194,17 @@ class HealthChecker:
             if entry["partition"] not in recovered:
                 del self._table.data[key]
 
-    def _partition(self, held: list[Held], next_offset: int) -> _Partition:
+    def _partition(self, held: list[Held], next_offset: int) -> _OwnedPartition:
         settings = self._settings
-        judge = Judge(
+        monitor = LeaseMonitor(
             held,
             mark=uuid.uuid4().hex,
             timeout_s=settings.lease_timeout_s,
             tick_period_s=settings.tick_period_s,
         )
-        return _Partition(judge, Progress(next_offset, settings.stuck_timeout_s / settings.tick_period_s))
+        return _OwnedPartition(
+            monitor, PartitionWatchdog(next_offset, settings.stuck_timeout_s / settings.tick_period_s)
+        )
 
     async def _watch(self, stream: faust.StreamT[bytes]) -> None:
         """The agent: one record after the other."""
@@ -213,8 +215,8 @@ class HealthChecker:
             with self._leaving_on_error():  # Faust would count the record as done
                 await self._handle(owned, event.message)
 
-    async def _handle(self, owned: _Partition, message: Message) -> None:
-        if missing := owned.progress.record_came(message.offset):
+    async def _handle(self, owned: _OwnedPartition, message: Message) -> None:
+        if missing := owned.watchdog.record_came(message.offset):
             self._leave(f"{message.topic}/{message.partition}: {missing}")
         try:
             record = read(message.key, message.value)
@@ -222,21 +224,21 @@ class HealthChecker:
             await self._bury(message, str(error))
             return
         if isinstance(record, Tick):
-            await self._judge(owned, record, message)
+            await self._check_leases(owned, record, message)
         else:
-            self._apply(owned.judge.observe(record, message.timestamp), message.partition)
+            self._apply(owned.monitor.observe(record, message.timestamp), message.partition)
 
-    async def _judge(self, owned: _Partition, tick: Tick, message: Message) -> None:
-        verdict = owned.judge.tick(tick, message.timestamp)
-        if verdict is None:
+    async def _check_leases(self, owned: _OwnedPartition, tick: Tick, message: Message) -> None:
+        outcome = owned.monitor.tick(tick, message.timestamp)
+        if outcome is None:
             return
-        if verdict.clocks_started:
+        if outcome.clocks_started:
             logger.info("%s starts the clocks of %s/%d", self.name, message.topic, message.partition)
-        await asyncio.gather(*(self._declare_dead(late) for late in verdict.late))
+        await asyncio.gather(*(self._declare_dead(late) for late in outcome.late))
         if self._owned.get(message.partition) is owned:  # not reassigned meanwhile
-            for late in verdict.late:
-                self._apply(owned.judge.remove(late), message.partition)
-        owned.progress.tick_handled(message.offset)
+            for late in outcome.late:
+                self._apply(owned.monitor.remove(late), message.partition)
+        owned.watchdog.tick_handled(message.offset)
 
     async def _declare_dead(self, late: Late) -> None:
         workers = ", ".join(late.workers)
@@ -245,7 +247,7 @@ class HealthChecker:
         events, facts = self._watched.topics.events.name, self._watched.facts
         await self._producer.send(encode_fact(events, late.id, expired, facts, self.name))
 
-    def _apply(self, change: Change, partition: int) -> None:
+    def _apply(self, change: TableChange, partition: int) -> None:
         for held in change.removed:
             self._table.pop(held, None)
         for held in change.added:
@@ -274,14 +276,14 @@ class HealthChecker:
             if owned.tick is None or owned.tick.done():
                 self._tick(number, owned)
 
-    def _tick(self, number: int, owned: _Partition) -> None:
+    def _tick(self, number: int, owned: _OwnedPartition) -> None:
         if owned.tick is not None:
             owned.tick.result()  # one that can never be delivered ends the process
-            owned.progress.tick_acknowledged()
+            owned.watchdog.tick_acknowledged()
         committed = self.app.monitor.tp_committed_offsets.get(TP(self._leases, number), 0)
-        if trouble := owned.progress.trouble(committed):
+        if trouble := owned.watchdog.trouble(committed):
             self._leave(f"{self._leases}/{number} is stuck: {trouble}")
-        record = tick_record(self._leases, owned.judge.mark, self.name)
+        record = tick_record(self._leases, owned.monitor.mark, self.name)
         owned.tick = self._producer.produce(record, partition=number)
 
     @contextmanager

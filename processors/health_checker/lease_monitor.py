@@ -19,7 +19,7 @@ class Held(NamedTuple):
     worker: str
 
 
-class Change(NamedTuple):
+class TableChange(NamedTuple):
     """What a record changes in the table. A renewal changes nothing: times are not written down."""
 
     added: tuple[Held, ...] = ()
@@ -38,7 +38,7 @@ class Late(NamedTuple):
         return tuple(Held(self.id, self.attempt, worker) for worker in self.workers)
 
 
-class Verdict(NamedTuple):
+class TickOutcome(NamedTuple):
     """What a tick of one's own says."""
 
     late: tuple[Late, ...]
@@ -55,10 +55,10 @@ class _Attempt:
     """When each worker was last heard of; meaningless until the clocks were started."""
 
 
-class Judge:
+class LeaseMonitor:
     """The leases of one partition, from its assignment on.
 
-    Nobody is late before the first tick with the judge's own mark, which starts all clocks: a worker's
+    Nobody is late before the first tick with the monitor's own mark, which starts all clocks: a worker's
     renewals may have waited in the log as long as nobody read it. For the same reason clocks start again
     when two such ticks are too far apart.
     """
@@ -68,7 +68,7 @@ class Judge:
 
         Args:
             held: leases of this partition, in any order.
-            mark: of the ticks to judge on: whoever writes it must have made it after the assignment.
+            mark: random mark of this monitor's own ticks, made after the assignment.
             timeout_s: for how long a worker may not be heard of.
             tick_period_s: how far apart ticks should be.
         """
@@ -80,7 +80,7 @@ class Judge:
         for lease in held:
             self._hear(lease, 0.0)
 
-    def observe(self, lease: Lease, now_s: float) -> Change:
+    def observe(self, lease: Lease, now_s: float) -> TableChange:
         """Take note of what a worker says."""
         held = Held(lease.id, lease.attempt, lease.worker)
         if lease.kind == "released":
@@ -88,28 +88,28 @@ class Judge:
         # What stands after a tick came after it, however the broker's clock was set meanwhile.
         return self._hear(held, now_s if self._last_tick_s is None else max(now_s, self._last_tick_s))
 
-    def _hear(self, held: Held, now_s: float) -> Change:
+    def _hear(self, held: Held, now_s: float) -> TableChange:
         current = self._attempts.get(held.id)
         if current and held.attempt < current.number:
-            return Change()
+            return TableChange()
         if current and held.attempt == current.number:
             known = held.worker in current.heard_s
             current.heard_s[held.worker] = now_s
-            return Change() if known else Change(added=(held,))
+            return TableChange() if known else TableChange(added=(held,))
         self._attempts[held.id] = _Attempt(held.attempt, {held.worker: now_s})
         superseded = _held(held.id, current) if current else ()
-        return Change(added=(held,), removed=superseded)
+        return TableChange(added=(held,), removed=superseded)
 
-    def _release(self, held: Held) -> Change:
+    def _release(self, held: Held) -> TableChange:
         current = self._attempts.get(held.id)
         if not current or current.number != held.attempt or held.worker not in current.heard_s:
-            return Change()
+            return TableChange()
         del current.heard_s[held.worker]
         if not current.heard_s:
             del self._attempts[held.id]
-        return Change(removed=(held,))
+        return TableChange(removed=(held,))
 
-    def tick(self, tick: Tick, now_s: float) -> Verdict | None:
+    def tick(self, tick: Tick, now_s: float) -> TickOutcome | None:
         """Who is late now, and at the next ticks until removed; None where the tick is somebody else's."""
         if tick.mark != self.mark:
             return None
@@ -122,16 +122,16 @@ class Judge:
             for id, attempt in self._attempts.items()
             if all(now_s - heard_s > self._timeout_s for heard_s in attempt.heard_s.values())
         )
-        return Verdict(late, clocks_started=silent)
+        return TickOutcome(late, clocks_started=silent)
 
     def _restart_clocks(self, now_s: float) -> None:
         for attempt in self._attempts.values():
             attempt.heard_s = dict.fromkeys(attempt.heard_s, now_s)
 
-    def remove(self, late: Late) -> Change:
+    def remove(self, late: Late) -> TableChange:
         """Forget an attempt that was declared dead."""
         changes = [self._release(held) for held in late.held()]
-        return Change(removed=tuple(held for change in changes for held in change.removed))
+        return TableChange(removed=tuple(held for change in changes for held in change.removed))
 
     def __len__(self) -> int:
         """How many attempts are held."""

@@ -6,7 +6,7 @@ again, as long as nothing after them was acknowledged to Faust.
 """
 
 
-class Progress:
+class PartitionWatchdog:
     """What happens in one partition, from its assignment on.
 
     Its clock are its own ticks, which stand still while Kafka is away. The log must have no holes: leases are
