@@ -12,7 +12,7 @@ from processors.sandbox import mounts, snapshot
 from processors.sandbox.collect import WALK_S, Collected, collect
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
-from processors.sandbox.stage import see_through
+from processors.sandbox.stage import shielded
 from topics.request.limits import RunLimits
 
 FEW_FILES = 32
@@ -81,7 +81,7 @@ class Box:
         """
         if not patterns:
             return Collected()
-        return await see_through(asyncio.to_thread(collect, self.path, patterns, room_bytes, cpu_time_s))
+        return await shielded(asyncio.to_thread(collect, self.path, patterns, room_bytes, cpu_time_s))
 
     async def write(self, files: Mapping[str, bytes]) -> None:
         """Put files into a box in which nothing has run yet.
@@ -91,7 +91,7 @@ class Box:
         if len(files) <= FEW_FILES:
             self._write(files)
         else:
-            await see_through(asyncio.to_thread(self._write, files))
+            await shielded(asyncio.to_thread(self._write, files))
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         try:
@@ -117,11 +117,11 @@ class Box:
 
     async def snapshot(self) -> bytes:
         """Return all that is in the box; raises NotKeptError where that is too much, or cannot be kept."""
-        return await see_through(asyncio.to_thread(snapshot.snapshot, self.path))
+        return await shielded(asyncio.to_thread(snapshot.snapshot, self.path))
 
     async def restore(self, content: bytes) -> None:
         """Put back what `snapshot` returned, into an empty box; raises NotKeptError where that fails."""
-        await see_through(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
+        await shielded(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
 
     def full(self) -> str | None:
         """Name the limit, `box_bytes` or `box_files`, of which nothing is left."""
@@ -139,7 +139,7 @@ async def place_to_mount(folder: Path) -> AsyncIterator[None]:
         yield
     finally:
         # Freeing hundreds of megabytes takes a while.
-        await see_through(asyncio.to_thread(_take_away, folder))
+        await shielded(asyncio.to_thread(_take_away, folder))
 
 
 def _make_place(folder: Path) -> None:

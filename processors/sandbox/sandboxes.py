@@ -21,7 +21,7 @@ from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
 from processors.sandbox.native import Native
 from processors.sandbox.outcome import completed
 from processors.sandbox.settings import SandboxSettings
-from processors.sandbox.stage import Stage, see_through
+from processors.sandbox.stage import Stage, shielded
 from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.user_ids import UserIds
 from processors.sandbox.workplace import Workplace
@@ -46,7 +46,7 @@ class Sandboxes:
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._numbers = itertools.count()
-        self._undying: dict[int, Group] = {}
+        self._unkillable: dict[int, Group] = {}
         """Users of boxes whose processes could not be killed, and where these are."""
         self._spare_group: Group | None = None
         """For the next stage: made while nobody waits."""
@@ -135,7 +135,7 @@ class Sandboxes:
     @asynccontextmanager
     async def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AsyncIterator[Box]:
         """A box holding `files` (relative paths to contents); BoxTooSmallError if they do not fit."""
-        self._free_uids += self._uids_of_the_dead()
+        self._free_uids += self._reclaimed_uids()
         if not self._free_uids:
             raise SandboxError(f"all {self._settings.boxes} boxes are in use")
         uid = self._free_uids.pop(0)
@@ -146,23 +146,23 @@ class Sandboxes:
                 await box.write(files)
                 yield box
         finally:
-            await see_through(self._free(uid))
+            await shielded(self._free(uid))
 
     async def _free(self, uid: int) -> None:
         """Let another box have the user, once nothing of this one is left."""
         groups = self._used_groups.pop(uid, [])
-        tried = await asyncio.gather(*(self._let_go(group, uid) for group in groups), return_exceptions=True)
-        if uid not in self._undying:
+        tried = await asyncio.gather(*(self._release(group, uid) for group in groups), return_exceptions=True)
+        if uid not in self._unkillable:
             self._free_uids.append(uid)  # last in the queue: used again as late as possible
         for error in filter(None, tried):
             raise error
 
-    def _uids_of_the_dead(self) -> list[int]:
+    def _reclaimed_uids(self) -> list[int]:
         """Forget, and return, users whose processes were given up and are gone by now."""
-        dead = [uid for uid, group in self._undying.items() if not group.pids()]
+        dead = [uid for uid, group in self._unkillable.items() if not group.pids()]
         for uid in dead:
             with suppress(OSError):  # else it goes with the place
-                self._undying.pop(uid).remove()
+                self._unkillable.pop(uid).remove()
         return dead
 
     async def run_bounded(
@@ -247,7 +247,7 @@ class Sandboxes:
                 self._used_groups[uid].append(group)
                 asyncio.get_running_loop().call_soon(self._tidy_groups)
             else:
-                await see_through(self._let_go(group, uid))
+                await shielded(self._release(group, uid))
 
     def _make_group(self) -> Group:
         return self._cgroups.create(f"stage-{next(self._numbers)}")
@@ -263,12 +263,12 @@ class Sandboxes:
             with suppress(OSError):
                 self._spare_group = self._make_group()
 
-    async def _let_go(self, group: Group, uid: int | None) -> None:
+    async def _release(self, group: Group, uid: int | None) -> None:
         try:
             await _remove(group)
         except SandboxError:
             if uid is not None:
-                self._undying[uid] = group
+                self._unkillable[uid] = group
             raise
 
 

@@ -41,7 +41,7 @@ CHUNK_BYTES = 65536
 T = TypeVar("T")
 
 
-async def see_through(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None] = lambda: None) -> T:
+async def shielded(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None] = lambda: None) -> T:
     """Await `work` to its end even if cancelled meanwhile; the cancellation takes effect then."""
     task = asyncio.ensure_future(work)
     cancelled = False
@@ -185,7 +185,7 @@ class Stage:
         Raises SandboxError if they cannot be killed. Cancelling kills them, too.
         """
         try:
-            await see_through(self._gone(), on_cancel=lambda: self.stop(None))
+            await shielded(self._gone(), on_cancel=lambda: self.stop(None))
         finally:
             self._close()
         return parse_report(bytes(self._report.kept))
