@@ -16,13 +16,14 @@ def _processors() -> int:
 
 
 class LeaseSettings(BaseSettings):
-    """How work tells that it lives: alike for those who do it and for those who judge."""
+    """Timing of leases; workers, cache builders and health checkers must have the same values."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
 
     lease_renewal_s: float = Field(default=1.0, gt=0)
+    """Time between two renewals of a lease."""
     lease_timeout_s: float = Field(default=10.0, gt=0)
-    """How long a worker may not be heard of before its attempt is given to another; several renewals."""
+    """Time without a renewal after which a lease expires; at least two renewals, so that one may be late."""
 
     @model_validator(mode="after")
     def _renewals_within_the_timeout(self) -> Self:
@@ -32,50 +33,55 @@ class LeaseSettings(BaseSettings):
 
 
 class WorkSettings(LeaseSettings):
-    """How much one process does at a time, and how it tells that it lives."""
+    """Capacity of one worker or cache builder, and its leases."""
 
     host: str = Field(default_factory=socket.gethostname)
-    """Name of the machine, whose Cache its workers and builders share."""
+    """Name of the machine. Its workers and cache builders share one Cache."""
     instance: str = "0"
-    """Tells the processes of one role on one host apart, across their restarts; names their folders."""
+    """Name of this process among those of its role on the host, the same after a restart; part of folder
+    names."""
     worker_slots: int = Field(default_factory=_processors, ge=1)
-    """Submissions that one worker runs side by side. By default the number of processors that it may run on,
+    """Submissions that one worker runs at the same time. By default the number of processors that it may use,
     or its control group's CPU quota if that is less."""
     builder_slots: int = Field(default=1, ge=1)
-    """Environments that one cache builder builds side by side."""
+    """Environments that one cache builder builds at the same time."""
     waiting_per_worker: int = Field(default=256, ge=1)
-    """Submissions that may wait for their dependencies at one worker; then it stops popping."""
+    """Submissions that may wait for their dependencies at one worker. At this number it stops consuming."""
     compile_cache_bytes: int = Field(default=1 << 30, ge=0)
-    """Of what was compiled on this host, for submissions that ask for the same again; 0 keeps nothing."""
+    """Size of the cache of compiled programs on this host, for submissions with the same sources; 0 disables
+    it."""
     grace_s: float = Field(default=5.0, ge=0)
-    """How long running work may go on after SIGTERM, before it is handed back."""
+    """Time for running work to finish after SIGTERM, before it is handed back."""
     failure_expires_s: float = Field(default=3600.0, ge=0)
-    """For how long dependencies that cannot be installed, by their own fault, are not tried again."""
+    """Time for which the failure of an installation stands if the dependencies caused it."""
     other_failure_expires_s: float = Field(default=60.0, ge=0)
-    """The same where the fault was ours, or a limit was hit, which may be because this host was busy. A
-    request that allows more than the limits that they failed under has them tried at once."""
+    """Time for which any other failure of an installation stands: an error of the host, or a limit, which may
+    have been hit because the host was busy. A request with higher limits starts a new installation at
+    once."""
 
 
 class WebhookSettings(BaseSettings):
-    """How ends are told over HTTP; where they may be is `webhook_allow`, see topics/settings.py."""
+    """Delivery of webhooks. `webhook_allow` in topics/settings.py names the permitted receivers."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
 
     webhook_secret_file: Path | None = None
-    """What signs them: a `whsec_…` a line, as standardwebhooks.com has it. `up` makes one."""
+    """File of signing secrets, one `whsec_…` a line as in the Standard Webhooks specification
+    (standardwebhooks.com). `envicutor up` creates one."""
     webhook_ca_file: Path | None = None
-    """PEM of the authority that signed receivers' certificates; None for those that the machine trusts."""
+    """PEM file of the authority that signs receivers' certificates; None to trust the machine's
+    authorities."""
     webhook_attempts: int = Field(default=10, ge=1)
-    """How often one is tried before it becomes a dead letter."""
+    """Delivery attempts before a webhook becomes a dead letter."""
     webhook_first_retry_s: float = Field(default=5.0, gt=0)
-    """After how long it is tried again; four times as long each time, up to an hour. With ten tries that is
-    over five hours."""
+    """Pause after the first failed attempt. Each further pause is four times as long, up to an hour; ten
+    attempts take over five hours."""
 
 
 class SealerSettings(BaseSettings):
-    """How soon what happened is sealed."""
+    """Timing of seals."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
 
     seal_period_s: float = Field(default=10.0, gt=0)
-    """Whoever can alter the log can alter what is younger without a trace."""
+    """Longest time before a record is sealed. A younger record can be altered without a trace."""

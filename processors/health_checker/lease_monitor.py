@@ -1,7 +1,7 @@
-"""Which leases of a partition are late. It knows no clock and no Kafka: every time is a record's append time.
+"""Expiry of the leases of one partition. Pure: every time is the append time of a record.
 
-A lease is an attempt held by a worker; two workers may hold the same attempt, after a redelivery. Of an id
-only the highest attempt matters: a later one exists because the earlier ones are over (rule 5).
+A lease is an attempt held by a worker. Two workers may hold the same attempt after a redelivery. Only the
+highest attempt of an id matters: a later one exists because the earlier ones are over (rule 5).
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from topics.leases import Lease, Tick
 
 
 class Held(NamedTuple):
-    """That an attempt is held by a worker: what outlives an assignment, as a key of the table."""
+    """Lease of one worker on one attempt: a key of the table, which outlives an assignment."""
 
     id: str
     attempt: int
@@ -20,57 +20,57 @@ class Held(NamedTuple):
 
 
 class TableChange(NamedTuple):
-    """What a record changes in the table. A renewal changes nothing: times are not written down."""
+    """Table entries that a record adds and removes. A renewal changes none: times are not stored."""
 
     added: tuple[Held, ...] = ()
     removed: tuple[Held, ...] = ()
 
 
 class Late(NamedTuple):
-    """An attempt none of whose workers was heard of in time."""
+    """Attempt of which no worker renewed its lease in time."""
 
     id: str
     attempt: int
     workers: tuple[str, ...]
 
     def held(self) -> tuple[Held, ...]:
-        """Its leases."""
+        """Return the leases on this attempt, one for each worker."""
         return tuple(Held(self.id, self.attempt, worker) for worker in self.workers)
 
 
 class TickOutcome(NamedTuple):
-    """What a tick of one's own says."""
+    """Expired leases at one tick of the monitor's own."""
 
     late: tuple[Late, ...]
     clocks_started: bool
-    """Nothing before this tick counts against anybody."""
+    """Whether all timeouts were restarted at this tick, so that no lease can be late yet."""
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """The highest attempt of an id."""
+    """Highest attempt of an id, with its workers."""
 
     number: int
     heard_s: dict[str, float] = field(default_factory=dict)
-    """When each worker was last heard of; meaningless until the clocks were started."""
+    """Append time of each worker's last renewal; meaningless before the first own tick."""
 
 
 class LeaseMonitor:
-    """The leases of one partition, from its assignment on.
+    """Table of leases of one partition, from its assignment on.
 
-    Nobody is late before the first tick with the monitor's own mark, which starts all clocks: a worker's
-    renewals may have waited in the log as long as nobody read it. For the same reason clocks start again
-    when two such ticks are too far apart.
+    No lease expires before the first tick with the monitor's own mark, which restarts all timeouts: renewals
+    may have waited in the log while no health checker consumed it. For the same reason timeouts restart when
+    two such ticks are too far apart.
     """
 
     def __init__(self, held: Iterable[Held], *, mark: str, timeout_s: float, tick_period_s: float) -> None:
-        """Start with the leases that the table has.
+        """Start with the leases in the table.
 
         Args:
             held: leases of this partition, in any order.
-            mark: random mark of this monitor's own ticks, made after the assignment.
-            timeout_s: for how long a worker may not be heard of.
-            tick_period_s: how far apart ticks should be.
+            mark: mark of this monitor's own ticks; unique, and made after the assignment.
+            timeout_s: time without a renewal after which a lease expires.
+            tick_period_s: time between two ticks.
         """
         self.mark = mark
         self._timeout_s = timeout_s
@@ -81,11 +81,11 @@ class LeaseMonitor:
             self._hear(lease, 0.0)
 
     def observe(self, lease: Lease, now_s: float) -> TableChange:
-        """Take note of what a worker says."""
+        """Apply a record of a worker, and return the changes of the table."""
         held = Held(lease.id, lease.attempt, lease.worker)
         if lease.kind == "released":
             return self._release(held)
-        # What stands after a tick came after it, however the broker's clock was set meanwhile.
+        # A record that follows a tick is not older, even if the broker's clock was set back meanwhile.
         return self._hear(held, now_s if self._last_tick_s is None else max(now_s, self._last_tick_s))
 
     def _hear(self, held: Held, now_s: float) -> TableChange:
@@ -110,7 +110,10 @@ class LeaseMonitor:
         return TableChange(removed=(held,))
 
     def tick(self, tick: Tick, now_s: float) -> TickOutcome | None:
-        """Who is late now, and at the next ticks until removed; None where the tick is somebody else's."""
+        """Return the leases that are late at this tick, or None if the tick has another monitor's mark.
+
+        They are late at each further tick until they are removed.
+        """
         if tick.mark != self.mark:
             return None
         silent = self._last_tick_s is None or abs(now_s - self._last_tick_s) > self._silence_s
@@ -129,12 +132,12 @@ class LeaseMonitor:
             attempt.heard_s = dict.fromkeys(attempt.heard_s, now_s)
 
     def remove(self, late: Late) -> TableChange:
-        """Forget an attempt that was declared dead."""
+        """Remove an attempt whose LeaseExpired was published, and return the changes of the table."""
         changes = [self._release(held) for held in late.held()]
         return TableChange(removed=tuple(held for change in changes for held in change.removed))
 
     def __len__(self) -> int:
-        """How many attempts are held."""
+        """Return the number of ids with a leased attempt."""
         return len(self._attempts)
 
 

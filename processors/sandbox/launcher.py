@@ -58,7 +58,7 @@ FIRST_PASSED = 7
 
 
 @dataclass(slots=True)
-class Process:
+class ChildProcess:
     """A child of ours that we did not fork ourselves."""
 
     pid: int
@@ -108,7 +108,7 @@ class LauncherServer:
                 self._socket.close()
                 raise SandboxError(f"the launcher cannot be started: {error}") from error
 
-    def fork(self, argv: Sequence[str], descriptors: Sequence[int]) -> Process:
+    def fork(self, argv: Sequence[str], descriptors: Sequence[int]) -> ChildProcess:
         """Have a child made of this process; raises OSError, SandboxError.
 
         The first three of its descriptors are its standard ones, the others count from FIRST_PASSED on.
@@ -125,7 +125,7 @@ class LauncherServer:
             raise
         if answer <= 0:
             raise OSError(-answer, os.strerror(-answer) if answer else "the launcher is dead")
-        return Process(answer)
+        return ChildProcess(answer)
 
     def close(self) -> None:
         """End it; what it made goes on."""
@@ -150,7 +150,7 @@ class Descriptors:
 class Launched:
     """A launcher that was started, and the reading ends of its pipes."""
 
-    process: Process
+    process: ChildProcess
     stdout: int
     stderr: int
     report: int

@@ -6,10 +6,10 @@ import signal
 from processors.sandbox.attribution import Bounds, Report, Usage, limit_exceeded, signal_name, was_full
 from processors.sandbox.cgroups import Group
 from processors.sandbox.model import Completed, SandboxError
-from processors.sandbox.stage import Stage
+from processors.sandbox.stage import StageRun
 
 
-def completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:
+def evaluate(stage: StageRun, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:
     """Judge a stage that is over; raises SandboxError if what happened is not the program's doing.
 
     `full` names the limit of the box of which nothing was left, see Box.full.

@@ -19,9 +19,9 @@ from processors.sandbox.engine import Engine
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
 from processors.sandbox.native import Native
-from processors.sandbox.outcome import completed
+from processors.sandbox.outcome import evaluate
 from processors.sandbox.settings import SandboxSettings
-from processors.sandbox.stage import Stage, shielded
+from processors.sandbox.stage import StageRun, shielded
 from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.user_ids import UserIds
 from processors.sandbox.workplace import Workplace
@@ -192,11 +192,11 @@ class Sandboxes:
                 stdin=stdin,
                 groups=group.join_files(),
             )
-            stage = Stage(launched, group, bounds)
+            stage = StageRun(launched, group, bounds)
             report = await stage.end()
             if report.wait_status is None:
                 report = replace(report, wait_status=stage.exit_status)
-            return completed(stage, report, group, bounds, full=None)
+            return evaluate(stage, report, group, bounds, full=None)
 
     async def _run(self, box: Box, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         bounds = Bounds(
@@ -222,11 +222,11 @@ class Sandboxes:
                 passed=[*self._engine.descriptors, self._seccomp, at.descriptor],
                 owner=box.uid,
             )
-            stage = Stage(launched, group, bounds, command.on_output, at, self._uncounted)
+            stage = StageRun(launched, group, bounds, command.on_output, at, self._uncounted)
             report = await stage.end()
             if report.wait_status is None:
                 self._cgroups.worker.kill_strays({box.uid})
-            return completed(stage, report, group, bounds, box.full())
+            return evaluate(stage, report, group, bounds, box.full())
 
     @asynccontextmanager
     async def _group(self, limits: GroupLimits, uid: int | None = None) -> AsyncIterator[Group]:

@@ -122,7 +122,7 @@ class _Collector:
             os.close(self._descriptor)
 
 
-class Stage:
+class StageRun:
     """A launcher that was started, the group that its program is in, and the pipes they write to."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Signatures by which a receiver knows that a webhook is ours: the scheme of standardwebhooks.com."""
+"""Signatures of webhooks, by which receivers verify the sender (Standard Webhooks, standardwebhooks.com)."""
 
 import base64
 import binascii
@@ -12,21 +12,21 @@ _KEY_BYTES = range(24, 65)
 
 
 class SecretError(ValueError):
-    """The file of secrets is of no use; the message says why."""
+    """The file of secrets is unusable; the message gives the reason."""
 
 
 def new_secret() -> str:
-    """One that nobody guesses, as `read_secrets` reads it."""
+    """Return a random secret as a line of the file that `read_secrets` reads."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def read_secrets(file: Path) -> list[bytes]:
-    """The keys in `file`, one a line: `whsec_` and 24 to 64 bytes as base64.
+    """Return the keys in `file`, which has on each line `whsec_` and 24 to 64 bytes in base64.
 
-    Each signs, so that a new one may be added before receivers drop the old one.
+    Each key signs every webhook, so that a new one can be added before receivers drop the old one.
 
     Raises:
-        SecretError: it cannot be read, or holds none, or something else.
+        SecretError: the file cannot be read, is empty, or has another line.
     """
     try:
         lines = file.read_text().split()
@@ -43,12 +43,12 @@ def _key(file: Path, number: int, line: str) -> bytes:
     except binascii.Error:
         key = b""
     if not line.startswith(_PREFIX) or len(key) not in _KEY_BYTES:
-        raise SecretError(f"{file}, line {number}: no `whsec_` with 24 to 64 bytes as base64 after it")
+        raise SecretError(f"{file}, line {number} is not `whsec_` with 24 to 64 bytes as base64 after it")
     return key
 
 
 def signed_headers(keys: Sequence[bytes], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """What goes with `body`: its id, when it is sent (Unix time), and a signature by each key."""
+    """Return the headers of `body`: its id, the time of sending (Unix time), and a signature by each key."""
     content = f"{id}.{timestamp_s}.".encode() + body
     signatures = (base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys)
     return {
