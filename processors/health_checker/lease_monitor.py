@@ -43,7 +43,7 @@ class TickOutcome(NamedTuple):
 
     late: tuple[Late, ...]
     clocks_started: bool
-    """Whether all timeouts were restarted at this tick, so that no lease can be late yet."""
+    """True if all timeouts were restarted at this tick, so that no lease can be late yet."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Settings of the sandboxes of one worker."""
+"""Settings of the sandboxes of one worker process, with their checks."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,46 +11,48 @@ from topics.request.limits import range_of
 
 
 def most_of(limit: str) -> int:
-    """Return the highest value that any stage in a box may have for a limit."""
+    """Return the highest value of a limit that a submission may request for a stage in a box."""
     allowed = (range_of((stage, limit)) for stage in ("compile", "run"))
     return max(int(values.ceiling) for values in allowed if values is not None)
 
 
 MOST_PROCESSES = most_of("processes")
-
-
+"""Highest limit on processes that a stage in a box may have."""
 PLACES = 256
-"""Workers that can run on a host at a time."""
+"""Workers that can run on one host at a time."""
 MAX_UID = 2**32 - 2
-"""The kernel has no higher user id."""
+"""Highest user id of Linux."""
 
 
 class SandboxSettings(BaseSettings):
-    """Settings of the sandboxes of one worker process; several workers of a host may share them."""
+    """Settings of the sandboxes of one worker process; all workers of a host may have the same."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_")
 
     engine: Literal["native", "bubblewrap"] = "native"
-    """Who makes namespaces and mounts: our launcher alone, or bubblewrap with it."""
+    """Program that makes namespaces and mounts: the launcher alone, or bubblewrap followed by the
+    launcher."""
     state_dir: Path = Path("/run/envicutor/sandboxes")
-    """Boxes and locks; all workers of a host share it, so that each can clean up after dead ones."""
+    """Folder of boxes and locks. All workers of a host share it, so that each can clean up after crashed
+    ones."""
     cache_dir: Path = Path("/var/cache/envicutor")
-    """Where the launcher is kept once it is compiled; on a file system that is not mounted noexec."""
+    """Folder of the compiled launcher, on a file system that is not mounted noexec."""
     first_uid: Annotated[int, Field(ge=1000)] = 1_900_000_000
-    """Worker n of a host gives its boxes the user ids from first_uid + n * boxes on, which must be free. The
-    highest is first_uid + 256 * boxes - 1."""
+    """First user id of boxes. Worker n of a host gives its boxes the ids from first_uid + n * boxes on. All
+    ids up to first_uid + 256 * boxes - 1 must be free."""
     boxes: Annotated[int, Field(gt=0)] = 64
-    """Boxes at a time, each with a user id of its own."""
+    """Boxes that may exist at a time, each with a user id of its own."""
     total_memory_bytes: Annotated[int, Field(gt=0)] = Field(
         default_factory=lambda: share.left_for_stages(share.memory_limit())
     )
-    """All stages of the worker together. By default four fifths of the machine's memory, or, if that is less,
-    what the limit of the worker's own control group leaves beside 256 MiB for the worker itself. No stage may
-    have more, and more than the control group allows is refused at the start."""
+    """Memory of all stages of the worker together, and so the highest limit that one stage may have. By
+    default four fifths of the machine's memory, or, if that is less, the limit of the worker's own control
+    group minus 256 MiB for the worker itself. The worker does not start if that control group allows less."""
     total_processes: int = Field(default_factory=lambda settings: settings["boxes"] * MOST_PROCESSES)
-    """All stages of the worker together; what `boxes` can have by default, and not less.
+    """Processes of all stages of the worker together; by default, and at least, the limit of all `boxes`.
 
-    Else one stage would be refused processes, and be blamed for that, because of others.
+    With less, one stage would be refused processes because of the others, and the refusal would be attributed
+    to it.
     """
 
     @model_validator(mode="after")
