@@ -53,7 +53,7 @@ class Workplace:
         raise SandboxError(f"all {PLACES} places in {state_dir} are taken")
 
     def note_groups(self, paths: Sequence[Path]) -> None:
-        """Record the paths of control groups before they are made, so that `sweep` finds them after a crash."""
+        """Record the paths of control groups that will be made, so that `sweep` finds them after a crash."""
         (self.folder / "groups").write_text("".join(f"{path}\n" for path in paths))
 
     def leave(self) -> None:
