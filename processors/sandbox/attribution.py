@@ -73,7 +73,7 @@ def parse_report(text: bytes) -> Report:
     return Report(started_ns, ended_ns, wait_status, "; ".join(complaints))
 
 
-def next_look_s(bounds: Bounds, wall_time_s: float, cpu_time_s: float, host_cpus: int) -> float:
+def next_check_s(bounds: Bounds, wall_time_s: float, cpu_time_s: float, host_cpus: int) -> float:
     """Return the time in which a stage cannot reach a limit on time, so that it need not be checked."""
     cpu_left_s = bounds.cpu_time_s - cpu_time_s
     by_cpu_s = max(cpu_left_s / host_cpus, cpu_left_s / bounds.cpus - BURST_S)
