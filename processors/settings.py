@@ -16,14 +16,17 @@ def _processors() -> int:
 
 
 class LeaseSettings(BaseSettings):
-    """Timing of leases; workers, cache builders and health checkers must have the same values."""
+    """Renewal and expiry of leases, the same for workers, cache builders and health checkers."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     lease_renewal_s: float = Field(default=1.0, gt=0)
     """Time between two renewals of a lease."""
     lease_timeout_s: float = Field(default=10.0, gt=0)
-    """Time without a renewal after which a lease expires; at least two renewals, so that one may be late."""
+    """Time without a renewal after which a lease expires and the attempt is enqueued again. At least twice
+    `LEASE_RENEWAL_S`."""
 
     @model_validator(mode="after")
     def _renewals_within_the_timeout(self) -> Self:
@@ -33,55 +36,60 @@ class LeaseSettings(BaseSettings):
 
 
 class WorkSettings(LeaseSettings):
-    """Capacity of one worker or cache builder, and its leases."""
+    """Capacity of one worker or cache builder process."""
 
     host: str = Field(default_factory=socket.gethostname)
-    """Name of the machine. Its workers and cache builders share one Cache."""
+    """Name of the machine. All workers and cache builders with this name share one Cache."""
     instance: str = "0"
-    """Name of this process among those of its role on the host, the same after a restart; part of folder
-    names."""
+    """Name of this process among those of its role on the host. It stays the same across restarts, and
+    names the folders of the process."""
     worker_slots: int = Field(default_factory=_processors, ge=1)
-    """Submissions that one worker runs at the same time. By default the number of processors that it may use,
-    or its control group's CPU quota if that is less."""
+    """Submissions that one worker runs at the same time. By default the number of CPUs that it may use,
+    or the CPU quota of its control group if that is less."""
     builder_slots: int = Field(default=1, ge=1)
     """Environments that one cache builder builds at the same time."""
     waiting_per_worker: int = Field(default=256, ge=1)
-    """Submissions that may wait for their dependencies at one worker. At this number it stops consuming."""
+    """Submissions that may wait for their dependencies at one worker. Beyond it the worker stops
+    consuming."""
     compile_cache_bytes: int = Field(default=1 << 30, ge=0)
-    """Size of the cache of compiled programs on this host, for submissions with the same sources; 0 disables
-    it."""
+    """Disk space of compiled programs that a host keeps for equal submissions, see
+    [http.md](http.md#compiling-once). 0 keeps none, so each submission is compiled."""
     grace_s: float = Field(default=5.0, ge=0)
-    """Time for running work to finish after SIGTERM, before it is handed back."""
+    """Time that running work has to finish after SIGTERM before the worker gives it up (`HandedBack`)."""
     failure_expires_s: float = Field(default=3600.0, ge=0)
-    """Time for which the failure of an installation stands if the dependencies caused it."""
+    """Time for which dependencies that cannot be installed are not tried again, if the request is at
+    fault, such as an unknown package."""
     other_failure_expires_s: float = Field(default=60.0, ge=0)
-    """Time for which any other failure of an installation stands: an error of the host, or a limit, which may
-    have been hit because the host was busy. A request with higher limits starts a new installation at
-    once."""
+    """The same time if the host was at fault, or if a limit was reached, which may be due to a busy host. A
+    request with higher limits has the dependencies tried at once."""
 
 
 class WebhookSettings(BaseSettings):
-    """Delivery of webhooks. `webhook_allow` in topics/settings.py names the permitted receivers."""
+    """Signatures and retries of webhooks; `WEBHOOK_ALLOW` has the permitted receivers."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     webhook_secret_file: Path | None = None
-    """File of signing secrets, one `whsec_…` a line as in the Standard Webhooks specification
-    (standardwebhooks.com). `envicutor up` creates one."""
+    """File of the secrets that sign webhooks, one `whsec_…` a line (standardwebhooks.com). `up` makes
+    `DATA_DIR/secrets/webhook.secret`."""
     webhook_ca_file: Path | None = None
-    """PEM file of the authority that signs receivers' certificates; None to trust the machine's
-    authorities."""
+    """PEM of the authority that signed receivers' certificates. By default those that the machine trusts."""
     webhook_attempts: int = Field(default=10, ge=1)
-    """Delivery attempts before a webhook becomes a dead letter."""
+    """Tries of one webhook before it becomes a dead letter."""
     webhook_first_retry_s: float = Field(default=5.0, gt=0)
-    """Pause after the first failed attempt. Each further pause is four times as long, up to an hour; ten
-    attempts take over five hours."""
+    """Longest delay before the first retry (at least half of it). Each later delay is four times as long,
+    up to an hour, so ten tries take more than five hours."""
 
 
 class SealerSettings(BaseSettings):
-    """Timing of seals."""
+    """Period of the sealer."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     seal_period_s: float = Field(default=10.0, gt=0)
-    """Longest time before a record is sealed. A younger record can be altered without a trace."""
+    """Time between two seals. Records that were appended after the last seal can be altered without a
+    trace. See [audit.md](audit.md#seals)."""

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.commands.output import fail
-from topics.kafka.clients import connection
+from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
 USAGE = 2
@@ -27,7 +27,7 @@ def connect(bootstrap_servers: str | None) -> KafkaSettings:
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
     told: list[KafkaError] = []
     try:
-        admin = AdminClient(connection(kafka) | {"log_level": 0, "error_cb": told.append})
+        admin = AdminClient(connection(kafka) | SHORT_LIVED | {"error_cb": told.append})
         admin.list_topics(timeout=_CONNECT_TIMEOUT_S)
     except OSError as error:  # the password's file
         fail(f"{error.filename}: {error.strerror}", USAGE)

@@ -3,7 +3,7 @@
 # Arguments are pytest's: which tests.
 # BASE_IMAGE names the image to build on; without it one is made of what this machine has, and nothing is pulled.
 set -euo pipefail
-image=envicutor/kafka # as tests/containers.py names it
+image=envicutor/kafka # as tests/support/containers.py names it
 folder=$(mktemp -d -t envicutor-image.XXXXXX)
 base=${BASE_IMAGE:-envicutor/base}
 

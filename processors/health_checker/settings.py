@@ -8,13 +8,13 @@ from processors.settings import LeaseSettings
 
 
 class HealthCheckerSettings(LeaseSettings):
-    """Timeouts of leases, and of the health checker itself."""
+    """Clock of the health checkers, and when one ends itself."""
 
     tick_period_s: float = Field(default=1.0, gt=0)
-    """Time between two ticks in a partition, and so the precision of `lease_timeout_s`."""
+    """Time between two ticks in a partition, which is the precision of `LEASE_TIMEOUT_S`."""
     stuck_timeout_s: float = Field(default=10.0, gt=0)
-    """Time without progress in a partition after which a health checker ends, for its supervisor to start it
-    again."""
+    """Time without progress in a partition after which a health checker ends itself, so that the supervisor
+    starts it again."""
 
     @model_validator(mode="after")
     def _ticks_within_the_timeout(self) -> Self:

@@ -67,7 +67,7 @@ class Box:
         This replaces a fork if the box is not needed afterwards.
 
         Raises:
-            SandboxError: the box could not be mounted anew.
+            SandboxError: the box could not be mounted again.
         """
         mounts.resize_box(self.path, limits.box_bytes, limits.box_files)
 

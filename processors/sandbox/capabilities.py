@@ -25,9 +25,9 @@ class Capability(NamedTuple):
     """Capability, its use, and a trial of that use."""
 
     name: str
-    """Without `CAP_`."""
+    """Name of the capability without the prefix `CAP_`."""
     use: str
-    """Clause for the error message that says what the capability is needed for."""
+    """Clause for the error message: what the capability is needed for."""
     attempt: Callable[[Path], None]
     """Trial in an empty folder; fails with OSError, SandboxError or subprocess.SubprocessError."""
 

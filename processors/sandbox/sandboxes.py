@@ -64,7 +64,7 @@ class Sandboxes:
         """Check and prepare the host, and clean up after crashed workers.
 
         Raises:
-            SandboxError: the host lacks something; the message says what, and how to add it.
+            SandboxError: the host lacks a requirement; the message names it, and how to meet it.
         """
         if os.geteuid() != 0:
             raise SandboxError("mounts, control groups and user ids need root: start the worker as root")

@@ -27,33 +27,31 @@ MAX_UID = 2**32 - 2
 class SandboxSettings(BaseSettings):
     """Settings of the sandboxes of one worker process; all workers of a host may have the same."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_")
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_", use_attribute_docstrings=True)
 
     engine: Literal["native", "bubblewrap"] = "native"
-    """Program that makes namespaces and mounts: the launcher alone, or bubblewrap followed by the
-    launcher."""
+    """Program that makes namespaces and mounts: `native` is our launcher alone; `bubblewrap` uses bwrap
+    as well."""
     state_dir: Path = Path("/run/envicutor/sandboxes")
-    """Folder of boxes and locks. All workers of a host share it, so that each can clean up after crashed
-    ones."""
+    """Folder of boxes and locks. All workers of a host share it, so that each can clean up after workers that
+    were killed."""
     cache_dir: Path = Path("/var/cache/envicutor")
     """Folder of the compiled launcher, on a file system that is not mounted noexec."""
     first_uid: Annotated[int, Field(ge=1000)] = 1_900_000_000
-    """First user id of boxes. Worker n of a host gives its boxes the ids from first_uid + n * boxes on. All
-    ids up to first_uid + 256 * boxes - 1 must be free."""
+    """First user id of the boxes. Worker n of a host uses the ids from `FIRST_UID + n * BOXES` on, up to
+    `FIRST_UID + 256 * BOXES - 1` in all, which must be free."""
     boxes: Annotated[int, Field(gt=0)] = 64
-    """Boxes that may exist at a time, each with a user id of its own."""
+    """Boxes that a worker has at a time, each with a user id of its own."""
     total_memory_bytes: Annotated[int, Field(gt=0)] = Field(
         default_factory=lambda: share.left_for_stages(share.memory_limit())
     )
-    """Memory of all stages of the worker together, and so the highest limit that one stage may have. By
-    default four fifths of the machine's memory, or, if that is less, the limit of the worker's own control
-    group minus 256 MiB for the worker itself. The worker does not start if that control group allows less."""
+    """Memory of all stages of a worker together, and so the largest `memory_bytes` that it can run. By
+    default four fifths of the machine's memory, or, if that is less, the limit of the worker's own
+    control group minus 256 MiB for the worker itself. A worker with a larger value than its control group
+    allows does not start. See [sandbox.md](sandbox.md#what-a-host-must-offer)."""
     total_processes: int = Field(default_factory=lambda settings: settings["boxes"] * MOST_PROCESSES)
-    """Processes of all stages of the worker together; by default, and at least, the limit of all `boxes`.
-
-    With less, one stage would be refused processes because of the others, and the refusal would be attributed
-    to it.
-    """
+    """Processes of all stages of a worker together. By default, and at least, 512 for each of `BOXES`: with
+    fewer, a stage could fail because of the processes of others."""
 
     @model_validator(mode="after")
     def _processes_for_all_boxes(self) -> Self:

@@ -54,7 +54,7 @@ class Poster:
         )
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close the client and all its connections."""
         await self._http.aclose()
 
     async def post(self, target: Target, body: bytes, headers: Mapping[str, str], tries: int) -> None:

@@ -37,7 +37,7 @@ class Group(Protocol):
         """Return the CPU time of all its processes, including ended ones."""
 
     def memory_peak_bytes(self) -> int:
-        """Return the peak of its memory."""
+        """Return the highest memory usage that the group has ever had."""
 
     def oom_kills(self) -> int:
         """Return how many of its processes the OOM killer ended."""
@@ -80,7 +80,7 @@ class Cgroups(Protocol):
 
         Raises:
             OSError: the kernel refuses the group or a limit.
-            SandboxError: the kernel lacks something, or would not count some memory.
+            SandboxError: the kernel lacks a needed file, or would not count some memory.
         """
 
     def create(self, name: str) -> Group:
@@ -102,7 +102,7 @@ class CgroupMount:
     root: str
     """Group that is mounted, in the notation of /proc/self/cgroup."""
     point: Path
-    """Mount point."""
+    """Folder that the hierarchy is mounted on."""
 
 
 def parse_mounts(mountinfo: str) -> list[CgroupMount]:

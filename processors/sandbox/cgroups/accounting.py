@@ -11,7 +11,7 @@ def check(swap_limit: Path, group: Path) -> None:
     `swap_limit` is the file that limits swap, which some kernels lack.
 
     Raises:
-        SandboxError: some memory would not count; the message says how to configure the host.
+        SandboxError: some memory would not count; the message explains how to configure the host.
     """
     swaps, hierarchy = Path("/proc/swaps"), group / "memory.use_hierarchy"
     # A kernel without support for swap has neither file.
