@@ -228,7 +228,7 @@ class HealthChecker:
         try:
             record = read(message.key, message.value)
         except UndecodableError as error:
-            await self._bury(message, str(error))
+            await self._dead_letter(message, str(error))
             return
         if isinstance(record, Tick):
             await self._check_leases(owned, record, message)
@@ -243,13 +243,13 @@ class HealthChecker:
             logger.info(
                 "%s restarts all lease timeouts of %s/%d", self.name, message.topic, message.partition
             )
-        await asyncio.gather(*(self._declare_dead(late) for late in outcome.late))
+        await asyncio.gather(*(self._publish_expiry(late) for late in outcome.late))
         if self._owned.get(message.partition) is owned:  # not reassigned meanwhile
             for late in outcome.late:
                 self._apply(owned.monitor.remove(late), message.partition)
         owned.watchdog.tick_handled(message.offset)
 
-    async def _declare_dead(self, late: Late) -> None:
+    async def _publish_expiry(self, late: Late) -> None:
         workers = ", ".join(late.workers)
         logger.warning("%s: lease of %s expired, attempt %d: %s", self.name, late.id, late.attempt, workers)
         expired = self._watched.lease_expired(attempt=late.attempt, checker=self.name)
@@ -262,7 +262,7 @@ class HealthChecker:
         for held in change.added:
             self._table[held] = {"partition": partition}
 
-    async def _bury(self, message: Message, reason: str) -> None:
+    async def _dead_letter(self, message: Message, reason: str) -> None:
         origin = f"{message.topic}/{message.partition}/{message.offset}"
         logger.warning("%s cannot decode %s: %s", self.name, origin, reason)
         headers: Headers = [*(message.headers or ())]

@@ -1,7 +1,7 @@
 """Faust app for health checkers: its settings, and a consumer that fetches in batches.
 
-A fetch for each lease costs the broker and the health checker more than the rest of a short submission does
-together. Faust has no setting for the size of fetches.
+A fetch for each lease would cost more than all the rest of a short submission. Faust has no setting for the
+size of fetches.
 """
 
 from typing import Any

@@ -51,7 +51,7 @@ class _Attempt:
     """Highest attempt of an id, with its workers."""
 
     number: int
-    heard_s: dict[str, float] = field(default_factory=dict)
+    renewed_s: dict[str, float] = field(default_factory=dict)
     """Append time of each worker's last renewal; meaningless before the first own tick."""
 
 
@@ -78,7 +78,7 @@ class LeaseMonitor:
         self._last_tick_s: float | None = None
         self._attempts: dict[str, _Attempt] = {}
         for lease in held:
-            self._hear(lease, 0.0)
+            self._renew(lease, 0.0)
 
     def observe(self, lease: Lease, now_s: float) -> TableChange:
         """Apply a record of a worker, and return the changes of the table."""
@@ -86,15 +86,15 @@ class LeaseMonitor:
         if lease.kind == "released":
             return self._release(held)
         # A record that follows a tick is not older, even if the broker's clock was set back meanwhile.
-        return self._hear(held, now_s if self._last_tick_s is None else max(now_s, self._last_tick_s))
+        return self._renew(held, now_s if self._last_tick_s is None else max(now_s, self._last_tick_s))
 
-    def _hear(self, held: Held, now_s: float) -> TableChange:
+    def _renew(self, held: Held, now_s: float) -> TableChange:
         current = self._attempts.get(held.id)
         if current and held.attempt < current.number:
             return TableChange()
         if current and held.attempt == current.number:
-            known = held.worker in current.heard_s
-            current.heard_s[held.worker] = now_s
+            known = held.worker in current.renewed_s
+            current.renewed_s[held.worker] = now_s
             return TableChange() if known else TableChange(added=(held,))
         self._attempts[held.id] = _Attempt(held.attempt, {held.worker: now_s})
         superseded = _held(held.id, current) if current else ()
@@ -102,10 +102,10 @@ class LeaseMonitor:
 
     def _release(self, held: Held) -> TableChange:
         current = self._attempts.get(held.id)
-        if not current or current.number != held.attempt or held.worker not in current.heard_s:
+        if not current or current.number != held.attempt or held.worker not in current.renewed_s:
             return TableChange()
-        del current.heard_s[held.worker]
-        if not current.heard_s:
+        del current.renewed_s[held.worker]
+        if not current.renewed_s:
             del self._attempts[held.id]
         return TableChange(removed=(held,))
 
@@ -121,15 +121,15 @@ class LeaseMonitor:
         if silent:
             self._restart_clocks(now_s)
         late = tuple(
-            Late(id, attempt.number, tuple(attempt.heard_s))
+            Late(id, attempt.number, tuple(attempt.renewed_s))
             for id, attempt in self._attempts.items()
-            if all(now_s - heard_s > self._timeout_s for heard_s in attempt.heard_s.values())
+            if all(now_s - renewed_s > self._timeout_s for renewed_s in attempt.renewed_s.values())
         )
         return TickOutcome(late, clocks_started=silent)
 
     def _restart_clocks(self, now_s: float) -> None:
         for attempt in self._attempts.values():
-            attempt.heard_s = dict.fromkeys(attempt.heard_s, now_s)
+            attempt.renewed_s = dict.fromkeys(attempt.renewed_s, now_s)
 
     def remove(self, late: Late) -> TableChange:
         """Remove an attempt whose LeaseExpired was published, and return the changes of the table."""
@@ -142,4 +142,4 @@ class LeaseMonitor:
 
 
 def _held(id: str, attempt: _Attempt) -> tuple[Held, ...]:
-    return tuple(Held(id, attempt.number, worker) for worker in attempt.heard_s)
+    return tuple(Held(id, attempt.number, worker) for worker in attempt.renewed_s)

@@ -31,8 +31,8 @@ WATCH_SHARE = 5
 GIVE_UP_S = 600.0
 """Time after SIGKILL after which remaining processes count as stuck in the kernel.
 
-Hundreds of processes with tens of thousands of mappings each, which a program may have, take a minute to end
-on a busy machine. The program causes that, so the wait is part of its stage.
+A program may have hundreds of processes with tens of thousands of mappings each. On a busy machine they take
+a minute to end. The program causes that, so the wait is part of its stage.
 """
 OUTPUT_GRACE_S = 5.0
 """Deadline for the pipes to close after all processes have ended.

@@ -16,7 +16,7 @@ from processors.sandbox.cgroups.files import kill_members, read_pids
 from processors.sandbox.model import SandboxError
 from processors.sandbox.settings import PLACES
 
-DYING_S = 20.0
+KILL_S = 20.0
 """Deadline for killing the processes in a control group of a crashed worker."""
 
 
@@ -104,7 +104,7 @@ def sweep(folder: Path) -> None:
 
 def _remove_groups(parent: Path) -> None:
     """Remove a group and all groups below, among which are those of workers that this worker started."""
-    deadline = time.monotonic() + DYING_S
+    deadline = time.monotonic() + KILL_S
     for group in [Path(folder) for folder, _, _ in os.walk(parent, topdown=False)]:
         while True:
             kill_members(group)

@@ -69,14 +69,13 @@ class Intake:
         group: str,
         *,
         take: Callable[["Intake", Message], None],
-        on_death: Callable[[], None],
+        on_failure: Callable[[], None],
     ) -> None:
         """Prepare the consumer; `start` subscribes it.
 
-        The thread calls both `take`, with each record, and `on_death`, when it fails. The process should end
-        then.
+        The thread calls `take` with each record, and `on_failure` when it fails; the process should end then.
         """
-        self._topic, self._take_record, self._on_death = topic, take, on_death
+        self._topic, self._take_record, self._on_failure = topic, take, on_failure
         self._consumer = Consumer(with_pulse(consumer_config(settings, group)))
         self._brake = Brake(self._consumer)
         self._offsets = OpenRecords()
@@ -110,7 +109,7 @@ class Intake:
                 self._step()
         except Exception:
             log.exception("the consumer of %s failed", self._topic)
-            self._on_death()
+            self._on_failure()
 
     def _step(self) -> None:
         self._commit()

@@ -69,7 +69,7 @@ class WebhookSender:
         self._producer = EventProducer(kafka)
         groups = {catalogue.webhooks: WEBHOOK_GROUP, catalogue.webhook_retries: f"{WEBHOOK_GROUP}-retries"}
         self._intakes = [
-            Intake(kafka, topic.name, group, take=self._take, on_death=self._die)
+            Intake(kafka, topic.name, group, take=self._take, on_failure=self._fail)
             for topic, group in groups.items()
         ]
         self._receivers = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(AT_ONCE))
@@ -79,7 +79,7 @@ class WebhookSender:
         self._under_way: set[asyncio.Task[None]] = set()
         """Tasks with a request in progress."""
         self._stop = asyncio.Event()
-        self._died = False
+        self._has_failed = False
 
     def stop(self) -> None:
         """Ask `run` to return once the requests in progress are over, or timed out."""
@@ -101,10 +101,10 @@ class WebhookSender:
             await asyncio.to_thread(intake.close)
         await self._poster.close()
         self._producer.close()
-        return not self._died
+        return not self._has_failed
 
-    def _die(self) -> None:
-        self._died = True
+    def _fail(self) -> None:
+        self._has_failed = True
         self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _finish(self) -> None:

@@ -126,7 +126,7 @@ class HealthChecker:
         assert key is None or isinstance(key, bytes)
         try:
             record = read(key, value_of(message))
-        except UndecodableError:  # `_bury`
+        except UndecodableError:  # `_dead_letter`
             owned.handled = offset + 1
             return
         if isinstance(record, Tick):
@@ -142,14 +142,14 @@ class HealthChecker:
         if outcome is None:
             return
         if outcome.late:
-            yield from all_of([self._declare_dead(late, message) for late in outcome.late])
+            yield from all_of([self._publish_expiry(late, message) for late in outcome.late])
             if self._owned.get(number) is owned:
                 for late in outcome.late:
                     self._apply(owned.monitor.remove(late), number)
         owned.watchdog.tick_handled(message.offset() or 0)
 
-    def _declare_dead(self, late: Late, tick: Message) -> Future:
-        """`_declare_dead`."""
+    def _publish_expiry(self, late: Late, tick: Message) -> Future:
+        """`_publish_expiry`."""
         self._world.invariants.declared_dead(self._family, late, tick)
         expired = self._family.lease_expired.model_validate(
             {"attempt": late.attempt, "checker": self._process.name}

@@ -154,8 +154,8 @@ class ImpatientMonitor(LeaseMonitor):
 class ForgetsFirst(HealthChecker):
     """Lets the entries go before LeaseExpired is acknowledged."""
 
-    def _declare_dead(self, late: Any, tick: Message) -> Future:
-        super()._declare_dead(late, tick)
+    def _publish_expiry(self, late: Any, tick: Message) -> Future:
+        super()._publish_expiry(late, tick)
         done = Future(self._world.scheduler)
         done.set()
         return done
