@@ -30,8 +30,8 @@ ABSENT = frozenset(_ABSENT.split())
 """Calls that return ENOSYS, as on a kernel without them; programs have alternatives.
 
 A filter cannot see the flags of clone3, which are in memory; libc then uses clone. The others have no use in
-a sandbox: segments of 16-bit code, pages that the kernel itself cannot read, further restrictions, and the
-state of the page cache, which other programs share.
+a sandbox: segments of 16-bit code, pages that the kernel itself cannot read, further restrictions, and a
+view of the shared page cache.
 """
 PRETENDED = frozenset({"fadvise64", "fdatasync", "fsync", "sync", "sync_file_range", "syncfs"})
 """Calls that return 0 and do nothing.

@@ -2,9 +2,9 @@
 
 Containers share no folder in which workers could lock a file. In the same user namespace they share the
 kernel's accounting of users: it counts a user's POSIX message queues in all IPC namespaces together, under
-one lock. A worker makes one queue as each of its users, under a limit (RLIMIT_MSGQUEUE) that allows a user
-one queue and not two. If another worker already has a queue of that user, the kernel refuses the second, and
-the worker tries the next range of ids. The queues are in an IPC namespace of their own, which the worker
+one lock. A worker makes one queue as each of its users. A limit (RLIMIT_MSGQUEUE) allows a user one such
+queue and not two. If another worker already has a queue of that user, the kernel refuses the second. The
+worker then tries the next range of ids. The queues are in an IPC namespace of their own, which the worker
 holds open. The kernel removes them when the worker ends, also if it crashes. Programs in boxes cannot make
 queues.
 """
