@@ -101,7 +101,7 @@ def test_an_example_is_understood_and_answered(
             event = requested(settings, "one")
             fact = decode_fact(event, FACTS).fact
             assert isinstance(fact, Requested)
-            assert (fact.request.program, fact.source) == ("echo hello", "kafka")
+            assert (fact.request.run, fact.source) == ("echo hello", "kafka")
             assert header is None or header in dict(headers(event))
             events = catalogue(settings).submissions.events.name
             producer.produce(encode_fact(events, "one", ANSWER, FACTS, "test")).result(DEADLINE_S)

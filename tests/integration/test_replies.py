@@ -3,20 +3,28 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from processors.store import processor
+from processors.store.submission_store import submission_store
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Record, decode, decode_fact, encode, encode_fact, header, open_letter
+from topics.kafka.replies import ReplyTopics
 from topics.kafka.scan import read_to_end
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import requested
 from topics.submissions.facts import CANCEL, FACTS, Finished, Rejected
 from topics.submissions.state import Answer
 from topics.views.package_sets import DEBIAN, PackageSetInForce
@@ -90,6 +98,11 @@ class System:
             (str(key, "utf-8"), reason) for _, reason, (_, key, _, _) in letters if isinstance(key, bytes)
         ]
 
+    def accept(self, id: str, reply_topic: str) -> None:
+        """Publish a submission as the request handler would."""
+        fact = requested(*parse_request(GOOD, MiB), "pin", source="kafka", reply_topic=reply_topic)
+        self._send(encode_fact(self.topics.submissions.events.name, id, fact, FACTS, "test"))
+
 
 @pytest.fixture
 def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
@@ -162,3 +175,50 @@ def test_a_topic_that_is_gone_stops_nobody(system: System) -> None:
     [(id, reason)] = system.letters(1)
     assert id == "late"
     assert "there is no topic" in reason
+
+
+def test_the_broker_is_asked_for_reply_topics_before_a_transaction_and_never_in_one(
+    kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of metadata or configuration may last longer than a transaction."""
+    calls: list[str] = []
+
+    class Recorded(Producer):
+        def begin_transaction(self) -> None:
+            calls.append("begin")
+            super().begin_transaction()
+
+        def commit_transaction(self, timeout: float = -1) -> None:
+            super().commit_transaction(timeout)
+            calls.append("commit")
+
+    look = ReplyTopics._look
+
+    def recorded_look(replies: ReplyTopics) -> None:
+        calls.append("ask")
+        look(replies)
+
+    monkeypatch.setattr(processor, "Producer", Recorded)
+    monkeypatch.setattr(processor, "collect_seldom", lambda: None)  # it is for a whole process
+    monkeypatch.setattr(ReplyTopics, "_look", recorded_look)
+    system = System(KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path))
+    store = processor.StoreProcessor(system.settings, submission_store(system.topics), "0")
+    thread = threading.Thread(target=store.run)
+    thread.start()
+    try:
+        system.accept("told", system.replies)
+        system.accept("untold", system.topics.replies.name + "missing")
+        for id in ("told", "untold"):
+            system.finish(id)
+            system.stored(id)
+        assert system.told(1) == [("told", "finished", "ok")]
+        [(id, reason)] = system.letters(1)
+        assert (id, "there is no topic" in reason) == ("untold", True)
+    finally:
+        store.stop()
+        thread.join(DEADLINE_S)
+        system.close()
+    assert "ask" in calls
+    of_transactions = [call for call in calls if call != "ask"]
+    assert of_transactions == ["begin", "commit"] * (len(of_transactions) // 2)
+    assert all(calls[number + 1] == "commit" for number, call in enumerate(calls) if call == "begin"), calls

@@ -127,7 +127,7 @@ def test_requests_become_facts_and_bad_ones_are_told_and_kept(system: System) ->
     assert [id for id, _ in facts] == ["good", *(key.decode() for key in bad), "good"]
     requested, *rejected, cancelled = (fact for _, fact in facts)
     assert isinstance(requested, Requested)
-    assert (requested.request.program, requested.package_set) == ("true", "pin")
+    assert (requested.request.run, requested.package_set) == ("true", "pin")
     assert cancelled == Cancelled()
     assert all(isinstance(fact, Rejected) and fact.errors for fact in rejected)
     letters = system.read(system.topics.dead_letters, 7)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 PENDING: frozenset[str] = frozenset(
     {
-        "README.md",
         "docs/architecture.md",
         "docs/audit.md",
         "docs/cli.md",
