@@ -1,4 +1,4 @@
-"""Bubblewrap as engine: slower, and looked at by more eyes than our launcher."""
+"""Bubblewrap as engine: slower than our launcher, and reviewed by more people."""
 
 import os
 import shutil
@@ -14,7 +14,11 @@ UID_INSIDE = "1000"
 
 
 def find_bubblewrap() -> str:
-    """Return the path of bwrap; raises SandboxError."""
+    """Return the path of bwrap.
+
+    Raises:
+        SandboxError: bubblewrap is not installed.
+    """
     found = shutil.which("bwrap")
     if found is None:
         raise SandboxError("bubblewrap is missing: apt-get install bubblewrap")
@@ -23,22 +27,24 @@ def find_bubblewrap() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """Makes namespaces and mounts as its command line says, and executes `launcher inside` as pid 1."""
+    """Engine that makes namespaces and mounts by bubblewrap, which executes `launcher inside` as pid 1."""
 
     launcher_file: int
-    """The launcher, open: inside it is reached by that, so that no mount tells where it is on the host."""
+    """Descriptor of the launcher, by which bubblewrap executes it, so that no mount reveals its path on the
+    host."""
     bwrap: str
+    """Path of the program bubblewrap."""
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """It is executed inside."""
+        """Descriptor of the launcher, which bubblewrap executes inside."""
         return [self.launcher_file]
 
     def command(self, uid: int, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:
-        """Become the user, then bubblewrap, then pid 1.
+        """Return a command that becomes the user, executes bubblewrap, and then the launcher as pid 1.
 
-        The two capabilities, in the namespaces only, let pid 1 finish the sandbox; it drops them before the
-        program.
+        Pid 1 needs the two capabilities, which are valid in the namespaces only, to finish the sandbox. It
+        drops them before the program starts.
         """
         return [
             *("enter", str(uid), str(os.getpid()), self.bwrap),
@@ -53,7 +59,7 @@ class Bubblewrap:
         ]
 
     def root_orders(self, rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:  # noqa: ARG002
-        """None: its command line said everything."""
+        """Return no orders: the command line of bubblewrap describes the root."""
         return []
 
 

@@ -1,4 +1,4 @@
-"""Who makes the namespaces and the root of a sandbox, and leaves the rest to `launcher inside`."""
+"""Engine: the part of the sandbox that makes namespaces and root, before `launcher inside` does the rest."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,21 +7,21 @@ from typing import Protocol
 from processors.sandbox.model import Rootfs
 
 Order = tuple[str, ...]
-"""A step for the launcher, see `launcher.c`."""
+"""Words of one step for the launcher, see `read_orders` in launcher.c."""
 
 
 class Engine(Protocol):
-    """One way to do it."""
+    """Way to make the namespaces and the root of a sandbox."""
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """What the launcher must find open."""
+        """Descriptors that the launcher needs open."""
         ...
 
     def command(self, uid: int, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:
-        """The command line up to the descriptor of the orders; programs run as `uid` on the host."""
+        """Return the command line without the descriptor of the orders; programs run as `uid` on the host."""
         ...
 
     def root_orders(self, rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:
-        """The orders that come before those of every sandbox."""
+        """Return the orders that make the root, which precede those of every sandbox."""
         ...

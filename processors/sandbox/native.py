@@ -1,4 +1,4 @@
-"""The launcher itself as engine: one process, two execs and bubblewrap's own preparations less."""
+"""Launcher as engine: it saves one process, two execs and the preparations of bubblewrap."""
 
 import os
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from processors.sandbox.model import Rootfs
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """Makes namespaces and root by itself."""
+    """Engine in which the launcher itself makes namespaces and root."""
 
     descriptors: Sequence[int] = ()
 
     def command(self, uid: int, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:  # noqa: ARG002
-        """All that differs between sandboxes is said by orders."""
+        """Return a fixed command line but for `uid`: orders describe the root."""
         return ["sandbox", str(uid), str(os.getpid())]
 
     def root_orders(self, rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:
-        """Take hold of the host's trees, put the new root over one of them, fill it, and enter it."""
+        """Return orders that clone the host's trees, and mount, fill and enter the new root."""
         return [
             *(("bind-read-only", str(source), target) for target, source in rootfs.mounts.items()),
             ("bind-devices", str(dev), "/dev"),

@@ -1,4 +1,4 @@
-"""Settings of the sandboxes of one worker."""
+"""Settings of the sandboxes of one worker process, with their checks."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,22 +11,21 @@ from topics.request.limits import range_of
 
 
 def most_of(limit: str) -> int:
-    """Return the highest value that any stage in a box may have for a limit."""
+    """Return the highest value of a limit that a submission may request for a stage in a box."""
     allowed = (range_of((stage, limit)) for stage in ("compile", "run"))
     return max(int(values.ceiling) for values in allowed if values is not None)
 
 
 MOST_PROCESSES = most_of("processes")
-
-
+"""Highest limit on processes that a stage in a box may have."""
 PLACES = 256
-"""Workers that can run on a host at a time."""
+"""Workers that can run on one host at a time."""
 MAX_UID = 2**32 - 2
-"""The kernel has no higher user id."""
+"""Highest user id of Linux."""
 
 
 class SandboxSettings(BaseSettings):
-    """Settings of the sandboxes of one worker process; several workers of a host may share them."""
+    """Settings of the sandboxes of one worker process; all workers of a host may have the same."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_", use_attribute_docstrings=True)
 
