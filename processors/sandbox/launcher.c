@@ -2,10 +2,8 @@
  * The steps of a stage that Python cannot take: those between fork and exec, and those inside the sandbox.
  *
  *   launcher serve PARENT_PID SOCKET_FD   stay, and make a child of PARENT_PID for each line that comes:
- *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root, then go on as "inside"
- *       enter UID PARENT_PID PROGRAM ARG...   become UID, then exec PROGRAM (another engine that makes them)
+ *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root; pid 1 runs the program, reports its end
  *       bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, exec
- *   launcher inside ORDERS_FD             pid 1 of the sandbox: finish it, run the program, report its end
  *
  * A line is a message of NUL-terminated words. With it come descriptors: 0, 1 and 2 of the child, then those from
  * FIRST_PASSED on. It is answered by the child's process id, or by the negative reason why there is none. To make
@@ -200,7 +198,7 @@ static void end_root(const char *directory) {
 		fail("enter", directory);
 }
 
-/* ---- what an engine leaves to be done inside ---- */
+/* ---- what is done inside the new root ---- */
 
 static void mount_tmpfs(const char *target, const char *options) {
 	if (mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options))
@@ -444,12 +442,6 @@ static void become_user(const char *user, pid_t parent) {
 	die_with(parent); /* a change of user would clear it */
 }
 
-static _Noreturn void enter(char **argv) {
-	become_user(argv[0], number(argv[1]));
-	execv(argv[2], argv + 2);
-	fail("execute", argv[2]);
-}
-
 static _Noreturn void be_pid_1(int orders_fd) {
 	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
 	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user: keep it out of our /proc files */
@@ -562,8 +554,6 @@ static _Noreturn void bounded(char **argv) {
 static _Noreturn void become(char **argv, size_t words) {
 	if (words == 4 && !strcmp(argv[0], "sandbox"))
 		sandbox(argv + 1);
-	if (words >= 4 && !strcmp(argv[0], "enter"))
-		enter(argv + 1);
 	if (words == 3 && !strcmp(argv[0], "bounded"))
 		bounded(argv + 1);
 	errno = EINVAL;
@@ -656,8 +646,6 @@ static _Noreturn void serve(pid_t parent, int socket_fd, char **command_line) {
 int main(int argc, char **argv) {
 	if (argc == 4 && !strcmp(argv[1], "serve"))
 		serve(number(argv[2]), number(argv[3]), argv);
-	if (argc == 3 && !strcmp(argv[1], "inside"))
-		be_pid_1(number(argv[2]));
 	errno = EINVAL;
 	fail("usage", argc > 1 ? argv[1] : "");
 }

@@ -12,12 +12,10 @@ from pathlib import Path
 
 from processors.sandbox import capabilities, cgroups, inherited, launcher, mounts, seccomp
 from processors.sandbox.boxes import Box, place_to_mount
-from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits, share
-from processors.sandbox.engine import Engine
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
-from processors.sandbox.native import Native
+from processors.sandbox.native import root_orders, sandbox_command
 from processors.sandbox.outcome import completed
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import Stage, see_through
@@ -64,7 +62,6 @@ class Sandboxes:
         inherited.raise_limits()
         with ExitStack() as undo:
             self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
-            self._engine = self._find_engine(undo)
             self._seccomp = seccomp.make_filter()
             undo.callback(os.close, self._seccomp)
             self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
@@ -74,7 +71,7 @@ class Sandboxes:
             self._free_uids = list(ids.uids)
             self._cpus = share.cpus()
             self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
-            undo.callback(self._leave_cgroups, ids.uids)
+            undo.callback(self._cgroups.worker.leave)  # the groups themselves go when the place is swept
             self._enter_cgroups()
             self._server = launcher.LauncherServer(self._launcher)
             undo.callback(self._server.close)
@@ -94,13 +91,6 @@ class Sandboxes:
         """Memory that all stages may have together, and so the most that one stage can have."""
         return self._settings.total_memory_bytes
 
-    def _find_engine(self, undo: ExitStack) -> Engine:
-        if self._settings.engine == "native":
-            return Native()
-        launcher_file = os.open(self._launcher, os.O_RDONLY | os.O_CLOEXEC)
-        undo.callback(os.close, launcher_file)
-        return Bubblewrap(launcher_file, find_bubblewrap())
-
     def _enter_cgroups(self) -> None:
         self._workplace.note_groups(self._cgroups.paths())
         try:
@@ -108,10 +98,6 @@ class Sandboxes:
             self._cgroups.worker.enter()
         except OSError as error:
             raise SandboxError(f"control groups cannot be made: {error}") from error
-
-    def _leave_cgroups(self, uids: range) -> None:
-        self._cgroups.worker.kill_strays(uids)
-        self._cgroups.worker.leave()  # the groups themselves go when the place is swept
 
     async def _try(self) -> None:
         """Run what must succeed and what must not, so that what the host refuses is known before work is."""
@@ -210,22 +196,20 @@ class Sandboxes:
         cpus = min(limits.cpus, self._cpus)  # version 1 refuses more than a group above may have
         group_limits = GroupLimits(limits.memory_bytes, limits.processes, cpus)
         async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
-            root = self._engine.root_orders(rootfs, self._dev, box.path)
+            root = root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
                 self._server,
-                self._engine.command(box.uid, rootfs, self._dev, box.path),
+                sandbox_command(box.uid),
                 lambda descriptors: launcher.orders_for_box(
                     command.argv, command.env, limits, descriptors, root
                 ),
                 stdin=command.stdin,
                 groups=group.join_files(),
-                passed=[*self._engine.descriptors, self._seccomp, at.descriptor],
+                passed=[self._seccomp, at.descriptor],
                 owner=box.uid,
             )
             stage = Stage(launched, group, bounds, command.on_output, at, self._uncounted)
             report = await stage.end()
-            if report.wait_status is None:
-                self._cgroups.worker.kill_strays({box.uid})
             return completed(stage, report, group, bounds, box.full())
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
 """Settings of the sandboxes of one worker."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,8 +30,6 @@ class SandboxSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_")
 
-    engine: Literal["native", "bubblewrap"] = "native"
-    """Who makes namespaces and mounts: our launcher alone, or bubblewrap with it."""
     state_dir: Path = Path("/run/envicutor/sandboxes")
     """Boxes and locks; all workers of a host share it, so that each can clean up after dead ones."""
     cache_dir: Path = Path("/var/cache/envicutor")

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,11 +69,11 @@ def read_pids(folder: Path) -> list[int]:
         return []
 
 
-def kill_members(folder: Path, only: Iterable[int] | None = None) -> None:
+def kill_members(folder: Path) -> None:
     """Kill the processes of a group, oldest first, and nobody who got the number of one that just died."""
     handles: dict[int, int] = {}
     try:
-        for pid in read_pids(folder) if only is None else only:
+        for pid in read_pids(folder):
             if pid == OUTSIDE:
                 continue
             with suppress(ProcessLookupError):
