@@ -2,10 +2,8 @@
  * Launcher of stages: the steps that Python cannot take, between fork and exec and inside the sandbox.
  *
  *   launcher serve PARENT_PID SOCKET_FD   stay, and fork a child of PARENT_PID for each line:
- *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root, then continue as "inside"
- *       enter UID PARENT_PID PROGRAM ARG...   become UID, then execute PROGRAM, another engine that makes them
+ *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root; pid 1 runs the program, reports its end
  *       bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, execute
- *   launcher inside ORDERS_FD             pid 1 of the sandbox: finish it, run the program, report its end
  *
  * A line is a message of NUL-terminated words with descriptors: 0, 1 and 2 of the child, then those from
  * FIRST_PASSED on. The reply is the child's process id, or a negative error number if there is no child. A fork is
@@ -200,7 +198,7 @@ static void end_root(const char *directory) {
 		fail("enter", directory);
 }
 
-/* ---- mounts inside, which every engine needs ---- */
+/* ---- inside the new root ---- */
 
 static void mount_tmpfs(const char *target, const char *options) {
 	if (mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options))
@@ -443,12 +441,6 @@ static void become_user(const char *user, pid_t parent) {
 	end_with_parent(parent); /* last: a change of user clears the signal */
 }
 
-static _Noreturn void enter(char **argv) {
-	become_user(argv[0], number(argv[1]));
-	execv(argv[2], argv + 2);
-	fail("execute", argv[2]);
-}
-
 static _Noreturn void be_pid_1(int orders_fd) {
 	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
 	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user and must not read our /proc files */
@@ -561,8 +553,6 @@ static _Noreturn void bounded(char **argv) {
 static _Noreturn void become(char **argv, size_t words) {
 	if (words == 4 && !strcmp(argv[0], "sandbox"))
 		sandbox(argv + 1);
-	if (words >= 4 && !strcmp(argv[0], "enter"))
-		enter(argv + 1);
 	if (words == 3 && !strcmp(argv[0], "bounded"))
 		bounded(argv + 1);
 	errno = EINVAL;
@@ -655,8 +645,6 @@ static _Noreturn void serve(pid_t parent, int socket_fd, char **command_line) {
 int main(int argc, char **argv) {
 	if (argc == 4 && !strcmp(argv[1], "serve"))
 		serve(number(argv[2]), number(argv[3]), argv);
-	if (argc == 3 && !strcmp(argv[1], "inside"))
-		be_pid_1(number(argv[2]));
 	errno = EINVAL;
 	fail("usage", argc > 1 ? argv[1] : "");
 }

@@ -16,9 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from processors.sandbox.descriptors import sealed_memory
-from processors.sandbox.engine import Order
 from processors.sandbox.model import SandboxError
 from topics.request.limits import RunLimits
+
+Order = tuple[str, ...]
+"""A step for the launcher, see `launcher.c`."""
 
 SOURCE = Path(__file__).with_name("launcher.c")
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")

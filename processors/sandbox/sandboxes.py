@@ -13,12 +13,10 @@ from pathlib import Path
 from processors.sandbox import capabilities, cgroups, inherited, launcher, mounts, seccomp
 from processors.sandbox.attribution import Bounds
 from processors.sandbox.boxes import Box, place_to_mount
-from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits, share
-from processors.sandbox.engine import Engine
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
-from processors.sandbox.native import Native
+from processors.sandbox.native import root_orders, sandbox_command
 from processors.sandbox.outcome import evaluate
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import StageRun, shielded
@@ -73,7 +71,6 @@ class Sandboxes:
         inherited.raise_limits()
         with ExitStack() as undo:
             self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
-            self._engine = self._find_engine(undo)
             self._seccomp = seccomp.make_filter()
             undo.callback(os.close, self._seccomp)
             self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
@@ -83,7 +80,7 @@ class Sandboxes:
             self._free_uids = list(ids.uids)
             self._cpus = share.cpus()
             self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
-            undo.callback(self._leave_cgroups, ids.uids)
+            undo.callback(self._cgroups.worker.leave)  # the groups themselves go when the place is swept
             self._enter_cgroups()
             self._server = launcher.LauncherServer(self._launcher)
             undo.callback(self._server.close)
@@ -103,13 +100,6 @@ class Sandboxes:
         """Limit on the memory of all stages together, and so the highest limit of one stage."""
         return self._settings.total_memory_bytes
 
-    def _find_engine(self, undo: ExitStack) -> Engine:
-        if self._settings.engine == "native":
-            return Native()
-        launcher_file = os.open(self._launcher, os.O_RDONLY | os.O_CLOEXEC)
-        undo.callback(os.close, launcher_file)
-        return Bubblewrap(launcher_file, find_bubblewrap())
-
     def _enter_cgroups(self) -> None:
         self._workplace.note_groups(self._cgroups.paths())
         try:
@@ -117,10 +107,6 @@ class Sandboxes:
             self._cgroups.worker.enter()
         except OSError as error:
             raise SandboxError(f"control groups cannot be made: {error}") from error
-
-    def _leave_cgroups(self, uids: range) -> None:
-        self._cgroups.worker.kill_strays(uids)
-        self._cgroups.worker.leave()  # `Workplace.leave` removes the groups themselves
 
     async def _try(self) -> None:
         """Run trial commands, to detect a host that refuses or permits too much before it gets work."""
@@ -228,22 +214,20 @@ class Sandboxes:
         cpus = min(limits.cpus, self._cpus)  # version 1 refuses a quota above that of a parent group
         group_limits = GroupLimits(limits.memory_bytes, limits.processes, cpus)
         async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
-            root = self._engine.root_orders(rootfs, self._dev, box.path)
+            root = root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
                 self._server,
-                self._engine.command(box.uid, rootfs, self._dev, box.path),
+                sandbox_command(box.uid),
                 lambda descriptors: launcher.orders_for_box(
                     command.argv, command.env, limits, descriptors, root
                 ),
                 stdin=command.stdin,
                 groups=group.join_files(),
-                passed=[*self._engine.descriptors, self._seccomp, at.descriptor],
+                passed=[self._seccomp, at.descriptor],
                 owner=box.uid,
             )
             stage = StageRun(launched, group, bounds, command.on_output, at, self._uncounted)
             report = await stage.end()
-            if report.wait_status is None:
-                self._cgroups.worker.kill_strays({box.uid})
             return evaluate(stage, report, group, bounds, box.full())
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
 """Settings of the sandboxes of one worker process, with their checks."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,9 +29,6 @@ class SandboxSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_", use_attribute_docstrings=True)
 
-    engine: Literal["native", "bubblewrap"] = "native"
-    """Program that makes namespaces and mounts: `native` is our launcher alone; `bubblewrap` uses bwrap
-    as well."""
     state_dir: Path = Path("/run/envicutor/sandboxes")
     """Folder of boxes and locks. All workers of a host share it, so that each can clean up after workers that
     were killed."""

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,14 +83,14 @@ def read_pids(folder: Path) -> list[int]:
         return []
 
 
-def kill_members(folder: Path, only: Iterable[int] | None = None) -> None:
-    """Kill the processes of a group, or those of `only` that are in the group, oldest first.
+def kill_members(folder: Path) -> None:
+    """Kill the processes of a group, oldest first.
 
     A pidfd prevents that a signal reaches another process with the reused id of an ended one.
     """
     handles: dict[int, int] = {}
     try:
-        for pid in read_pids(folder) if only is None else only:
+        for pid in read_pids(folder):
             if pid == OUTSIDE:
                 continue
             with suppress(ProcessLookupError):

@@ -1,16 +1,14 @@
 """Control group of a worker itself and of the launchers that it starts.
 
-If the worker ends while bubblewrap forks, the child never receives the parent-death signal. The group makes
-such orphans visible to the worker, and to another worker that cleans up after a crash.
+If a worker ends, its launchers receive the parent-death signal. The worker that cleans up after a crash kills
+what is left in the group.
 """
 
 import os
-from collections.abc import Container
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from processors.sandbox.cgroups.files import kill_members, move_members, read_pids, write
+from processors.sandbox.cgroups.files import move_members, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +36,3 @@ class WorkerGroup:
             SandboxError: a process cannot be moved.
         """
         move_members(self.folder, self.home)
-
-    def kill_strays(self, uids: Container[int]) -> None:
-        """Kill orphans: processes of these users whose parent is not in the group."""
-        members = read_pids(self.folder)
-        strays = [pid for pid in members if is_stray(_status(pid), members, uids)]
-        kill_members(self.folder, strays)
-
-
-def is_stray(status: str, members: Container[int], uids: Container[int]) -> bool:
-    """Return whether the text of /proc/PID/status is that of a live orphan of one of these users."""
-    values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    if not values or values["State"].split()[0] in "ZX":
-        return False
-    return int(values["Uid"].split()[0]) in uids and int(values["PPid"]) not in members
-
-
-def _status(pid: int) -> str:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/status").read_text()
-    return ""
