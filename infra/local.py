@@ -123,6 +123,7 @@ class LocalCluster:
             PortTakenError: another server has the HTTP port.
             ServiceUserError: the system user of the settings does not exist.
             KafkaStartError, KafkaInstallError, CacheError: with what to do about it.
+            KafkaException: the broker refused a request, or did not answer it.
             EnvironmentsFileError: the list of environments to prebuild cannot be read.
             TimeoutError: it was not ready after ten minutes.
         """

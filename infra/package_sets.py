@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from confluent_kafka import KafkaException
 from pydantic import TypeAdapter, ValidationError
 
 from nix.errors import CacheError
@@ -34,6 +33,7 @@ def refresh_package_set(
 
     Raises:
         CacheError: it cannot be made on this machine.
+        KafkaException: the broker did not acknowledge it.
     """
     made = refresh(nix, progress)
     in_force = PackageSetInForce(name=DEBIAN, pin=made.pin, index_digest=made.index_digest, created_at=now())
@@ -53,7 +53,12 @@ def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
 def ensure_package_set(
     kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
 ) -> str:
-    """The pin in force; a new one where there is none, or where this host has lost it."""
+    """Return the pin in force. Make a package set if there is none, or if this host has lost it.
+
+    Raises:
+        CacheError: a package set cannot be made on this machine.
+        KafkaException: the broker does not answer.
+    """
     pin = pin_in_force(kafka, topics)
     try:
         if pin is not None:
@@ -70,7 +75,7 @@ def request_environments(
     """Ask for environments, each of which is built once; their ids.
 
     Raises:
-        CacheError: the broker does not answer.
+        KafkaException: the broker does not answer.
     """
     requests = {
         dependencies_id(dependencies, pin, SYSTEM): Requested(
@@ -103,7 +108,5 @@ def _produce(kafka: KafkaSettings, *records: Record) -> None:
     try:
         for acknowledgement in [producer.produce(record) for record in records]:
             acknowledgement.result()
-    except KafkaException as error:
-        raise CacheError(f"the broker did not take it: {error}") from error
     finally:
         producer.close()

@@ -6,7 +6,7 @@ import typer
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.commands.output import fail
+from infra.commands.output import fail, reason
 from topics.kafka.clients import connection
 from topics.settings import KafkaSettings
 
@@ -40,9 +40,8 @@ def connect(bootstrap_servers: str | None) -> KafkaSettings:
 
 def no_answer(kafka: KafkaSettings, error: Exception) -> NoReturn:
     """Say so, and exit."""
-    why = error.args[0].str() if isinstance(error, KafkaException) else error
     hint = f"\n{UNREACHABLE}" if _is_unreachable(error) else ""
-    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {why}{hint}", NO_ANSWER)
+    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {reason(error)}{hint}", NO_ANSWER)
 
 
 def _is_unreachable(error: Exception) -> bool:

@@ -98,8 +98,6 @@ def prebuild(
         say("follow each with `envicutor dependencies show ID`, or all with `envicutor dependencies list`")
     except EnvironmentsFileError as error:
         fail(str(error), USAGE)
-    except CacheError as error:
-        fail(str(error), 1)
     except KafkaException as error:
         no_answer(kafka, error)
 

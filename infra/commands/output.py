@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
+from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +21,9 @@ def say(message: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, and with which file."""
+    """Return why something failed, for people: an OSError names its file, a Kafka error has its text."""
+    if isinstance(error, KafkaException):
+        return str(error.args[0].str())
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import httpx
 import typer
+from confluent_kafka import KafkaException
 
+from infra.commands import broker
 from infra.commands.answers import printable
 from infra.commands.client import NO_ANSWER, USAGE, Server, needs_key, no_answer, target
 from infra.commands.output import fail, plain_table, say, show_table
@@ -27,7 +29,9 @@ app = typer.Typer(no_args_is_help=True, help="The package set that requests are 
 def refresh() -> None:
     """Make a package set of the distribution as it is now, and put it in force. Needs root.
 
-    Submissions that were accepted before keep theirs.
+    Submissions that were accepted before keep their package set.
+
+    Exit codes: 0 ok, 1 it cannot be made on this machine, 7 Kafka does not answer.
     """
     kafka = KafkaSettings()
     topics = catalogue(kafka)
@@ -36,6 +40,8 @@ def refresh() -> None:
         request_environments(kafka, topics, pin, [BASE])
     except CacheError as error:
         fail(str(error), 1)
+    except KafkaException as error:
+        broker.no_answer(kafka, error)
     typer.echo(pin)
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from confluent_kafka import KafkaException
 
 from infra.commands.known_settings import check_settings, misspelt
 from infra.commands.output import fail, reason, say
@@ -63,6 +64,8 @@ def up(
         OSError,
     ) as error:
         fail(reason(error), 1)
+    except KafkaException as error:
+        fail(f"the broker failed a request: {reason(error)}", 1)
 
 
 async def _until_stopped(cluster: LocalCluster) -> None:
