@@ -1,4 +1,4 @@
-"""The command `envicutor`."""
+"""Entry point of the command `envicutor`: its subcommands, their help panels and its logging."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from infra.role_process import LOG_FORMAT, ROLES, begin_if_role
 
-# Before the imports below: they take half a second, and several seconds on a busy machine.
+# A role logs its first line before the imports below. They take half a second, or seconds on a busy machine.
 if __name__ == "__main__" or sys.argv[0].endswith("envicutor"):
     begin_if_role(sys.argv)
 
@@ -28,10 +28,10 @@ from infra.settings import LocalSettings
 
 
 class Commands(TyperGroup):
-    """All of them, none of which shows a traceback for a wrong setting."""
+    """Group of all subcommands. A wrong setting ends each of them with a message instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that `ctx` names."""
+        """Run the subcommand that `ctx` names."""
         with explained():
             return super().invoke(ctx)
 
@@ -59,16 +59,17 @@ app.add_typer(dependencies.app, name="dependencies", rich_help_panel=_SYSTEM)
 app.add_typer(audit.app, name="audit", rich_help_panel=_SYSTEM)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_SYSTEM)
 _TELLING = {"up", *ROLES}
-"""Commands whose progress is their log; others tell of trouble alone, unless they are asked to."""
+"""Commands that log their progress. All others log only warnings, unless ENVICUTOR_LOG_LEVEL is set."""
 
 
 @app.callback()
 def configure(context: typer.Context) -> None:
-    """Runs other people's programs, each with its own dependencies."""
+    """Run programs of other people in sandboxes, each with its own dependencies."""
     settings = LocalSettings()
     told = context.invoked_subcommand in _TELLING or "log_level" in settings.model_fields_set
     logging.basicConfig(level=settings.log_level if told else logging.WARNING, format=LOG_FORMAT)
-    for library in ("aiokafka", "httpx", "uvicorn"):  # the last one says to press keys that it does not see
+    # At INFO, uvicorn advises to press Ctrl-C, a key that reaches only `up`.
+    for library in ("aiokafka", "httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

@@ -1,4 +1,4 @@
-"""Putting a package set in force, and asking for environments before anybody needs them."""
+"""Package sets that are put in force, and environments that are built before a submission needs them."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,13 +23,13 @@ from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 
 class EnvironmentsFileError(Exception):
-    """A file does not list dependencies; the message says where and why."""
+    """A file does not list dependencies. The message has the place and the reason."""
 
 
 def refresh_package_set(
     kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
 ) -> str:
-    """Make a package set of the distribution as it is now, and put it in force; its pin.
+    """Make a package set of the distribution as it is now, put it in force, and return its pin.
 
     Raises:
         CacheError: it cannot be made on this machine.
@@ -43,7 +43,11 @@ def refresh_package_set(
 
 
 def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
-    """The pin of the package set in force; None until there is one. Raises KafkaException."""
+    """Return the pin of the package set in force, or None if there is none yet.
+
+    Raises:
+        KafkaException: the broker does not answer.
+    """
     pin = None
     for message in read_to_end(kafka, topics.package_sets.name):
         pin = decode(PackageSetInForce, message.value()).pin
@@ -72,7 +76,7 @@ def ensure_package_set(
 def request_environments(
     kafka: KafkaSettings, topics: Catalogue, pin: str, wanted: Iterable[Dependencies]
 ) -> list[str]:
-    """Ask for environments, each of which is built once; their ids.
+    """Request environments and return their ids. Each environment is built once, however often requested.
 
     Raises:
         KafkaException: the broker does not answer.
@@ -89,10 +93,10 @@ def request_environments(
 
 
 def read_environments(file: Path) -> tuple[Dependencies, ...]:
-    """A list of dependencies, each as a request has them: `[{"packages": ["python3"]}, {"nix": "…"}]`.
+    """Read a JSON list of dependencies in a request's form: `[{"packages": ["python3"]}, {"nix": "…"}]`.
 
     Raises:
-        EnvironmentsFileError: it is not, or cannot be read.
+        EnvironmentsFileError: the file cannot be read, or is no such list.
     """
     try:
         return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())

@@ -1,4 +1,4 @@
-"""Writes the contract of the public topics: `python -m infra.schemas` (`make schemas`)."""
+"""Generator of docs/schemas, the contract of public topics: `python -m infra.schemas` (`make schemas`)."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ DIRECTORY = Path(__file__).parents[1] / "docs" / "schemas"
 
 
 def documents() -> dict[str, str]:
-    """Every document by its file name, as it must stand in `DIRECTORY`."""
-    settings = KafkaSettings.model_construct()  # the defaults, whatever the environment says
+    """Return the text of each document by its file name in `DIRECTORY`."""
+    settings = KafkaSettings.model_construct()  # the defaults, whatever variables the environment has
     topics = catalogue(settings)
     schemas = {f"{said.name}.json": _text(schema(said)) for said in all_said(topics)}
     return schemas | {"asyncapi.json": _text(asyncapi(settings, topics))}
@@ -24,7 +24,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def write() -> None:
-    """Make `DIRECTORY` say what the code says."""
+    """Write all documents to `DIRECTORY`, and remove those that the code no longer defines."""
     DIRECTORY.mkdir(exist_ok=True)
     wanted = documents()
     for path in DIRECTORY.glob("*.json"):
