@@ -88,7 +88,7 @@ class LocalCluster:
         return self._ingest.http_port
 
     @property
-    def asks_for_keys(self) -> bool:
+    def requires_keys(self) -> bool:
         """True if HTTP requests need an API key."""
         return self._ingest.http_keys
 

@@ -1,4 +1,4 @@
-"""All settings that there are: checked before anything starts, and known by name."""
+"""All settings of the system: checked before a process starts, and known by name."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -23,18 +23,18 @@ _OF_ROLES: tuple[type[BaseSettings], ...] = (
 
 
 def check_settings() -> None:
-    """Read those of all processes that `up` starts.
+    """Read the settings of all processes that `up` starts.
 
     Raises:
-        ValidationError, SettingsError: of the first class of settings that has a wrong one.
+        ValidationError, SettingsError: a setting is wrong. Errors of one class of settings come together.
     """
     for settings in _OF_ROLES:
         settings()
-    KafkaSettings(security_protocol="PLAINTEXT")  # `up` says itself how its broker is reached
+    KafkaSettings(security_protocol="PLAINTEXT")  # `up` itself decides how its roles reach the broker
 
 
 def misspelt(names: Iterable[str]) -> Iterator[str]:
-    """What to say of those variables of the environment that look like settings, and are none."""
+    """Yield a warning for each variable of the environment that looks like a setting, and is none."""
     every: tuple[type[BaseSettings], ...] = (*_OF_ROLES, KafkaSettings, ClientSettings)
     known = {
         f"{settings.model_config['env_prefix']}{field}".upper().removeprefix(PREFIX)
@@ -46,4 +46,4 @@ def misspelt(names: Iterable[str]) -> Iterator[str]:
         if name.upper().startswith(PREFIX) and rest not in known:
             nearest = difflib.get_close_matches(rest, known, n=1)
             hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
-            yield f"{name} is no setting, and is ignored{hint}"
+            yield f"{name} is not a setting, and is ignored{hint}"

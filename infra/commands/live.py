@@ -1,4 +1,4 @@
-"""Output as it comes: pieces are a preview, the answer makes up for what they left out."""
+"""Live output of a submission. Chunks are a preview without guarantee; the answer completes them."""
 
 import base64
 from collections import defaultdict
@@ -13,7 +13,7 @@ Stream = Literal["stdout", "stderr"]
 
 
 class Source(NamedTuple):
-    """Where output comes from."""
+    """Stream of a stage that output comes from; `case` is None for the compile stage."""
 
     stage: Literal["compile", "run"]
     case: int | None
@@ -21,17 +21,20 @@ class Source(NamedTuple):
 
 
 class LiveOutput:
-    """Shows each byte once, in its stream's order: `show` is given the source and the bytes."""
+    """Filter that shows each byte of output once, in the order of its stream."""
 
     def __init__(self, show: Callable[[Source, bytes], None], restarted: Callable[[int], None]) -> None:
-        """`restarted` is told the number of an attempt after the first: what was shown counts no more."""
+        """Call `show` with source and bytes, and `restarted` with the number of each later attempt.
+
+        A later attempt replaces the output that was shown before.
+        """
         self._show, self._restarted = show, restarted
         self._attempt = 1
         self._worker: str | None = None
         self._shown: defaultdict[Source, int] = defaultdict(int)
 
     def piece(self, chunk: OutputChunk) -> None:
-        """Show it, if it is what comes next."""
+        """Show a chunk if it continues the output that was shown."""
         if chunk.attempt > self._attempt:
             self._begin(chunk.attempt)
         self._worker = self._worker or chunk.worker
@@ -41,7 +44,7 @@ class LiveOutput:
             self._take(source, _bytes(chunk.text, chunk.encoding))
 
     def end(self, answer: Answer) -> None:
-        """Show what the answer has beyond it."""
+        """Show the rest of the answer's output, which no chunk contained."""
         if answer.attempt > self._attempt:
             self._begin(answer.attempt)
         for source, text, encoding in _outputs(answer):

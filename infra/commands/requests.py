@@ -1,4 +1,4 @@
-"""What `envicutor submit` sends: made of a directory, or read as JSON."""
+"""Requests of `envicutor submit`: made from a directory, or read as JSON."""
 
 import base64
 import json
@@ -12,18 +12,18 @@ from topics.request.limits import MiB
 from topics.request.model import REQUEST_BYTES_CEILING
 
 LOOKED_AT = 10_000
-"""Files and folders of a directory; a request has room for 4096 files."""
-_ADVICE = "name a directory that has only what the program needs"
+"""Files and folders that a directory may have. A request has room for 4096 files."""
+_ADVICE = "name a directory that has only the files that the program needs"
 OTHER_FIELDS_FILE = "submission.json"
-"""In a directory: the request's other fields (test cases, limits and so on); not sent as a file."""
+"""File of a directory with the request's other fields, such as test cases and limits. It is not sent."""
 
 
 def read_request(path: str) -> dict[str, Any]:
-    """The request of a directory, of a JSON file, or of standard input (`-`).
+    """Return the request of a directory, of a JSON file, or of standard input (`-`).
 
     Raises:
-        ValueError: it is none; the message says why.
-        OSError: it cannot be read.
+        ValueError: it does not form a request. The message has the reason.
+        OSError: a file cannot be read.
     """
     if path == "-":
         return _object(sys.stdin.buffer.read(), "standard input")
@@ -33,7 +33,7 @@ def read_request(path: str) -> dict[str, Any]:
 
 
 def of_directory(directory: Path) -> dict[str, Any]:
-    """All files below `directory`, and the other fields that `submission.json` gives.
+    """Return a request with all files below `directory`, and the other fields from its `submission.json`.
 
     Raises:
         ValueError, OSError: see `read_request`.
@@ -41,7 +41,7 @@ def of_directory(directory: Path) -> dict[str, Any]:
     other = directory / OTHER_FIELDS_FILE
     fields = _object(other.read_bytes(), str(other)) if other.exists() else {}
     if "files" in fields:
-        raise ValueError(f"{other}: leave out `files`, they are those of the directory")
+        raise ValueError(f"{other}: remove `files`, since the files of the directory are sent")
     paths = sorted(path for path in _files(directory) if path != other)
     names = [path.relative_to(directory).as_posix() for path in paths]
     check_file_names(names)
@@ -50,7 +50,13 @@ def of_directory(directory: Path) -> dict[str, Any]:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    """Those below it, as long as all of them might fit into a request: whoever meant `.` may stand in `/`."""
+    """Yield the files below a directory, as long as they fit into a request.
+
+    The bound matters if a user means `.` and the shell is in `/`.
+
+    Raises:
+        ValueError: there are too many files, or they are too large.
+    """
     size_bytes = 0
     for number, path in enumerate(directory.rglob("*"), 1):
         if number > LOOKED_AT:

@@ -45,7 +45,7 @@ def test_submission_json_below_is_a_file(tmp_path: Path) -> None:
     [
         ("[1]", "not a JSON object"),
         ("{", "not JSON"),
-        ('{"files": []}', "leave out `files`"),
+        ('{"files": []}', "remove `files`"),
     ],
 )
 def test_what_is_no_request_is_named(tmp_path: Path, text: str, message: str) -> None:
