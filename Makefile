@@ -8,14 +8,18 @@ BIN := $(VENV)/bin
 PAGE := ingest/page
 PAGE_SOURCES := $(PAGE)/index.html $(PAGE)/vite.config.ts $(shell find $(PAGE)/src examples -type f)
 
-.PHONY: setup system browser test test-containers test-uml check unit integration system-tests bench-sandbox bench-dependencies lock clean
+.PHONY: help setup system browser demo up docs screenshots check unit integration system-tests test test-containers test-uml \
+	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-bench soak-chaos bench lock clean
 
-setup: $(VENV)/.installed $(VENV)/.kafka $(PAGE)/dist/index.html
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-system: ## what Debian must provide: packages, system users
+setup: $(VENV)/.installed $(VENV)/.kafka $(PAGE)/dist/index.html ## make .venv, fetch Kafka, build the page
+
+system: ## install Debian packages and add system users; needs root
 	@infra/setup/system-packages.sh
 
-browser: ## what the page is tested with
+browser: ## install what tests of the page need; needs root
 	@infra/setup/system-packages.sh chromium fonts-dejavu-core
 
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package.json $(PAGE)/package-lock.json | system
@@ -39,28 +43,19 @@ $(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
 	@$(BIN)/python -m infra.kafka.install
 	@touch $@
 
-.PHONY: demo up docs schemas screenshots
-
-demo: setup ## every example through a system of its own, which is stopped afterwards; needs root
+demo: setup ## start a system of its own, run all examples, print a table, stop; needs root
 	@$(BIN)/python -m infra.demo
 
-up: setup ## the whole system in the foreground; Ctrl-C stops it; needs root
+up: setup ## run the whole system in the foreground until Ctrl-C; needs root
 	@exec $(BIN)/envicutor up
 
-docs: docs/build/architecture.svg ## render the diagrams
+docs: setup ## generate docs/settings.md, docs/cli.md and docs/schemas from the code
+	@$(BIN)/python -m infra.documents
 
-schemas: setup ## docs/schemas: JSON Schemas and AsyncAPI of what stands on the public topics
-	@$(BIN)/python -m infra.schemas
-
-screenshots: setup browser ## docs/screenshots, of a system of their own; needs root
+screenshots: setup browser ## take docs/screenshots of a system of its own; needs root
 	@$(BIN)/python -m tests.system.page.screenshots
 
-docs/build/%.svg: docs/%.dot
-	@command -v dot >/dev/null || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends graphviz; }
-	@mkdir -p $(@D)
-	dot -Tsvg -o $@ $<
-
-check: setup ## lint, format, types, layers
+check: setup ## lint, check format, types and layers
 	@cd $(PAGE) && npm run --silent check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -69,94 +64,71 @@ check: setup ## lint, format, types, layers
 
 CONTAINER_TESTS := $(if $(FULL),tests/integration --ignore=tests/integration/http,$(addprefix tests/integration/test_,transactions.py store_processor.py view.py replies.py))
 
-test-containers: setup ## the broker's image, and how stores are kept on it; FULL=1 for all integration tests but HTTP's; says so where no Docker can be started
+test-containers: setup ## run some Kafka tests on the project's image of the broker; FULL=1: all of them
 	@infra/setup/with-docker.sh infra/kafka/test-image.sh $(CONTAINER_TESTS) || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
 
-unit: setup ## pure tests, seconds
+unit: setup ## run tests without services, in seconds
 	$(BIN)/pytest -q -n 2 tests/unit
 
-integration: setup ## against a real broker
+integration: setup ## run tests with a real broker
 	$(BIN)/pytest -q -n 8 --dist loadgroup --durations=15 tests/integration
 
-system-tests: setup browser ## the whole system, real builds, real sandboxes, real kills; needs root
+system-tests: setup browser ## run tests of the whole system: real builds, sandboxes, kills; needs root
 	$(BIN)/pytest -q -n 4 --dist loadgroup --durations=25 tests/system
 
 UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of")
 
-test-uml: setup ## attacks on a kernel with cgroup version 2, in User-Mode Linux; FULL=1 for all tests of the sandbox; needs root
+test-uml: setup ## run attacks on Linux 6.1 with cgroup version 2, in User-Mode Linux; FULL=1: all sandbox tests; needs root
 	@tests/system/uml/run.sh -q $(UML_TESTS)
 
-test: check unit integration system-tests ## everything but containers
+test: check unit integration system-tests ## run check, unit, integration and system-tests; needs root
 
 DURATION_S ?= 60
 SEED ?= 1
-.PHONY: chaos
-chaos: setup ## a running cluster under load, its processes killed, paused and ended at random; needs root
+chaos: setup ## kill, pause and end processes of a loaded cluster at random; DURATION_S=, SEED=; needs root
 	@$(BIN)/python -m tests.chaos --duration $(DURATION_S) --seed $(SEED)
 
-bench-sandbox: setup ## how quickly limits end a program, what the sandbox costs, what neighbours feel; needs root
-	@$(BIN)/python -m tests.benchmarks sandbox
-
-.PHONY: bench
-bench: setup ## speed, within ten minutes: answers, throughput, accepting, compiling, flame graphs, into bench/; needs root
-	@$(BIN)/python -m tests.benchmarks all
-
-bench-answers: setup ## from POST to answer, beside the plain program and the bare sandbox, and hop by hop; needs root
-	@$(BIN)/python -m tests.benchmarks answers
-
-bench-http: setup ## from print to who follows it, and 10,000 event streams at once; needs root
-	@$(BIN)/python -m tests.benchmarks http
-
 STEPS ?= 100000
-.PHONY: simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-bench soak-chaos
-simulate: setup ## the protocol in virtual time with faults at every step; STEPS=, SEED=
+simulate: setup ## run the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-bench soak-chaos ## the long tests: what `make test` does a tenth of, or less; needs root
+soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
 
-soak-simulator:
+soak-simulator: ## simulate a million steps
 	@$(MAKE) simulate STEPS=1000000
 
-soak-records: setup ## hostile records on the topic of requests
+soak-records: setup ## produce hostile records to submissions.requests
 	HOSTILE_RECORDS=100000 $(BIN)/pytest -q --timeout 7200 tests/integration/test_hostile_records.py
 
-soak-http: setup ## requests against the OpenAPI document; what those cost that are made to cost much
+soak-http: setup ## test HTTP against its OpenAPI document, and with costly requests
 	HTTP_CASES=5000 $(BIN)/pytest -q tests/integration/http/test_document.py
 	COSTLY_RATIO=5 $(BIN)/pytest -q tests/integration/http/test_costly_requests.py tests/unit/processors/test_request_handler.py
 
-soak-dependencies: setup ## a hundred environments in a Cache with room for some; a thousand submissions, one build
+soak-dependencies: setup ## build a hundred environments in a Cache with room for some; needs root
 	@$(BIN)/python -m tests.soak dependencies
 
-soak-courses: setup ## the environments of tests/system/nix/environments.toml, built and run
+soak-courses: setup ## build and run tests/system/nix/environments.toml; needs root
 	$(BIN)/pytest -q -m soak tests/system/nix
 
-soak-bench: setup ## that what measures works
+soak-bench: setup ## test the benchmarks; needs root
 	$(BIN)/pytest -q -m soak tests/system/host
 
-soak-chaos:
+soak-chaos: ## run chaos for ten minutes; needs root
 	@$(MAKE) chaos DURATION_S=600
 
-.PHONY: bench-answers bench-throughput bench-http bench-kafka bench-dependencies bench-scale
-bench-throughput: setup ## answers per second beside the plain program, and the CPU time of each role; needs root
-	@$(BIN)/python -m tests.benchmarks throughput
-
-bench-kafka: setup ## requests and events per second, audits, how soon each role is back; needs root
-	@$(BIN)/python -m tests.benchmarks kafka
+PART ?= all
+bench: setup ## measure speed within ten minutes, into bench/; PART=: one part, as bench-PART; needs root
+	@$(BIN)/python -m tests.benchmarks $(PART) $(OPTIONS)
 
 SUBMISSIONS ?= 100000
-.PHONY: bench-store
-bench-store: setup ## what 1,000, 10,000 … stored submissions cost ingest: memory, look-ups, restarts; SUBMISSIONS=
-	@$(BIN)/python -m tests.benchmarks store --submissions $(SUBMISSIONS)
+bench-store: OPTIONS = --submissions $(SUBMISSIONS)
+bench-scale: OPTIONS = $(QUEUES)
+bench-%: ## measure answers, throughput, accepting, compiling, flames, http, kafka, dependencies, sandbox, scale or store
+	@$(MAKE) --no-print-directory bench PART=$* OPTIONS="$(OPTIONS)"
 
-bench-scale: setup ## what more workers add, how long short programs wait behind long ones; QUEUES=--every
-	@$(BIN)/python -m tests.benchmarks scale $(QUEUES)
-
-bench-dependencies: setup ## how long environments take to build, to be found again, to come from another host; needs root
-	@$(BIN)/python -m tests.benchmarks dependencies
-
-lock: ## renew the pinned, hashed requirements
+lock: ## update the pinned, hashed requirements
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 
-clean:
+clean: ## delete what setup made
 	rm -rf $(VENV) .build $(PAGE)/node_modules $(PAGE)/dist

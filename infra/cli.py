@@ -1,6 +1,7 @@
 """Entry point of the command `envicutor`: its subcommands, their help panels and its logging."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,10 @@ if __name__ == "__main__" or sys.argv[0].endswith("envicutor"):
 from infra.commands import audit, dead_letters, dependencies, keys, packages, producers, roles
 from infra.commands.binary_cache_key import binary_cache_key
 from infra.commands.doctor import doctor
+from infra.commands.known_settings import removed
+from infra.commands.output import fail
 from infra.commands.rebuild import rebuild
-from infra.commands.settings_errors import explained
+from infra.commands.settings_errors import USAGE, explained
 from infra.commands.submissions import cancel, list_submissions, show
 from infra.commands.submit import submit
 from infra.commands.top import top
@@ -65,6 +68,8 @@ _TELLING = {"up", *ROLES}
 @app.callback()
 def configure(context: typer.Context) -> None:
     """Run programs of other people in sandboxes, each with its own dependencies."""
+    if context.invoked_subcommand in _TELLING and (reason := removed(os.environ)):
+        fail(reason, USAGE)
     settings = LocalSettings()
     told = context.invoked_subcommand in _TELLING or "log_level" in settings.model_fields_set
     logging.basicConfig(level=settings.log_level if told else logging.WARNING, format=LOG_FORMAT)

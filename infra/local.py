@@ -37,7 +37,7 @@ from nix.settings import NixSettings
 from processors.webhooks.signing import new_secret
 from topics.audit.signing import FOLDER
 from topics.catalogue import Catalogue, Topic, catalogue
-from topics.kafka.admin import ensure_share_groups, ensure_topics
+from topics.kafka.admin import ensure_topics
 from topics.request.model import BASE
 from topics.settings import KafkaSettings
 
@@ -147,9 +147,6 @@ class LocalCluster:
             self._progress("putting users and rights in force")
             self._credentials.put_in_force(self._brokers[0].admin_connection, self.kafka, topics)
         ensure_topics(self.kafka, self._topics(topics))
-        if self.kafka.queue == "share":
-            work_groups = (topics.submissions.work_group, topics.dependencies.work_group)
-            ensure_share_groups(self.kafka, work_groups)
         pin = await asyncio.to_thread(ensure_package_set, self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)

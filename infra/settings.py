@@ -8,32 +8,44 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class LocalSettings(BaseSettings):
-    """What `envicutor up` starts."""
+    """Processes, ports and folders of `envicutor up`."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     data_dir: Path = Path("/var/lib/envicutor")
-    """Everything that is kept between runs: the broker's data, the Nix store, views."""
+    """Folder of everything that is kept between runs: the broker's data, the Nix store, secrets, and the
+    local tables of ingest and the other roles."""
     cache_dir: Path = Path("/var/cache/envicutor")
-    """What can be fetched or built again, shared by all systems of the machine."""
+    """Folder of what can be fetched or built again, shared by all systems of the machine: Kafka's jars,
+    package sets, downloaded archives."""
     http_port: int = Field(default=8000, ge=0, le=65535)
-    """0 chooses a free one."""
+    """TCP port of HTTP; 0 chooses a free one."""
     kafka_port: int = Field(default=9092, ge=0, le=65535)
-    """0 chooses a free one."""
+    """TCP port of the first broker on 127.0.0.1; 0 chooses a free one."""
     brokers: int = Field(default=1, ge=1)
-    """Several replicate to each other, so that all goes on while one of them is away; three is a good number.
-    Fixed by the first start on a data folder."""
+    """Number of brokers. Three replicate to each other, so the system keeps working while one of them is
+    down. The first start on a data folder fixes the number."""
     secure: bool = False
-    """TLS, a user for every role, and rights: see docs/kafka.md. Passwords are made in `data_dir`/secrets."""
+    """Whether Kafka uses TLS, a user for each role, and access control, see
+    [kafka.md](kafka.md#users-and-rights). `up` generates the passwords in `DATA_DIR/secrets`. Also
+    `envicutor up --secure`."""
     workers: int = Field(default=1, ge=1)
+    """Number of worker processes; also `envicutor up --workers N`."""
     cache_builders: int = Field(default=1, ge=1)
+    """Number of cache builder processes; also `envicutor up --cache-builders N`."""
     store_processors: int = Field(default=1, ge=1)
-    """Instances of each store processor; all but one per partition stand by."""
+    """Number of processes of each store processor. Each partition has one active process; the others
+    stand by."""
     health_checkers: int = Field(default=1, ge=1)
-    """Instances of each health checker."""
+    """Number of processes of each health checker."""
     prebuild: Path | None = None
-    """A JSON list of dependencies that are built at the start, before anybody asks for them."""
+    """File with a JSON list of dependencies that `up` has built at its start, such as
+    `[{"packages": ["python3"]}]`, see [dependencies.md](dependencies.md)."""
     service_user: str = "envicutor"
-    """System user that the broker and every role but worker and cache builder run as. `make system` adds the
-    default. With `root` they run as root without capabilities."""
+    """System user of the broker and of every role but worker and cache builder. `make system` adds the
+    default user. With `root` they run as root without capabilities."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """Lowest level that is logged. Commands other than `up` and the roles log warnings and above unless it is
+    set."""

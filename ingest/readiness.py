@@ -34,7 +34,7 @@ class Readiness:
     ) -> None:
         """`environments` is a view of `dependencies.store`."""
         self._submissions, self._environments, self._access = submissions, environments, access
-        self._connection, self._queue = connection(kafka), kafka.queue
+        self._connection = connection(kafka)
         self._admin: AdminClient | None = None
         self._group = kafka.topic_prefix + catalogue.submissions.work_group
         self._asking = asyncio.Lock()
@@ -53,8 +53,7 @@ class Readiness:
         raw = self._environments.get(dependencies_id(BASE, package_set.pin, SYSTEM))
         if raw is None or EnvironmentState.read(raw).status != "installed":
             return "the base environment: it is not built yet"
-        # Who is in a share group the client cannot ask.
-        if self._queue == "group" and await self.workers() == 0:
+        if await self.workers() == 0:
             return "a worker"
         return None
 

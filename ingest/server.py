@@ -20,7 +20,7 @@ from ingest.bodies import BODY_S
 from ingest.events import Events
 from ingest.problems import ProblemError, response
 from ingest.settings import IngestSettings
-from topics.garbage import collect_seldom
+from topics.process import tune_gc
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
         if self._on_serving is not None:
             self._on_serving(lambda: self.handle_exit(signal.SIGTERM, None))
         log.info("ingest: listens on %s for HTTP", self._address)
-        collect_seldom()
+        tune_gc()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End everything in good order."""

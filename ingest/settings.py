@@ -10,40 +10,45 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class IngestSettings(BaseSettings):
-    """Where ingest listens and how long it waits."""
+    """Address, access control and bounds of the HTTP server (ingest)."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     http_host: str = "127.0.0.1"
+    """Address that ingest listens on. An address that is not loopback needs `HTTP_KEYS`."""
     http_port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port that ingest listens on; 0 chooses a free one."""
     http_keys: bool = False
-    """Whether whoever asks needs an API key, which `envicutor keys create` makes."""
+    """Whether requests need an API key, which `envicutor keys create` makes, see [http.md](http.md#keys)."""
     http_names: tuple[str, ...] = ()
-    """Names besides localhost that clients may ask a loopback address for, such as `["judge.test"]`.
-
-    A name that is not loopback needs `http_keys` or `http_open`, since a proxy can pass on others' requests.
-    """
+    """Names besides localhost that the `Host` header may have on a loopback address, such as
+    `["judge.test"]`. A name that is not loopback needs `HTTP_KEYS` or `HTTP_OPEN`, because a proxy can
+    forward requests of other machines."""
     http_open: bool = False
-    """Whether a proxy may pass on requests while `http_keys` is off.
-
-    All clients of the proxy can then run programs here and read all submissions.
-    """
+    """Whether a proxy may forward requests while `HTTP_KEYS` is off. All clients of the proxy can then run
+    programs here and read all submissions, so set it only if the proxy authenticates its clients."""
     cors_origins: tuple[str, ...] = ()
-    """Origins whose pages may use this server from a browser, such as `["https://example.org"]`."""
+    """Origins whose pages may use this server from a browser (CORS), such as `["https://example.org"]`."""
     http_connections: int = Field(default=20_000, ge=1)
-    """How many may be open; beyond it a 503. The limit of open files is raised to it, if it may be."""
+    """Open connections of all clients; beyond it the answer is a 503. Ingest raises its limit of open
+    files to this number if the hard limit allows it."""
     http_connections_per_address: int = Field(default=1_000, ge=1)
-    """Connections that one client address may have open; beyond it a 429. An IPv6 /64 counts as one."""
+    """Open connections of one client address; beyond it the answer is a 429. An IPv6 /64 network counts
+    as one address. See [http.md](http.md#bounds)."""
     http_trusted_addresses: tuple[IPvAnyNetwork, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-    """Networks whose connections are not bounded by address, since they have many clients, as proxies do."""
+    """Networks whose connections are not bounded by address. Add the address of a proxy, which has many
+    clients."""
     http_streams_per_key: int = Field(default=1_000, ge=1)
-    """Event streams that one API key may have open at each node; beyond it a 429."""
+    """Open event streams of one API key at each ingest node; beyond it the answer is a 429."""
     acknowledge_timeout_s: float = Field(default=8.0, gt=0)
-    """How long the broker may take to acknowledge a request, and the store to show a verdict; then 503."""
+    """Time within which the broker must acknowledge a request, and the store must show whether its id was
+    accepted; then the answer is a 503."""
     wait_timeout_max_s: float = Field(default=300.0, gt=0)
-    """Ceiling of `wait_timeout_s` of a POST that waits."""
+    """Ceiling of the parameter `wait_timeout_s` of a POST with `wait=true`."""
     retry_after_s: int = Field(default=2, ge=1)
-    """What a 503 tells clients to wait."""
+    """Value of `Retry-After` of a 503."""
 
     @property
     def url(self) -> str:

@@ -1,1 +1,1 @@
-"""Expressions to store paths: package sets, evaluation, the cache."""
+"""The path from dependencies to a store path: package sets, evaluation, builds, the Cache of a host."""

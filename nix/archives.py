@@ -1,7 +1,9 @@
-"""The pool of downloaded archives: what was used once can be built again after the distribution dropped it.
+"""The pool of downloaded archives.
 
-SHA256.deb      verified before it gets there; its time of change is when it was used last
-HASH.pypi, .npm the same, of other registries
+The pool makes builds repeatable: an archive that was used once is kept after the distribution dropped it.
+
+SHA256.deb      an archive of Debian, verified before it is added; its mtime is the time of its last use
+HASH.pypi, .npm archives of other registries, likewise
 .build-*/       links to the archives that one build needs
 """
 
@@ -25,25 +27,25 @@ from nix.settings import NixSettings
 log = logging.getLogger(__name__)
 
 GONE = (" 404 ", "File not found")
-"""How apt says that a repository has no such file: on the web, on a disk."""
+"""Parts of apt's error messages for a file that a repository, on the web or on a disk, does not have."""
 YOUNG_S = 60.0
-"""A folder may be so old before its maker has locked it."""
+"""Age up to which a build's folder is not swept, since its builder may not have locked it yet."""
 KINDS = ("*.deb", "*.pypi", "*.npm")
-"""Of Debian, and of other registries; see nix.registries."""
+"""File name patterns of archives: those of Debian and of other registries (see nix.registries)."""
 BLOCK_BYTES = 512
-"""What st_blocks counts."""
+"""Unit of `st_blocks` (stat(2))."""
 
 
 def pool(settings: NixSettings) -> Path:
-    """Return the folder of the archives."""
+    """Return the folder that holds the pool of archives."""
     return settings.cache_dir / "archives"
 
 
 @contextmanager
 def folder_of_a_build(settings: NixSettings) -> Iterator[Path]:
-    """Yield a folder for the archives of one build: links, so that whatever leaves the pool stays there.
+    """Yield a folder for links to the archives of one build, which stay when archives leave the pool.
 
-    It is gone afterwards; those of killed builders go with the next.
+    The folder is removed afterwards. The next build removes the folders of killed builders.
     """
     archives = pool(settings)
     archives.mkdir(parents=True, exist_ok=True)
@@ -65,9 +67,11 @@ async def fetch(
     settings: NixSettings,
     progress: Callable[[str], None],
 ) -> None:
-    """Link archives into a build's folder. What the pool lacks apt downloads (its proxies, its credentials).
+    """Link archives into a build's folder; apt, with its proxies and credentials, downloads missing ones.
 
-    Raises DependenciesError if the distribution no longer has one, CacheError if the network fails.
+    Raises:
+        DependenciesError: the distribution no longer has an archive.
+        CacheError: an archive could not be downloaded.
     """
     missing = await asyncio.to_thread(lambda: [package for package in packages if not _take(package, folder)])
     if not missing:
@@ -76,7 +80,7 @@ async def fetch(
     uris = await _repositories()
     drafts = folder / "drafts"
     drafts.mkdir()
-    shutil.chown(drafts, "_apt")  # apt drops its privileges to that user
+    shutil.chown(drafts, "_apt")  # apt downloads as this unprivileged user
     arguments = [argument for package in missing for argument in _download(package, uris, drafts)]
     complaints = await _run(APT_HELPER, "-q", "download-file", *arguments)
     lost = [package for package in missing if not await asyncio.to_thread(_accept, package, drafts, folder)]
@@ -87,19 +91,19 @@ async def fetch(
 
 
 def remove_damaged(packages: Iterable[Package], settings: NixSettings) -> None:
-    """Remove from the pool what is not what its name says, so that it is fetched anew."""
+    """Remove archives whose digest is not their name from the pool, so that the next build fetches them."""
     for package in packages:
         file = pool(settings) / _file(package)
         if file.exists() and not _intact(file, package):
-            log.warning("%s is damaged, and removed", file)
+            log.warning("removing the damaged archive %s", file)
             file.unlink(missing_ok=True)
 
 
 def trim(archives: Path, limit_bytes: int) -> None:
-    """Keep the pool within its limit: what was used longest ago goes."""
+    """Remove the least recently used archives until the pool is within `limit_bytes`."""
     files = []
     for file in (file for kind in KINDS for file in archives.glob(kind)):
-        with suppress(FileNotFoundError):  # another builder trims
+        with suppress(FileNotFoundError):  # another builder trims the pool
             status = file.stat()
             files.append((status.st_mtime, status.st_blocks * BLOCK_BYTES, file))
     excess = sum(size for _, size, _ in files) - limit_bytes
@@ -111,7 +115,7 @@ def trim(archives: Path, limit_bytes: int) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the folder of a build that nobody is at any more."""
+    """Remove the folder of a build whose builder has ended."""
     with suppress(FileNotFoundError):
         if folder.stat().st_mtime < time.time() - YOUNG_S:
             with locks.try_exclusive(folder / "lock") as abandoned:
@@ -120,7 +124,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _take(package: Package, folder: Path) -> bool:
-    """Link an archive from the pool; False where it is not there, or was cut short by a crash of the host."""
+    """Link an archive from the pool; return False if it is missing, or truncated by a crash of the host."""
     pooled, ours = folder.parent / _file(package), folder / _file(package)
     try:
         os.link(pooled, ours)
@@ -145,20 +149,20 @@ def _download(package: Package, uris: dict[str, str], drafts: Path) -> tuple[str
 
 
 def _accept(package: Package, drafts: Path, folder: Path) -> bool:
-    """Put a complete archive into the build's folder and the pool; say whether it was one."""
+    """Move an intact archive to the pool and link it into the build's folder; return whether it is intact."""
     draft = drafts / _file(package)
     if not _intact(draft, package):
         return False
     os.chown(draft, 0, 0)
     draft.chmod(0o644)
-    os.utime(draft)  # apt gives it the distribution's time
+    os.utime(draft)  # apt sets the distribution's mtime
     os.link(draft, folder / draft.name)
     draft.rename(folder.parent / draft.name)
     return True
 
 
 def _intact(archive: Path, package: Package) -> bool:
-    """Say whether an archive is there, and is the one that was asked for."""
+    """Return whether the archive exists and has the digest of `package`."""
     try:
         with archive.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == package.sha256
@@ -176,14 +180,14 @@ def _explain(lost: list[Package], complaints: str, package_set: PackageSet) -> E
 
 
 async def _repositories() -> dict[str, str]:
-    """Return the address of each repository that apt knows on this host."""
+    """Return the address of each repository that apt on this host has as a source."""
     form = "$(CODENAME)/$(COMPONENT) $(REPO_URI)"
     lines = (await _run("apt-get", "indextargets", "--format", form, "Created-By: Packages")).splitlines()
     return dict(line.split(" ", 1) for line in lines)
 
 
 async def _run(*argv: str) -> str:
-    """Run a command of apt's, return what it printed; it does not outlive the caller."""
+    """Run a command of apt and return its output; the command is killed if the caller is cancelled."""
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.DEVNULL,

@@ -16,13 +16,13 @@ Host = tuple[str, int]
 """Name, in small letters, and port."""
 
 ARTIFACTS = 2000
-"""Of one resolution."""
+"""Most archives that one resolution may have."""
 HTTPS = 443
 HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
 _NAME = r"(?:@[A-Za-z0-9][A-Za-z0-9._~-]*/)?[A-Za-z0-9][A-Za-z0-9._~-]*"
 PLACE = re.compile(rf"node_modules/{_NAME}(?:/node_modules/{_NAME})*")
 DIGESTS = {"sha256": 32, "sha512": 64}
-"""Lengths in bytes."""
+"""Length of each digest in bytes, by the name of its algorithm."""
 
 
 @dataclass(frozen=True)
@@ -36,33 +36,37 @@ class Artifact:
     hash: str
     """`sha256:HEX` or `sha512:HEX`, of the archive."""
     place: str = ""
-    """Of npm: where it belongs, such as `node_modules/a/node_modules/b`."""
+    """Folder that the archive is unpacked into, such as `node_modules/a/node_modules/b`; empty for PyPI."""
 
     @property
     def label(self) -> str:
-        """What users call it."""
+        """Name and version, as users write them in a request."""
         return f"{self.name}{'==' if self.registry == 'pypi' else '@'}{self.version}"
 
     @property
     def file(self) -> str:
-        """Its name in the pool of archives."""
+        """Name of the file in the pool of archives."""
         return f"{self.hash.replace(':', '-')}.{self.registry}"
 
 
 def hosts(settings: NixSettings, registry: Registry) -> frozenset[Host]:
-    """Return where archives of a registry may come from."""
+    """Return the hosts that archives of a registry may come from."""
     address = address_of(settings, registry)
     further = settings.pypi_file_hosts if registry == "pypi" else ()
     return frozenset(host_of(f"https://{host}") for host in further) | {host_of(address)}
 
 
 def address_of(settings: NixSettings, registry: Registry) -> str:
-    """Return the configured index or registry, empty where there is none."""
+    """Return the address of the configured index or registry, empty if none is configured."""
     return settings.pypi_index if registry == "pypi" else settings.npm_registry
 
 
 def host_of(url: str) -> Host:
-    """Return where an https address leads. Raises ValueError for any other."""
+    """Return the host of an https address.
+
+    Raises:
+        ValueError: the address has another scheme, no host, or credentials.
+    """
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
         raise ValueError(f"{url!r} is not a plain https address")
@@ -70,15 +74,18 @@ def host_of(url: str) -> Host:
 
 
 def spelled(host: Host) -> str:
-    """Return a host as settings name it: with its port where that is not the usual one."""
+    """Return a host as settings name it: with its port unless that is 443."""
     name, port = host
     return name if port == HTTPS else f"{name}:{port}"
 
 
 def check(artifacts: Iterable[Artifact], settings: NixSettings) -> None:
-    """Raise DependenciesError unless each comes from its registry, hashed, and has a plain place.
+    """Accept archives that come from their registries, have a hash, and belong into a plain folder.
 
-    What a resolution says was made of what a registry sent: nothing of it is taken on trust.
+    A registry's answer determines a resolution, so no part of it is trusted.
+
+    Raises:
+        DependenciesError: an archive does not, or there are more than `ARTIFACTS`.
     """
     artifacts = list(artifacts)
     if len(artifacts) > ARTIFACTS:
@@ -86,8 +93,8 @@ def check(artifacts: Iterable[Artifact], settings: NixSettings) -> None:
     for artifact in artifacts:
         if not HASH.fullmatch(artifact.hash):
             raise DependenciesError(
-                f"{artifact.label}: the registry gives no sha256 or sha512 of its archive, without which "
-                "nobody could tell whether it is the same tomorrow"
+                f"{artifact.label}: the registry gives no sha256 or sha512 of its archive, so a later "
+                "installation could not be compared with this one"
             )
         try:
             known = host_of(artifact.url) in hosts(settings, artifact.registry)

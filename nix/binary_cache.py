@@ -1,11 +1,12 @@
-"""The binary cache: a folder that all hosts see, where builders put environments and others fetch them.
+"""The binary cache: a shared folder into which builders publish environments and from which hosts fetch them.
 
-    nix-cache-info, HASH.narinfo, nar/   as Nix lays it out: each environment signed, compressed with zstd
+    nix-cache-info, HASH.narinfo, nar/   Nix's layout: each environment signed, compressed with zstd
     package-sets/                        see nix.package_set
-    .draft-*/                            what is just being published
+    .draft-*/                            drafts of environments that are being published
 
-Whoever can write there can take things away, but not slip anything in: environments are believed for their
-signature, package sets for their pin. Anything may be deleted at any time; who needs it has it built again.
+A process with write access can remove files but cannot forge any: hosts verify the signature of an
+environment and the pin of a package set. Any file may be deleted at any time; the environment is built again
+if needed.
 """
 
 import asyncio
@@ -25,17 +26,21 @@ log = logging.getLogger(__name__)
 INFO = "nix-cache-info"
 """File that makes a folder a binary cache for Nix; if it is missing, the file system may not be mounted."""
 HASH_LENGTH = 32
-"""Of a store path's name, the part that Nix names its narinfo by."""
+"""Length of the hash at the beginning of a store path's name, by which Nix names its narinfo."""
 
 
 class BinaryCache:
-    """One host's way into the folder."""
+    """One host's access to the binary cache."""
 
     def __init__(self, folder: Path, settings: NixSettings, store: Store) -> None:
         self._folder, self._settings, self._store = folder, settings, store
 
     async def prepare(self) -> None:
-        """Make the folder a binary cache, unless it is one. Raises CacheError if it cannot be written."""
+        """Make the folder a binary cache, unless it is one.
+
+        Raises:
+            CacheError: the folder cannot be written.
+        """
         try:
             await asyncio.to_thread(self._prepare)
         except OSError as error:
@@ -52,9 +57,12 @@ class BinaryCache:
             shutil.rmtree(draft, ignore_errors=True)
 
     async def publish(self, store_path: str, work: Path, *, again: bool) -> bool:
-        """Put an environment into the folder and return True, or return False if it is there already.
+        """Publish an environment and return True, or return False if it is published already.
 
-        With `again` it takes the place of what is there. Raises CacheError.
+        With `again` the environment is published in any case and replaces the earlier one.
+
+        Raises:
+            CacheError: the environment cannot be signed or written.
         """
         if not again and await asyncio.to_thread(self._narinfo(store_path).exists):
             return False
@@ -69,9 +77,11 @@ class BinaryCache:
         return True
 
     async def fetch(self, store_path: str, work: Path) -> None:
-        """Take an environment into the store; a link in `work` keeps it there.
+        """Copy an environment into the Nix store; a GC root in `work` keeps it there.
 
-        Raises MissingError if it is not in the folder or not to be trusted, CacheError if it is our fault.
+        Raises:
+            MissingError: the environment is not in the binary cache, or its signature is not valid.
+            CacheError: a host error, such as a full disk.
         """
         if not await asyncio.to_thread((self._folder / INFO).exists):
             raise CacheError(f"{self._folder} is not a binary cache: is its file system mounted?")
@@ -82,7 +92,7 @@ class BinaryCache:
         return self._folder / f"{Path(store_path).name[:HASH_LENGTH]}.narinfo"
 
     def _make_draft(self) -> Path:
-        """Make an empty folder, and remove those of publishers that were killed."""
+        """Make an empty draft folder, and remove the drafts of publishers that were killed."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for draft in self._folder.glob(".draft-*"):
             if draft.stat().st_mtime < time.time() - 2 * COPY_LIMITS.wall_time_s:
@@ -90,7 +100,7 @@ class BinaryCache:
         return Path(tempfile.mkdtemp(prefix=".draft-", dir=self._folder))
 
     def _move(self, draft: Path) -> None:
-        """Put everything in its place; the narinfo last, since who sees it expects the rest."""
+        """Move the files of a draft into the binary cache; the narinfo last, as it refers to the others."""
         (self._folder / "nar").mkdir(exist_ok=True)
         files = [*draft.glob("nar/*"), draft / INFO, *draft.glob("*.narinfo")]
         for file in files:
@@ -98,7 +108,11 @@ class BinaryCache:
 
 
 def checked_secret_key_file(settings: NixSettings) -> Path:
-    """Return the file to sign with, if what it signs is believed. Raises CacheError with what to do."""
+    """Return the secret key file if hosts accept what it signs.
+
+    Raises:
+        CacheError: the file is missing, unreadable, readable by others, or not the half of the public key.
+    """
     file = settings.binary_cache_secret_key_file
     if file is None:
         raise CacheError("builders sign what they publish: set ENVICUTOR_BINARY_CACHE_SECRET_KEY_FILE")
@@ -114,7 +128,11 @@ def checked_secret_key_file(settings: NixSettings) -> Path:
 
 
 def public_half(secret_key: str) -> str:
-    """Return the public key of Nix's secret key: `NAME:` and, in base64, 32 bytes of each."""
+    """Return the public key of a Nix secret key: `NAME:` and the second 32 bytes of the key, in base64.
+
+    Raises:
+        CacheError: the secret key is not in Nix's format.
+    """
     name, _, encoded = secret_key.strip().partition(":")
     try:
         public = base64.b64decode(encoded, validate=True)[32:]

@@ -1,14 +1,14 @@
-"""The Cache: one store path for each set of dependencies, built once, mountable read-only.
+"""The Cache: a store path for each environment, built once for a host and mounted read-only.
 
 Below `nix_root`:
 
     nix/                    the Nix store and its database
     environments/, locks/   see nix.environments
-    locks/NAME.lock         held alone while the environment of that key is installed, or that one is fetched
-    work/NAME/              files of one installation; what a killed one left goes when room is made
+    locks/NAME.lock         exclusive while the environment of that key is installed or fetched
+    work/NAME/              files of one installation; eviction removes those of killed processes
 
-A key stands for contents (see nix.contents): spellings of one environment have the same, so that they are
-one build and one store path.
+A key is the hash of contents (see nix.contents): different spellings of one environment have the same key, so
+that they share a build and a store path.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from nix.store import BuildLimits, Store
 __all__ = ["BuildLimits", "Cache", "Installed"]
 
 TREE = ("", "usr", "etc", "var", "var/lib")
-"""The folders of an environment that are mounted, and those above them."""
+"""The folders of an environment that sandboxes mount, with their parents."""
 
 Progress = Callable[[str], None]
 
@@ -63,17 +63,18 @@ class Cache:
 
     @property
     def publishes(self) -> bool:
-        """Whether other hosts can fetch what is installed here."""
+        """True if other hosts can fetch the environments that this host installs."""
         return self._binary_cache is not None
 
     async def check_programs(self) -> None:
-        """Raise CacheError if sandboxes cannot execute what is installed here."""
+        """Raise CacheError if sandboxes cannot execute programs of installed environments."""
         await check_programs(self._settings.nix_root, self._runner)
 
     async def check_builder(self) -> None:
         """Prepare this host for builds, and the binary cache for other hosts.
 
-        Raises CacheError if this host cannot evaluate, or what it builds could not be published.
+        Raises:
+            CacheError: this host cannot evaluate expressions, or cannot publish environments.
         """
         if self._binary_cache:
             checked_secret_key_file(self._settings)
@@ -91,14 +92,22 @@ class Cache:
         again: bool = False,
         resolution: Sequence[Artifact] = (),
     ) -> Installed:
-        """Evaluate, resolve, download and build, once for all processes of the host; root and publish it.
+        """Evaluate, resolve, download, build, root and publish, once for all processes of the host.
 
-        `resolution` is what pinned packages came to before: these archives are installed and no others.
+        Args:
+            dependencies: what the submission asks for.
+            pin: the package set to resolve them in.
+            limits: `wall_time_s` bounds all steps together, but not waiting for another process that
+                installs the same environment.
+            progress: receives a line at the beginning of each step.
+            announce: if given, other environments are evicted when the build needs room.
+            again: publish even if the environment is published, because a host could not fetch it.
+            resolution: archives that the pinned packages resolved to before; only these are installed.
 
-        `limits.wall_time_s` bounds all of it, without the time that another process takes to do the same.
-        With `announce` others are evicted where there is no room. `again` says that somebody could not fetch
-        what was published before.
-        Raises DependenciesError (theirs; LimitError where a limit was hit) or CacheError (ours).
+        Raises:
+            LimitError: the dependencies hit a limit.
+            DependenciesError: the dependencies are wrong or cannot be built.
+            CacheError: a host error.
         """
         try:
             progress("resolving")
@@ -116,7 +125,7 @@ class Cache:
                 installed = await self._environments.known(contents.key())
                 if not installed:
                     installed = await self._build(contents, package_set, work, deadline, progress, announce)
-                    # Until it has a root of its own, `work` keeps it.
+                    # A GC root in `work` keeps the environment until it has its own.
                     await self._environments.add(contents.key(), installed)
                 if self._binary_cache:
                     with self._environments.held(installed.store_path):
@@ -126,11 +135,13 @@ class Cache:
         return replace(installed, variables=evaluated.variables, resolution=artifacts)
 
     async def fetch(self, store_path: str, size_bytes: int, announce: Announce) -> None:
-        """Take an environment from the binary cache, once for all processes of the host.
+        """Fetch an environment from the binary cache, once for all processes of the host.
 
-        Others are evicted where there is no room for its `size_bytes`.
-        Raises MissingError if it cannot be had, or its format is too old, and it must be built again;
-        CacheError (ours).
+        Other environments are evicted if there is no room for `size_bytes`.
+
+        Raises:
+            MissingError: the environment is not available or its format is too old; it must be built again.
+            CacheError: a host error.
         """
         if not STORE_PATH.fullmatch(store_path):
             raise MissingError(f"{store_path!r} is not the store path of an environment")
@@ -146,16 +157,17 @@ class Cache:
                 async with self._workplace(name) as work:
                     await self._binary_cache.fetch(store_path, work)
                     _check_format(self._store.physical(store_path))
-                    # Until it has a root of its own, `work` keeps it.
+                    # A GC root in `work` keeps the environment until it has its own.
                     await self._environments.add_root(store_path)
         except OSError as error:
             raise CacheError(f"fetching failed: {error}") from error
 
     @contextmanager
     def hold(self, store_path: str) -> Iterator[Path]:
-        """Keep an environment from being evicted; yields the folder of its tree (usr, etc, var).
+        """Keep an environment from eviction; yield the folder of its tree (usr, etc, var).
 
-        Raises MissingError if it is not in this Cache, or its format is too old.
+        Raises:
+            MissingError: the environment is not in this Cache, or its format is too old.
         """
         with self._environments.held(store_path):
             tree = self._store.physical(store_path)
@@ -165,7 +177,11 @@ class Cache:
     async def publish(self, progress: Progress) -> int:
         """Publish the environments that are not yet in the binary cache; return how many were published.
 
-        Environments of older formats are left out, since no host would use them. Raises CacheError, OSError.
+        Environments of older formats are left out, since no host would use them.
+
+        Raises:
+            CacheError: there is no binary cache, or it cannot be written.
+            OSError: the Nix store cannot be read.
         """
         if not self._binary_cache:
             raise CacheError("there is no binary cache: set ENVICUTOR_BINARY_CACHE_DIR")
@@ -189,19 +205,23 @@ class Cache:
         return bool(STORE_PATH.fullmatch(store_path)) and self._environments.installed(store_path)
 
     async def make_room(self, announce: Announce) -> None:
-        """Evict until the store is within its limit. Raises CacheError if Nix fails."""
+        """Evict environments until the Nix store is within its limit.
+
+        Raises:
+            CacheError: Nix cannot collect garbage.
+        """
         await asyncio.to_thread(self._sweep)
         await self._eviction.make_room(0, announce)
 
     async def evict(self, store_path: str, announce: Announce) -> bool:
-        """Take an environment out; False where it is not there, is in use, or `announce` says no.
+        """Evict an environment; return False if it is absent, in use, or refused by `announce`.
 
-        Its disk space is free once somebody needs room.
+        The next call of `make_room` that needs room frees its disk space.
         """
         return await self._eviction.evict(store_path, announce)
 
     def _sweep(self) -> None:
-        """Remove what killed processes left: it keeps half-installed environments from going."""
+        """Remove work folders of killed processes, whose GC roots keep unfinished environments."""
         for work in self._work.iterdir():
             with locks.try_exclusive(self._environments.key_lock(work.name)) as abandoned:
                 if abandoned:
@@ -209,7 +229,7 @@ class Cache:
 
     @asynccontextmanager
     async def _alone(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
-        """Wait until nobody else is at the key, which takes no time of ours; yields a workplace."""
+        """Lock the key, without charging the wait to the deadline; yield a work folder."""
         async with AsyncExitStack() as stack:
             with deadline.stopped():
                 await stack.enter_async_context(self._environments.key(key))
@@ -274,7 +294,11 @@ class Cache:
         )
 
     def _check_size(self, packages: list[Package]) -> int:
-        """Return what the packages take at most, by what they say."""
+        """Return the sum of the installed sizes that the packages declare.
+
+        Raises:
+            LimitError: the sum exceeds `environment_bytes`.
+        """
         size, limit = sum(package.installed_bytes for package in packages), self._settings.environment_bytes
         if size > limit:
             raise LimitError(
@@ -285,7 +309,7 @@ class Cache:
 
 
 def _check_format(tree: Path) -> None:
-    """Raise MissingError for an environment that an earlier version built, so that it is built again.
+    """Raise MissingError for an environment of an older format, so that it is built again.
 
     Environments of later versions are accepted, since hosts with builders are upgraded first.
     """
@@ -301,7 +325,11 @@ def _check_format(tree: Path) -> None:
 
 
 def _check_tree(tree: Path) -> None:
-    """Refuse a tree whose folders are links: mounting them would mount whatever they point to on the host."""
+    """Refuse a tree whose folders are links, since a mount would follow them to folders of the host.
+
+    Raises:
+        DependenciesError: a folder of `TREE` is a link or is missing.
+    """
     for folder in TREE:
         if (tree / folder).is_symlink() or not (tree / folder).is_dir():
             raise DependenciesError(f"the packages make /{folder} something else than a folder")

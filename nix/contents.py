@@ -1,4 +1,4 @@
-"""What an environment is made of, and with that what makes two environments the same."""
+"""The contents of an environment; two environments with equal contents are the same."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from nix.artifacts import Artifact
 from nix.index import Package
 
 ENVIRONMENT_FORMAT = 2
-"""The version of what a build makes of the same contents: raise it with each change of that.
+"""Version of the tree that a build makes of given contents: raise it with each change of the build.
 
-It is part of an environment's key and store path, and stands in the environment's `FORMAT_FILE`. Environments
+The format is part of an environment's key and store path, and is written into its `FORMAT_FILE`. Environments
 of lower formats are built again when they are next needed. Format 1 had no file.
 """
 FORMAT_FILE = "format"
-"""Beside the folders of an environment, where programs do not see it: a decimal number and a line feed."""
+"""File beside the folders of an environment, not mounted for programs: a decimal number and a line feed."""
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.@-]*")
 _COMPONENTS = 8
@@ -37,11 +37,11 @@ def _plain(path: str) -> str:
 
 
 FilePath = Annotated[str, StringConstraints(max_length=200), AfterValidator(_plain)]
-"""Of a small file, below /usr."""
+"""Path of a small file, relative to /usr."""
 
 
 class SmallFile(BaseModel):
-    """A file that an expression brings."""
+    """A text file that an expression adds to its environment."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -51,35 +51,40 @@ class SmallFile(BaseModel):
 
 @dataclass(frozen=True)
 class Contents:
-    """All that the build of an environment depends on, however it was asked for."""
+    """Everything that the build of an environment depends on, independent of how the request spells it."""
 
     packages: list[Package]
-    """In the order of their configuration."""
+    """Debian packages in the order in which they are configured."""
     architecture: str
-    """As Debian calls it, `amd64`."""
+    """Debian's name of the architecture, such as `amd64`."""
     files: Mapping[str, SmallFile] = field(default_factory=dict)
-    """By their path below /usr, where each takes the place of a package's."""
+    """Small files by path relative to /usr; each replaces a package's file of that path."""
     artifacts: Sequence[Artifact] = ()
-    """Of other registries, below /usr/local."""
+    """Archives of other registries, installed below /usr/local."""
 
     def key(self) -> str:
         """Return 64 hex digits, equal for equal contents."""
         files = {path: [file.text, file.executable] for path, file in self.files.items()}
         parts: list[object] = [ENVIRONMENT_FORMAT, manifest(self.packages), self.architecture, files]
         if self.artifacts:
-            # The name decides what a program is called that its archive gives no name.
+            # The name is used for a program that its archive does not name.
             parts.append([[one.hash, one.place, one.name] for one in self.artifacts])
         content = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
 def manifest(packages: Iterable[Package]) -> str:
-    """Return the list of archives that make an environment; the same list is the same store path."""
+    """Return the list of Debian archives of an environment, one line each."""
     return "".join(f"{package.name} {package.sha256}\n" for package in packages)
 
 
 def format_of(tree: Path) -> int:
-    """Return the format that an environment was built with. Raises OSError, ValueError for a damaged file."""
+    """Return the format that an environment was built with.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file does not hold a number.
+    """
     try:
         return int((tree / FORMAT_FILE).read_bytes())
     except FileNotFoundError:

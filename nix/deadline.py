@@ -11,24 +11,28 @@ from nix.store import BuildLimits
 
 
 class Deadline:
-    """What is left of the time for one installation."""
+    """The remaining wall time of one installation."""
 
     def __init__(self, limits: BuildLimits) -> None:
         self.given = limits
-        """The limits as they were asked for; the time is that of all steps."""
+        """The requested limits; `wall_time_s` is for all steps together."""
         self._end = time.monotonic() + limits.wall_time_s
 
     def limits(self) -> BuildLimits:
-        """Return the limits of the next step. One that has no time left says so itself."""
+        """Return the limits of the next step; a step without remaining time hits its own limit."""
         return replace(self.given, wall_time_s=self.left_s())
 
     def left_s(self) -> float:
-        """Return the time that is left, a moment where there is none."""
+        """Return the remaining seconds, at least 0.001."""
         return max(self._end - time.monotonic(), 0.001)
 
     @asynccontextmanager
     async def step(self, doing: str) -> AsyncIterator[None]:
-        """Bound a step that knows no limits. Raises LimitError when time is over."""
+        """Bound the wall time of a step that has no limits of its own.
+
+        Raises:
+            LimitError: the step took longer than the remaining time.
+        """
         try:
             async with asyncio.timeout(self.left_s()):
                 yield
@@ -37,7 +41,7 @@ class Deadline:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let a step of ours, not of theirs, take no time."""
+        """Exclude the body from the installation's time, such as waiting for a lock."""
         started = time.monotonic()
         yield
         self._end += time.monotonic() - started

@@ -1,4 +1,4 @@
-"""What a request may say about its dependencies."""
+"""The dependencies of a request: package names or a Nix expression, with pinned packages."""
 
 import platform
 from collections.abc import Mapping
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 SYSTEM = f"{platform.machine()}-linux"
-"""The system that environments are built for, as Nix calls it."""
+"""Nix's name of the system that environments are built for, such as `x86_64-linux`."""
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """Packages of other registries, one version each."""
+    """Pinned packages: exact versions from other registries than Debian."""
 
     pypi: tuple[str, ...] = ()
-    """Such as `requests[socks]==2.32.5`."""
+    """Requirements of PyPI packages, such as `requests[socks]==2.32.5`."""
     npm: tuple[str, ...] = ()
-    """Such as `@scope/name@1.0.0`."""
+    """Names and versions of npm packages, such as `@scope/name@1.0.0`."""
 
 
 @dataclass(frozen=True)
 class Packages:
-    """A list of package names; none of them means the base environment alone."""
+    """A list of package names; an empty one means the base environment alone."""
 
     names: tuple[str, ...] = ()
     pinned: Pinned = Pinned()
@@ -41,7 +41,8 @@ Dependencies = Packages | Expression
 def from_json(value: Mapping[str, object] | None) -> Dependencies:
     """Read `{"packages": [...]}` or `{"nix": "..."}`, `pypi` and `npm` beside them, or None (the base alone).
 
-    Raises ValueError for anything else; requests are validated before they are accepted.
+    Raises:
+        ValueError: the value has another shape. Requests are validated before they are accepted.
     """
     if value is None:
         return Packages()

@@ -1,11 +1,11 @@
-"""The environments that a Cache has: which there are, which are in use, and when each was used last.
+"""The installed environments of a Cache: records, locks, GC roots, and the time of each one's last use.
 
 Below `nix_root`:
 
-    environments/KEY.json           what was built for a key; true while the environment's root is there
-    locks/HASH-environment.lock     shared while an environment is in use; its eviction needs it alone.
-                                    Its time of change is when the environment was used last
-    nix/var/nix/gcroots/envicutor/  the roots: a link to each environment that is installed
+    environments/KEY.json           the environment built for a key; valid while its GC root exists
+    locks/HASH-environment.lock     shared while an environment is in use, exclusive during eviction;
+                                    its mtime is the time of the last use
+    nix/var/nix/gcroots/envicutor/  the GC roots: a link to each installed environment
 """
 
 import json
@@ -25,23 +25,23 @@ STORE_PATH = re.compile(r"/nix/store/(?P<name>[0-9a-z]{32}-environment)")
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment in the Cache."""
+    """An installed environment, as it is recorded and returned to callers."""
 
     store_path: str
-    """What `hold` takes; the same on every host."""
+    """Store path to give to `Cache.hold`; equal on all hosts."""
     variables: dict[str, str]
-    """Environment variables that the expression asked for; what is kept for a key has none."""
+    """Environment variables that the expression sets; empty in the record of a key."""
     packages: list[str]
     """All packages in the environment, the resolved closure, sorted."""
     size_bytes: int
     log: str
-    """What the build printed."""
+    """Output of the build, without lines of Nix about its derivation."""
     resolution: tuple[Artifact, ...] = ()
-    """What packages of other registries came to; what is kept for a key has none."""
+    """Archives that the pinned packages resolved to; empty in the record of a key."""
 
 
 class Environments:
-    """The records, locks and roots of one Nix store; processes of a host share them."""
+    """The records, locks and GC roots of one Nix store, which the processes of a host share."""
 
     def __init__(self, nix_root: Path, roots: Path) -> None:
         self._records, self._locks, self._roots = nix_root / "environments", nix_root / "locks", roots
@@ -49,23 +49,24 @@ class Environments:
             folder.mkdir(parents=True, exist_ok=True)
 
     def installed(self, store_path: str) -> bool:
-        """Say whether an environment is there."""
+        """Return whether an environment has a GC root, which means that it is installed."""
         return self._root(store_path).is_symlink()
 
     def used_longest_ago_first(self) -> list[tuple[float, str]]:
-        """Return every environment that is there, after the time of its last use, in seconds."""
+        """Return `(last use in Unix seconds, store path)` of installed environments, oldest first."""
         names = [root.name for root in self._roots.glob("*-environment")]
         return sorted((self._last_use(name), f"/nix/store/{name}") for name in names)
 
     @contextmanager
     def held(self, store_path: str) -> Iterator[None]:
-        """Keep an environment from being evicted.
+        """Hold the shared lock of an environment, which keeps it from eviction.
 
-        Raises MissingError if it is not there, or is just being evicted.
+        Raises:
+            MissingError: the environment is not installed, or is being evicted.
         """
         if not STORE_PATH.fullmatch(store_path):
             raise MissingError(f"{store_path!r} is not the store path of an environment")
-        # The lock comes first: what was seen without it may be gone a moment later.
+        # Lock before the check: without the lock the environment may be evicted right after it.
         with locks.try_shared(self._lock(store_path)) as held:
             if not held or not self.installed(store_path):
                 raise MissingError(f"{store_path} is not in the Cache of this host")
@@ -74,22 +75,22 @@ class Environments:
 
     @contextmanager
     def going(self, store_path: str) -> Iterator[bool]:
-        """Hold an environment alone, in order to evict it; yields False where it is in use."""
+        """Hold the exclusive lock of an environment to evict it; yield False if it is in use or absent."""
         with locks.try_exclusive(self._lock(store_path)) as alone:
             yield alone and self.installed(store_path)
 
     @asynccontextmanager
     async def key(self, key: str) -> AsyncIterator[None]:
-        """Wait until nobody else on this host is at this key, and be the one who is."""
+        """Hold the exclusive lock of a key; wait while another process of this host holds it."""
         async with locks.exclusive(self.key_lock(key)):
             yield
 
     def key_lock(self, key: str) -> Path:
-        """Return the file that `key` locks."""
+        """Return the lock file of a key."""
         return self._locks / f"{key}.lock"
 
     async def known(self, key: str) -> Installed | None:
-        """Return what was built for a key, if its record makes sense and its tree is there."""
+        """Return the environment of a key, or None if its record is damaged or it is not installed."""
         try:
             installed = Installed(**json.loads(self._record(key).read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -99,21 +100,21 @@ class Environments:
             return installed if self.installed(installed.store_path) else None
 
     async def add(self, key: str, installed: Installed) -> None:
-        """Root an environment and write down what it was built for."""
+        """Create the GC root of an environment and its record for a key."""
         async with locks.shared(self._lock(installed.store_path)):
             os.utime(self._lock(installed.store_path))
-            # In this order: a record without root is nothing.
+            # In this order, since a record is valid only while the GC root exists.
             _replace_link(self._root(installed.store_path), installed.store_path)
             _replace_file(self._record(key), json.dumps(asdict(installed)))
 
     async def add_root(self, store_path: str) -> None:
-        """Root an environment that came from elsewhere."""
+        """Create the GC root of an environment fetched from the binary cache, which has no record here."""
         async with locks.shared(self._lock(store_path)):
             os.utime(self._lock(store_path))
             _replace_link(self._root(store_path), store_path)
 
     def remove(self, store_path: str) -> None:
-        """Take the root and the records of an environment away, which leaves it to garbage collection."""
+        """Remove the GC root and the records of an environment; garbage collection deletes the rest."""
         self._root(store_path).unlink(missing_ok=True)
         for record in self._records.glob("*.json"):
             with suppress(FileNotFoundError):

@@ -1,21 +1,21 @@
-"""Whose fault it is."""
+"""Errors of the Cache, by their cause: the dependencies of a request, or the host."""
 
 
 class DependenciesError(Exception):
-    """Something is wrong with the dependencies themselves; the message explains it to whoever wrote them."""
+    """The dependencies are wrong; the message explains the error to the author of the request."""
 
 
 class LimitError(DependenciesError):
-    """The dependencies hit a limit, which the message names; with more of it they might do."""
+    """The dependencies hit a limit, which the message names; a higher limit may help."""
 
 
 class PassingError(DependenciesError):
-    """The same dependencies may do in a while: something that they need is switched off, say."""
+    """The dependencies cannot be installed now but may be later: a registry is switched off, for example."""
 
 
 class CacheError(Exception):
-    """The Cache could not do its work (disk full, Nix missing, no network): our fault, worth a retry."""
+    """A host error (full disk, Nix missing, no network); a retry may succeed."""
 
 
 class MissingError(CacheError):
-    """A store path is not, or no longer, in this Cache."""
+    """A store path is not in this Cache, or no longer; it must be fetched or built again."""

@@ -1,4 +1,4 @@
-"""What an expression comes to: plain data, made by the user's code, so that nothing is taken on trust."""
+"""The result of an expression: plain data from untrusted code, so that each part is validated."""
 
 import json
 import re
@@ -12,14 +12,14 @@ from nix.contents import FilePath, SmallFile
 from nix.errors import DependenciesError
 
 ENVIRONMENT_BYTES = 64 << 10
-"""All variables together; Linux gives a program 128 KiB for one."""
+"""Bound of all variables together; Linux bounds a single one at 128 KiB."""
 PACKAGES = 2000
 VARIABLES = 256
 FILES = 64
 FILES_BYTES = 256 << 10
-"""All small files together."""
+"""Bound of all small files together."""
 FILE_ALONE = re.compile(r"/usr/share/envicutor/([0-9a-f]{32}-[\w+.-]*)", re.ASCII)
-"""Where pkgs/default.nix has files that are not given a place, such as those of writeText."""
+"""Paths that pkgs/default.nix gives to files without a place of their own, such as those of writeText."""
 WRONG = "the expression's result is not valid"
 
 DebianName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$", max_length=200)]
@@ -28,18 +28,22 @@ VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_leng
 
 
 class Evaluated(BaseModel):
-    """What an expression comes to. It was made by the user's code: nothing else may be in it."""
+    """The result of an expression. Untrusted code made it, so that unknown fields are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     packages: Annotated[list[DebianName], Field(max_length=PACKAGES)]
     variables: Annotated[dict[VariableName, VariableValue], Field(max_length=VARIABLES)]
     files: Annotated[dict[FilePath, SmallFile], Field(max_length=FILES)] = Field(default_factory=dict)
-    """By path below /usr. Package sets that were made by earlier versions give none."""
+    """Small files by path relative to /usr; absent in results of package sets of earlier versions."""
 
 
 def validate(result: bytes) -> Evaluated:
-    """Read what an evaluation printed. Raises DependenciesError if it is not plain data within its bounds."""
+    """Parse the output of an evaluation.
+
+    Raises:
+        DependenciesError: the output is not plain data within its bounds.
+    """
     _check_counts(result)
     try:
         evaluated = Evaluated.model_validate_json(result)
@@ -55,7 +59,7 @@ def validate(result: bytes) -> Evaluated:
 
 
 def _check_counts(result: bytes) -> None:
-    """Bound what is validated: pydantic collects all errors, which of a million names takes minutes."""
+    """Refuse large containers before validation: pydantic takes minutes to collect a million errors."""
     try:
         value = json.loads(result)
     except (ValueError, RecursionError) as error:
@@ -66,7 +70,7 @@ def _check_counts(result: bytes) -> None:
 
 
 def _containers(value: object) -> Iterator[tuple[str, object, int]]:
-    """Yield whatever pydantic looks into, and how many entries it may have."""
+    """Yield the name, value and maximum length of each container that pydantic validates."""
     yield "result", value, len(Evaluated.model_fields)
     if isinstance(value, dict):
         yield "packages", value.get("packages"), PACKAGES
@@ -88,7 +92,7 @@ def _check_files(evaluated: Evaluated) -> None:
     texts = evaluated.variables | {path: file.text for path, file in files.items()}
     for name, text in texts.items():
         for file in FILE_ALONE.findall(text):
-            # A name ends where the text says nothing about it, such as before a full stop.
+            # The end of a name in a text is unknown: a full stop may belong to it or follow it.
             if not any(file.startswith(known) for known in there):
                 raise DependenciesError(
                     f"{name} mentions the file {file[33:]}, which is no part of the environment: "

@@ -1,4 +1,4 @@
-"""Expressions to data: an unprivileged Nix without a store, in the sandbox, says which packages are meant."""
+"""The evaluation of expressions to plain data, by an unprivileged Nix without a store, in the sandbox."""
 
 import asyncio
 import re
@@ -10,21 +10,21 @@ from nix.package_set import OpenPackageSet
 from nix.runner import Ran, Runner
 
 WALL_TIME_S = 30.0
-"""An honest expression takes 0.3 s; the limits of a request count where they are lower."""
+"""Upper bound of an evaluation, besides the request's limit. An honest expression takes 0.3 s."""
 MEMORY_BYTES = 1 << 30
-"""An honest expression takes 0.1 GiB."""
+"""Upper bound of an evaluation, besides the request's limit. An honest expression takes 0.1 GiB."""
 EXPRESSION_BYTES = 256 << 10
 
 MISSING = re.compile(r"(?:attribute|undefined variable|called without required argument) '([^']{1,200})'")
-"""What Nix says of a name that there is not."""
+"""Nix's error messages for an unknown name."""
 FAILED = 1
-"""Nix's exit code for whatever is wrong with an expression."""
+"""Nix's exit code for every error in an expression."""
 SILENT = 'the expression ended in an error without a message, as `throw ""` does'
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 HINT = "(use '--show-trace' to show detailed location information)"
-"""Of an option that users cannot give. Not as a pattern: to look for its end takes quadratic time."""
+"""Nix's hint to an option that users cannot give. A pattern would take quadratic time to find its end."""
 
-# What the user's file is called in messages. It is a file of its own: nothing is spliced into other text.
+# Name of the user's file in messages. The expression is a file of its own, not spliced into other text.
 EXPRESSION = "dependencies.nix"
 BOX = "/box/"
 NIX = ("env", "HOME=/tmp", "nix-instantiate", "--store", "dummy://", "--eval", "--strict", "--json")
@@ -65,9 +65,12 @@ async def evaluate(
 ) -> Evaluated:
     """Evaluate an expression against a package set.
 
-    Raises DependenciesError with Nix's own message or what is wrong with the result, LimitError.
+    Raises:
+        DependenciesError: the expression is wrong, with Nix's message, or its result is not valid.
+        LimitError: the evaluation hit a limit.
+        CacheError: Nix could not be started.
     """
-    # The last line needs its end, or Nix does not show it in errors.
+    # Nix shows a line in errors only if it ends with a line feed.
     text = (expression + "\n").encode(errors="replace")
     if len(text) > EXPRESSION_BYTES:
         raise DependenciesError(f"the expression is larger than {EXPRESSION_BYTES} bytes")
@@ -83,14 +86,14 @@ async def evaluate(
         limits = {"wall_time_s": f"{wall_time_s:g}", "memory_bytes": f"{memory_bytes}"}
         limit = f"{ran.limit_exceeded} = {limits.get(ran.limit_exceeded, 'its maximum')}"
         raise LimitError(f"evaluating the expression hit the limit {limit}")
-    # JSON is printed in part before an error: only success says that it is whole.
+    # Nix may print part of the JSON before an error: it is complete only if the exit code is 0.
     if ran.exit_code != 0:
         raise await asyncio.to_thread(_explain, ran, package_set)
     return await asyncio.to_thread(validate, ran.stdout)
 
 
 def _explain(ran: Ran, package_set: OpenPackageSet) -> Exception:
-    """Tell the user's errors, whatever is said about them, from a Nix that did not even start."""
+    """Return the user's error with Nix's message, or a CacheError if Nix did not start."""
     message = COLOUR.sub("", ran.stderr.decode(errors="replace")).replace(HINT, "")
     message = message.replace(f"{BOX}{EXPRESSION}", EXPRESSION)
     if ran.exit_code == FAILED:
@@ -109,7 +112,7 @@ def _our_fault(ran: Ran, message: str) -> CacheError:
 
 
 def _suggestions(explanation: str, package_set: OpenPackageSet) -> str:
-    """Nix looks for similar names in one set; the package may be in another."""
+    """Return similar package names of all sets, as text; Nix suggests those of one set only."""
     missing = MISSING.search(explanation.split("\n", 1)[0])
     near = missing and resolve.nearest(missing[1], package_set.index, package_set.names)
     return f"\nSimilar packages: {', '.join(near)}" if near else ""

@@ -1,4 +1,4 @@
-"""Making room in the Cache: what was used longest ago goes first, and never what is in use."""
+"""Eviction from the Cache: the least recently used environments first, never one in use."""
 
 import asyncio
 import logging
@@ -15,32 +15,33 @@ from nix.store import Store
 log = logging.getLogger(__name__)
 
 Announce = Callable[[str], Awaitable[bool]]
-"""Tells all hosts that an environment goes, and returns once that is safe; False: it must stay."""
+"""Announces an eviction to all hosts and returns when it is safe; False if the environment must stay."""
 
 ROOM = 0.9
-"""Evicting stops at this part of the limit, so that not every build begins with it."""
+"""Eviction continues down to this part of the limit, so that not every build has to evict."""
 JUST_USED_S = 5.0
-"""Whoever waits for an environment holds it well within this time after it was installed."""
+"""An environment is not evicted for this long after its last use, until its worker holds it."""
 BLOCK_BYTES = 512
-"""What st_blocks counts."""
+"""Unit of `st_blocks` (stat(2))."""
 
 
 class Eviction:
-    """Keeps one Nix store within a limit. Any process of the host may do it, one at a time does."""
+    """Keeps one Nix store within a limit; a lock admits one process of the host at a time."""
 
     def __init__(self, store: Store, environments: Environments, limit_bytes: int) -> None:
         self._store, self._environments, self._limit_bytes = store, environments, limit_bytes
         self._lock = store.root / "locks/eviction.lock"
 
     async def make_room(self, needed_bytes: int, announce: Announce) -> None:
-        """Evict until the store has room for `needed_bytes` more, as far as what is in use allows.
+        """Evict until the store has room for `needed_bytes` more, or all environments left are in use.
 
-        Raises CacheError if Nix fails.
+        Raises:
+            CacheError: Nix cannot collect garbage.
         """
         if await self._excess_bytes(needed_bytes) <= 0:
             return
         async with locks.exclusive(self._lock):
-            await self._store.collect_garbage()  # what killed builds left goes before what can still be used
+            await self._store.collect_garbage()  # remains of killed builds first, before environments
             while await self._excess_bytes(needed_bytes) > 0:
                 if not await self._evict_some(needed_bytes, announce):
                     log.warning("the cache is over its limit, and all environments are in use")
@@ -48,10 +49,10 @@ class Eviction:
                 await self._store.collect_garbage()
 
     async def evict(self, store_path: str, announce: Announce) -> bool:
-        """Take an environment out of the Cache; False where it is not there, is in use, or must stay.
+        """Evict an environment; return False if it is absent, in use, or refused by `announce`.
 
-        It is announced first: whoever dies in between leaves an environment that is taken for evicted and is
-        still there, which the next one who asks for it will find.
+        The announcement comes first. If the process is killed after it, the environment counts as evicted but
+        is still installed; the next build of its key finds it.
         """
         with self._environments.going(store_path) as ours:
             if not ours or not await announce(store_path):
@@ -61,7 +62,7 @@ class Eviction:
         return True
 
     async def _evict_some(self, needed_bytes: int, announce: Announce) -> bool:
-        """Evict as many as free enough if nothing is shared between them; say whether there was one."""
+        """Evict environments until their own files free enough; return whether one was evicted."""
         wanted = await self._excess_bytes(needed_bytes, self._limit_bytes * ROOM)
         freed, evicted = 0, False
         for used_at, store_path in self._environments.used_longest_ago_first():
@@ -78,20 +79,20 @@ class Eviction:
 
 
 def disk_bytes(store: Store) -> int:
-    """Return what the files of a store take on disk, those that environments share counted once.
+    """Return the disk usage of a store in bytes; files that environments share are counted once.
 
     Nix links every file into one folder. Folders themselves, about 1 %, are not counted.
     """
     total = 0
     with suppress(FileNotFoundError), os.scandir(store.root / "nix/store/.links") as files:
         for file in files:
-            with suppress(FileNotFoundError):  # somebody collects garbage
+            with suppress(FileNotFoundError):  # another process collects garbage
                 total += file.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
     return total
 
 
 def _own_bytes(tree: Path) -> int:
-    """Return what the files take that nobody else has: one link in the tree, one in Nix's own folder."""
+    """Return the bytes of files that no other tree shares: they have one link here, and one of Nix."""
     total = 0
     for folder, _, names in os.walk(tree):
         for name in names:

@@ -1,6 +1,6 @@
-"""The index of a package set: what every package is and needs, one line each, in the order of their names.
+"""The index of a package set: a line for each package, sorted by name.
 
-A line is `name TAB json`, parsed when it is asked for. The JSON is a package (see `Package`), or the list of
+A line is `name TAB json`, parsed on first use. The JSON is a package (see `Package`), or the list of
 the packages that provide the name, best first.
 """
 
@@ -35,22 +35,22 @@ class Package:
     name: str
     version: str
     repository: str
-    """Which of the distribution's repositories has it, as `codename/component`."""
+    """Repository of the distribution that has the package, as `codename/component`."""
     filename: str
-    """Path of its archive within the repository."""
+    """Path of the archive within the repository."""
     sha256: str
-    """Of the archive, hexadecimal."""
+    """SHA-256 of the archive, hexadecimal."""
     archive_bytes: int
     installed_bytes: int
-    """What it takes unpacked, by Debian's own estimate."""
+    """Unpacked size, by Debian's estimate (Installed-Size)."""
     depends: tuple[tuple[str, ...], ...]
-    """Of each group one is needed, the first for choice; a name may be one that others provide."""
+    """Groups of alternatives: one name of each is needed, preferably the first; it may be a provided name."""
     description: str = ""
-    """One line. Indexes that were made by earlier versions have none."""
+    """One line; empty in indexes of earlier versions."""
 
 
 class Index:
-    """Looks names up in the lines of an index."""
+    """An index in memory, parsed line by line as names are looked up."""
 
     def __init__(self, content: bytes) -> None:
         lines = content.decode().split("\n")[:-1]
@@ -58,16 +58,16 @@ class Index:
 
     @cached_property
     def names(self) -> list[str]:
-        """Every name that can be looked up, sorted."""
+        """Names of all packages and provided names, sorted."""
         return list(self._values)
 
     def package(self, name: str) -> Package | None:
-        """Return the package of that name, not one that merely provides it."""
+        """Return the package `name`, or None if there is none or others only provide it."""
         value = self._value(name)
         return value if isinstance(value, Package) else None
 
     def candidates(self, name: str) -> list[str]:
-        """Return the packages that stand for a name, best first: itself, or those that provide it."""
+        """Return the packages for a name, best first: the package itself, or those that provide it."""
         value = self._value(name)
         return [name] if isinstance(value, Package) else value or []
 
@@ -83,9 +83,10 @@ class Index:
 
 
 def write(lists: Iterable[tuple[str, str]], left_out: Set[str], preferred: Mapping[str, str]) -> bytes:
-    """Make an index of `(repository, text of its Packages file)`; the highest of several versions is taken.
+    """Make an index of pairs of a repository and the text of its Packages file.
 
-    Dependencies that name a package of `left_out` are dropped; `preferred` says who provides a name.
+    The highest of several versions is taken. Dependencies on a package of `left_out` are dropped. `preferred`
+    maps a provided name to the package that is ranked first for it.
     """
     newest: dict[str, tuple[str, Paragraph]] = {}
     for repository, text in lists:
@@ -115,7 +116,7 @@ def _json(value: object) -> str:
 
 
 def _paragraphs(text: str) -> Iterator[Paragraph]:
-    """Parse a Packages file: the fields that we need are single lines, and Deb822 takes 7 s."""
+    """Yield the paragraphs of a Packages file, with single-line fields only; Deb822 would take 7 s."""
     wanted = tuple(f"{field}: " for field in FIELDS + RELATIONS)
     for paragraph in text.split("\n\n"):
         lines = [line.split(": ", 1) for line in paragraph.splitlines() if line.startswith(wanted)]
@@ -126,7 +127,7 @@ def _paragraphs(text: str) -> Iterator[Paragraph]:
 def _providers(
     newest: Mapping[str, tuple[str, Paragraph]], preferred: Mapping[str, str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield each name that only others provide, with these: preferred, then by priority, then by name."""
+    """Yield each name without a package of its own, with its providers: preferred, by priority, by name."""
     providers: dict[str, set[str]] = {}
     for provider, (_, paragraph) in newest.items():
         # Rust crates provide a hundred thousand names that only Debian's own builds use.
@@ -145,7 +146,7 @@ def _providers(
 def _depends(
     paragraph: Paragraph, left_out: Set[str], versions: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the groups of alternatives, without those whose version does not fit."""
+    """Yield the groups of alternatives, without alternatives whose version does not fit."""
     for field in ("Pre-Depends", "Depends"):
         for group in PkgRelation.parse_relations(paragraph[field]) if field in paragraph else ():
             names = list(dict.fromkeys(relation["name"] for relation in group))
@@ -157,7 +158,7 @@ def _depends(
 
 
 def _fits(relation: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
-    """Say whether the relation allows the version in the set; names that others provide always fit."""
+    """Return whether the relation allows the set's version; provided names always fit."""
     have = versions.get(relation["name"])
     if have is None or relation["version"] is None:
         return True

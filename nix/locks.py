@@ -1,6 +1,7 @@
-"""File locks, which end with their holder, however it ends.
+"""File locks, which the kernel releases when their holder ends.
 
-Lock files are never removed: who waits for one and who makes it anew would each hold a lock of their own.
+Lock files are never removed: a process that waits for a removed file and one that creates it again would both
+hold the lock.
 """
 
 import asyncio
@@ -11,33 +12,33 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 POLL_S = 0.05
-"""The kernel does not tell when a lock becomes free without blocking a thread."""
+"""Interval between attempts to lock: waiting in the kernel would block a thread."""
 
 
 @asynccontextmanager
 async def exclusive(path: Path) -> AsyncIterator[None]:
-    """Wait for the lock file and hold it alone."""
+    """Hold the exclusive lock of a file; wait while another process holds a lock of it."""
     async with _waited(path, fcntl.LOCK_EX):
         yield
 
 
 @asynccontextmanager
 async def shared(path: Path) -> AsyncIterator[None]:
-    """Wait until nobody holds the lock file alone, and hold it together with others."""
+    """Hold a shared lock of a file; wait while another process holds the exclusive one."""
     async with _waited(path, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
 def try_exclusive(path: Path) -> Iterator[bool]:
-    """Hold the lock file alone; yields False if somebody else holds it. Never waits."""
+    """Hold the exclusive lock of a file, or yield False at once if another process holds a lock of it."""
     with _opened(path) as lock:
         yield _taken(lock, fcntl.LOCK_EX)
 
 
 @contextmanager
 def try_shared(path: Path) -> Iterator[bool]:
-    """Hold the lock file together with others; yields False if somebody holds it alone. Never waits."""
+    """Hold a shared lock of a file, or yield False at once if another process holds the exclusive one."""
     with _opened(path) as lock:
         yield _taken(lock, fcntl.LOCK_SH)
 

@@ -3,7 +3,7 @@
 A set is a folder in `cache_dir`, complete in itself and never changed, named by its pin:
 
     index               see nix.index
-    set.json            what PackageSet says
+    set.json            the fields of PackageSet
     pkgs/default.nix    `import <pkgs> { }`
     pkgs/names.json     the names that expressions and requests may use
 """
@@ -30,23 +30,23 @@ from nix.settings import NixSettings
 SOURCES = Path(__file__).parent
 APT_HELPER = "/usr/lib/apt/apt-helper"
 CONTENT = ("index", "pkgs/names.json", "pkgs/default.nix")
-"""The files that a pin is made of."""
+"""The files whose contents the pin is a hash of."""
 
 
 @dataclass(frozen=True)
 class PackageSet:
-    """A package set on this host."""
+    """Description of a package set, as set.json holds it."""
 
     name: str
-    """The distribution: `debian`."""
+    """Name of the distribution, `debian`."""
     pin: str
-    """Names the set in submissions, keys and records; made of its date and content."""
+    """Name of the set in submissions and on topics, derived from its date and contents."""
     index_digest: str
-    """sha256 of the index, hexadecimal."""
+    """SHA-256 of the index, hexadecimal."""
     date: str
-    """Day on which the distribution released it."""
+    """Day on which the distribution released the packages, `YYYY-MM-DD`."""
     architecture: str
-    """As Debian calls it, `amd64`."""
+    """Debian's name of the architecture, such as `amd64`."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,29 @@ class Names:
     """The names that requests may use, besides those of the index."""
 
     base: list[str]
-    """Debian packages of every environment."""
+    """Debian packages that are in every environment."""
     aliases: Mapping[str, list[str]]
-    """What nixpkgs calls a thing, and the Debian packages that are it."""
+    """Debian packages by the name of the equivalent in nixpkgs."""
     sets: Mapping[str, Mapping[str, str]]
-    """By name of a set such as python3Packages: its members and their Debian packages."""
+    """Debian packages by the name of a set such as python3Packages and of its member."""
 
 
 class OpenPackageSet:
-    """The content of a package set, read when it is needed."""
+    """The contents of a package set, read on first use."""
 
     def __init__(self, folder: Path) -> None:
         self.set = PackageSet(**json.loads((folder / "set.json").read_text()))
         self.expressions = folder / "pkgs"
-        """What expressions import as <pkgs>."""
+        """Folder that expressions import as `<pkgs>`."""
         self._folder = folder
 
     @cached_property
     def index(self) -> Index:
-        """The packages. Raises CacheError if the file is not what its digest says."""
+        """The packages of the set.
+
+        Raises:
+            CacheError: the digest of the file is not that of the description.
+        """
         content = (self._folder / "index").read_bytes()
         if hashlib.sha256(content).hexdigest() != self.set.index_digest:
             raise CacheError(f"the index of package set {self.set.pin} is damaged: remove {self._folder}")
@@ -80,16 +84,17 @@ class OpenPackageSet:
 
     @cached_property
     def names(self) -> Names:
-        """The aliases and sets."""
+        """The names of the set besides those of its index."""
         value = json.loads((self.expressions / "names.json").read_text())
         sets = {name: content["members"] for name, content in value["sets"].items()}
         return Names(value["base"], value["aliases"], sets)
 
 
 def load(settings: NixSettings, pin: str) -> OpenPackageSet:
-    """Open the package set `pin`; one that this host has not is taken from the binary cache.
+    """Open the package set `pin`; fetch it from the binary cache if this host does not have it.
 
-    Raises CacheError if it is not there either.
+    Raises:
+        CacheError: neither this host nor the binary cache has the package set.
     """
     return _load(settings.cache_dir, settings.binary_cache_dir, pin)
 
@@ -100,7 +105,11 @@ def _load(cache_dir: Path, binary_cache_dir: Path | None, pin: str) -> OpenPacka
 
 
 def open_once(cache_dir: Path, binary_cache_dir: Path | None, pin: str) -> OpenPackageSet:
-    """Open a package set that is not kept in memory afterwards. Raises CacheError as `load` does."""
+    """Open a package set as `load` does, without keeping it in memory for later calls.
+
+    Raises:
+        CacheError: neither this host nor the binary cache has the package set.
+    """
     folder = _folder(cache_dir, pin)
     if not folder.is_dir():
         if binary_cache_dir is None or not _folder(binary_cache_dir, pin).is_dir():
@@ -110,7 +119,7 @@ def open_once(cache_dir: Path, binary_cache_dir: Path | None, pin: str) -> OpenP
 
 
 def publish(settings: NixSettings, progress: Callable[[str], None]) -> None:
-    """Copy the package sets of this host to the binary cache; report and leave out a damaged one."""
+    """Copy the package sets of this host to the binary cache; report damaged ones and leave them out."""
     assert settings.binary_cache_dir
     for description in _folder(settings.cache_dir, "").glob("*/set.json"):
         pin = description.parent.name
@@ -124,15 +133,19 @@ def publish(settings: NixSettings, progress: Callable[[str], None]) -> None:
 
 
 def _fetch(source: Path, pin: str, folder: Path) -> None:
-    """Copy a package set from one folder to another, if it is the one that its pin names."""
+    """Copy a package set from one folder to another, if its contents match its pin.
+
+    Raises:
+        CacheError: the set is unreadable, does not match its pin, or cannot be written.
+    """
     try:
-        said = PackageSet(**json.loads((source / "set.json").read_bytes()))
+        described = PackageSet(**json.loads((source / "set.json").read_bytes()))
         files = {name: (source / name).read_bytes() for name in CONTENT}
     except (OSError, ValueError, TypeError) as error:
         raise CacheError(f"the package set {pin} in {source.parent} cannot be read: {error}") from error
-    package_set = _describe(said.date, said.architecture, files)
+    package_set = _describe(described.date, described.architecture, files)
     if package_set.pin != pin:
-        raise CacheError(f"{source} is not what its pin says: remove it")
+        raise CacheError(f"the contents of {source} do not match its pin: remove it")
     try:
         _publish(folder, package_set, files)
     except OSError as error:
@@ -142,9 +155,10 @@ def _fetch(source: Path, pin: str, folder: Path) -> None:
 def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSet:
     """Make a package set of apt's present lists; the same lists give the same pin. Blocks for seconds.
 
-    What was made of the same lists before, for another system of this host, is taken instead.
+    A set that was made of the same lists before, for another system of this host, is used again.
 
-    Raises CacheError if apt has no lists.
+    Raises:
+        CacheError: apt has no lists, or is not installed.
     """
     architecture = _output("dpkg", "--print-architecture").strip()
     targets = list(_targets(architecture))
@@ -166,7 +180,7 @@ def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSe
 
 
 def _digest(architecture: str, targets: Iterable[tuple[str, str]]) -> str:
-    """Of all that a package set is made of: the lists, our choices, and how they are read."""
+    """Return a digest of a package set's inputs: apt's lists, debian.toml, and the code that reads them."""
     digest = hashlib.sha256(architecture.encode())
     for repository, filename in targets:
         digest.update(f"\0{repository}\0".encode() + hashlib.sha256(Path(filename).read_bytes()).digest())
@@ -176,15 +190,15 @@ def _digest(architecture: str, targets: Iterable[tuple[str, str]]) -> str:
 
 
 def _made_before(cache_dir: Path, note: Path) -> dict[str, bytes] | None:
-    """The files of the package set that the note names, if this host has them as they were."""
+    """Return the files of the package set whose pin the note holds; None if they are missing or changed."""
     try:
         pin = note.read_text()
         folder = _folder(cache_dir, pin)
-        said = PackageSet(**json.loads((folder / "set.json").read_bytes()))
+        described = PackageSet(**json.loads((folder / "set.json").read_bytes()))
         files = {name: (folder / name).read_bytes() for name in CONTENT}
     except (OSError, ValueError, TypeError):
         return None
-    return files if _describe(said.date, said.architecture, files).pin == pin else None
+    return files if _describe(described.date, described.architecture, files).pin == pin else None
 
 
 def _make(lists: Iterable[tuple[str, str]]) -> dict[str, bytes]:
@@ -196,7 +210,7 @@ def _make(lists: Iterable[tuple[str, str]]) -> dict[str, bytes]:
 
 
 def _describe(date: str, architecture: str, files: Mapping[str, bytes]) -> PackageSet:
-    """Return what the files are. The pin has 128 bits of a hash, since other hosts believe them for it."""
+    """Describe files. The pin has 128 bits of a hash, since other hosts verify the files by it."""
     index_digest = hashlib.sha256(files["index"]).hexdigest()
     parts = [index_digest, *(files[name].decode() for name in CONTENT[1:]), architecture]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -204,7 +218,7 @@ def _describe(date: str, architecture: str, files: Mapping[str, bytes]) -> Packa
 
 
 def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what names.json says: the names of the index, and the aliases and sets of which it has all."""
+    """Return the value of names.json: the index's names, and aliases and sets whose packages it has."""
     aliases = {
         name: targets for name, targets in choices["aliases"].items() if all(map(packages.package, targets))
     }
@@ -217,7 +231,7 @@ def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:
-    """Return the members of a set: by prefix and suffix, and those with a name of their own."""
+    """Return Debian packages by member of a set: by prefix and suffix, and by the names of the rule."""
     prefix, suffix = rule["prefix"], rule["suffix"]
     members = {
         name[len(prefix) : len(name) - len(suffix)]: name
@@ -229,7 +243,7 @@ def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _targets(architecture: str) -> Iterator[tuple[str, str]]:
-    """Yield `(repository, file name)` of each list that apt has for this architecture."""
+    """Yield `(repository, file name)` of each of apt's lists for the architecture."""
     form = "$(ARCHITECTURE)|$(CODENAME)/$(COMPONENT)|$(FILENAME)"
     for line in _output("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines():
         target, repository, filename = line.split("|")
@@ -238,7 +252,7 @@ def _targets(architecture: str) -> Iterator[tuple[str, str]]:
 
 
 def _release_date(folders: Iterable[Path]) -> str:
-    """Return the latest day that a Release file among apt's lists gives."""
+    """Return the latest date of the Release files among apt's lists, or `undated`."""
     releases = [file.read_text() for folder in set(folders) for file in folder.glob("*Release")]
     dates = [match.group(1) for text in releases if (match := re.search(r"^Date: (.+)$", text, re.MULTILINE))]
     return max((parsedate_to_datetime(date).date().isoformat() for date in dates), default="undated")
@@ -258,13 +272,13 @@ def _folder(cache_dir: Path, pin: str) -> Path:
 
 
 def _publish(folder: Path, package_set: PackageSet, files: Mapping[str, bytes]) -> None:
-    """Write a package set so that it is there completely or not at all; one that is there already stays."""
+    """Write a package set atomically; an existing one is not replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
         for name, content in {**files, "set.json": json.dumps(asdict(package_set)).encode()}.items():
             (draft / name).parent.mkdir(exist_ok=True)
-            (draft / name).parent.chmod(0o755)  # whatever the umask: the sandbox's user reads it
+            (draft / name).parent.chmod(0o755)  # the sandbox's user reads it, whatever the umask
             (draft / name).write_bytes(content)
             (draft / name).chmod(0o644)
         if not folder.exists():

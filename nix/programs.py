@@ -1,4 +1,4 @@
-"""Whether sandboxes can execute programs below `nix_root`, which has the environments."""
+"""A check that sandboxes can execute programs below `nix_root`, which holds the environments."""
 
 import errno
 import logging
@@ -14,25 +14,24 @@ from nix.runner import Runner
 log = logging.getLogger(__name__)
 
 PROGRAM = Path("/bin/true")
-"""Copied below `nix_root` and executed there, with the host's libraries."""
+"""Program that is copied below `nix_root` and executed there, with the host's libraries."""
 
 
 async def check_programs(nix_root: Path, runner: Runner) -> None:
     """Execute a program from below `nix_root` in a sandbox.
 
-    A full disk is no reason to refuse work: environments that are installed run, and a build that needs room
-    fails with that reason.
+    A full disk only logs a warning: installed environments still run, and builds report the full disk.
 
     Raises:
-        CacheError: nothing can be written below `nix_root`, or the program was not executed, such as on a
-            file system that is mounted noexec; with what to do.
+        CacheError: nothing can be written below `nix_root`, or the program was not executed, for example
+            because the file system is mounted noexec. The message names the remedy.
     """
     try:
         await _check(nix_root, runner)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        log.warning("no program can be tried from below %s: %s", nix_root, error)
+        log.warning("cannot check that programs below %s can be executed: %s", nix_root, error)
 
 
 async def _check(nix_root: Path, runner: Runner) -> None:

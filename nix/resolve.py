@@ -1,4 +1,4 @@
-"""From names to the packages of an environment: which ones, and in which order they are configured."""
+"""Resolution of names to the packages of an environment, in the order in which they are configured."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Set
@@ -8,14 +8,16 @@ from nix.index import Index, Package
 from nix.package_set import Names
 
 EXPLAINED = 5
-"""Unknown names that get suggestions; each takes half a second."""
+"""Largest number of unknown names that an error explains; each takes half a second."""
 
 
 def debian_names(requested: Iterable[str], index: Index, names: Names) -> list[str]:
     """Return the Debian packages that requested names mean.
 
     Names are Debian's own, those of nixpkgs, or a set's such as `python3Packages.numpy`.
-    Raises DependenciesError with all unknown names and what they may have meant.
+
+    Raises:
+        DependenciesError: some names are unknown; the message suggests similar ones.
     """
     found = {name: _meaning(name, index, names) for name in requested}
     unknown = [name for name, meaning in found.items() if not meaning]
@@ -29,8 +31,10 @@ def debian_names(requested: Iterable[str], index: Index, names: Names) -> list[s
 def closure(roots: Iterable[str], index: Index) -> list[Package]:
     """Return the packages of an environment, each after those it depends on (cycles are cut).
 
-    The result depends only on the set of packages that comes out, not on how it was asked for.
-    Raises DependenciesError if a package, or something that it needs, is not in the index.
+    The order depends only on the set of packages, not on the order of the roots.
+
+    Raises:
+        DependenciesError: a package, or one that it depends on, is not in the index.
     """
     wanted = set(roots)
     chosen: set[str] = set()
@@ -54,7 +58,7 @@ def _meaning(name: str, index: Index, names: Names) -> list[str]:
 
 
 def nearest(name: str, index: Index, names: Names) -> list[str]:
-    """Return names that may have been meant, best first; takes half a second."""
+    """Return known names similar to an unknown one, best first; takes half a second."""
     members = {member: f"{set_name}.{member}" for set_name, those in names.sets.items() for member in those}
     shown = members if "." in name else members | {other: other for other in [*index.names, *names.aliases]}
     wanted = name.rpartition(".")[2]
@@ -69,13 +73,17 @@ def _explain_unknown(name: str, index: Index, names: Names) -> str:
 
 
 def _with_meaning(name: str, index: Index, names: Names) -> str:
-    """Add Debian's name to a member of a set, under which a search finds it."""
+    """Return a name with its Debian package, if it is a set's member; searches find the Debian name."""
     meaning = ", ".join(_meaning(name, index, names))
     return name if index.candidates(name) or name in names.aliases else f"{name} ({meaning})"
 
 
 def _choose(needed_by: str, group: Iterable[str], wanted: set[str], index: Index) -> str:
-    """Return the package that satisfies a group of alternatives: one asked for by name, else the first."""
+    """Return the package that satisfies a group of alternatives: a requested one, else the first.
+
+    Raises:
+        DependenciesError: no alternative is in the index.
+    """
     candidates = [candidate for name in group for candidate in index.candidates(name)]
     if not candidates:
         needs = " or ".join(group)
@@ -90,7 +98,7 @@ def _package(name: str, index: Index) -> Package:
 
 
 def _dependencies_first(names: Set[str], index: Index) -> Iterator[str]:
-    """Order names depth first; visiting them sorted makes the order a function of the set alone."""
+    """Yield names depth first; sorted visits make the order a function of the set alone."""
     visited: set[str] = set()
 
     def enter(name: str) -> tuple[str, Iterator[str]]:

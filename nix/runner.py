@@ -1,4 +1,4 @@
-"""What the Cache is handed to run commands under limits; the sandbox's owner implements it."""
+"""The interface by which the Cache runs commands under limits; processors/runner.py implements it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import Protocol
 
 BOX_BYTES = 64 << 20
-"""What a command that is not trusted may write, unless it is said otherwise; it is memory."""
+"""Default size of an untrusted command's box, a tmpfs."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended; exactly one of `exit_code` and `signal` is set."""
+    """Result of a command; exactly one of `exit_code` and `signal` is set."""
 
     stdout: bytes
     stderr: bytes
     exit_code: int | None
     signal: str | None
-    """A name such as SIGSEGV."""
+    """Name of the signal that ended the command, such as SIGSEGV."""
     limit_exceeded: str | None
-    """Name of the limit that ended it (`wall_time_s`, `memory_bytes`, `stdout_bytes`, ...)."""
+    """Name of the limit that ended the command (`wall_time_s`, `memory_bytes`, `stdout_bytes`, ...)."""
 
 
 class Runner(Protocol):
-    """Two ways to run a command: one that is not trusted, one that is."""
+    """Runs commands under limits: untrusted ones in a sandbox, trusted ones in a cgroup."""
 
     async def sandboxed(
         self,
@@ -36,9 +36,9 @@ class Runner(Protocol):
         box_bytes: int = BOX_BYTES,
         on_user: Callable[[int], None] | None = None,
     ) -> Ran:
-        """Run untrusted work: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only.
+        """Run an untrusted command: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only.
 
-        `files` are in its working directory, /box; that and /tmp may hold `box_bytes` each. `on_user` is
+        `files` are in its working directory, /box; /box and /tmp may hold `box_bytes` each. `on_user` is
         called before the command starts, with the id of its user on the host, which no other process has.
         """
         ...

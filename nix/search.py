@@ -1,4 +1,4 @@
-"""Finding packages by name and description."""
+"""Search for packages by name and description."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from nix.settings import NixSettings
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A name that requests may use."""
+    """A search result: a name that requests may use, with its version and description."""
 
     name: str
     version: str
@@ -19,23 +19,23 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of what was found."""
+    """One page of the search results, with the total number of results."""
 
     total: int
     packages: list[Found]
 
 
 class Search:
-    """All names of a package set in memory, some 20 MB; asking takes about 20 ms."""
+    """All names of a package set in memory, some 20 MB; a search takes about 20 ms."""
 
     def __init__(self, entries: Iterable[Found]) -> None:
         self._entries = [(entry, entry.name.lower(), entry.description.lower()) for entry in entries]
 
     def find(self, query: str, offset: int, limit: int) -> Page:
-        """Return what has every word of `query` in its name or description, the best matches first.
+        """Return a page of the entries with every word of `query` in name or description, best first.
 
-        Best is a name that is the query, then one that begins with it, then one that has it, shorter ones
-        first. An empty query finds everything.
+        Names equal to the query come first, then names that begin with it, then names that contain it;
+        shorter names first. An empty query matches all entries.
         """
         wanted = query.lower().strip()
         words = wanted.split()
@@ -48,13 +48,17 @@ class Search:
 
 
 def load(settings: NixSettings, pin: str) -> Search:
-    """Read the names of a package set; takes a second. Raises CacheError if this host does not have it."""
+    """Read the names of a package set, which takes a second.
+
+    Raises:
+        CacheError: neither this host nor the binary cache has the package set.
+    """
     opened = open_once(settings.cache_dir, settings.binary_cache_dir, pin)
     return Search(entries(opened.index, opened.names))
 
 
 def entries(index: Index, names: Names) -> Iterator[Found]:
-    """Yield every name with a package of its own, and what nixpkgs calls some."""
+    """Yield an entry for each Debian package and for each alias of nixpkgs."""
     for name in index.names:
         if name not in names.aliases and (package := index.package(name)):
             yield Found(name, package.version, package.description)

@@ -1,4 +1,4 @@
-"""Where the Cache keeps things, and how many."""
+"""Settings of environments: folders, sizes, the binary cache, registries."""
 
 import re
 from pathlib import Path
@@ -11,35 +11,41 @@ HOST = r"[A-Za-z0-9.-]+(:[0-9]{1,5})?"
 
 
 class NixSettings(BaseSettings):
-    """Folders of package sets, archives and environments."""
+    """Folders and sizes of environments, package sets and archives; sources of packages."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_")
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", use_attribute_docstrings=True)
 
     nix_root: Path = Path("/var/lib/envicutor/nix")
-    """Root of the Nix store that holds the environments; several builders and workers of a host share it."""
+    """Root of the Nix store that holds the environments. All cache builders and workers of a host share
+    it. `up` sets it to `DATA_DIR/nix`."""
     cache_dir: Path = Path("/var/cache/envicutor")
-    """Package sets and downloaded archives, shared by all stores of a host; what is missing is fetched."""
+    """Folder of package sets and downloaded archives, shared by all Nix stores of a host."""
     environment_bytes: int = 4 << 30
-    """Largest environment, by the sizes that its packages state; larger ones are refused."""
+    """Largest environment, by the sizes that its packages state. Larger environments are refused."""
     cache_limit_bytes: int = 20 << 30
-    """What the environments of a host may take on disk, what they share counted once; beyond it those that
-    were used longest ago go."""
+    """Disk space of all environments of a host; shared files count once. Beyond it the least recently used
+    environments are evicted."""
     archives_limit_bytes: int = 10 << 30
-    """What downloaded archives may take on disk; beyond it those that were used longest ago go."""
+    """Disk space of downloaded archives. Beyond it the least recently used archives are deleted."""
     binary_cache_dir: Path | None = None
-    """Folder that all hosts see, where builders put what the others fetch; None where there is one host."""
+    """Folder that all hosts mount, through which they share environments. A system on one host needs
+    none. See [dependencies.md](dependencies.md#many-hosts)."""
     binary_cache_public_key: str = ""
-    """What environments must be signed with to be fetched: `NAME:KEY`."""
+    """Public key, as `NAME:KEY`, by which environments from the binary cache must be signed."""
     binary_cache_secret_key_file: Path | None = None
-    """What builders sign with; `envicutor binary-cache-key FILE` makes it. Only root may read it."""
+    """File of the secret key with which cache builders sign. `envicutor binary-cache-key FILE` makes it. Only
+    root may be able to read it."""
     pypi_index: str = ""
-    """Address of the simple index that `pypi` packages come from, `https://…`; none: they are off."""
+    """Address of the simple index (PEP 503 or 691) of `pypi` packages, such as `https://HOST/simple`. Without
+    it, requests for `pypi` packages fail. See [dependencies.md](dependencies.md#packages-of-pypi-and-npm)."""
     pypi_file_hosts: tuple[str, ...] = ()
-    """Hosts, `NAME` or `NAME:PORT`, beside the index's own, from which it has its files fetched."""
+    """Hosts besides the index's own from which files are fetched, as `NAME` or `NAME:PORT`, such as
+    `["files.example.org"]`."""
     npm_registry: str = ""
-    """Address of the registry that `npm` packages come from, `https://…`; none: they are off."""
+    """Address of the registry of `npm` packages, such as `https://HOST/`. Without it, requests for `npm`
+    packages fail."""
     registries_ca_file: Path = Path("/etc/ssl/certs/ca-certificates.crt")
-    """The authorities by whose certificates index and registry are known, in PEM."""
+    """PEM of the authorities that sign the certificates of index and registry."""
 
     @field_validator("pypi_index", "npm_registry")
     @classmethod

@@ -1,4 +1,4 @@
-"""The Nix store that holds the environments: `nix_root/nix/store`, beside any other on the host."""
+"""The Nix store that holds the environments, `nix_root/nix/store`, apart from any other on the host."""
 
 import asyncio
 import re
@@ -14,70 +14,73 @@ from nix.runner import Ran, Runner
 
 DERIVATION = Path(__file__).with_name("environment.nix")
 BUSYBOX = Path("/usr/bin/busybox")
-"""Debian's busybox-static."""
+"""Shell of the builds, from Debian's busybox-static."""
 BUILD_FAILED = 100
-"""Nix's exit code when a builder fails; all others are ours."""
+"""Nix's exit code if a builder fails; all others are host errors."""
 OUR_FAULTS = ("No space left on device", "archive is damaged")
 BUILD_LIMITS = {
-    "hit the limit environment_bytes": "environment_bytes",  # environment.sh says so
-    "bytes of log output": "stderr_bytes",  # Nix says so
+    "hit the limit environment_bytes": "environment_bytes",  # message of environment.sh
+    "bytes of log output": "stderr_bytes",  # message of Nix
     "the build is not watched any more": "processes",  # environment.sh could not fork
 }
 PROCESSES = 1024
-"""Of one command of ours, as Nix unpacks on all cores."""
+"""Limit of processes of one Nix command, which unpacks on all cores."""
 NOISE = re.compile(
     r"^(this derivation will be built:|  /nix/store/.*\.drv|building '.*\.drv'\.\.\.)\n", re.MULTILINE
 )
 COMPLAINT = re.compile(r"(error|warning): |don't know how")
-"""Lines by which Nix says why it copied nothing, among those about what it does."""
+"""Lines of Nix's output that give the reason of a failed copy, among progress lines."""
 
 
 @dataclass(frozen=True)
 class BuildLimits:
-    """What evaluating and building one set of dependencies may use."""
+    """Limits of evaluating and building one environment."""
 
     wall_time_s: float = 300.0
     memory_bytes: int = 2 << 30
     stdout_bytes: int = 1 << 20
     stderr_bytes: int = 1 << 20
-    """Of this the build's log may take all."""
+    """Limit of the build's log as well."""
 
 
 QUERY_LIMITS = BuildLimits()
-"""Ours, not the user's: what was built within those must not be lost to a question of ours."""
+"""Limits of queries, independent of the user's: a query must not fail a build that kept its limits."""
 COPY_LIMITS = BuildLimits(wall_time_s=900.0)
-"""For one environment to or from the binary cache: an honest one of 300 MiB takes 5 s on a local disk."""
+"""Limits of a copy to or from the binary cache; 300 MiB take 5 s on a local disk."""
 GARBAGE_LIMITS = BuildLimits(wall_time_s=3600.0, stdout_bytes=64 << 20, stderr_bytes=64 << 20)
-"""It prints a line for each path."""
+"""Limits of garbage collection, which prints a line for each store path."""
 
 BUSY, BUSY_TRIES, BUSY_PAUSE_S = b"db.sqlite' is busy", 5, 0.2
-"""Nix waits for others who use its database, but gives up at once where they open it at the same moment."""
+"""Nix waits for other users of its database, but fails at once if two open it at the same moment."""
 ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""Garbage collection reads what files all processes have open, and fails where one that nobody trusts has one
-whose path is too long. Nobody uses an environment without a root, so it need not see them."""
+"""Wrapper that hides other processes from garbage collection.
+
+Garbage collection reads the open files of all processes, and fails if an untrusted one has a file open whose
+path is too long. Every environment in use has a GC root, so that open files do not matter.
+"""
 
 
 @dataclass(frozen=True)
 class Realised:
-    """An environment in the store."""
+    """An environment that was just built, with the log of its build."""
 
     store_path: str
     log: str
 
 
 class Store:
-    """Commands of one Nix store."""
+    """Runs the commands of one Nix store."""
 
     def __init__(self, root: Path, runner: Runner, environment_bytes: int) -> None:
-        """`environment_bytes` is what a build may write to disk."""
+        """Create the store below `root`; a build may write `environment_bytes` to disk."""
         self.root = root
         self._environment_bytes = environment_bytes
         self.roots = root / "nix/var/nix/gcroots/envicutor"
-        """A link for each environment that garbage collection must leave alone, named like it."""
+        """Folder of GC roots: a link to each installed environment, with the environment's name."""
         self._runner = runner
 
     def physical(self, store_path: str) -> Path:
-        """Return where a store path is on this host."""
+        """Return the path of a store path on this host."""
         return self.root / store_path.removeprefix("/")
 
     async def realise(
@@ -90,17 +93,21 @@ class Store:
         left_s: float,
         layer: str = "",
     ) -> Realised:
-        """Build an environment from the archives in a folder, in what is left of the limits' time.
+        """Build an environment from the archives in a folder, within the remaining `left_s` seconds.
 
-        `layer` is the sha256 of the `layer.tar` in it, which goes below /usr/local; empty for none.
-        A link in the folder `work`, which also gets the build's own files, keeps it from garbage collection.
-        Raises DependenciesError if the build fails, LimitError if it hits a limit, CacheError if Nix fails.
+        `layer` is the SHA-256 of the folder's `layer.tar`, unpacked below /usr/local; empty for none.
+        A GC root in the folder `work`, which also gets the build's own files, keeps the environment.
+
+        Raises:
+            LimitError: the build hit a limit.
+            DependenciesError: the build failed.
+            CacheError: a host error.
         """
         listed, files, bounds = work / "archives", work / "files", work / "bounds"
         listed.write_text(manifest(contents.packages))
         _write_files(files, contents)
         bounds.write_text(f"{self._environment_bytes >> 10}\n")
-        bounds.chmod(0o644)  # whatever the umask: the build reads it as another user
+        bounds.chmod(0o644)  # independent of the umask, since the build reads it as another user
         arguments = {
             "archives": str(listed),
             "files": str(files),
@@ -112,7 +119,7 @@ class Store:
         }
         options = [option for name, value in arguments.items() for option in ("--argstr", name, value)]
         command = ["nix-build", str(DERIVATION), *options, "--out-link", str(work / "result")]
-        # How much may be written is no input of the build, since it does not change what comes out.
+        # The size limit is no input of the build, since it does not change the store path.
         mounted = {"sandbox-paths": f"/archives={archives} /bounds={bounds}"}
         ran = await self._nix(command, work, replace(limits, wall_time_s=left_s), mounted)
         log = ran.stderr.decode(errors="replace")
@@ -121,20 +128,32 @@ class Store:
         return Realised(ran.stdout.decode().strip(), NOISE.sub("", log))
 
     async def size_bytes(self, store_path: str, work: Path) -> int:
-        """Return the size of a store path. Raises CacheError."""
+        """Return the size of a store path in bytes.
+
+        Raises:
+            CacheError: Nix failed.
+        """
         ran = await self._nix(["nix-store", "--query", "--size", store_path], work, QUERY_LIMITS)
         if ran.exit_code != 0:
             raise CacheError(f"nix-store failed: {_complaint(ran)}")
         return int(ran.stdout)
 
     async def collect_garbage(self) -> None:
-        """Delete what no root keeps. Builds that go on meanwhile are safe."""
+        """Delete store paths that no GC root keeps; concurrent builds are safe.
+
+        Raises:
+            CacheError: Nix failed.
+        """
         ran = await self._nix(["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, wrapper=ALONE)
         if ran.exit_code != 0:
             raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')[-4000:]}")
 
     async def copy_to(self, folder: Path, secret_key_file: Path, store_path: str, work: Path) -> None:
-        """Write an environment into a binary cache, signed. Raises CacheError."""
+        """Sign an environment and copy it into a binary cache.
+
+        Raises:
+            CacheError: Nix failed.
+        """
         # The default, xz, takes fifty times as long.
         url = f"file://{folder}?compression=zstd&secret-key={quote(str(secret_key_file))}"
         ran = await self._nix(["nix", "copy", "--to", url, store_path], work, COPY_LIMITS)
@@ -142,10 +161,13 @@ class Store:
             raise CacheError(f"{store_path} could not be published: {_complaint(ran)}")
 
     async def copy_from(self, folder: Path, public_key: str, store_path: str, work: Path) -> None:
-        """Take an environment from a binary cache, if it is signed with that key and intact.
+        """Copy an environment from a binary cache, if it is intact and signed with `public_key`.
 
-        A link in the folder `work` keeps it from garbage collection.
-        Raises MissingError if it is not there or not to be trusted, CacheError if this host is at fault.
+        A GC root in the folder `work` keeps it from garbage collection.
+
+        Raises:
+            MissingError: the environment is not in the binary cache, or its signature is not valid.
+            CacheError: a host error, such as a full disk.
         """
         command = ["nix-store", "--realise", store_path, "--add-root", str(work / "result")]
         settings = {"substituters": f"file://{folder}", "trusted-public-keys": public_key}
@@ -197,10 +219,10 @@ class Store:
         )
 
     def _explain(self, ran: Ran, log: str, limits: BuildLimits) -> Exception:
-        """Tell whose fault a failed build is."""
+        """Return the error of a failed build, by its cause: a limit, the dependencies, or the host."""
         limit = ran.limit_exceeded
         if ran.exit_code != 0:
-            limit = limit or next((name for said, name in BUILD_LIMITS.items() if said in log), None)
+            limit = limit or next((name for message, name in BUILD_LIMITS.items() if message in log), None)
         if limit:
             values = vars(limits) | {"environment_bytes": self._environment_bytes, "processes": PROCESSES}
             return LimitError(f"building hit the limit {limit} = {values[limit]}")
@@ -218,7 +240,7 @@ def _write_files(folder: Path, contents: Contents) -> None:
 
 
 def configuration(log_bytes: int, settings: Mapping[str, str]) -> str:
-    """Return Nix's whole configuration, `settings` included: nothing of the host's counts."""
+    """Return Nix's whole configuration, including `settings`; the host's own is ignored."""
     values = {
         "build-users-group": "nixbld",
         "sandbox": "true",
@@ -240,7 +262,7 @@ def configuration(log_bytes: int, settings: Mapping[str, str]) -> str:
 
 
 def _complaint(ran: Ran) -> str:
-    """Return what Nix said last, or why it was ended."""
+    """Return the errors and warnings of Nix's output, or the limit or signal that ended it."""
     if ran.limit_exceeded:
         return f"it hit the limit {ran.limit_exceeded}"
     lines = [line for line in ran.stderr.decode(errors="replace").splitlines() if COMPLAINT.match(line)]

@@ -31,7 +31,7 @@ from topics.kafka.codec import (
 )
 from topics.kafka.liveness import with_pulse
 from topics.kafka.replies import ReplyTopics
-from topics.request.model import FieldError, InvalidRequestError, check_chosen_id, parse_request
+from topics.request.model import ID_PATTERN, FieldError, InvalidRequestError, check_chosen_id, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
@@ -41,7 +41,7 @@ from topics.views.view import View
 
 log = logging.getLogger(__name__)
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = re.compile(ID_PATTERN)
 _BATCH = 500
 """Requests that are handed on together, or as many as the client has read ahead, which is 64 MiB of them."""
 

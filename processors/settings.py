@@ -16,13 +16,17 @@ def _processors() -> int:
 
 
 class LeaseSettings(BaseSettings):
-    """How work tells that it lives: alike for those who do it and for those who judge."""
+    """Renewal and expiry of leases, the same for workers, cache builders and health checkers."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     lease_renewal_s: float = Field(default=1.0, gt=0)
+    """Time between two renewals of a lease."""
     lease_timeout_s: float = Field(default=10.0, gt=0)
-    """How long a worker may not be heard of before its attempt is given to another; several renewals."""
+    """Time without a renewal after which a lease expires and the attempt is enqueued again. At least twice
+    `LEASE_RENEWAL_S`."""
 
     @model_validator(mode="after")
     def _renewals_within_the_timeout(self) -> Self:
@@ -32,50 +36,60 @@ class LeaseSettings(BaseSettings):
 
 
 class WorkSettings(LeaseSettings):
-    """How much one process does at a time, and how it tells that it lives."""
+    """Capacity of one worker or cache builder process."""
 
     host: str = Field(default_factory=socket.gethostname)
-    """Name of the machine, whose Cache its workers and builders share."""
+    """Name of the machine. All workers and cache builders with this name share one Cache."""
     instance: str = "0"
-    """Tells the processes of one role on one host apart, across their restarts; names their folders."""
+    """Name of this process among those of its role on the host. It stays the same across restarts, and
+    names the folders of the process."""
     worker_slots: int = Field(default_factory=_processors, ge=1)
-    """Submissions that one worker runs side by side. By default the number of processors that it may run on,
-    or its control group's CPU quota if that is less."""
+    """Submissions that one worker runs at the same time. By default the number of CPUs that it may use,
+    or the CPU quota of its control group if that is less."""
     builder_slots: int = Field(default=1, ge=1)
-    """Environments that one cache builder builds side by side."""
+    """Environments that one cache builder builds at the same time."""
     waiting_per_worker: int = Field(default=256, ge=1)
-    """Submissions that may wait for their dependencies at one worker; then it stops popping."""
+    """Submissions that may wait for their dependencies at one worker. Beyond it the worker stops
+    consuming."""
     compile_cache_bytes: int = Field(default=1 << 30, ge=0)
-    """Of what was compiled on this host, for submissions that ask for the same again; 0 keeps nothing."""
+    """Disk space of compiled programs that a host keeps for equal submissions, see
+    [http.md](http.md#compiling-once). 0 keeps none, so each submission is compiled."""
     grace_s: float = Field(default=5.0, ge=0)
-    """How long running work may go on after SIGTERM, before it is handed back."""
+    """Time that running work has to finish after SIGTERM before the worker gives it up (`HandedBack`)."""
     failure_expires_s: float = Field(default=3600.0, ge=0)
-    """For how long dependencies that cannot be installed, by their own fault, are not tried again."""
+    """Time for which dependencies that cannot be installed are not tried again, if the request is at
+    fault, such as an unknown package."""
     other_failure_expires_s: float = Field(default=60.0, ge=0)
-    """The same where the fault was ours, or a limit was hit, which may be because this host was busy. A
-    request that allows more than the limits that they failed under has them tried at once."""
+    """The same time if the host was at fault, or if a limit was reached, which may be due to a busy host. A
+    request with higher limits has the dependencies tried at once."""
 
 
 class WebhookSettings(BaseSettings):
-    """How ends are told over HTTP; where they may be is `webhook_allow`, see topics/settings.py."""
+    """Signatures and retries of webhooks; `WEBHOOK_ALLOW` has the permitted receivers."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     webhook_secret_file: Path | None = None
-    """What signs them: a `whsec_…` a line, as standardwebhooks.com has it. `up` makes one."""
+    """File of the secrets that sign webhooks, one `whsec_…` a line (standardwebhooks.com). `up` makes
+    `DATA_DIR/secrets/webhook.secret`."""
     webhook_ca_file: Path | None = None
-    """PEM of the authority that signed receivers' certificates; None for those that the machine trusts."""
+    """PEM of the authority that signed receivers' certificates. By default those that the machine trusts."""
     webhook_attempts: int = Field(default=10, ge=1)
-    """How often one is tried before it becomes a dead letter."""
+    """Tries of one webhook before it becomes a dead letter."""
     webhook_first_retry_s: float = Field(default=5.0, gt=0)
-    """After how long it is tried again; four times as long each time, up to an hour. With ten tries that is
-    over five hours."""
+    """Longest delay before the first retry (at least half of it). Each later delay is four times as long,
+    up to an hour, so ten tries take more than five hours."""
 
 
 class SealerSettings(BaseSettings):
-    """How soon what happened is sealed."""
+    """Period of the sealer."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     seal_period_s: float = Field(default=10.0, gt=0)
-    """Whoever can alter the log can alter what is younger without a trace."""
+    """Time between two seals. Records that were appended after the last seal can be altered without a
+    trace. See [audit.md](audit.md#seals)."""

@@ -34,7 +34,7 @@ def kafka(
     if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield given
         return
-    from tests.shared_broker import shared_broker
+    from tests.support.shared_broker import shared_broker
 
     own_folder = tmp_path_factory.getbasetemp()
     folder = own_folder if worker_id == "master" else own_folder.parent

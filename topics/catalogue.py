@@ -383,18 +383,12 @@ def catalogue(settings: KafkaSettings) -> Catalogue:
         kept_ms = retention_ms.get(topic.name, topic.retention_ms)
         return replace(topic, name=settings.topic_prefix + topic.name, retention_ms=kept_ms)
 
-    def queue(topic: Topic) -> Topic:
-        # A share group gives each partition to everybody, so that more would only make an order of their own.
-        return (
-            replace(topic, local_partitions=1, cluster_partitions=1) if settings.queue == "share" else topic
-        )
-
     def family(plain: Family) -> Family:
         return replace(
             plain,
             events=named(plain.events),
             store=named(plain.store),
-            queue=queue(named(plain.queue)),
+            queue=named(plain.queue),
             leases=named(plain.leases),
             slots=named(plain.slots),
             changelog=named(plain.changelog),

@@ -29,56 +29,74 @@ RetainedTopic = Literal[
 """Topics whose records go by age. Queues are trimmed, stores are compacted, seals stay."""
 
 
-class KafkaSettings(BaseSettings):
-    """Where Kafka is and how large records may be."""
+class SubmissionSettings(BaseSettings):
+    """Bounds on requests, answers and unfinished submissions; where answers may be sent."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
+
+    request_bytes: int = Field(default=1 * MiB, gt=0, le=REQUEST_BYTES_CEILING)
+    """Largest request, as JSON."""
+    answer_bytes: int = Field(default=4 * MiB, gt=0, le=8 * MiB)
+    """Largest output of a submission, as JSON: printed output and output files together. The worker cuts
+    output to it and sets `truncated`."""
+    max_unfinished: int = Field(default=10_000, ge=1)
+    """Submissions from HTTP that may be accepted and not finished. Beyond it the answer is a 503."""
+    max_unfinished_from_kafka: int = Field(default=1_000, ge=1)
+    """Submissions from `submissions.requests` that may be accepted and not finished. Beyond it the
+    request handler stops reading the topic, which keeps the requests. It also bounds how many of them can
+    be ahead of a submission from HTTP in the queue."""
+    reply_topic_prefix: str = Field(default="replies.", min_length=1)
+    """Prefix of the names of topics that requests may name for their answer, after `TOPIC_PREFIX`. An
+    operator allows such a topic by creating it."""
+    allowed_attempts: int = Field(default=3, ge=1)
+    """Expired leases before a submission ends as `internal_error`. An attempt that ends its worker within
+    a second may have no lease yet and is then not counted. The value is stored in each request, so
+    changes apply to new submissions."""
+    webhook_allow: tuple[AllowedPlace, ...] = ()
+    """Hosts with ports that a `callback_url` may name, such as `["hooks.example.org:443"]`. A host
+    without a public address must be named by its address, such as `"127.0.0.1:9000"`, or the list must
+    have that address as well. See [http.md](http.md#webhooks)."""
+
+
+class KafkaSettings(SubmissionSettings):
+    """Connection to Kafka, and how topics are created.
+
+    Every process that uses Kafka reads requests or answers, so it has the settings of submissions as well.
+    """
 
     bootstrap_servers: str = "127.0.0.1:9092"
+    """Brokers to connect to first, as `HOST:PORT`, separated by commas."""
     security_protocol: Literal["PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """SASL_SSL: TLS, and a user of the broker (SCRAM-SHA-512), whose name and password are then needed."""
+    """`SASL_SSL` is TLS with a user of the broker (SCRAM-SHA-512), which needs `SASL_USERNAME` and
+    `SASL_PASSWORD_FILE`."""
     ssl_ca_file: Path | None = None
-    """PEM of the authority that signed the broker's certificate; None for those that the machine trusts."""
+    """PEM of the authority that signed the broker's certificate. By default those that the machine trusts."""
     ssl_certificate_file: Path | None = None
     """PEM of a certificate and its key, for a broker that asks its clients for one. It does not replace the
     login."""
     sasl_username: str | None = None
+    """User of the broker."""
     sasl_password_file: Path | None = None
-    """A file, so that the password stands neither in the environment nor in a list of processes."""
+    """File of the user's password. It is a file so that neither the environment nor a list of processes
+    shows the password."""
     topic_prefix: str = ""
-    """Before the name of every topic, group and transactional id, so that clusters can share a broker."""
+    """Prefix of the name of every topic, group and transactional id, so that several systems can share a
+    broker."""
     profile: Literal["local", "cluster"] = "local"
-    """Partition counts: few, since each costs; or many, for several hosts. Fixed at creation."""
+    """Partition counts of topics when they are created: few for one host (`local`), or more for several hosts
+    (`cluster`). They cannot be changed later."""
     replication_factor: int = Field(default=1, ge=1)
-    retention_days: dict[RetainedTopic, Annotated[int, Field(ge=1)] | None] = Field(default_factory=dict)
-    """For how long records are kept, where it is not the catalogue's choice; null: for ever. As JSON, such as
-    `{"submissions.events": 365}`. What less costs an auditor is in docs/audit.md. `up` applies it."""
+    """Replicas of each partition of the topics that Envicutor creates."""
+    retention_days: dict[RetainedTopic, Annotated[int, Field(ge=1)] | None] = Field(default={})
+    """Retention of topics in days, if it is not to be the default, such as `{"submissions.events": 365}`;
+    `null` is for ever. `up` applies it at each start. [audit.md](audit.md#how-long-it-is-kept) says what
+    an auditor loses."""
     session_timeout_ms: int = Field(default=6000, ge=1000)
-    """After how long a silent group member is given up."""
-    queue: Literal["group", "share"] = "group"
-    """How workers share a queue: as a consumer group that hands back what waits at a full worker; or, an
-    experiment, as a share group (KIP-932) on one partition. Fixed with the topics."""
-    request_bytes: int = Field(default=1 * MiB, gt=0, le=REQUEST_BYTES_CEILING)
-    answer_bytes: int = Field(default=4 * MiB, gt=0, le=8 * MiB)
-    """All output of a submission as JSON; the worker cuts to it."""
-    max_unfinished: int = Field(default=10_000, ge=1)
-    """Submissions from HTTP that may be accepted and not finished; beyond it the answer is a 503."""
-    max_unfinished_from_kafka: int = Field(default=1_000, ge=1)
-    """The same of the topic of requests, which is read no further meanwhile: it keeps what waits. So many of
-    them, at most, stand in the queue before one from HTTP."""
-    reply_topic_prefix: str = Field(default="replies.", min_length=1)
-    """Requests may name a topic for their answer whose name begins so (after `topic_prefix`); an operator
-    allows one by making it."""
-    allowed_attempts: int = Field(default=3, ge=1)
-    """How many attempts at a submission may end by a lease that expired; what its first worker dies of within
-    a second of taking it has no lease yet. Written down with each request, so a change is for those that come
-    after it."""
-    webhook_allow: tuple[AllowedPlace, ...] = ()
-    """Where requests may have their end told over HTTP, as JSON, such as `["hooks.example.org:443"]`. A place
-    that has no public address must be named by that address, such as `"127.0.0.1:9000"`, or the address stand
-    here beside the name."""
+    """Time without a heartbeat after which the broker removes a member from its consumer group."""
     data_dir: Path = Path("/var/lib/envicutor")
-    """Views and whatever else outlives a process."""
+    """Folder of local tables and of everything else that a role keeps across restarts."""
 
     @model_validator(mode="after")
     def _user_is_whole(self) -> Self:
@@ -88,7 +106,7 @@ class KafkaSettings(BaseSettings):
 
     @property
     def sasl_password(self) -> str:
-        """What stands in `sasl_password_file`.
+        """Password of the broker's user, read from `sasl_password_file`.
 
         Raises:
             OSError: it cannot be read by this process's user.

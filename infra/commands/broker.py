@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.commands.output import fail, reason
-from topics.kafka.clients import connection
+from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
 USAGE = 2
@@ -30,7 +30,7 @@ def connect(bootstrap_servers: str | None) -> KafkaSettings:
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
     errors: list[KafkaError] = []
     try:
-        admin = AdminClient(connection(kafka) | {"log_level": 0, "error_cb": errors.append})
+        admin = AdminClient(connection(kafka) | SHORT_LIVED | {"error_cb": errors.append})
         admin.list_topics(timeout=_CONNECT_TIMEOUT_S)
     except OSError as error:  # the password file cannot be read
         fail(f"{error.filename}: {error.strerror}", USAGE)

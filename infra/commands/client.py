@@ -29,15 +29,24 @@ CONFIG_FILE = Path(typer.get_app_dir("envicutor")) / "client.toml"
 
 
 class ClientSettings(BaseSettings):
-    """Where the commands find the system: of the environment, else of `client.toml`, else the default."""
+    """Server and API key of the commands and the Python client.
+
+    The first source that has a value wins: the environment, `~/.config/envicutor/client.toml`, the default.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="ENVICUTOR_", extra="ignore", frozen=True, toml_file=CONFIG_FILE
+        env_prefix="ENVICUTOR_",
+        extra="ignore",
+        frozen=True,
+        toml_file=CONFIG_FILE,
+        use_attribute_docstrings=True,
     )
 
     server: str = "http://127.0.0.1:8000"
+    """URL of ingest. In `client.toml`: `server = "http://…"`."""
     key: SecretStr | None = None
-    """API key, where the server needs one."""
+    """API key, if the server needs one. In `client.toml`: `key = "…"`; only its owner may then be able to
+    read the file (`chmod 600`)."""
 
     @classmethod
     def settings_customise_sources(

@@ -1,7 +1,7 @@
 """All settings of the system: checked before a process starts, and known by name."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic_settings import BaseSettings
 
@@ -31,6 +31,21 @@ def check_settings() -> None:
     for settings in _OF_ROLES:
         settings()
     KafkaSettings(security_protocol="PLAINTEXT")  # `up` itself decides how its roles reach the broker
+
+
+def removed(environment: Mapping[str, str]) -> str | None:
+    """Return why a process must not start: a setting of `environment` asks for what was removed.
+
+    Return None if it asks for nothing of that. A removed setting whose value is the present behaviour is only
+    a setting that does not exist, see `misspelt`.
+    """
+    for name, value in environment.items():
+        if name.upper() == f"{PREFIX}QUEUE" and value != "group":
+            return (
+                f"{name}={value}: share groups were removed, workers form a consumer group. Unset {name}, "
+                "and start with a new data folder: the queues of the old one have too few partitions"
+            )
+    return None
 
 
 def misspelt(names: Iterable[str]) -> Iterator[str]:

@@ -208,8 +208,7 @@ def _run_store(process: RoleProcess, kafka: KafkaSettings, store: "Store", insta
 
     processor = StoreProcessor(kafka, store, instance)
     process.on_stop(processor.stop)
-    if kafka.queue == "group":  # clients cannot query the progress of a share group
-        keep_trimmed(kafka, store.family)
+    keep_trimmed(kafka, store.family)
     keep_watched(kafka, store.family)
     _end_thread(process, processor.run)
 

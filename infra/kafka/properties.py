@@ -35,7 +35,6 @@ _NODE = {
     # Few partitions: each costs memory, files and start-up time.
     "offsets.topic.num.partitions": 4,
     "transaction.state.log.num.partitions": 4,
-    "share.coordinator.state.topic.num.partitions": 4,
 }
 
 # A killed broker must be able to register again quickly. The interval of the sweep of expired transactions
@@ -82,11 +81,6 @@ _GROUPS = {
     "group.consumer.session.timeout.ms": 6_000,
     "group.consumer.min.heartbeat.interval.ms": 500,
     "group.consumer.heartbeat.interval.ms": 1_000,
-    # A new member of a share group gets no partitions before its second heartbeat.
-    "group.share.min.session.timeout.ms": 1_000,
-    "group.share.session.timeout.ms": 6_000,
-    "group.share.min.heartbeat.interval.ms": 500,
-    "group.share.heartbeat.interval.ms": 1_000,
 }
 
 
@@ -216,8 +210,6 @@ def _with_defaults(where: Mapping[str, object], *, brokers: int) -> dict[str, st
         "offsets.topic.replication.factor": replicas,
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
-        "share.coordinator.state.topic.replication.factor": replicas,
-        "share.coordinator.state.topic.min.isr": in_sync,
     }
     timing = _ALONE if brokers == 1 else _AMONG_OTHERS
     return {

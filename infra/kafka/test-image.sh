@@ -3,7 +3,7 @@
 # Arguments go to pytest and select the tests.
 # BASE_IMAGE names the base image. Without it the script makes one from this machine's files, and pulls none.
 set -euo pipefail
-image=envicutor/kafka # as tests/containers.py names it
+image=envicutor/kafka # as tests/support/containers.py names it
 folder=$(mktemp -d -t envicutor-image.XXXXXX)
 base=${BASE_IMAGE:-envicutor/base}
 

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
+from httpx_sse import aconnect_sse
 
 from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
-from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
+from ingest.client.events import END, PAUSES_S, Event, Resumption
 from ingest.models import Batch, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
@@ -85,10 +86,10 @@ class AsyncClient:
 
     async def events(self, id: str) -> AsyncIterator[Event]:
         """What happened and happens to it, output included; the last one is `end`, with the answer."""
-        reader, pauses_s = Reader(), iter(PAUSES_S)
+        resumption, pauses_s = Resumption(calls.path_of(id, "events")), iter(PAUSES_S)
         while True:
             try:
-                async for event in self._stream(id, reader):
+                async for event in self._stream(id, resumption):
                     pauses_s = iter(PAUSES_S)
                     yield event
                     if event.name == END:
@@ -100,15 +101,13 @@ class AsyncClient:
                 raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
             await asyncio.sleep(pause_s)
 
-    async def _stream(self, id: str, reader: Reader) -> AsyncIterator[Event]:
-        reader.broke()
-        path, headers = calls.path_of(id, "events"), reader.headers
-        async with self._http.stream("GET", path, headers=headers, timeout=TIMEOUT) as response:
-            if not response.is_success:
-                await response.aread()
-                raise calls.failure(id, response)
-            async for line in response.aiter_lines():
-                if (event := reader.feed(line)) is not None:
+    async def _stream(self, id: str, resumption: Resumption) -> AsyncIterator[Event]:
+        async with aconnect_sse(self._http, **resumption.request()) as source:
+            if not source.response.is_success:
+                await source.response.aread()
+                raise calls.failure(id, source.response)
+            async for received in source.aiter_sse():
+                if (event := resumption.read(received)) is not None:
                     yield event
 
     async def _ask(self, call: Call[T]) -> T:

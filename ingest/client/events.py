@@ -1,8 +1,10 @@
-"""Server-sent events as they are read: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""Server-sent events as the clients read them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
+from httpx_sse import ServerSentEvent
 from pydantic import BaseModel
 
 from ingest.client.calls import CONNECT_TIMEOUT_S
@@ -11,9 +13,9 @@ from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
 TIMEOUT = httpx.Timeout(CONNECT_TIMEOUT_S, read=60.0)
-"""Four times what a server lets pass without saying anything."""
+"""The server sends a comment if a stream has been silent for 15 s; this is four times as long."""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Between failures in a row, before a stream that broke is taken up again; then it is given up."""
+"""Pauses before a broken stream is resumed; the client gives up after as many failures in a row."""
 END = "end"
 _MODELS: dict[str, type[BaseModel]] = {"output": OutputChunk, END: Answer}
 
@@ -28,34 +30,27 @@ class Event:
     """Of a fact, of `output`, of `end`."""
 
 
-class Reader:
-    """Makes events of lines, and knows where to go on."""
+class Resumption:
+    """Position in one submission's stream, kept over all its connections."""
 
-    def __init__(self) -> None:
-        self._last_id: str | None = None
-        self._fields: dict[str, str] = {}
+    def __init__(self, path: str) -> None:
+        self._path, self._last_id = path, ""
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """To ask with."""
-        last = {"Last-Event-ID": self._last_id} if self._last_id else {}
-        return {"Accept": "text/event-stream"} | last
+    def request(self) -> dict[str, Any]:
+        """Return the arguments of `connect_sse` that continue the stream after the last event."""
+        headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
+        return {"method": "GET", "url": self._path, "headers": headers, "timeout": TIMEOUT}
 
-    def broke(self) -> None:
-        """The stream ended; what is incomplete will come again."""
-        self._fields = {}
+    def read(self, received: ServerSentEvent) -> Event | None:
+        """Return the event that was received, or None for a comment or a reconnection time.
 
-    def feed(self, line: str) -> Event | None:
-        """The event that ends with this line."""
-        if line:
-            name, _, value = line.partition(": ")
-            self._fields[name] = value
+        Raises:
+            pydantic.ValidationError: the data is not that of an event of this name.
+        """
+        if not received.data:
             return None
-        fields, self._fields = self._fields, {}
-        if "data" not in fields:
-            return None
-        self._last_id = fields["id"]
-        model: type[BaseModel] = _MODELS.get(fields["event"], Happened)
-        data = model.model_validate_json(fields["data"])
+        self._last_id = received.id
+        model: type[BaseModel] = _MODELS.get(received.event, Happened)
+        data = model.model_validate_json(received.data)
         assert isinstance(data, Happened | OutputChunk | Answer)
-        return Event(fields["event"], data)
+        return Event(received.event, data)

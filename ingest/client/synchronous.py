@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
+from httpx_sse import connect_sse
 
 from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
-from ingest.client.events import END, PAUSES_S, TIMEOUT, Event, Reader
+from ingest.client.events import END, PAUSES_S, Event, Resumption
 from ingest.models import Batch, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
@@ -147,10 +148,10 @@ class Client:
             RefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer, several times in a row.
         """
-        reader, pauses_s = Reader(), iter(PAUSES_S)
+        resumption, pauses_s = Resumption(calls.path_of(id, "events")), iter(PAUSES_S)
         while True:
             try:
-                for event in self._stream(id, reader):
+                for event in self._stream(id, resumption):
                     pauses_s = iter(PAUSES_S)
                     yield event
                     if event.name == END:
@@ -163,15 +164,13 @@ class Client:
             self._on_retry(f"no more events of {id}: {why}")
             time.sleep(pause_s)
 
-    def _stream(self, id: str, reader: Reader) -> Iterator[Event]:
-        reader.broke()
-        path, headers = calls.path_of(id, "events"), reader.headers
-        with self._http.stream("GET", path, headers=headers, timeout=TIMEOUT) as response:
-            if not response.is_success:
-                response.read()
-                raise calls.failure(id, response)
-            for line in response.iter_lines():
-                if (event := reader.feed(line)) is not None:
+    def _stream(self, id: str, resumption: Resumption) -> Iterator[Event]:
+        with connect_sse(self._http, **resumption.request()) as source:
+            if not source.response.is_success:
+                source.response.read()
+                raise calls.failure(id, source.response)
+            for received in source.iter_sse():
+                if (event := resumption.read(received)) is not None:
                     yield event
 
     def _ask(self, call: Call[T]) -> T:

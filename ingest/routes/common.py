@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from ingest.openapi import problems
+from topics.request.model import ID_PATTERN
 
-Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The submission's id.")]
+Id = Annotated[str, Path(pattern=ID_PATTERN, description="The submission's id.")]
 
 
 def submissions_router() -> APIRouter:

@@ -8,12 +8,13 @@ from processors.settings import LeaseSettings
 
 
 class HealthCheckerSettings(LeaseSettings):
-    """When a lease is late, and when the health checker itself is."""
+    """Clock of the health checkers, and when one ends itself."""
 
     tick_period_s: float = Field(default=1.0, gt=0)
-    """Between two ticks in a partition; how exactly `lease_timeout_s` is kept."""
+    """Time between two ticks in a partition, which is the precision of `LEASE_TIMEOUT_S`."""
     stuck_timeout_s: float = Field(default=10.0, gt=0)
-    """After how long without progress in a partition a health checker ends itself, to be started again."""
+    """Time without progress in a partition after which a health checker ends itself, so that the supervisor
+    starts it again."""
 
     @model_validator(mode="after")
     def _ticks_within_the_timeout(self) -> Self:

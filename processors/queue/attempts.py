@@ -18,7 +18,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from confluent_kafka import KafkaException, Message
@@ -26,14 +25,13 @@ from confluent_kafka import KafkaException, Message
 from processors.queue.handing_back import HandingBack
 from processors.queue.leases import LeaseKeeper
 from processors.queue.popper import Popper
-from processors.queue.share_popper import SharePopper
 from topics.catalogue import Catalogue, Family
-from topics.crash import crash
 from topics.fold import Progress, QueuedWork
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.model import Model
+from topics.process import crash
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -186,21 +184,16 @@ class Attempts(Generic[WorkT]):
         self._faults_in_a_row = 0
         self._paused_until = 0.0
         self._leases = LeaseKeeper(producer, family.leases.name, process.name, process.lease_renewal_s)
-        self._handing_back: HandingBack | None = None
-        popping: Callable[..., Popper[WorkT] | SharePopper[WorkT]] = SharePopper
-        if kafka.queue == "group":
-            on_news = self.room_may_have_changed
-            self._handing_back = HandingBack(
-                kafka,
-                family,
-                producer,
-                process.name,
-                on_news,
-                model=model,
-                memory_bytes=process.memory_bytes,
-            )
-            popping = partial(Popper, handing_back=self._handing_back, lease_after_s=process.lease_renewal_s)
-        self._popper = popping(
+        self._handing_back = HandingBack(
+            kafka,
+            family,
+            producer,
+            process.name,
+            self.room_may_have_changed,
+            model=model,
+            memory_bytes=process.memory_bytes,
+        )
+        self._popper = Popper(
             kafka,
             queue=family.queue.name,
             dead_letters=catalogue.dead_letters.name,
@@ -209,6 +202,8 @@ class Attempts(Generic[WorkT]):
             owner=self,
             producer=producer,
             on_death=self._on_death,
+            lease_after_s=process.lease_renewal_s,
+            handing_back=self._handing_back,
         )
 
     def stop(self) -> None:
@@ -224,8 +219,7 @@ class Attempts(Generic[WorkT]):
         self._loop = asyncio.get_running_loop()
         renewing = asyncio.create_task(self._leases.keep())
         renewing.add_done_callback(_crash_on_exception)
-        if self._handing_back:
-            await self._handing_back.start()
+        await self._handing_back.start()
         self._popper.start()
         log.info(
             "%s: takes work from %s, %d at a time", self._process.source, self._queue, self._process.slots
@@ -240,8 +234,7 @@ class Attempts(Generic[WorkT]):
                 len(self._held),
             )
         renewing.cancel()
-        if self._handing_back:
-            await self._handing_back.close()
+        await self._handing_back.close()
         return stopped and drained and not self._died
 
     async def unless_stopped(self, starting: Coroutine[Any, Any, None]) -> bool:
@@ -259,9 +252,7 @@ class Attempts(Generic[WorkT]):
 
     def most_memory_bytes(self) -> int:
         """Return the largest memory limit of a stage that any known process can hold, this one included."""
-        if self._handing_back:
-            return self._handing_back.most_memory_bytes()
-        return self._process.memory_bytes or 0
+        return self._handing_back.most_memory_bytes()
 
     def room_may_have_changed(self) -> None:
         """An attempt began to wait, or waits no more; or another process has other room."""

@@ -28,30 +28,31 @@ MAX_UID = 2**32 - 2
 class SandboxSettings(BaseSettings):
     """Settings of the sandboxes of one worker process; several workers of a host may share them."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_")
+    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_", use_attribute_docstrings=True)
 
     engine: Literal["native", "bubblewrap"] = "native"
-    """Who makes namespaces and mounts: our launcher alone, or bubblewrap with it."""
+    """Program that makes namespaces and mounts: `native` is our launcher alone; `bubblewrap` uses bwrap
+    as well."""
     state_dir: Path = Path("/run/envicutor/sandboxes")
-    """Boxes and locks; all workers of a host share it, so that each can clean up after dead ones."""
+    """Folder of boxes and locks. All workers of a host share it, so that each can clean up after workers that
+    were killed."""
     cache_dir: Path = Path("/var/cache/envicutor")
-    """Where the launcher is kept once it is compiled; on a file system that is not mounted noexec."""
+    """Folder of the compiled launcher, on a file system that is not mounted noexec."""
     first_uid: Annotated[int, Field(ge=1000)] = 1_900_000_000
-    """Worker n of a host gives its boxes the user ids from first_uid + n * boxes on, which must be free. The
-    highest is first_uid + 256 * boxes - 1."""
+    """First user id of the boxes. Worker n of a host uses the ids from `FIRST_UID + n * BOXES` on, up to
+    `FIRST_UID + 256 * BOXES - 1` in all, which must be free."""
     boxes: Annotated[int, Field(gt=0)] = 64
-    """Boxes at a time, each with a user id of its own."""
+    """Boxes that a worker has at a time, each with a user id of its own."""
     total_memory_bytes: Annotated[int, Field(gt=0)] = Field(
         default_factory=lambda: share.left_for_stages(share.memory_limit())
     )
-    """All stages of the worker together. By default four fifths of the machine's memory, or, if that is less,
-    what the limit of the worker's own control group leaves beside 256 MiB for the worker itself. No stage may
-    have more, and more than the control group allows is refused at the start."""
+    """Memory of all stages of a worker together, and so the largest `memory_bytes` that it can run. By
+    default four fifths of the machine's memory, or, if that is less, the limit of the worker's own
+    control group minus 256 MiB for the worker itself. A worker with a larger value than its control group
+    allows does not start. See [sandbox.md](sandbox.md#what-a-host-must-offer)."""
     total_processes: int = Field(default_factory=lambda settings: settings["boxes"] * MOST_PROCESSES)
-    """All stages of the worker together; what `boxes` can have by default, and not less.
-
-    Else one stage would be refused processes, and be blamed for that, because of others.
-    """
+    """Processes of all stages of a worker together. By default, and at least, 512 for each of `BOXES`: with
+    fewer, a stage could fail because of the processes of others."""
 
     @model_validator(mode="after")
     def _processes_for_all_boxes(self) -> Self:

@@ -21,12 +21,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
-from topics.crash import crash
-from topics.garbage import collect_seldom
 from topics.kafka.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
 from topics.kafka.codec import Record
 from topics.kafka.liveness import with_pulse
 from topics.kafka.replies import ReplyTopics
+from topics.process import crash, tune_gc
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 
@@ -89,7 +88,7 @@ class StoreProcessor:
             on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )
-        collect_seldom()
+        tune_gc()
         log.info("%s %s: folds %s", self._store.name, self._slot, self._store.family.events.name)
         try:
             while not self._stopping.is_set():
@@ -114,9 +113,7 @@ class StoreProcessor:
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         }
         config = producer_config(self._settings, message_timeout_ms=TRANSACTION_TIMEOUT_MS)
-        # Whoever shares a queue is given batches whole, however much room there is.
-        batches = {"batch.num.messages": 1} if self._settings.queue == "share" else {}
-        producer = Producer(config | transactional | batches)
+        producer = Producer(config | transactional)
         self._retrying(lambda: producer.init_transactions(2))
         return producer
 

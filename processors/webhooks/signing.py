@@ -2,10 +2,12 @@
 
 import base64
 import binascii
-import hmac
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+
+from standardwebhooks import Webhook
 
 _PREFIX = "whsec_"
 _KEY_BYTES = range(24, 65)
@@ -20,13 +22,13 @@ def new_secret() -> str:
     return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def read_secrets(file: Path) -> list[bytes]:
-    """The keys in `file`, one a line: `whsec_` and 24 to 64 bytes as base64.
+def read_secrets(file: Path) -> list[Webhook]:
+    """Return a signer for each secret in `file`, one per line: `whsec_` and 24 to 64 bytes in base64.
 
-    Each signs, so that a new one may be added before receivers drop the old one.
+    Every secret signs, so that an operator can add a new one before receivers drop the old one.
 
     Raises:
-        SecretError: it cannot be read, or holds none, or something else.
+        SecretError: the file cannot be read, is empty, or has a line that is not a secret.
     """
     try:
         lines = file.read_text().split()
@@ -34,10 +36,11 @@ def read_secrets(file: Path) -> list[bytes]:
         raise SecretError(f"the secrets of webhooks cannot be read: {error}") from None
     if not lines:
         raise SecretError(f"{file} holds no secret: write a line `whsec_…`")
-    return [_key(file, number, line) for number, line in enumerate(lines, 1)]
+    return [Webhook(_key(file, number, line)) for number, line in enumerate(lines, 1)]
 
 
 def _key(file: Path, number: int, line: str) -> bytes:
+    # `Webhook` skips characters that are not base64 and accepts keys of one byte.
     try:
         key = base64.b64decode(line.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
@@ -47,12 +50,14 @@ def _key(file: Path, number: int, line: str) -> bytes:
     return key
 
 
-def signed_headers(keys: Sequence[bytes], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """What goes with `body`: its id, when it is sent (Unix time), and a signature by each key."""
-    content = f"{id}.{timestamp_s}.".encode() + body
-    signatures = (base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys)
+def signed_headers(signers: Sequence[Webhook], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+    """Return the headers that go with `body`, which is UTF-8.
+
+    They are the webhook's `id`, the Unix time at which it is sent, and one signature per signer.
+    """
+    sent_at, text = datetime.fromtimestamp(timestamp_s, UTC), body.decode()
     return {
         "webhook-id": id,
         "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+        "webhook-signature": " ".join(signer.sign(id, sent_at, text) for signer in signers),
     }

@@ -119,7 +119,7 @@ def http(
 def scale(
     rounds: Rounds = 2,
     seed: Annotated[int, typer.Option(help="Of the moments at which submissions come.")] = 0,
-    every: Annotated[bool, typer.Option(help="Also a share group, and one that hands nothing back.")] = False,
+    every: Annotated[bool, typer.Option(help="Also a group that hands nothing back.")] = False,
 ) -> None:
     """What more workers add, and how long short programs wait behind long ones; all of them only sleep."""
     from tests.benchmarks.scale import measure

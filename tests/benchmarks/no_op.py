@@ -1,4 +1,4 @@
-"""A worker that can leave the sandbox out, and tells when it did what. Run as `python -m tests.benchmarks.no_op`.
+"""A worker that can leave the sandbox out, and logs when it did what: `python -m tests.benchmarks.no_op`.
 
 Everything else is the worker's own: with the file `no-op`, a submission takes every step but box and program.
 """

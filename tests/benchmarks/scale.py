@@ -27,7 +27,7 @@ from infra.kafka.install import install_kafka
 from infra.settings import LocalSettings
 from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
 from topics.catalogue import catalogue
-from topics.kafka.admin import ensure_share_groups, ensure_topics
+from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import decode_fact, encode_fact, header
 from topics.kafka.scan import read_to_end
@@ -47,11 +47,11 @@ SHARING_WORKERS, SLOTS = 3, 4
 SHORT_S, LONG_S, LONG_PART = 0.02, 2.0, 0.1
 LOAD = 0.6
 """Of all slots."""
-QUEUES = {"group": (), "share": (), "bound": ("--bound",)}
-"""Kinds of queue, with the options of their workers; `bound`: a group that hands nothing back. A share group
-may stall for minutes, so that it is measured only where it is asked for."""
-AIM_WAIT = {"group": 4.0, "share": 1.3}
-"""p99 of short jobs, in times of the ideal."""
+QUEUES = {"group": (), "bound": ("--bound",)}
+"""Kinds of queue, with the options of their workers; `bound`: a group that hands nothing back, which is
+measured only on request."""
+AIM_WAIT = 4.0
+"""p99 of short jobs with `group`, in times of the ideal."""
 SLICE_S = 20.0
 """How long one kind of queue is measured before the next has its turn. All slots are busy seldom, and that is
 when there is waiting: ideally 0.45 s at the p99 of a long time, and of two slices from seed 0 on."""
@@ -83,15 +83,12 @@ class Pipeline:
         self.settings = KafkaSettings(
             bootstrap_servers=broker.bootstrap_servers,
             topic_prefix=f"{name}-",
-            queue="share" if name == "share" else "group",
             profile="cluster",  # more partitions of the queue than there are workers
             data_dir=folder / name,
         )
         self.settings.data_dir.mkdir()
         self._topics = catalogue(self.settings)
         ensure_topics(self.settings, self._topics.topics())
-        if self.settings.queue == "share":
-            ensure_share_groups(self.settings, (self._topics.submissions.work_group,))
         self._producer = EventProducer(self.settings)
         stack.callback(self._producer.close)
         self._start("infra.cli", "submission-store")
@@ -151,7 +148,6 @@ class Pipeline:
             "BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "TOPIC_PREFIX": self.settings.topic_prefix,
             "PROFILE": self.settings.profile,
-            "QUEUE": self.settings.queue,
             "DATA_DIR": self.settings.data_dir,
             "LOG_LEVEL": "WARNING",
         }
@@ -272,8 +268,7 @@ def _print_waits(console: Console, waits: dict[str, dict[str, list[float]]]) -> 
     )
     columns = ["queue", "jobs", "p50", "p99", "ideal p50", "ideal p99", "p99 / ideal"]
     print_table(console, title, columns, rows)
-    aims = ", ".join(f"{name} at most {aim:g}" for name, aim in AIM_WAIT.items())
-    console.print(f"aims: {aims}")
+    console.print(f"aim: group at most {AIM_WAIT:g}")
 
 
 @contextmanager

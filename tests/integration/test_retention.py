@@ -3,11 +3,12 @@
 import time
 from dataclasses import replace
 
+import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from topics.catalogue import DAY_MS, FOR_EVER, catalogue
-from topics.kafka.admin import ensure_topics
+from topics.kafka.admin import TopicMismatchError, ensure_topics
 from topics.kafka.clients import connection
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
@@ -70,3 +71,15 @@ def test_a_start_applies_sizes_and_compression_to_topics_that_exist(kafka: str, 
         ensure_topics(settings, (topic,))
         wanted = (str(topic.max_message_bytes), topic.compression)
         assert found_at_last(wanted) == wanted
+
+
+def test_a_queue_of_a_share_group_is_refused_with_what_to_do(kafka: str, topic_prefix: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
+    queue = catalogue(settings).submissions.queue
+    ensure_topics(settings, (replace(queue, local_partitions=1),))
+    admin, deadline = AdminClient(connection(settings)), time.monotonic() + DEADLINE_S
+    while queue.name not in admin.list_topics(timeout=DEADLINE_S).topics:  # the controller answers first
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with pytest.raises(TopicMismatchError, match=r"ENVICUTOR_QUEUE=share, which was removed; start with"):
+        ensure_topics(settings, (queue,))

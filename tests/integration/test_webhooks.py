@@ -261,6 +261,7 @@ def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
     assert not is_ours(told.headers, told.body + b" ", system.secret)
     assert not is_ours(told.headers | {"webhook-timestamp": "1"}, told.body, system.secret)
     assert not is_ours(told.headers, told.body, new_secret())
+    assert not is_ours(told.headers | {"webhook-signature": "v1"}, told.body, system.secret)
 
     system.try_again("never")
     eventually(lambda: len(receiver.ids("/never")) == 4, "an operator has it told once more")
@@ -282,7 +283,7 @@ def test_what_waits_too_long_in_line_goes_aside_and_is_told_all_the_same(
 
 
 def _documented() -> Callable[[dict[str, str], bytes, str], bool]:
-    """The function that receivers are told to use."""
+    """Return the function of docs/http.md that verifies a webhook."""
     code = next(c for c in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL) if "def is_ours" in c)
     names: dict[str, Any] = {}
     exec(code, names)

@@ -19,8 +19,8 @@ from infra.demo import load_examples
 from infra.settings import LocalSettings
 from tests.chaos.__main__ import OPTIONS, SETTINGS, TARGETS, chaos
 from tests.chaos.faults import KINDS, Faults
-from tests.registry import publish_greeting, registry
 from tests.support import recorded_log
+from tests.support.registry import publish_greeting, registry
 from tests.system.cluster.running import Cluster
 from topics.kafka.clients import connection
 from topics.submissions.facts import CANCEL

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.registry import Registry
+    from tests.support.registry import Registry
     from tests.system.cluster.running import Cluster
 
 
 @pytest.fixture(scope="session")
 def served() -> "Iterator[Registry]":
     """The registries of PyPI and npm packages that the system knows."""
-    from tests.registry import publish_greeting, registry
+    from tests.support.registry import publish_greeting, registry
 
     with tempfile.TemporaryDirectory(prefix="envicutor-registry-") as folder:
         Path(folder).chmod(0o755)

@@ -1,5 +1,6 @@
-"""The tables of docs/architecture.md say what the code says."""
+"""The tables and the diagram of docs/architecture.md say what the code says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def topic_row(topic: Topic) -> str:
 @pytest.mark.parametrize("topic", catalogue(KafkaSettings()).topics(), ids=lambda topic: topic.name)
 def test_each_topic_stands_in_the_table(topic: Topic) -> None:
     assert topic_row(topic) in DOCUMENT
+
+
+NOT_DRAWN = {"package-sets", "dead-letters", "api-keys"}
+
+
+def test_the_diagram_has_all_other_topics() -> None:
+    drawn = set(re.findall(r'\[\("([a-z.]+)"\)\]', DOCUMENT))
+    topics = {topic.name for topic in catalogue(KafkaSettings()).topics()}
+    assert drawn == {name for name in topics - NOT_DRAWN if not name.endswith("-changelog")}
+    assert all(f"`{name}`" in DOCUMENT for name in NOT_DRAWN)
 
 
 def quantity(name: str, value: float) -> str:

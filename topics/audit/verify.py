@@ -18,7 +18,7 @@ from topics.audit.ownership import Attempt, Leases, ownerless
 from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.audit.subjects import Subject
-from topics.kafka.clients import READER, consumer_config
+from topics.kafka.clients import READER, SHORT_LIVED, consumer_config
 from topics.kafka.codec import UndecodableError, decode
 from topics.kafka.scan import committed_offsets, partitions, read_to_end
 from topics.leases import Lease
@@ -159,7 +159,7 @@ def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[
 def _since(settings: KafkaSettings, topic: str, age_s: float) -> dict[int, int]:
     """The offset by partition of the first record that is no older than `age_s`."""
     time_ms = round((time.time() - age_s) * 1000)
-    consumer = Consumer(consumer_config(settings, READER))
+    consumer = Consumer(consumer_config(settings, READER) | SHORT_LIVED)
     try:
         asked = [TopicPartition(topic, p, time_ms) for p in partitions(consumer, topic)]
         return {tp.partition: tp.offset for tp in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)}

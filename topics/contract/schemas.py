@@ -14,7 +14,7 @@ from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.codec import REPLY_TOPIC
 from topics.model import Model
-from topics.request.model import SubmissionRequest
+from topics.request.model import ID_PATTERN, SubmissionRequest
 from topics.security.api_keys import STORED, ApiKey
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
@@ -30,7 +30,7 @@ CONTRACT_VERSION = "1.3.0"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PREFIX = "envicutor."
 _BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"})
-_ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "description": "The submission's id."}
+_ID = {"type": "string", "pattern": ID_PATTERN, "description": "The submission's id."}
 _KEY = {"type": "string"}
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of the API key."}
 _TEXT = {"type": "string"}

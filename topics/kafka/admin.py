@@ -5,11 +5,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.cimpl import NewTopic
 
 from topics.catalogue import Topic
-from topics.kafka.clients import connection
+from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
-
-_SHARED = {"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed"}
-"""Both are otherwise by default."""
 
 _CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
 """Settings that existing topics are given as well."""
@@ -26,7 +23,7 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
         TopicMismatchError: a partition count differs; it is fixed at creation.
         KafkaException: the broker did not do it.
     """
-    admin = AdminClient(connection(settings))
+    admin = AdminClient(connection(settings) | SHORT_LIVED)
     existing = admin.list_topics(timeout=timeout_s).topics
     for topic in topics:
         if topic.name in existing:
@@ -34,7 +31,7 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
             if found != wanted:
                 raise TopicMismatchError(
                     f"{topic.name} has {found} partitions, profile {settings.profile!r} wants {wanted}: "
-                    "it is fixed at creation, use the profile that it was made with"
+                    + _remedy(topic, found)
                 )
     missing = [_new_topic(settings, topic) for topic in topics if topic.name not in existing]
     futures = admin.create_topics(missing, operation_timeout=timeout_s) if missing else {}
@@ -47,21 +44,14 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
     _put_config(admin, [topic for topic in topics if topic.name in existing], timeout_s)
 
 
-def ensure_share_groups(settings: KafkaSettings, groups: tuple[str, ...], timeout_s: float = 30.0) -> None:
-    """Have share groups begin where the queue begins, and be given what is committed, before anybody joins.
-
-    Raises:
-        KafkaException: the broker did not do it.
-    """
-    admin = AdminClient(connection(settings))
-    resources = [ConfigResource(ConfigResource.Type.GROUP, settings.topic_prefix + name) for name in groups]
-    for resource in resources:
-        for name, value in _SHARED.items():
-            resource.add_incremental_config(
-                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-            )
-    for future in admin.incremental_alter_configs(resources, request_timeout=timeout_s).values():
-        future.result()
+def _remedy(topic: Topic, found: int) -> str:
+    """Return what an operator can do about a topic that has another partition count, `found`."""
+    if topic.trimmed and found == 1:
+        return (
+            "a queue of one partition was made with ENVICUTOR_QUEUE=share, which was removed; "
+            "start with a new data folder or another ENVICUTOR_TOPIC_PREFIX"
+        )
+    return "it is fixed at creation, use the profile that it was made with"
 
 
 def _put_config(admin: AdminClient, topics: list[Topic], timeout_s: float) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from topics.crash import crash
 from topics.kafka.codec import Record
 from topics.kafka.liveness import LostError, with_pulse
+from topics.process import crash
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,13 @@ READER = "reader"
 UNHURRIED: dict[str, Any] = {"fetch.min.bytes": 1024 * 1024, "fetch.wait.max.ms": 500}
 """For a consumer that nobody waits for: it is told twice a second what came. Told of each record as it comes,
 it would cost the broker as much for each as whoever hurries."""
+
+
+SHORT_LIVED: dict[str, Any] = {"reconnect.backoff.ms": 50}
+"""Settings of a client that is closed after a few requests.
+
+librdkafka waits for half of `reconnect.backoff.ms` before its first connection, too.
+"""
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:

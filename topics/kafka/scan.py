@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from topics.kafka.clients import READER, consume_batch, consumer_config
+from topics.kafka.clients import READER, SHORT_LIVED, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
@@ -22,7 +22,9 @@ def read_to_end(
         KafkaException: the broker or the topic is not there.
     """
     consumer = Consumer(
-        consumer_config(settings, READER) | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+        consumer_config(settings, READER)
+        | SHORT_LIVED
+        | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
     )
     try:
         unread = partitions(consumer, topic)
@@ -66,7 +68,7 @@ def committed_offsets(
             since it may be loading (COORDINATOR_LOAD_IN_PROGRESS) or be another one now (NOT_COORDINATOR).
     """
     deadline = time.monotonic() + timeout_s
-    consumer = Consumer(consumer_config(settings, group))
+    consumer = Consumer(consumer_config(settings, group) | SHORT_LIVED)
     try:
         metadata = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
         asked = [TopicPartition(topic, partition) for partition in metadata.partitions]

@@ -15,9 +15,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from topics.crash import crash
 from topics.kafka.clients import READER, UNHURRIED, consume_batch, consumer_config, is_fatal
 from topics.kafka.liveness import LostError, with_pulse
+from topics.process import crash
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from topics.catalogue import Catalogue, Role
-from topics.kafka.clients import connection
+from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,7 @@ class _Question:
         self._servers, self._names, self._who = settings.bootstrap_servers, names, who
         self._reason = "it does not answer"
         self._logged: str | None = None
-        hurried = {"reconnect.backoff.ms": 50}  # librdkafka waits for it before its first connection, too
-        self._admin = AdminClient(connection(settings) | hurried | {"error_cb": self._on_error})
+        self._admin = AdminClient(connection(settings) | SHORT_LIVED | {"error_cb": self._on_error})
 
     def answered(self) -> bool:
         """Return whether nothing is missing; log what is missing if that has changed."""

@@ -36,7 +36,9 @@ _ERRORS_CHARACTERS = 16_384
 _SHOWN_CHARACTERS = 1500
 """Of the beginning and of the end of a text that quotes a request, which may be as long as that."""
 
-SubmissionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
+"""Regular expression of a submission's id, for JSON Schema as well as for Python."""
+SubmissionId = Annotated[str, Field(pattern=ID_PATTERN)]
 """Client-made or ours; also the Kafka key of everything about the submission."""
 
 DERIVED_ID_PREFIX = "idempotency-key_"

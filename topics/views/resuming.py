@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from confluent_kafka import Consumer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from topics.kafka.clients import connection
+from topics.kafka.clients import SHORT_LIVED, connection
 from topics.kafka.tail import StartAt
 from topics.settings import KafkaSettings
 from topics.views.table import Table
@@ -32,6 +32,6 @@ def resuming(
 
 
 def _topic_id(settings: KafkaSettings, topic: str) -> str:
-    admin = AdminClient(connection(settings))
+    admin = AdminClient(connection(settings) | SHORT_LIVED)
     described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
     return str(described[topic].result().topic_id)

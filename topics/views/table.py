@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from topics.crash import crash
+from topics.process import crash
 from topics.request.limits import MiB
 
 log = logging.getLogger(__name__)

@@ -7,21 +7,26 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class GatewaySettings(BaseSettings):
-    """How many Kafka clients may be connected at a time if the broker has users (`up --secure`)."""
+    """Bounds on connections of Kafka clients if the broker has users (`up --secure`)."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_GATEWAY_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_GATEWAY_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     connections: int = Field(default=64, ge=1, le=1024)
     """Connections of all clients that have logged in. The broker's heap has room for one request of the
-    largest size for each."""
+    largest size for each connection."""
     connections_per_user: int = Field(default=16, ge=1)
-    """Connections of one user that have logged in. A librdkafka client has two or three."""
+    """Connections of one user that have logged in. A librdkafka client has two or three. See
+    [kafka.md](kafka.md#what-one-producer-can-do-to-the-others)."""
 
 
 class GatewayPlace(BaseSettings):
     """Where the gateway listens and what is behind it; set by `up` for this process."""
 
-    model_config = SettingsConfigDict(env_prefix="ENVICUTOR_GATEWAY_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENVICUTOR_GATEWAY_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     ports: dict[int, int]
     """The ports on 127.0.0.1 that clients connect to, each with the port of its broker, as JSON."""

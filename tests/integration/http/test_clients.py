@@ -43,10 +43,11 @@ def test_events_to_the_end(nodes: Nodes) -> None:
         id = client.submit({"run": "true"}).id
         events = client.events(id)
         assert next(events).name == "requested"
-        nodes.print(id, "hello")
+        text = "hello \u2028\x85\x0b\x1c\r\n: end\n\n"  # `str.splitlines` splits at all of these
+        nodes.print(id, text)
         output = next(events).data
         assert isinstance(output, OutputChunk)
-        assert output.text == "hello"
+        assert output.text == text
         nodes.finish(id)
         finished, end = events
         assert isinstance(finished.data, Happened)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from infra.kafka.ports import choose_free_port
-from tests.costly_requests import RATIO, costly, ordinary
 from tests.integration.http.nodes import DEADLINE_S, eventually
+from tests.support.costly_requests import RATIO, costly, ordinary
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer

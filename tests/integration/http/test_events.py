@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from httpx_sse import EventSource
 
 from tests.integration.http.nodes import Nodes, eventually
 from topics.submissions.facts import Cancelled, Finished, LeaseExpired, Rejected
@@ -22,14 +23,9 @@ class Event(NamedTuple):
 
 
 def read(response: httpx.Response) -> Iterator[Event]:
-    fields: dict[str, str] = {}
-    for line in response.iter_lines():
-        if line:
-            name, _, value = line.partition(": ")
-            fields[name] = value
-        elif "event" in fields:
-            yield Event(fields["id"], fields["event"], json.loads(fields["data"]))
-            fields = {}
+    for received in EventSource(response).iter_sse():
+        if received.data:
+            yield Event(received.id, received.event, received.json())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from httpx_sse import EventSource
 
 from tests.system.cluster.running import ANSWER_S, Cluster
 
@@ -22,13 +23,7 @@ UNTIL_CANCELLED = {
 
 
 def events(response: httpx.Response) -> Iterator[tuple[str, Any]]:
-    name = ""
-    for line in response.iter_lines():
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
+    return ((event.event, event.json()) for event in EventSource(response).iter_sse() if event.data)
 
 
 def test_output_comes_before_the_program_ends(cluster: Cluster) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.registry import Registry
+from tests.support.registry import Registry
 from tests.system.cluster.running import ANSWER_S, Cluster, eventually
 from tests.system.cluster.test_dependencies import command
 

@@ -8,7 +8,7 @@ from nix.cache import BuildLimits, Cache
 from nix.dependencies import Expression, Packages, Pinned
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
-from tests.registry import Registry, with_registry
+from tests.support.registry import Registry, with_registry
 from tests.system.nix.conftest import Host
 
 STANDARD = ("json", "asyncio", "distutils.version", "test.support", "sqlite3", "sitecustomize")

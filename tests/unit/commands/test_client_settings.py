@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from infra.commands import client
-from infra.commands.known_settings import misspelt
+from infra.commands.known_settings import misspelt, removed
 
 SERVER = "http://127.0.0.1:9"
 
@@ -79,6 +79,19 @@ def test_a_name_that_is_no_setting_is_told_with_the_nearest() -> None:
         "ENVICUTOR_? is not a setting, and is ignored",
         "ENVICUTOR_HTTP_PROT is not a setting, and is ignored; did you mean ENVICUTOR_HTTP_PORT?",
     ]
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_a_process_that_is_to_use_a_share_group_does_not_start(command: str) -> None:
+    code, output = told(command, QUEUE="share")
+    assert code == 2
+    assert "ENVICUTOR_QUEUE=share: share groups were removed" in output
+    assert "Unset ENVICUTOR_QUEUE" in output
+
+
+def test_the_former_default_of_a_removed_setting_breaks_no_start() -> None:
+    assert removed({"ENVICUTOR_QUEUE": "group", "ENVICUTOR_QUEUES": "share"}) is None
+    assert list(misspelt(["ENVICUTOR_QUEUE"])) == ["ENVICUTOR_QUEUE is not a setting, and is ignored"]
 
 
 def test_up_looks_first_whether_another_has_the_port(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_one_node_needs_one_replica_of_everything() -> None:
         for name, value in properties().items()
         if name.endswith((".replication.factor", ".min.isr"))
     }
-    assert len(replicas) == 6
+    assert len(replicas) == 4
     assert set(replicas.values()) == {"1"}
 
 

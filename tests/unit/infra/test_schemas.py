@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.schemas import DIRECTORY, documents
+from infra.documents.schemas import DIRECTORY, documents
 from ingest.tracing import TRACESTATE_CHARACTERS
 from tests.support.compatibility import breaks
 from topics.catalogue import catalogue
@@ -24,7 +24,7 @@ SAID = list(all_said(catalogue(KafkaSettings())))
 
 
 def test_documents_are_those_of_the_code() -> None:
-    """If not: `make schemas`."""
+    """If not: `make docs`."""
     assert {path.name: path.read_text() for path in DIRECTORY.glob("*.json")} == documents()
 
 

@@ -10,6 +10,8 @@ import pytest
 from confluent_kafka import Message
 
 from processors.queue.attempts import QUIET_S, Attempt, Attempts, Process
+from processors.queue.handing_back import HandingBack
+from processors.queue.popper import Popper
 from processors.queue.slots import Slots
 from topics.catalogue import catalogue
 from topics.fold import Enqueue, Recorded
@@ -24,12 +26,24 @@ from topics.submissions.fold import apply
 from topics.submissions.stage import DependenciesStage
 from topics.submissions.state import Work
 
-# Of a share group: whoever pops one does not listen to others, which would take two seconds to end.
-NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1", queue="share")
+NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 DEPENDENCIES = DependenciesStage(id="d", cached=True)
+"""No broker is there: work is given by `System.give`."""
 BEGUN = ["started", "dependencies_installed"]
 EVENTS = catalogue(NOWHERE).submissions.events.name
 REQUEST = requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
+
+
+@pytest.fixture(autouse=True)
+def _without_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start no consumer: one that reaches no broker shortens the time that a stop may take."""
+
+    async def start(_: HandingBack) -> None:
+        pass
+
+    monkeypatch.setattr(HandingBack, "start", start)
+    monkeypatch.setattr(Popper, "start", lambda _: None)
+    monkeypatch.setattr(Popper, "stop", lambda *_: True)
 
 
 def work(id: str, *, alone: bool = False) -> Work:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.ids import of_idempotency_key
 from processors.request_handler import handle
-from tests.costly_requests import RATIO, costly, ordinary
+from tests.support.costly_requests import RATIO, costly, ordinary
 from topics.kafka.codec import UndecodableError
 from topics.request.limits import MiB
 from topics.request.model import InvalidRequestError, NotJsonError, TooLargeError, content_hash

@@ -2,11 +2,13 @@
 
 import base64
 import ipaddress
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standardwebhooks import Webhook
 
 from processors.webhooks.addresses import ForbiddenError, is_public, permitted
 from processors.webhooks.backoff import pause_s
@@ -62,11 +64,14 @@ def test_the_example_of_the_scheme(tmp_path: Path) -> None:
 def test_each_secret_signs(tmp_path: Path) -> None:
     file = tmp_path / "secrets"
     file.write_text(f"{new_secret()}\n{new_secret()}\n")
-    one, two = keys = read_secrets(file)
-    both = signed_headers(keys, "id", 1, b"body")["webhook-signature"]
+    one, two = signers = read_secrets(file)
+    both = signed_headers(signers, "id", 1, b"body")["webhook-signature"]
     assert both.split() == [
-        signed_headers([key], "id", 1, b"body")["webhook-signature"] for key in (one, two)
+        signed_headers([signer], "id", 1, b"body")["webhook-signature"] for signer in (one, two)
     ]
+    headers = signed_headers(signers, "id", int(time.time()), '{"name": "ü"}'.encode())
+    for secret in file.read_text().split():
+        assert Webhook(secret).verify('{"name": "ü"}', headers) == {"name": "ü"}
 
 
 SHORT = "whsec_" + base64.b64encode(b"x" * 23).decode()

@@ -1,4 +1,4 @@
-"""Generator of docs/schemas, the contract of public topics: `python -m infra.schemas` (`make schemas`)."""
+"""The contract of the public topics, docs/schemas: JSON Schemas and AsyncAPI."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,12 @@ from topics.catalogue import catalogue
 from topics.contract.schemas import all_said, asyncapi, schema
 from topics.settings import KafkaSettings
 
-DIRECTORY = Path(__file__).parents[1] / "docs" / "schemas"
+DIRECTORY = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 def documents() -> dict[str, str]:
-    """Return the text of each document by its file name in `DIRECTORY`."""
-    settings = KafkaSettings.model_construct()  # the defaults, whatever variables the environment has
+    """Return every document by its file name, as it must be in `DIRECTORY`."""
+    settings = KafkaSettings.model_construct()  # the defaults, without the environment
     topics = catalogue(settings)
     schemas = {f"{said.name}.json": _text(schema(said)) for said in all_said(topics)}
     return schemas | {"asyncapi.json": _text(asyncapi(settings, topics))}
@@ -24,7 +24,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def write() -> None:
-    """Write all documents to `DIRECTORY`, and remove those that the code no longer defines."""
+    """Write all documents into `DIRECTORY`, and delete others."""
     DIRECTORY.mkdir(exist_ok=True)
     wanted = documents()
     for path in DIRECTORY.glob("*.json"):
@@ -32,7 +32,3 @@ def write() -> None:
             path.unlink()
     for name, text in wanted.items():
         (DIRECTORY / name).write_text(text)
-
-
-if __name__ == "__main__":
-    write()

@@ -1,8 +1,8 @@
 """One broker for a whole test run, however many processes pytest-xdist makes of it.
 
-The first process that needs it starts a keeper (`python -m tests.shared_broker`), which starts the broker and
-ends it when nobody holds the lock on `broker.users` any more. Locks end with their process: a run that is
-killed leaves neither broker nor container behind.
+The first process that needs it starts a keeper (`python -m tests.support.shared_broker`), which starts the
+broker and ends it when no process holds the lock on `broker.users` any more. Locks end with their process: a
+run that is killed leaves neither broker nor container behind.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from infra.kafka.embedded import EmbeddedKafka
 from infra.kafka.install import install_kafka
 from infra.settings import LocalSettings
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 _WAIT_FOR_OTHERS_S = 30.0
 """How long the process that started the keeper waits for its end: others may still need the broker."""
@@ -53,7 +53,7 @@ def _listens(address: Path) -> bool:
 
 
 def _start_keeper(folder: Path, kind: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.shared_broker", str(folder), kind]
+    command = [sys.executable, "-m", "tests.support.shared_broker", str(folder), kind]
     keeper = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert keeper.stdout
     with keeper.stdout:
@@ -74,7 +74,7 @@ def _keep(folder: Path, kind: str) -> None:
 
 @contextmanager
 def _broker(data_dir: Path, kind: str) -> Iterator[str]:
-    from tests.containers import KafkaContainer, image_is_there
+    from tests.support.containers import KafkaContainer, image_is_there
 
     if kind == "container" or (kind == "auto" and image_is_there()):
         with KafkaContainer() as container:

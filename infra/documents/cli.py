@@ -1,0 +1,29 @@
+"""The reference of the command `envicutor`, docs/cli.md, which Typer generates from the commands."""
+
+import html
+from typing import Any
+
+import typer
+from typer.cli import get_docs_for_click
+
+from infra.cli import app
+from infra.commands.client import CONFIG_FILE
+
+_NOTE = "<!-- Generated from the commands by `make docs`. Do not edit. -->\n"
+
+
+def document() -> str:
+    """Return the text of docs/cli.md, which is the same for every user."""
+    command = typer.main.get_command(app)
+    _shorten_to_paragraphs(command)
+    context = typer.Context(command)
+    text = get_docs_for_click(obj=command, ctx=context, name="envicutor", title="Commands")
+    text = text.replace(str(CONFIG_FILE), "~/.config/envicutor/client.toml")
+    return _NOTE + html.unescape(text).rstrip() + "\n"  # entities are not decoded in Markdown's code spans
+
+
+def _shorten_to_paragraphs(command: Any) -> None:
+    """Make the first paragraph of each command its summary, which Typer would cut after 45 characters."""
+    command.short_help = " ".join((command.help or "").split("\n\n")[0].split())
+    for below in getattr(command, "commands", {}).values():
+        _shorten_to_paragraphs(below)

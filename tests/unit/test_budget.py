@@ -1,0 +1,40 @@
+import re
+from pathlib import Path
+
+from tests.budget import read, report
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 1020
+
+
+def test_what_runs_in_sequence_is_within_the_limit() -> None:
+    assert sum(read()["in_sequence"].values()) <= LIMIT_S
+
+
+def test_what_runs_beside_other_suites_ends_before_them() -> None:
+    allowed_s = read()
+    others_s = sum(allowed_s["in_sequence"][name] for name in ("integration", "system-tests"))
+    assert sum(allowed_s["beside"].values()) <= others_s
+
+
+def test_each_suite_that_ci_runs_has_a_line_and_no_other() -> None:
+    run = re.findall(r"\btimed ([\w-]+)", (ROOT / ".ci" / "run").read_text())
+    assert sorted(run) == sorted(name for suites in read().values() for name in suites)
+
+
+def test_ci_runs_all_that_make_test_runs() -> None:
+    found = re.search(r"^test: ([\w -]+) ##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert found
+    assert set(found[1].split()) <= read()["in_sequence"].keys()
+
+
+def test_the_report_ends_with_the_suites_that_took_too_long() -> None:
+    *table, last = report({"a": 10, "b": 20, "c": 30}, {"b": 21, "a": 10})
+    assert [line.split() for line in table[1:]] == [
+        ["a", "10", "10"],
+        ["b", "21", "20", "OVER"],
+        ["c", "not", "run", "30"],
+    ]
+    assert last == "over budget: b"
+    *_, last = report({"a": 10}, {"a": 10})
+    assert last == "each suite that ran is within its budget"

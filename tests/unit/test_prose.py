@@ -1,0 +1,115 @@
+"""The product and its documents keep the rules of tests/prose; each class has a name of its own."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.prose.pending import is_pending
+from tests.prose.rules import FROZEN, RULES, check, violations
+from tests.prose.texts import PRODUCT, ROOT, files, texts
+
+SHARED_NAMES = {
+    "HandedBack": "a fact of submissions and one of dependencies; facts are named on the log",
+    "LeaseExpired": "a fact of submissions and one of dependencies; facts are named on the log",
+    "Requested": "a fact of submissions and one of dependencies; facts are named on the log",
+    "Started": "a fact of submissions and one of dependencies; facts are named on the log",
+}
+"""The names that two classes of the product may have, and why."""
+
+DOCSTRINGS, COMMENT_LINES = 2719, 364
+"""What the product had before its prose was converted, without benchmarks."""
+
+
+def checked(paths: tuple[str, ...]) -> list[Path]:
+    return [file for file in files(paths) if not is_pending(file.relative_to(ROOT))]
+
+
+def test_prose() -> None:
+    assert [str(violation) for violation in check(checked((*PRODUCT, "docs", "README.md")))] == []
+
+
+def test_each_class_name_once() -> None:
+    defined = defaultdict(list)
+    for file in checked(PRODUCT):
+        for node in ast.walk(ast.parse(file.read_text() if file.suffix == ".py" else "")):
+            if isinstance(node, ast.ClassDef):
+                defined[node.name].append(str(file.relative_to(ROOT)))
+    assert {name: at for name, at in defined.items() if len(at) > 1 and name not in SHARED_NAMES} == {}
+
+
+def test_prose_is_rewritten_rather_than_deleted() -> None:
+    python = [file for file in files(PRODUCT) if file.suffix == ".py" and "bench" not in file.parts]
+    found = [text for file in python for text in texts(file.name, file.read_text())]
+    docstrings = [text for text in found if text.kind == "docstring"]
+    comment_lines = sum(text.text.count("\n") + 1 for text in found if text.kind == "comment")
+    assert len(docstrings) >= DOCSTRINGS * 0.9
+    assert comment_lines >= COMMENT_LINES * 0.9
+
+
+def test_frozen_messages_are_those_of_the_folds() -> None:
+    folds = "".join(file.read_text() for file in files(("topics",)) if file.name == "fold.py")
+    assert [message for message in FROZEN if f'"{message}"' not in folds] == []
+
+
+REFUSED = [
+    ("person", '"""Log what nobody reads any more."""'),
+    ("person", "# Whoever waits is notified."),
+    ("verb", 'error = "the broker says no"'),
+    ("verb", "# The worker\n# died of it."),
+    ("where", "# Fetch it where there is none."),
+    ("inversion", '"""Return the row. Is it absent, return None."""'),
+    ("subject", '"""Of the broker: its address."""'),
+    ("subject", 'PORT = 1\n"""What the server listens on."""'),
+    ("mood", 'def f() -> int:\n    """The size of the file in bytes."""'),
+    ("mood", 'def f() -> int:\n    """Size of the file in bytes."""'),
+    ("raises", 'def f() -> int:\n    """Return the size. Raises OSError if it is absent."""'),
+    ("raises", 'def f() -> int:\n    """Return the size; raises OSError if it is absent."""'),
+    ("short", 'def f() -> int:\n    """Return it all."""'),
+    ("repeats", 'def wait_for_answers() -> int:\n    """Wait for the answers to answering."""'),
+]
+ACCEPTED = [
+    '"""Return the row as the user `nobody`, or None if it is absent."""',
+    "# Look where the file is stored; do not wait.",
+    'class Row:\n    """A row of the table.\n\n    Raises:\n        OSError: if the file is absent.\n    """',
+    'class Row:\n    @property\n    def size(self) -> int:\n        """The size of the file in bytes."""',
+    'def check() -> None:\n    """Raise OSError if the file is absent."""',
+    'URL = "tell"',
+]
+
+
+@pytest.mark.parametrize(("rule", "source"), REFUSED)
+def test_refused(rule: str, source: str) -> None:
+    assert [found.rule for found in violations("a.py", source)] == [rule]
+
+
+@pytest.mark.parametrize("source", ACCEPTED)
+def test_accepted(source: str) -> None:
+    assert list(violations("a.py", source)) == []
+
+
+def test_each_rule_refuses_something() -> None:
+    assert {rule for rule, _ in REFUSED} == set(RULES)
+
+
+def test_code_in_documents_is_not_prose() -> None:
+    document = "Run it.\n\n```\nsay hello\n```\n\nThe command `tell` prints what the log tells.\n"
+    assert [(found.line, found.rule) for found in violations("a.md", document)] == [(7, "verb")]
+
+
+def test_comments_of_c_are_prose() -> None:
+    source = 'char *url = "http://nobody/";\n/* The kernel\n   tells nothing. */\nint say; // Nobody waits.\n'
+    found = [(violation.line, violation.rule) for violation in violations("a.c", source)]
+    assert found == [(3, "verb"), (4, "person")]
+
+
+def test_line_of_a_violation() -> None:
+    source = (
+        'def f() -> None:\n    """Wait for the end.\n\n    Nobody waits\n    where there is none.\n    """\n'
+    )
+    assert re.findall(r":(\d+): (\w+)", " ".join(map(str, violations("a.py", source)))) == [
+        ("4", "person"),
+        ("5", "where"),
+    ]
