@@ -61,18 +61,19 @@ app.add_typer(producers.app, name="producers", rich_help_panel=_SYSTEM)
 app.add_typer(dependencies.app, name="dependencies", rich_help_panel=_SYSTEM)
 app.add_typer(audit.app, name="audit", rich_help_panel=_SYSTEM)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_SYSTEM)
-_TELLING = {"up", *ROLES}
+_LOGGING = {"up", *ROLES}
 """Commands that log their progress. All others log only warnings, unless ENVICUTOR_LOG_LEVEL is set."""
 
 
 @app.callback()
 def configure(context: typer.Context) -> None:
     """Run programs of other people in sandboxes, each with its own dependencies."""
-    if context.invoked_subcommand in _TELLING and (reason := removed(os.environ)):
+    is_logging = context.invoked_subcommand in _LOGGING
+    if is_logging and (reason := removed(os.environ)):
         fail(reason, USAGE)
     settings = LocalSettings()
-    told = context.invoked_subcommand in _TELLING or "log_level" in settings.model_fields_set
-    logging.basicConfig(level=settings.log_level if told else logging.WARNING, format=LOG_FORMAT)
+    level = settings.log_level if is_logging or "log_level" in settings.model_fields_set else logging.WARNING
+    logging.basicConfig(level=level, format=LOG_FORMAT)
     # At INFO, uvicorn advises to press Ctrl-C, a key that reaches only `up`.
     for library in ("aiokafka", "httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)

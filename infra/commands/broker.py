@@ -13,7 +13,7 @@ from topics.settings import KafkaSettings
 USAGE = 2
 NO_ANSWER = 7
 UNREACHABLE = (
-    "`make up` or `envicutor up` starts it here; ENVICUTOR_BOOTSTRAP_SERVERS says where it is otherwise"
+    "`make up` or `envicutor up` starts it here; set ENVICUTOR_BOOTSTRAP_SERVERS if it runs elsewhere"
 )
 _CONNECT_TIMEOUT_S = 10.0
 

@@ -24,7 +24,7 @@ from topics.request.model import field_errors
 
 USAGE = 2
 NO_ANSWER = 7
-UNREACHABLE = "`make up` or `envicutor up` starts it here; ENVICUTOR_SERVER says where it is otherwise"
+UNREACHABLE = "`make up` or `envicutor up` starts it here; set ENVICUTOR_SERVER if it runs elsewhere"
 CONFIG_FILE = Path(typer.get_app_dir("envicutor")) / "client.toml"
 
 

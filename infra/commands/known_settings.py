@@ -34,10 +34,10 @@ def check_settings() -> None:
 
 
 def removed(environment: Mapping[str, str]) -> str | None:
-    """Return why a process must not start: a setting of `environment` asks for what was removed.
+    """Return a message if a variable of `environment` selects a removed feature, else None.
 
-    Return None if it asks for nothing of that. A removed setting whose value is the present behaviour is only
-    a setting that does not exist, see `misspelt`.
+    No process may start with such a variable. A removed setting whose value selects the present behaviour is
+    harmless; `misspelt` warns of it.
     """
     for name, value in environment.items():
         if name.upper() == f"{PREFIX}QUEUE" and value != "group":

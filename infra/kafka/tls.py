@@ -1,6 +1,6 @@
 """Certificate authority of a system, and the certificates by which its processes authenticate each other.
 
-The folder:
+The folder contains:
 
     ca.pem        the authority's certificate, which clients trust
     ca.key        the authority's key, readable only by the user who made the folder

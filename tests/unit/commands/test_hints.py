@@ -46,7 +46,7 @@ def test_a_server_that_is_not_there(command: tuple[str, ...]) -> None:
     code, output = told(*command, SERVER=f"http://127.0.0.1:{choose_free_port()}")
     assert code == 7
     assert "Connection refused" in output
-    assert "`envicutor up` starts it here; ENVICUTOR_SERVER says" in output
+    assert "`envicutor up` starts it here; set ENVICUTOR_SERVER" in output
 
 
 @pytest.mark.parametrize("command", [("show", "a"), ("packages", "search", "a")])
