@@ -32,7 +32,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.accounts import PRIVATE_UMASK, close, give_to
 from infra.kafka.ports import LOOPBACK, choose_free_port, is_free
-from infra.kafka.properties import Gateway, broker_properties, render, secured
+from infra.kafka.properties import GatewayPorts, broker_properties, render, secured
 from infra.kafka.tls import Tls
 
 HEAP_BYTES = 256 * 1024 * 1024
@@ -129,7 +129,7 @@ class EmbeddedKafka:
         self._node_id, self._quorum = node_id, quorum
         self._tls, self._admin_port = tls, 0
         # Chosen once, so that clients find the broker after a restart.
-        self.gateway = Gateway(choose_free_port(), choose_free_port()) if behind_gateway else None
+        self.gateway = GatewayPorts(choose_free_port(), choose_free_port()) if behind_gateway else None
         self._broker_dir = self.data_dir / "broker"
         self._log_dir = self._broker_dir / "log"
         self._properties_file = self.data_dir / "server.properties"

@@ -108,7 +108,7 @@ def broker_properties(
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewayPorts:
     """Ports on 127.0.0.1 of a broker whose clients come through a gateway."""
 
     behind_port: int
@@ -128,7 +128,7 @@ def secured(
     *,
     admin_port: int,
     super_user: str,
-    gateway: Gateway | None = None,
+    gateway: GatewayPorts | None = None,
 ) -> dict[str, str]:
     """Return the properties of the same broker with TLS on all listeners, users with passwords, and rights.
 
@@ -164,7 +164,7 @@ def secured(
     return with_users | _behind(with_users, gateway) if gateway else with_users
 
 
-def _behind(properties: Mapping[str, str], gateway: Gateway) -> dict[str, str]:
+def _behind(properties: Mapping[str, str], gateway: GatewayPorts) -> dict[str, str]:
     """Return the properties that differ if clients use a gateway, which listens on the advertised port."""
     public = properties["advertised.listeners"].split(",")[0]
     roles = f"ROLES://127.0.0.1:{gateway.roles_port}"
