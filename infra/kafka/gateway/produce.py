@@ -33,7 +33,7 @@ _BATCH = struct.Struct(">qiibIhiqqqhii")
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RecordBatch:
     """Records of a Produce request for one partition."""
 
     topic: bytes
@@ -54,7 +54,7 @@ class Produce:
     version: int
     correlation_id: int
     acks: int
-    batches: tuple[Batch, ...]
+    batches: tuple[RecordBatch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _read(reader: Reader, *, cut: bool) -> Produce:
     reader.skip_tags()
     reader.text()  # the transactional id
     acks, _ = reader.unpack(">hi")
-    batches: list[Batch] = []
+    batches: list[RecordBatch] = []
     for _ in range(reader.count(PARTITIONS)):
         start = reader.at
         if version >= _WITH_TOPIC_IDS:
@@ -137,8 +137,8 @@ def _read(reader: Reader, *, cut: bool) -> Produce:
         for _ in range(reader.count(PARTITIONS)):
             (partition,) = reader.unpack(">i")
             if cut:
-                return Produce(version, correlation_id, acks, (Batch(topic, partition, b""),))
-            batches.append(Batch(topic, partition, reader.data()))
+                return Produce(version, correlation_id, acks, (RecordBatch(topic, partition, b""),))
+            batches.append(RecordBatch(topic, partition, reader.data()))
             reader.skip_tags()
         reader.skip_tags()
     reader.skip_tags()
@@ -147,7 +147,7 @@ def _read(reader: Reader, *, cut: bool) -> Produce:
     return Produce(version, correlation_id, acks, tuple(batches))
 
 
-def _refused(version: int, batch: Batch, why: Refusal) -> bytes:
+def _refused(version: int, batch: RecordBatch, why: Refusal) -> bytes:
     partition = struct.pack(">ihqq", batch.partition, why.code, -1, -1)
     if version >= 5:
         partition += struct.pack(">q", -1)  # log start offset

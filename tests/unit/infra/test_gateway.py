@@ -18,8 +18,8 @@ from infra.kafka.gateway.produce import (
     MESSAGE_TOO_LARGE,
     PARTITIONS,
     VERSIONS,
-    Batch,
     Produce,
+    RecordBatch,
     Refusal,
     read_produce,
     refusal,
@@ -155,7 +155,7 @@ def request(version: int, records: bytes, *, topics: int = 1) -> bytes:
 def test_every_version_is_read(version: int) -> None:
     produce = read_produce(request(version, a_batch(b"x" * 100)))
     topic = b"\0\1t" if version < 9 else b"\2t" if version < 13 else bytes(16)
-    assert produce == Produce(version, 77, -1, (Batch(topic, 3, a_batch(b"x" * 100)),))
+    assert produce == Produce(version, 77, -1, (RecordBatch(topic, 3, a_batch(b"x" * 100)),))
     assert refusal(produce, KiB) is None
     cut = read_produce(request(version, a_batch(b"x" * 100))[:60], cut=True)
     assert (cut.batches[0].topic, cut.batches[0].partition) == (topic, 3)
@@ -195,7 +195,7 @@ def test_any_request_is_read_or_malformed(version: int, rest: bytes) -> None:
     ids=short,
 )
 def test_batches_that_the_broker_must_not_see(records: bytes, code: int) -> None:
-    found = refusal(Produce(9, 1, -1, (Batch(b"\2t", 0, records),)), KiB)
+    found = refusal(Produce(9, 1, -1, (RecordBatch(b"\2t", 0, records),)), KiB)
     assert found is not None
     assert found.code == code
     assert KafkaError(code).str()
