@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiokafka.protocol.types import UnsignedVarInt32
 
-from infra.kafka.gateway.reader import MalformedError, Reader
+from infra.kafka.gateway.reader import FrameReader, MalformedError
 from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
 from topics.request.limits import MiB
 
@@ -75,7 +75,7 @@ def read_produce(frame: bytes, *, cut: bool = False) -> Produce:
         MalformedError: the version is unknown, there are too many batches, or the request ends early.
     """
     try:
-        return _read(Reader(frame), cut=cut)
+        return _read(FrameReader(frame), cut=cut)
     except (struct.error, IndexError):
         raise MalformedError("a request to produce ends early") from None
 
@@ -117,7 +117,7 @@ def _check(records: bytes) -> None:
     check_unpacked(attributes & 7, records[_BATCH.size :], UNPACKED_BYTES)
 
 
-def _read(reader: Reader, *, cut: bool) -> Produce:
+def _read(reader: FrameReader, *, cut: bool) -> Produce:
     _, version, correlation_id = reader.unpack(">hhi")
     if version not in VERSIONS:
         raise MalformedError(f"a request to produce of version {version}")

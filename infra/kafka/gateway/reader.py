@@ -13,7 +13,7 @@ class MalformedError(ValueError):
     """A request does not follow Kafka's protocol."""
 
 
-class Reader:
+class FrameReader:
     """Cursor over a request that decodes values in their order. No length can lead beyond the frame.
 
     Raises:

@@ -6,7 +6,7 @@ https://kafka.apache.org/protocol.html#The_Messages_SaslAuthenticate, RFC 5802
 import re
 import struct
 
-from infra.kafka.gateway.reader import MalformedError, Reader
+from infra.kafka.gateway.reader import FrameReader, MalformedError
 
 _CLIENT_FIRST = re.compile(rb"[ny],(?:a=[^,]*)?,n=([^,]+),r=")
 
@@ -20,7 +20,7 @@ def user_of(frame: bytes, *, flexible: bool) -> str:
     Raises:
         MalformedError: the request ends early, or is not the first message of SCRAM.
     """
-    reader = Reader(frame)
+    reader = FrameReader(frame)
     try:
         reader.unpack(">hhi")
         reader.text()  # the client id
