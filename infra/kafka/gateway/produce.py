@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiokafka.protocol.types import UnsignedVarInt32
 
 from infra.kafka.gateway.reader import FrameReader, MalformedError
-from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
+from infra.kafka.gateway.unpacked import BatchTooLargeError, PackedError, check_unpacked
 from topics.request.limits import MiB
 
 UNPACKED_BYTES = 16 * MiB
@@ -87,7 +87,7 @@ def refusal(produce: Produce, most_batch_bytes: int) -> Refusal | None:
             return Refusal(MESSAGE_TOO_LARGE, f"the batch has more than {most_batch_bytes} bytes")
         try:
             _check(batch.records)
-        except TooLargeError as error:
+        except BatchTooLargeError as error:
             return Refusal(MESSAGE_TOO_LARGE, str(error))
         except PackedError as error:
             return Refusal(INVALID_RECORD, str(error))
@@ -113,7 +113,7 @@ def _check(records: bytes) -> None:
     if magic != _MAGIC or 12 + length != len(records):
         raise PackedError("not one batch of Kafka's message format 2")
     if count > RECORDS:
-        raise TooLargeError(f"the batch has more than {RECORDS} records")
+        raise BatchTooLargeError(f"the batch has more than {RECORDS} records")
     check_unpacked(attributes & 7, records[_BATCH.size :], UNPACKED_BYTES)
 
 

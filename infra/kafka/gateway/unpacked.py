@@ -27,7 +27,7 @@ class PackedError(ValueError):
     """A payload is damaged, of an unknown format, or larger than allowed."""
 
 
-class TooLargeError(PackedError):
+class BatchTooLargeError(PackedError):
     """A payload unpacks to more bytes than allowed."""
 
 
@@ -37,7 +37,7 @@ def check_unpacked(codec: int, payload: bytes, most_bytes: int) -> None:
     `codec` is Kafka's number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
 
     Raises:
-        TooLargeError: the payload unpacks to more.
+        BatchTooLargeError: the payload unpacks to more.
         PackedError: the payload is not well framed, or the codec is unknown.
     """
     bound = _BOUNDS.get(codec)
@@ -48,7 +48,7 @@ def check_unpacked(codec: int, payload: bytes, most_bytes: int) -> None:
     except (struct.error, IndexError, zlib.error):
         raise PackedError("the compressed payload is cut short or damaged") from None
     if unpacked_bytes > most_bytes:
-        raise TooLargeError(f"the batch unpacks to more than {most_bytes} bytes")
+        raise BatchTooLargeError(f"the batch unpacks to more than {most_bytes} bytes")
 
 
 def _plain(payload: bytes, _: int) -> int:
@@ -127,7 +127,7 @@ def _zstd(payload: bytes, most_bytes: int) -> int:
         at += 1
         # The broker and its consumers allocate the window.
         if (1 << 10 + exponent) // 8 * (8 + mantissa) > most_bytes:
-            raise TooLargeError(f"the window of zstd is larger than {most_bytes} bytes")
+            raise BatchTooLargeError(f"the window of zstd is larger than {most_bytes} bytes")
     at += (0, 1, 2, 4)[descriptor & 3]
     size_bytes = ((1 if is_single else 0), 2, 4, 8)[descriptor >> 6]
     if size_bytes:

@@ -28,7 +28,7 @@ from infra.kafka.gateway.produce import (
 from infra.kafka.gateway.reader import MalformedError
 from infra.kafka.gateway.scram import user_of
 from infra.kafka.gateway.settings import GatewaySettings
-from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
+from infra.kafka.gateway.unpacked import BatchTooLargeError, PackedError, check_unpacked
 from topics.request.limits import KiB, MiB
 
 MOST_BYTES = MiB
@@ -95,7 +95,7 @@ def test_what_fits_passes(codec: int, payload: bytes) -> None:
     ids=short,
 )
 def test_what_does_not_fit_is_too_large(codec: int, payload: bytes) -> None:
-    with pytest.raises(TooLargeError):
+    with pytest.raises(BatchTooLargeError):
         check_unpacked(codec, payload, MOST_BYTES)
 
 
@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_too_large(codec: int, payload: bytes) -> None:
 def test_what_is_no_whole_frame_is_refused(codec: int, payload: bytes) -> None:
     with pytest.raises(PackedError) as refused:
         check_unpacked(codec, payload, MOST_BYTES)
-    assert not isinstance(refused.value, TooLargeError)
+    assert not isinstance(refused.value, BatchTooLargeError)
 
 
 @given(codec=st.integers(0, 7), payload=st.binary(max_size=200))
