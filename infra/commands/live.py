@@ -12,7 +12,7 @@ from topics.submissions.state import Answer
 Stream = Literal["stdout", "stderr"]
 
 
-class Source(NamedTuple):
+class OutputSource(NamedTuple):
     """Stream of a stage that output comes from; `case` is None for the compile stage."""
 
     stage: Literal["compile", "run"]
@@ -20,10 +20,10 @@ class Source(NamedTuple):
     stream: Stream
 
 
-class LiveOutput:
-    """Filter that shows each byte of output once, in the order of its stream."""
+class OutputMerger:
+    """Merger of chunks and answer: each byte of output is shown once, in the order of its stream."""
 
-    def __init__(self, show: Callable[[Source, bytes], None], restarted: Callable[[int], None]) -> None:
+    def __init__(self, show: Callable[[OutputSource, bytes], None], restarted: Callable[[int], None]) -> None:
         """Call `show` with source and bytes, and `restarted` with the number of each later attempt.
 
         A later attempt replaces the output that was shown before.
@@ -31,14 +31,14 @@ class LiveOutput:
         self._show, self._restarted = show, restarted
         self._attempt = 1
         self._worker: str | None = None
-        self._shown: defaultdict[Source, int] = defaultdict(int)
+        self._shown: defaultdict[OutputSource, int] = defaultdict(int)
 
     def piece(self, chunk: OutputChunk) -> None:
         """Show a chunk if it continues the output that was shown."""
         if chunk.attempt > self._attempt:
             self._begin(chunk.attempt)
         self._worker = self._worker or chunk.worker
-        source = Source(chunk.stage, chunk.case, chunk.stream)
+        source = OutputSource(chunk.stage, chunk.case, chunk.stream)
         ours = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
         if ours and chunk.offset_bytes == self._shown[source]:
             self._take(source, _bytes(chunk.text, chunk.encoding))
@@ -57,19 +57,19 @@ class LiveOutput:
         self._attempt, self._worker = attempt, None
         self._shown.clear()
 
-    def _take(self, source: Source, data: bytes) -> None:
+    def _take(self, source: OutputSource, data: bytes) -> None:
         self._shown[source] += len(data)
         self._show(source, data)
 
 
-def _outputs(answer: Answer) -> Iterator[tuple[Source, str, str]]:
+def _outputs(answer: Answer) -> Iterator[tuple[OutputSource, str, str]]:
     stages: list[tuple[Literal["compile", "run"], int | None, Stage]] = []
     if answer.compile is not None:
         stages.append(("compile", None, answer.compile))
     stages += [("run", case, stage) for case, stage in enumerate(answer.run)]
     for name, case, stage in stages:
-        yield Source(name, case, "stdout"), stage.stdout, stage.encoding
-        yield Source(name, case, "stderr"), stage.stderr, stage.encoding
+        yield OutputSource(name, case, "stdout"), stage.stdout, stage.encoding
+        yield OutputSource(name, case, "stderr"), stage.stderr, stage.encoding
 
 
 def _bytes(text: str, encoding: str) -> bytes:

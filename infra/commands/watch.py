@@ -8,7 +8,7 @@ import typer
 
 from infra.commands.answers import EXIT_CODES, about_output, printable, verdict
 from infra.commands.client import AsJson, Server, client
-from infra.commands.live import LiveOutput, Source
+from infra.commands.live import OutputMerger, OutputSource
 from infra.commands.output import say
 from ingest.client import Client
 from ingest.models import Happened
@@ -35,7 +35,7 @@ def watch(
 
 def follow(client: Client, id: str, *, as_json: bool) -> Answer:
     """Print output and events until the submission ends, and return the answer."""
-    live = LiveOutput(_Printer().show, lambda attempt: say(f"attempt {attempt}: output restarts"))
+    live = OutputMerger(_Printer().show, lambda attempt: say(f"attempt {attempt}: output restarts"))
     for event in client.events(id):
         if as_json:
             typer.echo(json.dumps({"event": event.name, "data": event.data.model_dump(mode="json")}))
@@ -77,7 +77,7 @@ class _Printer:
     def __init__(self) -> None:
         self._last: tuple[str, int | None] = ("run", 0)
 
-    def show(self, source: Source, data: bytes) -> None:
+    def show(self, source: OutputSource, data: bytes) -> None:
         if (source.stage, source.case) != self._last:
             self._last = (source.stage, source.case)
             say(source.stage if source.case is None else f"{source.stage} {source.case + 1}")
