@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from infra.commands.answers import verdict
+from infra.commands.answers import outcome_or_status
 from infra.commands.output import fail, say
 from infra.commands.requests import of_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
@@ -68,7 +68,7 @@ class Expected(BaseModel):
         first = answer.run[0] if answer.run else None
         explanation = (answer.dependencies and answer.dependencies.explanation) or ""
         wrong = []
-        if verdict(answer) != self.outcome:
+        if outcome_or_status(answer) != self.outcome:
             wrong.append(f"expected {self.outcome}")
         if self.explanation and self.explanation not in explanation:
             wrong.append(f"explained by {explanation!r}")
@@ -156,7 +156,7 @@ async def follow(client: Client, id: str, name: str) -> Answer:
             if error.status != 404:
                 raise
         else:
-            if printed != (printed := verdict(answer)):
+            if printed != (printed := outcome_or_status(answer)):
                 say(f"{time.monotonic() - started:6.1f} s  {name}: {printed}")
             if answer.status in FINAL:
                 return answer
@@ -216,7 +216,7 @@ def _cells(answer: Answer) -> list[str]:
     if dependencies:
         waited = "cached" if dependencies.cached else f"{dependencies.wall_time_s:.2f} s"
     return [
-        verdict(answer),
+        outcome_or_status(answer),
         waited,
         _compiled(compiled) if compiled else "",
         f"{sum(run.wall_time_s for run in runs):.2f} s" if runs else "",

@@ -25,7 +25,7 @@ EXIT_CODES = {
 _KEPT = {"\n", "\t"}
 
 
-def verdict(answer: Answer) -> str:
+def outcome_or_status(answer: Answer) -> str:
     """Return the outcome of an answer, or its status if there is no outcome."""
     return answer.outcome or answer.status
 
@@ -38,7 +38,7 @@ def print_answer(answer: Answer, console: Console) -> None:
 
 def _answer(answer: Answer) -> Iterator[Text]:
     good = answer.outcome == "ok"
-    yield Text.assemble((verdict(answer), "bold green" if good else "bold red"), f"  {answer.id}")
+    yield Text.assemble((outcome_or_status(answer), "bold green" if good else "bold red"), f"  {answer.id}")
     if answer.error:
         yield _indented("error", answer.error)
     for error in answer.errors:

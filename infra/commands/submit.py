@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from infra.commands import output_files
-from infra.commands.answers import EXIT_CODES, print_answer, printable, verdict
+from infra.commands.answers import EXIT_CODES, outcome_or_status, print_answer, printable
 from infra.commands.client import USAGE, AsJson, Server, client
 from infra.commands.output import broken_pipe_ignored, fail, reason, say
 from infra.commands.requests import read_request
@@ -66,7 +66,7 @@ def submit(
             print_answer(answer, Console(highlight=False))
     if output_dir is not None:
         _write(answer, output_dir)
-    raise typer.Exit(EXIT_CODES[verdict(answer)])
+    raise typer.Exit(EXIT_CODES[outcome_or_status(answer)])
 
 
 def _answer(client: Client, request: dict[str, Any], timeout_s: float) -> Answer:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from infra.commands.answers import EXIT_CODES, about_output, printable, verdict
+from infra.commands.answers import EXIT_CODES, about_output, outcome_or_status, printable
 from infra.commands.client import AsJson, Server, client
 from infra.commands.live import OutputMerger, OutputSource
 from infra.commands.output import say
@@ -30,7 +30,7 @@ def watch(
     """
     with client(server) as connected:
         answer = follow(connected, id, as_json=as_json)
-    raise typer.Exit(EXIT_CODES[verdict(answer)])
+    raise typer.Exit(EXIT_CODES[outcome_or_status(answer)])
 
 
 def follow(client: Client, id: str, *, as_json: bool) -> Answer:
@@ -48,7 +48,7 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
                 if not as_json:
                     live.end(answer)
                     _print_output_files(answer)
-                    say(f"{verdict(answer)}  {id}" + (f": {answer.error}" if answer.error else ""))
+                    say(f"{outcome_or_status(answer)}  {id}" + (f": {answer.error}" if answer.error else ""))
                 return answer
     raise AssertionError("the last event is the end")
 
