@@ -21,7 +21,7 @@ from infra.commands.doctor import doctor
 from infra.commands.known_settings import removed
 from infra.commands.output import fail
 from infra.commands.rebuild import rebuild
-from infra.commands.settings_errors import USAGE, explained
+from infra.commands.settings_errors import USAGE, report_settings_errors
 from infra.commands.submissions import cancel, list_submissions, show
 from infra.commands.submit import submit
 from infra.commands.top import top
@@ -35,7 +35,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand that `ctx` names."""
-        with explained():
+        with report_settings_errors():
             return super().invoke(ctx)
 
 

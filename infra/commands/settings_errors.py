@@ -16,7 +16,7 @@ _SHOWN_CHARACTERS = 100
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def report_settings_errors() -> Iterator[None]:
     """Print wrong settings that the context finds, and exit with `USAGE`."""
     try:
         yield
