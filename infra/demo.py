@@ -27,7 +27,7 @@ from rich.text import Text
 
 from infra.commands.answers import outcome_or_status
 from infra.commands.output import fail, say
-from infra.commands.requests import of_directory
+from infra.commands.requests import read_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RefusedError
@@ -110,7 +110,7 @@ def load_examples() -> list[Example]:
     names = sorted(path.parent.name for path in EXAMPLES.glob("*/submission.json"))
     ways: list[tuple[str, Literal["HTTP", "Kafka"]]] = [(name, "HTTP") for name in names]
     return [
-        Example(name, way, of_directory(EXAMPLES / name), Expected(**expected[name]))
+        Example(name, way, read_directory(EXAMPLES / name), Expected(**expected[name]))
         for name, way in [*ways, (THROUGH_KAFKA, "Kafka")]
     ]
 

@@ -28,11 +28,11 @@ def read_request(path: str) -> dict[str, Any]:
     if path == "-":
         return _object(sys.stdin.buffer.read(), "standard input")
     if Path(path).is_dir():
-        return of_directory(Path(path))
+        return read_directory(Path(path))
     return _object(Path(path).read_bytes(), path)
 
 
-def of_directory(directory: Path) -> dict[str, Any]:
+def read_directory(directory: Path) -> dict[str, Any]:
     """Return a request with all files below `directory`, and the other fields from its `submission.json`.
 
     Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.requests import of_directory, read_request
+from infra.commands.requests import read_directory, read_request
 from topics.request.model import SubmissionRequest
 
 
@@ -15,7 +15,7 @@ def test_directory_is_sent_as_files(tmp_path: Path) -> None:
     (tmp_path / "cutor-run.sh").write_text("true")
     (tmp_path / "data").write_bytes(b"\xff\x00")
 
-    request = of_directory(tmp_path)
+    request = read_directory(tmp_path)
 
     assert request == {
         "files": [
@@ -31,13 +31,13 @@ def test_directory_is_sent_as_files(tmp_path: Path) -> None:
 def test_other_fields_are_not_a_file(tmp_path: Path) -> None:
     fields = {"run": "cat", "test_cases": [{"input": "1"}]}
     (tmp_path / "submission.json").write_text(json.dumps(fields))
-    assert of_directory(tmp_path) == {"files": []} | fields
+    assert read_directory(tmp_path) == {"files": []} | fields
 
 
 def test_submission_json_below_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "submission.json").write_text("{}")
-    assert [file["name"] for file in of_directory(tmp_path)["files"]] == ["sub/submission.json"]
+    assert [file["name"] for file in read_directory(tmp_path)["files"]] == ["sub/submission.json"]
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_a_directory_that_is_no_program_is_not_read_to_its_end(
     with (tmp_path / "disk.img").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(ValueError, match=r"larger than 4 MiB.*: name a directory that has only"):
-        of_directory(tmp_path)
+        read_directory(tmp_path)
     (tmp_path / "disk.img").unlink()
     monkeypatch.setattr("infra.commands.requests.LOOKED_AT", 3)
     for number in range(4):
         (tmp_path / str(number)).mkdir()
     with pytest.raises(ValueError, match="more than 3 files and folders: name"):
-        of_directory(tmp_path)
+        read_directory(tmp_path)
