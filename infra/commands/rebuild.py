@@ -11,7 +11,7 @@ from infra.commands.output import fail, say
 from topics.catalogue import catalogue
 
 
-class Which(StrEnum):
+class StoreName(StrEnum):
     """Store to rebuild, by the name of its aggregate."""
 
     SUBMISSIONS = "submissions"
@@ -19,7 +19,7 @@ class Which(StrEnum):
 
 
 def rebuild(
-    which: Annotated[Which, typer.Argument(metavar="STORE", help="submissions or dependencies.")],
+    which: Annotated[StoreName, typer.Argument(metavar="STORE", help="submissions or dependencies.")],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Rebuild a store topic, and with it its views, from the log: after a changed fold, or to mend a store.
@@ -35,7 +35,9 @@ def rebuild(
     from processors.store.submission_store import submission_store
 
     kafka = connect(bootstrap_servers)
-    store = {Which.SUBMISSIONS: submission_store, Which.DEPENDENCIES: build_store}[which](catalogue(kafka))
+    store = {StoreName.SUBMISSIONS: submission_store, StoreName.DEPENDENCIES: build_store}[which](
+        catalogue(kafka)
+    )
     try:
         done = rebuild_store(kafka, store, say)
     except MissingEventsError as error:

@@ -32,7 +32,7 @@ _AFTER_GRACE_S = 3.0
 """Time after the grace period of running work, for giving up attempts, flushing and leaving the groups."""
 
 
-class Of(StrEnum):
+class LeaseAggregate(StrEnum):
     """Aggregate whose leases a health checker monitors."""
 
     SUBMISSIONS = "submissions"
@@ -164,7 +164,7 @@ def webhook_sender(instance: Instance = "0") -> None:
         fail(str(error), USAGE)
 
 
-def health_checker(of: Of) -> None:
+def health_checker(of: LeaseAggregate) -> None:
     """Monitor leases, and publish the expiry of those that no worker renews."""
     process, kafka = _begin("health-checker", of.value)
     from processors.health_checker.app import run
