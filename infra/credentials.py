@@ -27,7 +27,7 @@ USERS = (SUPER_USER, *ROLES)
 """Kafka users that the system itself needs. `envicutor producers add` adds others."""
 OPERATORS = (SUPER_USER, "operator")
 """Kafka users for people. Only root may read their passwords, as with worker and cache builder."""
-_OF_ROOT = frozenset({*OPERATORS, "worker", "cache-builder"})
+_ROOT_ONLY = frozenset({*OPERATORS, "worker", "cache-builder"})
 
 
 class Credentials:
@@ -45,7 +45,7 @@ class Credentials:
         for user in USERS:
             file = self.password_file(user)
             if not file.exists():
-                write_secret(file, new_password().encode(), None if user in _OF_ROOT else service)
+                write_secret(file, new_password().encode(), None if user in _ROOT_ONLY else service)
 
     def password_file(self, user: str) -> Path:
         """Return the path of a user's password file."""

@@ -73,7 +73,7 @@ class LocalCluster:
         self._settings, self._progress = settings, progress
         self._ingest = IngestSettings(http_port=settings.http_port or choose_free_port())
         self._run_dir = settings.data_dir / "run"
-        self._of_root = settings.data_dir / "root"
+        self._root_data_dir = settings.data_dir / "root"
         """Folder of the views of roles that run as root. No other user can place links in it."""
         self._supervisor = Supervisor(self._run_dir)
         self._claim: socket.socket | None = None
@@ -103,7 +103,7 @@ class LocalCluster:
         return self._kafka_as(SUPER_USER)
 
     @property
-    def kafka_of_clients(self) -> str:
+    def client_bootstrap_servers(self) -> str:
         """Return the bootstrap servers for other systems."""
         return ",".join(broker.bootstrap_servers for broker in self._brokers)
 
@@ -208,9 +208,9 @@ class LocalCluster:
         views = settings.data_dir / "views"
         faust = settings.data_dir / "faust"
         sealer = settings.data_dir / FOLDER
-        for folder in (views, faust, sealer, self._of_root):
+        for folder in (views, faust, sealer, self._root_data_dir):
             folder.mkdir(exist_ok=True)
-        for folder in (views, faust, sealer, self._of_root, self._run_dir):
+        for folder in (views, faust, sealer, self._root_data_dir, self._run_dir):
             close(folder)
         if account and not _reachable(account, settings.data_dir):
             log.warning(
@@ -320,7 +320,7 @@ class LocalCluster:
         kafka = self._kafka_as(role)
         ours = environment(kafka) | {
             "REPLICATION_FACTOR": kafka.replication_factor,
-            "DATA_DIR": self._of_root if user == "root" else self._settings.data_dir,
+            "DATA_DIR": self._root_data_dir if user == "root" else self._settings.data_dir,
             "CACHE_DIR": self._settings.cache_dir,
             "NIX_ROOT": self._settings.data_dir / "nix",
             "SANDBOX_CACHE_DIR": self._settings.cache_dir,

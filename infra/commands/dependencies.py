@@ -32,7 +32,7 @@ app = typer.Typer(
 
 USAGE = 2
 _SHOWN_CHARACTERS = 80
-_OF_THE_FOLD = {
+_FOLD_FIELDS = {
     *(
         "fold_version",
         "attempt",
@@ -76,7 +76,7 @@ def show(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
     """
     kafka = connect(bootstrap_servers)
     state = _find(kafka, catalogue(kafka), id)
-    typer.echo(state.model_dump_json(indent=2, exclude=_OF_THE_FOLD, exclude_none=True))
+    typer.echo(state.model_dump_json(indent=2, exclude=_FOLD_FIELDS, exclude_none=True))
 
 
 @app.command()

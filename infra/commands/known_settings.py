@@ -16,7 +16,7 @@ from processors.settings import SealerSettings, WebhookSettings, WorkSettings
 from topics.settings import KafkaSettings
 
 PREFIX = "ENVICUTOR_"
-_OF_ROLES: tuple[type[BaseSettings], ...] = (
+_ROLE_SETTINGS: tuple[type[BaseSettings], ...] = (
     *(LocalSettings, GatewaySettings, IngestSettings, NixSettings, SandboxSettings),
     *(WorkSettings, HealthCheckerSettings, WebhookSettings, SealerSettings),
 )
@@ -28,7 +28,7 @@ def check_settings() -> None:
     Raises:
         ValidationError, SettingsError: a setting is wrong. Errors of one class of settings come together.
     """
-    for settings in _OF_ROLES:
+    for settings in _ROLE_SETTINGS:
         settings()
     KafkaSettings(security_protocol="PLAINTEXT")  # `up` itself decides how its roles reach the broker
 
@@ -50,7 +50,7 @@ def removed(environment: Mapping[str, str]) -> str | None:
 
 def misspelt(names: Iterable[str]) -> Iterator[str]:
     """Yield a warning for each variable of the environment that looks like a setting, and is none."""
-    every: tuple[type[BaseSettings], ...] = (*_OF_ROLES, KafkaSettings, ClientSettings)
+    every: tuple[type[BaseSettings], ...] = (*_ROLE_SETTINGS, KafkaSettings, ClientSettings)
     known = {
         f"{settings.model_config['env_prefix']}{field}".upper().removeprefix(PREFIX)
         for settings in every

@@ -87,7 +87,7 @@ async def _until_stopped(cluster: LocalCluster) -> None:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.is_set():
             await starting
-            kafka = cluster.kafka_of_clients
+            kafka = cluster.client_bootstrap_servers
             say(f"ready: HTTP on {cluster.url} (documentation at /docs), Kafka on {kafka}; Ctrl-C stops")
             if cluster.requires_keys:
                 say("HTTP requires API keys: `envicutor keys create NAME` creates one")

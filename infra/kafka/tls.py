@@ -63,7 +63,7 @@ def make_tls(folder: Path, account: pwd.struct_passwd | None) -> Tls:
 def _make_authority(key_file: Path, ca_file: Path) -> None:
     key, name = _new_key(), _name(_AUTHORITY)
     write_secret(key_file, _pem(key))
-    ca_file.write_bytes(_public(_certificate(name, name, key, key, _of_authority)))
+    ca_file.write_bytes(_public(_certificate(name, name, key, key, _authority_extensions)))
     ca_file.chmod(0o644)
 
 
@@ -73,7 +73,7 @@ def _make_certificate(
     loaded = serialization.load_pem_private_key(authority_key.read_bytes(), password=None)
     assert isinstance(loaded, EllipticCurvePrivateKey)
     key = _new_key()
-    certificate = _certificate(_name(common_name), _name(_AUTHORITY), key, loaded, _of_server_and_client)
+    certificate = _certificate(_name(common_name), _name(_AUTHORITY), key, loaded, _peer_extensions)
     write_secret(file, _pem(key) + _public(certificate), account)
 
 
@@ -114,7 +114,7 @@ def _certificate(
     return extended(plain).sign(issuer_key, hashes.SHA256())
 
 
-def _of_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+def _authority_extensions(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     usage = x509.KeyUsage(
         key_cert_sign=True,
         crl_sign=True,
@@ -130,7 +130,7 @@ def _of_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     return builder.add_extension(constraints, critical=True).add_extension(usage, critical=True)
 
 
-def _of_server_and_client(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+def _peer_extensions(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     # Brokers, controllers and the gateway use their certificate as servers and as clients.
     purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     addresses = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]

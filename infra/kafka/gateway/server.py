@@ -37,10 +37,10 @@ class Gateway:
         """
         self._place = place
         self._admission = Admission(settings)
-        self._of_clients = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._of_clients.load_cert_chain(place.certificate_file)
-        self._of_brokers = ssl.create_default_context(cafile=place.ca_file)
-        self._of_brokers.load_cert_chain(place.certificate_file)
+        self._client_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._client_tls.load_cert_chain(place.certificate_file)
+        self._broker_tls = ssl.create_default_context(cafile=place.ca_file)
+        self._broker_tls.load_cert_chain(place.certificate_file)
         self._tasks: set[asyncio.Task[None]] = set()
         self._complained_at = 0.0
 
@@ -119,9 +119,9 @@ class Gateway:
         reader = StreamReader(limit=_BUFFER_BYTES)
         protocol = StreamReaderProtocol(reader)
         transport, _ = await loop.connect_accepted_socket(
-            lambda: protocol, client, ssl=self._of_clients, ssl_handshake_timeout=LOGIN_S
+            lambda: protocol, client, ssl=self._client_tls, ssl_handshake_timeout=LOGIN_S
         )
         return reader, StreamWriter(transport, protocol, reader, loop)
 
     async def _connect(self, port: int) -> Streams:
-        return await asyncio.open_connection(LOOPBACK, port, ssl=self._of_brokers, limit=_BUFFER_BYTES)
+        return await asyncio.open_connection(LOOPBACK, port, ssl=self._broker_tls, limit=_BUFFER_BYTES)

@@ -50,7 +50,7 @@ _PLACE_BYTES = 4 * KiB
 _PIECE_BYTES = 64 * KiB
 
 _PRODUCE, _SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE = 0, 17, 18, 36
-_OF_LOGIN = {_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE}
+_LOGIN_REQUESTS = {_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE}
 _MESSAGES_OF_SCRAM = 2
 """Messages of each side in a SCRAM login. After the second one the broker has verified the password."""
 _SASL_AUTHENTICATE_FLEXIBLE = 2
@@ -128,7 +128,7 @@ class Session:
         """Return a request, or only the beginning of a Produce request that is too large."""
         start = struct.pack(">h", key)
         if not self._logged_in:
-            if key not in _OF_LOGIN:
+            if key not in _LOGIN_REQUESTS:
                 raise ProtocolError(f"a request of kind {key} before the login")
             most_bytes = _LOGIN_BYTES
         elif key == _PRODUCE:
