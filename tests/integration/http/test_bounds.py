@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.http.nodes import DEADLINE_S, Nodes, eventually
+from tests.integration.http.nodes import DEADLINE_S, Nodes
+from tests.support.polling import eventually
 from topics.submissions.stage import RunStage
 
 pytestmark = pytest.mark.xdist_group("http")

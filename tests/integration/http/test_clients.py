@@ -9,7 +9,8 @@ import pytest
 
 from ingest.client import AsyncClient, Client, RefusedError
 from ingest.models import Happened
-from tests.integration.http.nodes import DEADLINE_S, Nodes, eventually
+from tests.integration.http.nodes import DEADLINE_S, Nodes
+from tests.support.polling import eventually
 from topics.submissions.output import OutputChunk
 from topics.submissions.stage import OutputFile, RunStage
 from topics.submissions.state import Answer

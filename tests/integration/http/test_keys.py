@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from ingest.client import Client, RefusedError, UnavailableError
-from tests.integration.http.nodes import Nodes, bearer, eventually
+from tests.integration.http.nodes import Nodes, bearer
 from tests.integration.http.test_http import problem
+from tests.support.polling import eventually
 from topics.kafka.scan import read_to_end
 from topics.security.api_keys import Quotas, Scope, new_id
 from topics.submissions.stage import OutputFile, RunStage

@@ -1,7 +1,6 @@
 """`envicutor doctor` on this machine, as it is and with things taken away."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from processors.sandbox import SandboxSettings
+from tests.support.roles import environment_of
 from tests.system.sandbox.conftest import settings as sandbox_settings
 
 settings = sandbox_settings
@@ -27,7 +27,7 @@ def environment(settings: SandboxSettings, cache_dir: Path) -> dict[str, str]:
         "HTTP_PORT": 0,
         "KAFKA_PORT": 0,
     }
-    return dict(os.environ) | {f"ENVICUTOR_{name}": str(value) for name, value in values.items()}
+    return environment_of(**values)
 
 
 def doctor(environment: dict[str, str], *options: str, **how: Any) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ import pytest
 
 import processors.sandbox.sandboxes as sandboxes_module
 from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups, launcher
+from tests.support.polling import eventually
 from tests.system.sandbox.laboratory import (
     DEADLINE_S,
     LIMITS,
@@ -19,7 +20,6 @@ from tests.system.sandbox.laboratory import (
     bash,
     children,
     processes_of,
-    wait_until,
 )
 
 
@@ -32,7 +32,7 @@ def test_cancelling_kills_everything_first(laboratory: Laboratory) -> None:
         async with sandboxes.box({}, LIMITS) as box:
             script = "(setsid sleep 1000 &); : > running; while :; do :; done"
             run = asyncio.create_task(bash(box, script))
-            await asyncio.to_thread(wait_until, (box.path / "running").exists)
+            await asyncio.to_thread(eventually, (box.path / "running").exists, "the program runs")
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run

@@ -33,7 +33,7 @@ def body(**changes: object) -> bytes:
 def test_a_good_request_is_accepted_under_its_key(value: bytes) -> None:
     match asked(b"a", value):
         case ("a", Requested() as fact):
-            assert fact.request.program == "true"
+            assert fact.request.run == "true"
             assert (fact.package_set, fact.source) == ("pin", "kafka")
             assert fact.content_hash == content_hash(BODY)
         case other:
