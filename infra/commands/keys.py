@@ -62,8 +62,9 @@ def create(
     ] = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Create an API key and print it, this once: only its SHA-256 is stored. All nodes accept it at once.
+    """Create an API key and print it. All nodes accept it at once.
 
+    Only its SHA-256 is stored, so the key cannot be printed again.
     The id of the key is the owner of the submissions that are made with it.
 
     Examples: `envicutor keys create judge --unfinished 100`;
@@ -133,9 +134,10 @@ def rotate(
     id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Replace an API key: create another with the same id, print it, this once, and revoke the old one.
+    """Replace an API key: create another with the same id, print it, and revoke the old one.
 
-    Scopes and quotas stay as well. The new key owns the submissions of the old one.
+    Scopes and quotas stay as well. The new key owns the submissions of the old one. It cannot be printed
+    again.
 
     Exit codes: 0 ok, 2 no active key has this id, 7 Kafka does not answer.
     """

@@ -19,7 +19,7 @@ class StoreName(StrEnum):
 
 
 def rebuild(
-    which: Annotated[StoreName, typer.Argument(metavar="STORE", help="submissions or dependencies.")],
+    which: Annotated[StoreName, typer.Argument(metavar="STORE", help="Store to rebuild.")],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Rebuild a store topic, and with it its views, from the log: after a changed fold, or to mend a store.

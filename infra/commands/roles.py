@@ -136,7 +136,7 @@ def cache_builder(instance: Instance = "0") -> None:
 
 
 def sealer() -> None:
-    """Sign the events on the logs. One process in the whole system may run."""
+    """Sign the events on the logs. Only one sealer may run in a system."""
     process, kafka = _begin("sealer")
     from processors.sealer import Sealer
     from processors.settings import SealerSettings
@@ -164,7 +164,9 @@ def webhook_sender(instance: Instance = "0") -> None:
         fail(str(error), USAGE)
 
 
-def health_checker(of: LeaseAggregate) -> None:
+def health_checker(
+    of: Annotated[LeaseAggregate, typer.Argument(help="Aggregate whose leases are monitored.")],
+) -> None:
     """Monitor leases, and publish the expiry of those that no worker renews."""
     process, kafka = _begin("health-checker", of.value)
     from processors.health_checker.app import run
