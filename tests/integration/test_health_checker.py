@@ -90,7 +90,7 @@ class Checker:
         """The partitions that it said to own at last, None before it said anything."""
         if self._process.poll() == os.EX_TEMPFAIL:
             self._process = self._start()
-        said = re.findall(r" owns of \S+: (.*)", self._log.read_text())
+        said = re.findall(r" owns partitions of \S+: (.*)", self._log.read_text())
         return {int(number) for number in re.findall(r"(\d+) \(", said[-1])} if said else None
 
     def exit_code(self) -> int:
@@ -313,7 +313,7 @@ def test_a_cold_start_finds_all_topics_and_logs_no_traceback(of: Of, make: Make,
     eventually(checker.owns, "its partitions")
     log = (tmp_path / "checker-0.log").read_text()
     assert "Traceback" not in log
-    assert log.count(" owns of ") == 1
+    assert log.count(" owns partitions of ") == 1
     assert topics() == before
     changelog = f"{system.kafka.topic_prefix}{system.family.checker_group}-leases-changelog"
     assert before[changelog] == len(system.partitions)

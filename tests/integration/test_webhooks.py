@@ -225,9 +225,9 @@ def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
         assert set(receiver.ids(f"/{path}")) == {f"ended_{path}"}
     assert receiver.ids("/never") == ["ended_never"] * 3
     assert receiver.ids("/redirect") == ["ended_redirect"] * 3
-    assert letters["never"] == "not told after 3 tries; the last one: the answer was 503: ''"
+    assert letters["never"] == "not delivered after 3 tries; the last one: the answer was 503: ''"
     assert "redirects are not followed" in letters["redirect"]
-    assert letters["bad-redirect"].startswith("not told after 3 tries; the last one: InvalidCodepoint")
+    assert letters["bad-redirect"].startswith("not delivered after 3 tries; the last one: InvalidCodepoint")
     assert letters["elsewhere"].startswith("127.0.0.1:1 is not allowed")
     assert receiver.sent_bytes < 20 * MiB  # what fits into the buffers of two sockets, and no 1 GB
     eventually(lambda: len(slow.ids("/hang")) == 2, "what was not answered is told again")
@@ -297,7 +297,7 @@ def test_a_sender_that_is_killed_tells_it_again(system: WebhookRoles, receiver: 
 
 
 def post(url: str, addresses: list[str], allowed: list[str], ca_file: Path | None = None) -> None:
-    """The name leads to the first of the addresses when it is looked at first, and so on."""
+    """The name resolves to the first of the addresses at its first resolution, and so on."""
 
     async def run() -> None:
         async def resolve(host: str, port: int) -> list[str]:
@@ -317,7 +317,7 @@ def test_the_address_that_was_looked_at_is_connected_to(receiver: Receiver) -> N
     allowed = [f"hooks.test:{port}", receiver.place]
     with receiving(Receiver("127.0.0.2", port)) as inner:
         post(f"http://hooks.test:{port}/ok", ["127.0.0.1", "127.0.0.2"], allowed)
-        with pytest.raises(NotDeliveredError, match=r"leads to 127\.0\.0\.2:.* not public"):
+        with pytest.raises(NotDeliveredError, match=r"resolves to 127\.0\.0\.2:.* not public"):
             post(f"http://hooks.test:{port}/ok", ["127.0.0.2"], allowed)
         assert [got.headers["host"] for got in receiver.got] == [f"hooks.test:{port}"]
         assert inner.got == []

@@ -62,10 +62,10 @@ READY = {
     ("build-store",): "restored partitions",
     ("worker",): "takes work from submissions.queue",
     ("cache-builder",): "takes work from dependencies.queue",
-    ("sealer",): "seals what is appended to",
-    ("webhook-sender",): "sends webhooks to",
-    ("health-checker", "submissions"): "owns of submissions.leases",
-    ("health-checker", "dependencies"): "owns of dependencies.leases",
+    ("sealer",): "sealing records of",
+    ("webhook-sender",): "sending webhooks to",
+    ("health-checker", "submissions"): "owns partitions of submissions.leases",
+    ("health-checker", "dependencies"): "owns partitions of dependencies.leases",
 }
 """What they log once they work."""
 

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.ids import of_idempotency_key
+from ingest.ids import derive_id
 from processors.request_handler import handle
 from tests.support.costly_requests import RATIO, costly, ordinary
 from topics.kafka.codec import UndecodableError
@@ -105,7 +105,7 @@ def test_any_bytes_are_answered(value: bytes, ce_type: str | None) -> None:
 
 
 def test_no_record_has_an_id_that_is_made_of_an_idempotency_key() -> None:
-    made = of_idempotency_key("homework", "5b1f0c9a77e2").encode()
+    made = derive_id("homework", "5b1f0c9a77e2").encode()
     refusal = asked(made, body())
     assert isinstance(refusal, InvalidRequestError)
     assert refusal.errors[0].field == "id"
