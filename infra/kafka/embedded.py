@@ -51,8 +51,8 @@ _POLL_S = 0.05
 _ANSWER_TIMEOUT_S = 2.0
 
 _GUARD = ("setpriv", "--no-new-privs", "--pdeathsig=KILL")
-"""Command that starts the broker. It forbids new privileges, asks the kernel to kill the process when its
-parent thread ends, and executes the broker under the same process id."""
+"""Command that starts the broker. It forbids new privileges, and asks the kernel to kill the process when its
+parent thread ends. It then executes the broker under the same process id."""
 
 
 class KafkaStartError(Exception):
