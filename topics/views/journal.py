@@ -16,7 +16,7 @@ from topics.kafka.codec import UndecodableError, decode_key, header
 from topics.kafka.end_offsets import Ends
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
-from topics.views.key_notifier import Awaited
+from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import ANSWER_S, resuming
 from topics.views.table import Change, Table
 
@@ -54,11 +54,11 @@ class Journal:
         self._tail = Tail(settings, topic, self._take, start_at=self._start_at)
         self._taken = taken
         self._ends = Ends(settings, topic)
-        self._awaited = Awaited()
+        self._notifier = KeyNotifier()
 
     async def start(self) -> None:
         """Open the table and go on reading where it stands."""
-        self._awaited.start()
+        self._notifier.start()
         await self._tail.start()
 
     async def close(self) -> None:
@@ -101,8 +101,8 @@ class Journal:
             yield Entry(int.from_bytes(at), int(time_ms), type, value)
 
     def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
-        """See `Awaited.news`."""
-        return self._awaited.news(key, event)
+        """See `KeyNotifier.news`."""
+        return self._notifier.news(key, event)
 
     # -- the reader's thread ---------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Journal:
             changes.append(_change(key, message))
         self._table.write(changes)
         self._taken(messages)
-        self._awaited.tell(told)
+        self._notifier.notify(told)
 
 
 def _change(key: str, message: Message) -> Change:

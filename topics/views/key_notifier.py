@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
-class Awaited:
+class KeyNotifier:
     """Events by the key whose news they wait for."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Awaited:
             if not self._events[key]:
                 del self._events[key]
 
-    def tell(self, keys: Iterable[str]) -> None:
+    def notify(self, keys: Iterable[str]) -> None:
         """There is news of `keys`; may be called from any thread."""
         if awaited := [key for key in set(keys) if key in self._events]:
             self._loop.call_soon_threadsafe(self._wake, awaited)

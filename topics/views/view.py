@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from topics.kafka.end_offsets import Ends
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
-from topics.views.key_notifier import Awaited
+from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import resuming
 from topics.views.table import Change, Index, Table
 
@@ -44,12 +44,12 @@ class View:
         self._table = Table(directory, flag, index=index)
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
         self._tail = Tail(settings, topic, self._take, start_at=start_at, unhurried=unhurried)
-        self._awaited = Awaited()
+        self._notifier = KeyNotifier()
         self._ends = Ends(settings, topic)
 
     async def start(self) -> None:
         """Open the table and go on reading where it stands."""
-        self._awaited.start()
+        self._notifier.start()
         await self._tail.start()
 
     @property
@@ -103,8 +103,8 @@ class View:
                 return value
 
     def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
-        """See `Awaited.news`."""
-        return self._awaited.news(key, event)
+        """See `KeyNotifier.news`."""
+        return self._notifier.news(key, event)
 
     async def lag(self) -> int:
         """How many records there are that are not here yet; asks until the broker answers."""
@@ -121,7 +121,7 @@ class View:
         changes = [_change(message) for message in messages]
         self._table.write(changes)
         self._taken(messages)
-        self._awaited.tell(change.key.decode(errors="replace") for change in changes)
+        self._notifier.notify(change.key.decode(errors="replace") for change in changes)
 
 
 def _change(message: Message) -> Change:
