@@ -15,7 +15,7 @@ _ASK_AGAIN_S = 0.1
 _ANSWER_S = 2.0
 
 
-class Ends:
+class EndOffsets:
     """Asks the broker."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:

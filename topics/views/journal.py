@@ -13,7 +13,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from topics.kafka.codec import UndecodableError, decode_key, header
-from topics.kafka.end_offsets import Ends
+from topics.kafka.end_offsets import EndOffsets
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
@@ -53,7 +53,7 @@ class Journal:
         self._complete = False
         self._tail = Tail(settings, topic, self._take, start_at=self._start_at)
         self._taken = taken
-        self._ends = Ends(settings, topic)
+        self._end_offsets = EndOffsets(settings, topic)
         self._notifier = KeyNotifier()
 
     async def start(self) -> None:
@@ -87,11 +87,11 @@ class Journal:
             TimeoutError: the broker did not say where, or it took too long to read.
         """
         async with asyncio.timeout(timeout_s):
-            await self._tail.wait_read_to(await self._ends.ask())
+            await self._tail.wait_read_to(await self._end_offsets.ask())
 
     async def lag(self) -> int:
         """How many records there are that are not here yet; asks until the broker answers."""
-        return self._tail.behind(await self._ends.ask())
+        return self._tail.behind(await self._end_offsets.ask())
 
     def since(self, key: str, offset: int) -> Iterator[Entry]:
         """What was said about `key` at this offset and after it, in order."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from confluent_kafka import Message
 
-from topics.kafka.end_offsets import Ends
+from topics.kafka.end_offsets import EndOffsets
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
@@ -45,7 +45,7 @@ class View:
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
         self._tail = Tail(settings, topic, self._take, start_at=start_at, unhurried=unhurried)
         self._notifier = KeyNotifier()
-        self._ends = Ends(settings, topic)
+        self._end_offsets = EndOffsets(settings, topic)
 
     async def start(self) -> None:
         """Open the table and go on reading where it stands."""
@@ -108,7 +108,7 @@ class View:
 
     async def lag(self) -> int:
         """How many records there are that are not here yet; asks until the broker answers."""
-        return self._tail.behind(await self._ends.ask())
+        return self._tail.behind(await self._end_offsets.ask())
 
     async def close(self) -> None:
         """Stop reading and close the table."""
