@@ -15,7 +15,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.catalogue import REQUEST_GROUP, Catalogue
-from topics.kafka.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, is_fatal, leave
 from topics.kafka.codec import (
     REPLY_TOPIC,
     UNREADABLE_HEADERS,
@@ -122,7 +122,7 @@ class RequestHandler:
         )
         self._consumer = Consumer(with_pulse(consumer_config(settings, REQUEST_GROUP)))
         self._replies = ReplyTopics(settings, catalogue)
-        self._brake = Brake(self._consumer)
+        self._brake = PauseControl(self._consumer)
         views = settings.data_dir / "views"
         self._store = View(
             settings,

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from processors.queue.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBack, Waiting
 from processors.queue.offsets import Offsets, Taken
 from topics.fold import QueuedWork
-from topics.kafka.clients import Brake, EventProducer, consumer_config, is_fatal, leave
+from topics.kafka.clients import EventProducer, PauseControl, consumer_config, is_fatal, leave
 from topics.kafka.codec import UndecodableError, dead_letter, decode, header
 from topics.kafka.liveness import with_pulse
 from topics.model import Model
@@ -106,7 +106,7 @@ class Popper(Generic[WorkT]):
             "queued.max.messages.kbytes": 16384,
         }
         self._consumer = Consumer(with_pulse(consumer_config(settings, group) | limits))
-        self._brake = Brake(self._consumer)
+        self._brake = PauseControl(self._consumer)
         self._stopping = threading.Event()
         self._room = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pop-{queue}", daemon=True)

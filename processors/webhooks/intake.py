@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from topics.kafka.clients import Brake, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.clients import PauseControl, consume_batch, consumer_config, is_fatal, leave
 from topics.kafka.liveness import with_pulse
 from topics.settings import KafkaSettings
 
@@ -71,7 +71,7 @@ class Intake:
         """Both are called from the thread; after `on_death` the process should end."""
         self._topic, self._take_record, self._on_death = topic, take, on_death
         self._consumer = Consumer(with_pulse(consumer_config(settings, group)))
-        self._brake = Brake(self._consumer)
+        self._brake = PauseControl(self._consumer)
         self._offsets = Offsets()
         self._lock = threading.Lock()
         self._stopping = threading.Event()

@@ -169,7 +169,7 @@ def _crash_if_fatal(error: KafkaError) -> None:
         crash(f"a producer is dead: {error}")
 
 
-class Brake:
+class PauseControl:
     """Pauses a group member that has no room; it must go on polling, so that rebalances are answered."""
 
     def __init__(self, consumer: Consumer) -> None:
