@@ -29,7 +29,7 @@ from topics.kafka.codec import (
     header,
     headers,
 )
-from topics.kafka.liveness import with_pulse
+from topics.kafka.liveness import with_liveness_check
 from topics.kafka.replies import ReplyTopics
 from topics.request.model import ID_PATTERN, FieldError, InvalidRequestError, check_chosen_id, parse_request
 from topics.settings import KafkaSettings
@@ -120,7 +120,7 @@ class RequestHandler:
         self._package_sets = PackageSets(
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
-        self._consumer = Consumer(with_pulse(consumer_config(settings, REQUEST_GROUP)))
+        self._consumer = Consumer(with_liveness_check(consumer_config(settings, REQUEST_GROUP)))
         self._replies = ReplyTopics(settings, catalogue)
         self._brake = PauseControl(self._consumer)
         views = settings.data_dir / "views"

@@ -27,7 +27,7 @@ from topics.kafka.clients import (
     producer_config,
 )
 from topics.kafka.codec import decode
-from topics.kafka.liveness import with_pulse
+from topics.kafka.liveness import with_liveness_check
 from topics.kafka.scan import partitions, read_to_end
 from topics.settings import KafkaSettings
 
@@ -78,7 +78,7 @@ class Sealer:
 
     def _run(self) -> None:
         producer = self._producer()
-        consumer = Consumer(with_pulse(consumer_config(self._settings, READER) | UNHURRIED))
+        consumer = Consumer(with_liveness_check(consumer_config(self._settings, READER) | UNHURRIED))
         self._restore(consumer)
         consumer.assign([TopicPartition(*of, begun.first_offset) for of, begun in self._ranges.items()])
         topics = sorted({topic for topic, _ in self._ranges})

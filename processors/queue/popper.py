@@ -21,7 +21,7 @@ from processors.queue.offsets import Offsets, Taken
 from topics.fold import QueuedWork
 from topics.kafka.clients import EventProducer, PauseControl, consumer_config, is_fatal, leave
 from topics.kafka.codec import UndecodableError, dead_letter, decode, header
-from topics.kafka.liveness import with_pulse
+from topics.kafka.liveness import with_liveness_check
 from topics.model import Model
 from topics.settings import KafkaSettings
 
@@ -105,7 +105,7 @@ class Popper(Generic[WorkT]):
             "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
             "queued.max.messages.kbytes": 16384,
         }
-        self._consumer = Consumer(with_pulse(consumer_config(settings, group) | limits))
+        self._consumer = Consumer(with_liveness_check(consumer_config(settings, group) | limits))
         self._brake = PauseControl(self._consumer)
         self._stopping = threading.Event()
         self._room = threading.Event()

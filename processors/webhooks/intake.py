@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from topics.kafka.clients import PauseControl, consume_batch, consumer_config, is_fatal, leave
-from topics.kafka.liveness import with_pulse
+from topics.kafka.liveness import with_liveness_check
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Intake:
     ) -> None:
         """Both are called from the thread; after `on_death` the process should end."""
         self._topic, self._take_record, self._on_death = topic, take, on_death
-        self._consumer = Consumer(with_pulse(consumer_config(settings, group)))
+        self._consumer = Consumer(with_liveness_check(consumer_config(settings, group)))
         self._brake = PauseControl(self._consumer)
         self._offsets = Offsets()
         self._lock = threading.Lock()

@@ -19,7 +19,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from topics.kafka.codec import Record
-from topics.kafka.liveness import LostError, with_pulse
+from topics.kafka.liveness import BrokersLostError, with_liveness_check
 from topics.process import crash
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
@@ -61,7 +61,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         # Without it a client whose only broker is away bootstraps, and complains, 20 times a second.
         "reconnect.backoff.ms": 1000,
         # librdkafka would write each failure of each client to standard error, ten lines a second. What fails
-        # is raised, and `with_pulse` logs when brokers are lost and found.
+        # is raised, and `with_liveness_check` logs when brokers are lost and found.
         "log_level": 0,
     } | _credentials(settings)
 
@@ -151,7 +151,7 @@ def leave(consumer: Consumer, *, is_static: bool = False) -> None:
     if not is_static:
         consumer.unsubscribe()
     deadline = time.monotonic() + _LEAVE_S
-    with suppress(LostError):
+    with suppress(BrokersLostError):
         consumer.poll(_LEAVE_POLL_S)
         while not is_static and consumer.assignment() and time.monotonic() < deadline:
             consumer.poll(_LEAVE_POLL_S)
@@ -219,7 +219,7 @@ class EventProducer:
 
     def __init__(self, settings: KafkaSettings, *, message_timeout_ms: int = 0) -> None:
         self._config = producer_config(settings, message_timeout_ms=message_timeout_ms)
-        self._producer = Producer(with_pulse(self._config))
+        self._producer = Producer(with_liveness_check(self._config))
         self._unacknowledged: set[_Delivery] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
@@ -230,7 +230,7 @@ class EventProducer:
             while not self._closing.is_set():
                 try:
                     self._producer.poll(0.1)
-                except LostError as error:
+                except BrokersLostError as error:
                     self._begin_anew(error)
         except Exception:
             log.exception("the producer's poll thread")
@@ -285,10 +285,10 @@ class EventProducer:
             return
         delivery.report(became)
 
-    def _begin_anew(self, why: LostError) -> None:
+    def _begin_anew(self, why: BrokersLostError) -> None:
         """As another client; what the old one had delivered, but not reported, is delivered twice."""
         log.warning("a producer begins anew: %s", why)
-        self._producer = Producer(with_pulse(self._config))
+        self._producer = Producer(with_liveness_check(self._config))
         for delivery in tuple(self._unacknowledged):
             self._hand_over(delivery)
 
@@ -316,7 +316,7 @@ class EventProducer:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what is still in the local queue, within `timeout_s`, and stop."""
-        with suppress(LostError):
+        with suppress(BrokersLostError):
             self._producer.flush(timeout_s)
         self._closing.set()
         self._thread.join()

@@ -19,22 +19,22 @@ _ENOUGH = 3
 """So many looks in a row at which others found a broker and this client had none: it has had its time."""
 
 
-class LostError(Exception):
+class BrokersLostError(Exception):
     """The client will never connect again: put another in its place, or end the process."""
 
 
-def with_pulse(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a client whose `poll` raises LostError once the client is lost.
+def with_liveness_check(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a client whose `poll` raises BrokersLostError once the client is lost.
 
     It also logs when the client loses its brokers and finds them again.
 
     Only for clients that are polled all the time: what they are to look at piles up otherwise.
     """
-    pulse = _Pulse(config)
-    return {**config, "statistics.interval.ms": _LOOK_MS, "stats_cb": pulse, "error_cb": pulse.on_error}
+    check = _LivenessCheck(config)
+    return {**config, "statistics.interval.ms": _LOOK_MS, "stats_cb": check, "error_cb": check.on_error}
 
 
-class _Pulse:
+class _LivenessCheck:
     """Called by `poll`, with statistics as JSON."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ class _Pulse:
             return
         self._suspicions += 1
         if self._suspicions >= _ENOUGH:
-            raise LostError("the client has lost its brokers, though others find them")
+            raise BrokersLostError("the client has lost its brokers, though others find them")
 
     def _others_find_brokers(self) -> bool:
         try:

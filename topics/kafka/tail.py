@@ -16,7 +16,7 @@ from confluent_kafka import (
 )
 
 from topics.kafka.clients import READER, UNHURRIED, consume_batch, consumer_config, is_fatal
-from topics.kafka.liveness import LostError, with_pulse
+from topics.kafka.liveness import BrokersLostError, with_liveness_check
 from topics.process import crash
 from topics.settings import KafkaSettings
 
@@ -68,7 +68,7 @@ class Tail:
         self._reading = consumer_config(settings, READER) | _READ_AHEAD | {"enable.partition.eof": True}
         self._reading_on = self._reading | (UNHURRIED if unhurried else {})
         self._config = self._reading | _TO_THE_END
-        self._consumer = Consumer(with_pulse(self._config))
+        self._consumer = Consumer(with_liveness_check(self._config))
         self._starts: Mapping[int, int] = {}
         self._closing = threading.Event()
         self._caught_up = asyncio.Event()
@@ -124,7 +124,7 @@ class Tail:
             while not self._closing.is_set():
                 try:
                     unread -= self._read()
-                except LostError as error:
+                except BrokersLostError as error:
                     self._begin_anew(error)
                 if not unread and self._config is not self._reading_on:
                     self._loop.call_soon_threadsafe(self._caught_up.set)
@@ -153,7 +153,7 @@ class Tail:
             self._closing.wait(0.2)
         return set()
 
-    def _begin_anew(self, why: LostError) -> None:
+    def _begin_anew(self, why: BrokersLostError) -> None:
         """As another client, since this one is lost."""
         log.warning("reading %s begins anew: %s", self._topic, why)
         self._go_on()
@@ -163,7 +163,7 @@ class Tail:
         where = self._consumer.position(self._consumer.assignment())
         for tp in where:
             tp.offset = tp.offset if tp.offset >= 0 else self._starts.get(tp.partition, OFFSET_BEGINNING)
-        self._consumer = Consumer(with_pulse(self._config))
+        self._consumer = Consumer(with_liveness_check(self._config))
         self._consumer.assign(where)
 
     def _read(self) -> set[int]:
