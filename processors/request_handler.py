@@ -129,7 +129,7 @@ class RequestHandler:
             catalogue.submissions.store.name,
             views / f"request-handler-{instance}-submissions",
             flag=unfinished_from("kafka"),
-            unhurried=True,  # what it does not show yet is counted as unfinished
+            in_batches=True,  # what it does not show yet is counted as unfinished
         )
         self._unseen: set[str] = set()
         """Ids that were handed on, and that the store does not show yet."""

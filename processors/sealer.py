@@ -19,8 +19,8 @@ from topics.audit.seals import Range, Seal, fingerprint, sealed
 from topics.audit.signing import private_key
 from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
 from topics.kafka.clients import (
+    BATCH_FETCH,
     READER,
-    UNHURRIED,
     consume_batch,
     consumer_config,
     is_fatal,
@@ -78,7 +78,7 @@ class Sealer:
 
     def _run(self) -> None:
         producer = self._producer()
-        consumer = Consumer(with_liveness_check(consumer_config(self._settings, READER) | UNHURRIED))
+        consumer = Consumer(with_liveness_check(consumer_config(self._settings, READER) | BATCH_FETCH))
         self._restore(consumer)
         consumer.assign([TopicPartition(*of, begun.first_offset) for of, begun in self._ranges.items()])
         topics = sorted({topic for topic, _ in self._ranges})

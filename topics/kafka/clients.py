@@ -39,7 +39,7 @@ READER = "reader"
 """Group of those who read by themselves, without members and offsets: librdkafka insists on one."""
 
 
-UNHURRIED: dict[str, Any] = {"fetch.min.bytes": 1024 * 1024, "fetch.wait.max.ms": 500}
+BATCH_FETCH: dict[str, Any] = {"fetch.min.bytes": 1024 * 1024, "fetch.wait.max.ms": 500}
 """For a consumer that nobody waits for: it is told twice a second what came. Told of each record as it comes,
 it would cost the broker as much for each as whoever hurries."""
 

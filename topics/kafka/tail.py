@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from topics.kafka.clients import READER, UNHURRIED, consume_batch, consumer_config, is_fatal
+from topics.kafka.clients import BATCH_FETCH, READER, consume_batch, consumer_config, is_fatal
 from topics.kafka.liveness import BrokersLostError, with_liveness_check
 from topics.process import crash
 from topics.settings import KafkaSettings
@@ -58,15 +58,15 @@ class Tail:
         take: Callable[[list[Message]], None],
         *,
         start_at: StartAt,
-        unhurried: bool = False,
+        in_batches: bool = False,
     ) -> None:
         """`start_at` is called in the reader's thread; a KafkaException from it is a reason to try again.
 
-        Once caught up, one that is `unhurried` hands over what came twice a second.
+        Once caught up, one that is `in_batches` hands over what came twice a second.
         """
         self._topic, self._take, self._start_at = topic, take, start_at
         self._reading = consumer_config(settings, READER) | _READ_AHEAD | {"enable.partition.eof": True}
-        self._reading_on = self._reading | (UNHURRIED if unhurried else {})
+        self._reading_on = self._reading | (BATCH_FETCH if in_batches else {})
         self._config = self._reading | _TO_THE_END
         self._consumer = Consumer(with_liveness_check(self._config))
         self._starts: Mapping[int, int] = {}

@@ -34,16 +34,16 @@ class View:
         flag: Callable[[bytes], str | None] | None = None,
         index: Index | None = None,
         taken: Callable[[list[Message]], None] = lambda _: None,
-        unhurried: bool = False,
+        in_batches: bool = False,
     ) -> None:
-        """`flagged` counts the rows to which `flag` gives a label; `unhurried` is that of `Tail`.
+        """`flagged` counts the rows to which `flag` gives a label; `in_batches` is that of `Tail`.
 
         `taken` is told of records once they are in the table, in the reader's thread.
         """
         self._taken = taken
         self._table = Table(directory, flag, index=index)
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
-        self._tail = Tail(settings, topic, self._take, start_at=start_at, unhurried=unhurried)
+        self._tail = Tail(settings, topic, self._take, start_at=start_at, in_batches=in_batches)
         self._notifier = KeyNotifier()
         self._end_offsets = EndOffsets(settings, topic)
 
