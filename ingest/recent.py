@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from ingest.models import LastMinute, Listed, Percentiles
-from topics.kafka.codec import UndecodableError, decode_fact, decode_key, header
+from topics.kafka.codec import DecodeError, decode_fact, decode_key, header
 from topics.submissions.facts import FACTS, Requested, Started
 from topics.times import milliseconds
 
@@ -51,7 +51,7 @@ class Recent:
                 elif ce_type == _STARTED:
                     started = decode_fact(message, FACTS)
                     self.started(started.id, started.happened_ms)
-            except UndecodableError:
+            except DecodeError:
                 continue
 
     def rows(self, messages: Iterable[Message]) -> None:

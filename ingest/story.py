@@ -2,7 +2,7 @@
 
 from ingest.models import Happened
 from topics.fold import Recorded
-from topics.kafka.codec import UndecodableError, decode
+from topics.kafka.codec import DecodeError, decode
 from topics.request.model import SubmissionRequest
 from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
 from topics.submissions.fold import apply
@@ -34,7 +34,7 @@ class Story:
         happened_ms = entry.time_ms
         try:
             fact = decode(FACTS[entry.type], entry.value)
-        except (KeyError, UndecodableError):
+        except (KeyError, DecodeError):
             refused: str | None = "unreadable"
         else:
             recorded = Recorded(self._id, fact, entry.time_ms)

@@ -19,9 +19,9 @@ from topics.kafka.clients import EventProducer, PauseControl, consume_batch, con
 from topics.kafka.codec import (
     REPLY_TOPIC,
     UNREADABLE_HEADERS,
+    DecodeError,
     Headers,
     Record,
-    UndecodableError,
     carried,
     dead_letter,
     decode_key,
@@ -59,11 +59,11 @@ def handle(
     `refusal` says of a reply topic why it takes no answer.
 
     Raises:
-        UndecodableError: not even its id can be read.
+        DecodeError: not even its id can be read.
     """
     id = decode_key(message)
     if not _ID.fullmatch(id):
-        raise UndecodableError(f"the key {id[:80]!r} is not an id: 1-64 of A-Za-z0-9_-")
+        raise DecodeError(f"the key {id[:80]!r} is not an id: 1-64 of A-Za-z0-9_-")
     if unreadable := header(message, UNREADABLE_HEADERS):
         return InvalidRequestError((FieldError(field="", message=f"headers: {unreadable}"),))
     if header(message, "ce_type") == CANCEL:
@@ -231,7 +231,7 @@ class RequestHandler:
                 self._settings.webhook_allow,
                 self._replies.refusal,
             )
-        except UndecodableError as error:
+        except DecodeError as error:
             return [dead_letter(letters, message, str(error))]
         beside = carried(headers(message))
         if isinstance(handled, InvalidRequestError):

@@ -20,7 +20,7 @@ from processors.queue.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingB
 from processors.queue.offsets import Offsets, Taken
 from topics.fold import QueuedWork
 from topics.kafka.clients import EventProducer, PauseControl, consumer_config, is_fatal, leave
-from topics.kafka.codec import UndecodableError, dead_letter, decode, header
+from topics.kafka.codec import DecodeError, dead_letter, decode, header
 from topics.kafka.liveness import with_liveness_check
 from topics.model import Model
 from topics.settings import KafkaSettings
@@ -226,7 +226,7 @@ class Popper(Generic[WorkT]):
         for number, message in enumerate(messages):
             try:
                 work = decode(self._model, message.value())
-            except UndecodableError as unreadable:
+            except DecodeError as unreadable:
                 letter = dead_letter(self._dead_letters, message, str(unreadable))
                 acknowledgements.append(self._producer.produce(letter))
                 self._taken(message, None)

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from topics.catalogue import Catalogue
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Letter, Record, UndecodableError, open_letter
+from topics.kafka.codec import DecodeError, Letter, Record, open_letter
 from topics.kafka.scan import read_to_end
 from topics.model import Model
 from topics.settings import KafkaSettings
@@ -77,7 +77,7 @@ def describe(message: Message) -> DeadLetter:
     """What there is to see of a record of `dead-letters`, whoever wrote it."""
     try:
         opened = open_letter(message)
-    except UndecodableError as error:
+    except DecodeError as error:
         opened = Letter("", str(error), Record("", message.key(), message.value(), []))
     return DeadLetter(
         letter=f"{message.partition()}/{message.offset()}",
@@ -98,7 +98,7 @@ def original(catalogue: Catalogue, message: Message) -> Record:
     """
     try:
         record = open_letter(message).original
-    except UndecodableError as error:
+    except DecodeError as error:
         raise NotRetriableError(str(error)) from None
     if record.topic not in _retriable(catalogue):
         raise NotRetriableError(_instead(catalogue, record.topic))

@@ -6,7 +6,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from topics.audit.subjects import Subject
-from topics.kafka.codec import UndecodableError, decode_fact, header
+from topics.kafka.codec import DecodeError, decode_fact, header
 from topics.kafka.scan import read_to_end
 from topics.model import Model
 from topics.settings import KafkaSettings
@@ -53,7 +53,7 @@ def history(subject: Subject, messages: Iterable[Message]) -> Iterator[Event]:
     for message in messages:
         try:
             recorded = decode_fact(message, subject.facts)
-        except UndecodableError as error:
+        except DecodeError as error:
             yield event_of(message, None, f"unreadable: {error}")
             continue
         folded = subject.apply(state, recorded)

@@ -11,7 +11,7 @@ from topics.audit.history import Event, event_of
 from topics.audit.ownership import Attempt
 from topics.audit.subjects import Subject
 from topics.fold import Recorded
-from topics.kafka.codec import UndecodableError, decode_fact, encode
+from topics.kafka.codec import DecodeError, decode_fact, encode
 from topics.model import Model
 
 _PARSED = 256
@@ -82,7 +82,7 @@ def stores_at(subject: Subject, messages: Iterable[Message], time_ms: int) -> Ma
             continue
         try:
             past.add(decode_fact(message, subject.facts))
-        except UndecodableError:
+        except DecodeError:
             continue  # it is a dead letter
     return past.states
 
@@ -98,7 +98,7 @@ def export(
     for message in messages:
         try:
             recorded = decode_fact(message, subject.facts)
-        except UndecodableError as error:
+        except DecodeError as error:
             event = event_of(message, None, f"unreadable: {error}")
         else:
             event = event_of(message, recorded.fact, past.add(recorded))

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from topics.audit.past import Past
 from topics.audit.subjects import Subject
-from topics.kafka.codec import UndecodableError, decode_fact
+from topics.kafka.codec import DecodeError, decode_fact
 from topics.times import rfc3339
 
 _NEVER = "9999"
@@ -69,7 +69,7 @@ class Replay:
             self._begin(message)
         try:
             recorded = decode_fact(message, self.subject.facts)
-        except UndecodableError:
+        except DecodeError:
             self.unreadable += 1
             return
         if offset >= self.after.get(partition, 0):

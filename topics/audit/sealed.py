@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from topics.audit.seals import Range, Seal, fingerprint, open_seal
 from topics.catalogue import FOR_EVER, Topic
-from topics.kafka.codec import UndecodableError
+from topics.kafka.codec import DecodeError
 from topics.times import rfc3339
 
 Chain = list[Seal]
@@ -33,7 +33,7 @@ def read_seals(messages: Iterable[Message], keys: tuple[Ed25519PublicKey, ...]) 
         where = f"{message.topic()}/{message.partition()}/{message.offset()}"
         try:
             seal = open_seal(message, keys)
-        except UndecodableError as error:
+        except DecodeError as error:
             seals.flaws.append(f"{where} is not a seal: {error}")
             continue
         of = seal.topic, seal.partition

@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from topics.kafka.codec import Headers, Record, UndecodableError, cloud_event, decode, encode, headers
+from topics.kafka.codec import DecodeError, Headers, Record, cloud_event, decode, encode, headers
 from topics.model import Model
 
 SEALED = "envicutor.audit.sealed.v1"
@@ -113,11 +113,11 @@ def open_seal(message: Message, keys: tuple[Ed25519PublicKey, ...]) -> Seal:
     """Read a record of `audit.seals`.
 
     Raises:
-        UndecodableError: it is no seal, or none of `keys` signed it.
+        DecodeError: it is no seal, or none of `keys` signed it.
     """
     seal, signature, value = decode(Seal, message.value()), _signature(message), message.value()
     if not isinstance(value, bytes) or not any(_signed(key, signature, value) for key in keys):
-        raise UndecodableError("none of the keys signed it")
+        raise DecodeError("none of the keys signed it")
     return seal
 
 

@@ -19,7 +19,7 @@ from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.audit.subjects import Subject
 from topics.kafka.clients import READER, SHORT_LIVED, consumer_config
-from topics.kafka.codec import UndecodableError, decode
+from topics.kafka.codec import DecodeError, decode
 from topics.kafka.scan import committed_offsets, partitions, read_to_end
 from topics.leases import Lease
 from topics.settings import KafkaSettings
@@ -151,7 +151,7 @@ def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[
     for message in read_to_end(settings, topic, _since(settings, topic, lease_timeout_s)):
         try:
             leases.add(decode(Lease, message.value()))
-        except UndecodableError:
+        except DecodeError:
             continue  # a tick
     return leases.attempts
 

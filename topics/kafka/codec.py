@@ -38,7 +38,7 @@ _OURS = frozenset(
 _LETTER_FROM, _LETTER_REASON = "dead_letter_from", "dead_letter_reason"
 
 
-class UndecodableError(ValueError):
+class DecodeError(ValueError):
     """The record is not what its topic promises; the message says why."""
 
 
@@ -100,12 +100,12 @@ def decode_fact(message: Message, facts: Mapping[str, type[FactT]]) -> Recorded[
     """Read a fact.
 
     Raises:
-        UndecodableError: it has no key, an unknown type, or a value that is not of its type.
+        DecodeError: it has no key, an unknown type, or a value that is not of its type.
     """
     ce_type = header(message, "ce_type")
     model = facts.get(ce_type or "")
     if model is None:
-        raise UndecodableError(f"unknown ce_type {ce_type!r}")
+        raise DecodeError(f"unknown ce_type {ce_type!r}")
     return Recorded(decode_key(message), decode(model, message.value()), message.timestamp()[1])
 
 
@@ -113,23 +113,23 @@ def decode_key(message: Message) -> str:
     """The record's key as text.
 
     Raises:
-        UndecodableError: it has none, or it is not UTF-8.
+        DecodeError: it has none, or it is not UTF-8.
     """
     if key := _text(message.key()):
         return key
-    raise UndecodableError("no key, or one that is not UTF-8")
+    raise DecodeError("no key, or one that is not UTF-8")
 
 
 def decode(model: type[FactT], value: str | bytes | None) -> FactT:
     """Read a value.
 
     Raises:
-        UndecodableError: it is not JSON of this model.
+        DecodeError: it is not JSON of this model.
     """
     try:
         return model.read(value or b"")
     except ValidationError as error:
-        raise UndecodableError(f"not a {model.__name__}: {error.errors()[0]['msg']}") from None
+        raise DecodeError(f"not a {model.__name__}: {error.errors()[0]['msg']}") from None
 
 
 def header(message: Message, name: str) -> str | None:
@@ -203,11 +203,11 @@ def open_letter(message: Message) -> Letter:
     """Read a record of `dead-letters`.
 
     Raises:
-        UndecodableError: nobody wrote it by `dead_letter`.
+        DecodeError: nobody wrote it by `dead_letter`.
     """
     found = headers(message)
     if [name for name, _ in found[-2:]] != [_LETTER_FROM, _LETTER_REASON]:
-        raise UndecodableError("not a dead letter: it does not say from where and why")
+        raise DecodeError("not a dead letter: it does not say from where and why")
     *original, (_, origin), (_, reason) = found
     where = _text(origin) or ""
     record = Record(where.rsplit("/", 2)[0], message.key(), message.value(), original)

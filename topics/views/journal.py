@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from topics.kafka.codec import UndecodableError, decode_key, header
+from topics.kafka.codec import DecodeError, decode_key, header
 from topics.kafka.end_offsets import EndOffsets
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
@@ -121,7 +121,7 @@ class Journal:
         for message in messages:
             try:
                 key = decode_key(message)
-            except UndecodableError:
+            except DecodeError:
                 continue  # nobody can ask for it
             told.add(key)
             changes.append(_change(key, message))

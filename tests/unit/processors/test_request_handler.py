@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingest.ids import of_idempotency_key
 from processors.request_handler import handle
 from tests.support.costly_requests import RATIO, costly, ordinary
-from topics.kafka.codec import UndecodableError
+from topics.kafka.codec import DecodeError
 from topics.request.limits import MiB
 from topics.request.model import InvalidRequestError, NotJsonError, TooLargeError, content_hash
 from topics.submissions.facts import CANCEL, Cancelled, Requested
@@ -89,7 +89,7 @@ def test_a_bad_request_with_an_id_is_rejected_by_field(
 @pytest.mark.parametrize("key", [None, b"", b"\xff", b"a b", b"a" * 65, b"a\n", b"../x"])
 @pytest.mark.parametrize("ce_type", [None, CANCEL])
 def test_without_a_readable_id_there_is_nobody_to_tell(key: bytes | None, ce_type: str | None) -> None:
-    with pytest.raises(UndecodableError):
+    with pytest.raises(DecodeError):
         asked(key, body(), ce_type)
 
 
