@@ -18,7 +18,7 @@ from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import ANSWER_S, resuming
-from topics.views.table import Change, Table
+from topics.views.table import Table, TableChange
 
 _END = b"\n"
 
@@ -130,11 +130,11 @@ class Journal:
         self._notifier.notify(told)
 
 
-def _change(key: str, message: Message) -> Change:
+def _change(key: str, message: Message) -> TableChange:
     offset, value = message.offset() or 0, message.value() or b""
     head = f"{message.timestamp()[1]} {header(message, 'ce_type') or ''}".replace("\n", " ").encode()
     row = head + _END + (value.encode() if isinstance(value, str) else value)
-    return Change(message.partition() or 0, offset, _prefix(key) + _offset(offset), row)
+    return TableChange(message.partition() or 0, offset, _prefix(key) + _offset(offset), row)
 
 
 def _prefix(key: str) -> bytes:

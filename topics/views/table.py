@@ -22,7 +22,7 @@ _BUFFER_BYTES = 8 * MiB
 """Of what is in memory until it is written to a file, up to twice; RocksDB's default is 64 MiB."""
 
 
-class Change(NamedTuple):
+class TableChange(NamedTuple):
     """One record of the topic."""
 
     partition: int
@@ -31,7 +31,7 @@ class Change(NamedTuple):
     value: bytes | None
 
 
-class Index(NamedTuple):
+class TableIndex(NamedTuple):
     """An order of rows, kept on disk. Both functions are pure."""
 
     name: str
@@ -50,7 +50,7 @@ class Table:
         directory: Path,
         flag: Callable[[bytes], str | None] | None = None,
         *,
-        index: Index | None = None,
+        index: TableIndex | None = None,
         kept_s: int | None = None,
     ) -> None:
         """The keys of rows to which `flag` gives a label are kept in memory as `flagged`.
@@ -119,7 +119,7 @@ class Table:
                 if (rest := key[len(first) :]) != before:
                     yield rest
 
-    def write(self, changes: Iterable[Change]) -> None:
+    def write(self, changes: Iterable[TableChange]) -> None:
         """Take records in, in their order."""
         assert self._db is not None
         batch = WriteBatch(raw_mode=True)
@@ -167,7 +167,7 @@ class Table:
             batch.delete(_FLAG + key)
 
     def _order(
-        self, batch: WriteBatch, index: Index, change: Change, summaries: dict[bytes, bytes | None]
+        self, batch: WriteBatch, index: TableIndex, change: TableChange, summaries: dict[bytes, bytes | None]
     ) -> None:
         """`summaries` are those of rows that this batch changed before."""
         key = change.key

@@ -12,7 +12,7 @@ from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import resuming
-from topics.views.table import Change, Index, Table
+from topics.views.table import Table, TableChange, TableIndex
 
 _STALE_AFTER_S = 12 * 3600.0
 """Half of Kafka's default `delete.retention.ms`: an older table could have missed a tombstone."""
@@ -32,7 +32,7 @@ class View:
         directory: Path,
         *,
         flag: Callable[[bytes], str | None] | None = None,
-        index: Index | None = None,
+        index: TableIndex | None = None,
         taken: Callable[[list[Message]], None] = lambda _: None,
         in_batches: bool = False,
     ) -> None:
@@ -124,9 +124,9 @@ class View:
         self._notifier.notify(change.key.decode(errors="replace") for change in changes)
 
 
-def _change(message: Message) -> Change:
+def _change(message: Message) -> TableChange:
     key, value = message.key(), message.value()
-    return Change(message.partition() or 0, message.offset() or 0, _bytes(key) or b"", _bytes(value))
+    return TableChange(message.partition() or 0, message.offset() or 0, _bytes(key) or b"", _bytes(value))
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:
