@@ -15,7 +15,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from processors.settings import SealerSettings
-from topics.audit.seals import Range, Seal, fingerprint, sealed
+from topics.audit.seals import OffsetRange, Seal, fingerprint, sealed
 from topics.audit.signing import private_key
 from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
 from topics.kafka.clients import (
@@ -56,7 +56,7 @@ class Sealer:
         self._settings, self._catalogue = settings, catalogue
         self._period_s = sealer.seal_period_s
         self._key = private_key(settings.data_dir)
-        self._ranges: dict[tuple[str, int], Range] = {}
+        self._ranges: dict[tuple[str, int], OffsetRange] = {}
         self._previous: dict[tuple[str, int], str] = {}
         self._stopping = threading.Event()
 
@@ -125,12 +125,12 @@ class Sealer:
         """Where each chain ends."""
         for topic in (self._catalogue.submissions.events.name, self._catalogue.dependencies.events.name):
             for partition in partitions(consumer, topic):
-                self._ranges[topic, partition] = Range(0)
+                self._ranges[topic, partition] = OffsetRange(0)
         for message in read_to_end(self._settings, self._catalogue.seals.name):
             self._went_on(decode(Seal, message.value()), message.value())
 
     def _went_on(self, seal: Seal, value: str | bytes | None) -> None:
-        self._ranges[seal.topic, seal.partition] = Range(seal.next_offset)
+        self._ranges[seal.topic, seal.partition] = OffsetRange(seal.next_offset)
         self._previous[seal.topic, seal.partition] = fingerprint(value)
 
     def _read(self, consumer: Consumer) -> None:

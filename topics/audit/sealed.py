@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from topics.audit.seals import Range, Seal, fingerprint, open_seal
+from topics.audit.seals import OffsetRange, Seal, fingerprint, open_seal
 from topics.catalogue import FOR_EVER, Topic
 from topics.kafka.codec import DecodeError
 from topics.times import rfc3339
@@ -96,7 +96,7 @@ class _Partition:
         self._name, self._chain, self._expired_until_ms = name, chain, expired_until_ms
         self._remaining = iter(chain)
         self._seal = next(self._remaining, None)
-        self._range = Range(0)
+        self._range = OffsetRange(0)
         self._begins_at: int | None = None
         self.expired = 0
         self.flaws: list[str] = []
@@ -127,7 +127,7 @@ class _Partition:
 
     def _compare(self, seal: Seal) -> None:
         """The whole range of `seal` has been read."""
-        found, self._range = self._range, Range(seal.next_offset)
+        found, self._range = self._range, OffsetRange(seal.next_offset)
         self._seal = next(self._remaining, None)
         if found.digest == seal.digest:
             return

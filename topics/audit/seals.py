@@ -60,7 +60,7 @@ def _sized(raw: str | bytes | None) -> bytes:
     return struct.pack(">i", len(data)) + data
 
 
-class Range:
+class OffsetRange:
     """Records of one partition, one after the other, as far as they are not sealed."""
 
     def __init__(self, first_offset: int) -> None:

@@ -76,14 +76,14 @@ class Limits(Model):
     run: RunLimits = RunLimits()
 
 
-class Range(NamedTuple):
+class LimitRange(NamedTuple):
     """The values that a limit may have, both ends included."""
 
     floor: float | int
     ceiling: float | int
 
 
-def range_of(path: Sequence[str]) -> Range | None:
+def range_of(path: Sequence[str]) -> LimitRange | None:
     """What a limit such as `("run", "cpus")` may be; None where there is no such limit."""
     if len(path) != 2 or path[0] not in Limits.model_fields:
         return None
@@ -93,4 +93,4 @@ def range_of(path: Sequence[str]) -> Range | None:
     bounds = stage.model_fields[path[1]].metadata
     (floor,) = (bound.ge for bound in bounds if isinstance(bound, Ge))
     (ceiling,) = (bound.le for bound in bounds if isinstance(bound, Le))
-    return Range(cast(float, floor), cast(float, ceiling))
+    return LimitRange(cast(float, floor), cast(float, ceiling))
