@@ -8,7 +8,7 @@ from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission
 from topics.times import rfc3339
-from topics.views.journal import Entry
+from topics.views.journal import JournalEntry
 
 _BIG = {"request", "compile", "run"}
 """Fields of facts that are left out: what was asked is known, and what came of it is in the answer."""
@@ -27,7 +27,7 @@ class Story:
         self._id, self._owner = id, owner
         self._told_ms = 0
 
-    def take(self, entry: Entry) -> tuple[str, Happened]:
+    def take(self, entry: JournalEntry) -> tuple[str, Happened]:
         """The next fact: its name, such as `started`, and what is told of it."""
         self.read_to = entry.offset + 1
         fact: SubmissionFact | None = None

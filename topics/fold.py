@@ -28,11 +28,11 @@ class Recorded(Generic[FactT]):
     @property
     def happened_ms(self) -> int:
         """When it happened, by the same clock."""
-        ago_s = self.fact.ago_s if isinstance(self.fact, Progress) else 0.0
+        ago_s = self.fact.ago_s if isinstance(self.fact, ProgressFact) else 0.0
         return self.time_ms - round(ago_s * 1000)
 
 
-class Progress(Model):
+class ProgressFact(Model):
     """A fact of what happens on the way to an end."""
 
     ago_s: float = 0.0

@@ -35,7 +35,7 @@ class Header(Model):
     value: Bytes | None
 
 
-class DeadLetter(Model):
+class DescribedLetter(Model):
     """A record of `dead-letters`."""
 
     letter: str
@@ -73,13 +73,13 @@ def find_letter(settings: KafkaSettings, catalogue: Catalogue, letter: str) -> M
     return next((message for message in messages if (message.partition(), message.offset()) == at), None)
 
 
-def describe(message: Message) -> DeadLetter:
+def describe(message: Message) -> DescribedLetter:
     """What there is to see of a record of `dead-letters`, whoever wrote it."""
     try:
         opened = open_letter(message)
     except DecodeError as error:
         opened = Letter("", str(error), Record("", message.key(), message.value(), []))
-    return DeadLetter(
+    return DescribedLetter(
         letter=f"{message.partition()}/{message.offset()}",
         time=rfc3339(message.timestamp()[1]),
         origin=opened.origin,

@@ -13,7 +13,7 @@ from topics.settings import KafkaSettings
 from topics.times import rfc3339
 
 
-class Event(Model):
+class AuditedEvent(Model):
     """One record of `X.events`."""
 
     time: str
@@ -36,7 +36,7 @@ class Event(Model):
         return "accepted" if self.refused is None else f"refused: {self.refused}"
 
 
-def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[Event]:
+def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[AuditedEvent]:
     """The history of `id`, empty where nothing ever happened to it.
 
     Raises:
@@ -47,7 +47,7 @@ def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[Eve
     return list(history(subject, (message for message in messages if message.key() == key)))
 
 
-def history(subject: Subject, messages: Iterable[Message]) -> Iterator[Event]:
+def history(subject: Subject, messages: Iterable[Message]) -> Iterator[AuditedEvent]:
     """Fold the events of one id, all of them in their order."""
     state: Any = None
     for message in messages:
@@ -62,10 +62,10 @@ def history(subject: Subject, messages: Iterable[Message]) -> Iterator[Event]:
         yield event_of(message, recorded.fact, folded.refused)
 
 
-def event_of(message: Message, fact: Model | None, refused: str | None) -> Event:
+def event_of(message: Message, fact: Model | None, refused: str | None) -> AuditedEvent:
     """What an audit shows of a record of `X.events`; `fact` is None where nobody can read it."""
     names = (getattr(fact, name, None) for name in ("worker", "builder", "checker"))
-    return Event(
+    return AuditedEvent(
         time=rfc3339(message.timestamp()[1]),
         type=header(message, "ce_type") or "",
         source=header(message, "ce_source") or "",

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from topics.audit.history import Event, event_of
+from topics.audit.history import AuditedEvent, event_of
 from topics.audit.ownership import Attempt
 from topics.audit.subjects import Subject
 from topics.fold import Recorded
@@ -18,7 +18,7 @@ _PARSED = 256
 """How many states are kept as models; they may be of some MiB each."""
 
 
-class ExportedEvent(Event):
+class ExportedEvent(AuditedEvent):
     """An event for those who ask with tools of their own."""
 
     subject: str
@@ -106,7 +106,7 @@ def export(
             yield _exported(subject, message, event)
 
 
-def _exported(subject: Subject, message: Message, event: Event) -> ExportedEvent:
+def _exported(subject: Subject, message: Message, event: AuditedEvent) -> ExportedEvent:
     key, readable = message.key() or b"", not (event.refused or "").startswith("unreadable")
     return ExportedEvent(
         **event.model_dump(),

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from topics.dependencies.artifacts import Resolution
-from topics.fold import Progress
+from topics.fold import ProgressFact
 from topics.model import Model
 from topics.request.limits import DependenciesLimits
 from topics.request.model import Dependencies
@@ -23,7 +23,7 @@ class Requested(Model):
     allowed_host_faults: int = 10
 
 
-class Started(Progress):
+class Started(ProgressFact):
     """A builder took the attempt."""
 
     attempt: int

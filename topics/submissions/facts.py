@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from topics.fold import Progress
+from topics.fold import ProgressFact
 from topics.model import Model
 from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
@@ -26,14 +26,14 @@ class Requested(Model):
     """Where the answer is produced to, besides the store."""
 
 
-class Started(Progress):
+class Started(ProgressFact):
     """A worker took the attempt."""
 
     attempt: int
     worker: str
 
 
-class DependenciesInstalled(Progress):
+class DependenciesInstalled(ProgressFact):
     """The dependencies are there."""
 
     attempt: int
@@ -41,7 +41,7 @@ class DependenciesInstalled(Progress):
     dependencies: DependenciesStage
 
 
-class Compiled(Progress):
+class Compiled(ProgressFact):
     """The compile stage ended well."""
 
     attempt: int

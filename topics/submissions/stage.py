@@ -7,7 +7,7 @@ from pydantic import Field
 from topics.model import Model
 
 
-class Stage(Model):
+class StageResult(Model):
     """Output and cost of one program; exactly one of `exit_code` and `signal` is set once it ran."""
 
     stdout: str = ""
@@ -32,7 +32,7 @@ class Stage(Model):
         return self.exit_code == 0 and self.limit_exceeded is None
 
 
-class CompileStage(Stage):
+class CompileStage(StageResult):
     """What made the box that each test case starts from."""
 
     cached: Annotated[bool, Field(exclude_if=lambda cached: not cached)] = False
@@ -53,7 +53,7 @@ class OutputFile(Model):
     """What it was too large for: an output file at all, or what was left of the answer."""
 
 
-class RunStage(Stage):
+class RunStage(StageResult):
     """One test case."""
 
     passed: bool | None = None

@@ -23,7 +23,7 @@ from topics.views.table import Table, TableChange
 _END = b"\n"
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """A record."""
 
     offset: int
@@ -93,12 +93,12 @@ class Journal:
         """How many records there are that are not here yet; asks until the broker answers."""
         return self._tail.behind(await self._end_offsets.ask())
 
-    def since(self, key: str, offset: int) -> Iterator[Entry]:
+    def since(self, key: str, offset: int) -> Iterator[JournalEntry]:
         """What was said about `key` at this offset and after it, in order."""
         for at, row in self._table.rows(_prefix(key), _offset(offset)):
             head, _, value = row.partition(_END)
             time_ms, _, type = head.decode().partition(" ")
-            yield Entry(int.from_bytes(at), int(time_ms), type, value)
+            yield JournalEntry(int.from_bytes(at), int(time_ms), type, value)
 
     def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
         """See `KeyNotifier.news`."""
