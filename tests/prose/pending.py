@@ -39,7 +39,6 @@ PENDING: frozenset[str] = frozenset(
         "topics/audit",
         "topics/contract",
         "topics/dependencies",
-        "topics/kafka",
         "topics/request",
         "topics/security",
         "topics/submissions",
