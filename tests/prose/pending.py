@@ -37,12 +37,10 @@ PENDING: frozenset[str] = frozenset(
         "processors/worker",
         "topics",
         "topics/audit",
-        "topics/contract",
         "topics/dependencies",
         "topics/request",
         "topics/security",
         "topics/submissions",
-        "topics/views",
     }
 )
 """Documents, and folders of the product without those below them. Delete an entry to have it checked."""

@@ -1,4 +1,4 @@
-"""The contract of the public topics as documents: JSON Schemas, and AsyncAPI 3, of catalogue and models.
+"""The contract of the public topics: JSON Schemas and AsyncAPI 3, made from the catalogue and the models.
 
 https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
@@ -23,7 +23,7 @@ from topics.submissions.webhook import ENDED, Ended
 from topics.views.package_sets import PackageSetInForce
 
 Direction = Literal["read", "written"]
-"""Whether this system reads the documents of a schema, or writes them."""
+"""Direction of the documents of a schema, as this system sees it."""
 
 CONTRACT_VERSION = "1.3.0"
 
@@ -42,23 +42,23 @@ class MessageType:
 
     name: str
     model: type[Model] | None
-    """Of its value; None where any bytes may stand."""
+    """Model of the record's value; None if the value may be any bytes."""
     ce_type: str | None
-    """None where the header may be missing."""
+    """Value of the header `ce_type`; None if the header may be missing."""
     direction: Direction
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A public topic, and what may stand on it."""
+    """A public topic and the messages that it may hold."""
 
     topic: Topic
     key: dict[str, Any]
     messages: tuple[MessageType, ...]
     action: Literal["receive", "send"] = "send"
-    """What Envicutor does there."""
+    """AsyncAPI's operation of Envicutor on this channel."""
     chosen: bool = False
-    """Whether requests name the topic; its name here is how theirs begin."""
+    """Whether requests name the topic; the name here is then the prefix of theirs."""
 
 
 def _written(ce_type: str, model: type[Model]) -> MessageType:
@@ -66,7 +66,7 @@ def _written(ce_type: str, model: type[Model]) -> MessageType:
 
 
 def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
-    """The public topics of a system; queues, leases, stops and live output are its own affair."""
+    """Return the public topics of a system; queues, leases, stops and live output are internal."""
     requests = (
         MessageType("submission.request", SubmissionRequest, None, "read"),
         MessageType(submissions.CANCEL.removeprefix(_PREFIX), None, submissions.CANCEL, "read"),
@@ -96,16 +96,16 @@ def _facts(facts: Any) -> tuple[MessageType, ...]:
 
 
 def message_types(catalogue: Catalogue) -> Iterator[MessageType]:
-    """Every kind of record that has a schema, and the body of webhooks."""
+    """Return every kind of record that has a schema, and the body of webhooks."""
     records = (kind for channel in channels(catalogue) for kind in channel.messages if kind.model)
     return chain(records, [_written(ENDED, Ended)])
 
 
 def schema(kind: MessageType) -> dict[str, Any]:
-    """JSON Schema of the value.
+    """Return the JSON Schema of the value.
 
-    What we write is promised by shape: objects are open, as minor versions may add fields, and limits of
-    numbers and lengths are those of requests, which may be raised.
+    Schemas of written values promise a shape. Their objects are open, as minor versions may add fields. They
+    have no bounds of numbers and lengths, as limits of requests may be raised.
     """
     assert kind.model is not None
     body = kind.model.model_json_schema()
@@ -124,7 +124,7 @@ def _open(schema: Any) -> Any:
 
 
 def asyncapi(settings: KafkaSettings, catalogue: Catalogue) -> dict[str, Any]:
-    """The AsyncAPI document of the public topics, from Envicutor's side: it receives requests."""
+    """Return the AsyncAPI document of the public topics, from Envicutor's side: it receives requests."""
     public = channels(catalogue)
     replies = {"address": {"location": f"$message.header#/{REPLY_TOPIC}"}} | _to(catalogue.replies)
     return {
@@ -203,7 +203,10 @@ def _to(topic: Topic) -> dict[str, Any]:
 
 
 def _components(catalogue: Catalogue) -> dict[str, Any]:
-    """Each value's schema; what several share is named by the one it stands in, as they may differ."""
+    """Return the schema of each value.
+
+    Definitions that several schemas have are named after the schema that contains them, as they may differ.
+    """
     components: dict[str, Any] = {}
     for kind in message_types(catalogue):
         whole = _within(schema(kind), kind.name)
@@ -214,7 +217,7 @@ def _components(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _within(schema: Any, name: str) -> Any:
-    """With references to where `_components` puts the definitions."""
+    """Return `schema` with references to the definitions as `_components` names them."""
     match schema:
         case {"$ref": str(reference)}:
             return schema | {"$ref": f"#/components/schemas/{name}.{reference.rsplit('/', 1)[1]}"}

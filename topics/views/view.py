@@ -15,13 +15,14 @@ from topics.views.resuming import resuming
 from topics.views.table import Table, TableChange, TableIndex
 
 _STALE_AFTER_S = 12 * 3600.0
-"""Half of Kafka's default `delete.retention.ms`: an older table could have missed a tombstone."""
+"""Age from which a table is made anew: half of Kafka's default `delete.retention.ms`, as an older table could
+have missed a tombstone."""
 
 
 class View:
-    """Reads one compacted topic in a thread of its own; answers look-ups from the local table.
+    """Read model of one compacted topic: a thread reads it into a local table, which answers queries.
 
-    The directory belongs to this instance alone. `get` may be called from any thread, the `async`
+    No other instance uses the directory. `get` may be called from any thread, the `async`
     methods from the event loop that `start` was called on.
     """
 
@@ -36,9 +37,10 @@ class View:
         taken: Callable[[list[Message]], None] = lambda _: None,
         in_batches: bool = False,
     ) -> None:
-        """`flagged` counts the rows to which `flag` gives a label; `in_batches` is that of `Tail`.
+        """Prepare a view; `start` begins to read.
 
-        `taken` is told of records once they are in the table, in the reader's thread.
+        `flagged` counts the rows to which `flag` gives a label; `in_batches` is that of `Tail`. The reader's
+        thread calls `taken` with records that are in the table.
         """
         self._taken = taken
         self._table = Table(directory, flag, index=index)
@@ -48,7 +50,7 @@ class View:
         self._end_offsets = EndOffsets(settings, topic)
 
     async def start(self) -> None:
-        """Open the table and go on reading where it stands."""
+        """Open the table and read on from its offsets."""
         self._notifier.start()
         await self._tail.start()
 
@@ -58,41 +60,41 @@ class View:
         return self._tail.caught_up
 
     async def wait_caught_up(self) -> None:
-        """Wait for `caught_up`."""
+        """Wait until everything that was on the topic at the start has been read."""
         await self._tail.wait_caught_up()
 
     @property
     def flagged(self) -> int:
-        """How many rows `flag` gives a label to."""
+        """Number of rows to which `flag` gives a label."""
         return len(self._table.flagged)
 
     def flagged_as(self, label: str) -> int:
-        """How many rows `flag` gives this label to."""
+        """Return the number of rows to which `flag` gives this label."""
         return self._table.labels[label.encode()]
 
     def get(self, key: str) -> bytes | None:
-        """The latest value of `key`; None where there is none (yet)."""
+        """Return the latest value of `key`, or None if there is none (yet)."""
         return self._table.get(key.encode())
 
     def values(self) -> Iterator[tuple[str, bytes]]:
-        """Every row, by key."""
+        """Yield key and value of every row, in the order of keys."""
         return ((key.decode(), value) for key, value in self._table.rows())
 
     def summary(self, key: str) -> bytes | None:
-        """See `Table.summary`."""
+        """Return the summary of a row of a view with an index, or None if there is none."""
         return self._table.summary(key.encode())
 
     def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
-        """See `Table.indexed`."""
+        """Yield the index's keys in descending order, as `Table.indexed` does."""
         return self._table.indexed(prefix, before)
 
     async def wait_for(
         self, key: str, accept: Callable[[bytes | None], bool], timeout_s: float | None
     ) -> bytes | None:
-        """The value of `key` as soon as `accept` says yes to it.
+        """Wait until `accept` returns True for the value of `key`, and return the value.
 
         Raises:
-            TimeoutError: it did not within `timeout_s`.
+            TimeoutError: `accept` accepted no value within `timeout_s`.
         """
         changed = asyncio.Event()
         with self.news(key, changed):
@@ -103,11 +105,11 @@ class View:
                 return value
 
     def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
-        """See `KeyNotifier.news`."""
+        """Set `event` at each change of `key`, as `KeyNotifier.news` does."""
         return self._notifier.news(key, event)
 
     async def lag(self) -> int:
-        """How many records there are that are not here yet; asks until the broker answers."""
+        """Return the number of records that have not been read yet; ask until the broker answers."""
         return self._tail.behind(await self._end_offsets.ask())
 
     async def close(self) -> None:
