@@ -39,7 +39,6 @@ PENDING: frozenset[str] = frozenset(
         "topics/audit",
         "topics/dependencies",
         "topics/request",
-        "topics/security",
         "topics/submissions",
     }
 )
