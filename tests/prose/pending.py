@@ -37,7 +37,6 @@ PENDING: frozenset[str] = frozenset(
         "processors/worker",
         "topics",
         "topics/audit",
-        "topics/dependencies",
         "topics/request",
         "topics/submissions",
     }
