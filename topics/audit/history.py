@@ -1,4 +1,4 @@
-"""Everything that happened to one submission, or one set of dependencies, and what the fold made of it."""
+"""All events of one submission or one set of dependencies, with the fold's reaction to each."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,30 +14,30 @@ from topics.times import rfc3339
 
 
 class AuditedEvent(Model):
-    """One record of `X.events`."""
+    """One record of `X.events`, as audits show it."""
 
     time: str
-    """Append time."""
+    """Append time: RFC 3339, UTC."""
     type: str
-    """Its CloudEvents type."""
+    """CloudEvents type of the event."""
     source: str
-    """Who said it."""
+    """CloudEvents source: the component that published the event."""
     attempt: int | None
     worker: str | None
-    """The worker, builder or health checker that it names."""
+    """Worker, cache builder or health checker that the event names."""
     refused: str | None
-    """Why it changed nothing; None where it was accepted."""
+    """Reason why the event changed nothing; None if it was accepted."""
     offset: str
-    """Where it stands: `topic/partition/offset`."""
+    """Position of the event: `topic/partition/offset`."""
 
     @property
     def verdict(self) -> str:
-        """`accepted`, or `refused: why`."""
+        """`accepted`, or `refused: ` with the reason."""
         return "accepted" if self.refused is None else f"refused: {self.refused}"
 
 
 def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[AuditedEvent]:
-    """The history of `id`, empty where nothing ever happened to it.
+    """Return the history of `id`, which is empty if the log has no event of it.
 
     Raises:
         KafkaException: the broker or the topic is not there.
@@ -48,7 +48,7 @@ def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[Aud
 
 
 def history(subject: Subject, messages: Iterable[Message]) -> Iterator[AuditedEvent]:
-    """Fold the events of one id, all of them in their order."""
+    """Fold all events of one id in their order, and yield each with the fold's reaction."""
     state: Any = None
     for message in messages:
         try:
@@ -63,7 +63,7 @@ def history(subject: Subject, messages: Iterable[Message]) -> Iterator[AuditedEv
 
 
 def event_of(message: Message, fact: Model | None, refused: str | None) -> AuditedEvent:
-    """What an audit shows of a record of `X.events`; `fact` is None where nobody can read it."""
+    """Return the description of a record of `X.events`; `fact` is None if it cannot be decoded."""
     names = (getattr(fact, name, None) for name in ("worker", "builder", "checker"))
     return AuditedEvent(
         time=rfc3339(message.timestamp()[1]),
