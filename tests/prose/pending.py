@@ -35,8 +35,6 @@ PENDING: frozenset[str] = frozenset(
         "processors/webhooks",
         "processors/queue",
         "processors/worker",
-        "topics",
-        "topics/audit",
         "topics/request",
         "topics/submissions",
     }
