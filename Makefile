@@ -81,7 +81,8 @@ UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or 
 test-uml: setup ## run attacks on Linux 6.1 with cgroup version 2, in User-Mode Linux; FULL=1: all sandbox tests; needs root
 	@tests/system/uml/run.sh -q $(UML_TESTS)
 
-test: check unit integration system-tests ## run check, unit, integration and system-tests; needs root
+test: setup ## run check, unit, integration and system-tests; needs root
+	@for suite in check unit integration system-tests; do tests/suite.sh $$suite || exit; done
 
 DURATION_S ?= 60
 SEED ?= 1

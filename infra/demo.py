@@ -30,7 +30,7 @@ from infra.commands.output import fail, say
 from infra.commands.requests import of_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
 from infra.settings import LocalSettings
-from ingest.client import Client, ClientError, RefusedError
+from ingest.client import Client, ClientError, RequestRefusedError
 from nix.settings import NixSettings
 from topics.kafka.clients import connection
 from topics.request.limits import MiB
@@ -149,7 +149,7 @@ async def follow(client: Client, id: str, name: str) -> Answer:
     while time.monotonic() - started < ANSWER_TIMEOUT_S:
         try:
             answer = await asyncio.to_thread(client.get, id)
-        except RefusedError as error:  # produced to Kafka, and not handled yet
+        except RequestRefusedError as error:  # produced to Kafka, and not handled yet
             if error.status != 404:
                 raise
         else:

@@ -1,1 +1,1 @@
-"""HTTP: what clients talk to."""
+"""Ingest: the HTTP interface of the system, and its client."""

@@ -1,6 +1,6 @@
-"""Who asks, and what they may: API keys, by the header `Authorization: Bearer`.
+"""Authentication and authorization by API keys, from the header `Authorization: Bearer`.
 
-consumes  `api-keys` (as a view), where keys are switched on
+consumes  `api-keys` (as a view), if keys are switched on
 """
 
 import logging
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _BEARER = HTTPBearer(
     scheme_name="ApiKey",
-    description="Made by `envicutor keys create`. Needed where ENVICUTOR_HTTP_KEYS is on.",
+    description="API key that `envicutor keys create` made. Required if ENVICUTOR_HTTP_KEYS is on.",
     auto_error=False,
 )
 
@@ -40,31 +40,32 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks; without API keys everybody is the same one, who may do everything."""
+    """Client that sent a request. Without API keys all clients are the same caller, with every scope."""
 
     owner: str | None = None
+    """Id of the API key; None if keys are off."""
     scopes: frozenset[Scope] = frozenset(Scope)
     unfinished: int | None = None
-    """Quota: how many submissions may be accepted and not finished."""
+    """Quota: submissions that may be accepted and not finished; None for no bound."""
     still_allowed: Callable[[], bool] = _always
-    """Whether that is so at this moment, for whoever stays connected."""
+    """Whether the key is still active, for connections that stay open."""
 
     @property
     def reads_all(self) -> bool:
-        """Whether it may read what others submitted."""
+        """Whether the caller may read submissions of other owners."""
         return Scope.READ_ALL in self.scopes
 
     def may_read(self, submission: Submission) -> bool:
-        """Whether it may know of it at all."""
+        """Return whether the caller may read `submission`, or learn that it exists."""
         return self.reads_all or submission.owner == self.owner
 
     def may_cancel(self, submission: Submission) -> bool:
-        """Whether it may stop it."""
+        """Return whether the caller may cancel `submission`."""
         return Scope.OPERATE in self.scopes or submission.owner == self.owner
 
 
 class Access:
-    """The door of one node."""
+    """Authentication of one node's callers, with rate limits that hold for this node."""
 
     def __init__(
         self, kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, directory: Path
@@ -74,26 +75,24 @@ class Access:
         self._rates = Rates()
 
     async def start(self) -> None:
-        """Begin to read which keys there are."""
+        """Start to consume `api-keys`, if keys are switched on."""
         if self._keys is not None:
             await self._keys.start()
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop consuming `api-keys`, and close the table of keys."""
         if self._keys is not None:
             await self._keys.close()
 
     @property
     def ready(self) -> bool:
-        """Whether it is known which keys there are."""
+        """Whether all keys have been read, so that requests can be authenticated."""
         return self._keys is None or self._keys.caught_up
 
     def needs(self, *scopes: Scope) -> Callable[[HTTPAuthorizationCredentials | None], Awaitable[Caller]]:
-        """A dependency of routes: who asks, whose key has one of `scopes`; or any key, where none is named.
+        """Return a dependency for routes that yields the caller, whose key must have one of `scopes`.
 
-        It raises:
-            ProblemError: 401 without a key that is good, 403 without a scope, 429 beyond the key's rate,
-                503 while it is not known yet which keys there are.
+        Without `scopes` any active key is sufficient. For the dependency's errors see `_caller`.
         """
 
         async def caller(
@@ -104,9 +103,15 @@ class Access:
         return caller
 
     def _caller(self, credentials: HTTPAuthorizationCredentials | None, scopes: tuple[Scope, ...]) -> Caller:
+        """Return the caller with these credentials, and take a token of its rate limit.
+
+        Raises:
+            ProblemError: 401 without an active key, 403 without one of `scopes`, 429 beyond the key's rate,
+                503 until all keys have been read.
+        """
         if self._keys is None:
             return Caller()
-        if not self._keys.caught_up:  # a table of before a pause knows keys that were revoked meanwhile
+        if not self._keys.caught_up:  # an old table may hold keys that were revoked since
             raise self._later(503, "unavailable", "the API keys are still being read", self._retry_after_s)
         if credentials is None:
             raise _unauthorized("an API key is needed: send `Authorization: Bearer KEY`")
@@ -115,7 +120,7 @@ class Access:
         if key is None:
             raise _unauthorized("this API key is unknown, expired or revoked: ask for another one")
         if wait_s := self._rates.take(key, time.monotonic()):
-            detail = f"this API key may ask {key.quotas.requests_per_s:g} times a second: slow down"
+            detail = f"this API key may send {key.quotas.requests_per_s:g} requests per second: slow down"
             raise self._later(429, "too-many-requests", detail, math.ceil(wait_s))
         if scopes and not set(scopes) & set(key.scopes):
             needed, has = " or ".join(scopes), ", ".join(key.scopes)
@@ -127,13 +132,16 @@ class Access:
         )
 
     def _active(self, hashed: str) -> ApiKey | None:
-        """The key with this digest, which is as good as a comparison that tells nothing by its time."""
+        """Return the active key with this digest, or None.
+
+        A lookup by digest leaks no more by its duration than a comparison in constant time.
+        """
         assert self._keys is not None
         raw = self._keys.get(hashed)
         try:
             key = None if raw is None else ApiKey.read(raw)
         except ValidationError:
-            log.warning("a record of `api-keys` cannot be read: whoever has that key is refused")
+            log.warning("cannot decode a record of `api-keys`: requests with that key are refused")
             return None
         return key if key is not None and key.state(now()) == "active" else None
 

@@ -1,4 +1,4 @@
-"""How many connections each client address has open. Pure."""
+"""Number of open connections of each client address. Pure."""
 
 import ipaddress
 from collections import Counter
@@ -11,7 +11,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Addresses:
-    """The open connections of one node, counted by client address."""
+    """Open connections of one node, counted by client address."""
 
     def __init__(self, most: int, trusted: Sequence[Network]) -> None:
         """Allow `most` connections of each address that is in none of the networks `trusted`."""
@@ -30,7 +30,7 @@ class Addresses:
         return True
 
     def leave(self, address: str) -> None:
-        """Forget a connection that was counted."""
+        """Uncount a connection that `enter` counted."""
         bounded = self._bounded(address)
         if bounded is not None:
             self._open[bounded] -= 1

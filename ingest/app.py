@@ -1,4 +1,4 @@
-"""Ingest: HTTP in front of the log.
+"""Ingest: the HTTP interface, which reads views and appends events to the log.
 
 consumes  `submissions.store`, `package-sets`, `dependencies.store`, `api-keys` (as views);
           `submissions.events`, `submissions.output` (as journals)
@@ -20,16 +20,16 @@ from fastapi_offline import FastAPIOffline
 from ingest import metrics as measured
 from ingest import problems
 from ingest.access import Access
-from ingest.events import Events
+from ingest.events import EventStreams
 from ingest.middleware import REQUEST_ID, HostChecked, Observed, ProxiesRefused
 from ingest.openapi import document_models
 from ingest.openapi import problems as documented
 from ingest.problems import ProblemError
 from ingest.readiness import Readiness
 from ingest.routes import page
-from ingest.routes.changing import changing_routes
 from ingest.routes.environments import environment_routes
 from ingest.routes.reading import reading_routes
+from ingest.routes.submit import submit_routes
 from ingest.routes.system import system_routes
 from ingest.server import OnServing, Server
 from ingest.settings import IngestSettings
@@ -48,13 +48,15 @@ from topics.views.view import View
 log = logging.getLogger(__name__)
 
 GZIP_FROM_BYTES = 2048
+"""Size from which a response is compressed, if the client accepts gzip."""
 GZIP_LEVEL = 4
+"""Level of zlib, below its default since compression blocks the event loop."""
 
 
 def make_app(
     kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, nix: NixSettings, instance: str
 ) -> FastAPI:
-    """The application; it starts to read the stores when the server starts it."""
+    """Return the application, whose views and journals start when the server starts it."""
     submissions = Submissions(kafka, catalogue, settings, instance)
     output = Journal(
         kafka,
@@ -63,7 +65,7 @@ def make_app(
         kept_s=catalogue.output.retention_ms // 1000,
     )
     metrics = measured.Metrics()
-    events = Events(submissions.history, output, submissions.view, settings.http_streams_per_key)
+    events = EventStreams(submissions.history, output, submissions.view, settings.http_streams_per_key)
     directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
     environments = View(kafka, catalogue.dependencies.store.name, directory, flag=unfinished)
     access = Access(kafka, catalogue, settings, kafka.data_dir / "views" / f"ingest-{instance}-keys")
@@ -76,7 +78,7 @@ def make_app(
         await output.start()
         await environments.start()
         yield
-        # At the same time, since the reader of each may be in a call that waits for the broker.
+        # Concurrently, since the reader thread of each may be blocked in a call to the broker.
         await asyncio.gather(environments.close(), output.close(), submissions.close(), access.close())
 
     app: FastAPI = FastAPIOffline(
@@ -116,13 +118,13 @@ def make_app(
         )
     app.add_middleware(Observed, metrics=metrics)
 
-    app.include_router(changing_routes(submissions, access, settings, kafka.request_bytes))
+    app.include_router(submit_routes(submissions, access, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, access, events))
     app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
     overview = Overview(submissions.view, environments, submissions.recent, readiness.workers)
     app.include_router(system_routes(overview, access, settings))
 
-    @app.get("/health", responses=documented(421), summary="Whether the process lives")
+    @app.get("/health", responses=documented(421), summary="Liveness of the process")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
@@ -131,12 +133,12 @@ def make_app(
         response_class=PlainTextResponse,
         responses=documented(401, 403, 421, 429, 503),
         dependencies=[Depends(access.needs(Scope.OPERATE))],
-        summary="What this node tells Prometheus",
+        summary="Metrics of this node, for Prometheus",
     )
     async def get_metrics() -> Response:
         return Response(await metrics.text(), headers={"Content-Type": measured.CONTENT_TYPE})
 
-    @app.get("/ready", responses=documented(421, 503), summary="Whether a submission can run now")
+    @app.get("/ready", responses=documented(421, 503), summary="Readiness of the system to run a submission")
     async def ready() -> dict[str, str]:
         if missing := await readiness.missing():
             raise ProblemError(
@@ -153,9 +155,11 @@ def make_app(
     async def get_asyncapi() -> dict[str, Any]:
         return contract
 
-    @app.webhooks.post("submission-ended", responses={200: {"description": "It has arrived."}})
+    @app.webhooks.post(
+        "submission-ended", responses={200: {"description": "The receiver has accepted the webhook."}}
+    )
     def submission_ended(body: Ended) -> None:
-        """What a request's `callback_url` gets, signed; see docs/http.md."""
+        """Receive a signed POST at a request's `callback_url` when its submission ends; see docs/http.md."""
 
     page.install(app)
     document_models(app)
@@ -172,7 +176,7 @@ def serve(
     *,
     on_serving: OnServing | None = None,
 ) -> None:
-    """Serve HTTP until SIGTERM or SIGINT; with `on_serving`, until its argument is called."""
+    """Serve HTTP until SIGTERM or SIGINT, or, with `on_serving`, until its argument is called."""
     if settings.http_open and not settings.http_keys:
-        log.warning("ENVICUTOR_HTTP_OPEN is set: all clients of a proxy before this server can run programs")
+        log.warning("ENVICUTOR_HTTP_OPEN is set: all clients of a forwarding proxy can run programs")
     Server(make_app(kafka, catalogue, settings, nix, instance), settings, on_serving).run()

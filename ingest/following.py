@@ -1,9 +1,8 @@
-"""Submissions made here, a transaction ahead of the store.
+"""States of submissions that this node accepted, ahead of the store by one transaction.
 
-A node that follows an id from its first event on can fold its events itself, with the same pure function, as
-they arrive: what it sees is what the store will say, also of who was first with the id. That an id is new is
-known of those that the node makes, and of others where the journal, which has all events that were heard so
-far, has none of it.
+A node that consumes all events of an id can fold them with the pure function of the store. It therefore knows
+the state that the store will have, and which request was the first with the id. An id is unused if
+the node has just generated it, or if a journal of all events has none of it.
 """
 
 import asyncio
@@ -24,34 +23,34 @@ from topics.views.view import View
 @dataclass(slots=True)
 class _Followed:
     owner: str | None
-    """Of the state; of who asks for it now, while there is none."""
+    """Owner of the state, or of the present request if there is no state yet."""
     until: Callable[[bytes], bool]
-    """Whether a row of the view is enough."""
+    """Predicate that is true for a row of the view that may replace the state."""
     state: Submission | None = None
     read_to: int = 0
-    """Offset after the last event that arrived; all events of an id are on one partition."""
+    """Offset after the last event that was consumed; all events of an id are on one partition."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Following:
-    """Folds the events of a few submissions, until the store's view has overtaken them."""
+    """Fold of a few submissions, each of which ends when the view of the store has caught up with it."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._followed: dict[str, _Followed] = {}
         self._unseen: set[str] = set()
-        """Those that the store does not show yet, or shows since this moment."""
+        """Ids that the view does not have yet, or has only just received."""
 
     def start(self) -> None:
-        """To be called on the event loop, before `take`."""
+        """Bind this object to the running event loop; call it before `take`."""
         self._loop = asyncio.get_running_loop()
 
     def follow_if_new(
         self, id: str, history: Journal, until: Callable[[bytes], bool], owner: str | None
     ) -> bool:
-        """`follow`, of an id that anybody may use at this moment; False where it may have been used before.
+        """Follow an id that any node may use at this moment; return False if it may have been used before.
 
-        `history` must be what `take` is told of: whatever is not in it is told after this call.
+        `take` must receive the records of `history`: those that it does not have yet arrive after this call.
         """
         if id in self._followed:
             return True
@@ -64,9 +63,9 @@ class Following:
         return False
 
     def catch_up(self, id: str, history: Journal, until: Callable[[bytes], bool]) -> None:
-        """Follow an id that the view does not show, if the journal has events of it, from where that is.
+        """Follow an id that the view does not have, from the state that the events of the journal fold to.
 
-        `history` as in `follow_if_new`.
+        `take` must receive the records of `history`, as for `follow_if_new`.
         """
         if began := id not in self._followed:
             self.follow(id, until)
@@ -78,20 +77,20 @@ class Following:
             followed.changed.set()
         if began:
             self.forget(id)
-        self._look([id])  # its row may have come meanwhile
+        self._look([id])  # its row may have arrived since
 
     def follow(self, id: str, until: Callable[[bytes], bool], owner: str | None = None) -> None:
-        """Follow an id, all of whose events are told to `take` from now on or folded by the caller."""
+        """Follow an id; from now on `take` receives all of its events that the caller does not fold."""
         self._followed[id] = _Followed(owner, until)
         self._unseen.add(id)
 
     def at_least(self, id: str, first: Submission) -> None:
-        """What its first event, now acknowledged, made of it, should that not have arrived here yet."""
+        """Set the state after the first, acknowledged event unless that event has been consumed already."""
         if (followed := self._followed.get(id)) and followed.state is None:
             followed.state = first
 
     def forget(self, id: str) -> None:
-        """Follow it no more, unless it exists: somebody may have been told what it has come to."""
+        """Stop following an id, unless it has a state, which may have been sent to a client."""
         followed = self._followed.get(id)
         if followed is None or followed.state is not None:
             return
@@ -100,21 +99,21 @@ class Following:
         followed.changed.set()
 
     def get(self, id: str) -> Submission | None:
-        """It, as of the last event that arrived; None if it is not followed (any more), or has none yet."""
+        """Return the state as of the last consumed event, or None if there is none or it is not followed."""
         followed = self._followed.get(id)
         return followed.state if followed else None
 
     @property
     def unseen_at_most(self) -> int:
-        """How many the store may not show yet."""
+        """Number of ids that the view may not have yet."""
         return len(self._unseen)
 
     def unfinished_beside_view(self) -> int:
-        """How many more are unfinished than the store shows, or fewer."""
+        """Return by how many unfinished submissions this node exceeds the view; it may be negative."""
         return sum(map(self._beside_view, self._followed))
 
     def unfinished_beside_view_of(self, owner: str | None) -> int:
-        """The same of one owner's."""
+        """Return `unfinished_beside_view` of one owner."""
         return sum(self._beside_view(id) for id, one in self._followed.items() if one.owner == owner)
 
     def _beside_view(self, id: str) -> int:
@@ -125,13 +124,13 @@ class Following:
         return -1 if ended and unfinished(raw) else 0
 
     async def wait_read_to(self, id: str, offset: int) -> None:
-        """Return when all of its events before this offset have arrived, or it is not followed any more."""
+        """Wait until all events of an id before this offset are folded, or until it is not followed."""
         while (followed := self._followed.get(id)) and followed.read_to < offset:
             followed.changed.clear()
             await followed.changed.wait()
 
     async def wait_final(self, id: str) -> Submission | None:
-        """It, once it is final; None once it is not followed (any more)."""
+        """Wait for the end of a submission and return it, or None once it is not followed."""
         while followed := self._followed.get(id):
             if followed.state and followed.state.final:
                 return followed.state
@@ -140,25 +139,25 @@ class Following:
         return None
 
     def rows(self, messages: list[Message]) -> None:
-        """Records of the store, when the view has taken them in; to be called from its thread."""
+        """Compare new rows with the followed ids; call it from the view's thread, once it has the rows."""
         mine = {key for message in messages if (key := _key(message)) in self._followed}
         if mine:
             self._loop.call_soon_threadsafe(self._look, mine)
 
     def _look(self, ids: Iterable[str]) -> None:
-        """End following what the view has overtaken."""
+        """Stop following the ids with which the view has caught up."""
         for id in ids:
             followed, raw = self._followed.get(id), self._view.get(id)
             if followed is None or raw is None:
                 continue
             self._unseen.discard(id)
-            # Without a state none of its events was read here: then the row knows more.
+            # Without a state none of its events was folded here: then the row is newer.
             if followed.state is None or (followed.until(raw) and not _behind(raw, followed.state)):
                 del self._followed[id]
                 followed.changed.set()
 
     def take(self, messages: list[Message]) -> None:
-        """Events, in their order; to be called from the thread that reads them, with all of them."""
+        """Fold events, in their order; call it from the thread that consumes them, with all of them."""
         mine = [message for message in messages if _key(message) in self._followed]
         if mine:
             self._loop.call_soon_threadsafe(self._fold, mine)
@@ -173,14 +172,14 @@ class Following:
             try:
                 folded = apply(followed.state, decode_fact(message, FACTS))
             except DecodeError:
-                continue  # as in the store: it becomes a dead letter
+                continue  # as in the store, which makes a dead letter of it
             if folded.refused is None:
                 followed.state = folded.state
                 followed.owner = folded.state.owner if folded.state else followed.owner
 
 
 def _behind(raw: bytes, state: Submission | None) -> bool:
-    """Whether a row may be of an earlier state than `state`: nobody is told that it went back."""
+    """Return whether a row may be older than `state`; clients must not see a submission go back."""
     if state is None:
         return False
     stored = Submission.read(raw)

@@ -1,4 +1,4 @@
-"""Ids that are made of what clients say."""
+"""Ids of submissions that are derived from the `Idempotency-Key` of a request."""
 
 import base64
 import hashlib
@@ -7,18 +7,18 @@ import uuid
 from topics.request.model import DERIVED_ID_PREFIX
 
 NAMESPACE = uuid.UUID("6f1c9d8e-5c0b-5d0e-9b6e-2f5a5f8d7a11")
-"""Never to be changed: the same key must go on being the same submission."""
+"""Namespace of UUIDs that earlier versions derived from keys; it must never change, or they are not found."""
 
 
-def of_idempotency_key(key: str, owner: str | None) -> str:
-    """Return the id of the submission that `owner` made with this `Idempotency-Key`, the same at every node.
+def derive_id(key: str, owner: str | None) -> str:
+    """Return the id of the submission that `owner` made with this `Idempotency-Key`, the same on every node.
 
-    Two owners' ids differ, and no id that a client makes begins with the prefix of these.
+    Two owners' ids differ. Requests whose own id begins with the prefix of these ids are refused.
     """
     digest = hashlib.sha256(f"{owner or ''}\0{key}".encode()).digest()
     return DERIVED_ID_PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def of_idempotency_key_before(key: str, owner: str | None) -> str:
-    """Return the id that versions up to contract 1.2.0 made of the same key. Clients may choose such ids."""
+def derive_legacy_id(key: str, owner: str | None) -> str:
+    """Return the id that versions up to contract 1.2.0 derived from this key; clients may choose such ids."""
     return str(uuid.uuid5(NAMESPACE, key if owner is None else f"{owner}\0{key}"))

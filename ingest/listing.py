@@ -1,8 +1,8 @@
 """Lists of submissions, newest first, from an index on disk beside the view of `submissions.store`.
 
-A submission stands in the index once for each thing that one can ask for; a list reads the rarest of those
-that were asked for, backwards, and leaves out what the others do not allow. It looks at so many rows at most:
-a page may be short, even empty, and still not be the last.
+The index has one key of a submission for each filter value that it matches: its status, its outcome, each of
+its tags. A list reads the keys of its most selective filter backwards, and skips rows that the other filters
+exclude. It reads a bounded number of rows: a page may be short, even empty, and still not be the last.
 """
 
 import base64
@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
-from ingest.models import Listed, Page
+from ingest.models import Listed, SubmissionPage
 from topics.request.model import TAGS, Tag
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
@@ -23,33 +23,38 @@ from topics.views.table import TableIndex
 from topics.views.view import View
 
 LIMIT, LIMIT_MAX = 50, 200
-"""Submissions on a page: by default, and at most."""
-LOOKED_AT = 5000
-"""Rows that one page looks at."""
+"""Submissions on a page: the default, and the largest `limit`."""
+ROWS_READ = 5000
+"""Rows that are read for one page, which bounds its cost if filters hardly ever match together."""
 _TIME_BYTES = 8
 
 
-class Query(BaseModel, extra="forbid"):
-    """What is asked for: all of it must be so."""
+class Query(BaseModel, extra="forbid", use_attribute_docstrings=True):
+    """Filters of a list, all of which must match, and the position of the page."""
 
     status: Status | None = None
+    """Status that a submission must have."""
     outcome: Outcome | None = None
-    tag: Annotated[list[Tag], Field(max_length=TAGS, fail_fast=True)] = Field(
-        default=[], description="One of the tags; repeated, all of them."
-    )
-    created_from: datetime | None = Field(default=None, description="Created then or later; UTC by default.")
+    """Outcome that a submission must have."""
+    tag: Annotated[list[Tag], Field(max_length=TAGS, fail_fast=True)] = []
+    """Tag that a submission must have; repeat the parameter for several tags."""
+    created_from: datetime | None = None
+    """Earliest creation time, ISO 8601; UTC without an offset."""
     created_before: datetime | None = None
+    """Time before which a submission was created, ISO 8601; UTC without an offset."""
     limit: Annotated[int, Field(ge=1, le=LIMIT_MAX)] = LIMIT
-    cursor: Annotated[str | None, Field(max_length=200, description="`next` of the page before.")] = None
+    """Largest number of submissions on the page."""
+    cursor: Annotated[str | None, Field(max_length=200)] = None
+    """Value `next` of the previous page."""
 
     @property
     def facet(self) -> bytes:
-        """The rarest thing that is asked for, as far as one can know."""
+        """Facet of the filter that probably matches the fewest submissions."""
         asked = {"tag": next(iter(self.tag), None), "outcome": self.outcome, "status": self.status}
         return next((_facet(name, value) for name, value in asked.items() if value is not None), _ALL)
 
     def allows(self, listed: Listed) -> bool:
-        """Whether it is what is asked for, apart from time."""
+        """Return whether `listed` matches all filters but those of time."""
         return (
             self.status in {None, listed.status}
             and self.outcome in {None, listed.outcome}
@@ -58,53 +63,53 @@ class Query(BaseModel, extra="forbid"):
 
 
 class BadCursorError(ValueError):
-    """The cursor is none of ours."""
+    """Error: the parameter `cursor` is not the `next` of any page."""
 
 
 class Place(NamedTuple):
-    """Where a submission stands in the order."""
+    """Position of a submission in the order of lists, by creation time and id."""
 
     created_ms: int
     id: str
 
     @property
     def key(self) -> bytes:
-        """Ordered as places are."""
+        """Bytes of the position, which have the same order."""
         return self.created_ms.to_bytes(_TIME_BYTES) + self.id.encode()
 
     @classmethod
     def of(cls, key: bytes) -> Self:
-        """Of a key."""
+        """Return the position whose `key` is given."""
         return cls(int.from_bytes(key[:_TIME_BYTES]), key[_TIME_BYTES:].decode())
 
 
 def index() -> TableIndex:
-    """To be kept by the view."""
+    """Return the definition of the index that the view of submissions maintains for lists."""
     return TableIndex("listing-2", _summary, _keys)
 
 
-def page(view: View, query: Query, owner: str | None = None) -> Page:
-    """The part of the list that `query` asks for, of `owner` only, if given; reads from disk.
+def page(view: View, query: Query, owner: str | None = None) -> SubmissionPage:
+    """Return the page that `query` selects, of submissions of `owner` only if given; read from disk.
 
     Raises:
-        BadCursorError: see there.
+        BadCursorError: the cursor is not the `next` of any page.
     """
     found: list[Listed] = []
     earliest_ms = 0 if query.created_from is None else _milliseconds(query.created_from)
-    for number, key in enumerate(view.indexed(_of(owner) + query.facet, _before(query)), 1):
+    for number, key in enumerate(view.indexed(_owner_facet(owner) + query.facet, _before(query)), 1):
         place = Place.of(key)
         if place.created_ms < earliest_ms:
             break
         summary = view.summary(place.id)
         if summary is not None and query.allows(listed := Listed.model_validate_json(summary)):
             found.append(listed)
-        if len(found) == query.limit or number == LOOKED_AT:
-            return Page(submissions=found, next=base64.urlsafe_b64encode(key).decode())
-    return Page(submissions=found, next=None)
+        if len(found) == query.limit or number == ROWS_READ:
+            return SubmissionPage(submissions=found, next=base64.urlsafe_b64encode(key).decode())
+    return SubmissionPage(submissions=found, next=None)
 
 
 def ids(view: View, status: Status) -> list[str]:
-    """Of all submissions of this status, newest first; reads from disk."""
+    """Return the ids of all submissions with this status, newest first; read from disk."""
     return [Place.of(key).id for key in view.indexed(_facet("status", status))]
 
 
@@ -116,9 +121,9 @@ def _before(query: Query) -> bytes | None:
     try:
         key = base64.b64decode(query.cursor, altchars=b"-_", validate=True)
         if not Place.of(key).id:
-            raise ValueError("it names nothing")
+            raise ValueError("the cursor has no id")
     except (binascii.Error, ValueError) as error:
-        raise BadCursorError("give the `next` of a page, as it was") from error
+        raise BadCursorError("use the `next` of a page, unchanged") from error
     return key if latest is None else min(key, latest)
 
 
@@ -132,8 +137,9 @@ def _summary(row: bytes) -> bytes:
 def _keys(summary: bytes) -> Iterator[bytes]:
     listed = Listed.model_validate_json(summary)
     place = Place(milliseconds(listed.created_at), listed.id).key
-    # Whoever may read only their own finds them among their own: neither speed nor cursors tell of others'.
-    wholes = (b"",) if listed.owner is None else (b"", _of(listed.owner))
+    # A caller that may read only its own submissions gets an index of these alone: neither duration nor
+    # cursors then disclose submissions of other owners.
+    wholes = (b"",) if listed.owner is None else (b"", _owner_facet(listed.owner))
     return (whole + facet + place for whole in wholes for facet in _facets(listed))
 
 
@@ -149,7 +155,7 @@ def _facets(listed: Listed) -> Iterable[bytes]:
         yield _facet("tag", tag)
 
 
-def _of(owner: str | None) -> bytes:
+def _owner_facet(owner: str | None) -> bytes:
     return b"" if owner is None else _facet("owner", owner)
 
 

@@ -1,4 +1,4 @@
-"""What a node tells Prometheus."""
+"""Metrics of an ingest node, for Prometheus."""
 
 import asyncio
 import contextlib
@@ -15,12 +15,12 @@ from prometheus_client import (
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _LAG_S = 2.0
-"""How long the broker may take to say where topics end; else that is not told."""
+"""Time that the broker may take to return end offsets; after it the lag is left out."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """Of one node; it has no other state than its counters."""
+    """Counters, histograms and gauges of one node, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -44,27 +44,27 @@ class Metrics:
         self._lags: Mapping[str, Callable[[], Awaitable[int]]] = {}
 
     def watch(self, lags: Mapping[str, Callable[[], Awaitable[int]]], **gauges: Callable[[], float]) -> None:
-        """Tell these values whenever it is asked; the text of a gauge is in `_GAUGES`."""
+        """Export these lags and gauges, which are evaluated at each scrape; `_GAUGES` has the help texts."""
         self._lags = lags
         for name, value in gauges.items():
             Gauge(f"envicutor_{name}", _GAUGES[name], registry=self._registry).set_function(value)
 
     def observe(self, method: str, route: str, status: int, taken_s: float) -> None:
-        """Count a request."""
+        """Count a request and the time that it took."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(taken_s)
 
     async def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
-        await asyncio.gather(*(self._look(topic, lag) for topic, lag in self._lags.items()))
+        """Return all metrics in the text format of Prometheus."""
+        await asyncio.gather(*(self._update_lag(topic, lag) for topic, lag in self._lags.items()))
         return generate_latest(self._registry)
 
-    async def _look(self, topic: str, lag: Callable[[], Awaitable[int]]) -> None:
+    async def _update_lag(self, topic: str, lag: Callable[[], Awaitable[int]]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAG_S):
                 self._lag.labels(topic).set(await lag())
                 return
-        with contextlib.suppress(KeyError):  # better none than an old one
+        with contextlib.suppress(KeyError):  # rather than export an old value
             self._lag.remove(topic)
 
 

@@ -1,4 +1,4 @@
-"""What happens to every request: it gets an id, is measured, and must be meant for us."""
+"""Middleware for every request: request ids, metrics and log, checks of `Host` and of proxies."""
 
 import logging
 import re
@@ -20,19 +20,24 @@ _OF_PROXIES = frozenset({b"forwarded", b"via", b"x-real-ip"})
 _OF_PROXIES_PREFIX = b"x-forwarded-"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-_FAULT = ProblemError(
-    500, "internal-error", f"a fault of this server, whose log tells more beside the {REQUEST_ID}: try again"
+_INTERNAL_ERROR = ProblemError(
+    500,
+    "internal-error",
+    f"internal error: try again; the log of the server has details under the {REQUEST_ID}",
 )
 
 
 class Observed:
-    """Gives each request an id (the client's own, if it is one), and tells metrics and log how it went."""
+    """Middleware that gives each request an id, and records its result in metrics and log.
+
+    The client's own `X-Request-Id` is kept if it is well-formed.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """Forward the request, and answer 500 if the application raises before its response starts."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -50,24 +55,24 @@ class Observed:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            log.exception("a fault of ours, request %s", id)
+            log.exception("internal error in request %s", id)
             if answered:
                 raise
-            await response(_FAULT)(scope, receive, send_with_id)
+            await response(_INTERNAL_ERROR)(scope, receive, send_with_id)
         finally:
             taken_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "(none)")
             self._metrics.observe(scope["method"], route, status, taken_s)
-            told = status >= 400 and route != "/ready"  # which is asked again and again
-            level = logging.WARNING if status == 500 else logging.INFO if told else logging.DEBUG
+            noteworthy = status >= 400 and route != "/ready"  # probes poll `/ready`, and 503 is normal there
+            level = logging.WARNING if status == 500 else logging.INFO if noteworthy else logging.DEBUG
             log.log(level, "%s %s: %d after %.3f s, request %s", scope["method"], route, status, taken_s, id)
 
 
 class HostChecked:
-    """Answers only who asked for us by a name of ours.
+    """Middleware that refuses requests whose `Host` is not a name of this server.
 
-    A page elsewhere may have its own name lead to this machine (DNS rebinding): its requests come from a
-    browser that takes us for that page, and say so in Host.
+    A page of another origin may point its own host name to this machine (DNS rebinding). The browser then
+    treats this server as that origin, and sends the page's host name in `Host`.
     """
 
     def __init__(self, app: ASGIApp, settings: IngestSettings) -> None:
@@ -76,14 +81,14 @@ class HostChecked:
         self._checks = is_loopback(settings.http_host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """Answer 421 for a foreign `Host` on a loopback address, or forward the request."""
         if scope["type"] == "http" and self._checks:
             hosts = Headers(scope=scope).getlist("host") or [""]
             foreign = next((host for host in hosts if not self._is_ours(host)), None)
             if foreign is not None:
                 detail = (
-                    f"the Host {foreign[:100]!r} is not of this machine: ask for localhost, or let "
-                    "ENVICUTOR_HTTP_NAMES have it"
+                    f"the Host {foreign[:100]!r} is not a name of this server: use localhost, or add "
+                    "the name to ENVICUTOR_HTTP_NAMES"
                 )
                 await response(ProblemError(421, "misdirected", detail))(scope, receive, send)
                 return
@@ -98,24 +103,24 @@ class HostChecked:
 
 
 class ProxiesRefused:
-    """Refuses requests that a proxy passed on, for a server without API keys.
+    """Middleware that refuses requests that a proxy forwarded, for a server without API keys.
 
-    To this server such a request comes from the address of the proxy, which is often this machine. So without
-    API keys a proxy opens to its network what was meant for accounts of this machine.
+    Such a request has the address of the proxy, which is often this machine. Without API keys a proxy would
+    therefore give its whole network the access that accounts of this machine have.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request that has a header of proxies, or pass it on."""
+        """Answer 403 to a request with a header that proxies add, or forward it."""
         header = next(filter(_is_of_proxies, (name for name, _ in scope.get("headers", ()))), None)
         if scope["type"] != "http" or header is None:
             await self._app(scope, receive, send)
             return
         detail = (
-            f"the header {header[:100].decode('latin-1')!r} says that a proxy passed this request on, and "
-            "without API keys everybody behind it could run programs here: let the operator set "
+            f"the header {header[:100].decode('latin-1')!r} shows that a proxy forwarded this request. "
+            "Without API keys all clients of the proxy could run programs here: the operator must set "
             "ENVICUTOR_HTTP_KEYS=true, or ENVICUTOR_HTTP_OPEN=true if that is intended"
         )
         await response(ProblemError(403, "proxied", detail))(scope, receive, send)

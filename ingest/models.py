@@ -1,121 +1,141 @@
-"""What HTTP answers, besides what stands on the log; servers write it, clients read it."""
+"""Models of HTTP responses that are not on the log; the server writes them and the client reads them."""
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from topics.request.model import FieldError
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Answer, Status
 
 
-class Problem(BaseModel):
-    """An error, as RFC 9457 has it."""
+class Body(BaseModel):
+    """Base of the models; their attributes' docstrings are the descriptions in the OpenAPI document."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Problem(Body):
+    """Error response in the format of RFC 9457."""
 
     type: str
-    """What kind of error it is; stable."""
+    """URI that identifies the kind of error; its last part is stable, such as `unknown-submission`."""
     title: str
+    """Reason phrase of the HTTP status."""
     status: int
+    """HTTP status of the response."""
     detail: str
-    """What is wrong, and what to do."""
+    """Explanation of this error, and what to do about it."""
     errors: list[FieldError] = []
-    """Which fields, where some are."""
+    """Invalid fields of the request or its parameters, if the error concerns any."""
 
 
-class Listed(BaseModel):
-    """A submission in a list."""
+class Listed(Body):
+    """Summary of a submission, as lists show it."""
 
     id: str
     status: Status
     attempt: int
+    """Number of the current attempt, from 1."""
     created_at: str
+    """Time of the request, RFC 3339."""
     finished_at: str | None
+    """Time of the end, RFC 3339; null until the submission has ended."""
     outcome: Outcome | None
+    """Outcome of a finished submission; null for all others."""
     tags: tuple[str, ...] = ()
+    """Tags of the request, by which lists can be filtered."""
     owner: str | None = None
-    """Id of the API key that it was submitted with; None without one."""
+    """Id of the API key that made the submission; null if it was made without a key."""
 
 
-class Page(BaseModel):
-    """A part of a list."""
+class SubmissionPage(Body):
+    """Page of a list of submissions, newest first."""
 
     submissions: list[Listed]
     next: str | None
-    """The `cursor` of the page after this one; None on the last."""
+    """Parameter `cursor` of the next page; null on the last page."""
 
 
-class BatchItem(BaseModel):
-    """What became of one request: `submission` where it was accepted, else `problem`."""
+class BatchItem(Body):
+    """Result of one request of a batch: a `submission` if it was accepted, otherwise a `problem`."""
 
     status: int
-    """As if it had been sent alone."""
+    """HTTP status that the request would have received alone."""
     submission: Answer | None = None
     problem: Problem | None = None
 
 
-class Batch(BaseModel):
-    """In the order of the requests."""
+class BatchResults(Body):
+    """Results of a batch, in the order of its requests."""
 
     results: list[BatchItem]
 
 
-class Happened(BaseModel):
-    """The data of an event that is a fact."""
+class EventPayload(Body):
+    """Data of a server-sent event that stands for a fact of the log."""
 
     time: str
-    """When it happened, by the log's clock."""
+    """Time at which the fact happened, by the clock of the log, RFC 3339."""
     status: Status | None
-    """Of the submission, after it."""
+    """Status of the submission after this fact; null if there is no submission yet."""
     refused: str | None
-    """Why it changed nothing, such as being of an earlier attempt; None where it was accepted."""
+    """Reason why the fact changed nothing, such as an earlier attempt; null if it was accepted."""
     fact: dict[str, Any]
-    """What was said, without what is large."""
+    """Fields of the fact, without the request and the results of its stages."""
 
 
-class Percentiles(BaseModel):
-    """Of times in seconds."""
+class Percentiles(Body):
+    """Percentiles of durations in seconds."""
 
     p50: float
+    """Duration that half of the values do not exceed."""
     p99: float
+    """Duration that 99 % of the values do not exceed."""
 
 
-class Builds(BaseModel):
-    """Sets of dependencies that are asked for and not there."""
+class Builds(Body):
+    """Environments that submissions need and that are not built yet."""
 
     waiting: int
+    """Builds that no cache builder has started."""
     running: int
+    """Builds that a cache builder has started."""
 
 
-class LastMinute(BaseModel):
-    """What this node has heard of within it."""
+class LastMinute(Body):
+    """Statistics of the last minute, from the events that this node has consumed."""
 
     finished: int
-    """Submissions that came to an end, whichever."""
+    """Submissions that ended, with any status."""
     finished_per_s: float
-    """Their mean rate."""
+    """Mean rate at which submissions ended."""
     outcomes: dict[str, int]
-    """How many ended how: by outcome, else by status (`cancelled`, `rejected`)."""
+    """Number of ended submissions by outcome, or by status if they have none (`cancelled`, `rejected`)."""
     queue_wait_s: Percentiles | None
-    """From request to the first start by a worker, of those that were started; None where none was."""
+    """Time from a request to its first start by a worker; null if none was started."""
     answer_s: Percentiles | None
-    """From request to the end, of those that ended; None where none did."""
+    """Time from a request to its end; null if none ended."""
 
 
-class System(BaseModel):
-    """The system as one node sees it now."""
+class System(Body):
+    """State of the system, as one ingest node knows it."""
 
     time: str
+    """Time of the overview, RFC 3339."""
     unfinished: dict[Status, int]
-    """How many submissions there are of each status that is not an end."""
+    """Number of submissions by status, for every status that is not final."""
     waiting: int
-    """Submissions that no worker has started."""
+    """Queued submissions, which no worker has started."""
     running: int
-    """Submissions that a worker has."""
+    """Submissions that a worker has started and not finished."""
     running_by_worker: dict[str, int]
-    """Those, by who has them; workers that have none are not named."""
+    """Running submissions by worker, without workers that run none."""
     workers: int
-    """Those who may take more; 0 where the broker does not say."""
+    """Workers that consume the queue; 0 if the broker does not answer."""
     leases: int
-    """Attempts and builds that somebody is at, and that go to another should he fall silent."""
+    """Running attempts and builds; each is retried by another process if its lease expires."""
     builds: Builds
+    """Builds of environments that are queued or running."""
     last_minute: LastMinute
+    """Statistics of the last minute."""

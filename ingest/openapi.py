@@ -1,4 +1,4 @@
-"""The OpenAPI document of what is read and sent as it is, without FastAPI's own validation."""
+"""Parts of the OpenAPI document for bodies that ingest reads and writes without FastAPI's validation."""
 
 from http import HTTPStatus
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from ingest.models import Happened, Problem
+from ingest.models import EventPayload, Problem
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
 Responses = dict[int | str, dict[str, Any]]
 
-_MODELS: tuple[type[BaseModel], ...] = (SubmissionRequest, Answer, Happened, OutputChunk, Problem)
+_MODELS: tuple[type[BaseModel], ...] = (SubmissionRequest, Answer, EventPayload, OutputChunk, Problem)
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -26,28 +26,31 @@ def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def request_body() -> dict[str, Any]:
-    """A request."""
+    """Return the OpenAPI entry for the body of a POST that submits one request."""
     return _json_body(_schema(SubmissionRequest))
 
 
 def batch_body(most: int) -> dict[str, Any]:
-    """Several requests; each is judged on its own, so they may be anything."""
+    """Return the OpenAPI entry for a batch of up to `most` requests.
+
+    The items may be any JSON, since each is validated on its own and gets a result of its own.
+    """
     items = {"anyOf": [_schema(SubmissionRequest), {}]}
     return _json_body({"type": "array", "minItems": 1, "maxItems": most, "items": items})
 
 
 def problems(*statuses: int) -> Responses:
-    """Answers that are errors."""
+    """Return the OpenAPI entries for error responses with these statuses."""
     content = {"application/problem+json": {"schema": _schema(Problem)}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 A_SUBMISSION = {
-    "description": "The submission; with `fields`, only these.",
+    "description": "The submission, or with `fields` an object with only these.",
     "content": {"application/json": {"schema": {"anyOf": [_schema(Answer), {"type": "object"}]}}},
 }
 FILE = {
-    "description": "The file: an image to be shown, or anything to be saved.",
+    "description": "The file: inline if it is an image, otherwise as an attachment.",
     "content": {
         media_type: {"schema": {"type": "string", "format": "binary"}}
         for media_type in ("application/octet-stream", "image/png", "image/jpeg", "image/gif", "image/webp")
@@ -56,22 +59,24 @@ FILE = {
 _TEXT = {"type": "string"}
 _EVENT = {
     "type": "object",
-    "description": "One event.",
+    "description": "A server-sent event.",
     "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT | {"description": "JSON."}},
 }
 EVENT_STREAM: Responses = {
     200: {
         "description": "Server-sent events: each fact under its name (`requested`, `started`, `finished` …), "
-        "with a Happened as data; `output`, with an OutputChunk, while the program runs; last `end`, with "
-        "the answer.",
+        "with an EventPayload as data; `output`, with an OutputChunk, while the program runs; finally `end`, "
+        "with the final submission.",
         "content": {"text/event-stream": {"schema": _EVENT}},
     },
-    204: {"description": "The end was told before, nothing will come any more."},
+    204: {
+        "description": "The stream has ended: `Last-Event-ID` is the id of `end`, and no event follows it."
+    },
 }
 
 
 def document_models(app: FastAPI) -> None:
-    """Add their schemas to the document that `app` serves."""
+    """Add the schemas of `_MODELS` to the OpenAPI document that `app` serves."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -83,4 +88,4 @@ def document_models(app: FastAPI) -> None:
                 components.update(schema.pop("$defs", {}) | {model.__name__: schema})
         return app.openapi_schema or {}
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it

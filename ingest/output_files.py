@@ -1,4 +1,4 @@
-"""Output files of a submission. Whatever they are, no browser takes them for a page of ours."""
+"""Output files of a submission as HTTP responses that no browser runs as a page of this server."""
 
 import base64
 from urllib.parse import quote
@@ -14,14 +14,14 @@ _IMAGES = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-"""By the bytes that such a file begins with: a name promises nothing."""
+"""Media types of images by the first bytes of a file, since its name may be wrong."""
 
 
 def content(submission: Submission, case: int, name: str) -> bytes:
-    """The content of an output file.
+    """Return the content of an output file.
 
     Raises:
-        ProblemError: 404; there is no such file, or it was left out of the answer.
+        ProblemError: 404 if there is no such file, or if it was left out of the answer.
     """
     outputs = submission.run[case].outputs if case < len(submission.run) else ()
     found = next((file for file in outputs if file.name == name), None)
@@ -35,7 +35,7 @@ def content(submission: Submission, case: int, name: str) -> bytes:
 
 
 def response(name: str, data: bytes, headers: dict[str, str]) -> Response:
-    """Images are shown, everything else is saved; nothing of it is run."""
+    """Return a response with which browsers show an image, save any other file, and run neither."""
     image = media_type(data)
     disposition = "inline" if image else "attachment"
     safe = {
@@ -47,7 +47,7 @@ def response(name: str, data: bytes, headers: dict[str, str]) -> Response:
 
 
 def media_type(data: bytes) -> str | None:
-    """Of images that browsers show without running anything; None for all else."""
+    """Return the media type of an image that browsers show without running code, or None for other data."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((image for magic, image in _IMAGES.items() if data.startswith(magic)), None)

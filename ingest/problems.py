@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457)."""
+"""Error responses, as `application/problem+json` (RFC 9457)."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -17,14 +17,14 @@ from topics.request.model import (
     TooLargeError,
 )
 
-_OUR_FAULT = "whether anything was accepted is unknown: the same request with its id may be sent again"
+_INTERNAL_ERROR = "whether anything was accepted is unknown: the same request with its id may be sent again"
 CLIENT_GONE = 499
-"""Status of a request whose client went away before its end, as in nginx; only for log and metrics."""
+"""Status in log and metrics of a request whose client disconnected before its end, as in nginx."""
 _TYPE = "https://envicutor.example/problems/"
 
 
 class ProblemError(Exception):
-    """An answer that is an error; `kind` is the stable last part of its `type`."""
+    """Error that becomes a response; `kind` is the stable last part of its `type`."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class ProblemError(Exception):
         self.errors, self.headers = errors, headers
 
     def problem(self) -> Problem:
-        """What is answered."""
+        """Return the body of the response."""
         return Problem(
             type=_TYPE + self.kind,
             title=HTTPStatus(self.status).phrase,
@@ -51,7 +51,7 @@ class ProblemError(Exception):
 
 
 def invalid(error: InvalidRequestError) -> ProblemError:
-    """The problem of a request that cannot be accepted."""
+    """Return the problem for a request that cannot be accepted: 400, 413 or 422."""
     match error:
         case NotJsonError():
             return ProblemError(400, "not-json", str(error.errors[0].message), errors=error.errors)
@@ -62,13 +62,13 @@ def invalid(error: InvalidRequestError) -> ProblemError:
 
 
 def response(problem: ProblemError) -> Response:
-    """The problem as HTTP sends it."""
+    """Return a problem as an HTTP response."""
     body = problem.problem().model_dump_json()
     return Response(body, problem.status, problem.headers, "application/problem+json")
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error in this form."""
+    """Install handlers that turn every error into a problem."""
 
     @app.exception_handler(ProblemError)
     async def _problem(_: Request, error: ProblemError) -> Response:
@@ -80,7 +80,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _fault(_: Request, __: Exception) -> Response:  # the server logs it
-        return response(ProblemError(500, "internal-error", _OUR_FAULT))
+        return response(ProblemError(500, "internal-error", _INTERNAL_ERROR))
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:

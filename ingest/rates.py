@@ -1,4 +1,4 @@
-"""How often each API key may ask this node. Pure: the time is given."""
+"""Rate limits of API keys at this node. Pure: the caller passes the time."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from topics.security.api_keys import ApiKey, Quotas
 
 @dataclass(slots=True)
 class _Bucket:
-    """A token bucket: it fills with `requests_per_s` up to `burst`, and each request takes one."""
+    """Token bucket that fills with `requests_per_s` tokens up to `burst`; each request takes one."""
 
     quotas: Quotas
     tokens: float
@@ -26,13 +26,13 @@ class _Bucket:
 
 
 class Rates:
-    """Of all keys that asked."""
+    """Token buckets of all keys that have sent a request."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, _Bucket] = {}
 
     def take(self, key: ApiKey, now_s: float) -> float:
-        """0 where one more request is within the key's quota, else after how many seconds it is."""
+        """Take a token of `key`; return 0, or the seconds until the next token if none is left."""
         bucket = self._buckets.get(key.id)
         if bucket is None or bucket.quotas != key.quotas:
             bucket = self._buckets[key.id] = _Bucket(key.quotas, key.quotas.burst, now_s)

@@ -1,4 +1,4 @@
-"""Whether a submission can run now, for `GET /ready`."""
+"""Readiness for `GET /ready`: a submission can run now, or something is missing."""
 
 import asyncio
 import time
@@ -17,12 +17,14 @@ from topics.settings import KafkaSettings
 from topics.submissions.acceptance import SYSTEM
 from topics.views.view import View
 
-_ASK_AGAIN_S = 1.0
+_WORKERS_AGE_S = 1.0
+"""Time for which the number of workers is reused, which bounds the requests to the broker."""
 _ANSWER_S = 3.0
+"""Timeout of a request to the broker."""
 
 
 class Readiness:
-    """Asks the broker who works, at most once a second."""
+    """Readiness of the system, and the number of its workers, as the broker last returned it."""
 
     def __init__(
         self,
@@ -32,17 +34,17 @@ class Readiness:
         environments: View,
         access: Access,
     ) -> None:
-        """`environments` is a view of `dependencies.store`."""
+        """Look up the base environment in `environments`, a view of `dependencies.store`."""
         self._submissions, self._environments, self._access = submissions, environments, access
         self._connection = connection(kafka)
         self._admin: AdminClient | None = None
         self._group = kafka.topic_prefix + catalogue.submissions.work_group
-        self._asking = asyncio.Lock()
-        self._asked_at = -_ASK_AGAIN_S
+        self._counting = asyncio.Lock()
+        self._counted_at = -_WORKERS_AGE_S
         self._workers = 0
 
     async def missing(self) -> str | None:
-        """What is missing before a submission can run; None when nothing is."""
+        """Return the first thing that is missing before a submission can run, or None if nothing is."""
         if not self._submissions.view.caught_up:
             return "the store: it is still being read"
         if not self._access.ready:
@@ -58,23 +60,26 @@ class Readiness:
         return None
 
     async def workers(self) -> int:
-        """How many may take submissions, as of a second ago; 0 where the broker does not say."""
-        async with self._asking:
-            if time.monotonic() - self._asked_at >= _ASK_AGAIN_S:
-                self._workers = await asyncio.to_thread(self._ask)
-                self._asked_at = time.monotonic()
+        """Return the number of workers that have partitions of the queue, at most a second old.
+
+        Return 0 if the broker does not answer.
+        """
+        async with self._counting:
+            if time.monotonic() - self._counted_at >= _WORKERS_AGE_S:
+                self._workers = await asyncio.to_thread(self._count_workers)
+                self._counted_at = time.monotonic()
         return self._workers
 
-    def _ask(self) -> int:
-        # A client that nobody refers to any more never answers what it was asked.
+    def _count_workers(self) -> int:
+        # Keep the client referenced: one that is garbage collected never completes its requests.
         admin = self._admin = self._admin or AdminClient(self._connection)
         try:
-            # Whether anybody is there: librdkafka 2.16 may abort the process where it describes a group
-            # while the broker comes back ("eonce->refcnt > 0").
+            # Check first that the broker answers: librdkafka 2.16 may abort the process if it describes a
+            # group while the broker restarts ("eonce->refcnt > 0").
             admin.list_topics(timeout=_ANSWER_S)
             futures = admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_S)
             members = futures[self._group].result().members
         except KafkaException:
-            self._admin = None  # after a broker's restart a client may time out for ever
+            self._admin = None  # after a restart of the broker an old client may time out forever
             return 0
         return sum(bool(member.assignment.topic_partitions) for member in members)

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, with bounds on what a connection may cost."""
+"""HTTP server: uvicorn, with bounds on the memory and time that a connection may use."""
 
 import asyncio
 import logging
@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ingest.addresses import Addresses
-from ingest.bodies import BODY_S
-from ingest.events import Events
+from ingest.events import EventStreams
 from ingest.problems import ProblemError, response
+from ingest.request_body import BODY_S
 from ingest.settings import IngestSettings
 from topics.process import tune_gc
 
@@ -28,24 +28,24 @@ OnServing = Callable[[Callable[[], None]], None]
 """Called in the event loop, once the server listens, with a function that stops the server."""
 
 HEAD_BYTES = 32 * 1024
-"""Of a request's path and headers."""
+"""Largest size of a request's path and headers together."""
 HEAD_S = 15.0
-"""How long a client may take for them."""
+"""Time that a client may take to send path and headers."""
 STUCK_S = 30.0
-"""How long a client may read nothing of what it is sent."""
+"""Time for which a client may read nothing while its response waits to be sent."""
 LINGER_S = 5.0
-"""How long a client may go on to send a request after its answer, before the connection ends."""
+"""Time that a client may continue to send its request after the response, before the connection ends."""
 _BODY_GRACE_S = 5.0
-"""Time after `BODY_S`, when a reader of the body answers 408, before the connection is ended."""
+"""Time after `BODY_S` until the connection ends, in which `json_body` answers 408."""
 _FILES_BESIDE = 256
-"""Descriptors that are not connections."""
+"""File descriptors reserved for everything but connections: tables, Kafka clients, files of the page."""
 
 
 class Server(uvicorn.Server):
-    """Ends event streams first when it stops, so that nobody waits for them."""
+    """Server that ends event streams first when it shuts down, since they would delay it."""
 
     def __init__(self, app: FastAPI, settings: IngestSettings, on_serving: OnServing | None = None) -> None:
-        """With `on_serving` the caller handles signals, else uvicorn does."""
+        """Serve `app`. With `on_serving` the caller handles signals, otherwise uvicorn does."""
         connections = _allowed(settings.http_connections)
         addresses = Addresses(settings.http_connections_per_address, settings.http_trusted_addresses)
         config = uvicorn.Config(
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
             host=settings.http_host,
             port=settings.http_port,
             loop="uvloop",
-            http=partial(BoundedProtocol, addresses=addresses),  # type: ignore[arg-type]  # it is only called
+            http=partial(BoundedProtocol, addresses=addresses),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             access_log=False,
             log_config=None,
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
             limit_concurrency=connections,
         )
         super().__init__(config)
-        self._events: Events = app.state.events
+        self._events: EventStreams = app.state.events
         self._address = f"{settings.http_host}:{settings.http_port}"
         self._on_serving = on_serving
 
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
             yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve."""
+        """Start to listen, then call `on_serving` and tune the garbage collector."""
         await super().startup(sockets)
         if self._on_serving is not None:
             self._on_serving(lambda: self.handle_exit(signal.SIGTERM, None))
@@ -84,7 +84,7 @@ class Server(uvicorn.Server):
         tune_gc()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End everything in good order."""
+        """End all event streams, then shut down as uvicorn does."""
         self._events.close()
         await super().shutdown(sockets)
 
@@ -98,46 +98,46 @@ class _Deadline:
 
     @property
     def running(self) -> bool:
-        """Whether the timer is set."""
+        """Whether a deadline is set that has not been cleared."""
         return self._timer is not None
 
     def set(self, delay_s: float) -> None:
-        """End the connection `delay_s` from now; replaces what was set before."""
+        """End the connection `delay_s` from now; this replaces an earlier deadline."""
         self.clear()
         self._timer = self._loop.call_later(delay_s, self._end)
 
     def clear(self) -> None:
-        """Stop the timer."""
+        """Cancel the deadline, if one is set."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class _Closing:
-    """What a response uses of its transport, with another `close`."""
+    """The part of a transport that a response uses, with another `close`."""
 
     def __init__(self, transport: Any, close: Callable[[], None]) -> None:
         self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection that is refused or ended if it goes beyond what is allowed."""
+    """Connection that is refused or ended if it exceeds a bound."""
 
     _head_bytes = 0
     _refusal: ProblemError | None = None
     _counted: str | None = None
     """The client's address, while this connection is counted in `Addresses`."""
     _keep_alive = False
-    """Whether the connection may be used again after the request that is being read."""
+    """Whether the connection may be reused after the request that is being read."""
     _lingering = False
-    """Whether the answer was the last one, and what the client still sends is thrown away."""
+    """Whether the last response was sent, so that all further input is discarded."""
 
     def __init__(self, *arguments: Any, addresses: Addresses, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._addresses = addresses
 
     def connection_made(self, transport: Any) -> None:
-        """Count the connection, or refuse it."""
+        """Count the connection, or refuse it with 503 or 429 if there are too many."""
         super().connection_made(transport)
         self._head_deadline = _Deadline(self.loop, lambda: self._end_late(self._head_deadline, HEAD_S))
         self._body_deadline = _Deadline(self.loop, lambda: self._end_late(self._body_deadline, BODY_S))
@@ -158,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_deadline.set(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Clear the deadlines, and uncount the connection."""
         for deadline in (self._head_deadline, self._body_deadline, self._stuck_deadline):
             deadline.clear()
         if self._counted:
@@ -166,7 +166,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, with a deadline even if the data begin no request, such as empty lines."""
+        """Parse data, with a deadline even if the data start no request, such as empty lines."""
         if self._lingering or self.transport.is_closing():
             return
         super().data_received(data)
@@ -175,23 +175,23 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_deadline.set(HEAD_S)
 
     def on_message_begin(self) -> None:
-        """Begin to count what comes."""
+        """Start to count the bytes of path and headers, with a deadline."""
         self._head_bytes = 0
         self._head_deadline.set(HEAD_S)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Count a piece of the path."""
+        """Count a part of the path towards `HEAD_BYTES`."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
+        """Count a header towards `HEAD_BYTES`."""
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Let the connection be used again only once the body is there: see `on_message_complete`."""
+        """Allow reuse of the connection only after the whole body: see `on_message_complete`."""
         self._head_deadline.clear()
         self._body_deadline.set(BODY_S + _BODY_GRACE_S)
         super().on_headers_complete()
@@ -199,37 +199,37 @@ class BoundedProtocol(HttpToolsProtocol):
         self.cycle.transport = _Closing(self.transport, partial(self._close, self.cycle))  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
-        """The request was read to its end."""
+        """Restore keep-alive, unless the response began before the end of the request."""
         self._body_deadline.clear()
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keep_alive
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, unless that answer was the last one."""
+        """Continue with the next request, unless this response was the last one."""
         if self._lingering:
             self.server_state.total_requests += 1
         else:
             super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """The client does not read."""
+        """Set a deadline while the client does not read."""
         self._stuck_deadline.set(STUCK_S)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Clear the deadline when the client reads again."""
         self._stuck_deadline.clear()
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Answer the present request, and none after it."""
+        """Answer the present request, then end the connection."""
         self._keep_alive = False
         super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """Say why, and end the connection."""
-        problem = self._refusal or ProblemError(400, "not-http", f"{msg} Speak HTTP/1.1.")
+        """Send the refusal of this connection, or a 400 for a malformed request, and close it."""
+        problem = self._refusal or ProblemError(400, "not-http", f"{msg} Use HTTP/1.1.")
         answer = response(problem)
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
         status = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nconnection: close\r\n"
@@ -241,9 +241,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.send_400_response("")
 
     def _close(self, cycle: RequestResponseCycle) -> None:
-        """Close after an answer, but let a client that still sends read the answer first.
+        """Close after a response, but first let a client that still sends read the response.
 
-        The kernel resets a connection that is closed with unread data; the client may then lose the answer.
+        The kernel resets a connection that is closed with unread data; the client may then lose the response.
         """
         if not cycle.more_body or self.transport.is_closing():
             self.transport.close()
@@ -255,7 +255,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write_eof()
 
     def _end_late(self, deadline: _Deadline, again_s: float) -> None:
-        """End the connection, or wait longer while reading is paused for an earlier request's answer."""
+        """End the connection, or extend the deadline while reading is paused for an earlier response."""
         if self.pipeline:
             deadline.set(again_s)
         else:
@@ -270,7 +270,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _allowed(connections: int) -> int:
-    """As many of them as this process may have files open; its own limit is raised if need be."""
+    """Return how many connections the limit of open files allows, after raising it as far as needed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _FILES_BESIDE
     if soft == resource.RLIM_INFINITY or soft >= wanted:

@@ -1,4 +1,4 @@
-"""Settings of the HTTP side."""
+"""Settings of ingest, from environment variables with the prefix `ENVICUTOR_`."""
 
 import ipaddress
 from functools import lru_cache
@@ -52,17 +52,17 @@ class IngestSettings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """Where this machine finds it."""
-        host = "127.0.0.1" if self.http_host == "0.0.0.0" else self.http_host  # noqa: S104 - where it listens everywhere
+        """Base URL of ingest for clients on this machine."""
+        host = "127.0.0.1" if self.http_host == "0.0.0.0" else self.http_host  # noqa: S104 - all addresses
         return f"http://[{host}]:{self.http_port}" if ":" in host else f"http://{host}:{self.http_port}"
 
     @model_validator(mode="after")
     def _open_to_this_machine_only(self) -> Self:
         if not (self.http_keys or is_loopback(self.http_host)):
             raise ValueError(
-                f"ENVICUTOR_HTTP_HOST is {self.http_host!r}, which other machines reach: everybody there "
+                f"ENVICUTOR_HTTP_HOST is {self.http_host!r}, which other machines reach: all their users "
                 "could run programs here. Set ENVICUTOR_HTTP_KEYS=true, and make keys with `envicutor keys "
-                "create`; or let it be 127.0.0.1"
+                "create`; or set it to 127.0.0.1"
             )
         return self
 
@@ -71,21 +71,21 @@ class IngestSettings(BaseSettings):
         others = [name for name in self.http_names if not is_loopback(name)]
         if others and self.refuses_proxies:
             raise ValueError(
-                f"ENVICUTOR_HTTP_NAMES has {others[0]!r}, so that a proxy can pass on requests of other "
-                "machines: everybody there could run programs here. Set ENVICUTOR_HTTP_KEYS=true, and make "
+                f"ENVICUTOR_HTTP_NAMES has {others[0]!r}, for which a proxy can forward requests of other "
+                "machines: all their users could run programs here. Set ENVICUTOR_HTTP_KEYS=true, and make "
                 "keys with `envicutor keys create`; or, if that is intended, set ENVICUTOR_HTTP_OPEN=true"
             )
         return self
 
     @property
     def refuses_proxies(self) -> bool:
-        """Whether a request that a proxy passed on is refused, since its sender is unknown."""
+        """Whether requests that a proxy forwarded are refused, since their sender is unknown."""
         return not (self.http_keys or self.http_open)
 
 
 @lru_cache
 def is_loopback(name: str) -> bool:
-    """Whether it is an address that only this machine reaches, or `localhost`."""
+    """Return whether `name` is a loopback address, or `localhost`."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

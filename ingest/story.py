@@ -1,6 +1,6 @@
-"""What the journal of events says about one submission."""
+"""Events of one submission from the journal, as clients receive them."""
 
-from ingest.models import Happened
+from ingest.models import EventPayload
 from topics.fold import Recorded
 from topics.kafka.codec import DecodeError, decode
 from topics.request.model import SubmissionRequest
@@ -11,24 +11,24 @@ from topics.times import rfc3339
 from topics.views.journal import JournalEntry
 
 _BIG = {"request", "compile", "run"}
-"""Fields of facts that are left out: what was asked is known, and what came of it is in the answer."""
+"""Large fields that are left out of facts: clients find them in the request and in the answer."""
 _UNTOLD = SubmissionRequest(run="true")
-"""Stands for the request where only the fold needs one."""
+"""Placeholder for the request in states that only the fold needs."""
 
 
 class Story:
-    """The facts of one submission, folded as they come."""
+    """Facts of one submission, which are folded in the order of the log."""
 
     def __init__(self, id: str, owner: str | None = None) -> None:
-        """`owner` of the submission: no details are told of what others asked under its id."""
+        """Leave out the details of requests with this id that are not of `owner`."""
         self.read_to = 0
-        """Offset of the next fact."""
+        """Offset after the last fact."""
         self.state: Submission | None = None
         self._id, self._owner = id, owner
         self._told_ms = 0
 
-    def take(self, entry: JournalEntry) -> tuple[str, Happened]:
-        """The next fact: its name, such as `started`, and what is told of it."""
+    def take(self, entry: JournalEntry) -> tuple[str, EventPayload]:
+        """Fold the next fact; return its name, such as `started`, and the data that clients receive."""
         self.read_to = entry.offset + 1
         fact: SubmissionFact | None = None
         happened_ms = entry.time_ms
@@ -41,8 +41,10 @@ class Story:
             folded, happened_ms = apply(self.state, recorded), recorded.happened_ms
             refused = folded.refused
             self.state = folded.state if refused is None else self.state
-        self._told_ms = max(self._told_ms, happened_ms)  # it may have been cancelled before that was said
-        return entry.type.split(".")[2] if fact else "unreadable", Happened(
+        self._told_ms = max(
+            self._told_ms, happened_ms
+        )  # it may have been cancelled before the start was published
+        return entry.type.split(".")[2] if fact else "unreadable", EventPayload(
             time=rfc3339(self._told_ms),
             status=self.state.status if self.state else None,
             refused=refused,
@@ -61,10 +63,10 @@ class Story:
 
     @property
     def final(self) -> bool:
-        """Whether it ended."""
+        """Whether the submission has ended."""
         return self.state is not None and self.state.final
 
     def forget_content(self) -> None:
-        """Keep of the state only what the fold needs: it may be large, and many may be told."""
+        """Reduce the state to what the fold needs, since many streams may hold large ones."""
         if self.state is not None:
             self.state = self.state.replace(request=_UNTOLD, dependencies=None, compile=None, run=())

@@ -1,4 +1,4 @@
-"""What ingest does with submissions, apart from HTTP: accept, look up, wait, cancel."""
+"""Commands and queries of submissions, apart from HTTP: accept, cancel, get, list, wait."""
 
 import asyncio
 import contextlib
@@ -11,12 +11,12 @@ from confluent_kafka import KafkaException, Message
 from ingest import listing
 from ingest.access import Caller
 from ingest.following import Following
-from ingest.ids import of_idempotency_key, of_idempotency_key_before
+from ingest.ids import derive_id, derive_legacy_id
 from ingest.load import Load
-from ingest.models import Page
+from ingest.models import SubmissionPage
 from ingest.problems import ProblemError, invalid
-from ingest.recent import Recent
 from ingest.settings import IngestSettings
+from ingest.stats import RecentStats
 from topics.catalogue import Catalogue
 from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Submissions:
-    """The log to write to and to read from, and the store to read from."""
+    """Submissions of this system: appends their events to the log, and reads log and store."""
 
     def __init__(
         self, kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, instance: str
@@ -52,33 +52,35 @@ class Submissions:
             views / f"ingest-{instance}",
             flag=unfinished_from("http"),
             index=listing.index(),
-            taken=self._shown,
+            taken=self._on_rows,
         )
-        self.recent = Recent(self.view.summary)
+        self.recent = RecentStats(self.view.summary)
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
         self._following = Following(self.view)
         self._load = Load(self.view, self._following)
-        self.history = Journal(kafka, self._events, views / f"ingest-{instance}-history", taken=self._heard)
+        self.history = Journal(
+            kafka, self._events, views / f"ingest-{instance}-history", taken=self._on_events
+        )
 
     async def start(self) -> None:
-        """Begin to read the store."""
+        """Start to consume store, package sets and log."""
         await self.view.start()
         await self.package_sets.start()
         self._following.start()
         await self.history.start()
 
     async def close(self) -> None:
-        """Stop reading; send what is still to be sent."""
+        """Stop all consumers, and flush the producer."""
         await asyncio.gather(self.history.close(), self.view.close(), self.package_sets.close())
         self._producer.close()
 
-    def _heard(self, messages: list[Message]) -> None:
+    def _on_events(self, messages: list[Message]) -> None:
         self._following.take(messages)
-        self.recent.events(messages)
+        self.recent.count_events(messages)
 
-    def _shown(self, messages: list[Message]) -> None:
+    def _on_rows(self, messages: list[Message]) -> None:
         self._following.rows(messages)
-        self.recent.rows(messages)
+        self.recent.count_rows(messages)
 
     async def accept(
         self,
@@ -87,15 +89,20 @@ class Submissions:
         *,
         wait_for_end: bool,
         idempotency_key: str | None = None,
-        beside: Headers | None = None,
+        extra_headers: Headers | None = None,
     ) -> Submission:
-        """Append a request to the log; the submission that it made, or that it is the same as.
+        """Append a request to the log; return the new submission, or an earlier one of the same content.
 
-        `idempotency_key` is for a request without id; `beside` are headers for the event, besides its own.
+        Args:
+            raw: the request, JSON.
+            caller: the owner of the submission, whose quota applies.
+            wait_for_end: the caller will wait for the end with `wait_final`.
+            idempotency_key: the key from which the id is derived if the request has none.
+            extra_headers: headers that are added to the event.
 
         Raises:
             ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 429 beyond the caller's quota,
-                503 while nothing can be.
+                503 if the system cannot accept requests now.
         """
         try:
             request, content_hash = parse_request(raw, self._kafka.request_bytes, self._kafka.webhook_allow)
@@ -115,72 +122,80 @@ class Submissions:
         )
         until = _is_final if wait_for_end else _is_there
         if request.id is not None:
-            return await self._take(request.id, fact, beside, until, f"id {request.id!r}")
+            return await self._append_given_id(request.id, fact, extra_headers, until, f"id {request.id!r}")
         if idempotency_key is not None:
             id = self._id_of(idempotency_key, caller.owner)
-            return await self._take(id, fact, beside, until, f"Idempotency-Key {idempotency_key!r}")
-        return await self._make(str(uuid.uuid4()), fact, beside, until)
+            return await self._append_given_id(
+                id, fact, extra_headers, until, f"Idempotency-Key {idempotency_key!r}"
+            )
+        return await self._append_new_id(str(uuid.uuid4()), fact, extra_headers, until)
 
     def _id_of(self, idempotency_key: str, owner: str | None) -> str:
-        """Return the id of this owner's submission with this key, or the one that an earlier version made."""
-        before = of_idempotency_key_before(idempotency_key, owner)
+        """Return the id for this key of an owner: one derived by an earlier version, if it is in use."""
+        before = derive_legacy_id(idempotency_key, owner)
         found = self.find(before)
-        return before if found and found.owner == owner else of_idempotency_key(idempotency_key, owner)
+        return before if found and found.owner == owner else derive_id(idempotency_key, owner)
 
-    async def _make(
-        self, id: str, fact: Requested, beside: Headers | None, until: Callable[[bytes | None], bool]
+    async def _append_new_id(
+        self, id: str, fact: Requested, extra_headers: Headers | None, until: Callable[[bytes | None], bool]
     ) -> Submission:
-        """Append under an id that nobody has, so that what the store will make of it is known at once."""
+        """Append a request with a new id; its state follows from the event alone, without the store."""
         self._following.follow(id, until, fact.owner)
-        message = await self._append_followed(id, fact, beside)
+        message = await self._append_followed(id, fact, extra_headers)
         first = apply(None, Recorded(id, fact, message.timestamp()[1])).state
         assert first is not None
         self._following.at_least(id, first)
         return first
 
-    async def _take(
+    async def _append_given_id(
         self,
         id: str,
         fact: Requested,
-        beside: Headers | None,
+        extra_headers: Headers | None,
         until: Callable[[bytes | None], bool],
         named: str,
     ) -> Submission:
-        """Append under an id that a client made, as `named`; the fold says who was first with it.
+        """Append a request with an id that a client chose, and let the fold decide which request was first.
+
+        `named` describes the id in errors.
 
         Raises:
-            ProblemError: 409 where it was somebody else, or with other content; 503.
+            ProblemError: 409 if another owner or other content was first, 503 if the result is unknown.
         """
         if self._following.follow_if_new(id, self.history, until, fact.owner):
-            message = await self._append_followed(id, fact, beside)
+            message = await self._append_followed(id, fact, extra_headers)
             await self._wait_folded(id, message)
             first = self._following.get(id)
             if first is not None:
-                return _same(first, fact, named)
-            return await self._verdict(id, fact, named)
+                return _require_same(first, fact, named)
+            return await self._resolve_id(id, fact, named)
         with self._load.awaiting_verdict(fact.owner):
-            await self._append(id, fact, beside)
-            return await self._verdict(id, fact, named)
+            await self._append(id, fact, extra_headers)
+            return await self._resolve_id(id, fact, named)
 
-    async def _append_followed(self, id: str, fact: Requested, beside: Headers | None) -> Message:
+    async def _append_followed(self, id: str, fact: Requested, extra_headers: Headers | None) -> Message:
         try:
-            return await self._append(id, fact, beside)
+            return await self._append(id, fact, extra_headers)
         except ProblemError:
             self._following.forget(id)
             raise
 
     async def _wait_folded(self, id: str, message: Message) -> None:
-        """Wait until this event is folded here, where it is of one that is followed."""
+        """Wait until `_following` has folded this event, if it follows the submission."""
         try:
             async with asyncio.timeout(self._settings.acknowledge_timeout_s):
                 await self._following.wait_read_to(id, (message.offset() or 0) + 1)
         except TimeoutError:
-            raise self._unavailable("the log was not read in time", id) from None
+            raise self._unavailable("this node did not consume the log in time", id) from None
         except asyncio.CancelledError:
-            raise self._unavailable("this server stops", id) from None
+            raise self._unavailable("the server is shutting down", id) from None
 
     def _check_load(self, caller: Caller) -> None:
-        """Raises ProblemError 429 or 503 where too many are unfinished, those on their way included."""
+        """Refuse a request if too many submissions are unfinished, including those not stored yet.
+
+        Raises:
+            ProblemError: 429 beyond the caller's quota, 503 beyond `max_unfinished`.
+        """
         quota, bound = caller.unfinished, self._kafka.max_unfinished
         if quota is not None and self._load.reaches_of(caller.owner, quota):
             detail = f"{quota} submissions of this API key are unfinished, which is its quota: wait for one"
@@ -190,7 +205,7 @@ class Submissions:
             raise self._unavailable(f"{bound} submissions are unfinished, which is the limit", None)
 
     def find(self, id: str) -> Submission | None:
-        """The submission as far as this node has heard; None where there is none."""
+        """Return the submission as of the events and rows that this node has consumed, or None."""
         followed, raw = self._following.get(id), self.view.get(id)
         if raw is None or (followed is not None and followed.final):
             return followed
@@ -198,10 +213,10 @@ class Submissions:
         return stored if followed is None or (stored.final and stored.status != "rejected") else followed
 
     async def get(self, id: str, caller: Caller) -> Submission:
-        """The submission; what was acknowledged before, at whichever node, is known.
+        """Return the submission; it is found if any node has acknowledged its request before this call.
 
         Raises:
-            ProblemError: 404, also where it is not the caller's to know; 503 where this node cannot know yet.
+            ProblemError: 404 if there is none or the caller may not read it, 503 if this node is behind.
         """
         return await self._get(id, caller.may_read)
 
@@ -212,19 +227,19 @@ class Submissions:
         return submission
 
     async def _look_up(self, id: str) -> Submission | None:
-        """What the store does not show yet, of the events up to now."""
+        """Consume the log up to now; return the submission that its events fold to, or None."""
         try:
             await self.history.reach(self._settings.acknowledge_timeout_s)
         except TimeoutError:
-            raise self._unavailable("this node has not read everything yet", None) from None
+            raise self._unavailable("this node has not consumed the log to its end yet", None) from None
         self._following.catch_up(id, self.history, _is_there)
         return self.find(id)
 
-    async def list(self, query: listing.Query, caller: Caller) -> Page:
-        """A page of the list of what the caller may read, as far as this node's store is.
+    async def list(self, query: listing.Query, caller: Caller) -> SubmissionPage:
+        """Return a page of the submissions that the caller may read, as of the view of this node.
 
         Raises:
-            ProblemError: 422 for a bad cursor.
+            ProblemError: 422 for an invalid cursor.
         """
         try:
             whose = None if caller.reads_all else caller.owner
@@ -234,21 +249,22 @@ class Submissions:
             raise ProblemError(422, "invalid-parameters", f"query.cursor: {error}", errors=errors) from None
 
     async def wait_final(self, id: str, timeout_s: float) -> Submission:
-        """The submission once nothing will change any more, or as it is after `timeout_s`."""
-        # A server that stops cancels whoever waits; that what they wait for was accepted is an answer, too.
+        """Return the submission when it is final, or its state after `timeout_s`."""
+        # A server that shuts down cancels waiting requests. Answer with the present state, so that the
+        # client learns that its request was accepted.
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(timeout_s):
-                found = await self._following.wait_final(id) or await self._get(id, _of_anybody)
+                found = await self._following.wait_final(id) or await self._get(id, _regardless_of_owner)
                 if found.final:
                     return found
                 await self.view.wait_for(id, _is_final, None)
-        return await self._get(id, _of_anybody)
+        return await self._get(id, _regardless_of_owner)
 
     async def cancel(self, id: str, caller: Caller) -> Submission:
-        """Stop it; the verdict is the fold's.
+        """Append `Cancelled`, and return the submission after it; the fold decides whether it was in time.
 
         Raises:
-            ProblemError: 404, 409 where it was finished before, 503.
+            ProblemError: 404 if the caller may not cancel it, 409 if it had ended before, 503.
         """
         before = await self._get(id, caller.may_cancel)
         if not before.final:
@@ -263,28 +279,32 @@ class Submissions:
             raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
         return after
 
-    async def _verdict(self, id: str, fact: Requested, named: str) -> Submission:
-        """Wait until the store shows who was first with this id."""
-        return _same(Submission.read(await self._wait_for(id, _is_accepted)), fact, named)
+    async def _resolve_id(self, id: str, fact: Requested, named: str) -> Submission:
+        """Wait until the view has the request that was first with this id, and compare it with `fact`."""
+        return _require_same(Submission.read(await self._wait_for(id, _is_accepted)), fact, named)
 
-    async def _append(self, id: str, fact: SubmissionFact, beside: Headers | None = None) -> Message:
-        """The delivery report: where the event stands on the log, and since when."""
-        record = encode_fact(self._events, id, fact, FACTS, self._source, beside)
+    async def _append(self, id: str, fact: SubmissionFact, extra_headers: Headers | None = None) -> Message:
+        """Append an event; return its delivery report, which has offset and append time.
+
+        Raises:
+            ProblemError: 503 if the broker did not acknowledge it in time.
+        """
+        record = encode_fact(self._events, id, fact, FACTS, self._source, extra_headers)
         try:
             return await self._producer.send(record)
         except KafkaException as error:
             log.warning("submission %s was not acknowledged: %s", id, error)
             raise self._unavailable("the broker did not acknowledge in time", id) from None
-        except asyncio.CancelledError:  # so does the server, to those who wait while it stops
-            raise self._unavailable("this server stops", id) from None
+        except asyncio.CancelledError:  # a server that shuts down cancels waiting requests
+            raise self._unavailable("the server is shutting down", id) from None
 
     async def _wait_for(self, id: str, accept: Callable[[bytes | None], bool]) -> bytes:
         try:
             raw = await self.view.wait_for(id, accept, self._settings.acknowledge_timeout_s)
         except TimeoutError:
-            raise self._unavailable("the store did not answer in time", id) from None
+            raise self._unavailable("the store did not show the result in time", id) from None
         except asyncio.CancelledError:
-            raise self._unavailable("this server stops", id) from None
+            raise self._unavailable("the server is shutting down", id) from None
         assert raw is not None
         return raw
 
@@ -294,8 +314,12 @@ class Submissions:
         return ProblemError(503, "unavailable", why + (what if id else ""), headers=headers)
 
 
-def _same(first: Submission, fact: Requested, named: str) -> Submission:
-    """`first`, if it is what `fact` asks for; nothing is told of another owner's."""
+def _require_same(first: Submission, fact: Requested, named: str) -> Submission:
+    """Return `first` if it is the submission of this request; disclose nothing of another owner's.
+
+    Raises:
+        ProblemError: 409 if it is not.
+    """
     if first.owner != fact.owner:
         raise ProblemError(409, "conflict", f"the {named} is taken: choose another one")
     if first.content_hash != fact.content_hash:
@@ -304,7 +328,7 @@ def _same(first: Submission, fact: Requested, named: str) -> Submission:
     return first
 
 
-def _of_anybody(_: Submission) -> bool:
+def _regardless_of_owner(_: Submission) -> bool:
     return True
 
 
@@ -317,5 +341,5 @@ def _is_final(raw: bytes | None) -> bool:
 
 
 def _is_accepted(raw: bytes | None) -> bool:
-    # A rejected id was never accepted: the fold lets a mended request take it.
+    # A rejected submission was never accepted: the fold lets a corrected request use its id.
     return raw is not None and Submission.read(raw).status != "rejected"

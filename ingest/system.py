@@ -1,4 +1,7 @@
-"""The system as this node sees it, from tables that it has anyway; the broker is asked only who works."""
+"""Overview of the system for `GET /system`.
+
+Only the number of workers is a request to the broker; everything else comes from the node's local tables.
+"""
 
 import asyncio
 import time
@@ -10,41 +13,45 @@ from pydantic_core import from_json
 
 from ingest import listing
 from ingest.models import Builds, System
-from ingest.recent import Recent
+from ingest.stats import RecentStats
 from topics.submissions.state import Status
 from topics.times import now
 from topics.views.view import View
 
-_LOOK_AGAIN_S = 1.0
-"""However many ask, the tables are looked at so often."""
+_MAX_AGE_S = 1.0
+"""Time for which an overview is reused, which bounds its cost whatever the rate of requests."""
 _RUNNING: tuple[Status, ...] = ("started", "dependencies_installed", "compiled")
 
 
 class Overview:
-    """Looks again when it is asked, at most once a second."""
+    """Overview that is computed on request, at most once per second."""
 
     def __init__(
-        self, submissions: View, environments: View, recent: Recent, workers: Callable[[], Awaitable[int]]
+        self,
+        submissions: View,
+        environments: View,
+        recent: RecentStats,
+        workers: Callable[[], Awaitable[int]],
     ) -> None:
-        """`environments` is a view of `dependencies.store` that flags what is not finished, by status."""
+        """Read `environments`, a view of `dependencies.store` that flags unfinished rows by status."""
         self._submissions, self._environments = submissions, environments
         self._recent, self._workers = recent, workers
         self._lock = asyncio.Lock()
-        self._looked_at = -_LOOK_AGAIN_S
-        self._seen: System | None = None
+        self._computed_at = -_MAX_AGE_S
+        self._overview: System | None = None
 
-    async def look(self) -> System | None:
-        """How things are; None while the stores are still being read."""
+    async def current(self) -> System | None:
+        """Return the overview, at most a second old, or None until the views have caught up."""
         if not (self._submissions.caught_up and self._environments.caught_up):
             return None
         async with self._lock:
-            if self._seen is None or time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
+            if self._overview is None or time.monotonic() - self._computed_at >= _MAX_AGE_S:
                 workers = await self._workers()
-                self._seen = await asyncio.to_thread(self._look, workers)
-                self._looked_at = time.monotonic()
-            return self._seen
+                self._overview = await asyncio.to_thread(self._compute, workers)
+                self._computed_at = time.monotonic()
+            return self._overview
 
-    def _look(self, workers: int) -> System:
+    def _compute(self, workers: int) -> System:
         waiting = len(listing.ids(self._submissions, "queued"))
         ids = {status: listing.ids(self._submissions, status) for status in _RUNNING}
         running = {status: len(found) for status, found in ids.items()}

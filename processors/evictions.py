@@ -1,4 +1,4 @@
-"""Saying which environments go, to all who may count on them."""
+"""Publication of evictions, before an environment is removed from a host."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,39 +13,40 @@ from topics.views.view import View
 
 
 class Evictions:
-    """What the evictions of one host say on `dependencies.events`."""
+    """Publisher of Evicted facts of one host to `dependencies.events`."""
 
     def __init__(
         self, catalogue: Catalogue, view: View, producer: EventProducer, *, host: str, source: str
     ) -> None:
-        """`view` is of `dependencies.store`."""
+        """Read installed environments from `view`, a view of `dependencies.store`."""
         self._topic = catalogue.dependencies.events.name
         self._view, self._producer = view, producer
         self._host, self._source = host, source
 
     async def announce(self, store_path: str) -> bool:
-        """Say Evicted of all dependencies that this environment is; False where it must stay.
+        """Publish Evicted for every set of dependencies with this store path; return False if it must stay.
 
-        The base stays: every environment has the same files, so that it takes no room of its own.
+        The base environment stays: all environments share its files, so that its removal would free no space.
         """
         await self._view.wait_caught_up()
         states = list(self._installed(store_path))
         if any(state.dependencies == BASE for state in states):
             return False
-        await asyncio.gather(*map(self._say, states))
+        await asyncio.gather(*map(self._publish, states))
         return True
 
     def _installed(self, store_path: str) -> Iterator[EnvironmentState]:
-        """Spellings of one environment are several sets of dependencies; none where all was said before.
+        """Yield the sets of dependencies that are installed under this store path.
 
-        Those that another host built are among them: the fold knows what that means.
+        Different spellings of one environment are several sets. None is left if Evicted was published for all
+        of them before. Sets that another host built are included: the fold handles these.
         """
         for _, raw in self._view.values():
-            if store_path.encode() in raw:  # few are: the rest need not be parsed
+            if store_path.encode() in raw:  # spares parsing the others, which are most
                 state = EnvironmentState.read(raw)
                 if (state.status, state.store_path) == ("installed", store_path):
                     yield state
 
-    async def _say(self, state: EnvironmentState) -> None:
+    async def _publish(self, state: EnvironmentState) -> None:
         fact = Evicted(generation=state.generation, host=self._host)
         await self._producer.send(encode_fact(self._topic, state.id, fact, FACTS, self._source))

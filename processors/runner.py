@@ -1,4 +1,4 @@
-"""How the Cache runs commands: expressions in the sandbox, builds in a control group of their own."""
+"""Commands of the Cache: expressions run in the sandbox, builds in a control group of their own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from topics.request.limits import CompileLimits
 
 
 class SandboxRunner:
-    """`nix.runner.Runner` on our sandboxes."""
+    """Implementation of `nix.runner.Runner` by means of the sandboxes of this process."""
 
     def __init__(self, sandboxes: Sandboxes) -> None:
         self._sandboxes = sandboxes
@@ -25,7 +25,11 @@ class SandboxRunner:
         box_bytes: int = BOX_BYTES,
         on_user: Callable[[int], None] | None = None,
     ) -> Ran:
-        """Run untrusted work: unprivileged, without network, with the host's /usr and `mounts` read-only."""
+        """Run an untrusted command in a sandbox: unprivileged, and without network.
+
+        The host's /usr and `mounts` are mounted read-only. `on_user` is called with the user id of the
+        sandbox before the command starts.
+        """
         limits = CompileLimits(
             wall_time_s=wall_time_s,
             cpu_time_s=wall_time_s,
@@ -51,7 +55,7 @@ class SandboxRunner:
         stderr_bytes: int,
         processes: int,
     ) -> Ran:
-        """Run a trusted command as root, bounded, without network and with no environment but `env`."""
+        """Run a trusted command as root, under limits, without network, with only the variables in `env`."""
         return _ran(
             await self._sandboxes.run_bounded(
                 argv,

@@ -1,10 +1,11 @@
-"""Sealer: signs what stands on the logs, so that an audit finds what is altered later.
+"""Sealer: signs the records of the logs, so that an audit detects later alterations.
 
 consumes  `submissions.events`, `dependencies.events`
 produces  `audit.seals`: chained, signed digests of ranges of each partition
 
-One at a time: the transactional id fences an older one, whose transaction is ended before the topic is read
-to see where the chains end. So no chain forks. Any fault ends the process; the next one goes on.
+Only one sealer runs at a time: the transactional id fences an older one. Its open transaction is aborted
+before the ends of the chains are read, so that no chain forks. Any fault ends the process, and the next one
+continues the chains.
 """
 
 import logging
@@ -34,23 +35,25 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 SEALED_RECORDS = 1000
-"""In one seal, or up to twice as many: an audit says in which of these ranges something is wrong."""
+"""Records after which a range is sealed; one range has at most twice as many. An audit reports alterations by
+range."""
 _TIMEOUT_S = 30.0
+"""Limit on all retries of a call to the broker together."""
 _CALL_S = 1.0
-"""How long one call of a client may take before this process looks whether it is to stop."""
+"""Limit on one call of a client, after which the process checks whether it was asked to stop."""
 _TRANSACTION_TIMEOUT_MS = 5000
 
 
 class LogTruncatedError(Exception):
-    """The log ends before what was sealed: it is not the log that it was, and is not sealed any more."""
+    """The log ends before the last sealed offset: it was truncated or replaced, so it is not sealed."""
 
 
-class Stopping(Exception):  # noqa: N818 - not an error: the process was asked to stop while something waited
-    """The process was asked to stop."""
+class SealerStopped(Exception):  # noqa: N818 - not an error: a call waited
+    """The process was asked to stop while it waited for the broker."""
 
 
 class Sealer:
-    """The process."""
+    """Process that seals all partitions of both topics of events."""
 
     def __init__(self, settings: KafkaSettings, catalogue: Catalogue, sealer: SealerSettings) -> None:
         self._settings, self._catalogue = settings, catalogue
@@ -68,13 +71,13 @@ class Sealer:
         """Seal until stopped.
 
         Raises:
-            KafkaException: another one took over, or the broker did not answer: start again.
-            LogTruncatedError: an operator must look.
+            KafkaException: another sealer took over, or the broker did not answer; start the process again.
+            LogTruncatedError: a log was truncated; an operator must examine it.
         """
         try:
             self._run()
-        except Stopping:
-            log.info("sealer: stopped while it waited for the broker")
+        except SealerStopped:
+            log.info("sealer: stopped while waiting for the broker")
 
     def _run(self) -> None:
         producer = self._producer()
@@ -82,7 +85,7 @@ class Sealer:
         self._restore(consumer)
         consumer.assign([TopicPartition(*of, begun.first_offset) for of, begun in self._ranges.items()])
         topics = sorted({topic for topic, _ in self._ranges})
-        log.info("sealer: seals what is appended to %s", ", ".join(topics))
+        log.info("sealer: sealing records of %s", ", ".join(topics))
         sealed_at = time.monotonic()
         try:
             while not self._stopping.is_set():
@@ -104,11 +107,11 @@ class Sealer:
         return producer
 
     def _retrying(self, call: Callable[[], None]) -> None:
-        """Repeat a call while the client allows it, for up to `_TIMEOUT_S`.
+        """Repeat a call while its error is retriable, for up to `_TIMEOUT_S`.
 
         Raises:
-            KafkaException: it failed, or the broker did not answer.
-            Stopping: the process was asked to stop.
+            KafkaException: the call failed, or the broker did not answer.
+            SealerStopped: the process was asked to stop.
         """
         deadline = time.monotonic() + _TIMEOUT_S
         while not self._stopping.is_set():
@@ -119,10 +122,10 @@ class Sealer:
                 may_retry = error.retriable() and not error.txn_requires_abort() and not error.fatal()
                 if not may_retry or time.monotonic() > deadline:
                     raise
-        raise Stopping
+        raise SealerStopped
 
     def _restore(self, consumer: Consumer) -> None:
-        """Where each chain ends."""
+        """Read from the topic of seals the offset up to which each partition is sealed."""
         for topic in (self._catalogue.submissions.events.name, self._catalogue.dependencies.events.name):
             for partition in partitions(consumer, topic):
                 self._ranges[topic, partition] = OffsetRange(0)
@@ -141,16 +144,15 @@ class Sealer:
                 log.warning("sealer: %s", error)
                 continue
             begun = self._ranges[message.topic() or "", message.partition() or 0]
-            if (
-                message.offset() or 0
-            ) < begun.next_offset:  # librdkafka begins anew where nothing is any more
+            # librdkafka starts at the beginning if the offset to continue from does not exist any more.
+            if (message.offset() or 0) < begun.next_offset:
                 raise LogTruncatedError(
                     f"{message.topic()}/{message.partition()} ends before {begun.next_offset}"
                 )
             begun.add(message)
 
     def _seal(self, producer: Producer) -> None:
-        """Everything that was read, in one transaction."""
+        """Seal all records that were read, in one transaction."""
         seals = [
             begun.seal(*of, self._previous.get(of, "")) for of, begun in self._ranges.items() if begun.records
         ]

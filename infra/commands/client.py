@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from infra.commands.output import fail, say
-from ingest.client import Client, RefusedError, UnavailableError
+from ingest.client import Client, RequestRefusedError, UnavailableError
 from ingest.client.calls import authorization
 from topics.request.model import field_errors
 
@@ -119,7 +119,7 @@ def client(server: str | None) -> Iterator[Client]:
     with Client(url, key, again) as client:
         try:
             yield client
-        except RefusedError as error:
+        except RequestRefusedError as error:
             for wrong in error.errors:
                 say(str(wrong))
             if error.status == HTTPStatus.UNAUTHORIZED and not key:

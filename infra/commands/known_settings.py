@@ -21,6 +21,15 @@ _OF_ROLES: tuple[type[BaseSettings], ...] = (
     *(WorkSettings, HealthCheckerSettings, WebhookSettings, SealerSettings),
 )
 
+_REMOVED = {
+    "QUEUE": (
+        "group",
+        "share groups were removed, workers form a consumer group. Unset it, and use a new data folder",
+    ),
+    "SANDBOX_ENGINE": ("native", "other engines were removed, the launcher makes all sandboxes. Unset it"),
+}
+"""Settings that were removed: the value that is the present behaviour, and what to do about others."""
+
 
 def check_settings() -> None:
     """Read those of all processes that `up` starts.
@@ -40,11 +49,9 @@ def removed(environment: Mapping[str, str]) -> str | None:
     a setting that does not exist, see `misspelt`.
     """
     for name, value in environment.items():
-        if name.upper() == f"{PREFIX}QUEUE" and value != "group":
-            return (
-                f"{name}={value}: share groups were removed, workers form a consumer group. Unset {name}, "
-                "and start with a new data folder: the queues of the old one have too few partitions"
-            )
+        present, why = _REMOVED.get(name.upper().removeprefix(PREFIX), (value, ""))
+        if value != present:
+            return f"{name}={value}: {why}"
     return None
 
 

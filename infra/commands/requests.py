@@ -9,7 +9,7 @@ from typing import Any
 
 from topics.request.file_names import check_file_names
 from topics.request.limits import MiB
-from topics.request.model import REQUEST_BYTES_CEILING
+from topics.request.model import FILES_OF_FIELDS, REQUEST_BYTES_CEILING
 
 LOOKED_AT = 10_000
 """Files and folders of a directory; a request has room for 4096 files."""
@@ -35,6 +35,8 @@ def read_request(path: str) -> dict[str, Any]:
 def of_directory(directory: Path) -> dict[str, Any]:
     """All files below `directory`, and the other fields that `submission.json` gives.
 
+    A field of `FILES_OF_FIELDS` that it does not give is the text of the file that stands for it.
+
     Raises:
         ValueError, OSError: see `read_request`.
     """
@@ -46,7 +48,24 @@ def of_directory(directory: Path) -> dict[str, Any]:
     names = [path.relative_to(directory).as_posix() for path in paths]
     check_file_names(names)
     files = [{"name": name} | _content(path.read_bytes()) for name, path in zip(names, paths, strict=True)]
-    return {"files": files} | fields
+    return {"files": files} | _of_older_convention(directory) | fields
+
+
+def _of_older_convention(directory: Path) -> dict[str, Any]:
+    """Return the fields that files of `directory` stand for."""
+    fields: dict[str, Any] = {}
+    for field, names in FILES_OF_FIELDS.items():
+        texts = (_text(directory / name) for name in names if (directory / name).is_file())
+        if text := next(filter(None, texts), None):
+            fields[field] = {"nix": text} if field == "dependencies" else text
+    return fields
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
 
 
 def _files(directory: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from infra.commands.client import AsJson, Server, client
 from infra.commands.options import moment, one_of
 from infra.commands.output import plain_table, say, show_table
-from ingest.client import RefusedError
+from ingest.client import RequestRefusedError
 from ingest.models import Listed
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
@@ -30,7 +30,7 @@ def show(id: Id, server: Server = None) -> None:
     """
     with client(server) as connected:
         shown = connected.get(id).model_dump(mode="json")
-        with suppress(RefusedError):  # it was rejected: there is no request that could be read
+        with suppress(RequestRefusedError):  # it was rejected: there is no request that could be read
             shown |= connected.request(id).model_dump(mode="json", include={"tags", "callback_url"})
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 

@@ -11,7 +11,7 @@ from infra.commands.client import AsJson, Server, client
 from infra.commands.live import LiveOutput, Source
 from infra.commands.output import say
 from ingest.client import Client
-from ingest.models import Happened
+from ingest.models import EventPayload
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
@@ -42,7 +42,7 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
         match event.data:
             case OutputChunk() as chunk if not as_json:
                 live.piece(chunk)
-            case Happened(refused=None) as fact if not as_json:
+            case EventPayload(refused=None) as fact if not as_json:
                 _tell(event.name, fact)
             case Answer() as answer:
                 if not as_json:
@@ -53,7 +53,7 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
     raise AssertionError("the last event is the end")
 
 
-def _tell(name: str, happened: Happened) -> None:
+def _tell(name: str, happened: EventPayload) -> None:
     match name:
         case "started":
             say(f"started by {happened.fact['worker']}; its dependencies are being prepared")

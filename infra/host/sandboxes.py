@@ -5,14 +5,13 @@ import os
 import subprocess
 from pathlib import Path
 
-from infra.host.check import TIMEOUT_S, AbsentError, Check, output
+from infra.host.check import TIMEOUT_S, AbsentError, Check
 from nix.errors import CacheError
 from nix.programs import check_programs
 from processors.runner import SandboxRunner
 from processors.sandbox import (
     Sandboxes,
     SandboxSettings,
-    bubblewrap,
     capabilities,
     cgroups,
     launcher,
@@ -39,13 +38,6 @@ def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
             "workers and cache builders make sandboxes, end programs and build with them",
             "give the process, or its container, all that are named",
             lambda: capabilities.check(capabilities.FOR_BUILDS),
-        ),
-        Check(
-            "bubblewrap",
-            "the engine `bubblewrap` makes namespaces and mounts with it; `native` does so itself",
-            "apt-get install bubblewrap",
-            lambda: f"{bubblewrap.find_bubblewrap()}, {output('bwrap', '--version')}",
-            required=settings.engine == "bubblewrap",
         ),
         Check(
             "launcher",

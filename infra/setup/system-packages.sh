@@ -4,7 +4,8 @@
 set -euo pipefail
 
 packages=(
-  bubblewrap libseccomp2            # the sandbox
+  libseccomp2                       # the sandbox
+  bubblewrap                        # tests of environments, and a comparison in benchmarks
   gcc libc6-dev                     # builds its small launcher
   nix-bin busybox-static            # the cache of dependencies
   openjdk-17-jre-headless maven     # Kafka

@@ -1,16 +1,16 @@
-"""A client of Envicutor over HTTP; it needs httpx, pydantic and `topics` only.
+"""Clients of Envicutor over HTTP, which need only httpx, pydantic and `topics`.
 
 with Client("http://127.0.0.1:8000") as client:
     for event in client.events(client.submit({"run": "echo hello"}).id):
         print(event.name, event.data)
 
-`AsyncClient` has the same methods, to be awaited.
+`AsyncClient` has the same methods for asyncio.
 """
 
 from ingest.client.asynchronous import AsyncClient
 from ingest.client.calls import LONGEST_WAIT_S
-from ingest.client.errors import ClientError, RefusedError, UnavailableError
-from ingest.client.events import Event
+from ingest.client.errors import ClientError, RequestRefusedError, UnavailableError
+from ingest.client.events import StreamEvent
 from ingest.client.synchronous import Client
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
-    "Event",
-    "RefusedError",
+    "RequestRefusedError",
+    "StreamEvent",
     "UnavailableError",
 ]

@@ -1,4 +1,4 @@
-"""The client for asyncio: what `Client` does, awaited."""
+"""Client for asyncio, with the methods of `Client`."""
 
 import asyncio
 import time
@@ -11,8 +11,8 @@ from httpx_sse import aconnect_sse
 from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
-from ingest.client.events import END, PAUSES_S, Event, Resumption
-from ingest.models import Batch, Listed, System
+from ingest.client.events import END, PAUSES_S, Resumption, StreamEvent
+from ingest.models import BatchResults, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """One server; see `Client`, whose methods these are."""
+    """Client of one server for asyncio; `Client` describes methods and errors."""
 
     def __init__(self, base_url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
         self._base_url = base_url
@@ -33,35 +33,35 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close all connections to the server."""
         await self._http.aclose()
 
     async def submit(self, request: Request, *, wait_s: float = 0.0) -> Answer:
-        """Submit, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for it to be finished."""
+        """Submit a request, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for the submission to end."""
         return await self._ask(calls.submit(request, wait_s))
 
-    async def submit_batch(self, requests: Sequence[Request]) -> Batch:
-        """Submit up to 100, each accepted or refused on its own."""
+    async def submit_batch(self, requests: Sequence[Request]) -> BatchResults:
+        """Submit up to 100 requests, each accepted or refused on its own."""
         return await self._ask(calls.submit_batch(requests))
 
     async def get(self, id: str) -> Answer:
-        """The submission as it is now."""
+        """Return the submission in its present state."""
         return await self._ask(calls.get(id))
 
     async def request(self, id: str) -> SubmissionRequest:
-        """What was asked for, limits after defaults included."""
+        """Return the request of a submission, with the limits that defaults gave it."""
         return await self._ask(calls.request(id))
 
     async def cancel(self, id: str) -> Answer:
-        """Stop it."""
+        """Cancel a submission, and return it."""
         return await self._ask(calls.cancel(id))
 
     async def output(self, id: str, case: int, name: str) -> bytes:
-        """An output file of a test case, counted from 0."""
+        """Return the content of an output file of the test case with index `case`, from 0."""
         return await self._ask(calls.output(id, case, name))
 
     async def list(self, **filters: Any) -> AsyncIterator[Listed]:
-        """Submissions, newest first; `filters` are the parameters of `GET /submissions`."""
+        """Yield submissions, newest first; `filters` are the parameters of `GET /submissions`."""
         while True:
             page = await self._ask(calls.page(filters))
             for listed in page.submissions:
@@ -71,21 +71,23 @@ class AsyncClient:
             filters["cursor"] = page.next
 
     async def system(self) -> System:
-        """The system as the server sees it now."""
+        """Return the state of the system, as the server knows it."""
         return await self._ask(calls.system())
 
     async def wait(self, id: str, timeout_s: float) -> Answer:
-        """The submission once nothing will change any more."""
+        """Poll a submission until it has ended, and return it."""
         deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
         while (answer := await self.get(id)).status not in FINAL:
             if time.monotonic() + pause_s > deadline:
-                raise TimeoutError(f"submission {id} is not over, but {answer.status}; it goes on")
+                raise TimeoutError(
+                    f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
+                )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_POLL_S)
         return answer
 
-    async def events(self, id: str) -> AsyncIterator[Event]:
-        """What happened and happens to it, output included; the last one is `end`, with the answer."""
+    async def events(self, id: str) -> AsyncIterator[StreamEvent]:
+        """Yield past and new events of a submission, and its output; the last is `end`, with the answer."""
         resumption, pauses_s = Resumption(calls.path_of(id, "events")), iter(PAUSES_S)
         while True:
             try:
@@ -101,7 +103,7 @@ class AsyncClient:
                 raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
             await asyncio.sleep(pause_s)
 
-    async def _stream(self, id: str, resumption: Resumption) -> AsyncIterator[Event]:
+    async def _stream(self, id: str, resumption: Resumption) -> AsyncIterator[StreamEvent]:
         async with aconnect_sse(self._http, **resumption.request()) as source:
             if not source.response.is_success:
                 await source.response.aread()

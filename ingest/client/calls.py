@@ -1,4 +1,4 @@
-"""What is asked, how often it is tried, and how the answer is read: the same for both clients."""
+"""HTTP requests of both clients: their content, their retries, and how responses are parsed."""
 
 import math
 import os
@@ -14,29 +14,31 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ingest.client.errors import RefusedError, UnavailableError
-from ingest.models import Batch, Page, System
+from ingest.client.errors import RequestRefusedError, UnavailableError
+from ingest.models import BatchResults, SubmissionPage, System
 from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.state import Answer
 
 T = TypeVar("T")
 
 LONGEST_WAIT_S = 30.0
-"""How long one request may be held open by the server; longer waits are several requests."""
+"""Longest time for which one request waits at the server; longer waits need several requests."""
 _ANSWER_TIMEOUT_S = 20.0
-"""For an answer that nothing is waited for: above the server's own deadlines."""
+"""Timeout of a request that does not wait for a submission, above the server's own timeouts."""
 CONNECT_TIMEOUT_S = 5.0
+"""Timeout of a connection attempt."""
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0)
-"""Between tries."""
+"""Pauses between the tries of a request, of which there are at most five."""
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+_RETRIED_STATUSES = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 FIRST_POLL_S, LONGEST_POLL_S = 0.1, 1.0
+"""Pauses between polls of `wait`, which double from the first to the longest."""
 
 Request = SubmissionRequest | Mapping[str, Any]
 
 
 class _Problem(BaseModel):
-    """What is used of an `application/problem+json`."""
+    """Fields of an `application/problem+json` that the clients use."""
 
     detail: str
     errors: tuple[FieldError, ...] = ()
@@ -44,19 +46,20 @@ class _Problem(BaseModel):
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request that may be sent again."""
+    """Idempotent HTTP request, and how its response is parsed."""
 
     about: str
+    """Subject of the request in error messages, such as an id."""
     method: str
     path: str
     read: Callable[[bytes], T]
     timeout_s: float = _ANSWER_TIMEOUT_S
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Of httpx."""
+    """Further arguments of `httpx.Client.request`."""
 
 
 class Tries(Generic[T]):
-    """Of one call, to one server: how long and how often."""
+    """Tries of one call to one server, bounded in number and time."""
 
     def __init__(self, call: Call[T], base_url: str) -> None:
         self._call, self._base_url = call, base_url
@@ -65,7 +68,7 @@ class Tries(Generic[T]):
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """Of `httpx.Client.request`, for the next try."""
+        """Arguments of `httpx.Client.request` for the next try."""
         left_s = max(self._deadline - time.monotonic(), 0.001)
         timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
         return {"method": self._call.method, "url": self._call.path, "timeout": timeout} | dict(
@@ -73,25 +76,26 @@ class Tries(Generic[T]):
         )
 
     def pause_s(self, outcome: httpx.Response | httpx.TransportError) -> float | None:
-        """How long to wait before the next try; None where this was the last."""
+        """Return the pause before the next try, or None if there is to be none."""
         pause_s = next(self._pauses_s, math.inf)
         if isinstance(outcome, httpx.Response):
-            if outcome.status_code not in _LATER:
+            if outcome.status_code not in _RETRIED_STATUSES:
                 return None
             pause_s = max(pause_s, _retry_after_s(outcome))
         return pause_s if time.monotonic() + pause_s <= self._deadline else None
 
     def why(self, outcome: httpx.Response | httpx.TransportError) -> str:
-        """Why it is tried again, for people."""
+        """Return a message that explains why the call is tried again."""
         if isinstance(outcome, httpx.Response):
             return f"{self._base_url} answers {outcome.status_code} {outcome.reason_phrase}"
         return f"no answer from {self._base_url}: {_without_number(outcome)}"
 
     def result(self, outcome: httpx.Response | httpx.TransportError) -> T:
-        """The answer.
+        """Return the parsed response of the last try.
 
         Raises:
-            RefusedError, UnavailableError: there is none.
+            RequestRefusedError: the server refused the request.
+            UnavailableError: the server did not answer, or has no capacity, or is not Envicutor.
         """
         about = self._call.about
         if isinstance(outcome, httpx.TransportError):
@@ -102,11 +106,13 @@ class Tries(Generic[T]):
         try:
             return self._call.read(outcome.content)
         except ValidationError:
-            raise UnavailableError(f"{self._base_url} does not speak as Envicutor does") from None
+            raise UnavailableError(
+                f"{self._base_url} answers, but not as Envicutor does: check the address"
+            ) from None
 
 
 def reason(error: Exception) -> str:
-    """Why there was no answer, without the system's numbers."""
+    """Return why there was no response, without the operating system's error numbers."""
     why = _without_number(error)
     return f"{why}; is it running there?" if isinstance(error, httpx.ConnectError) else why
 
@@ -115,14 +121,14 @@ def _without_number(error: Exception) -> str:
     return _ERRNO.sub("", str(error)) or type(error).__name__
 
 
-def failure(about: str, response: httpx.Response) -> RefusedError | UnavailableError:
-    """What an answer means that is an error."""
+def failure(about: str, response: httpx.Response) -> RequestRefusedError | UnavailableError:
+    """Return the error that an unsuccessful response stands for."""
     try:
         problem = _Problem.model_validate_json(response.content)
     except ValidationError:
         problem = _Problem(detail=response.reason_phrase)
-    if response.is_client_error and response.status_code not in _LATER:
-        return RefusedError(response.status_code, problem.detail, problem.errors)
+    if response.is_client_error and response.status_code not in _RETRIED_STATUSES:
+        return RequestRefusedError(response.status_code, problem.detail, problem.errors)
     return UnavailableError(f"no answer about {about}: {response.status_code}, {problem.detail}")
 
 
@@ -137,10 +143,10 @@ ANSWER = TypeAdapter(Answer).validate_json
 
 
 def authorization(key: str | None) -> dict[str, str]:
-    """Headers that show an API key: this one, else ENVICUTOR_KEY, else none.
+    """Return a header with an API key: `key`, else that of ENVICUTOR_KEY; without either, no header.
 
     Raises:
-        ValueError: no key looks like that.
+        ValueError: the key contains characters that no API key has.
     """
     found = (key or os.environ.get("ENVICUTOR_KEY") or "").strip()
     if not found.isascii() or " " in found or not found.isprintable():
@@ -148,17 +154,17 @@ def authorization(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {found}"} if found else {}
 
 
-def silent(_why: str) -> None:
-    """Nobody is told that something is tried again."""
+def ignore_retry(_why: str) -> None:
+    """Ignore that a request is tried again; the default of `Client`."""
 
 
 def path_of(id: str, *below: str) -> str:
-    """Of a submission, or of something of it."""
+    """Return the path of a submission, or of a resource `below` it."""
     return "/".join(["/submissions", quote(id, safe=""), *below])
 
 
 def submit(request: Request, wait_s: float) -> Call[Answer]:
-    """Submit one."""
+    """Return the call that submits a request and waits up to `wait_s` for its end."""
     body = with_id(request)
     wait_s = min(wait_s, LONGEST_WAIT_S)
     waiting = {"wait": "true", "wait_timeout_s": str(wait_s)} if wait_s > 0 else {}
@@ -166,45 +172,47 @@ def submit(request: Request, wait_s: float) -> Call[Answer]:
     return Call(body["id"], "POST", "/submissions", ANSWER, wait_s + _ANSWER_TIMEOUT_S, arguments)
 
 
-def submit_batch(requests: Sequence[Request]) -> Call[Batch]:
-    """Submit several."""
+def submit_batch(requests: Sequence[Request]) -> Call[BatchResults]:
+    """Return the call that submits a batch of requests."""
     bodies = [with_id(request) for request in requests]
-    read = TypeAdapter(Batch).validate_json
+    read = TypeAdapter(BatchResults).validate_json
     return Call("a batch", "POST", "/submissions/batch", read, arguments={"json": bodies})
 
 
 def with_id(request: Request) -> dict[str, Any]:
-    """The request as it is sent; where it has no id one is made, so that it may be sent again."""
+    """Return the request as a JSON object, with a new id if it has none, so that it may be sent again."""
     body = dict(request) if isinstance(request, Mapping) else request.model_dump(exclude_unset=True)
     return body if body.get("id") is not None else body | {"id": str(uuid.uuid4())}
 
 
 def get(id: str) -> Call[Answer]:
-    """Look."""
+    """Return the call that reads the state of a submission."""
     return Call(id, "GET", path_of(id), ANSWER)
 
 
 def request(id: str) -> Call[SubmissionRequest]:
-    """What was asked for."""
+    """Return the call that reads the request of a submission."""
     return Call(id, "GET", path_of(id, "request"), SubmissionRequest.model_validate_json)
 
 
 def cancel(id: str) -> Call[Answer]:
-    """Cancel."""
+    """Return the call that cancels a submission."""
     return Call(id, "DELETE", path_of(id), ANSWER)
 
 
 def output(id: str, case: int, name: str) -> Call[bytes]:
-    """An output file."""
+    """Return the call that reads an output file of the test case with index `case`."""
     return Call(id, "GET", path_of(id, "outputs", str(case), quote(name)), bytes)
 
 
-def page(filters: Mapping[str, Any]) -> Call[Page]:
-    """A page of a list."""
+def page(filters: Mapping[str, Any]) -> Call[SubmissionPage]:
+    """Return the call that reads a page of the list of submissions."""
     given = {name: value for name, value in filters.items() if value is not None}
-    return Call("the list", "GET", "/submissions", Page.model_validate_json, arguments={"params": given})
+    return Call(
+        "the list", "GET", "/submissions", SubmissionPage.model_validate_json, arguments={"params": given}
+    )
 
 
 def system() -> Call[System]:
-    """The system as it is now."""
+    """Return the call that reads the overview of the system."""
     return Call("the system", "GET", "/system", System.model_validate_json)

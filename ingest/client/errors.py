@@ -1,4 +1,4 @@
-"""What a client raises."""
+"""Errors that the clients raise."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from topics.request.model import FieldError
 
 
 class ClientError(Exception):
-    """There is no answer; the message says what to do."""
+    """Base of the clients' errors; the message explains what to do."""
 
 
-class RefusedError(ClientError):
-    """The server does not accept the request (4xx): it must be changed."""
+class RequestRefusedError(ClientError):
+    """The server refused the request (4xx), which must be changed before it is sent again."""
 
     def __init__(self, status: int, detail: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
@@ -18,5 +18,7 @@ class RefusedError(ClientError):
 
 
 class UnavailableError(ClientError):
-    """The server could not be reached, did not answer, or says that it is too much now (429, 503); the same
-    request with its id may be sent again."""
+    """The server did not answer, or has no capacity now (429, 503).
+
+    The same request may be sent again if it has an id.
+    """

@@ -8,26 +8,30 @@ from httpx_sse import ServerSentEvent
 from pydantic import BaseModel
 
 from ingest.client.calls import CONNECT_TIMEOUT_S
-from ingest.models import Happened
+from ingest.models import EventPayload
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
 TIMEOUT = httpx.Timeout(CONNECT_TIMEOUT_S, read=60.0)
-"""The server sends a comment if a stream has been silent for 15 s; this is four times as long."""
+"""Timeouts of a stream.
+
+The server sends a comment after 15 s without events; the read timeout is four times as long.
+"""
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses before a broken stream is resumed; the client gives up after as many failures in a row."""
 END = "end"
+"""Name of the last event of a stream."""
 _MODELS: dict[str, type[BaseModel]] = {"output": OutputChunk, END: Answer}
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a submission."""
+class StreamEvent:
+    """Event of a submission's stream: a fact of the log, a piece of output, or the end."""
 
     name: str
-    """Of a fact, such as `started`; or `output`, or `end`."""
-    data: Happened | OutputChunk | Answer
-    """Of a fact, of `output`, of `end`."""
+    """Name of the fact, such as `started`, or `output`, or `end`."""
+    data: EventPayload | OutputChunk | Answer
+    """Fact, piece of output, or final submission, according to `name`."""
 
 
 class Resumption:
@@ -41,7 +45,7 @@ class Resumption:
         headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
         return {"method": "GET", "url": self._path, "headers": headers, "timeout": TIMEOUT}
 
-    def read(self, received: ServerSentEvent) -> Event | None:
+    def read(self, received: ServerSentEvent) -> StreamEvent | None:
         """Return the event that was received, or None for a comment or a reconnection time.
 
         Raises:
@@ -50,7 +54,7 @@ class Resumption:
         if not received.data:
             return None
         self._last_id = received.id
-        model: type[BaseModel] = _MODELS.get(received.event, Happened)
+        model: type[BaseModel] = _MODELS.get(received.event, EventPayload)
         data = model.model_validate_json(received.data)
-        assert isinstance(data, Happened | OutputChunk | Answer)
-        return Event(received.event, data)
+        assert isinstance(data, EventPayload | OutputChunk | Answer)
+        return StreamEvent(received.event, data)

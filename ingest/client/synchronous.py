@@ -1,4 +1,4 @@
-"""The client that waits."""
+"""Synchronous client, whose methods block until the server has answered."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +10,8 @@ from httpx_sse import connect_sse
 from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
-from ingest.client.events import END, PAUSES_S, Event, Resumption
-from ingest.models import Batch, Listed, System
+from ingest.client.events import END, PAUSES_S, Resumption, StreamEvent
+from ingest.models import BatchResults, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
@@ -19,20 +19,23 @@ T = TypeVar("T")
 
 
 class Client:
-    """One server. What fails on the way there or back is tried again, a few times."""
+    """Client of one server. Requests that fail, or get no response, are tried again a few times."""
 
     def __init__(
         self,
         base_url: str = "http://127.0.0.1:8000",
         key: str | None = None,
-        on_retry: Callable[[str], None] = calls.silent,
+        on_retry: Callable[[str], None] = calls.ignore_retry,
     ) -> None:
-        """`key` is an API key, where the server needs one; else ENVICUTOR_KEY in the environment.
+        """Connect to the server at `base_url` when the first request is sent.
 
-        `on_retry` is told why something is tried again, before the pause.
+        Args:
+            base_url: the address of the server.
+            key: an API key, if the server needs one; by default that of ENVICUTOR_KEY in the environment.
+            on_retry: called with the reason before the pause that precedes another try.
 
         Raises:
-            ValueError: no key looks like that.
+            ValueError: the key contains characters that no API key has.
         """
         self._base_url, self._on_retry = base_url, on_retry
         self._http = httpx.Client(base_url=base_url, headers=calls.authorization(key), trust_env=False)
@@ -44,69 +47,70 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close all connections to the server."""
         self._http.close()
 
     def submit(self, request: Request, *, wait_s: float = 0.0) -> Answer:
-        """Submit, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for it to be finished.
+        """Submit a request, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for the submission to end.
 
-        An id is made where the request has none, so that trying again never makes a second submission.
+        A request without an id gets one, so that another try never makes a second submission.
 
         Raises:
-            RefusedError: the request cannot be accepted.
-            UnavailableError: whether it was accepted is unknown; the message names the id.
+            RequestRefusedError: the server refused the request.
+            UnavailableError: it is unknown whether the request was accepted; the message names the id.
         """
         return self._ask(calls.submit(request, wait_s))
 
-    def submit_batch(self, requests: Sequence[Request]) -> Batch:
-        """Submit up to 100, each accepted or refused on its own.
+    def submit_batch(self, requests: Sequence[Request]) -> BatchResults:
+        """Submit up to 100 requests, each accepted or refused on its own.
 
         Raises:
-            RefusedError, UnavailableError: see `submit`; of all of them.
+            RequestRefusedError: the server refused the batch as a whole.
+            UnavailableError: it is unknown which requests were accepted.
         """
         return self._ask(calls.submit_batch(requests))
 
     def get(self, id: str) -> Answer:
-        """The submission as it is now.
+        """Return the submission in its present state.
 
         Raises:
-            RefusedError: there is none with this id (status 404).
+            RequestRefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.get(id))
 
     def request(self, id: str) -> SubmissionRequest:
-        """What was asked for, limits after defaults included.
+        """Return the request of a submission, with the limits that defaults gave it.
 
         Raises:
-            RefusedError: there is no submission with this id, or it was rejected (404).
+            RequestRefusedError: there is no submission with this id, or it was rejected (404).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.request(id))
 
     def cancel(self, id: str) -> Answer:
-        """Stop it.
+        """Cancel a submission, and return it.
 
         Raises:
-            RefusedError: there is none (404), or it was finished before (409).
+            RequestRefusedError: there is no submission with this id (404), or it had ended before (409).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.cancel(id))
 
     def output(self, id: str, case: int, name: str) -> bytes:
-        """An output file of a test case, counted from 0.
+        """Return the content of an output file of the test case with index `case`, from 0.
 
         Raises:
-            RefusedError: there is none, or it was left out (404).
+            RequestRefusedError: there is no such file, or it was left out of the answer (404).
             UnavailableError: the server did not answer.
         """
         return self._ask(calls.output(id, case, name))
 
     def list(self, **filters: Any) -> Iterator[Listed]:
-        """Submissions, newest first; `filters` are the parameters of `GET /submissions`.
+        """Yield submissions, newest first; `filters` are the parameters of `GET /submissions`.
 
         Raises:
-            RefusedError: a filter is none (422).
+            RequestRefusedError: a filter is unknown or invalid (422).
             UnavailableError: the server did not answer.
         """
         while True:
@@ -117,36 +121,40 @@ class Client:
             filters["cursor"] = page.next
 
     def system(self) -> System:
-        """The system as the server sees it now.
+        """Return the state of the system, as the server knows it.
 
         Raises:
-            UnavailableError: the server did not answer, or cannot know yet.
+            RequestRefusedError: the API key has no scope for it (403).
+            UnavailableError: the server did not answer, or has not read its tables yet.
         """
         return self._ask(calls.system())
 
     def wait(self, id: str, timeout_s: float) -> Answer:
-        """The submission once nothing will change any more.
+        """Poll a submission until it has ended, and return it.
 
         Raises:
-            TimeoutError: it is not finished after `timeout_s`.
-            RefusedError, UnavailableError: see `get`.
+            TimeoutError: the submission has not ended after `timeout_s`; it is not cancelled.
+            RequestRefusedError: there is no submission with this id (404).
+            UnavailableError: the server did not answer.
         """
         deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
         while (answer := self.get(id)).status not in FINAL:
             if time.monotonic() + pause_s > deadline:
-                raise TimeoutError(f"submission {id} is not over, but {answer.status}; it goes on")
+                raise TimeoutError(
+                    f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
+                )
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_POLL_S)
         return answer
 
-    def events(self, id: str) -> Iterator[Event]:
-        """What happened and happens to it, output included; the last one is `end`, with the answer.
+    def events(self, id: str) -> Iterator[StreamEvent]:
+        """Yield past and new events of a submission, and its output; the last is `end`, with the answer.
 
-        A stream that breaks is taken up where it broke.
+        A broken stream is resumed after its last event.
 
         Raises:
-            RefusedError: there is no submission with this id (404).
-            UnavailableError: the server did not answer, several times in a row.
+            RequestRefusedError: there is no submission with this id (404).
+            UnavailableError: the server did not answer several times in a row.
         """
         resumption, pauses_s = Resumption(calls.path_of(id, "events")), iter(PAUSES_S)
         while True:
@@ -164,7 +172,7 @@ class Client:
             self._on_retry(f"no more events of {id}: {why}")
             time.sleep(pause_s)
 
-    def _stream(self, id: str, resumption: Resumption) -> Iterator[Event]:
+    def _stream(self, id: str, resumption: Resumption) -> Iterator[StreamEvent]:
         with connect_sse(self._http, **resumption.request()) as source:
             if not source.response.is_success:
                 source.response.read()

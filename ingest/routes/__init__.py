@@ -1,1 +1,1 @@
-"""The routes of submissions."""
+"""Routes of the HTTP interface, one module for each kind of resource."""

@@ -1,13 +1,13 @@
-"""What HTTP tells about dependencies and packages."""
+"""Routes of dependencies and packages."""
 
 import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel
 
 from ingest.access import Access
+from ingest.models import Body
 from ingest.openapi import problems
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
@@ -18,28 +18,40 @@ from topics.dependencies.state import EnvironmentState
 from topics.views.package_sets import PackageSets
 from topics.views.view import View
 
-Id = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$", description="As answers give it: `dependencies.id`.")]
+Id = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9a-f]{1,64}$", description="Id of the dependencies: `dependencies.id` of a submission."
+    ),
+]
 
 
-class PackageFound(BaseModel):
-    """A name that requests may use."""
+class PackageFound(Body):
+    """Package that requests may name."""
 
     name: str
+    """Name that requests use."""
     version: str
+    """Version in the package set."""
     description: str
+    """Description by the distribution, one line."""
 
 
-class PackagesPage(BaseModel):
-    """Some of the packages that were found, the best matches first."""
+class PackagesPage(Body):
+    """Page of the packages that were found, best matches first."""
 
     package_set: str
+    """Pin of the package set in force, which was searched."""
     total: int
+    """Number of packages that were found."""
     offset: int
+    """Position of the first package of this page, from 0."""
     packages: list[PackageFound]
+    """Packages of this page."""
 
 
-class Packages:
-    """The names of the package set in force, read when somebody asks for the first time."""
+class PackageSearch:
+    """Search in the package set in force, whose index is loaded at the first request."""
 
     def __init__(self, package_sets: PackageSets, nix: NixSettings) -> None:
         self._package_sets, self._nix = package_sets, nix
@@ -51,7 +63,7 @@ class Packages:
         """Search the package set in force.
 
         Raises:
-            CacheError: none is in force yet, or this host has it not.
+            CacheError: no package set is in force yet, or this host does not have it.
         """
         in_force = self._package_sets.in_force
         if in_force is None:
@@ -68,9 +80,9 @@ class Packages:
 def environment_routes(
     environments: View, package_sets: PackageSets, access: Access, nix: NixSettings, settings: IngestSettings
 ) -> APIRouter:
-    """The routes; `environments` is a view of `dependencies.store`."""
+    """Return the routes; `environments` is a view of `dependencies.store`."""
     routes = APIRouter(dependencies=[Depends(access.needs())], responses=problems(401, 421, 422, 429, 503))
-    packages = Packages(package_sets, nix)
+    packages = PackageSearch(package_sets, nix)
 
     def unavailable(why: str) -> ProblemError:
         headers = {"Retry-After": str(settings.retry_after_s)}
@@ -80,7 +92,7 @@ def environment_routes(
         "/dependencies/{id}",
         response_model=EnvironmentState,
         responses=problems(404),
-        summary="A set of dependencies as it is now",
+        summary="State of dependencies",
     )
     async def get_dependencies(id: Id) -> Response:
         raw = environments.get(id)
@@ -92,7 +104,9 @@ def environment_routes(
 
     @routes.get("/packages", summary="Find packages that requests may name")
     async def get_packages(
-        q: Annotated[str, Query(max_length=200, description="Words in the name or the description.")] = "",
+        q: Annotated[
+            str, Query(max_length=200, description="Words that the name or the description must contain.")
+        ] = "",
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> PackagesPage:

@@ -1,4 +1,4 @@
-"""The page: what `make setup` built of `ingest/page/`, served as files."""
+"""Routes of the page, whose files `make setup` builds from `ingest/page/`."""
 
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ _POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob:",  # images that programs made are fetched first, with the key
+        "img-src 'self' blob:",  # images of programs are fetched with the API key, then shown as blobs
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # Whatever programs print: there is no way for text to become markup.
+        # No script can turn text, such as the output of programs, into markup.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     ]
@@ -33,16 +33,18 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_ASK_AGAIN = {"Cache-Control": "no-cache"}
-_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
-"""Of files whose names hold the hash of what is in them."""
+_NO_CACHE = {"Cache-Control": "no-cache"}
+_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+"""Caching headers of files whose names contain a hash of their content."""
 
 
 class _Files(StaticFiles):
-    """Files of a folder, with our headers."""
+    """Static files of a folder, with the security headers of the page."""
 
     def __init__(self, directory: Path, headers: dict[str, str]) -> None:
-        super().__init__(directory=directory, check_dir=False)  # it may be built while we run
+        super().__init__(
+            directory=directory, check_dir=False
+        )  # the page may be built while this process runs
         self._headers = _HEADERS | headers
 
     def file_response(self, *arguments: Any, **named: Any) -> Response:
@@ -52,9 +54,9 @@ class _Files(StaticFiles):
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at `/`; it is no part of the OpenAPI document."""
+    """Serve the page at `/`, without an entry in the OpenAPI document."""
     router = APIRouter()
-    index = _Files(BUILT, _ASK_AGAIN)
+    index = _Files(BUILT, _NO_CACHE)
 
     @router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def get_page(request: Request) -> Response:
@@ -68,4 +70,4 @@ def install(app: FastAPI) -> None:
         return await index.get_response(_INDEX, request.scope)
 
     app.include_router(router)
-    app.mount("/assets", _Files(BUILT / "assets", _FOR_EVER), name="assets")
+    app.mount("/assets", _Files(BUILT / "assets", _IMMUTABLE), name="assets")

@@ -1,4 +1,4 @@
-"""Looking at submissions, and following them."""
+"""Routes that read submissions: lists, states, requests, output files, event streams."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -11,45 +11,50 @@ from starlette import types
 
 from ingest import listing, output_files
 from ingest.access import Access, Caller
-from ingest.caching import entity_tag, unchanged
-from ingest.events import END, POSITION, Events, Position
+from ingest.etag import entity_tag, unchanged
+from ingest.events import END, POSITION, EventStreams, Position
 from ingest.ids import NAMESPACE
-from ingest.models import Page
+from ingest.models import SubmissionPage
 from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
 from ingest.problems import ProblemError
-from ingest.routes.common import Id, submissions_router
+from ingest.routes.router import Id, submissions_router
 from ingest.submissions import Submissions
 from topics.request.model import FieldError, SubmissionRequest
 from topics.security.api_keys import Scope
 from topics.submissions.state import Answer
 
 IfNoneMatch = Annotated[
-    str | None, Header(description="The `ETag` of what you have; a 304 says that it is still so.")
+    str | None,
+    Header(description="`ETag` of a previous response; if it still matches, the response is a 304."),
 ]
 
 
-def reading_routes(submissions: Submissions, access: Access, events: Events) -> APIRouter:
-    """Routes that change nothing."""
+def reading_routes(submissions: Submissions, access: Access, events: EventStreams) -> APIRouter:
+    """Return the routes of submissions that append nothing to the log."""
     router = submissions_router()
     reader = Depends(access.needs(Scope.READ, Scope.READ_ALL))
 
-    @router.get("", response_model=Page, summary="Submissions, newest first")
+    @router.get("", response_model=SubmissionPage, summary="Submissions, newest first")
     async def list_submissions(
         caller: Annotated[Caller, reader], query: Annotated[listing.Query, Query()]
-    ) -> Page:
+    ) -> SubmissionPage:
         return await submissions.list(query, caller)
 
     @router.get(
         "/{id}",
-        responses={**problems(404), 200: A_SUBMISSION, 304: {"description": "It is still so."}},
-        summary="A submission as it is now",
+        responses={
+            **problems(404),
+            200: A_SUBMISSION,
+            304: {"description": "The `ETag` of `If-None-Match` still matches."},
+        },
+        summary="State of a submission",
     )
     async def get_submission(
         request: Request,
         caller: Annotated[Caller, reader],
         id: Id,
         fields: Annotated[
-            str | None, Query(description="Only these fields of it, separated by commas.")
+            str | None, Query(description="Fields to return, separated by commas; all by default.")
         ] = None,
         _: IfNoneMatch = None,
     ) -> Response:
@@ -64,8 +69,8 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
     @router.get(
         "/{id}/request",
         response_model=SubmissionRequest,
-        responses={**problems(404), 304: {"description": "It is still so."}},
-        summary="What was asked for, limits after defaults included",
+        responses={**problems(404), 304: {"description": "The `ETag` of `If-None-Match` still matches."}},
+        summary="Request of a submission, with the limits that defaults gave it",
     )
     async def get_request(
         request: Request, caller: Annotated[Caller, reader], id: Id, _: IfNoneMatch = None
@@ -81,15 +86,19 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
     @router.get(
         "/{id}/outputs/{case}/{name:path}",
         response_class=Response,
-        responses={**problems(404), 200: FILE, 304: {"description": "It is still so."}},
-        summary="An output file of a test case",
+        responses={
+            **problems(404),
+            200: FILE,
+            304: {"description": "The `ETag` of `If-None-Match` still matches."},
+        },
+        summary="Output file of a test case",
     )
     async def get_output(
         request: Request,
         caller: Annotated[Caller, reader],
         id: Id,
-        case: Annotated[int, Path(ge=0, lt=1000, description="Of the test case, from 0.")],
-        name: Annotated[str, Path(description="Of the file, relative to /box.")],
+        case: Annotated[int, Path(ge=0, lt=1000, description="Index of the test case, from 0.")],
+        name: Annotated[str, Path(description="Path of the file, relative to /box.")],
         _: IfNoneMatch = None,
     ) -> Response:
         submission = await submissions.get(id, caller)
@@ -101,28 +110,31 @@ def reading_routes(submissions: Submissions, access: Access, events: Events) -> 
         "/{id}/events",
         response_class=StreamingResponse,
         responses={**problems(404), **EVENT_STREAM},
-        summary="What happens to a submission, as it happens",
+        summary="Event stream of a submission, from its request to its end",
     )
     async def get_events(
         caller: Annotated[Caller, reader],
         id: Id,
         last_event_id: Annotated[
-            str | None, Header(pattern=POSITION, description="The id of the last event that came.")
+            str | None,
+            Header(
+                pattern=POSITION, description="Id of the last event received; the stream continues after it."
+            ),
         ] = None,
     ) -> Response:
         submission = await submissions.get(id, caller)
         if last_event_id == END:
             return Response(status_code=204)
-        told = Position.of(last_event_id)
+        position = Position.of(last_event_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        stream = events.follow(submission, told, caller.still_allowed)
+        stream = events.follow(submission, position, caller.still_allowed)
         return _Counted(events.opened_with(caller.owner), stream, headers)
 
     return router
 
 
 class _Counted(StreamingResponse):
-    """A stream of events that is counted as open while it is sent."""
+    """Event stream that counts against its API key while it is open."""
 
     def __init__(
         self, open_: AbstractContextManager[None], stream: AsyncIterator[bytes], headers: dict[str, str]
@@ -131,7 +143,7 @@ class _Counted(StreamingResponse):
         self._open = open_
 
     async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
-        """Send the stream.
+        """Count the stream as open, and send it.
 
         Raises:
             ProblemError: 429 if the API key has too many open streams.
@@ -141,7 +153,11 @@ class _Counted(StreamingResponse):
 
 
 def _fields(asked: str | None) -> set[str]:
-    """Names of fields of an answer; all of them where none was asked for."""
+    """Return the fields of an answer to send: those that were asked for, or all.
+
+    Raises:
+        ProblemError: 422 for a field that does not exist.
+    """
     known = set(Answer.model_fields)
     wanted = set(asked.split(",")) if asked is not None else known
     if unknown := sorted(wanted - known):

@@ -1,4 +1,4 @@
-"""The system as a whole."""
+"""Route of the overview of the system."""
 
 from fastapi import APIRouter, Depends
 
@@ -12,18 +12,18 @@ from topics.security.api_keys import Scope
 
 
 def system_routes(overview: Overview, access: Access, settings: IngestSettings) -> APIRouter:
-    """The route."""
+    """Return the route `GET /system`."""
     routes = APIRouter()
 
     @routes.get(
         "/system",
         responses=problems(401, 403, 421, 429, 503),
         dependencies=[Depends(access.needs(Scope.READ_ALL, Scope.OPERATE))],
-        summary="The system as this node sees it",
+        summary="State of the system, as this node knows it",
     )
     async def get_system() -> System:
-        if (seen := await overview.look()) is not None:
-            return seen
+        if (system := await overview.current()) is not None:
+            return system
         headers = {"Retry-After": str(settings.retry_after_s)}
         raise ProblemError(503, "unavailable", "the stores are still being read", headers=headers)
 

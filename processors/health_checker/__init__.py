@@ -1,1 +1,1 @@
-"""WorkerHealthChecker and CacheBuilderHealthChecker: they say which attempts nobody works on any more."""
+"""WorkerHealthChecker and CacheBuilderHealthChecker: detect expired leases and publish LeaseExpired."""

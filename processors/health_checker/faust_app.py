@@ -1,7 +1,7 @@
-"""Faust as health checkers need it: its settings, and a consumer that reads in batches.
+"""Faust app for health checkers: its settings, and a consumer that fetches in batches.
 
-Told of each lease as it comes, a health checker costs the broker and itself more than the rest of a short
-submission does together. Faust has no setting for it.
+A fetch for each lease would cost more than all the rest of a short submission. Faust has no setting for the
+size of fetches.
 """
 
 from typing import Any
@@ -14,11 +14,12 @@ from topics.settings import KafkaSettings
 
 FETCH_BYTES = 1024 * 1024
 FETCH_WAIT_MS = 250
-"""So much later, at most, it hears of a lease or a tick; what counts are the times of their appending."""
+"""Longest wait of a fetch for `FETCH_BYTES`. It delays no expiry by more: append times count, not arrival
+times."""
 
 
 def faust_app(kafka: KafkaSettings, name: str, partitions: int) -> faust.App:
-    """One whose consumer group is `name`, and whose tables have so many partitions."""
+    """Return an app whose consumer group is `name` and whose tables have `partitions` partitions."""
     session_s = kafka.session_timeout_ms / 1000
     data_dir = kafka.data_dir / "faust" / name
     data_dir.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The records of `X.leases`, as a health checker reads and writes them."""
+"""Decoding and encoding of the records of `X.leases`."""
 
 import uuid
 from typing import Annotated
@@ -9,7 +9,7 @@ from topics.kafka.codec import DecodeError, Record, cloud_event, encode
 from topics.leases import Lease, Tick
 
 MAX_NAME_LENGTH = 200
-"""Of ids and workers: far more than ours have, and nothing that could fill the table."""
+"""Characters of an id or a worker: far more than ours have, and too few to fill the table."""
 
 MAX_ATTEMPT = 1_000_000
 
@@ -17,10 +17,10 @@ _RECORD: TypeAdapter[Lease | Tick] = TypeAdapter(Annotated[Lease | Tick, Field(d
 
 
 def read(key: bytes | None, value: bytes | None) -> Lease | Tick:
-    """Read a record.
+    """Decode a record.
 
     Raises:
-        DecodeError: it is neither a lease under its own id nor a tick.
+        DecodeError: the record is neither a lease under its own id nor a tick.
     """
     try:
         record = _RECORD.validate_json(value or b"")
@@ -33,7 +33,7 @@ def read(key: bytes | None, value: bytes | None) -> Lease | Tick:
 
 def _check(lease: Lease, key: bytes | None) -> None:
     if key != lease.id.encode():
-        raise DecodeError("the lease is not of the id that is the record's key")
+        raise DecodeError("the id of the lease differs from the key of the record")
     if not 0 < len(lease.id) <= MAX_NAME_LENGTH or not 0 < len(lease.worker) <= MAX_NAME_LENGTH:
         raise DecodeError(f"id and worker must have 1 to {MAX_NAME_LENGTH} characters")
     if not 0 < lease.attempt <= MAX_ATTEMPT:
@@ -41,6 +41,6 @@ def _check(lease: Lease, key: bytes | None) -> None:
 
 
 def tick_record(topic: str, mark: str, source: str) -> Record:
-    """A tick, for whichever partition it is produced to."""
+    """Return a tick; the producer chooses the partition."""
     headers = cloud_event("envicutor.lease.tick.v1", uuid.uuid4().hex, mark, source)
     return Record(topic, None, encode(Tick(mark=mark)), headers)

@@ -1,4 +1,4 @@
-"""Settings of both health checkers."""
+"""Settings of the health checkers of submissions and of dependencies."""
 
 from typing import Self
 

@@ -1,4 +1,4 @@
-"""Runs one command under limits, in a sandbox; knows nothing of Kafka."""
+"""Sandbox: runs one command under limits. This package does not depend on Kafka."""
 
 from processors.sandbox.boxes import Box
 from processors.sandbox.collect import Collected, CollectedFile

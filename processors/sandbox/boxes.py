@@ -1,4 +1,4 @@
-"""The box: a file system of bounded size that a program finds as /box."""
+"""Box: a file system of bounded size that a program sees as /box."""
 
 import asyncio
 import errno
@@ -12,31 +12,34 @@ from processors.sandbox import mounts, snapshot
 from processors.sandbox.collect import WALK_S, Collected, collect
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
-from processors.sandbox.stage import see_through
+from processors.sandbox.stage import shielded
 from topics.request.limits import RunLimits
 
 FEW_FILES = 32
-"""A request holds no more bytes than are written in a moment; thousands of files take a while."""
+"""Files that are written on the event loop. More of them, which may be thousands, are written in a thread."""
 
 Runner = Callable[["Box", Command, Rootfs, RunLimits], Awaitable[Completed]]
 
 
 class Box:
-    """A folder of bounded size that programs run in, as /box. Made by Sandboxes.box and Box.fork."""
+    """Folder of bounded size that programs run in, as /box; made by Sandboxes.box and Box.fork."""
 
     def __init__(self, path: Path, uid: int, runner: Runner) -> None:
         self.path = path
-        """Where it is mounted on the host."""
+        """Mount point on the host."""
         self.uid = uid
-        """The user that owns the box and that its programs run as, on the host."""
+        """User id, on the host, that owns the box and that its programs run as."""
         self._runner = runner
         self._forks = itertools.count()
         self._living_forks = 0
 
     async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
-        """Run `command` in /box and return when nothing of it is left; cancelling kills all of it.
+        """Run `command` in /box and return when no process of it is left; cancellation kills them all.
 
-        Raises SandboxError if the sandbox could not be set up, ValueError for a command that cannot be one.
+        Raises:
+            SandboxError: the sandbox could not be set up.
+            ValueError: `command` has no program, or a NUL in an argument or a variable.
+            RuntimeError: a fork of this box still exists.
         """
         if self._living_forks:
             raise RuntimeError("a box must not change while there are forks of it")
@@ -44,7 +47,11 @@ class Box:
 
     @asynccontextmanager
     async def fork(self, limits: RunLimits) -> AsyncIterator["Box"]:
-        """A box that starts as this one is now; its own changes are private and bounded by `limits`."""
+        """Yield a box with the present content of this one; its changes are private and bounded by `limits`.
+
+        Raises:
+            SandboxError: the box could not be mounted or removed.
+        """
         self._living_forks += 1
         changes = self.path.with_name(f"{self.path.name}-{next(self._forks)}")
         try:
@@ -55,11 +62,21 @@ class Box:
             self._living_forks -= 1
 
     def make_room(self, limits: RunLimits) -> None:
-        """Bound by `limits` what is added from now on: for who needs no fork, since this box ends with it."""
+        """Bound by `limits` what is added from now on.
+
+        This replaces a fork if the box is not needed afterwards.
+
+        Raises:
+            SandboxError: the box could not be mounted again.
+        """
         mounts.resize_box(self.path, limits.box_bytes, limits.box_files)
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """Return a regular file, following no link; OSError if it is none, or larger than `max_bytes`."""
+        """Return the content of a regular file, following no link.
+
+        Raises:
+            OSError: there is no such regular file, or it is larger than `max_bytes`.
+        """
         folder = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             descriptor = mounts.open_regular(folder, name)
@@ -74,24 +91,26 @@ class Box:
     async def collect(
         self, patterns: Sequence[str], room_bytes: int, cpu_time_s: float = WALK_S
     ) -> Collected:
-        """Return the regular files that patterns ask for, following no link, `room_bytes` at most.
+        """Return the regular files that match `patterns`, following no link, `room_bytes` of content at most.
 
-        The client chose the patterns and the program made the tree, so the submission pays for the search.
-        The search takes about `cpu_time_s` at most; the result has what it took.
+        The client chose the patterns and the program made the tree, so the search is charged to the
+        submission. It takes about `cpu_time_s` at most; the result has the CPU time that it took.
         """
         if not patterns:
             return Collected()
-        return await see_through(asyncio.to_thread(collect, self.path, patterns, room_bytes, cpu_time_s))
+        return await shielded(asyncio.to_thread(collect, self.path, patterns, room_bytes, cpu_time_s))
 
     async def write(self, files: Mapping[str, bytes]) -> None:
-        """Put files into a box in which nothing has run yet.
+        """Put files into a box in which no program has run yet.
 
-        Raises BoxTooSmallError, and ValueError for a bad name.
+        Raises:
+            BoxTooSmallError: the files exceed the size of the box.
+            ValueError: a name is not a relative path inside the box.
         """
         if len(files) <= FEW_FILES:
             self._write(files)
         else:
-            await see_through(asyncio.to_thread(self._write, files))
+            await shielded(asyncio.to_thread(self._write, files))
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         try:
@@ -112,19 +131,27 @@ class Box:
         target = self.path / name
         with open(target, "xb") as file:
             file.write(content)
-        target.chmod(0o755)  # a request tells no modes: scripts among the files can be started
+        target.chmod(0o755)  # a request has no file modes; this makes scripts executable
         os.chown(target, self.uid, self.uid)
 
     async def snapshot(self) -> bytes:
-        """Return all that is in the box; raises NotKeptError where that is too much, or cannot be kept."""
-        return await see_through(asyncio.to_thread(snapshot.snapshot, self.path))
+        """Return the content of the box, for `restore`.
+
+        Raises:
+            NotKeptError: the content is too large, or has files that an archive cannot hold.
+        """
+        return await shielded(asyncio.to_thread(snapshot.snapshot, self.path))
 
     async def restore(self, content: bytes) -> None:
-        """Put back what `snapshot` returned, into an empty box; raises NotKeptError where that fails."""
-        await see_through(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
+        """Put the result of `snapshot` into this box, which must be empty.
+
+        Raises:
+            NotKeptError: it does not fit; some of it may be there.
+        """
+        await shielded(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
 
     def full(self) -> str | None:
-        """Name the limit, `box_bytes` or `box_files`, of which nothing is left."""
+        """Return `box_bytes` or `box_files`, whichever limit the box has reached, or None."""
         state = os.statvfs(self.path)
         if state.f_ffree == 0:
             return "box_files"
@@ -133,13 +160,17 @@ class Box:
 
 @asynccontextmanager
 async def place_to_mount(folder: Path) -> AsyncIterator[None]:
-    """Make a folder, and take it away with what was mounted there; raises SandboxError."""
+    """Make a folder to mount on; unmount and remove it at the end.
+
+    Raises:
+        SandboxError: the folder could not be made or removed.
+    """
     _make_place(folder)
     try:
         yield
     finally:
-        # Freeing hundreds of megabytes takes a while.
-        await see_through(asyncio.to_thread(_take_away, folder))
+        # Freeing hundreds of megabytes would block the event loop.
+        await shielded(asyncio.to_thread(_take_away, folder))
 
 
 def _make_place(folder: Path) -> None:
@@ -154,6 +185,6 @@ def _take_away(folder: Path) -> None:
         if os.path.ismount(folder):
             mounts.unmount(folder)
         folder.rmdir()
-        release_unreachable()  # or what is in it would stay in memory
+        release_unreachable()  # otherwise the content of the box would stay in memory
     except OSError as error:
         raise SandboxError(f"a box cannot be removed: {error}") from error

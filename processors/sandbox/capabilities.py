@@ -1,4 +1,4 @@
-"""The capabilities that workers and cache builders need, each tried by doing what it is needed for.
+"""Capabilities that workers and cache builders need, each checked by an operation that requires it.
 
 `/proc/self/status` is not enough: a user namespace, a system call filter or a security module may make a
 capability useless. Only the operation itself shows that.
@@ -16,20 +16,20 @@ from processors.sandbox import mounts
 from processors.sandbox.model import SandboxError
 
 OTHER_UID = 65534
-"""Any user but root. The trials touch no file or process that this user has already."""
+"""User id other than root, for trials. They touch no file or process that this user already has."""
 TRIAL_S = 60.0
 """Timeout of a trial."""
 
 
 class Capability(NamedTuple):
-    """A capability, what it is needed for, and how that is tried."""
+    """Capability, its use, and a trial of that use."""
 
     name: str
-    """Without `CAP_`."""
+    """Name of the capability without the prefix `CAP_`."""
     use: str
-    """What is done with it."""
+    """Clause for the error message: what the capability is needed for."""
     attempt: Callable[[Path], None]
-    """Tries that use in an empty folder; raises OSError, SandboxError or subprocess.SubprocessError."""
+    """Trial in an empty folder; fails with OSError, SandboxError or subprocess.SubprocessError."""
 
 
 def _set_group(_: Path) -> None:
@@ -41,7 +41,7 @@ def _set_user(_: Path) -> None:
 
 
 def _kill(_: Path) -> None:
-    # If it cannot be killed it ends with its standard input.
+    # A process that cannot be killed ends at the end of its standard input.
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, user=OTHER_UID) as process:
         process.kill()
 
@@ -62,7 +62,7 @@ def _write_where_another_may(folder: Path) -> None:
     try:
         _file_of_another(folder)
     finally:
-        os.chown(folder, 0, 0)  # else it could not be removed
+        os.chown(folder, 0, 0)  # otherwise it could not be removed
 
 
 def _make_device(folder: Path) -> None:
@@ -101,15 +101,20 @@ FOR_SANDBOXES: Sequence[Capability] = (
     Capability("MKNOD", "sandboxes get devices such as /dev/null", _make_device),
     Capability("SYS_ADMIN", "boxes are mounted and namespaces are made", _mount),
 )
-"""Capabilities that the trials of others need come first."""
+"""Capabilities of workers. Those that the trials of others need come first."""
 FOR_BUILDS: Sequence[Capability] = (
     *FOR_SANDBOXES,
     Capability("SYS_CHROOT", "Nix builds in a root of its own", _change_root),
 )
+"""Capabilities of cache builders."""
 
 
 def check(needed: Sequence[Capability]) -> str:
-    """Try all capabilities and return their names. Raises SandboxError, which names the first missing one."""
+    """Try all capabilities and return their names, separated by commas.
+
+    Raises:
+        SandboxError: a capability is missing; the message names the first one.
+    """
     for capability in needed:
         with TemporaryDirectory(prefix="envicutor-") as folder:
             try:

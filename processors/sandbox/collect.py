@@ -1,4 +1,7 @@
-"""Takes files out of a box that a hostile program may have arranged, after its processes are gone."""
+"""Collection of output files from a box, whose content a hostile program may have arranged.
+
+It starts after all processes of the program have ended.
+"""
 
 import heapq
 import os
@@ -23,38 +26,43 @@ from topics.request.file_names import PATH_BYTES
 from topics.request.output_patterns import OUTPUT_DEPTH, OUTPUT_FILE_BYTES, OUTPUT_FILES
 
 WALK_ENTRIES = 100_000
-"""Names that are looked at; more than a box holds by default, and about as many as it can hold at all."""
+"""Directory entries that are examined at most: about as many as the largest box can hold."""
 WALK_S = 2.0
-"""For how long they are looked at."""
+"""Limit on the duration of a search, and the default limit on its CPU time."""
 WALK_LEAST_S = 0.1
-"""CPU time that a search may always take, even if the program left less of its limit."""
+"""CPU time that a search may always take, even if the program left less of its own limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedFile:
-    """A regular file in a box."""
+    """Regular file in a box, with its content."""
 
     name: str
     size_bytes: int
     content: bytes | None
-    """None if it is larger than an output file may be, or than what was left of the room."""
+    """Content, or None if the file exceeds the limit of an output file or the rest of `room_bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """The files that patterns asked for: by pattern, then by name."""
+    """Files that match the patterns, ordered by pattern, then by name."""
 
     files: Sequence[CollectedFile] = ()
     complete: bool = True
-    """Whether these are all. Not told of is what has a name that is too long, too deep or not in UTF-8."""
+    """True if all matching files are included. A file is left out if its path is too long, too deep or not
+    UTF-8."""
     cpu_time_s: float = 0.0
-    """CPU time that the worker took to find and read the files."""
+    """CPU time of the search and of reading the files."""
 
 
 def collect(box: Path, patterns: Sequence[str], room_bytes: int, cpu_time_s: float = WALK_S) -> Collected:
-    """Read the files of a box that patterns ask for, `room_bytes` of them at most; takes seconds at worst.
+    """Return the files of a box that match `patterns`, with `room_bytes` of content at most.
 
-    The search takes `cpu_time_s` of this thread's CPU time at most, or WALK_LEAST_S if that is more.
+    The call blocks, for seconds at worst. The search takes `cpu_time_s` of this thread's CPU time at most, or
+    WALK_LEAST_S if that is more.
+
+    Raises:
+        OSError: the box cannot be opened.
     """
     before_s = time.thread_time()
     with closing(os.open(box, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
@@ -81,7 +89,7 @@ def _read(root: int, name: str, max_bytes: int) -> CollectedFile:
 
 
 class _Walk:
-    """Goes down a tree by descriptors, bounded in time, names and depth, through no link."""
+    """Traversal of a tree by descriptors, through no link, bounded in time, entries and depth."""
 
     def __init__(self, root: int, until_thread_time_s: float) -> None:
         self._root = root
@@ -91,7 +99,7 @@ class _Walk:
         self.complete = True
 
     def files(self, patterns: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """Each regular file that is asked for, with the number of the first pattern that does."""
+        """Yield each matching regular file, with the number of the first pattern that it matches."""
         return self._below(".", "", rests_of(patterns), 0)
 
     def _below(self, folder: str, prefix: str, rests: Rests, depth: int) -> Iterator[tuple[int, str]]:
@@ -108,7 +116,7 @@ class _Walk:
                 wanted_folder = stat.S_ISDIR(mode) and deeper
                 if not (wanted_file or wanted_folder):
                     continue
-                if depth > OUTPUT_DEPTH or not _can_be_told(path):
+                if depth > OUTPUT_DEPTH or not _is_valid(path):
                     self.complete = False
                 elif wanted_folder:
                     yield from self._below(path, f"{path}/", deeper, depth + 1)
@@ -116,7 +124,7 @@ class _Walk:
                     yield number, path
 
     def _entries(self, folder: int, rests: Rests) -> Iterator[tuple[str, int]]:
-        """Names in a folder that may be asked for, each once, with the kind of file."""
+        """Yield each name in a folder that may match, once, with the type of the file."""
         plain = plain_names(rests)
         for name in sorted(plain):
             try:
@@ -144,7 +152,7 @@ def _kind(entry: "os.DirEntry[str]") -> int:
     return stat.S_IFREG if entry.is_file(follow_symlinks=False) else 0
 
 
-def _can_be_told(path: str) -> bool:
+def _is_valid(path: str) -> bool:
     try:
         return len(path.encode()) <= PATH_BYTES
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Bytes as a file descriptor, and descriptors that are nobody's."""
+"""File descriptors: sealed memory, closing, and the release of unreachable sockets."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 def sealed_memory(content: bytes) -> int:
-    """Return a descriptor, at its start, of a file in memory that nobody can change any more."""
+    """Return a descriptor of an immutable file in memory with this content, positioned at its start."""
     descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -28,7 +28,7 @@ def sealed_memory(content: bytes) -> int:
 
 @contextmanager
 def closing(descriptor: int) -> Iterator[int]:
-    """Close it at the end."""
+    """Yield a descriptor and close it at the end."""
     try:
         yield descriptor
     finally:
@@ -36,10 +36,11 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 def release_unreachable() -> None:
-    """Let the kernel close what only UNIX sockets hold that hold each other, sent through themselves.
+    """Make the kernel free UNIX sockets that only reference each other, by descriptors in their own queues.
 
-    Their processes are dead, but their open files keep pages of a box and ends of pipes. The kernel looks for
-    such sockets when any is closed, and closes them soon after (unix_gc in net/unix/garbage.c).
+    Their processes have ended, but files in their queues keep pages of a box and ends of pipes. The kernel
+    searches for such sockets when any socket is closed, and frees them soon after (unix_gc in
+    net/unix/garbage.c).
     """
     for end in socket.socketpair():
         end.close()

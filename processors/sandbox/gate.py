@@ -1,4 +1,4 @@
-"""A sandbox is made while it is still to be seen whether its program may run: the program waits at a gate."""
+"""Gate at which a program waits while its sandbox is made and the permission to run is still pending."""
 
 import asyncio
 import os
@@ -10,12 +10,15 @@ MayStart = Callable[[], Awaitable[None]]
 
 
 async def at_once() -> None:
-    """Nothing is waited for."""
+    """Permit the program to start without waiting."""
 
 
 @dataclass(slots=True)
 class Gate:
-    """What the launcher reads before it executes the program; without an answer it executes nothing."""
+    """Pipe from which the launcher reads one byte before it executes the program.
+
+    If the pipe is closed without a byte, the launcher exits and does not execute the program.
+    """
 
     descriptor: int
     opened: bool = False
@@ -23,7 +26,7 @@ class Gate:
 
 @asynccontextmanager
 async def gate(may_start: MayStart) -> AsyncIterator[Gate]:
-    """Make one that opens as soon as `may_start` returns."""
+    """Yield a gate that opens as soon as `may_start` returns."""
     descriptor, ours = os.pipe2(os.O_CLOEXEC)
     made = Gate(descriptor)
 

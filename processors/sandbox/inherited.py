@@ -1,4 +1,4 @@
-"""Resource limits of the process that started the worker, which its programs would inherit."""
+"""Resource limits that the worker inherits, and that programs would inherit from it."""
 
 import resource
 
@@ -9,13 +9,13 @@ UNLIMITED = resource.RLIM_INFINITY
 
 
 def needed() -> dict[str, int]:
-    """Return the hard limit that each resource must have at least, by the name of `ulimit -H`'s option."""
+    """Return the lowest acceptable hard limit of each resource, by its name without `RLIMIT_`."""
     ceilings = {
         name: int(max(found.ceiling for stage in ("compile", "run") if (found := range_of((stage, name)))))
         for name in ("file_size_bytes", "open_files")
     }
     return {
-        "AS": UNLIMITED,  # nothing else sets it, so programs would be refused memory within their limits
+        "AS": UNLIMITED,  # no other code sets it; programs would be refused memory below their limits
         "STACK": UNLIMITED,
         "FSIZE": ceilings["file_size_bytes"],
         "NOFILE": ceilings["open_files"],
@@ -23,10 +23,10 @@ def needed() -> dict[str, int]:
 
 
 def raise_limits() -> None:
-    """Raise the hard limits of this process to what submissions may ask for.
+    """Raise the hard limits of this process to the highest values that submissions may request.
 
     Raises:
-        SandboxError: a limit is lower and may not be raised, as without the capability SYS_RESOURCE.
+        SandboxError: a limit is lower and cannot be raised, for example without the capability SYS_RESOURCE.
     """
     for name, least in needed().items():
         kind = getattr(resource, f"RLIMIT_{name}")
@@ -37,6 +37,6 @@ def raise_limits() -> None:
             resource.setrlimit(kind, (least if name == "AS" else soft, least))
         except (ValueError, OSError) as error:
             raise SandboxError(
-                f"the resource limit RLIMIT_{name} is {hard}, below what submissions may ask for, and may "
-                "not be raised: start the worker without that limit (ulimit, systemd's LimitAS= and the like)"
+                f"the resource limit RLIMIT_{name} is {hard}, below what submissions may request, and cannot "
+                "be raised: start the worker without that limit (ulimit, systemd's LimitAS= and the like)"
             ) from error

@@ -1,22 +1,20 @@
 /*
- * The steps of a stage that Python cannot take: those between fork and exec, and those inside the sandbox.
+ * Launcher of stages: the steps that Python cannot take, between fork and exec and inside the sandbox.
  *
- *   launcher serve PARENT_PID SOCKET_FD   stay, and make a child of PARENT_PID for each line that comes:
- *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root, then go on as "inside"
- *       enter UID PARENT_PID PROGRAM ARG...   become UID, then exec PROGRAM (another engine that makes them)
- *       bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, exec
- *   launcher inside ORDERS_FD             pid 1 of the sandbox: finish it, run the program, report its end
+ *   launcher serve PARENT_PID SOCKET_FD   stay, and fork a child of PARENT_PID for each line:
+ *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root; pid 1 runs the program, reports its end
+ *       bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, execute
  *
- * A line is a message of NUL-terminated words. With it come descriptors: 0, 1 and 2 of the child, then those from
- * FIRST_PASSED on. It is answered by the child's process id, or by the negative reason why there is none. To make
- * children so is cheaper than to exec for each: they are as new, since who serves does nothing but this.
+ * A line is a message of NUL-terminated words with descriptors: 0, 1 and 2 of the child, then those from
+ * FIRST_PASSED on. The reply is the child's process id, or a negative error number if there is no child. A fork is
+ * cheaper than an exec for each stage, and its process as clean, because the server does nothing else.
  *
- * Descriptor 2 is the report, which the program never gets. It carries "started NANOSECONDS" when every step is
- * taken and only exec is left, "ended WAIT_STATUS NANOSECONDS" at the end, and before "started" nothing else but
- * complaints: whatever step fails, we complain and exit, and the program is not run.
+ * Descriptor 2 is the report, which the program never receives. The launcher writes "started NANOSECONDS" when only
+ * exec is left, and "ended WAIT_STATUS NANOSECONDS" at the end. Before "started" it writes only error messages: if
+ * any step fails, the launcher reports it and exits, and does not run the program.
  *
- * ORDERS_FD holds NUL-terminated words, see launcher.py. They are the worker's; nothing here is the program's
- * but the values of "arg" and "env".
+ * ORDERS_FD holds NUL-terminated words, see launcher.py. The worker writes them; only the program's arguments and
+ * variables among them come from the client.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -65,7 +63,7 @@ static void report(const char *format, ...) {
 	int written = vdprintf(report_fd, format, values);
 	va_end(values);
 	if (written < 0)
-		_exit(SETUP_FAILED); /* nobody is left to run for */
+		_exit(SETUP_FAILED); /* no worker reads the report any more */
 }
 
 static long long now_ns(void) {
@@ -88,12 +86,12 @@ static long number(const char *text) {
 /* ---- orders ---- */
 
 struct orders {
-	int join_fds[MAX_GROUPS];    /* open files of control groups; writing "0" moves the writer there */
+	int join_fds[MAX_GROUPS];    /* open files of control groups; a process that writes "0" joins the group */
 	size_t joins;
 	struct { int resource; struct rlimit limit; } rlimits[MAX_LIMITS];
 	size_t limits;
-	int stderr_fd;               /* what the program gets as descriptor 2 */
-	int gate_fd;                 /* says by one byte that the program may run; -1 if it may at once */
+	int stderr_fd;               /* descriptor 2 of the program */
+	int gate_fd;                 /* one byte from it permits the program to run; -1 for no gate */
 	struct sock_fprog seccomp;
 	char **argv, **envp;
 };
@@ -131,8 +129,8 @@ static void set_attributes(int directory, const char *path, int flags, unsigned 
 		fail("restrict", *path ? path : "a mount");
 }
 
-/* Takes hold of a tree of the host, to be mounted once the new root stands: that may be put over it. */
-static void take_tree(const char *source, const char *target, unsigned long long attributes) {
+/* Clones a tree of the host, to mount it in the new root, which may be mounted over the original. */
+static void clone_tree(const char *source, const char *target, unsigned long long attributes) {
 	if (bind_count == MAX_BINDS) {
 		errno = E2BIG;
 		fail("bind", source);
@@ -145,7 +143,7 @@ static void take_tree(const char *source, const char *target, unsigned long long
 	binds[bind_count++].target = target;
 }
 
-/* Makes a place to mount on below the new root, which is the working directory, and the folders above it. */
+/* Makes a mount point below the new root, which is the working directory, and the folders above it. */
 static const char *make_place(const char *target, mode_t kind) {
 	static char path[256];
 	if (*target != '/' || strlen(target) >= sizeof path) {
@@ -163,7 +161,7 @@ static const char *make_place(const char *target, mode_t kind) {
 	return path;
 }
 
-/* An empty file system over some folder that exists; nobody else sees it there. */
+/* Mounts an empty file system over an existing folder, in this mount namespace only. */
 static void begin_root(const char *over) {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		fail("make private", "/");
@@ -180,7 +178,7 @@ static void begin_root(const char *over) {
 	}
 }
 
-/* Before the old root goes: the kernel gives a new /proc only to who has seen a whole one. */
+/* Called before the old root goes: the kernel permits a new /proc only if a complete one is visible. */
 static void mount_proc(const char *target) {
 	if (mount("proc", make_place(target, S_IFDIR), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		fail("mount", target);
@@ -191,7 +189,7 @@ static void link_to(const char *text, const char *path) {
 		fail("link", path);
 }
 
-/* The new root becomes the only one, read-only; the working directory is where the program begins. */
+/* Makes the new root the only one, read-only, and enters the working directory of the program. */
 static void end_root(const char *directory) {
 	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
 		fail("enter", "the new root");
@@ -200,14 +198,14 @@ static void end_root(const char *directory) {
 		fail("enter", directory);
 }
 
-/* ---- what an engine leaves to be done inside ---- */
+/* ---- inside the new root ---- */
 
 static void mount_tmpfs(const char *target, const char *options) {
 	if (mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options))
 		fail("mount tmpfs on", target);
 }
 
-/* Puts something empty over a path that tells of the host; what this kernel does not have needs no cover. */
+/* Covers a path that reveals facts of the host with an empty file or folder; a path may be missing in this kernel. */
 static void mask(const char *target) {
 	if (!mount("/dev/null", target, NULL, MS_BIND, NULL))
 		return;
@@ -220,16 +218,15 @@ static void mask(const char *target) {
 }
 
 /*
- * Processes that the program may not trace are not there: pid 1, whose files tell of our control groups. And nothing
- * can be written: a program that has no capability may lower its own oom_score_adj where its worker lacks
- * CAP_SYS_RESOURCE.
+ * Hides processes that the program may not trace: pid 1, whose files reveal our control groups. Makes /proc read-only:
+ * if the worker lacks CAP_SYS_RESOURCE, a program without capabilities could otherwise lower its own oom_score_adj.
  */
 static void restrict_proc(const char *proc) {
 	if (mount(NULL, proc, NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2"))
 		fail("restrict", proc);
 }
 
-/* Reads all orders; those about mounts are carried out at once, the others are for the program's process. */
+/* Reads all orders; it executes those about mounts at once and stores the others for the program's process. */
 static void read_orders(int fd, struct orders *orders) {
 	struct stat file;
 	if (fstat(fd, &file))
@@ -265,11 +262,11 @@ static void read_orders(int fd, struct orders *orders) {
 		} else if (!strcmp(order, "seccomp"))
 			orders->seccomp = read_filter(number(value));
 		else if (!strcmp(order, "bind"))
-			take_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+			clone_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 		else if (!strcmp(order, "bind-read-only"))
-			take_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
+			clone_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
 		else if (!strcmp(order, "bind-devices"))
-			take_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
+			clone_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
 		else if (!strcmp(order, "begin-root"))
 			begin_root(value);
 		else if (!strcmp(order, "folder"))
@@ -295,18 +292,18 @@ static void read_orders(int fd, struct orders *orders) {
 
 /* ---- steps ---- */
 
-static void die_with_parent(void) {
+static void set_parent_death_signal(void) {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
 		fail("set", "parent death signal");
 }
 
-static void die_with(pid_t parent) {
-	die_with_parent();
-	if (getppid() != parent) /* it died before the signal was set */
+static void end_with_parent(pid_t parent) {
+	set_parent_death_signal();
+	if (getppid() != parent) /* the parent ended before the signal was set */
 		_exit(SETUP_FAILED);
 }
 
-/* By system call: libc refuses to touch signals 32 and 33, its own, which whoever started us may ignore. */
+/* Uses the system call: libc refuses to reset its own signals 32 and 33, which an ancestor may have ignored. */
 static void reset_signals(void) {
 	unsigned long none = 0;
 	struct { /* the kernel's struct sigaction on x86-64 and arm64 */
@@ -318,15 +315,15 @@ static void reset_signals(void) {
 		syscall(SYS_rt_sigaction, number, &by_default, NULL, sizeof none); /* refused for SIGKILL, SIGSTOP */
 }
 
-/* As root, whatever the worker's own value is; the program cannot write it, see restrict_proc. */
-static void be_killed_first(void) {
+/* Makes the OOM killer prefer this process; needs root. The program cannot write the value, see restrict_proc. */
+static void raise_oom_score(void) {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "1000", 4) != 4)
 		fail("set", "oom_score_adj");
 	close(fd);
 }
 
-/* While we may: what the worker inherited must not be less than what a submission may ask for. */
+/* Needs root: the limits that the worker inherited must not be below those that a submission may request. */
 static void raise_hard_limits(void) {
 	static const struct { int resource; rlim_t least; } wanted[] = {
 		{RLIMIT_FSIZE, RLIM_INFINITY}, {RLIMIT_CPU, RLIM_INFINITY}, {RLIMIT_CORE, RLIM_INFINITY},
@@ -337,7 +334,7 @@ static void raise_hard_limits(void) {
 		if (getrlimit(wanted[i].resource, &limit) || limit.rlim_max >= wanted[i].least)
 			continue;
 		limit.rlim_max = wanted[i].least;
-		setrlimit(wanted[i].resource, &limit); /* refused where even root may not; the program's step complains */
+		setrlimit(wanted[i].resource, &limit); /* refused without CAP_SYS_RESOURCE; the program's own setrlimit then fails */
 	}
 	struct rlimit none = {0, 0};
 	if (setrlimit(RLIMIT_RTPRIO, &none) || setrlimit(RLIMIT_NICE, &none))
@@ -354,7 +351,7 @@ static void join_groups(const struct orders *orders) {
 			fail("join", "control group");
 }
 
-/* Whoever is forked after this cannot get them either; those that one has stay until drop_capabilities. */
+/* Prevents that later children gain capabilities; this process keeps its own until drop_capabilities. */
 static void empty_bounding_set(void) {
 	for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
 		if (prctl(PR_CAPBSET_DROP, capability))
@@ -372,7 +369,7 @@ static void drop_capabilities(void) {
 		fail("set", "no_new_privs");
 }
 
-/* From here on descriptor 2 is the program's, and nothing above it survives exec. */
+/* Gives descriptor 2 to the program; no higher descriptor survives exec. */
 static void arrange_descriptors(int stderr_fd) {
 	report_fd = fcntl(2, F_DUPFD_CLOEXEC, 3);
 	if (report_fd < 0) {
@@ -392,7 +389,7 @@ static void wait_at(int gate_fd) {
 		got = read(gate_fd, &byte, 1);
 	while (got < 0 && errno == EINTR);
 	if (got != 1)
-		_exit(SETUP_FAILED); /* nobody is left to run for */
+		_exit(SETUP_FAILED); /* the worker closed the gate */
 }
 
 static _Noreturn void execute(const struct orders *orders) {
@@ -411,7 +408,7 @@ static _Noreturn void become_program(const struct orders *orders) {
 	if (setsid() < 0)
 		fail("start", "session");
 	join_groups(orders);
-	if (unshare(CLONE_NEWCGROUP)) /* after joining: /proc/self/cgroup then says "/" */
+	if (unshare(CLONE_NEWCGROUP)) /* after joining, so that /proc/self/cgroup shows "/" */
 		fail("unshare", "control group namespace");
 	arrange_descriptors(orders->stderr_fd);
 	for (size_t i = 0; i < orders->limits; i++)
@@ -426,14 +423,14 @@ static _Noreturn void become_program(const struct orders *orders) {
 	execute(orders);
 }
 
-/* ---- what a child becomes ---- */
+/* ---- children ---- */
 
 static void become_user(const char *user, pid_t parent) {
 	long uid = number(user);
 	uid_t real, effective, saved;
 	reset_signals();
 	raise_hard_limits();
-	be_killed_first();
+	raise_oom_score();
 	umask(022);
 	if (uid < 1000 || uid >= UINT32_MAX || setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
 		fail("become user", user);
@@ -441,18 +438,12 @@ static void become_user(const char *user, pid_t parent) {
 		fail("become", user);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		fail("set", "no_new_privs");
-	die_with(parent); /* a change of user would clear it */
-}
-
-static _Noreturn void enter(char **argv) {
-	become_user(argv[0], number(argv[1]));
-	execv(argv[2], argv + 2);
-	fail("execute", argv[2]);
+	end_with_parent(parent); /* last: a change of user clears the signal */
 }
 
 static _Noreturn void be_pid_1(int orders_fd) {
 	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
-	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user: keep it out of our /proc files */
+	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user and must not read our /proc files */
 		fail("set", "dumpable");
 	read_orders(orders_fd, &orders);
 	empty_bounding_set();
@@ -465,15 +456,15 @@ static _Noreturn void be_pid_1(int orders_fd) {
 		_exit(SETUP_FAILED);
 	report_fd = 0;
 	drop_capabilities();
-	die_with_parent();
-	for (;;) { /* pid 1 reaps what its children leave behind; when it exits, the kernel kills all that is left */
+	set_parent_death_signal();
+	for (;;) { /* pid 1 reaps orphans; when it exits, the kernel kills all remaining processes */
 		int status;
-		pid_t dead = waitpid(-1, &status, 0);
-		if (dead == child) {
+		pid_t ended = waitpid(-1, &status, 0);
+		if (ended == child) {
 			report("ended %d %lld\n", status, now_ns());
 			_exit(0);
 		}
-		if (dead < 0 && errno != EINTR)
+		if (ended < 0 && errno != EINTR)
 			fail("wait for", "program");
 	}
 }
@@ -486,7 +477,7 @@ static void write_text(const char *path, const char *text) {
 	close(fd);
 }
 
-/* The one user that there is inside. */
+/* Maps the only user id inside the sandbox. */
 static void map_ids(uid_t outside) {
 	char map[64];
 	snprintf(map, sizeof map, "%d %u 1", ID_INSIDE, outside);
@@ -503,10 +494,10 @@ static void raise_loopback(void) {
 	close(fd);
 }
 
-/* Dies with the process that holds the other end of `life`, also if that died before we could say so. */
-static void die_with_holder(int life) {
+/* Ends with the process that holds the other end of `life`, even if it ended before the signal was set. */
+static void end_with_holder(int life) {
 	struct pollfd other_end = {.fd = life};
-	die_with_parent();
+	set_parent_death_signal();
 	if (poll(&other_end, 1, 0) != 0)
 		_exit(SETUP_FAILED);
 	close(life);
@@ -516,7 +507,7 @@ static _Noreturn void sandbox(char **argv) {
 	uid_t uid = number(argv[0]);
 	int orders_fd = number(argv[2]), life[2], status;
 	become_user(argv[0], number(argv[1]));
-	if (prctl(PR_SET_DUMPABLE, 1)) /* else the child could not write its own id maps; nobody else has this id */
+	if (prctl(PR_SET_DUMPABLE, 1)) /* so that the child can write its id maps; no other process has this user id */
 		fail("set", "dumpable");
 	if (pipe2(life, O_CLOEXEC))
 		fail("make", "pipe");
@@ -529,14 +520,14 @@ static _Noreturn void sandbox(char **argv) {
 		fail("make", "namespaces");
 	if (child == 0) {
 		close(life[1]);
-		die_with_holder(life[0]);
+		end_with_holder(life[0]);
 		map_ids(uid);
 		if (sethostname("box", 3))
 			fail("set", "host name");
 		raise_loopback();
 		be_pid_1(orders_fd);
 	}
-	/* Hold nothing open but the child's life: the worker waits for the end of the pipes. */
+	/* Keep only the child's `life` open: the worker waits for the end of the pipes. */
 	if (dup2(life[1], 0) < 0 || close_range(1, ~0U, 0))
 		_exit(SETUP_FAILED);
 	while (waitpid(child, &status, 0) < 0)
@@ -547,10 +538,10 @@ static _Noreturn void sandbox(char **argv) {
 
 static _Noreturn void bounded(char **argv) {
 	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
-	die_with(number(argv[0]));
+	end_with_parent(number(argv[0]));
 	read_orders(number(argv[1]), &orders);
 	reset_signals();
-	be_killed_first();
+	raise_oom_score();
 	umask(022);
 	join_groups(&orders);
 	if (unshare(CLONE_NEWNET))
@@ -562,23 +553,21 @@ static _Noreturn void bounded(char **argv) {
 static _Noreturn void become(char **argv, size_t words) {
 	if (words == 4 && !strcmp(argv[0], "sandbox"))
 		sandbox(argv + 1);
-	if (words >= 4 && !strcmp(argv[0], "enter"))
-		enter(argv + 1);
 	if (words == 3 && !strcmp(argv[0], "bounded"))
 		bounded(argv + 1);
 	errno = EINVAL;
 	fail("usage", argv[0]);
 }
 
-/* ---- making children ---- */
+/* ---- server ---- */
 
-/* Who can see pid 1 can read its command line, and ours tells where things are on the host. */
+/* Erases our command line, which has paths of the host and which the program could read at pid 1. */
 static void erase_command_line(char **argv) {
 	for (; *argv; argv++)
 		memset(*argv, 0, strlen(*argv));
 }
 
-/* Takes what came with a message to where its child expects it; we have no other descriptors, so numbers are known. */
+/* Moves received descriptors to the numbers that the child expects. Ours are fixed, so theirs are known. */
 static void arrange_received(void) {
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(FIRST_RECEIVED + fd, fd) < 0)
@@ -587,7 +576,7 @@ static void arrange_received(void) {
 		fail("close", "descriptors");
 }
 
-/* A child of our parent, who waits for it and with whom it dies. */
+/* Runs in a child of our parent, which reaps it. */
 static _Noreturn void be_child(char *line, size_t length) {
 	char *argv[MAX_WORDS + 1];
 	size_t words = 0;
@@ -603,7 +592,7 @@ static _Noreturn void be_child(char *line, size_t length) {
 	become(argv, words);
 }
 
-/* Whether a message is whole, and its descriptors have the numbers that the child expects. */
+/* Returns whether a message is complete, and its descriptors have the numbers that the child expects. */
 static int is_complete(struct msghdr *message) {
 	struct cmsghdr *header = CMSG_FIRSTHDR(message);
 	if (message->msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !header || CMSG_NXTHDR(message, header))
@@ -623,7 +612,7 @@ static _Noreturn void serve(pid_t parent, int socket_fd, char **command_line) {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(MAX_RECEIVED * sizeof(int))];
 	} control;
-	die_with(parent);
+	end_with_parent(parent);
 	erase_command_line(command_line);
 	if (dup2(socket_fd, SOCKET) < 0 || close_range(FIRST_RECEIVED, ~0U, 0))
 		fail("arrange", "descriptors");
@@ -656,8 +645,6 @@ static _Noreturn void serve(pid_t parent, int socket_fd, char **command_line) {
 int main(int argc, char **argv) {
 	if (argc == 4 && !strcmp(argv[1], "serve"))
 		serve(number(argv[2]), number(argv[3]), argv);
-	if (argc == 3 && !strcmp(argv[1], "inside"))
-		be_pid_1(number(argv[2]));
 	errno = EINVAL;
 	fail("usage", argc > 1 ? argv[1] : "");
 }

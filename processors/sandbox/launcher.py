@@ -1,4 +1,4 @@
-"""The launcher, a small static program (launcher.c): how it is built, and how it is told what to do."""
+"""Compilation and control of the launcher, a small static program (launcher.c)."""
 
 import hashlib
 import itertools
@@ -16,9 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from processors.sandbox.descriptors import sealed_memory
-from processors.sandbox.engine import Order
 from processors.sandbox.model import SandboxError
 from topics.request.limits import RunLimits
+
+Order = tuple[str, ...]
+"""A step for the launcher, see `launcher.c`."""
 
 SOURCE = Path(__file__).with_name("launcher.c")
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")
@@ -28,13 +30,19 @@ acpi asound bus cmdline fs interrupts irq kcore key-users keys latency_stats loc
 sysrq-trigger timer_list timer_stats
 """
 MASKED = _MASKED.split()
-"""Below /proc: what tells of the host, or would act on it."""
+"""Files and folders below /proc that reveal facts of the host, or act on it."""
 STACK_BYTES = 8 << 20
+"""Soft limit on a program's stack, the default of Linux; a program may raise it."""
 GRACE_CPU_S = 2
+"""Excess of the kernel's limit on CPU time over the submission's, which the worker enforces more exactly."""
 
 
 def build_launcher(into: Path) -> Path:
-    """Compile the launcher below `into`, unless this very source is there already; raises SandboxError."""
+    """Compile the launcher into a folder, unless it is there already for this source; return its path.
+
+    Raises:
+        SandboxError: the compiler is missing or fails.
+    """
     version = hashlib.sha256(SOURCE.read_bytes() + " ".join(COMPILE).encode()).hexdigest()[:16]
     launcher = into / f"launcher-{version}"
     if launcher.exists():
@@ -49,44 +57,48 @@ def build_launcher(into: Path) -> Path:
         except subprocess.CalledProcessError as error:
             raise SandboxError(f"the launcher does not compile: {error.stderr}") from error
         built.chmod(0o755)
-        built.replace(launcher)  # others see the whole file or none
+        built.replace(launcher)  # atomic: other workers see the whole file or none
     return launcher
 
 
 FIRST_PASSED = 7
-"""As in launcher.c."""
+"""Number of the first passed descriptor in the launcher; the same as in launcher.c."""
 
 
 @dataclass(slots=True)
-class Process:
-    """A child of ours that we did not fork ourselves."""
+class ChildProcess:
+    """Child of this process that the launcher forked for it (CLONE_PARENT)."""
 
     pid: int
     wait_status: int | None = None
-    """None until it was waited for."""
+    """Wait status, as of waitpid; None before `wait`."""
 
     def wait(self) -> int:
-        """Reap it; returns its wait status."""
+        """Reap the process and return its wait status; block until it ends."""
         if self.wait_status is None:
             self.wait_status = os.waitpid(self.pid, 0)[1]
         return self.wait_status
 
     def kill(self) -> None:
-        """End it, unless it was reaped: its number may be another's by now."""
+        """Send SIGKILL, unless the process was reaped: another process may have its id by then."""
         if self.wait_status is None:
             os.kill(self.pid, signal.SIGKILL)
 
 
 FORK_S = 5.0
-"""A fork takes a millisecond. A worker that waits for it does nothing else, so it is less than a lease may be
-silent."""
+"""Timeout of a fork, which takes a millisecond. It blocks the event loop, so it is less than
+`lease_timeout_s`."""
 
 
 class LauncherServer:
-    """The launcher, executed once, which forks from then on; it dies with the thread that started it."""
+    """Launcher process that forks a child for each stage; it ends with the thread that started it."""
 
     def __init__(self, program: Path) -> None:
-        """Raises SandboxError."""
+        """Start the launcher.
+
+        Raises:
+            SandboxError: it cannot be executed.
+        """
         self._program = program
         self._start()
 
@@ -108,10 +120,15 @@ class LauncherServer:
                 self._socket.close()
                 raise SandboxError(f"the launcher cannot be started: {error}") from error
 
-    def fork(self, argv: Sequence[str], descriptors: Sequence[int]) -> Process:
-        """Have a child made of this process; raises OSError, SandboxError.
+    def fork(self, argv: Sequence[str], descriptors: Sequence[int]) -> ChildProcess:
+        """Make a child of this process through the launcher, which is started again if it has ended.
 
-        The first three of its descriptors are its standard ones, the others count from FIRST_PASSED on.
+        The first three descriptors become the child's standard ones, the others are numbered from
+        FIRST_PASSED on.
+
+        Raises:
+            OSError: the kernel refuses the fork, or the launcher has ended or does not answer.
+            SandboxError: the launcher cannot be started again.
         """
         if self._process.poll() is not None:  # killed
             self._socket.close()
@@ -119,16 +136,16 @@ class LauncherServer:
         try:
             socket.send_fds(self._socket, [_words(argv)], descriptors)
             answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
-        except TimeoutError:  # somebody stopped it: the next fork is another's
+        except TimeoutError:  # the launcher was stopped by a signal: the next fork starts a new one
             self._process.kill()
             self._process.wait()
             raise
         if answer <= 0:
-            raise OSError(-answer, os.strerror(-answer) if answer else "the launcher is dead")
-        return Process(answer)
+            raise OSError(-answer, os.strerror(-answer) if answer else "the launcher has ended")
+        return ChildProcess(answer)
 
     def close(self) -> None:
-        """End it; what it made goes on."""
+        """End the launcher; its children continue to run."""
         self._process.kill()
         self._process.wait()
         self._socket.close()
@@ -136,27 +153,27 @@ class LauncherServer:
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """Open files that the launcher gets beside standard input, output and the report, as it numbers them."""
+    """Numbers, in the launcher, of its descriptors beyond standard input, output and the report."""
 
     stderr: int
-    """The program's."""
+    """Standard error of the program."""
     groups: Sequence[int]
     """Files of control groups to write "0" to."""
     passed: Sequence[int] = ()
-    """What else it was given."""
+    """Further descriptors, such as the system call filter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A launcher that was started, and the reading ends of its pipes."""
+    """Launcher that was started, and the read ends of its pipes."""
 
-    process: Process
+    process: ChildProcess
     stdout: int
     stderr: int
     report: int
 
     def abandon(self) -> None:
-        """End it again; for when nobody can watch it."""
+        """Kill and reap the launcher and close the pipes, if it cannot be watched."""
         self.process.kill()
         self.process.wait()
         for descriptor in (self.stdout, self.stderr, self.report):
@@ -173,15 +190,23 @@ def launch(
     passed: Sequence[int] = (),
     owner: int = 0,
 ) -> Launched:
-    """Start the launcher with `argv` and, as last argument, its orders' descriptor; raises SandboxError.
+    """Start the launcher.
 
-    `groups` are the files of control groups to join, `passed` more descriptors that the launcher needs, which
-    there count from FIRST_PASSED on, `owner` the user to whom the program's pipes belong, so that it can open
-    /dev/stdout.
+    Args:
+        server: the process that forks.
+        argv: arguments of the launcher; the number of the descriptor with the orders is added.
+        orders: function that encodes the orders for the numbers of descriptors in the launcher.
+        stdin: standard input of the program.
+        groups: files of control groups that the program joins.
+        passed: further descriptors for the launcher, numbered from FIRST_PASSED on.
+        owner: user id that owns the program's pipes, so that the program can open /dev/stdout.
+
+    Raises:
+        SandboxError: the launcher cannot be started.
     """
     numbers = itertools.count(FIRST_PASSED)
     passed_as = [next(numbers) for _ in passed]
-    told = Descriptors(next(numbers), [next(numbers) for _ in groups], passed_as)
+    numbered = Descriptors(next(numbers), [next(numbers) for _ in groups], passed_as)
     with ExitStack() as ours, ExitStack() as theirs:
         try:
             ends = [_pipe(ours, theirs) for _ in range(3)]
@@ -189,7 +214,7 @@ def launch(
             os.fchown(stdout_end, owner, owner)
             os.fchown(stderr_end, owner, owner)
             joined = [_kept(theirs, os.open(group, os.O_WRONLY | os.O_CLOEXEC)) for group in groups]
-            memory = _kept(theirs, sealed_memory(orders(told)))
+            memory = _kept(theirs, sealed_memory(orders(numbered)))
             stdin_file = _kept(theirs, sealed_memory(stdin))
             process = server.fork(
                 [*argv, str(next(numbers))],
@@ -218,9 +243,12 @@ def orders_for_box(
     descriptors: Descriptors,
     root: Sequence[Order],
 ) -> bytes:
-    """Return the orders for the launcher that becomes pid 1, beginning with those that make the root.
+    """Return the encoded orders for the launcher that becomes pid 1 of a sandbox.
 
-    The filter for system calls and the gate are the last two descriptors that were passed.
+    The orders `root` come first. The system call filter and the gate are the last two passed descriptors.
+
+    Raises:
+        ValueError: `argv` is empty, or an argument or a variable has a NUL.
     """
     *_, seccomp, gate = descriptors.passed
     of_this = [("seccomp", str(seccomp)), ("gate", str(gate)), *_orders_for(descriptors)]
@@ -231,12 +259,17 @@ def orders_for_box(
 def _orders_of(limits: RunLimits) -> bytes:
     shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
     cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
-    # What the control group does not limit; and CPU time again, should the worker be too busy to look.
+    # Limits that the control group lacks, and a second limit on CPU time in case the worker is too busy to
+    # check.
     rlimits = (
         (resource.RLIMIT_FSIZE, limits.file_size_bytes, limits.file_size_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
         (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
-        (resource.RLIMIT_CORE, 1, 1),  # 1, not 0, also keeps a host's core dump handler from being started
+        (
+            resource.RLIMIT_CORE,
+            1,
+            1,
+        ),  # with 1, unlike 0, the kernel does not start the host's core dump handler either
         (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
         (resource.RLIMIT_MSGQUEUE, 0, 0),
         (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),
@@ -253,7 +286,11 @@ def _orders_of(limits: RunLimits) -> bytes:
 def orders_for_host(
     argv: Sequence[str], env: Mapping[str, str], descriptors: Descriptors, directory: Path
 ) -> bytes:
-    """Return the orders for `launcher bounded`."""
+    """Return the encoded orders for `launcher bounded`.
+
+    Raises:
+        ValueError: `argv` is empty, or an argument or a variable has a NUL.
+    """
     return _encode(argv, env, [("directory", str(directory))], _orders_for(descriptors))
 
 
@@ -268,7 +305,7 @@ def _encode(
     after: Sequence[Order],
     always: bytes = b"",
 ) -> bytes:
-    """The orders that are `always` the same stand between those `before` and `after`."""
+    """Encode the program, the orders `before`, the encoded orders `always` and the orders `after`."""
     variables = [f"{name}={value}" for name, value in env.items()]
     if not argv:
         raise ValueError("there is no program to run")

@@ -1,4 +1,4 @@
-"""What is run, on what, and what came of it."""
+"""Values of the sandbox: command, root file system, result and errors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,35 +9,37 @@ from typing import Literal, Self
 from processors.sandbox.gate import MayStart, at_once
 
 NODE_MODULES = "usr/local/lib/node_modules"
-"""Where npm's packages are. Whatever looks for them looks into /node_modules at last."""
+"""Folder of npm's packages. Node.js finds them because its search ends in /node_modules, a link to this
+folder."""
 MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+"""Folders below /usr that have a link of the same name in /."""
 
 
 class SandboxError(Exception):
-    """Our fault or the host's, never the program's: run the stage again elsewhere."""
+    """Error of Envicutor or of the host, never of the program: the stage may be run again elsewhere."""
 
 
 class BoxTooSmallError(Exception):
-    """The files do not fit into the box that the limits allow: the submission's fault."""
+    """The files of a submission do not fit into the box that its limits allow."""
 
     def __init__(self, limit: str) -> None:
         super().__init__(f"the files exceed {limit}")
         self.limit = limit
-        """`box_bytes` or `box_files`."""
+        """Limit that was exceeded: `box_bytes` or `box_files`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rootfs:
-    """What a program sees beside /box, /tmp, /dev and /proc, all of it read-only, nosuid, nodev."""
+    """Files that a program sees beside /box, /tmp, /dev and /proc; mounted read-only, nosuid and nodev."""
 
     mounts: Mapping[str, Path]
-    """Target in the sandbox to source on the host; every user must be able to reach the source."""
+    """Source path on the host by target path in the sandbox; every user must be able to reach the source."""
     symlinks: Mapping[str, str]
-    """Path in the sandbox to the text of the link."""
+    """Target of each symbolic link by its path in the sandbox."""
 
     @classmethod
     def of_environment(cls, tree: Path) -> Self:
-        """Take an FHS tree that has everything below `usr`, `etc` and perhaps `var/lib`."""
+        """Return the root of an environment, an FHS tree with `usr`, `etc` and perhaps `var/lib`."""
         mounts = {"/usr": tree / "usr", "/etc": tree / "etc", "/var/lib": tree / "var" / "lib"}
         links = {f"/{name}": f"usr/{name}" for name in MERGED_USR} | {"/node_modules": NODE_MODULES}
         return cls(
@@ -47,7 +49,7 @@ class Rootfs:
 
     @classmethod
     def of_host_tools(cls, extra: Mapping[str, Path] = MappingProxyType({})) -> Self:
-        """Take the host's own /usr and `extra` mounts, for commands of ours on foreign data."""
+        """Return a root of the host's own /usr and `extra` mounts, for trusted commands on untrusted data."""
         host = [Path("/usr"), Path("/etc/ld.so.cache"), Path("/etc/alternatives")]
         links = [Path("/", name) for name in MERGED_USR if Path("/", name).is_symlink()]
         return cls(
@@ -57,42 +59,47 @@ class Rootfs:
 
 
 STREAMS: tuple[Literal["stdout"], Literal["stderr"]] = ("stdout", "stderr")
+"""Output streams of a program, as `OnOutput` names them."""
 
 OnOutput = Callable[[Literal["stdout", "stderr"], bytes], None]
-"""Told each piece that a program prints, as it is read; it must neither block nor raise."""
+"""Callback for each chunk of a program's output, as it is read; it must neither block nor raise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program to run in a box; its working directory is /box."""
+    """Program to run in a box, with /box as working directory."""
 
     argv: Sequence[str]
-    """Looked up in the PATH of `env`; at least one, none with a NUL."""
+    """Program, looked up in the PATH of `env`, and its arguments; none has a NUL."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to PATH, HOME and LANG, which it may override."""
+    """Variables in addition to PATH, HOME and LANG, which they may override."""
     stdin: bytes = b""
+    """Content of standard input."""
     on_output: OnOutput | None = None
-    """Together it is told what `Completed` will have."""
+    """Callback for output; all chunks of a stream together are the output in `Completed`."""
     may_start: MayStart = at_once
-    """Awaited while the sandbox is made; the program starts after it."""
+    """Awaited while the sandbox is made; the program starts when it returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a stage printed, how it ended, and what it cost."""
+    """Output, end and resource usage of a stage."""
 
     stdout: bytes
+    """The first `stdout_bytes` of the output at most."""
     stderr: bytes
+    """The first `stderr_bytes` of the output at most."""
     exit_code: int | None
-    """None if it was ended by a signal."""
+    """Exit code, or None if a signal ended the program."""
     signal: str | None
-    """A name such as SIGSEGV; None if it exited."""
+    """Name of the signal that ended the program, such as SIGSEGV; None if it exited."""
     wall_time_s: float
+    """Time from the start of the program to its end."""
     cpu_time_s: float
-    """Of all processes of the stage together."""
+    """CPU time of all processes of the stage."""
     memory_bytes: int
-    """Peak of all processes of the stage together, with tmpfs, kernel memory and page cache."""
+    """Peak memory of all processes of the stage together, with tmpfs, kernel memory and page cache."""
     limit_exceeded: str | None
-    """The first limit that was hit, a field name of RunLimits."""
+    """First limit that was hit, a field name of RunLimits; None if no limit was hit."""
     truncated: bool
-    """Whether the program printed more than `stdout` or `stderr` hold."""
+    """True if `stdout` or `stderr` lacks the rest of the output."""

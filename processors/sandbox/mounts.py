@@ -1,4 +1,4 @@
-"""Mounts, and opening files that a hostile program may have arranged."""
+"""Mounts, and safe access to files that a hostile program may have arranged."""
 
 import ctypes
 import os
@@ -25,7 +25,11 @@ def _check(result: int, path: str | Path) -> int:
 
 
 def mount(kind: str, target: Path, flags: int, options: str) -> None:
-    """Mount a file system that has no device, named after its kind; raises SandboxError."""
+    """Mount a file system without a device, which is named after its kind.
+
+    Raises:
+        SandboxError: the kernel refuses the mount.
+    """
     arguments = (kind.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
     try:
         _check(_libc.mount(*arguments), target)
@@ -34,24 +38,32 @@ def mount(kind: str, target: Path, flags: int, options: str) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Take a mount away at once, with all that is mounted below, whatever still uses it."""
+    """Detach a mount and all mounts below it at once, even if they are in use.
+
+    Raises:
+        OSError: `target` is not a mount point.
+    """
     _check(_libc.umount2(bytes(target), MNT_DETACH), target)
 
 
 def mounts_below(folder: Path) -> list[Path]:
-    """Return the mount points at and below a folder, the ones mounted last first."""
+    """Return the mount points at and below a folder, the latest mount first."""
     lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     points = [Path(os.fsdecode(unescape(line.split()[4]))) for line in lines]
     return [point for point in reversed(points) if point.is_relative_to(folder)]
 
 
 def unescape(path: bytes) -> bytes:
-    r"""Undo the kernel's writing of blanks and the like as \040."""
+    r"""Decode the octal escapes, such as \040 for a blank, that the kernel writes into paths."""
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path)
 
 
 def open_regular(folder: int, name: str) -> int:
-    """Open a regular file for reading, below an open folder, through no link and no mount; raises OSError."""
+    """Open a regular file below an open folder for reading, through no link and no mount.
+
+    Raises:
+        OSError: there is no such regular file.
+    """
     descriptor = _open_beneath(folder, name, os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -60,7 +72,11 @@ def open_regular(folder: int, name: str) -> int:
 
 
 def open_folder(folder: int, name: str) -> int:
-    """Open a folder for listing, below an open folder, through no link and no mount; raises OSError."""
+    """Open a folder below an open folder for listing, through no link and no mount.
+
+    Raises:
+        OSError: there is no such folder.
+    """
     return _open_beneath(folder, name, os.O_DIRECTORY)
 
 
@@ -75,7 +91,11 @@ def _open_beneath(folder: int, name: str, flags: int) -> int:
 
 
 def make_devices(folder: Path) -> None:
-    """Mount a read-only /dev for all sandboxes: harmless devices and the standard streams, no terminal."""
+    """Mount a read-only /dev for all sandboxes: harmless devices and the standard streams, no terminal.
+
+    Raises:
+        SandboxError: the kernel refuses the mount.
+    """
     folder.mkdir()
     mount("tmpfs", folder, MS_NOSUID | MS_NOEXEC, "size=64k,mode=755")
     for name, minor in {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}.items():
@@ -88,19 +108,31 @@ def make_devices(folder: Path) -> None:
 
 
 def make_folder_for_boxes(folder: Path) -> None:
-    """Mount an empty file system for the places of boxes: on disk, making folders takes far longer."""
+    """Mount an empty file system for the mount points of boxes, because making folders on disk is far slower.
+
+    Raises:
+        SandboxError: the kernel refuses the mount.
+    """
     folder.mkdir()
     mount("tmpfs", folder, MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=1m,mode=711")
 
 
 def mount_box(target: Path, uid: int, size_bytes: int, files: int) -> None:
-    """Mount an empty file system of bounded size that belongs to a user."""
+    """Mount an empty file system of bounded size that belongs to a user.
+
+    Raises:
+        SandboxError: the kernel refuses the mount.
+    """
     options = f"size={size_bytes},nr_inodes={files + 1},mode=0700,uid={uid},gid={uid}"
     mount("tmpfs", target, MS_NOSUID | MS_NODEV, options)
 
 
 def resize_box(target: Path, size_bytes: int, files: int) -> None:
-    """Let a box grow by so much beyond what it holds."""
+    """Set the limits of a box to its present content plus this size and this number of files.
+
+    Raises:
+        SandboxError: the kernel refuses the new limits.
+    """
     now = os.statvfs(target)
     size_bytes += (now.f_blocks - now.f_bfree) * now.f_frsize
     inodes = now.f_files - now.f_ffree + files
@@ -108,13 +140,16 @@ def resize_box(target: Path, size_bytes: int, files: int) -> None:
 
 
 def mount_fork(original: Path, changes: Path, uid: int, size_bytes: int, files: int) -> Path:
-    """Mount a box as it is now, in a bounded file system for all changes; returns where the box is.
+    """Mount a copy-on-write view of a box with a bounded file system for changes; return its path.
 
-    The layers are named by descriptors, since the program can read the options of its mounts.
+    The mount options name the layers by descriptors, because the program can read them.
+
+    Raises:
+        SandboxError: the kernel refuses a mount.
     """
     box, upper, work = changes / "box", changes / "upper", changes / "work"
     inodes = files + 1 + 5  # box, upper, work, and what overlayfs makes below work
-    for_a_moment = 16  # overlayfs tries out at first what its layer can do
+    for_a_moment = 16  # overlayfs probes the features of its layer when it is mounted
     flags = MS_NOSUID | MS_NODEV
     mount("tmpfs", changes, flags, f"size={size_bytes},nr_inodes={inodes + for_a_moment},mode=0711")
     box.mkdir()

@@ -1,33 +1,26 @@
-"""The launcher itself as engine: one process, two execs and bubblewrap's own preparations less."""
+"""Command line of the launcher for a sandbox, and the orders that make the root."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from processors.sandbox.engine import Order
+from processors.sandbox.launcher import Order
 from processors.sandbox.model import Rootfs
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
-    """Makes namespaces and root by itself."""
+def sandbox_command(uid: int) -> list[str]:
+    """Return the command line up to the descriptor of the orders; programs run as `uid` on the host."""
+    return ["sandbox", str(uid), str(os.getpid())]
 
-    descriptors: Sequence[int] = ()
 
-    def command(self, uid: int, rootfs: Rootfs, dev: Path, box: Path) -> list[str]:  # noqa: ARG002
-        """All that differs between sandboxes is said by orders."""
-        return ["sandbox", str(uid), str(os.getpid())]
-
-    def root_orders(self, rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:
-        """Take hold of the host's trees, put the new root over one of them, fill it, and enter it."""
-        return [
-            *(("bind-read-only", str(source), target) for target, source in rootfs.mounts.items()),
-            ("bind-devices", str(dev), "/dev"),
-            ("bind", str(box), "/box"),
-            ("begin-root", str(box)),
-            *(("link", text, link) for link, text in rootfs.symlinks.items()),
-            ("proc", "/proc"),
-            ("folder", "/tmp"),  # noqa: S108
-            ("end-root", "/box"),
-        ]
+def root_orders(rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:
+    """Return orders that clone the host's trees, and mount, fill and enter the new root."""
+    return [
+        *(("bind-read-only", str(source), target) for target, source in rootfs.mounts.items()),
+        ("bind-devices", str(dev), "/dev"),
+        ("bind", str(box), "/box"),
+        ("begin-root", str(box)),
+        *(("link", text, link) for link, text in rootfs.symlinks.items()),
+        ("proc", "/proc"),
+        ("folder", "/tmp"),  # noqa: S108
+        ("end-root", "/box"),
+    ]

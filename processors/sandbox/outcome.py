@@ -1,18 +1,26 @@
-"""From what was observed of a stage to its result."""
+"""Result of a stage, from the launcher's report and the counters of its control group."""
 
 import os
 import signal
 
+from processors.sandbox.attribution import Bounds, Report, Usage, limit_exceeded, signal_name, was_full
 from processors.sandbox.cgroups import Group
 from processors.sandbox.model import Completed, SandboxError
-from processors.sandbox.stage import Stage
-from processors.sandbox.verdict import Bounds, Report, Usage, limit_exceeded, signal_name, was_full
+from processors.sandbox.stage import StageRun
 
 
-def completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:
-    """Judge a stage that is over; raises SandboxError if what happened is not the program's doing.
+def evaluate(stage: StageRun, report: Report, group: Group, bounds: Bounds, full: str | None) -> Completed:
+    """Return the result of a stage that has ended.
 
-    `full` names the limit of the box of which nothing was left, see Box.full.
+    Args:
+        stage: the stage, of which no process is left.
+        report: the launcher's report.
+        group: the control group of the stage.
+        bounds: the limits that the worker enforces.
+        full: the limit that the box had reached, see Box.full.
+
+    Raises:
+        SandboxError: the stage ended for a reason that is not the program's.
     """
     oom_kills = group.oom_kills()
     memory_bytes = group.memory_peak_bytes()
@@ -24,7 +32,7 @@ def completed(stage: Stage, report: Report, group: Group, bounds: Bounds, full: 
     if status is None:
         if not (stage.stopped or oom_kills):
             raise SandboxError(f"the sandbox was ended from outside: {report.complaints or 'no trace'}")
-        status = signal.SIGKILL  # its pid 1 was killed with everything else
+        status = signal.SIGKILL  # pid 1 was killed with all other processes, before it could report
     wall_time_s = stage.wall_time_s
     if report.started_ns is not None and report.ended_ns is not None:
         wall_time_s = (report.ended_ns - report.started_ns) / 1e9

@@ -1,29 +1,29 @@
-"""How often a pipe is read: a pure decision.
+"""Rate limit on reads of a pipe. Pure.
 
-A read costs the worker as much for one byte as for many, and the program decides how much each brings: single
-bytes, even of a full pipe, if it set O_DIRECT on it. A pipe that is not read for a moment loses nothing: it
-fills, and its writers wait.
+A read costs the worker as much for one byte as for many. The program decides how many bytes each read
+returns: single bytes, even from a full pipe, if it set O_DIRECT on it. A pause loses no output: the pipe
+fills, and its writers block.
 """
 
 from dataclasses import dataclass
 
 SMALL_BYTES = 4096
-"""Reads of fewer bytes are counted. Larger ones are few, since output is limited."""
+"""Reads of fewer bytes are counted. Larger ones are few, because output is limited."""
 BURST = 200
-"""Small reads that may follow each other without a pause."""
+"""Small reads that are permitted without a pause."""
 READS_PER_S = 100
-"""Rate of further small reads."""
+"""Rate of small reads beyond `BURST`."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """A token bucket for the small reads of one pipe."""
+    """Token bucket for the small reads of one pipe."""
 
     _tokens: float = BURST
     _since_s: float = 0.0
 
     def pause_s(self, got_bytes: int, now_s: float) -> float:
-        """Count a read at `now_s`; return for how many seconds the pipe must not be read after it."""
+        """Count a read at `now_s`, and return the pause before the next one."""
         if got_bytes >= SMALL_BYTES:
             return 0
         gained = (now_s - self._since_s) * READS_PER_S

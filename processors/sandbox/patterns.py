@@ -1,7 +1,7 @@
-"""Which files patterns ask for, one component of a path at a time: pure decisions.
+"""Matching of output patterns, one component of a path at a time. Pure.
 
-A walk that goes down a tree knows at each folder which rests of the patterns can still be matched below it,
-and never looks where nothing can be.
+At each folder, a traversal knows the rests of the patterns that can still match below it. It enters no folder
+below which no pattern can match.
 """
 
 import re
@@ -12,22 +12,23 @@ from functools import lru_cache
 ANY_FOLDERS = "**"
 
 Rests = frozenset[tuple[int, tuple[str, ...]]]
-"""Number of a pattern, and the components that are still to be matched; none are left where it is matched."""
+"""Pairs of a pattern's number and its components that are still to be matched; no component is left of a
+match."""
 
 
 def rests_of(patterns: Iterable[str]) -> Rests:
-    """What is to be matched at the top."""
+    """Return the rests at the root of the tree: all components of all patterns."""
     return frozenset((number, _components(pattern)) for number, pattern in enumerate(patterns))
 
 
 def _components(pattern: str) -> tuple[str, ...]:
     components = pattern.split("/")
-    # At the end, ** means every file below.
+    # A final ** matches every file below.
     return (*components, "*") if components[-1] == ANY_FOLDERS else tuple(components)
 
 
 def advance(rests: Rests, name: str) -> Rests:
-    """What is still to be matched once `name` has been entered, or taken as a file."""
+    """Return the rests below a folder `name`, or at a file `name`."""
     after = set()
     for number, components in _with_folders_left_out(rests):
         if components[0] == ANY_FOLDERS:
@@ -38,7 +39,7 @@ def advance(rests: Rests, name: str) -> Rests:
 
 
 def _with_folders_left_out(rests: Rests) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """** stands for no folder, too."""
+    """Yield each rest, also without its leading **, which matches no folder, too."""
     for number, components in rests:
         while components:
             yield number, components
@@ -48,27 +49,27 @@ def _with_folders_left_out(rests: Rests) -> Iterator[tuple[int, tuple[str, ...]]
 
 
 def first_matched(rests: Rests) -> int | None:
-    """The number of the first pattern that is matched, None if none is."""
+    """Return the number of the first pattern that matches, or None."""
     return min((number for number, components in rests if not components), default=None)
 
 
 def unmatched(rests: Rests) -> Rests:
-    """What can be matched further below only."""
+    """Return the rests that can only match further below."""
     return frozenset(rest for rest in rests if rest[1])
 
 
 def plain_names(rests: Rests) -> frozenset[str]:
-    """The names here that are asked for as they are."""
+    """Return the names that the next component of a rest gives literally."""
     return frozenset(parts[0] for _, parts in _with_folders_left_out(rests) if not _is_wild(parts[0]))
 
 
 def needs_listing(rests: Rests) -> bool:
-    """Whether names are asked for that only a listing tells."""
+    """Return whether a rest has a wildcard next, so that the folder must be listed."""
     return any(_is_wild(components[0]) for _, components in rests if components)
 
 
 def is_match(component: str, name: str) -> bool:
-    """Whether a name is as a component of a pattern says, where `*` is any text and `?` any character."""
+    """Return whether a name matches a component: `*` stands for any text, `?` for any character."""
     return _compiled(component).match(name) is not None
 
 
@@ -78,5 +79,5 @@ def _is_wild(component: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(component: str) -> re.Pattern[str]:
-    # fnmatch's expressions take no exponential time; sets of characters are not ours.
+    # Expressions of fnmatch take no exponential time. Our patterns have no sets of characters.
     return re.compile(translate(component.replace("[", "[[]")))

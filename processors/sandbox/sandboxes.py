@@ -1,4 +1,4 @@
-"""The sandboxes of one worker process."""
+"""Sandboxes of one worker process: preparation of the host, boxes and runs of stages."""
 
 import asyncio
 import itertools
@@ -11,19 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from processors.sandbox import capabilities, cgroups, inherited, launcher, mounts, seccomp
+from processors.sandbox.attribution import Bounds
 from processors.sandbox.boxes import Box, place_to_mount
-from processors.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from processors.sandbox.cgroups import Group, GroupLimits, share
-from processors.sandbox.engine import Engine
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
-from processors.sandbox.native import Native
-from processors.sandbox.outcome import completed
+from processors.sandbox.native import root_orders, sandbox_command
+from processors.sandbox.outcome import evaluate
 from processors.sandbox.settings import SandboxSettings
-from processors.sandbox.stage import Stage, see_through
+from processors.sandbox.stage import StageRun, shielded
 from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.user_ids import UserIds
-from processors.sandbox.verdict import Bounds
 from processors.sandbox.workplace import Workplace
 from topics.request.limits import RunLimits
 
@@ -32,31 +30,40 @@ TRIALS: Sequence[tuple[Sequence[str], Mapping[str, int], str | None]] = (
     (["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"], {"memory_bytes": 16 << 20}, "memory_bytes"),
     (["timeout", "9", "true"], {"processes": 1}, "processes"),
 )
-"""Commands, limits, and which of them must end it. Time and output are watched by ourselves."""
+"""Trial commands, their limits, and the limit that must end each, or None.
+
+The kernel enforces these limits. The worker itself enforces time and output, which need no trial.
+"""
 WRITE_OOM_SCORE = "echo 1000 > /proc/self/oom_score_adj"
-"""A script that must fail. It writes the present value. A program that may do that may also lower the value
-if the worker lacks CAP_SYS_RESOURCE."""
+"""Script that must fail. It writes the present value: a program that may do so could also lower the value if
+the worker lacks CAP_SYS_RESOURCE."""
 REMOVE_S = 20.0
+"""Deadline for the removal of a control group."""
 REMOVE_AGAIN_S = 0.002
+"""Time between two attempts at the removal: the kernel usually needs no longer."""
 
 
 class Sandboxes:
-    """One per worker process; all methods belong to the thread of its event loop."""
+    """Sandboxes of one worker process, which has one instance. All methods run on its event loop."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._numbers = itertools.count()
-        self._undying: dict[int, Group] = {}
-        """Users of boxes whose processes could not be killed, and where these are."""
+        self._unkillable: dict[int, Group] = {}
+        """Control groups of processes that could not be killed, by their user id."""
         self._spare_group: Group | None = None
-        """For the next stage: made while nobody waits."""
+        """Control group for the next stage, made in advance to save time."""
         self._used_groups: defaultdict[int, list[Group]] = defaultdict(list)
-        """Those of stages that are over, by user, who gets no other box before they are removed."""
+        """Groups of ended stages by user id. A user gets no other box before they are removed."""
         self._uncounted = Uncounted()
         self._undo = ExitStack()
 
     async def start(self) -> None:
-        """Check and prepare the host, and clean up after dead workers; SandboxError names what is missing."""
+        """Check and prepare the host, and clean up after crashed workers.
+
+        Raises:
+            SandboxError: the host lacks a requirement; the message names it, and how to meet it.
+        """
         if os.geteuid() != 0:
             raise SandboxError("mounts, control groups and user ids need root: start the worker as root")
         check_memory(self._settings.total_memory_bytes, share.memory_limit())
@@ -64,7 +71,6 @@ class Sandboxes:
         inherited.raise_limits()
         with ExitStack() as undo:
             self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
-            self._engine = self._find_engine(undo)
             self._seccomp = seccomp.make_filter()
             undo.callback(os.close, self._seccomp)
             self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
@@ -74,7 +80,7 @@ class Sandboxes:
             self._free_uids = list(ids.uids)
             self._cpus = share.cpus()
             self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
-            undo.callback(self._leave_cgroups, ids.uids)
+            undo.callback(self._cgroups.worker.leave)  # the groups themselves go when the place is swept
             self._enter_cgroups()
             self._server = launcher.LauncherServer(self._launcher)
             undo.callback(self._server.close)
@@ -86,20 +92,13 @@ class Sandboxes:
             self._undo = undo.pop_all()
 
     async def close(self) -> None:
-        """Remove what `start` made; boxes must be closed before."""
+        """Undo `start`; all boxes must be closed before."""
         self._undo.close()
 
     @property
     def total_memory_bytes(self) -> int:
-        """Memory that all stages may have together, and so the most that one stage can have."""
+        """Limit on the memory of all stages together, and so the highest limit of one stage."""
         return self._settings.total_memory_bytes
-
-    def _find_engine(self, undo: ExitStack) -> Engine:
-        if self._settings.engine == "native":
-            return Native()
-        launcher_file = os.open(self._launcher, os.O_RDONLY | os.O_CLOEXEC)
-        undo.callback(os.close, launcher_file)
-        return Bubblewrap(launcher_file, find_bubblewrap())
 
     def _enter_cgroups(self) -> None:
         self._workplace.note_groups(self._cgroups.paths())
@@ -109,12 +108,8 @@ class Sandboxes:
         except OSError as error:
             raise SandboxError(f"control groups cannot be made: {error}") from error
 
-    def _leave_cgroups(self, uids: range) -> None:
-        self._cgroups.worker.kill_strays(uids)
-        self._cgroups.worker.leave()  # the groups themselves go when the place is swept
-
     async def _try(self) -> None:
-        """Run what must succeed and what must not, so that what the host refuses is known before work is."""
+        """Run trial commands, to detect a host that refuses or permits too much before it gets work."""
         limits = RunLimits()
         async with self.box({}, limits) as box, box.fork(limits) as fork:
             for argv, changes, limit in TRIALS:
@@ -134,8 +129,14 @@ class Sandboxes:
 
     @asynccontextmanager
     async def box(self, files: Mapping[str, bytes], limits: RunLimits) -> AsyncIterator[Box]:
-        """A box holding `files` (relative paths to contents); BoxTooSmallError if they do not fit."""
-        self._free_uids += self._uids_of_the_dead()
+        """Yield a box that holds `files`, contents by relative path.
+
+        Raises:
+            BoxTooSmallError: the files do not fit into the box.
+            SandboxError: all boxes are in use, or a box cannot be made or removed.
+            ValueError: a name is not a relative path inside the box.
+        """
+        self._free_uids += self._reclaim_uids()
         if not self._free_uids:
             raise SandboxError(f"all {self._settings.boxes} boxes are in use")
         uid = self._free_uids.pop(0)
@@ -146,24 +147,24 @@ class Sandboxes:
                 await box.write(files)
                 yield box
         finally:
-            await see_through(self._free(uid))
+            await shielded(self._free(uid))
 
     async def _free(self, uid: int) -> None:
-        """Let another box have the user, once nothing of this one is left."""
+        """Remove the control groups of a closed box, and make its user id available again."""
         groups = self._used_groups.pop(uid, [])
-        tried = await asyncio.gather(*(self._let_go(group, uid) for group in groups), return_exceptions=True)
-        if uid not in self._undying:
+        tried = await asyncio.gather(*(self._release(group, uid) for group in groups), return_exceptions=True)
+        if uid not in self._unkillable:
             self._free_uids.append(uid)  # last in the queue: used again as late as possible
         for error in filter(None, tried):
             raise error
 
-    def _uids_of_the_dead(self) -> list[int]:
-        """Forget, and return, users whose processes were given up and are gone by now."""
-        dead = [uid for uid, group in self._undying.items() if not group.pids()]
-        for uid in dead:
-            with suppress(OSError):  # else it goes with the place
-                self._undying.pop(uid).remove()
-        return dead
+    def _reclaim_uids(self) -> list[int]:
+        """Return user ids whose unkillable processes have ended by now, and forget their groups."""
+        gone = [uid for uid, group in self._unkillable.items() if not group.pids()]
+        for uid in gone:
+            with suppress(OSError):  # otherwise the group is removed with the place
+                self._unkillable.pop(uid).remove()
+        return gone
 
     async def run_bounded(
         self,
@@ -178,10 +179,13 @@ class Sandboxes:
         cwd: Path | None = None,
         stdin: bytes = b"",
     ) -> Completed:
-        """Run a command of ours as root on the host: bounded, without network, with no environment but `env`.
+        """Run a trusted command as root on the host, under limits and without network.
 
-        `limit_exceeded` is one of the bounds. Cancelling kills it and all of its descendants. Raises
-        SandboxError if it could not be started.
+        The command gets only the variables in `env`. Cancellation kills it and all its descendants.
+
+        Raises:
+            SandboxError: the command could not be started or watched.
+            ValueError: `argv` is empty, or an argument or a variable has a NUL.
         """
         bounds = Bounds(wall_time_s, memory_bytes, stdout_bytes, stderr_bytes)
         async with self._group(GroupLimits(memory_bytes, processes)) as group:
@@ -192,11 +196,11 @@ class Sandboxes:
                 stdin=stdin,
                 groups=group.join_files(),
             )
-            stage = Stage(launched, group, bounds)
+            stage = StageRun(launched, group, bounds)
             report = await stage.end()
             if report.wait_status is None:
                 report = replace(report, wait_status=stage.exit_status)
-            return completed(stage, report, group, bounds, full=None)
+            return evaluate(stage, report, group, bounds, full=None)
 
     async def _run(self, box: Box, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         bounds = Bounds(
@@ -207,26 +211,24 @@ class Sandboxes:
             limits.cpu_time_s,
             limits.cpus,
         )
-        cpus = min(limits.cpus, self._cpus)  # version 1 refuses more than a group above may have
+        cpus = min(limits.cpus, self._cpus)  # version 1 refuses a quota above that of a parent group
         group_limits = GroupLimits(limits.memory_bytes, limits.processes, cpus)
         async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
-            root = self._engine.root_orders(rootfs, self._dev, box.path)
+            root = root_orders(rootfs, self._dev, box.path)
             launched = launcher.launch(
                 self._server,
-                self._engine.command(box.uid, rootfs, self._dev, box.path),
+                sandbox_command(box.uid),
                 lambda descriptors: launcher.orders_for_box(
                     command.argv, command.env, limits, descriptors, root
                 ),
                 stdin=command.stdin,
                 groups=group.join_files(),
-                passed=[*self._engine.descriptors, self._seccomp, at.descriptor],
+                passed=[self._seccomp, at.descriptor],
                 owner=box.uid,
             )
-            stage = Stage(launched, group, bounds, command.on_output, at, self._uncounted)
+            stage = StageRun(launched, group, bounds, command.on_output, at, self._uncounted)
             report = await stage.end()
-            if report.wait_status is None:
-                self._cgroups.worker.kill_strays({box.uid})
-            return completed(stage, report, group, bounds, box.full())
+            return evaluate(stage, report, group, bounds, box.full())
 
     @asynccontextmanager
     async def _group(self, limits: GroupLimits, uid: int | None = None) -> AsyncIterator[Group]:
@@ -247,13 +249,16 @@ class Sandboxes:
                 self._used_groups[uid].append(group)
                 asyncio.get_running_loop().call_soon(self._tidy_groups)
             else:
-                await see_through(self._let_go(group, uid))
+                await shielded(self._release(group, uid))
 
     def _make_group(self) -> Group:
         return self._cgroups.create(f"stage-{next(self._numbers)}")
 
     def _tidy_groups(self) -> None:
-        """Remove what was used and make what will be; where that fails, it is tried again when it must be."""
+        """Remove used groups, and make one for the next stage.
+
+        Failures are ignored here: both are tried again when they are needed.
+        """
         for groups in self._used_groups.values():
             for group in [*groups]:
                 with suppress(OSError):
@@ -263,17 +268,21 @@ class Sandboxes:
             with suppress(OSError):
                 self._spare_group = self._make_group()
 
-    async def _let_go(self, group: Group, uid: int | None) -> None:
+    async def _release(self, group: Group, uid: int | None) -> None:
         try:
             await _remove(group)
         except SandboxError:
             if uid is not None:
-                self._undying[uid] = group
+                self._unkillable[uid] = group
             raise
 
 
 def check_memory(total_bytes: int, limit: share.Limit | None) -> None:
-    """Raise SandboxError if all stages together are promised more than the worker's control group has."""
+    """Check that the memory for all stages fits into the worker's control group.
+
+    Raises:
+        SandboxError: the setting exceeds the limit of the group, or the limit leaves no memory for stages.
+    """
     if limit is None or 0 < total_bytes <= limit.value - share.WORKER_BYTES:
         return
     raise SandboxError(
@@ -284,7 +293,7 @@ def check_memory(total_bytes: int, limit: share.Limit | None) -> None:
 
 
 async def _remove(group: Group) -> None:
-    """Remove a group whose processes are gone; the kernel may take a moment to see that."""
+    """Remove a group whose processes have ended, and retry while the kernel still counts some of them."""
     deadline = asyncio.get_running_loop().time() + REMOVE_S
     while True:
         try:
@@ -292,7 +301,7 @@ async def _remove(group: Group) -> None:
         except OSError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise SandboxError(f"a control group cannot be removed: {error}") from error
-            group.kill()  # whatever outlived a stage that could not be watched
+            group.kill()  # processes may have outlived a stage that could not be watched
             await asyncio.sleep(REMOVE_AGAIN_S)
         else:
             return

@@ -1,4 +1,4 @@
-"""The system calls that a program may make."""
+"""System call filter (seccomp) of programs, compiled by libseccomp."""
 
 import errno
 import os
@@ -10,8 +10,8 @@ from processors.sandbox.descriptors import sealed_memory
 from processors.sandbox.socket_options import PRETENDED as PRETENDED_OPTIONS
 from processors.sandbox.socket_options import SETTABLE
 
-# What changes or inspects the machine, other processes, namespaces, keys or NUMA placement, and what has had
-# more holes than a program in a sandbox has uses for it. Denied calls answer EPERM.
+# Calls that change or inspect the machine, other processes, namespaces, keys or NUMA placement, and calls
+# whose record of vulnerabilities outweighs their use in a sandbox. Denied calls return EPERM.
 _DENIED = """
 acct add_key adjtimex bpf chroot clock_adjtime clock_settime create_module delete_module fanotify_init
 fanotify_mark finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_mempolicy init_module
@@ -27,46 +27,47 @@ _ABSENT = """
 cachestat clone3 landlock_add_rule landlock_create_ruleset landlock_restrict_self memfd_secret modify_ldt
 """
 ABSENT = frozenset(_ABSENT.split())
-"""Calls that answer ENOSYS, as on a kernel without them; programs have alternatives.
+"""Calls that return ENOSYS, as on a kernel without them; programs have alternatives.
 
 A filter cannot see the flags of clone3, which are in memory; libc then uses clone. The others have no use in
-a sandbox: segments of 16 bit code, pages that the kernel itself cannot read, further restrictions, and what
-other programs have in the page cache.
+a sandbox: segments of 16-bit code, pages that the kernel itself cannot read, further restrictions, and a
+view of the shared page cache.
 """
 PRETENDED = frozenset({"fadvise64", "fdatasync", "fsync", "sync", "sync_file_range", "syncfs"})
-"""Calls that answer 0 and do nothing.
+"""Calls that return 0 and do nothing.
 
-All that a program can write is in memory. On files of its environment they would make the host's disks
-write, or drop pages that other programs read.
+All files that a program can write are in memory. On files of its environment these calls would make the
+host's disks write, or drop pages that other programs read.
 """
 UNSUPPORTED = frozenset({"fsetxattr", "lsetxattr", "setxattr"})
-"""Calls that answer EOPNOTSUPP, as on a file system without extended attributes; tools then leave these out.
+"""Calls that return EOPNOTSUPP, as on a file system without extended attributes, which tools then leave out.
 
 No control group counts the access control lists that tmpfs keeps, of up to 64 KiB for each file.
 """
 
 CLONE_NEW = 0x7E020000
-"""CLONE_NEW* as clone takes them: mount, control group, UTS, IPC, user, pid and network namespaces."""
+"""Flags CLONE_NEW* of clone: mount, control group, UTS, IPC, user, pid and network namespaces."""
 CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
-"""Families of sockets; others are seldom used and often attacked."""
+"""Permitted families of sockets; others are rarely used and often attacked."""
 INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
-"""Stream, datagram, raw (which the kernel refuses). By other types alone it would find, and load, DCCP."""
+"""Permitted types: stream, datagram and raw, which the kernel refuses. Other types could load the module
+DCCP."""
 INET_PROTOCOLS = {0, 1, 6, 17, 58}
-"""The type's own, ICMP, TCP, UDP, ICMPv6; not MPTCP, UDP-Lite and whatever modules the host has."""
+"""Permitted protocols: default, ICMP, TCP, UDP and ICMPv6; not MPTCP, UDP-Lite and modules of the host."""
 PR_SET_SECCOMP = 22
 OFD_LOCKS = {36, 37, 38}
 """F_OFD_GETLK, F_OFD_SETLK and F_OFD_SETLKW of fcntl."""
 INT_BITS, INT = 32, 0xFFFFFFFF
 LAST_SYSCALL = 1023
-"""No architecture of ours has numbers above it."""
+"""Highest number of a system call on the supported architectures."""
 
 
 def make_filter() -> int:
     """Return a descriptor of the compiled filter; any number of stages may read it.
 
-    Calls that libseccomp does not know, newer ones too, answer ENOSYS. Calls by another architecture's
-    numbers (32 bit, x32) end the process with SIGSYS.
+    Calls that libseccomp does not know, including newer ones, return ENOSYS. Calls with the numbers of
+    another architecture (32-bit, x32) end the process with SIGSYS.
     """
     rules = libseccomp.SyscallFilter(libseccomp.ERRNO(errno.ENOSYS))
     rules.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)
@@ -84,7 +85,7 @@ def make_filter() -> int:
         if name in special:
             special[name](rules, name)
         elif name in ABSENT:
-            continue  # what has no rule answers ENOSYS
+            continue  # a call without a rule returns ENOSYS
         elif name in DENIED:
             rules.add_rule(libseccomp.ERRNO(errno.EPERM), name)
         elif name in PRETENDED:
@@ -108,9 +109,9 @@ def _known_syscalls() -> list[str]:
 
 
 def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Refuse new namespaces, and processes that share descriptors but are no threads.
+    """Refuse new namespaces, and processes that share descriptors but are not threads.
 
-    Locks of such a process outlive it, so that their owner is not known, see uncounted.py.
+    The locks of such a process outlive it, so that their owner would be unknown, see uncounted.py.
     """
     shared_by_threads = CLONE_FILES | CLONE_THREAD
     for mask, flags in ((CLONE_FILES, 0), (shared_by_threads, shared_by_threads)):
@@ -124,10 +125,10 @@ def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 
 def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Refuse to set limits by process id: those of pid 1, the same user, would end it by its CPU time."""
+    """Refuse to set limits by process id: a limit on the CPU time of pid 1, the same user, would end it."""
     rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, 0))
     by_id = libseccomp.Arg(0, libseccomp.NE, 0)
-    rules.add_rule(libseccomp.ALLOW, name, by_id, libseccomp.Arg(2, libseccomp.EQ, 0))  # only asks
+    rules.add_rule(libseccomp.ALLOW, name, by_id, libseccomp.Arg(2, libseccomp.EQ, 0))  # only reads
     rules.add_rule(libseccomp.ERRNO(errno.EPERM), name, by_id, libseccomp.Arg(2, libseccomp.NE, 0))
 
 
@@ -137,7 +138,7 @@ def _allow_socket(rules: libseccomp.SyscallFilter, name: str) -> None:
     rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
     for family in families - {AF_UNIX}:
         of_family = libseccomp.Arg(0, libseccomp.EQ, family)
-        for mask, kind in all_but(INET_TYPES, bits=4):  # the bits above are flags
+        for mask, kind in all_but(INET_TYPES, bits=4):  # higher bits are flags
             other = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
             rules.add_rule(libseccomp.ERRNO(errno.EPROTONOSUPPORT), name, of_family, other)
         for mask, kind in all_but(ALL_TYPES - INET_TYPES, bits=4):
@@ -154,17 +155,17 @@ def _allow_pair(rules: libseccomp.SyscallFilter, name: str) -> None:
 
 
 def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Refuse PR_SET_SECCOMP: filters are compiled into memory that is limited for the whole host only."""
+    """Refuse PR_SET_SECCOMP: compiled filters are in memory with a single limit for the whole host."""
     _refuse_if(rules, name, errno.EPERM, 0, {PR_SET_SECCOMP})
 
 
 def _refuse_locks_of_open_files(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Answer EINVAL, as kernels before 3.15: the owner of these locks is not known, see uncounted.py."""
+    """Return EINVAL, as kernels before 3.15 do: the owner of these locks is unknown, see uncounted.py."""
     _refuse_if(rules, name, errno.EINVAL, 1, OFD_LOCKS)
 
 
 def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
-    """Answer ENOPROTOOPT for other options, as a kernel that does not know them."""
+    """Return ENOPROTOOPT for other options, as a kernel that does not know them does."""
     _refuse_but(rules, name, errno.ENOPROTOOPT, 1, SETTABLE.keys())
     for level, options in SETTABLE.items():
         of_level = libseccomp.Arg(1, libseccomp.EQ, level)
@@ -180,9 +181,9 @@ def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
 def _refuse_if(
     rules: libseccomp.SyscallFilter, name: str, number: int, argument: int, values: Set[int]
 ) -> None:
-    """Answer with an error if an argument has one of these values; else allow.
+    """Return an error if an argument has one of these values, otherwise allow the call.
 
-    The kernel looks at the lower half of an `int` only, so the rules do, too.
+    The rules compare the lower 32 bits, as the kernel does for an argument of the type `int`.
     """
     for mask, value in all_but(values, INT_BITS):
         rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value))
@@ -199,7 +200,7 @@ def _refuse_but(
     values: Set[int],
     *given: libseccomp.Arg,
 ) -> None:
-    """Answer with an error if an argument has none of these values, where the others are as given."""
+    """Return an error if an argument has none of these values, and the others are as given."""
     refuse, bits = libseccomp.ERRNO(number), max(values).bit_length()
     rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.GE, 1 << bits))
     for mask, value in all_but(values, bits):
@@ -207,9 +208,9 @@ def _refuse_but(
 
 
 def all_but(values: Set[int], bits: int, mask: int = 0, start: int = 0) -> Iterator[tuple[int, int]]:
-    """Return masks, and what they must leave of a number, to match each number of so many bits but `values`.
+    """Yield pairs of a mask and a masked value that match each number of `bits` bits except `values`.
 
-    Rules have no order, so an exception from a rule has to be cut out of it.
+    Rules have no order, so an exception must be cut out of a rule.
     """
     if not any(value & mask == start for value in values):
         yield mask, start
@@ -220,7 +221,7 @@ def all_but(values: Set[int], bits: int, mask: int = 0, start: int = 0) -> Itera
 
 
 def covering(values: Set[int]) -> Iterator[tuple[int, int]]:
-    """Return masks, and what they must leave of a number, to match just these values of 64 bit."""
+    """Yield pairs of a mask and a masked value that match just these 64-bit values."""
     bits = max(values).bit_length()
     yield from all_but(set(range(1 << bits)) - values, bits, mask=(1 << 64) - (1 << bits))
 

@@ -1,7 +1,7 @@
-"""Settings of the sandboxes of one worker."""
+"""Settings of the sandboxes of one worker process, with their checks."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,28 +11,24 @@ from topics.request.limits import range_of
 
 
 def most_of(limit: str) -> int:
-    """Return the highest value that any stage in a box may have for a limit."""
+    """Return the highest value of a limit that a submission may request for a stage in a box."""
     allowed = (range_of((stage, limit)) for stage in ("compile", "run"))
     return max(int(values.ceiling) for values in allowed if values is not None)
 
 
 MOST_PROCESSES = most_of("processes")
-
-
+"""Highest limit on processes that a stage in a box may have."""
 PLACES = 256
-"""Workers that can run on a host at a time."""
+"""Workers that can run on one host at a time."""
 MAX_UID = 2**32 - 2
-"""The kernel has no higher user id."""
+"""Highest user id of Linux."""
 
 
 class SandboxSettings(BaseSettings):
-    """Settings of the sandboxes of one worker process; several workers of a host may share them."""
+    """Settings of the sandboxes of one worker process; all workers of a host may have the same."""
 
     model_config = SettingsConfigDict(env_prefix="ENVICUTOR_SANDBOX_", use_attribute_docstrings=True)
 
-    engine: Literal["native", "bubblewrap"] = "native"
-    """Program that makes namespaces and mounts: `native` is our launcher alone; `bubblewrap` uses bwrap
-    as well."""
     state_dir: Path = Path("/run/envicutor/sandboxes")
     """Folder of boxes and locks. All workers of a host share it, so that each can clean up after workers that
     were killed."""

@@ -1,7 +1,7 @@
-"""A box's content as one archive, so that what a program made need not be made again.
+"""Snapshot of a box as one archive, so that the result of a compilation can be used again.
 
-The program was hostile: no link is followed, only folders, files and symbolic links are kept, and all of it
-is bounded. Nothing may run in the box meanwhile.
+The program may have been hostile: no link is followed, only folders, files and symbolic links are kept, and
+their number and size are bounded. No process may run in the box meanwhile.
 """
 
 import io
@@ -15,20 +15,25 @@ from processors.sandbox import mounts
 from processors.sandbox.descriptors import closing
 
 MAX_BYTES = 32 << 20
-"""Of all files together, in whole pages and as long as they say they are: holes are not kept as such."""
+"""Size of all files together, in whole pages; a sparse file counts with its full length."""
 MAX_ENTRIES = 4096
+"""Files, folders and links in a snapshot."""
 MAX_DEPTH = 32
-"""Of folders in folders; each is open while those in it are read."""
+"""Depth of nested folders; one descriptor is open for each level."""
 MAX_PATH_BYTES = 2048
-"""Of a path in the box; on the host it is longer, and the kernel takes no more than 4095 at once."""
+"""Length of a path in the box. The kernel accepts 4095 bytes, and paths on the host are longer."""
 
 
 class NotKeptError(Exception):
-    """What is in the box is too much, or of a kind that an archive cannot hold."""
+    """The content of a box is too large, or has files that an archive cannot hold."""
 
 
 def snapshot(box: Path) -> bytes:
-    """Return all that is in the box, as a tar archive; NotKeptError says why that cannot be."""
+    """Return the content of a box as a tar archive.
+
+    Raises:
+        NotKeptError: the content is too large, or has files that an archive cannot hold.
+    """
     into = io.BytesIO()
     with (
         tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive,
@@ -36,15 +41,18 @@ def snapshot(box: Path) -> bytes:
     ):
         try:
             _add_folder(archive, _Room(box), folder, "", MAX_DEPTH)
-        except OSError as error:  # which no program can bring about
+        except OSError as error:  # a fault of the host: no program can cause it
             raise NotKeptError(f"a file cannot be read: {error}") from error
     return into.getvalue()
 
 
 def restore(content: bytes, box: Path, uid: int) -> None:
-    """Put what `snapshot` returned into an empty box; NotKeptError where some of it is missing then.
+    """Extract an archive of `snapshot` into an empty box, as files of the user `uid`.
 
-    The archive is our own: a symbolic link is never the parent of anything in it.
+    The archive is trusted: no member of it has a symbolic link as its parent.
+
+    Raises:
+        NotKeptError: the extraction failed; a part of the content may be there.
     """
     try:
         _extract(content, box, uid)
@@ -57,13 +65,13 @@ def _extract(content: bytes, box: Path, uid: int) -> None:
         members = archive.getmembers()
         for member in members:
             member.uid = member.gid = uid
-        # Newer Pythons filter, and refuse links that lead out of the box, which programs may have.
+        # The filter of newer Pythons refuses links out of the box, which programs may have made.
         archive.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
         archive.extractall(box, members, numeric_owner=True)  # noqa: S202 - `snapshot` made it, see `restore`
 
 
 class _Room:
-    """What may still be kept: no more than fits into such a box again."""
+    """Budget of bytes and entries of a snapshot, which must fit into such a box again."""
 
     def __init__(self, box: Path) -> None:
         size = os.statvfs(box)

@@ -1,10 +1,10 @@
-"""The options of sockets that a program may set: data only, `seccomp.py` makes rules of them.
+"""Options of sockets that a program may set. Data only: `seccomp.py` makes rules of them.
 
-This is an allow-list because the kernel keeps what an option brings in memory that no control group counts
-(`sock_kmalloc`: keys of TCP_MD5SIG, memberships of multicast groups, filters, extension headers of IPv6), up
-to `net.core.optmem_max` for each socket, and each kernel adds options. What is listed sets a number or a flag
-in a socket. Names and numbers are those of Linux (`asm-generic/socket.h`, `linux/tcp.h`, `linux/in.h`,
-`linux/in6.h`, `linux/udp.h`).
+This is an allow-list because the kernel stores the data of some options in memory that no control group
+counts (`sock_kmalloc`: keys of TCP_MD5SIG, memberships of multicast groups, filters, extension headers of
+IPv6). Such data may reach `net.core.optmem_max` for each socket, and new kernels add options. Each listed
+option sets a number or a flag in a socket. Names and numbers are those of Linux (`asm-generic/socket.h`,
+`linux/tcp.h`, `linux/in.h`, `linux/in6.h`, `linux/udp.h`).
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ PRETENDED: Mapping[int, frozenset[int]] = {
 }
 """Options that answer 0 and do nothing: SO_SNDBUF, SO_RCVBUF, IP_RECVERR, IPV6_RECVERR.
 
-The sizes are hints, which the kernel bounds anyway. With large ones, and in queues of errors, sockets keep
-megabytes that no control group counts.
+The sizes are hints, which the kernel bounds anyway. Large buffers and queues of errors hold megabytes that no
+control group counts.
 """
 
 SETTABLE: Mapping[int, frozenset[int]] = {
-    # From SO_REUSEADDR to SO_SNDTIMEO but for sizes of buffers: keep-alive, linger, reuse of ports,
+    # From SO_REUSEADDR to SO_SNDTIMEO without sizes of buffers: keep-alive, linger, reuse of ports,
     # credentials, time-outs; then SO_TIMESTAMP, SO_PEEK_OFF, and the time-outs of 64 bit for programs built
     # for them.
     SOL_SOCKET: frozenset({*range(2, 7), *range(9, 22), 29, 42, 66, 67}),
@@ -38,4 +38,4 @@ SETTABLE: Mapping[int, frozenset[int]] = {
     # RECVPKTINFO, RECVHOPLIMIT, RECVTCLASS, TCLASS.
     SOL_IPV6: frozenset({*range(16, 20), 23, 24, 26, 29, 49, 51, 66, 67}),
 }
-"""Levels of setsockopt, and their options."""
+"""Options that setsockopt may set, by their level."""

@@ -1,4 +1,4 @@
-"""Watches one process tree from its start until nothing of it is left."""
+"""Supervision of one stage: a process tree, from its start until no process of it is left."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from processors.sandbox.attribution import Bounds, Report, next_check_s, parse_report, time_exceeded
 from processors.sandbox.cgroups import Group
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.gate import Gate
@@ -14,35 +15,48 @@ from processors.sandbox.launcher import Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
 from processors.sandbox.pace import Pace
 from processors.sandbox.uncounted import Uncounted
-from processors.sandbox.verdict import Bounds, Report, next_look_s, parse_report, time_exceeded
 
 SETUP_S = 120.0
-"""A sandbox that takes longer to build has failed; usually it takes milliseconds."""
+"""Deadline for the setup of a sandbox, which usually takes milliseconds."""
 KILL_AGAIN_S = 0.01
+"""Time between two attempts to kill the processes of a stage."""
 KILL_LAUNCHER_S = 1.0
-"""If killing the program's processes has not ended the stage by then, its sandbox is torn down."""
+"""Time after which the launcher is killed as well, if killing the program's processes has not ended the
+stage."""
 WATCH_S = 0.1
-"""Time between two looks for memory that no control group counts. docs/sandbox.md says how much a program can
-make of it meanwhile."""
+"""Longest time between two checks of a stage, also for memory that no control group counts. docs/sandbox.md
+gives the amount that a program can use meanwhile."""
 WATCH_SHARE = 5
-"""The time between two looks is at least so many times what a look takes."""
+"""Shortest time between two checks for uncounted memory, as a multiple of the duration of a check."""
 GIVE_UP_S = 600.0
-"""Processes that outlive SIGKILL for so long hang in the kernel.
+"""Time after SIGKILL after which remaining processes count as stuck in the kernel.
 
-Hundreds of processes with tens of thousands of mappings each, which a program may have, take a minute to go
-on a busy machine: that is the program's doing, so its stage is waited for.
+A program may have hundreds of processes with tens of thousands of mappings each. On a busy machine they take
+a minute to end. The program causes that, so the wait is part of its stage.
 """
 OUTPUT_GRACE_S = 5.0
-"""Once all processes are gone their pipes close, unless another thread is just starting a process."""
+"""Deadline for the pipes to close after all processes have ended.
+
+They close at once, unless another thread is starting a process, which inherits them for a moment.
+"""
 STUCK = "processes cannot be killed"
 REPORT_BYTES = 16384
+"""Bytes of the launcher's report that are kept: far more than one has."""
 CHUNK_BYTES = 65536
+"""Bytes of one read of a pipe: the default capacity of a pipe of Linux."""
 
 T = TypeVar("T")
 
 
-async def see_through(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None] = lambda: None) -> T:
-    """Await `work` to its end even if cancelled meanwhile; the cancellation takes effect then."""
+async def shielded(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None] = lambda: None) -> T:
+    """Await `work` to its end even if this task is cancelled; the cancellation takes effect afterwards.
+
+    Unlike with `asyncio.shield`, no work is left in the background. `on_cancel` is called at each
+    cancellation.
+
+    Raises:
+        CancelledError: this task was cancelled; an exception of `work` is then dropped.
+    """
     task = asyncio.ensure_future(work)
     cancelled = False
     while not task.done():
@@ -59,9 +73,9 @@ async def see_through(work: Coroutine[Any, Any, T], on_cancel: Callable[[], None
 
 
 class _Collector:
-    """Reads a pipe to its end and keeps the first bytes; calls `kept_more` with each piece of them.
+    """Reader of a pipe to its end, which keeps the first bytes and passes each chunk of them to `kept_more`.
 
-    A program that often prints little is made to wait, see Pace.
+    Pauses between reads slow a program down that often prints few bytes, see Pace.
     """
 
     def __init__(
@@ -106,7 +120,7 @@ class _Collector:
         self._loop.add_reader(self._descriptor, self._read)
 
     def hurry(self) -> None:
-        """Read what is left without pauses: no process can write any more."""
+        """Read the rest without pauses, because no process can write any more."""
         self._pace = None
         if self._resuming is not None:
             self._resuming.cancel()
@@ -122,8 +136,8 @@ class _Collector:
             os.close(self._descriptor)
 
 
-class Stage:
-    """A launcher that was started, the group that its program is in, and the pipes they write to."""
+class StageRun:
+    """Run of one stage: its launcher, the control group of its program, and their pipes."""
 
     def __init__(
         self,
@@ -136,8 +150,16 @@ class Stage:
     ) -> None:
         """Watch a launcher that was started.
 
-        `gate` is what the program waits at, for as long as it takes. `uncounted` finds memory that the group
-        does not count; None if the program is trusted.
+        Args:
+            launched: the launcher; it is killed if it cannot be watched.
+            group: control group that the program joins.
+            bounds: limits to enforce.
+            on_output: callback for output.
+            gate: gate that the program waits at; the time until it opens does not count.
+            uncounted: meter of memory that the group does not count; None for a trusted program.
+
+        Raises:
+            SandboxError: the stage cannot be watched.
         """
         try:
             self._oom_event = group.open_oom_event()
@@ -152,19 +174,20 @@ class Stage:
             raise SandboxError(f"a stage cannot be watched: {error}") from error
         self.stopped = False
         self.stopped_for: str | None = None
-        """The limit that the stage was ended for."""
+        """Limit for which the stage was killed."""
         self.uncounted_bytes = 0
-        """Memory of the kernel's that the stage was ended for, though no control group counted it."""
+        """Kernel memory, uncounted by the control group, for which the stage was killed."""
         self.wall_time_s = 0.0
+        """Time from the start of the program to the end of the launcher, as this process saw them."""
         self._loop = asyncio.get_running_loop()
         self._launcher = launched.process
         self._group = group
         self._bounds = bounds
         self._gate = gate
         self._uncounted = uncounted
-        told = [partial(on_output, stream) if on_output else None for stream in STREAMS]
-        self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, told[0])
-        self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed, told[1])
+        callbacks = [partial(on_output, stream) if on_output else None for stream in STREAMS]
+        self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, callbacks[0])
+        self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed, callbacks[1])
         self._report = _Collector(launched.report, REPORT_BYTES, self._changed)
         self._host_cpus = os.cpu_count() or 1
         self._done: asyncio.Future[None] = self._loop.create_future()
@@ -177,39 +200,42 @@ class Stage:
         self._out_of_memory = False
         if self._oom_event is not None:
             self._loop.add_reader(self._oom_event, self._notice_oom)
-        self._timer = self._loop.call_later(SETUP_S, self._look)
+        self._timer = self._loop.call_later(SETUP_S, self._check)
 
     async def end(self) -> Report:
-        """Wait until all processes are gone, killing them if a limit is hit.
+        """Wait until all processes have ended, and return the launcher's report.
 
-        Raises SandboxError if they cannot be killed. Cancelling kills them, too.
+        A limit that is hit, or a cancellation, kills the processes.
+
+        Raises:
+            SandboxError: the processes cannot be killed, or the stage cannot be watched.
         """
         try:
-            await see_through(self._gone(), on_cancel=lambda: self.stop(None))
+            await shielded(self._gone(), on_cancel=lambda: self.stop(None))
         finally:
             self._close()
         return parse_report(bytes(self._report.kept))
 
     @property
     def exit_status(self) -> int | None:
-        """The launcher's own wait status."""
+        """Wait status of the launcher itself, as of waitpid."""
         return self._launcher.wait_status
 
     @property
     def printed_too_much(self) -> str | None:
-        """The limit of output that was hit."""
+        """Limit of output that was exceeded: `stdout_bytes`, `stderr_bytes` or None."""
         if self.stdout.overflowed:
             return "stdout_bytes"
         return "stderr_bytes" if self.stderr.overflowed else None
 
     def stop(self, limit: str | None) -> None:
-        """Kill everything, because of a limit or because nobody wants it any more."""
+        """Kill all processes, because of a limit, or with None for another reason such as a cancellation."""
         if self.stopped or self._exited is not None:
             return
         self.stopped = True
         self.stopped_for = limit
         self._stopped_at = self._loop.time()
-        self._look_in(0)
+        self._check_in(0)
 
     async def _gone(self) -> None:
         await self._done
@@ -221,12 +247,12 @@ class Stage:
             await asyncio.sleep(KILL_AGAIN_S)
 
     def _changed(self) -> None:
-        """React to what a pipe brought."""
+        """Update the state of the stage after data or the end of a pipe."""
         if self._started is None and b"started " in self._report.kept:
             self._started = self._loop.time()
-            # It may have been stopped before it started; else there is nothing to see yet.
+            # The stage may have been stopped before it started; otherwise there is nothing to check yet.
             self._watch_at = self._started + WATCH_S
-            self._look_in(0 if self.stopped else self._next_look_s(0, 0))
+            self._check_in(0 if self.stopped else self._next_check_s(0, 0))
         if (limit := self.printed_too_much) is not None:
             self.stop(limit)
         pipes_ended = self.stdout.ended and self.stderr.ended and self._report.ended
@@ -234,14 +260,14 @@ class Stage:
             self._done.set_result(None)
 
     def _exit(self) -> None:
-        """Reap the launcher."""
+        """Reap the launcher, which has ended, and read the rest of its pipes."""
         self._loop.remove_reader(self._pidfd)
         self._launcher.wait()
         self._exited = self._loop.time()
         self.wall_time_s = 0.0 if self._started is None else self._exited - self._started
         for collector in (self.stdout, self.stderr, self._report):
             collector.hurry()
-        self._look_in(KILL_AGAIN_S)
+        self._check_in(KILL_AGAIN_S)
         self._changed()
 
     def _notice_oom(self) -> None:
@@ -249,10 +275,10 @@ class Stage:
         with suppress(BlockingIOError):
             os.eventfd_read(self._oom_event)
         self._out_of_memory = True
-        self._look()
+        self._check()
 
-    def _look(self) -> None:
-        """Look whether something is to be done now, and when to look next."""
+    def _check(self) -> None:
+        """Check the stage now, and schedule the next check."""
         if self._done.done():
             return
         try:
@@ -261,11 +287,11 @@ class Stage:
             self._launcher.kill()
             self._done.set_exception(SandboxError(f"a stage cannot be watched: {error}"))
         else:
-            self._look_in(delay_s)
+            self._check_in(delay_s)
 
-    def _look_in(self, delay_s: float) -> None:
+    def _check_in(self, delay_s: float) -> None:
         self._timer.cancel()
-        self._timer = self._loop.call_later(delay_s, self._look)
+        self._timer = self._loop.call_later(delay_s, self._check)
 
     def _act(self, now: float) -> float:
         if self._exited is not None:
@@ -279,16 +305,16 @@ class Stage:
     def _after_exit(self, since_s: float) -> float:
         if since_s > OUTPUT_GRACE_S:
             self._done.set_result(None)
-        self._group.kill()  # nothing may outlive the stage
-        release_unreachable()  # it may hold the pipes
+        self._group.kill()  # no process may outlive the stage
+        release_unreachable()  # such sockets may hold the pipes
         return KILL_AGAIN_S
 
     def _after_stop(self, since_s: float) -> float:
         if since_s > GIVE_UP_S:
             raise SandboxError(STUCK)
-        self._group.kill()  # then the launcher ends in good order
+        self._group.kill()  # the launcher then reports the end of the program
         if since_s > KILL_LAUNCHER_S:
-            self._launcher.kill()  # pid 1 of the sandbox dies with it, and everything with that
+            self._launcher.kill()  # pid 1 of the sandbox ends with it, and all other processes with pid 1
         return KILL_AGAIN_S
 
     def _before_start(self, now: float) -> float:
@@ -302,7 +328,7 @@ class Stage:
     def _while_running(self, wall_time_s: float) -> float:
         cpu_time_s = self._group.cpu_time_s()
         limit = time_exceeded(self._bounds, wall_time_s, cpu_time_s)
-        if self._out_of_memory:  # the kernel tells it a moment before it kills
+        if self._out_of_memory:  # the kernel sends the event shortly before it kills
             limit = "memory_bytes" if self._group.oom_kills() else limit
         if limit is None and self._exceeds_uncounted():
             limit = "memory_bytes"
@@ -311,18 +337,18 @@ class Stage:
             return 0
         if self._out_of_memory:
             return KILL_AGAIN_S
-        return self._next_look_s(wall_time_s, cpu_time_s)
+        return self._next_check_s(wall_time_s, cpu_time_s)
 
-    def _next_look_s(self, wall_time_s: float, cpu_time_s: float) -> float:
-        return min(WATCH_S, next_look_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus))
+    def _next_check_s(self, wall_time_s: float, cpu_time_s: float) -> float:
+        return min(WATCH_S, next_check_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus))
 
     def _exceeds_uncounted(self) -> bool:
-        """Return whether memory that no control group counts is too much; look at most every `WATCH_S`."""
+        """Return whether uncounted memory exceeds its limits; check at most every `WATCH_S`."""
         now = self._loop.time()
         if self._uncounted is None or now < self._watch_at:
             return False
         self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids(), now)
-        spent_s = self._loop.time() - now  # tables of many sockets are read seldom
+        spent_s = self._loop.time() - now  # long tables of sockets are read less often
         self._watch_at = now + max(WATCH_S, WATCH_SHARE * spent_s)
         return self.uncounted_bytes > 0
 

@@ -1,14 +1,15 @@
-"""Kernel memory that programs can fill and no control group counts, and that no filter can refuse.
+"""Detection of kernel memory that no control group counts and no system call filter can refuse.
 
 * Locks (`fcntl`, `flock`, leases): each is a `struct file_lock`, and a file can have any number of record
   locks. SQLite needs them.
-* TCP connections that wait to be accepted, with what was sent into them. The kernel makes them while it
-  handles the client's packets, counts them when they are accepted, and keeps them if the client closes its
-  own end.
-* What UDP sockets hold back (MSG_MORE), and their queues of errors, which a control message of any `sendmsg`
-  can ask for (SO_TIMESTAMPING).
+* TCP connections that wait to be accepted, with the data sent into them. The kernel makes them while it
+handles
+  the client's packets, counts them when they are accepted, and keeps them if the client closes its own end.
+* Data that UDP sockets hold back (MSG_MORE), and their queues of errors, which a control message of any
+`sendmsg`
+  can fill (SO_TIMESTAMPING).
 
-/proc shows all of them, and is read while a stage runs. Sizes were measured on Linux 6.18.
+/proc shows all of them; the worker reads it while a stage runs. Sizes were measured on Linux 6.18.
 """
 
 import resource
@@ -21,35 +22,39 @@ from pathlib import Path
 from topics.request.limits import MiB
 
 LOCK_BYTES = 192
+"""Memory of one lock."""
 CONNECTION_BYTES = 4400
+"""Memory of one TCP connection that waits to be accepted."""
 LOCKS = 1_000
-"""Locks that the processes of a stage may hold. The kernel lists locks in quadratic time."""
+"""Locks that the processes of a stage may hold: the kernel lists locks in quadratic time."""
 SOCKETS_BYTES = 16 * MiB
-"""What sockets of a stage may keep without being counted."""
+"""Uncounted memory that the sockets of a stage may hold."""
 RECEIVED_BYTES = 32 * MiB
-"""What UDP sockets may have received and not read: the control group counts datagrams, and no errors."""
+"""Data that UDP sockets may have received and not read. The control group counts datagrams, but not
+errors."""
 FEW_SOCKETS = 16
-"""With so many sockets or less the tables are not read. They cannot keep much."""
+"""Sockets up to which the tables are not read, because so few cannot hold much."""
 PAGE_BYTES = resource.getpagesize()
 ROWS = 20_000
-"""Rows of a table of sockets that are read at most."""
+"""Rows of a table of sockets that are read at most, to bound the time of a check."""
 LOCK_LINES = 16_000
-"""Lines of /proc/locks that are read at most. It has the locks of all processes."""
+"""Lines of /proc/locks that are read at most. The file has the locks of all processes."""
 FRESH_S = 0.09
-"""Age up to which a reading of /proc/locks is used again: less than the time between two looks at a stage."""
+"""Age up to which the content of /proc/locks is used again: less than the time between two checks of a
+stage."""
 LISTENING = "0A"
-"""State TCP_LISTEN in /proc/net/tcp."""
+"""State of a listening socket (TCP_LISTEN) in /proc/net/tcp."""
 
 
 class Uncounted:
-    """Find this memory for all stages of a worker, which share one reading of the table of locks."""
+    """Meter of uncounted memory for all stages of a worker, which share one read of the table of locks."""
 
     def __init__(self) -> None:
         self._holders: Counter[int] = Counter()
         self._read_at_s = float("-inf")
 
     def too_much_bytes(self, pids: Sequence[int], now_s: float) -> int:
-        """Return about how many bytes these processes made the kernel keep; 0 unless these are too many."""
+        """Return roughly how many uncounted bytes these processes hold, or 0 if that is within the limits."""
         kept_bytes = kept_by_sockets(pids)
         if kept_bytes > SOCKETS_BYTES:
             return kept_bytes
@@ -62,10 +67,12 @@ class Uncounted:
 
 
 def kept_by_sockets(pids: Iterable[int]) -> int:
-    """Return how many bytes the sockets in the network namespace of these processes keep uncounted."""
+    """Return the uncounted bytes of the sockets in the network namespace of these processes."""
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").glob("*"):
-            with suppress(OSError):  # else it has ended, as a process's first thread may before the others
+            with suppress(
+                OSError
+            ):  # the thread has ended; a process's first thread may end before the others
                 return _kept_in(task / "net")
     return 0
 
@@ -76,7 +83,7 @@ def _kept_in(net: Path) -> int:
         tcp_6, udp_6, _ = sockets_in_use((net / "sockstat6").read_text())
         tcp, udp = tcp + tcp_6, udp + udp_6
     kept_bytes = 0
-    if tcp > FEW_SOCKETS:  # seldom: reading the tables takes milliseconds
+    if tcp > FEW_SOCKETS:  # rare; reading the tables takes milliseconds
         kept = kept_by_tcp if tcp_bytes > SOCKETS_BYTES else kept_by_listeners
         kept_bytes += _kept_by(kept, net, "tcp", "tcp6")
     if udp > FEW_SOCKETS:
@@ -88,14 +95,14 @@ def _kept_by(kept: Callable[[Iterable[str]], int], net: Path, *tables: str) -> i
     kept_bytes = 0
     for table in tables:
         with suppress(FileNotFoundError), open(net / table) as lines:
-            kept_bytes += kept(islice(lines, 1, ROWS))  # after the titles
+            kept_bytes += kept(islice(lines, 1, ROWS))  # without the header
     return kept_bytes
 
 
 def sockets_in_use(sockstat: str) -> tuple[int, int, int]:
-    """Return the TCP and the UDP sockets of a network namespace, by the text of its sockstat or sockstat6.
+    """Return the numbers of TCP and UDP sockets in the text of a network namespace's sockstat or sockstat6.
 
-    The third value is what TCP keeps on the whole host, in bytes; 0 by sockstat6, which does not have it.
+    The third value is the memory of TCP on the whole host, in bytes; sockstat6 does not have it and gives 0.
     """
     words = {kind: rest.split() for kind, _, rest in (line.partition(":") for line in sockstat.splitlines())}
     tcp, udp = words.get("TCP", words.get("TCP6", [])), words.get("UDP", words.get("UDP6", []))
@@ -107,7 +114,7 @@ def _value(words: Sequence[str], name: str) -> int:
 
 
 def kept_by_listeners(table: Iterable[str]) -> int:
-    """Return what connections in the queues of listeners keep, by the first rows of /proc/net/tcp."""
+    """Return the bytes of connections in the queues of listeners, from the first rows of /proc/net/tcp."""
     kept_bytes = 0
     for line in table:
         _, _, _, state, queues, *_ = line.split()
@@ -118,9 +125,9 @@ def kept_by_listeners(table: Iterable[str]) -> int:
 
 
 def kept_by_tcp(table: Iterable[str]) -> int:
-    """Return what connections keep that no process has accepted, by the rows of /proc/net/tcp.
+    """Return the bytes of connections that no process has accepted, from the rows of /proc/net/tcp.
 
-    The receive queue of a listener is the number of connections that wait.
+    The receive queue of a listener is the number of waiting connections.
     """
     kept_bytes = 0
     for line in table:
@@ -134,13 +141,13 @@ def kept_by_tcp(table: Iterable[str]) -> int:
 
 
 def kept_by_udp(table: Iterable[str]) -> int:
-    """Return what sockets hold back, and what they received beyond `RECEIVED_BYTES`, by /proc/net/udp."""
+    """Return the bytes that sockets hold back, and received beyond `RECEIVED_BYTES`, from /proc/net/udp."""
     queues = [line.split()[4].split(":") for line in table]
     held_back, received = (sum(int(sizes[n], 16) for sizes in queues) for n in (0, 1))
     return held_back + max(0, received - RECEIVED_BYTES)
 
 
 def holders_of_locks(locks: Iterable[str]) -> Counter[int]:
-    """Return how many locks each process holds, by the lines of /proc/locks."""
+    """Return the number of locks of each process, from the lines of /proc/locks."""
     words = (line.split() for line in locks)
     return Counter(int(pid) for _, kind, _, _, pid, *_ in words if kind in ("POSIX", "FLOCK", "LEASE"))

@@ -1,12 +1,12 @@
-"""User ids of boxes, which no two workers on one kernel may share, in whatever containers they are.
+"""User ids of boxes, which no two workers on one kernel may share, even in different containers.
 
-Containers share no folder in which workers could lock something. What they share, if they are in the same
-user namespace, is the kernel's account of what each user has: it counts a user's POSIX message queues in all
-IPC namespaces together, under one lock. So a worker makes a queue as each of its users, under a limit
-(RLIMIT_MSGQUEUE) that allows a user one queue and not two. If another worker has a queue of that user
-already, the kernel refuses the second, and the worker tries the next range of ids. The queues are in an IPC
-namespace of their own, which the worker holds open: they are gone when the worker is dead, however it died.
-Programs in boxes can make no queues.
+Containers share no folder in which workers could lock a file. In the same user namespace they share the
+kernel's accounting of users: it counts a user's POSIX message queues in all IPC namespaces together, under
+one lock. A worker makes one queue as each of its users. A limit (RLIMIT_MSGQUEUE) allows a user one such
+queue and not two. If another worker already has a queue of that user, the kernel refuses the second. The
+worker then tries the next range of ids. The queues are in an IPC namespace of their own, which the worker
+holds open. The kernel removes them when the worker ends, also if it crashes. Programs in boxes cannot make
+queues.
 """
 
 import os
@@ -24,23 +24,24 @@ from processors.sandbox.settings import PLACES, SandboxSettings
 
 PROGRAM = Path(__file__).with_name("claim_user_ids.py")
 CLAIM_S = 60.0
-"""A claim takes about 30 ms."""
+"""Timeout of a claim, which takes about 30 ms."""
 MAX_NAMESPACES = 253
-"""So many descriptors fit into one message (SCM_MAX_FD)."""
+"""Descriptors that fit into one message (SCM_MAX_FD of Linux)."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserIds:
-    """A range of user ids that is this worker's alone until `release`, or the end of the process."""
+    """Range of user ids that belongs to this worker alone until `release`, or the end of the process."""
 
     uids: range
     descriptors: Sequence[int]
 
     @classmethod
     def claim(cls, settings: SandboxSettings, place: int) -> "UserIds":
-        """Claim a range: the one of this worker's place if it is free, else the next free one.
+        """Claim the range of this worker's place if it is free, else the next free one.
 
-        Raises SandboxError.
+        Raises:
+            SandboxError: no range is free, an account has one of the ids, or the claim failed.
         """
         check_accounts(settings)
         numbers = (settings.first_uid, settings.boxes, PLACES, place)
@@ -55,7 +56,7 @@ class UserIds:
         return cls(range(first, first + settings.boxes), descriptors)
 
     def release(self) -> None:
-        """Let other workers have the range."""
+        """Release the range for other workers."""
         for descriptor in self.descriptors:
             os.close(descriptor)
 
@@ -83,12 +84,16 @@ def _run(arguments: Sequence[str], answer: socket.socket) -> None:
 
 
 def ids_of_all_places(settings: SandboxSettings) -> range:
-    """Return all user ids that workers with these settings may give to boxes."""
+    """Return the user ids that all workers of a host together may give to boxes."""
     return range(settings.first_uid, settings.first_uid + PLACES * settings.boxes)
 
 
 def check_accounts(settings: SandboxSettings) -> None:
-    """Raise SandboxError if an account of this host has an id that a box could get."""
+    """Check that no account of this host has an id that a box could get.
+
+    Raises:
+        SandboxError: an account has such an id.
+    """
     ids = ids_of_all_places(settings)
     if taken := [account.pw_name for account in pwd.getpwall() if account.pw_uid in ids]:
         raise SandboxError(

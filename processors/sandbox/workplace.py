@@ -1,4 +1,7 @@
-"""A worker's place on the host: a numbered folder, locked while the worker lives, and what dead ones left."""
+"""Place of a worker on the host: a numbered folder that is locked while the worker runs.
+
+Each worker also cleans up the places of workers that crashed.
+"""
 
 import fcntl
 import os
@@ -13,23 +16,29 @@ from processors.sandbox.cgroups.files import kill_members, read_pids
 from processors.sandbox.model import SandboxError
 from processors.sandbox.settings import PLACES
 
-DYING_S = 20.0
+KILL_S = 20.0
+"""Deadline for killing the processes in a control group of a crashed worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """The place of this process."""
+    """Numbered folder, and its lock, of this process."""
 
     number: int
     folder: Path
-    """Empty at first, apart from the lock; users may pass through it."""
+    """Folder that holds only the lock at first; all users may pass through it."""
     lock: int
+    """Descriptor of the locked file."""
 
     @classmethod
     def claim(cls, state_dir: Path) -> "Workplace":
-        """Clean up after dead workers and take the first free place; raises SandboxError."""
+        """Clean up after crashed workers and lock the first free place.
+
+        Raises:
+            SandboxError: all places are locked, or a process of a crashed worker cannot be killed.
+        """
         make_passable(state_dir)
-        state_dir = state_dir.resolve()  # as the kernel names it in its list of mounts
+        state_dir = state_dir.resolve()  # as the kernel writes it in its list of mounts
         for folder in sorted(state_dir.glob("[0-9]*"), key=lambda path: int(path.name)):
             with _Lock(folder) as lock:
                 if lock.held:
@@ -38,23 +47,23 @@ class Workplace:
             folder = state_dir / str(number)
             lock = _Lock(folder)
             if lock.held:
-                folder.chmod(0o711)  # the users of boxes pass through it, whatever umask it was made under
-                sweep(folder)  # between the two loops it may have been used
+                folder.chmod(0o711)  # users of boxes pass through it; the umask may have been stricter
+                sweep(folder)  # a worker may have used it and crashed between the two loops
                 return cls(number, folder, lock.descriptor)
         raise SandboxError(f"all {PLACES} places in {state_dir} are taken")
 
     def note_groups(self, paths: Sequence[Path]) -> None:
-        """Write down where control groups are about to be made, so that they are found after our death."""
+        """Record the paths of control groups that will be made, so that `sweep` finds them after a crash."""
         (self.folder / "groups").write_text("".join(f"{path}\n" for path in paths))
 
     def leave(self) -> None:
-        """Give the place back; boxes must be gone. The lock's file stays for the next worker."""
+        """Clean up and unlock the place; all boxes must be closed. The file of the lock stays."""
         sweep(self.folder)
         os.close(self.lock)
 
 
 class _Lock:
-    """A try at the lock of a place. The kernel releases it when the process is dead, however it died."""
+    """Attempt to lock a place. The kernel releases the lock when the process ends, also after a crash."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o711, exist_ok=True)
@@ -75,7 +84,11 @@ class _Lock:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a dead worker left: processes, control groups, mounts, files. The caller holds its lock."""
+    """Remove the processes, control groups, mounts and files in a place whose lock the caller holds.
+
+    Raises:
+        SandboxError: a process in a control group cannot be killed.
+    """
     note = folder / "groups"
     if note.exists():
         for line in note.read_text().splitlines():
@@ -90,8 +103,8 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_groups(parent: Path) -> None:
-    """With all groups below, of which there are other workers' where a worker was started by another."""
-    deadline = time.monotonic() + DYING_S
+    """Remove a group and all groups below, among which are those of workers that this worker started."""
+    deadline = time.monotonic() + KILL_S
     for group in [Path(folder) for folder, _, _ in os.walk(parent, topdown=False)]:
         while True:
             kill_members(group)
@@ -101,7 +114,7 @@ def _remove_groups(parent: Path) -> None:
                 break
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise SandboxError(f"{group} of a dead worker cannot be removed: {error}") from error
+                    raise SandboxError(f"{group} of a crashed worker cannot be removed: {error}") from error
                 if read_pids(group):
                     time.sleep(0.005)
             else:
@@ -109,7 +122,11 @@ def _remove_groups(parent: Path) -> None:
 
 
 def make_passable(state_dir: Path) -> None:
-    """Make the folder of all places, which all users must be able to pass through; raises SandboxError."""
+    """Make the folder of all places, and check that all users can pass through it.
+
+    Raises:
+        SandboxError: a folder above is closed to other users.
+    """
     state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     for folder in (state_dir, *state_dir.resolve().parents):
         if not folder.stat().st_mode & 0o001:

@@ -205,11 +205,13 @@ class StoreProcessor:
         return True
 
     def _commit(self, due: dict[int, Partition]) -> None:
+        # Before the transaction begins: `refusal` may ask the broker, for longer than a transaction may take.
+        records = {number: partition.records(self._replies.refusal) for number, partition in due.items()}
         producer = self._producer
         producer.begin_transaction()
         turns = itertools.chain.from_iterable(itertools.repeat(turn, _PER_TURN) for turn in self._turns)
-        for number, partition in due.items():
-            for record in partition.records(self._replies.refusal):
+        for number in due:
+            for record in records[number]:
                 place = self._place(record, number, turns)
                 producer.produce(record.topic, record.value, record.key, place, headers=record.headers)
         group = self._consumer.consumer_group_metadata()

@@ -1,1 +1,1 @@
-"""WebhookSender: tells ends of submissions over HTTP, to whoever asked for it."""
+"""WebhookSender: notifies receivers over HTTP of the ends of submissions that requested it."""

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may be sent to: a name says nothing about whose network it leads into. Pure."""
+"""Check of the addresses of a webhook's receiver: a public name may resolve to a private network. Pure."""
 
 import ipaddress
 from collections.abc import Collection, Sequence
@@ -9,18 +9,18 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
-"""Of IANA's registries of special-purpose addresses; Python 3.11 does not know them all."""
+"""Networks of IANA's special-purpose address registries that Python 3.11 does not know."""
 _IPV4_BITS = 0xFFFFFFFF
 
 
 class ForbiddenError(Exception):
-    """None of the addresses may be sent to; the message says which, and what an operator can do."""
+    """No address of a host is permitted; the message names one, and the setting to change."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is of the Internet, and of one host there.
+    """Return whether an address is a unicast address of the public Internet.
 
-    An IPv6 address that stands for an IPv4 address is judged as that one, since that is where it leads.
+    An IPv6 address that embeds an IPv4 address is treated as the latter, since packets go there.
     """
     if isinstance(address, ipaddress.IPv6Address) and (inner := _embedded(address)) is not None:
         return is_public(inner)
@@ -39,7 +39,7 @@ def is_public(address: Address) -> bool:
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Of an IPv4-mapped address, NAT64, 6to4 or Teredo."""
+    """Return the IPv4 address in an IPv4-mapped, NAT64, 6to4 or Teredo address, or None."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & _IPV4_BITS)
     if address.teredo is not None:
@@ -48,16 +48,16 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def permitted(host: str, addresses: Sequence[str], port: int, allowed: Collection[str]) -> list[str]:
-    """Those of the addresses that `host` has which may be sent to: public ones, and those in the allow-list.
+    """Return the permitted addresses of `host`: public ones, and those that the allow-list names.
 
     Raises:
-        ForbiddenError: none may.
+        ForbiddenError: no address is permitted.
     """
     found = [ipaddress.ip_address(address) for address in addresses]
     may = [str(address) for address in found if is_public(address) or place(str(address), port) in allowed]
     if not may:
         first = place(str(found[0]), port) if found else "no address"
         raise ForbiddenError(
-            f"{host} leads to {first}, which is not public: ENVICUTOR_WEBHOOK_ALLOW must name that, too"
+            f"{host} resolves to {first}, which is not public: ENVICUTOR_WEBHOOK_ALLOW must name that, too"
         )
     return may

@@ -1,4 +1,7 @@
-"""Reading a topic of webhooks: many records are open at a time, and what lies below them all is committed."""
+"""Consumption of a topic of webhooks: many records are open at a time.
+
+The committed offset of a partition is that of its first open record.
+"""
 
 import logging
 import threading
@@ -15,41 +18,41 @@ log = logging.getLogger(__name__)
 
 _BATCH = 100
 MOST_OPEN = 10_000
-"""Records that wait or are under way; beyond it nothing more is taken from this topic."""
+"""Records that may be open at a time. At this number the consumer pauses, which bounds memory."""
 
 
-class Offsets:
-    """Which records were taken and are not done. Pure."""
+class OpenRecords:
+    """Open records: consumed, and not yet delivered or published again. Pure."""
 
     def __init__(self) -> None:
         self._open: defaultdict[int, dict[int, None]] = defaultdict(dict)
-        """By partition, in the order of their offsets."""
+        """Offsets of each partition, in ascending order."""
         self._read_to: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
     def taken(self, partition: int, offset: int) -> None:
-        """It is open."""
+        """Add a record that was consumed."""
         self._open[partition][offset] = None
         self._read_to[partition] = offset + 1
 
     def done(self, partition: int, offset: int) -> None:
-        """It is not to be read again; nothing happens where the partition has gone to another since."""
+        """Remove a record that need not be redelivered; do nothing if its partition was revoked."""
         if partition in self._open:
             self._open[partition].pop(offset, None)
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """They have gone to another."""
+        """Drop the records of revoked partitions."""
         for partition in partitions:
             for known in (self._open, self._read_to, self._committed):
                 known.pop(partition, None)
 
     @property
     def open(self) -> int:
-        """How many are."""
+        """Return the number of open records in all partitions."""
         return sum(map(len, self._open.values()))
 
     def to_commit(self) -> dict[int, int]:
-        """Where others would go on, of the partitions of which that has changed since the last call."""
+        """Return the offsets to commit, by partition, that have changed since the last call."""
         now = {p: next(iter(self._open[p]), read_to) for p, read_to in self._read_to.items()}
         changed = {p: offset for p, offset in now.items() if self._committed.get(p) != offset}
         self._committed |= changed
@@ -57,7 +60,7 @@ class Offsets:
 
 
 class Intake:
-    """A thread that hands the records of one topic to `take`, as long as not too many are open."""
+    """Consumer thread that passes the records of one topic to `take` while few enough are open."""
 
     def __init__(
         self,
@@ -66,34 +69,37 @@ class Intake:
         group: str,
         *,
         take: Callable[["Intake", Message], None],
-        on_death: Callable[[], None],
+        on_failure: Callable[[], None],
     ) -> None:
-        """Both are called from the thread; after `on_death` the process should end."""
-        self._topic, self._take_record, self._on_death = topic, take, on_death
+        """Prepare the consumer; `start` subscribes it.
+
+        The thread calls `take` with each record, and `on_failure` when it fails; the process should end then.
+        """
+        self._topic, self._take_record, self._on_failure = topic, take, on_failure
         self._consumer = Consumer(with_liveness_check(consumer_config(settings, group)))
         self._brake = PauseControl(self._consumer)
-        self._offsets = Offsets()
+        self._offsets = OpenRecords()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"take-{topic}", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Subscribe to the topic and start the thread."""
         self._consumer.subscribe([self._topic], on_assign=self._brake.on_assign, on_revoke=self._on_revoke)
         self._thread.start()
 
     def done(self, message: Message) -> None:
-        """What the record asked for is done, or stands on a topic again. From any thread."""
+        """Remove a record that was delivered, or published again. May be called from any thread."""
         with self._lock:
             self._offsets.done(message.partition() or 0, message.offset() or 0)
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop consuming, and wait for the thread."""
         self._stopping.set()
         self._thread.join()
 
     def close(self) -> None:
-        """Commit what is done, and leave the group; after `stop`."""
+        """Commit offsets and leave the group; call it after `stop`."""
         self._commit()
         leave(self._consumer)
 
@@ -102,8 +108,8 @@ class Intake:
             while not self._stopping.is_set():
                 self._step()
         except Exception:
-            log.exception("reading %s ends", self._topic)
-            self._on_death()
+            log.exception("the consumer of %s failed", self._topic)
+            self._on_failure()
 
     def _step(self) -> None:
         self._commit()
@@ -115,7 +121,7 @@ class Intake:
             if error := message.error():
                 if is_fatal(error):
                     raise KafkaException(error)
-                log.warning("reading %s: %s", self._topic, error)
+                log.warning("consumer of %s: %s", self._topic, error)
                 continue
             with self._lock:
                 self._offsets.taken(message.partition() or 0, message.offset() or 0)
@@ -135,4 +141,4 @@ class Intake:
         try:
             self._consumer.commit(offsets=next_offsets, asynchronous=False)
         except KafkaException as error:
-            log.warning("reading %s: commit failed, redelivery is possible: %s", self._topic, error)
+            log.warning("consumer of %s: commit failed, redelivery is possible: %s", self._topic, error)

@@ -1,4 +1,4 @@
-"""One try: a POST to an address that was looked at, within five seconds."""
+"""One delivery attempt: a POST to a permitted address, within five seconds."""
 
 import asyncio
 import socket
@@ -14,45 +14,54 @@ from processors.webhooks.addresses import ForbiddenError, permitted
 from topics.request.callback_urls import Target, place
 
 TIMEOUT_S = 5.0
-"""For everything together, from the look-up of the name on."""
+"""Limit on a whole attempt, from name resolution to the response."""
 ANSWER_BYTES = 64 * 1024
-"""So much of an answer's body is read, and no more."""
+"""Bytes of a response's body that are read at most."""
 _SHOWN = 200
-"""Characters of an answer or an error that are told to people."""
+"""Characters of a response or an error that appear in logs and dead letters."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class NotDeliveredError(Exception):
-    """The receiver did not say yes; the message says what it did instead."""
+    """The receiver did not accept the webhook; the message gives its response or the error."""
 
 
 class Poster:
-    """Connects to the address that it judged, and asks for nothing twice: a name may change in between."""
+    """HTTP client that connects to the very address that it checked.
+
+    A name is resolved once for each attempt, because a second resolution may give another address.
+    """
 
     def __init__(
         self, allowed: Collection[str], ca_file: Path | None, resolve: Resolve | None = None
     ) -> None:
-        """`ca_file` is who signs receivers' certificates, None for those that the machine trusts."""
+        """Open a client.
+
+        Args:
+            allowed: hosts and ports with addresses that are not public, see `webhook_allow`.
+            ca_file: PEM file of the authority of receivers' certificates; None for the machine's authorities.
+            resolve: resolver from host and port to addresses; the system's by default.
+        """
         self._allowed, self._resolve = allowed, resolve or _resolve
         self._http = httpx.AsyncClient(
             verify=ssl.create_default_context(cafile=ca_file),
-            trust_env=False,  # a proxy would connect to whatever it likes
+            trust_env=False,  # a proxy would resolve names itself
             follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # what one sets is not another's
-            # A connection is for one name: the next one with this address may be another's.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # receivers must not see each other's
+            # A connection belongs to one host name; another name may have the same address.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the client and all its connections."""
         await self._http.aclose()
 
     async def post(self, target: Target, body: bytes, headers: Mapping[str, str], tries: int) -> None:
-        """Send it to one of the target's addresses, to the next one at each of the `tries`.
+        """Send a webhook to one of the target's addresses; each of the `tries` takes the next address.
 
         Raises:
-            NotDeliveredError: see there.
+            NotDeliveredError: the receiver did not accept it in time, or no address is permitted.
         """
         deadline = asyncio.get_running_loop().time() + TIMEOUT_S
         try:
@@ -61,7 +70,7 @@ class Poster:
             raise NotDeliveredError(f"no answer within {TIMEOUT_S:g} s") from None
         except ForbiddenError as error:
             raise NotDeliveredError(str(error)) from None
-        except Exception as error:  # what a receiver can make libraries raise has no end
+        except Exception as error:  # a receiver can make libraries raise anything
             raise NotDeliveredError(f"{type(error).__name__}: {error}"[:_SHOWN]) from None
         if not 200 <= status < 300:
             followed = "; redirects are not followed" if 300 <= status < 400 else ""
@@ -70,7 +79,7 @@ class Poster:
     async def _post(
         self, target: Target, body: bytes, headers: Mapping[str, str], tries: int, deadline: float
     ) -> tuple[int, str]:
-        """The answer's status, and how it begins."""
+        """Return the status of the response and the beginning of its body."""
         async with AsyncExitStack() as stack:
             async with asyncio.timeout_at(deadline):
                 addresses = await self._resolve(target.host, target.port)
@@ -91,7 +100,7 @@ class Poster:
 
 
 async def _beginning(answer: httpx.Response, deadline: float) -> str:
-    """Of the body, for people. What it says, or how slowly, does not matter: the status was the answer."""
+    """Return the beginning of the body, for logs. Errors are ignored: the status decides."""
     read = b""
     with suppress(Exception):
         async with asyncio.timeout_at(deadline):

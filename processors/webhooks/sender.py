@@ -1,10 +1,10 @@
-"""WebhookSender.
+"""WebhookSender: delivers webhooks and schedules their retries.
 
-consumes  `webhooks.pending`, `webhooks.retries` (two consumer groups)
-produces  `webhooks.retries`: what was told in vain, with the time of the next try; `dead-letters`: at last
+consumes  `webhooks.pending`, `webhooks.retries` (two consumer groups) produces  `webhooks.retries`: failed
+deliveries, with the time of the next attempt; `dead-letters`: after the last
 
-A record is done once its receiver said yes, or once it stands on another topic. What was under way when
-this process died is told again, under the same id.
+A record is done once its receiver accepted the webhook, or once it was published to another topic. Deliveries
+in progress when this process ends are repeated, with the same id.
 """
 
 import asyncio
@@ -33,15 +33,16 @@ from topics.submissions.webhook import WEBHOOK, Webhook
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""Requests to one receiver at a time. Receivers are those of the allow-list, so all are bounded, too."""
+"""Requests to one receiver at a time. The allow-list bounds the receivers, and so all requests."""
 IN_LINE = 256
-"""Webhooks that wait for their receiver; more go to the topic of retries, where they are in nobody's way."""
+"""Webhooks that may wait for one receiver. Further ones go to the topic of retries, to keep no others
+waiting."""
 _ASIDE_S = 3.0
-"""For how long, at most."""
+"""Longest pause of a webhook that was put off because of `IN_LINE`."""
 
 
 class WebhookSender:
-    """One process; several share the work."""
+    """Process that delivers webhooks; several processes share the partitions."""
 
     def __init__(
         self,
@@ -51,10 +52,12 @@ class WebhookSender:
         instance: str,
         resolve: Resolve | None = None,
     ) -> None:
-        """`resolve` looks addresses up, where the system's resolver is not to.
+        """Read the signing secrets and create the clients; `run` starts them.
+
+        `resolve` replaces the system's resolver.
 
         Raises:
-            SecretError: there is nothing to sign with.
+            SecretError: the file of secrets is not set, or unusable.
         """
         if settings.webhook_secret_file is None:
             raise SecretError("ENVICUTOR_WEBHOOK_SECRET_FILE is not set: name a file with a line `whsec_…`")
@@ -66,30 +69,30 @@ class WebhookSender:
         self._producer = EventProducer(kafka)
         groups = {catalogue.webhooks: WEBHOOK_GROUP, catalogue.webhook_retries: f"{WEBHOOK_GROUP}-retries"}
         self._intakes = [
-            Intake(kafka, topic.name, group, take=self._take, on_death=self._die)
+            Intake(kafka, topic.name, group, take=self._take, on_failure=self._fail)
             for topic, group in groups.items()
         ]
         self._receivers = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(AT_ONCE))
         self._in_line: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        """One for each record that is open."""
+        """Tasks of all open records."""
         self._under_way: set[asyncio.Task[None]] = set()
-        """Those whose receiver is being told."""
+        """Tasks with a request in progress."""
         self._stop = asyncio.Event()
-        self._died = False
+        self._has_failed = False
 
     def stop(self) -> None:
-        """Ask `run` to return once what is under way has had its time."""
+        """Ask `run` to return once the requests in progress are over, or timed out."""
         self._stop.set()
 
     async def run(self) -> bool:
-        """Send until stopped; False where the process must be started again."""
+        """Deliver until stopped; return False if the process must be started again."""
         self._loop = asyncio.get_running_loop()
-        # Looking up a name takes a thread; those of one receiver must not keep the others waiting.
+        # Name resolution occupies a thread; one slow receiver must not keep the others waiting.
         self._loop.set_default_executor(ThreadPoolExecutor(8 + AT_ONCE * len(self._allowed)))
         for intake in self._intakes:
             intake.start()
-        log.info("%s: sends webhooks to %s", self._source, ", ".join(map(str, self._allowed)) or "no host")
+        log.info("%s: sending webhooks to %s", self._source, ", ".join(map(str, self._allowed)) or "no host")
         await self._stop.wait()
         for intake in self._intakes:
             await asyncio.to_thread(intake.stop)
@@ -98,14 +101,14 @@ class WebhookSender:
             await asyncio.to_thread(intake.close)
         await self._poster.close()
         self._producer.close()
-        return not self._died
+        return not self._has_failed
 
-    def _die(self) -> None:
-        self._died = True
+    def _fail(self) -> None:
+        self._has_failed = True
         self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _finish(self) -> None:
-        for task in self._tasks - self._under_way:  # they stand on the log
+        for task in self._tasks - self._under_way:  # their records are redelivered
             task.cancel()
         if self._under_way:
             _, late = await asyncio.wait(self._under_way, timeout=TIMEOUT_S + 1)
@@ -115,7 +118,7 @@ class WebhookSender:
     # -- one record ----------------------------------------------------------------------------------
 
     def _take(self, intake: Intake, message: Message) -> None:
-        """Called from the intake's thread."""
+        """Start a task for a record; called from the intake's thread."""
         self._loop.call_soon_threadsafe(self._begin, intake, message)
 
     def _begin(self, intake: Intake, message: Message) -> None:
@@ -127,16 +130,16 @@ class WebhookSender:
         self._tasks.discard(task)
         self._under_way.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a webhook", exc_info=error)
-            crash("a webhook is nobody's")
+            log.error("a webhook can neither be delivered nor published again", exc_info=error)
+            crash("a webhook would be lost")
 
     async def _handle(self, intake: Intake, message: Message) -> None:
-        if (record := await self._told(message)) is not None:
+        if (record := await self._delivered(message)) is not None:
             await self._producer.send(record)
         intake.done(message)
 
-    async def _told(self, message: Message) -> Record | None:
-        """Tell it; None where its receiver said yes, else what must be on a topic before this is done."""
+    async def _delivered(self, message: Message) -> Record | None:
+        """Deliver a webhook; return None if its receiver accepted it, else the record to publish instead."""
         try:
             webhook = decode(Webhook, message.value())
             where = target(webhook.url)
@@ -153,8 +156,8 @@ class WebhookSender:
             return None
         except NotDeliveredError as error:
             why = str(error)
-        except Exception as error:  # one webhook that cannot be handled must not stop all others
-            log.exception("submission %s: a webhook", webhook.body.data.id)
+        except Exception as error:  # one unusable webhook must not stop all others
+            log.exception("submission %s: webhook failed", webhook.body.data.id)
             why = f"{type(error).__name__}: {error}"
         return self._failed(webhook.replace(tries=webhook.tries + 1), message, why)
 
@@ -173,13 +176,15 @@ class WebhookSender:
             self._in_line[where.place] -= 1
 
     def _failed(self, webhook: Webhook, message: Message, why: str) -> Record:
-        log.info("submission %s: %s, try %d: %s", webhook.body.data.id, webhook.url, webhook.tries, why)
+        log.info(
+            "submission %s: webhook to %s, try %d: %s", webhook.body.data.id, webhook.url, webhook.tries, why
+        )
         if webhook.tries >= self._settings.webhook_attempts:
-            return self._given_up(message, f"not told after {webhook.tries} tries; the last one: {why}")
+            return self._given_up(message, f"not delivered after {webhook.tries} tries; the last one: {why}")
         return self._later(webhook, pause_s(self._settings.webhook_first_retry_s, webhook.tries))
 
     def _later(self, webhook: Webhook, at_most_s: float) -> Record:
-        """What failed together does not come back together."""
+        """Return a record for a later attempt, with jitter so that simultaneous failures are spread."""
         pause_s = at_most_s * random.uniform(0.5, 1)  # noqa: S311 - not a secret
         due = webhook.replace(not_before_ms=round((time.time() + pause_s) * 1000))
         id = webhook.body.data.id
@@ -187,5 +192,5 @@ class WebhookSender:
         return Record(self._catalogue.webhook_retries.name, id.encode(), encode(due), headers)
 
     def _given_up(self, message: Message, why: str) -> Record:
-        log.warning("webhook of submission %r goes to the dead letters: %s", message.key(), why)
+        log.warning("webhook of submission %r becomes a dead letter: %s", message.key(), why)
         return dead_letter(self._catalogue.dead_letters.name, message, why)

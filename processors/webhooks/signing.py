@@ -1,4 +1,4 @@
-"""Signatures by which a receiver knows that a webhook is ours: the scheme of standardwebhooks.com."""
+"""Signatures of webhooks, by which receivers verify the sender (Standard Webhooks, standardwebhooks.com)."""
 
 import base64
 import binascii
@@ -14,11 +14,11 @@ _KEY_BYTES = range(24, 65)
 
 
 class SecretError(ValueError):
-    """The file of secrets is of no use; the message says why."""
+    """The file of secrets is unusable; the message gives the reason."""
 
 
 def new_secret() -> str:
-    """One that nobody guesses, as `read_secrets` reads it."""
+    """Return a random secret as a line of the file that `read_secrets` reads."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -46,7 +46,7 @@ def _key(file: Path, number: int, line: str) -> bytes:
     except binascii.Error:
         key = b""
     if not line.startswith(_PREFIX) or len(key) not in _KEY_BYTES:
-        raise SecretError(f"{file}, line {number}: no `whsec_` with 24 to 64 bytes as base64 after it")
+        raise SecretError(f"{file}, line {number} is not `whsec_` with 24 to 64 bytes as base64 after it")
     return key
 
 

@@ -48,7 +48,7 @@ def key_of(work: Work, rootfs: Rootfs, env: Mapping[str, str], answer_bytes: int
         "version": VERSION,
         "owner": work.owner,
         "files": files,
-        "compile": request.compiler,
+        "compile": request.compile,
         "env": dict(sorted(env.items())),
         "mounts": sorted((target, str(source)) for target, source in rootfs.mounts.items()),
         "limits": request.limits.compile,

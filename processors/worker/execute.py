@@ -50,8 +50,8 @@ async def executed(
     """
     request, budget = work.request, AnswerBudget(answer_bytes)
     env = {**variables, **request.env}
-    key = key_of(work, rootfs, env, answer_bytes) if request.compiler and compile_cache.enabled else None
-    first = request.limits.compile if request.compiler else request.limits.run
+    key = key_of(work, rootfs, env, answer_bytes) if request.compile and compile_cache.enabled else None
+    first = request.limits.compile if request.compile else request.limits.run
     async with AsyncExitStack() as stack:
         before = await _compiled_before(stack, sandboxes, compile_cache, key, first) if key else None
         if before:
@@ -60,8 +60,8 @@ async def executed(
         else:
             files = {file.name: file.data() for file in request.files}
             box, compiled = await stack.enter_async_context(sandboxes.box(files, first)), None
-        if request.compiler and not compiled:
-            argv = _argv(request.compiler, "compile", ())
+        if request.compile and not compiled:
+            argv = _argv(request.compile, "compile", ())
             listener = output.listener("compile")
             command = Command(argv, env, on_output=listener, may_start=may_run)
             compiled = budget.compile_stage(await box.run(command, rootfs, request.limits.compile))
@@ -125,8 +125,8 @@ async def _run_case(
     on_output: OnOutput,
     may_run: Callable[[], Awaitable[None]],
 ) -> RunStage:
-    assert request.program
-    command = Command(_argv(request.program, "run", case.args), env, case.input.encode(), on_output, may_run)
+    assert request.run
+    command = Command(_argv(request.run, "run", case.args), env, case.input.encode(), on_output, may_run)
     completed = await box.run(command, rootfs, request.limits.run)
     cpu_left_s = request.limits.run.cpu_time_s - completed.cpu_time_s
     collected = await box.collect(request.outputs, budget.room_bytes, cpu_left_s)

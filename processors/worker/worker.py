@@ -127,6 +127,8 @@ class Worker:
 
     async def carry_out(self, attempt: Attempt[Work]) -> None:
         """See that the dependencies are there, compile, run every test case, and say what came of it."""
+        # Work of an earlier release may follow the older file convention.
+        attempt.work = attempt.work.replace(request=attempt.work.request.ordinary())
         if reason := self._too_large(attempt.work):
             await attempt.until_ours()
             refused = Executed("internal_error", None, ())
@@ -252,7 +254,7 @@ def _stage_of(state: EnvironmentState, *, cached: bool, wall_time_s: float) -> D
 
 def _too_small(work: Work, error: BoxTooSmallError) -> Executed:
     """The files do not fit into the box: the first stage fails for that limit, in each test case."""
-    if work.request.compiler:
+    if work.request.compile:
         return Executed("compile_failed", CompileStage(stderr=str(error), limit_exceeded=error.limit), ())
     cases = work.request.cases
     runs = tuple(

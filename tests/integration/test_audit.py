@@ -1,12 +1,8 @@
 """Audits of what the real store processor made of a log."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,9 @@ from typer.testing import CliRunner
 from infra.cli import app
 from infra.commands.audit import describe
 from processors.store.trimming import trim
+from tests.support.polling import eventually
+from tests.support.roles import Process, role_environment, start_role
+from tests.support.submissions import finished, request
 from topics.audit.history import read_history
 from topics.audit.sealed import Seals
 from topics.audit.subjects import Subject, subjects
@@ -29,10 +28,8 @@ from topics.kafka.clients import EventProducer, consumer_config
 from topics.kafka.codec import Headers, Record, encode, encode_fact
 from topics.kafka.scan import read_to_end
 from topics.leases import Lease
-from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
-from topics.submissions.facts import FACTS, Finished, Requested, Started, SubmissionFact
+from topics.submissions.facts import FACTS, Started, SubmissionFact
 from topics.submissions.stage import RunStage
 from topics.times import milliseconds
 
@@ -40,15 +37,7 @@ DEADLINE_S = 120.0
 AUDIT_MD = Path(__file__).parents[2] / "docs" / "audit.md"
 SOON_S = 2.0
 """A lease timeout that ends soon."""
-
-
-def request(run: str) -> Requested:
-    return requested(SubmissionRequest(run=run), f"hash of {run}", "pin", source="http")
-
-
-def finished(attempt: int) -> Finished:
-    run = (RunStage(stdout="hello\n", exit_code=0),)
-    return Finished(attempt=attempt, worker="w", outcome="ok", dependencies=None, compile=None, run=run)
+FINISHED = finished(RunStage(stdout="hello\n", exit_code=0))
 
 
 @pytest.fixture
@@ -65,18 +54,12 @@ def submissions(settings: KafkaSettings) -> Subject:
 
 @pytest.fixture
 def environment(settings: KafkaSettings, tmp_path: Path) -> dict[str, str]:
-    return {
-        "ENVICUTOR_DATA_DIR": str(tmp_path),
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-        "ENVICUTOR_LEASE_TIMEOUT_S": str(SOON_S),
-    }
+    return role_environment(settings, data_dir=tmp_path, lease_timeout_s=SOON_S)
 
 
 @pytest.fixture
-def store_processor(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "infra.cli", "submission-store"]
-    process = subprocess.Popen(command, env=os.environ | environment)
+def store_processor(environment: dict[str, str]) -> Iterator[Process]:
+    process = start_role("submission-store", environment=environment)
     yield process
     process.kill()
     process.wait()
@@ -93,13 +76,13 @@ def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
 def log(submissions: Subject, producer: EventProducer) -> None:
     """One submission that is finished, with facts that come too late; one that waits; and rubbish."""
     facts: list[tuple[str, SubmissionFact]] = [
-        ("done", request("echo hello")),
+        ("done", request(b'{"run": "echo hello"}')),
         ("done", Started(attempt=1, worker="w")),
         ("done", Started(attempt=2, worker="w")),
-        ("done", finished(1)),
-        ("done", finished(1)),
-        ("done", request("echo something else")),
-        ("open", request("sleep 1")),
+        ("done", FINISHED),
+        ("done", FINISHED),
+        ("done", request(b'{"run": "echo something else"}')),
+        ("open", request(b'{"run": "sleep 1"}')),
     ]
     topic = submissions.family.events.name
     for id, fact in facts:
@@ -111,14 +94,17 @@ def log(submissions: Subject, producer: EventProducer) -> None:
 @pytest.fixture
 def folded(settings: KafkaSettings, submissions: Subject, log: None, store_processor: object) -> Findings:
     """What an audit finds when the store processor has caught up."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
+
+    def look() -> Findings:
         findings = verify(settings, submissions, Seals(), SOON_S, print)
         assert findings.clean
-        if findings.stored == 2 and not findings.waiting:
-            return findings
-        time.sleep(0.2)
-    raise AssertionError("the store processor did not fold the log")
+        return findings
+
+    def is_folded(findings: Findings) -> bool:
+        return findings.stored == 2 and not findings.waiting
+
+    found: Findings = eventually(look, "the store processor has folded the log", enough=is_folded)
+    return found
 
 
 def test_store_of_the_real_processor_is_clean(folded: Findings) -> None:
@@ -178,7 +164,7 @@ def test_tampered_store_is_found(
     settings: KafkaSettings,
     submissions: Subject,
     producer: EventProducer,
-    store_processor: subprocess.Popen[bytes],
+    store_processor: Process,
     environment: dict[str, str],
 ) -> None:
     audit = ["audit", "verify"]

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,16 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from processors.request_handler import RequestHandler
+from tests.support.polling import at_least, eventually
+from tests.support.roles import role_environment
+from tests.support.submissions import package_set
 from topics.catalogue import Catalogue, catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Headers, Record, decode_fact, encode, headers
+from topics.kafka.codec import Headers, Record, decode_fact, headers
 from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
 TRACE: Headers = [("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ("x", b"\xff")]
@@ -53,8 +54,7 @@ def produce(settings: KafkaSettings) -> Iterator[Callable[[Record], None]]:
 
 @pytest.fixture
 def handler(settings: KafkaSettings, topics: Catalogue, produce: Callable[[Record], None]) -> Iterator[None]:
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-    produce(Record(topics.package_sets.name, DEBIAN, encode(in_force), []))
+    produce(package_set(topics))
     handler = RequestHandler(settings, topics, "0")
     thread = threading.Thread(target=lambda: asyncio.run(handler.run()))
     thread.start()
@@ -67,10 +67,7 @@ def handler(settings: KafkaSettings, topics: Catalogue, produce: Callable[[Recor
 @pytest.fixture
 def letters(settings: KafkaSettings) -> Callable[..., list[str]]:
     """`envicutor dead-letters`, its lines of output."""
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-    }
+    environment = role_environment(settings)
 
     def run(*arguments: str, exit_code: int = 0) -> list[str]:
         result = CliRunner().invoke(app, ["dead-letters", *arguments], env=environment)
@@ -81,10 +78,7 @@ def letters(settings: KafkaSettings) -> Callable[..., list[str]]:
 
 
 def until(found: Callable[[], list[Any]], count: int) -> list[Any]:
-    deadline = time.monotonic() + DEADLINE_S
-    while len(seen := found()) < count:
-        assert time.monotonic() < deadline, f"{len(seen)} instead of {count}"
-        time.sleep(0.2)
+    seen: list[Any] = eventually(found, f"{count} items", enough=at_least(count))
     assert len(seen) == count
     return seen
 

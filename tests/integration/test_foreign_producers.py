@@ -1,7 +1,6 @@
 """The examples for other systems' producers, against the real request handler and store processor."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -15,26 +14,21 @@ from confluent_kafka import Message
 from ingest.app import make_app
 from ingest.settings import IngestSettings
 from nix.settings import NixSettings
+from tests.support.polling import eventually
+from tests.support.roles import running_roles
+from tests.support.submissions import finished, package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Record, decode_fact, encode, encode_fact, headers
+from topics.kafka.codec import decode_fact, encode_fact, headers
 from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Finished, Requested
+from topics.submissions.facts import FACTS, Requested
 from topics.submissions.stage import RunStage
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "producers"
 DEADLINE_S = 120.0
-ANSWER = Finished(
-    attempt=1,
-    worker="w",
-    outcome="ok",
-    dependencies=None,
-    compile=None,
-    run=(RunStage(stdout="hello\n", exit_code=0),),
-)
+ANSWER = finished(RunStage(stdout="hello\n", exit_code=0))
 
 
 @pytest.fixture
@@ -47,38 +41,25 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> KafkaSettings:
 @pytest.fixture
 def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
     producer = EventProducer(settings)
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-    producer.produce(Record(catalogue(settings).package_sets.name, DEBIAN, encode(in_force), [])).result(60)
+    producer.produce(package_set(catalogue(settings))).result(60)
     yield producer
     producer.close()
 
 
 @pytest.fixture
 def roles(settings: KafkaSettings) -> Iterator[None]:
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-        "ENVICUTOR_DATA_DIR": str(settings.data_dir),
-    }
-    command = [sys.executable, "-m", "infra.cli"]
-    processes = [
-        subprocess.Popen([*command, role], env=os.environ | environment)
-        for role in ("request-handler", "submission-store")
-    ]
-    yield
-    for process in processes:
-        process.kill()
-        process.wait()
+    with running_roles(settings, "request-handler", "submission-store"):
+        yield
 
 
 def requested(settings: KafkaSettings, id: str) -> Message:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        for event in read_to_end(settings, catalogue(settings).submissions.events.name):
-            if event.key() == id.encode():
-                return event
-        time.sleep(0.2)
-    raise AssertionError(f"{id} was not requested")
+    events = catalogue(settings).submissions.events.name
+
+    def found() -> list[Message]:
+        return [event for event in read_to_end(settings, events) if event.key() == id.encode()]
+
+    event: Message = eventually(found, f"{id} is requested")[0]
+    return event
 
 
 @pytest.mark.usefixtures("roles")
@@ -101,7 +82,7 @@ def test_an_example_is_understood_and_answered(
             event = requested(settings, "one")
             fact = decode_fact(event, FACTS).fact
             assert isinstance(fact, Requested)
-            assert (fact.request.program, fact.source) == ("echo hello", "kafka")
+            assert (fact.request.run, fact.source) == ("echo hello", "kafka")
             assert header is None or header in dict(headers(event))
             events = catalogue(settings).submissions.events.name
             producer.produce(encode_fact(events, "one", ANSWER, FACTS, "test")).result(DEADLINE_S)

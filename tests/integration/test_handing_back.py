@@ -1,16 +1,16 @@
 """Workers, each a process, on a real broker: what one does not do is done by another, and never lost."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.support.polling import eventually
+from tests.support.roles import Process, role_environment
 from topics.catalogue import catalogue
 from topics.fold import Enqueue, Recorded
 from topics.kafka.admin import ensure_topics
@@ -35,16 +35,11 @@ class Cluster:
         self.settings, self.topics = settings, catalogue(settings)
         ensure_topics(settings, self.topics.topics())
         self._producer = EventProducer(settings)
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[Process] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
-        ours = {
-            "BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
-            "TOPIC_PREFIX": self.settings.topic_prefix,
-            "SESSION_TIMEOUT_MS": self.settings.session_timeout_ms,
-            "LEASE_RENEWAL_S": 5,
-        }
-        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
+    def start(self) -> Process:
+        data_dir = self.settings.data_dir / str(len(self._workers))
+        environment = role_environment(self.settings, data_dir=data_dir, lease_renewal_s=5)
         worker = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sleeping"], env=environment)
         self._workers.append(worker)
         return worker
@@ -77,23 +72,17 @@ class Cluster:
         ]
         return {room.worker: room for room in said}
 
-    def two_workers(self) -> tuple[subprocess.Popen[bytes], Room, Room]:
+    def two_workers(self) -> tuple[Process, Room, Room]:
         """The first, as a process and what it says, and what the second says."""
         first = self.start()
         self.put(0, "first")
-        self.wait_for(lambda: self.said(Finished), "the first worker")
+        eventually(lambda: self.said(Finished), "the first worker")
         self.start()
-        self.wait_for(lambda: [len(room.partitions) for room in self.rooms().values()] == [2, 2], "shares")
+        eventually(lambda: [len(room.partitions) for room in self.rooms().values()] == [2, 2], "shares")
         rooms = self.rooms()
         of_first = rooms.pop(self.said(Finished)["first"])
         [of_second] = rooms.values()
         return first, of_first, of_second
-
-    def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited in vain for {what}"
-            time.sleep(0.05)
 
     def close(self) -> None:
         self._producer.close()
@@ -120,38 +109,38 @@ def test_what_waits_behind_a_long_job_is_done_by_another_and_kill_9_meanwhile_lo
 ) -> None:
     first, full, other = cluster.two_workers()
     cluster.put(2, "long", partition=full.partitions[0])
-    cluster.wait_for(lambda: "long" in cluster.said(Started), "the long job to begin")
+    eventually(lambda: "long" in cluster.said(Started), "the long job to begin")
     cluster.put(0.01, "a", "b", "c", partition=full.partitions[0])
-    cluster.wait_for(lambda: "long" in cluster.said(Finished), "the long job to end")
+    eventually(lambda: "long" in cluster.said(Finished), "the long job to end")
     ended = cluster.said(Finished)
     assert list(ended)[-1] == "long", "the others were before it"
     assert {ended.pop(id) for id in ("a", "b", "c")} == {other.worker}
 
     cluster.put(60, "endless", partition=full.partitions[1])
-    cluster.wait_for(lambda: "endless" in cluster.said(Started), "the endless job to begin")
+    eventually(lambda: "endless" in cluster.said(Started), "the endless job to begin")
     ids = [f"id-{number}" for number in range(80)]
     cluster.put(0.01, *ids, partition=full.partitions[0])
-    cluster.wait_for(lambda: set(ids) & cluster.said(Started).keys(), "some to be handed back")
+    eventually(lambda: set(ids) & cluster.said(Started).keys(), "some to be handed back")
     first.kill()
     handed_back = set(ids) & cluster.said(Finished).keys()
     assert len(handed_back) < len(ids), "others were still to be"
-    cluster.wait_for(lambda: set(ids) <= cluster.said(Finished).keys(), "all the rest")
+    eventually(lambda: set(ids) <= cluster.said(Finished).keys(), "all the rest")
 
 
 def test_what_a_killed_worker_had_not_leased_is_given_to_another_and_leased(cluster: Cluster) -> None:
     first, of_first, other = cluster.two_workers()
     partition = of_first.partitions[0]
     cluster.put(0, "known", partition=partition)
-    cluster.wait_for(lambda: "known" in cluster.said(Finished), "the partition's first record")
+    eventually(lambda: "known" in cluster.said(Finished), "the partition's first record")
     cluster.put(0.01, "short", partition=partition)
-    cluster.wait_for(lambda: "short" in cluster.said(Finished), "a short job")
+    eventually(lambda: "short" in cluster.said(Finished), "a short job")
     assert cluster.leases("short") == [], "over before a lease was due"
 
     cluster.put(4, "long", partition=partition)
-    cluster.wait_for(lambda: cluster.said(Started).get("long") == of_first.worker, "it to begin")
+    eventually(lambda: cluster.said(Started).get("long") == of_first.worker, "it to begin")
     first.kill()
     assert cluster.leases("long") == []
-    cluster.wait_for(lambda: "long" in cluster.said(Finished), "the other to end it")
+    eventually(lambda: "long" in cluster.said(Finished), "the other to end it")
     assert cluster.said(Finished)["long"] == other.worker
-    cluster.wait_for(lambda: len(cluster.leases("long")) == 2, "the release")
+    eventually(lambda: len(cluster.leases("long")) == 2, "the release")
     assert cluster.leases("long") == [("taken", other.worker), ("released", other.worker)]

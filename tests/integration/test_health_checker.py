@@ -23,6 +23,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
+from tests.support.polling import eventually
+from tests.support.roles import role_environment
 from topics.catalogue import Topic, catalogue
 from topics.dependencies import facts as dependencies
 from topics.kafka.admin import ensure_topics
@@ -53,13 +55,6 @@ FACTS: dict[Of, dict[str, type[LeaseExpired]]] = {
     "submissions": {"envicutor.submission.lease_expired.v1": submissions.LeaseExpired},
     "dependencies": {"envicutor.dependencies.lease_expired.v1": dependencies.LeaseExpired},
 }
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 class Tail:
@@ -95,7 +90,7 @@ class Checker:
         """The partitions that it said to own at last, None before it said anything."""
         if self._process.poll() == os.EX_TEMPFAIL:
             self._process = self._start()
-        said = re.findall(r" owns of \S+: (.*)", self._log.read_text())
+        said = re.findall(r" owns partitions of \S+: (.*)", self._log.read_text())
         return {int(number) for number in re.findall(r"(\d+) \(", said[-1])} if said else None
 
     def exit_code(self) -> int:
@@ -106,7 +101,7 @@ class Checker:
         return self.exit_code()
 
 
-class System:
+class LeasedWork:
     """Topics, workers as far as health checkers know them, and health checkers."""
 
     def __init__(self, kafka: KafkaSettings, of: Of, folder: Path) -> None:
@@ -136,15 +131,9 @@ class System:
 
     def start_checker(self, **settings: float) -> Checker:
         numbers = {"lease_timeout_s": LEASE_TIMEOUT_S, "tick_period_s": TICK_S} | settings
-        env = {f"ENVICUTOR_{name.upper()}": str(value) for name, value in numbers.items()}
-        env |= {
-            "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "ENVICUTOR_TOPIC_PREFIX": self.kafka.topic_prefix,
-            "ENVICUTOR_PROFILE": self.kafka.profile,
-            "ENVICUTOR_SESSION_TIMEOUT_MS": "2000",
-            "ENVICUTOR_DATA_DIR": str(self._folder),
-        }
-        checker = Checker(self._of, os.environ | env, self._folder / f"checker-{len(self._checkers)}.log")
+        name = f"checker-{len(self._checkers)}"
+        environment = role_environment(self.kafka, data_dir=self._folder / name, **numbers)
+        checker = Checker(self._of, environment, self._folder / f"{name}.log")
         self._checkers.append(checker)
         return checker
 
@@ -155,7 +144,7 @@ class System:
             owned = [checker.owns() for checker in checkers]
             return None not in owned and sorted(itertools.chain(*filter(None, owned))) == [*self.partitions]
 
-        wait_for(settled, "each partition to have one owner")
+        eventually(settled, "each partition to have one owner")
         return [checker.owns() or set() for checker in checkers]
 
     def say(
@@ -209,23 +198,25 @@ class System:
         return {id for id, _ in self.declared_dead()}
 
     def wait_until_dead(self, ids: set[str]) -> None:
-        wait_for(lambda: ids <= self.dead_ids(), f"the end of {ids}")
+        eventually(lambda: ids <= self.dead_ids(), f"the end of {ids}")
 
     def watch(self) -> None:
         """Until leases that are taken from now on have been declared dead in each partition."""
         self.wait_until_dead(self.in_each_partition(self.take))
 
 
-Make = Callable[..., System]
+Make = Callable[..., LeasedWork]
 
 
 @pytest.fixture
 def make(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[Make]:
-    made: list[System] = []
+    made: list[LeasedWork] = []
 
-    def make_system(of: Of = "submissions", profile: Literal["local", "cluster"] = "local") -> System:
-        settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, profile=profile)
-        made.append(System(settings, of, tmp_path))
+    def make_system(of: Of = "submissions", profile: Literal["local", "cluster"] = "local") -> LeasedWork:
+        settings = KafkaSettings(
+            bootstrap_servers=kafka, topic_prefix=topic_prefix, profile=profile, session_timeout_ms=2000
+        )
+        made.append(LeasedWork(settings, of, tmp_path))
         return made[-1]
 
     yield make_system
@@ -233,7 +224,7 @@ def make(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[Make]:
         system.close()
 
 
-def assert_beside_the_events_of_the_worker(system: System) -> None:
+def assert_beside_the_events_of_the_worker(system: LeasedWork) -> None:
     """What a health checker says of a submission is in the same partition, in the same form."""
     for message in system.events.read():
         id = decode_fact(message, FACTS["submissions"]).id
@@ -319,10 +310,10 @@ def test_a_cold_start_finds_all_topics_and_logs_no_traceback(of: Of, make: Make,
 
     before = topics()
     checker = system.start_checker()
-    wait_for(checker.owns, "its partitions")
+    eventually(checker.owns, "its partitions")
     log = (tmp_path / "checker-0.log").read_text()
     assert "Traceback" not in log
-    assert log.count(" owns of ") == 1
+    assert log.count(" owns partitions of ") == 1
     assert topics() == before
     changelog = f"{system.kafka.topic_prefix}{system.family.checker_group}-leases-changelog"
     assert before[changelog] == len(system.partitions)
@@ -383,7 +374,7 @@ def test_unreadable_records_become_dead_letters(make: Make) -> None:
         record = Record(system.family.leases.name, key, value, headers)
         delivered = system.producer.produce(record).result(DEADLINE_S)
         sent[f"{delivered.topic()}/{delivered.partition()}/{delivered.offset()}"] = (key, value, headers)
-    wait_for(lambda: len(letters.read()) >= len(sent), "the dead letters")
+    eventually(lambda: len(letters.read()) >= len(sent), "the dead letters")
     received = {
         header(letter, "dead_letter_from"): (letter.key(), letter.value(), list(letter.headers() or ())[:-2])
         for letter in letters.read()

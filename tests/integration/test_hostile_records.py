@@ -10,9 +10,6 @@ import logging
 import os
 import random
 import re
-import subprocess
-import sys
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,15 +18,17 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message, Producer
 
+from tests.support.polling import eventually
+from tests.support.roles import Process, running_roles
+from tests.support.submissions import GOOD, package_set
 from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, producer_config
-from topics.kafka.codec import REPLY_TOPIC, Headers, Record, decode_fact, encode, open_letter
+from topics.kafka.codec import REPLY_TOPIC, Headers, Record, decode_fact, open_letter
 from topics.kafka.scan import committed_offsets, read_to_end
 from topics.request.limits import KiB, MiB
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Rejected, Requested
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,6 @@ GOOD_SHARE = 0.1
 ODD_REPLY_SHARE = 0.1
 IN_FLIGHT = 1_000
 DEADLINE_S = 240.0 + RECORDS / 20
-GOOD = b'{"run": "true"}'
 
 BODIES: list[object] = [
     [],
@@ -63,7 +61,7 @@ PACKED = gzip.compress(b"0" * MiB, mtime=0)
 
 Bad = tuple[bytes | None, bytes | None]
 """Key and value."""
-Roles = list[subprocess.Popen[bytes]]
+Roles = list[Process]
 
 
 def not_json(rng: random.Random, id: bytes) -> Bad:
@@ -164,37 +162,22 @@ def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
 
 
 @pytest.fixture
-def roles(
-    settings: KafkaSettings, topics: Catalogue, producer: EventProducer
-) -> Iterator[list[subprocess.Popen[bytes]]]:
+def roles(settings: KafkaSettings, topics: Catalogue, producer: EventProducer) -> Iterator[Roles]:
     """The request handler and the store processor, neither of which may end."""
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-    producer.produce(Record(topics.package_sets.name, DEBIAN, encode(in_force), [])).result(60)
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-        "ENVICUTOR_DATA_DIR": str(settings.data_dir),
-        "ENVICUTOR_REQUEST_BYTES": str(settings.request_bytes),
-        "ENVICUTOR_MAX_UNFINISHED_FROM_KAFKA": str(settings.max_unfinished_from_kafka),
-    }
-    command = [sys.executable, "-m", "infra.cli"]
-    processes = [
-        subprocess.Popen([*command, role], env=os.environ | environment)
-        for role in ("request-handler", "submission-store")
-    ]
-    yield processes
-    for process in processes:
-        process.kill()
-        process.wait()
+    producer.produce(package_set(topics)).result(60)
+    with running_roles(settings, "request-handler", "submission-store") as processes:
+        yield processes
 
 
 def handled(settings: KafkaSettings, group: str, topic: str, records: int, roles: Roles) -> None:
     """Wait until a group has committed as many records of a topic."""
-    deadline = time.monotonic() + DEADLINE_S
-    while (done := sum(committed_offsets(settings, group, topic).values())) < records:
+
+    def done() -> int:
         assert [role.poll() for role in roles] == [None, None], "a processor stopped"
-        assert time.monotonic() < deadline, f"{topic}: {done} records instead of {records} were handled"
-        time.sleep(0.5)
+        return sum(committed_offsets(settings, group, topic).values())
+
+    what = f"{records} records of {topic} are handled"
+    eventually(done, what, DEADLINE_S, enough=lambda count: count >= records)
 
 
 @pytest.mark.timeout(2 * DEADLINE_S + 60)

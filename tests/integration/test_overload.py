@@ -10,6 +10,7 @@ from ingest.access import Caller
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from tests.support.submissions import package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
@@ -17,15 +18,13 @@ from topics.kafka.codec import Record, encode, encode_fact
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Cancelled
 from topics.submissions.state import Submission
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
 
 
 async def started(settings: KafkaSettings, producer: EventProducer) -> Submissions:
     topics = catalogue(settings)
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-    await producer.send(Record(topics.package_sets.name, DEBIAN, encode(in_force), []))
+    await producer.send(package_set(topics))
     submissions = Submissions(settings, topics, IngestSettings(), "0")
     await submissions.start()
     await submissions.package_sets.wait(DEADLINE_S)

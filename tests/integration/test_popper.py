@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Message
 
 from processors.queue.popper import Popper
+from tests.support.polling import eventually
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
@@ -20,13 +21,6 @@ from topics.settings import KafkaSettings
 
 DEADLINE_S = 60.0
 GROUP = "workers"
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 class Queue:
@@ -127,10 +121,10 @@ def test_leased_then_committed_then_delivered(queue: Queue) -> None:
     popper.start()
     try:
         queue.put("a")
-        wait_for(lambda: owner.begun == ["a"], "the record to be taken")
+        eventually(lambda: owner.begun == ["a"], "the record to be taken")
         assert (queue.committed(), owner.delivered) == (0, [])
         owner.acknowledged.set()
-        wait_for(lambda: owner.delivered, "the delivery")
+        eventually(lambda: owner.delivered, "the delivery")
         assert owner.committed_at_delivery == [1]
     finally:
         owner.acknowledged.set()
@@ -146,14 +140,14 @@ def test_no_more_is_taken_than_there_is_room_for_and_the_rest_is_for_others(queu
     first, second = queue.popper(full), queue.popper(other)
     first.start()
     try:
-        wait_for(lambda: len(full.delivered) == 3, "three deliveries")
+        eventually(lambda: len(full.delivered) == 3, "three deliveries")
         second.start()
         try:
-            wait_for(lambda: other.delivered, "a share for the other")
+            eventually(lambda: other.delivered, "a share for the other")
             assert len(full.delivered) == 3
             full.places = 100
             first.wake()
-            wait_for(lambda: len(full.delivered) + len(other.delivered) == 20, "the rest")
+            eventually(lambda: len(full.delivered) + len(other.delivered) == 20, "the rest")
         finally:
             second.stop()
     finally:
@@ -171,16 +165,16 @@ def test_partitions_that_were_lost_while_paused_are_popped_when_they_come_back(q
     full, other = queue.popper(first), queue.popper(second)
     full.start()
     try:
-        wait_for(lambda: first.delivered, "a delivery")
+        eventually(lambda: first.delivered, "a delivery")
         other.start()  # a full worker answers the rebalance from paused partitions
         queue.put(*(f"share-{number}" for number in range(20)))
-        wait_for(lambda: second.delivered, "a share for the other")
+        eventually(lambda: second.delivered, "a share for the other")
         first.places = 100
         full.wake()
         other.stop()
         ids = [f"after-{number}" for number in range(20)]
         queue.put(*ids)
-        wait_for(lambda: set(ids) <= set(first.delivered), "everything that comes afterwards")
+        eventually(lambda: set(ids) <= set(first.delivered), "everything that comes afterwards")
     finally:
         full.stop()
 
@@ -193,7 +187,7 @@ def test_unreadable_work_goes_to_the_dead_letters_and_the_queue_goes_on(queue: Q
     popper = queue.popper(owner)
     popper.start()
     try:
-        wait_for(lambda: len(owner.delivered) == 2, "two deliveries")
+        eventually(lambda: len(owner.delivered) == 2, "two deliveries")
     finally:
         popper.stop()
     assert sorted(owner.delivered) == ["a", "b"]
@@ -209,14 +203,14 @@ def test_what_a_lost_worker_had_committed_is_not_delivered_again(queue: Queue) -
     first.acknowledged.set()
     popper = queue.popper(first)
     popper.start()
-    wait_for(lambda: first.delivered, "a delivery")
+    eventually(lambda: first.delivered, "a delivery")
     popper.stop()
     second = Owner(queue)
     second.acknowledged.set()
     popper = queue.popper(second)
     popper.start()
     try:
-        wait_for(lambda: len(first.delivered) + len(second.delivered) == 2, "the other record")
+        eventually(lambda: len(first.delivered) + len(second.delivered) == 2, "the other record")
     finally:
         popper.stop()
     assert sorted(first.delivered + second.delivered) == ["a", "b"]
@@ -231,7 +225,7 @@ def popping_at_once(queue: Queue, lease_after_s: float = DEADLINE_S) -> Iterator
     popper = queue.popper(owner, lease_after_s)
     popper.start()
     try:
-        wait_for(lambda: owner.delivered == ["old"], "what was there before")
+        eventually(lambda: owner.delivered == ["old"], "what was there before")
         assert (owner.leased, owner.ran_at_once, queue.committed()) == (["old"], [], 1)
         owner.ended.add("old")
         yield owner
@@ -245,12 +239,12 @@ def test_what_is_new_runs_at_once_and_is_committed_once_it_and_all_before_it_is_
         queue.put("a", "b", partition=0)
         queue.put("unreadable", raw=b"{", partition=0)
         queue.put("c", partition=0)
-        wait_for(lambda: owner.ran_at_once == ["a", "b", "c"], "all to run")
+        eventually(lambda: owner.ran_at_once == ["a", "b", "c"], "all to run")
         owner.ended |= {"b", "c"}
         time.sleep(0.5)
         assert queue.committed() == 1
         owner.ended.add("a")
-        wait_for(lambda: queue.committed() == 5, "the commit")
+        eventually(lambda: queue.committed() == 5, "the commit")
     assert owner.leased == ["old"]
     assert owner.delivered == ["old"]
 
@@ -258,9 +252,9 @@ def test_what_is_new_runs_at_once_and_is_committed_once_it_and_all_before_it_is_
 def test_what_takes_long_is_leased_and_holds_up_no_commits(queue: Queue) -> None:
     with popping_at_once(queue, lease_after_s=1.0) as owner:
         queue.put("long", "short", partition=0)
-        wait_for(lambda: owner.ran_at_once == ["long", "short"], "both to run")
+        eventually(lambda: owner.ran_at_once == ["long", "short"], "both to run")
         owner.ended.add("short")
-        wait_for(lambda: owner.delivered == ["old", "long"], "a lease")
+        eventually(lambda: owner.delivered == ["old", "long"], "a lease")
         assert owner.leased == ["old", "long"]
         assert owner.committed_at_delivery[1] == 3
 
@@ -268,7 +262,7 @@ def test_what_takes_long_is_leased_and_holds_up_no_commits(queue: Queue) -> None
 def test_what_runs_when_the_process_stops_is_leased_and_committed_first(queue: Queue) -> None:
     with popping_at_once(queue) as owner:
         queue.put("a", "b", partition=0)
-        wait_for(lambda: owner.ran_at_once == ["a", "b"], "both to run")
+        eventually(lambda: owner.ran_at_once == ["a", "b"], "both to run")
         owner.ended.add("b")
     assert owner.leased == ["old", "a"]
     assert owner.committed_at_delivery == [1, 3]
@@ -287,11 +281,11 @@ def test_what_runs_of_partitions_that_are_revoked_is_leased_and_committed_first(
         for round in range(2):
             for partition in range(partitions):
                 queue.put(f"{round}-{partition}", partition=partition)
-            wait_for(lambda n=round + 1: len(owner.begun) == n * partitions, "all to run")  # type: ignore[misc]
+            eventually(lambda n=round + 1: len(owner.begun) == n * partitions, "all to run")  # type: ignore[misc]
         assert sorted(owner.ran_at_once) == everything[partitions:]
         second.start()
         try:
-            wait_for(lambda: len(owner.leased) > partitions, "a partition to be revoked")
+            eventually(lambda: len(owner.leased) > partitions, "a partition to be revoked")
             time.sleep(1)
             moved = owner.leased[partitions:]
             assert 0 < len(moved) < partitions, "only what ran of those"

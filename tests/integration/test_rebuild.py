@@ -11,16 +11,16 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from infra.cli import app
-from tests.integration.test_store_processor import (
+from tests.support.polling import eventually
+from tests.support.roles import role_environment
+from tests.support.store_instances import (
     DEADLINE_S,
     REQUEST,
     SESSION_TIMEOUT_MS,
-    STARTED,
-    System,
-    finished,
+    StoreInstances,
     lives,
-    wait_for,
 )
+from tests.support.submissions import STARTED, finished
 from topics.kafka.clients import connection
 from topics.kafka.codec import Record
 from topics.settings import KafkaSettings
@@ -28,31 +28,28 @@ from topics.submissions.state import FOLD_VERSION
 
 
 @pytest.fixture
-def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[StoreInstances]:
     settings = KafkaSettings(
         bootstrap_servers=kafka, topic_prefix=topic_prefix, session_timeout_ms=SESSION_TIMEOUT_MS
     )
-    system = System(settings, tmp_path)
+    system = StoreInstances(settings, tmp_path)
     yield system
     system.close()
 
 
-def wait_to_go_on(system: System) -> None:
+def wait_to_go_on(system: StoreInstances) -> None:
     before = system.committed()
-    wait_for(lambda: system.committed() > before, "the store to go on")
+    eventually(lambda: system.committed() > before, "the store to go on")
 
 
-def rebuild(system: System) -> tuple[int, str]:
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": system.kafka.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": system.kafka.topic_prefix,
-    }
+def rebuild(system: StoreInstances) -> tuple[int, str]:
+    environment = role_environment(system.kafka)
     arguments = ["rebuild", "submissions"]
     result = CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
     return result.exit_code, result.output.splitlines()[-1]
 
 
-def test_rows_of_a_mistake_and_of_an_old_fold_are_made_anew(system: System) -> None:
+def test_rows_of_a_mistake_and_of_an_old_fold_are_made_anew(system: StoreInstances) -> None:
     first = system.start()
     system.say(("wrong", REQUEST), ("old", REQUEST), ("broken", REQUEST), ("right", REQUEST))
     system.wait_folded()
@@ -76,12 +73,12 @@ def test_rows_of_a_mistake_and_of_an_old_fold_are_made_anew(system: System) -> N
     assert done == (0, "submissions: 4 events folded, 4 rows, 3 of them written, 2 others removed")
     assert system.rows() == right
     system.start()
-    system.say(*((id, finished(1)) for id in right))
+    system.say(*((id, finished(attempt=1)) for id in right))
     system.wait_folded()
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_a_living_processor_loses_what_it_remembers(system: System) -> None:
+def test_a_living_processor_loses_what_it_remembers(system: StoreInstances) -> None:
     first = system.start()
     system.say(("a", REQUEST), ("b", REQUEST))
     system.wait_folded()
@@ -94,12 +91,12 @@ def test_a_living_processor_loses_what_it_remembers(system: System) -> None:
 
     assert rebuild(system)[0] == 0
 
-    system.say(("a", finished(1)))
+    system.say(("a", finished(attempt=1)))
     system.wait_folded()
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_nothing_is_lost_or_done_twice_while_events_come(system: System) -> None:
+def test_nothing_is_lost_or_done_twice_while_events_come(system: StoreInstances) -> None:
     system.start("0")
     system.start("1")
     done = threading.Event()
@@ -124,13 +121,13 @@ def test_nothing_is_lost_or_done_twice_while_events_come(system: System) -> None
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_before_any_store_processor_there_is_nothing_to_do(system: System) -> None:
+def test_before_any_store_processor_there_is_nothing_to_do(system: StoreInstances) -> None:
     system.say(("a", REQUEST))
     done = rebuild(system)
     assert done == (0, "submissions: 0 events folded, 0 rows, 0 of them written, 0 others removed")
 
 
-def test_without_the_beginning_of_the_log_nothing_is_changed(system: System) -> None:
+def test_without_the_beginning_of_the_log_nothing_is_changed(system: StoreInstances) -> None:
     first = system.start()
     system.say(("a", REQUEST), ("b", REQUEST))
     system.wait_folded()

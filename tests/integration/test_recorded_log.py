@@ -1,20 +1,19 @@
 """The log of a system of an earlier version: this version's processes make of it what they made then."""
 
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Message, Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.support.polling import eventually
 from tests.support.recorded_log import BUSY_SYSTEM, read
-from topics.catalogue import Family, catalogue
+from tests.support.roles import role_environment, running_roles
+from topics.catalogue import Family, Topic, catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import connection, producer_config
 from topics.kafka.scan import committed_offsets, read_to_end
@@ -24,25 +23,20 @@ DEADLINE_S = 90.0
 STORES = ("submission-store", "build-store")
 
 
-class System:
+class RecordedSystem:
     """Topics with the recorded events."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings, self.topics = settings, catalogue(settings)
         self.families = (self.topics.submissions, self.topics.dependencies)
         self.recorded = list(read(BUSY_SYSTEM))
-        self.environment = os.environ | {
-            "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-            "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-            "ENVICUTOR_SESSION_TIMEOUT_MS": "2000",
-            "ENVICUTOR_DATA_DIR": str(settings.data_dir),
-        }
+        self.environment = role_environment(settings)
 
     def load(self) -> None:
         """Append the recorded events as they were, with the times at which they were appended."""
+        _create(self.settings, [family.events for family in self.families])
         ensure_topics(self.settings, self.topics.topics())
-        events = {self.settings.topic_prefix + name for name in ("submissions.events", "dependencies.events")}
-        _keep_times(self.settings, events)
+        events = {family.events.name for family in self.families}
         producer = Producer(producer_config(self.settings, message_timeout_ms=round(DEADLINE_S * 1000)))
         for message in self.recorded:
             topic = f"{self.settings.topic_prefix}{message.topic()}"
@@ -79,42 +73,39 @@ def _latest(messages: Iterable[Message]) -> dict[object, object]:
     return {key: row for key, row in rows.items() if row is not None}
 
 
-def _keep_times(settings: KafkaSettings, topics: set[str]) -> None:
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
-    for resource in resources:
-        for name, value in {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}.items():
-            resource.add_incremental_config(
-                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-            )
+def _create(settings: KafkaSettings, topics: Iterable[Topic]) -> None:
+    """Create topics whose records keep the times that producers give them.
+
+    A broker may apply a change of a topic's settings after the first records.
+    """
+    new = [
+        NewTopic(
+            topic.name,
+            topic.partitions(settings.profile),
+            config=topic.config() | {"message.timestamp.type": "CreateTime"},
+        )
+        for topic in topics
+    ]
     admin = AdminClient(connection(settings))
-    for future in admin.incremental_alter_configs(resources).values():
-        future.result()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    for future in admin.create_topics(new).values():
+        future.result(DEADLINE_S)
 
 
 @pytest.fixture
-def system(kafka: str, topic_prefix: str, tmp_path: Path) -> System:
-    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
-    system = System(settings)
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> RecordedSystem:
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path, session_timeout_ms=2000
+    )
+    system = RecordedSystem(settings)
     system.load()
     return system
 
 
-def test_stores_and_audits_and_rebuilds_are_as_they_were(system: System) -> None:
-    with ExitStack() as stack:
-        for role in STORES:
-            command = [sys.executable, "-m", "infra.cli", role]
-            process = stack.enter_context(subprocess.Popen(command, env=system.environment))
-            stack.callback(process.terminate)
+def test_stores_and_audits_and_rebuilds_are_as_they_were(system: RecordedSystem) -> None:
+    with running_roles(system.settings, *STORES):
         for family in system.families:
-            wait_for(partial(system.is_folded, family))
-            wait_for(partial(system.has_recorded_rows, family))
+            eventually(partial(system.is_folded, family), "all events are folded")
+            eventually(partial(system.has_recorded_rows, family), "the rows are as recorded")
         verified = system.run("audit", "verify")
         assert verified.returncode == 0, verified.stdout
         for subject in ("submissions", "dependencies"):

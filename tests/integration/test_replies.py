@@ -1,32 +1,36 @@
 """Answers to the topic that a request names, by the real request handler and store processor."""
 
-import os
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
 
+from processors.store import processor
+from processors.store.submission_store import submission_store
+from tests.support.polling import at_least, eventually
+from tests.support.roles import running_roles
+from tests.support.submissions import GOOD, finished, package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
-from topics.kafka.codec import Record, decode, decode_fact, encode, encode_fact, header, open_letter
+from topics.kafka.codec import Record, decode, decode_fact, encode_fact, header, open_letter
+from topics.kafka.replies import ReplyTopics
 from topics.kafka.scan import read_to_end
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.facts import CANCEL, FACTS, Finished, Rejected
+from topics.submissions.acceptance import requested
+from topics.submissions.facts import CANCEL, FACTS, Rejected
 from topics.submissions.state import Answer
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 120.0
-ANSWER = Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
-GOOD = b'{"run": "true"}'
 
 
-class System:
+class RepliesToClients:
     """Other systems, and a worker that is us."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -35,8 +39,7 @@ class System:
         self.replies = self.topics.replies.name + "school"
         self.make(self.replies)
         self._producer = EventProducer(settings)
-        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-        self._send(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+        self._send(package_set(self.topics))
 
     def close(self) -> None:
         self._producer.close()
@@ -60,59 +63,50 @@ class System:
         self._send(Record(self.topics.requests.name, id, None, [("ce_type", CANCEL.encode())]))
 
     def finish(self, id: str) -> None:
-        self._send(encode_fact(self.topics.submissions.events.name, id, ANSWER, FACTS, "test"))
+        self._send(encode_fact(self.topics.submissions.events.name, id, finished(), FACTS, "test"))
 
     def stored(self, id: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        rows = self.topics.submissions.store.name
-        while not any(row.key() == id.encode() for row in read_to_end(self.settings, rows)):
-            assert time.monotonic() < deadline, f"{id} is not stored"
-            time.sleep(0.1)
+        eventually(
+            lambda: id.encode() in [row.key() for row in self._read(self.topics.submissions.store.name)],
+            f"{id} is stored",
+        )
+
+    def _read(self, topic: str) -> list[Message]:
+        return list(read_to_end(self.settings, topic))
 
     def told(self, count: int, topic: str | None = None) -> list[tuple[str, str, str]]:
         """Id, status, and outcome or the field that was bad, as soon as there are `count`."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(records := list(read_to_end(self.settings, topic or self.replies))) < count:
-            assert time.monotonic() < deadline, f"{len(records)} answers instead of {count}"
-            time.sleep(0.1)
+        replies = topic or self.replies
+        records = eventually(lambda: self._read(replies), f"{count} answers", enough=at_least(count))
         assert {header(record, "ce_type") for record in records} == {"envicutor.submission.answered.v1"}
         answers = [decode(Answer, record.value()) for record in records]
         return [(a.id, a.status, a.outcome or "".join(error.field for error in a.errors)) for a in answers]
 
     def letters(self, count: int) -> list[tuple[str, str]]:
         """Key and reason."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(records := list(read_to_end(self.settings, self.topics.dead_letters.name))) < count:
-            assert time.monotonic() < deadline, f"{len(records)} dead letters instead of {count}"
-            time.sleep(0.1)
+        name = self.topics.dead_letters.name
+        records = eventually(lambda: self._read(name), f"{count} dead letters", enough=at_least(count))
         letters = [open_letter(record) for record in records]
         return [
             (str(key, "utf-8"), reason) for _, reason, (_, key, _, _) in letters if isinstance(key, bytes)
         ]
 
+    def accept(self, id: str, reply_topic: str) -> None:
+        """Publish a submission as the request handler would."""
+        fact = requested(*parse_request(GOOD, MiB), "pin", source="kafka", reply_topic=reply_topic)
+        self._send(encode_fact(self.topics.submissions.events.name, id, fact, FACTS, "test"))
+
 
 @pytest.fixture
-def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[RepliesToClients]:
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
-    system = System(settings)
-    environment = {
-        "ENVICUTOR_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "ENVICUTOR_TOPIC_PREFIX": settings.topic_prefix,
-        "ENVICUTOR_DATA_DIR": str(settings.data_dir),
-    }
-    command = [sys.executable, "-m", "infra.cli"]
-    processes = [
-        subprocess.Popen([*command, role], env=os.environ | environment)
-        for role in ("request-handler", "submission-store")
-    ]
-    yield system
-    for process in processes:
-        process.kill()
-        process.wait()
+    system = RepliesToClients(settings)
+    with running_roles(settings, "request-handler", "submission-store"):
+        yield system
     system.close()
 
 
-def test_every_end_is_told_and_no_other_topic_is_written(system: System) -> None:
+def test_every_end_is_told_and_no_other_topic_is_written(system: RepliesToClients) -> None:
     system.ask("finished")
     system.ask("conflict")
     system.ask("cancelled")
@@ -143,7 +137,7 @@ def test_every_end_is_told_and_no_other_topic_is_written(system: System) -> None
         assert [error.field for error in rejected.errors] == ["reply_topic"]
 
 
-def test_a_topic_that_is_gone_stops_nobody(system: System) -> None:
+def test_a_topic_that_is_gone_stops_nobody(system: RepliesToClients) -> None:
     """Its answer is a dead letter, the others go on."""
     gone = system.topics.replies.name + "gone"
     system.make(gone)
@@ -162,3 +156,52 @@ def test_a_topic_that_is_gone_stops_nobody(system: System) -> None:
     [(id, reason)] = system.letters(1)
     assert id == "late"
     assert "there is no topic" in reason
+
+
+def test_the_broker_is_asked_for_reply_topics_before_a_transaction_and_never_in_one(
+    kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of metadata or configuration may last longer than a transaction."""
+    calls: list[str] = []
+
+    class Recorded(Producer):
+        def begin_transaction(self) -> None:
+            calls.append("begin")
+            super().begin_transaction()
+
+        def commit_transaction(self, timeout: float = -1) -> None:
+            super().commit_transaction(timeout)
+            calls.append("commit")
+
+    look = ReplyTopics._look
+
+    def recorded_look(replies: ReplyTopics) -> None:
+        calls.append("ask")
+        look(replies)
+
+    monkeypatch.setattr(processor, "Producer", Recorded)
+    monkeypatch.setattr(processor, "tune_gc", lambda: None)  # it is for a whole process
+    monkeypatch.setattr(ReplyTopics, "_look", recorded_look)
+    system = RepliesToClients(
+        KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
+    )
+    store = processor.StoreProcessor(system.settings, submission_store(system.topics), "0")
+    thread = threading.Thread(target=store.run)
+    thread.start()
+    try:
+        system.accept("told", system.replies)
+        system.accept("untold", system.topics.replies.name + "missing")
+        for id in ("told", "untold"):
+            system.finish(id)
+            system.stored(id)
+        assert system.told(1) == [("told", "finished", "ok")]
+        [(id, reason)] = system.letters(1)
+        assert (id, "there is no topic" in reason) == ("untold", True)
+    finally:
+        store.stop()
+        thread.join(DEADLINE_S)
+        system.close()
+    assert "ask" in calls
+    of_transactions = [call for call in calls if call != "ask"]
+    assert of_transactions == ["begin", "commit"] * (len(of_transactions) // 2)
+    assert all(calls[number + 1] == "commit" for number, call in enumerate(calls) if call == "begin"), calls

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from processors.request_handler import RequestHandler
+from tests.support.polling import at_least, eventually
+from tests.support.submissions import GOOD, package_set
 from topics.catalogue import Topic, catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
@@ -20,14 +21,12 @@ from topics.request.limits import KiB
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import Submission
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
-GOOD = b'{"run": "true"}'
 MAX_UNFINISHED = 5
 
 
-class System:
+class HandledRequests:
     """Other systems, the log, and one request handler."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -60,8 +59,7 @@ class System:
         self._producer.close()
 
     def publish_package_set(self) -> None:
-        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-        self._send(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+        self._send(package_set(self.topics))
 
     def ask(self, key: bytes | None, value: bytes | None, ce_type: str | None = None) -> None:
         headers: list[tuple[str, str | bytes | None]] = [("ce_type", ce_type)] if ce_type else []
@@ -84,10 +82,10 @@ class System:
 
     def read(self, topic: Topic, count: int) -> list[Message]:
         """All records of a topic, as soon as there are `count`."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(messages := list(read_to_end(self._settings, topic.name))) < count:
-            assert time.monotonic() < deadline, f"{topic.name}: {len(messages)} records instead of {count}"
-            time.sleep(0.1)
+        what = f"{count} records of {topic.name}"
+        messages: list[Message] = eventually(
+            lambda: list(read_to_end(self._settings, topic.name)), what, enough=at_least(count)
+        )
         return messages
 
     def facts(self, count: int) -> list[tuple[str, SubmissionFact]]:
@@ -96,7 +94,7 @@ class System:
 
 
 @pytest.fixture
-def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[HandledRequests]:
     settings = KafkaSettings(
         bootstrap_servers=kafka,
         topic_prefix=topic_prefix,
@@ -104,12 +102,12 @@ def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
         request_bytes=10 * KiB,
         max_unfinished_from_kafka=MAX_UNFINISHED,
     )
-    system = System(settings)
+    system = HandledRequests(settings)
     yield system
     system.close()
 
 
-def test_requests_become_facts_and_bad_ones_are_told_and_kept(system: System) -> None:
+def test_requests_become_facts_and_bad_ones_are_told_and_kept(system: HandledRequests) -> None:
     bad = {
         b"json": b"\xff{",
         b"schema": b'{"run": 1}',
@@ -127,7 +125,7 @@ def test_requests_become_facts_and_bad_ones_are_told_and_kept(system: System) ->
     assert [id for id, _ in facts] == ["good", *(key.decode() for key in bad), "good"]
     requested, *rejected, cancelled = (fact for _, fact in facts)
     assert isinstance(requested, Requested)
-    assert (requested.request.program, requested.package_set) == ("true", "pin")
+    assert (requested.request.run, requested.package_set) == ("true", "pin")
     assert cancelled == Cancelled()
     assert all(isinstance(fact, Rejected) and fact.errors for fact in rejected)
     letters = system.read(system.topics.dead_letters, 7)
@@ -137,7 +135,7 @@ def test_requests_become_facts_and_bad_ones_are_told_and_kept(system: System) ->
         assert header(letter, "dead_letter_reason")
 
 
-def test_requests_wait_for_a_package_set_and_are_handled_once_over_a_restart(system: System) -> None:
+def test_requests_wait_for_a_package_set_and_are_handled_once_over_a_restart(system: HandledRequests) -> None:
     system.ask(b"early", GOOD)
     system.restart()
     system.publish_package_set()
@@ -147,7 +145,7 @@ def test_requests_wait_for_a_package_set_and_are_handled_once_over_a_restart(sys
     assert [id for id, _ in system.facts(2)] == ["early", "late"]
 
 
-def test_a_transaction_left_open_holds_back_the_others_for_its_timeout_alone(system: System) -> None:
+def test_a_transaction_left_open_holds_back_the_others_for_its_timeout_alone(system: HandledRequests) -> None:
     system.publish_package_set()
     system.ask(b"before", GOOD)
     system.facts(1)
@@ -166,7 +164,7 @@ def test_a_transaction_left_open_holds_back_the_others_for_its_timeout_alone(sys
     assert [id for id, _ in system.facts(2)] == ["before", "behind"]
 
 
-def test_no_more_is_accepted_than_may_be_unfinished(system: System) -> None:
+def test_no_more_is_accepted_than_may_be_unfinished(system: HandledRequests) -> None:
     """Whether the store shows it yet or not, also after a restart."""
     system.publish_package_set()
     ids = [f"id-{number}" for number in range(3 * MAX_UNFINISHED)]

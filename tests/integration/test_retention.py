@@ -1,19 +1,19 @@
 """For how long topics keep what stands on them, at a real broker."""
 
-import time
 from dataclasses import replace
+from functools import partial
+from operator import eq
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
+from tests.support.polling import eventually
 from topics.catalogue import DAY_MS, FOR_EVER, catalogue
 from topics.kafka.admin import TopicMismatchError, ensure_topics
 from topics.kafka.clients import connection
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
-
-DEADLINE_S = 30.0
 
 
 def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: str) -> None:
@@ -31,10 +31,8 @@ def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: st
             return None
 
     def wait_kept(for_ms: int) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while kept_ms() != for_ms:  # the broker hears of it from the controller
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        what = f"the broker learns {for_ms} from the controller"
+        eventually(kept_ms, what, enough=partial(eq, for_ms))
 
     shorter = KafkaSettings(
         bootstrap_servers=kafka, topic_prefix=topic_prefix, retention_days={"submissions.events": 30}
@@ -61,25 +59,21 @@ def test_a_start_applies_sizes_and_compression_to_topics_that_exist(kafka: str, 
             return None
         return entries["max.message.bytes"].value, entries["compression.type"].value
 
-    def found_at_last(wanted: tuple[str, str]) -> tuple[str, str] | None:
-        deadline = time.monotonic() + DEADLINE_S
-        while found() != wanted and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return found()
-
     for topic in (before, after):
         ensure_topics(settings, (topic,))
-        wanted = (str(topic.max_message_bytes), topic.compression)
-        assert found_at_last(wanted) == wanted
+        eventually(
+            found,
+            "the settings of the topic",
+            enough=partial(eq, (str(topic.max_message_bytes), topic.compression)),
+        )
 
 
 def test_a_queue_of_a_share_group_is_refused_with_what_to_do(kafka: str, topic_prefix: str) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
     queue = catalogue(settings).submissions.queue
     ensure_topics(settings, (replace(queue, local_partitions=1),))
-    admin, deadline = AdminClient(connection(settings)), time.monotonic() + DEADLINE_S
-    while queue.name not in admin.list_topics(timeout=DEADLINE_S).topics:  # the controller answers first
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    admin = AdminClient(connection(settings))
+    # The controller answers first.
+    eventually(lambda: queue.name in admin.list_topics(timeout=30).topics, "the queue")
     with pytest.raises(TopicMismatchError, match=r"ENVICUTOR_QUEUE=share, which was removed; start with"):
         ensure_topics(settings, (queue,))

@@ -114,7 +114,7 @@ REFUSALS = {
 }
 
 
-class System:
+class SecuredBroker:
     """A broker with users and rights, as `up --secure` makes them."""
 
     def __init__(self, folder: Path, broker: EmbeddedKafka, credentials: Credentials) -> None:
@@ -149,11 +149,11 @@ class System:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[SecuredBroker]:
     folder = tmp_path_factory.mktemp("rights")
     credentials = Credentials(folder / "secrets", None)
     with EmbeddedKafka(folder / "kafka", install_kafka(cache_dir), tls=credentials.tls) as broker:
-        yield System(folder, broker, credentials)
+        yield SecuredBroker(folder, broker, credentials)
 
 
 def refused(error: Any) -> bool:
@@ -198,7 +198,7 @@ def read(consumer: Consumer, topics: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_who_may_write_where(system: System, user: str) -> None:
+def test_who_may_write_where(system: SecuredBroker, user: str) -> None:
     producer = EventProducer(system.as_user(user), message_timeout_ms=30_000)
     try:
         said = {topic: producer.produce(Record(topic, "key", "{}", [])) for topic in system.topics}
@@ -209,7 +209,7 @@ def test_who_may_write_where(system: System, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_who_may_read_what(system: System, user: str) -> None:
+def test_who_may_read_what(system: SecuredBroker, user: str) -> None:
     group = "reader" if user in ROLES else f"{user}.reader"
     consumer = Consumer(consumer_config(system.as_user(user), group))
     found = read(consumer, {topic for topic in system.topics if allowed(described, consumer, topic)})
@@ -218,7 +218,7 @@ def test_who_may_read_what(system: System, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_who_may_be_in_which_group(system: System, user: str) -> None:
+def test_who_may_be_in_which_group(system: SecuredBroker, user: str) -> None:
     admin = AdminClient(connection(system.as_user(user)))
     known = TopicPartition(next(iter(READS[user] or WRITES[user])), 0, 0)
 
@@ -233,7 +233,7 @@ def test_who_may_be_in_which_group(system: System, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_who_may_use_which_transactional_id(system: System, user: str) -> None:
+def test_who_may_use_which_transactional_id(system: SecuredBroker, user: str) -> None:
     config = producer_config(system.as_user(user), message_timeout_ms=5000)
 
     def begin(id: str) -> None:
@@ -244,7 +244,7 @@ def test_who_may_use_which_transactional_id(system: System, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_who_may_delete_records_and_nobody_anything_else(system: System, user: str) -> None:
+def test_who_may_delete_records_and_nobody_anything_else(system: SecuredBroker, user: str) -> None:
     admin = AdminClient(connection(system.as_user(user)))
 
     def trim(topic: str) -> None:
@@ -281,11 +281,13 @@ def is_told(settings: KafkaSettings, code: int) -> bool:
     ],
     ids=["no-tls", "no-such-user", "another-authority"],
 )
-def test_whoever_is_nobody_is_let_in_nowhere(system: System, change: dict[str, Any], code: int) -> None:
+def test_whoever_is_nobody_is_let_in_nowhere(
+    system: SecuredBroker, change: dict[str, Any], code: int
+) -> None:
     assert is_told(system.as_user(PRODUCER).model_copy(update=change), code)
 
 
-def test_a_producer_reads_its_own_answers_alone(system: System) -> None:
+def test_a_producer_reads_its_own_answers_alone(system: SecuredBroker) -> None:
     own, others = (system.catalogue.replies.name + name for name in (PRODUCER, "others"))
     ensure_topics(
         system.settings, tuple(replace(system.catalogue.replies, name=name) for name in (own, others))
@@ -304,7 +306,7 @@ def test_a_producer_reads_its_own_answers_alone(system: System) -> None:
     consumer.close()
 
 
-def test_a_flood_is_slowed_down_to_the_quota(system: System) -> None:
+def test_a_flood_is_slowed_down_to_the_quota(system: SecuredBroker) -> None:
     told: list[ThrottleEvent] = []
     config = producer_config(system.as_user(PRODUCER), message_timeout_ms=60_000)
     put_quota(system.settings, PRODUCER, 50_000)
@@ -317,7 +319,7 @@ def test_a_flood_is_slowed_down_to_the_quota(system: System) -> None:
     put_quota(system.settings, PRODUCER, None)
 
 
-def test_a_password_is_asked_for_and_can_be_changed(system: System) -> None:
+def test_a_password_is_asked_for_and_can_be_changed(system: SecuredBroker) -> None:
     known = AdminClient(connection(system.as_user(PRODUCER)))
     assert "submissions.requests" in known.list_topics(timeout=DEADLINE_S).topics
     assert "submissions.events" not in known.list_topics(timeout=DEADLINE_S).topics, "not even its name"
@@ -328,7 +330,7 @@ def test_a_password_is_asked_for_and_can_be_changed(system: System) -> None:
     system.add(PRODUCER)
 
 
-def test_who_was_removed_is_nobody(system: System) -> None:
+def test_who_was_removed_is_nobody(system: SecuredBroker) -> None:
     system.add("gone")
     settings = system.as_user("gone")
     assert AdminClient(connection(settings)).list_topics(timeout=DEADLINE_S).topics

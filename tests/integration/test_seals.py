@@ -1,8 +1,5 @@
 """The sealer on a real broker, and what it finds when somebody writes the log anew."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +11,9 @@ from confluent_kafka.cimpl import NewTopic
 from typer.testing import CliRunner, Result
 
 from infra.cli import app
+from tests.support.polling import eventually
+from tests.support.roles import Process, kill, role_environment, start_role
+from tests.support.submissions import request
 from topics.audit.sealed import Inspection, read_seals
 from topics.audit.sealed import Sealing as Sealed
 from topics.audit.seals import Seal
@@ -23,13 +23,11 @@ from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection, producer_config
 from topics.kafka.codec import decode, encode_fact, headers
 from topics.kafka.scan import read_to_end
-from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS
 
 DEADLINE_S = 60.0
-EVENT = requested(SubmissionRequest(run="true"), "hash", "pin", source="http")
+EVENT = request()
 
 
 class Sealing:
@@ -39,24 +37,15 @@ class Sealing:
         self.kafka, self.topics = kafka, catalogue(kafka)
         self.events = self.topics.submissions.events.name
         ensure_topics(kafka, self.topics.topics())
-        self.environment = {
-            "ENVICUTOR_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "ENVICUTOR_TOPIC_PREFIX": kafka.topic_prefix,
-            "ENVICUTOR_DATA_DIR": str(kafka.data_dir),
-            "ENVICUTOR_SEAL_PERIOD_S": "0.2",
-            "ENVICUTOR_LEASE_TIMEOUT_S": "2",
-        }
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.environment = role_environment(kafka, seal_period_s=0.2, lease_timeout_s=2)
+        self.processes: list[Process] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "infra.cli", "sealer"]
-        self.processes.append(subprocess.Popen(command, env=os.environ | self.environment))
+    def start(self) -> Process:
+        self.processes.append(start_role("sealer", environment=self.environment))
         return self.processes[-1]
 
     def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        kill(self.processes)
 
     def say(self, *ids: str) -> None:
         producer = EventProducer(self.kafka)
@@ -68,10 +57,9 @@ class Sealing:
         return [decode(Seal, m.value()) for m in read_to_end(self.kafka, self.topics.seals.name)]
 
     def wait_sealed(self, events: int) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while sum(seal.records for seal in self.seals()) < events:
-            assert time.monotonic() < deadline, f"{events} events are not sealed"
-            time.sleep(0.05)
+        eventually(
+            lambda: sum(seal.records for seal in self.seals()) >= events, f"{events} events are sealed"
+        )
 
     def inspect(self) -> Sealed:
         """What an audit says of the submissions' events."""
@@ -88,10 +76,7 @@ class Sealing:
         admin = AdminClient(connection(self.kafka))
         admin.delete_topics([self.events])[self.events].result(DEADLINE_S)
         config = {"message.timestamp.type": "CreateTime"}
-        deadline = time.monotonic() + DEADLINE_S
-        while self.events in admin.list_topics(timeout=10).topics:
-            assert time.monotonic() < deadline, "the topic is not deleted"
-            time.sleep(0.05)
+        eventually(lambda: self.events not in admin.list_topics(timeout=10).topics, "the topic is deleted")
         admin.create_topics([NewTopic(self.events, 1, 1, config=config)])[self.events].result(DEADLINE_S)
         producer = Producer(producer_config(self.kafka, message_timeout_ms=round(DEADLINE_S * 1000)))
         for message in log:

@@ -3,206 +3,39 @@
 What must come out is told by the log itself: `Partition`, the same pure fold, without any of the rest.
 """
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
-from functools import partial
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, TopicPartition
 
-from processors.store.partition import Partition
-from processors.store.submission_store import submission_store
-from topics.catalogue import catalogue
-from topics.kafka.admin import ensure_topics
-from topics.kafka.clients import EventProducer, connection, consumer_config, producer_config
-from topics.kafka.codec import Record, encode_fact
-from topics.kafka.scan import read_to_end
-from topics.request.limits import MiB
-from topics.request.model import parse_request
+from tests.support.polling import eventually
+from tests.support.store_instances import DEADLINE_S, REQUEST, SESSION_TIMEOUT_MS, StoreInstances, life, lives
+from tests.support.submissions import finished
+from topics.kafka.clients import consumer_config, producer_config
+from topics.kafka.codec import Record
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
 from topics.submissions.facts import (
-    FACTS,
     Cancelled,
-    Finished,
     LeaseExpired,
     Requested,
-    Started,
-    SubmissionFact,
 )
 from topics.submissions.state import Submission
 
-DEADLINE_S = 90.0
-SOON_S = 10.0
-SESSION_TIMEOUT_MS = 2000
-REQUEST = requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="kafka")
-STARTED = Started(attempt=1, worker="w")
-
-
-def finished(attempt: int) -> Finished:
-    return Finished(attempt=attempt, worker="w", outcome="ok", dependencies=None, compile=None, run=())
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
-def eventually_equal(actual: Callable[[], object], expected: object) -> None:
-    deadline = time.monotonic() + SOON_S
-    while (found := actual()) != expected and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert found == expected
-
-
-class System:
-    """Topics, producers of events, and instances of the store processor."""
-
-    def __init__(self, kafka: KafkaSettings, folder: Path) -> None:
-        self.kafka, self._folder = kafka, folder
-        self.topics = catalogue(kafka)
-        self.family = self.topics.submissions
-        ensure_topics(kafka, self.topics.topics())
-        self.store = submission_store(self.topics)
-        self._admin = AdminClient(connection(kafka))
-        reading = {"isolation.level": "read_uncommitted"}  # or `committed` waits for open transactions
-        self._group = Consumer(consumer_config(kafka, self.store.name) | reading)
-        self._producer = EventProducer(kafka)
-        self._instances: list[subprocess.Popen[bytes]] = []
-
-    def close(self) -> None:
-        for instance in self._instances:
-            instance.kill()
-            instance.wait()
-        self._group.close()
-        self._producer.close()
-
-    def start(self, slot: str = "0") -> subprocess.Popen[bytes]:
-        env = os.environ | {
-            "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "ENVICUTOR_TOPIC_PREFIX": self.kafka.topic_prefix,
-            "ENVICUTOR_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_MS),
-            "ENVICUTOR_DATA_DIR": str(self._folder),
-        }
-        command = [sys.executable, "-m", "infra.cli", "submission-store", "--instance", slot]
-        with (self._folder / f"store-{slot}.log").open("ab") as log:
-            instance = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        self._instances.append(instance)
-        return instance
-
-    def stop(self, instance: subprocess.Popen[bytes]) -> None:
-        instance.terminate()
-        assert instance.wait(DEADLINE_S) == 0
-
-    def say(self, *facts: tuple[str, SubmissionFact]) -> None:
-        self.produce(*(encode_fact(self.family.events.name, id, fact, FACTS, "test") for id, fact in facts))
-
-    def produce(self, *records: Record) -> None:
-        acknowledgements = [self._producer.produce(record) for record in records]
-        wait(acknowledgements, DEADLINE_S)
-        for acknowledgement in acknowledgements:
-            acknowledgement.result(0)
-
-    def read(self, topic: str) -> list[Message]:
-        return list(read_to_end(self.kafka, topic))
-
-    def committed(self) -> int:
-        """How many events the group has done with."""
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                [offset] = self._group.committed([TopicPartition(self.family.events.name, 0)], timeout=5)
-                if not offset.error:
-                    return max(0, offset.offset)
-            except KafkaException:  # such as: the coordinator loads, or its broker has a lot to do
-                assert time.monotonic() < deadline, "the broker does not say what is committed"
-
-    def assigned(self, slot: str) -> bool:
-        """Whether this instance has been given the events."""
-        instance = f"{self.kafka.topic_prefix}{self.store.name}-{slot}"
-        [future] = self._admin.describe_consumer_groups([self.kafka.topic_prefix + self.store.name]).values()
-        try:
-            members = future.result().members
-        except KafkaException:
-            return False
-        return any(m.group_instance_id == instance and m.assignment.topic_partitions for m in members)
-
-    def wait_folded(self) -> None:
-        """Until all events on the log are done with."""
-        events = len(self.read(self.family.events.name))
-        wait_for(lambda: self.committed() == events, f"{events} events to be folded")
-
-    def rows(self) -> dict[str, bytes]:
-        rows: dict[str, bytes] = {}
-        for message in self.read(self.family.store.name):
-            key, value = message.key(), message.value()
-            assert key is not None
-            id = key.decode(errors="replace")
-            if value is None:
-                rows.pop(id, None)
-            else:
-                rows[id] = value
-        return rows
-
-    def assert_store_and_queue_are_the_fold(self) -> None:
-        """Byte for byte, each effect once.
-
-        A transaction ends in one partition after the other, so a topic may show it later than the group does.
-        """
-        expected = Partition(self.store)
-        for message in self.read(self.family.events.name):
-            expected.fold(message)
-        eventually_equal(self.rows, expected.states)
-        for topic in (self.family.queue.name, self.topics.stops.name, self.topics.dead_letters.name):
-            effects = Counter((r.key, r.value) for r in expected.out if r.topic == topic)
-            eventually_equal(partial(self.effects, topic), effects)
-
-    def effects(self, topic: str) -> Counter[tuple[object, object]]:
-        """How often each record stands on this topic."""
-        return Counter((message.key(), message.value()) for message in self.read(topic))
-
 
 @pytest.fixture
-def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[System]:
+def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[StoreInstances]:
     settings = KafkaSettings(
         bootstrap_servers=kafka, topic_prefix=topic_prefix, session_timeout_ms=SESSION_TIMEOUT_MS
     )
-    system = System(settings, tmp_path)
+    system = StoreInstances(settings, tmp_path)
     yield system
     system.close()
 
 
-def life(id: str) -> list[tuple[str, SubmissionFact]]:
-    """What may happen to a submission: two attempts, late facts, and a cancellation that comes too late."""
-    facts = (
-        REQUEST,
-        STARTED,
-        LeaseExpired(attempt=1, checker="c"),
-        finished(1),
-        finished(2),
-        finished(2),
-        Cancelled(),
-    )
-    return [(id, fact) for fact in facts]
-
-
-def lives(name: str, count: int) -> list[tuple[str, SubmissionFact]]:
-    """Many of them, each step of all before the next."""
-    steps = zip(*(life(f"{name}-{number}") for number in range(count)), strict=True)
-    return [fact for step in steps for fact in step]
-
-
-def test_state_queue_and_offsets_are_one_transaction(system: System) -> None:
+def test_state_queue_and_offsets_are_one_transaction(system: StoreInstances) -> None:
     system.start()
     system.say(*life("a"), ("b", REQUEST))
     system.produce(
@@ -222,11 +55,11 @@ def test_state_queue_and_offsets_are_one_transaction(system: System) -> None:
     assert sorted(message.value() or b"" for message in letters)[::2] == [b"{", b"\xff"]
 
 
-def test_another_instance_takes_over_from_a_killed_one(system: System) -> None:
+def test_another_instance_takes_over_from_a_killed_one(system: StoreInstances) -> None:
     first = system.start("0")
     for part in range(10):
         system.say(*lives(f"before-{part}", 30))
-    wait_for(lambda: system.committed() > 0, "the first commit")
+    eventually(lambda: system.committed() > 0, "the first commit")
     first.kill()
     first.wait()
     done = system.committed()
@@ -239,13 +72,13 @@ def test_another_instance_takes_over_from_a_killed_one(system: System) -> None:
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_a_paused_instance_is_fenced_and_takes_over_again_without_its_memory(system: System) -> None:
+def test_a_paused_instance_is_fenced_and_takes_over_again_without_its_memory(system: StoreInstances) -> None:
     known = lives("known", 10)
     zombie = system.start("0")
     system.say(*known[:20])
     system.wait_folded()
     system.say(*lives("while-it-stops", 100))
-    wait_for(lambda: system.committed() > 20, "a commit of what it stops in")
+    eventually(lambda: system.committed() > 20, "a commit of what it stops in")
     zombie.send_signal(signal.SIGSTOP)
     successor = system.start("1")
     system.say(*known[20:])
@@ -263,7 +96,7 @@ def test_a_paused_instance_is_fenced_and_takes_over_again_without_its_memory(sys
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_a_restore_waits_for_transactions_below_what_is_committed(system: System) -> None:
+def test_a_restore_waits_for_transactions_below_what_is_committed(system: StoreInstances) -> None:
     """A reader at the last stable offset sees too little of the store, and would fold on an old state."""
     first = system.start()
     system.say(("a", REQUEST))
@@ -277,12 +110,12 @@ def test_a_restore_waits_for_transactions_below_what_is_committed(system: System
     somebody.produce(system.family.store.name, b"never committed", b"a", 0)
     assert somebody.flush(DEADLINE_S) == 0
     system.say(("a", LeaseExpired(attempt=1, checker="c")))
-    wait_for(lambda: system.committed() == 2, "a commit above the open transaction")
+    eventually(lambda: system.committed() == 2, "a commit above the open transaction")
     system.stop(first)
 
     system.start("1")
-    wait_for(lambda: system.assigned("1"), "the assignment to the next instance")
-    system.say(("a", finished(2)))
+    eventually(lambda: system.assigned("1"), "the assignment to the next instance")
+    system.say(("a", finished(attempt=2)))
     folded_meanwhile = watch(lambda: system.committed() > 2, 2.0)
     somebody.abort_transaction(DEADLINE_S)
     system.wait_folded()
@@ -292,7 +125,7 @@ def test_a_restore_waits_for_transactions_below_what_is_committed(system: System
     system.assert_store_and_queue_are_the_fold()
 
 
-def test_its_process_trims_the_queue(system: System) -> None:
+def test_its_process_trims_the_queue(system: StoreInstances) -> None:
     queue = system.family.queue.name
     system.produce(*(Record(queue, b"id", b"popped", []) for _ in range(3)))
     [partition] = {message.partition() or 0 for message in system.read(queue)}
@@ -302,7 +135,7 @@ def test_its_process_trims_the_queue(system: System) -> None:
 
     system.start()
 
-    wait_for(lambda: not system.read(queue), "the queue to be trimmed")
+    eventually(lambda: not system.read(queue), "the queue to be trimmed")
 
 
 def watch(condition: Callable[[], bool], seconds: float) -> bool:

@@ -1,10 +1,9 @@
 """What a broker says of a transaction that is open, and of one that is over."""
 
-import time
-
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processors.store.transactions import Ends, read_ends
+from tests.support.polling import eventually
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import producer_config
@@ -44,7 +43,8 @@ def test_the_ends_differ_while_a_transaction_is_open(kafka: str, topic_prefix: s
     producer.flush(30)
     assert read_ends(settings, store.name, 1) == {0: Ends(0, 1)}
     producer.commit_transaction(30)
-    deadline = time.monotonic() + DEADLINE_S
-    while read_ends(settings, store.name, 1) != {0: Ends(2, 2)}:  # the marker comes a moment later
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(
+        lambda: read_ends(settings, store.name, 1),
+        "the marker comes a moment later",
+        enough=lambda ends: ends == {0: Ends(2, 2)},
+    )

@@ -2,11 +2,8 @@
 
 import asyncio
 import json
-import os
 import re
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +18,9 @@ from infra.kafka.tls import make_tls
 from processors.webhooks.post import TIMEOUT_S, NotDeliveredError, Poster
 from processors.webhooks.sender import AT_ONCE, IN_LINE
 from processors.webhooks.signing import new_secret
+from tests.support.polling import eventually
+from tests.support.roles import Process, kill, role_environment, start_role
+from tests.support.submissions import finished
 from topics.audit.dead_letters import original, retry
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
@@ -32,10 +32,11 @@ from topics.request.limits import MiB
 from topics.request.model import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
-from topics.submissions.facts import FACTS, Cancelled, Finished, SubmissionFact
+from topics.submissions.facts import FACTS, Cancelled, SubmissionFact
 
 DEADLINE_S = 60.0
-OK = Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
+OK = finished()
+UNREACHABLE_PROXY = {"http_proxy": "http://127.0.0.1:1", "all_proxy": "http://127.0.0.1:1"}
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
 
 
@@ -141,15 +142,7 @@ def slow() -> Iterator[Receiver]:
         yield slow
 
 
-def eventually(probe: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (answer := probe()):
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.05)
-    return answer
-
-
-class System:
+class WebhookRoles:
     """A store processor and a sender, each its own process; clients and workers are us."""
 
     def __init__(self, kafka: KafkaSettings, *receivers: Receiver) -> None:
@@ -160,33 +153,27 @@ class System:
         self.secret = new_secret()
         secret_file = kafka.data_dir / "secret"
         secret_file.write_text(self.secret)
-        ours = {
-            "BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "TOPIC_PREFIX": kafka.topic_prefix,
-            "DATA_DIR": str(kafka.data_dir),
-            "SESSION_TIMEOUT_MS": "1500",
-            "WEBHOOK_ALLOW": json.dumps([receiver.place for receiver in receivers]),
-            "WEBHOOK_SECRET_FILE": str(secret_file),
-            "WEBHOOK_FIRST_RETRY_S": "0.1",
-            "WEBHOOK_ATTEMPTS": "3",
+        self._settings = {
+            "session_timeout_ms": 1500,
+            "webhook_allow": [receiver.place for receiver in receivers],
+            "webhook_secret_file": secret_file,
+            "webhook_first_retry_s": 0.1,
+            "webhook_attempts": 3,
         }
-        proxy = {"http_proxy": "http://127.0.0.1:1", "all_proxy": "http://127.0.0.1:1"}  # nobody there
-        self._environment = os.environ | {f"ENVICUTOR_{name}": value for name, value in ours.items()} | proxy
         self._processes = [self._start("submission-store")]
         self.sender = self.start_sender()
 
-    def _start(self, role: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, "-m", "infra.cli", role], env=self._environment)
+    def _start(self, role: str) -> Process:
+        settings = self._settings | {"data_dir": self.kafka.data_dir / role}
+        return start_role(role, environment=role_environment(self.kafka, **settings) | UNREACHABLE_PROXY)
 
-    def start_sender(self) -> "subprocess.Popen[bytes]":
+    def start_sender(self) -> Process:
         self.sender = self._start("webhook-sender")
         self._processes.append(self.sender)
         return self.sender
 
     def close(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
+        kill(self._processes)
         self._producer.close()
 
     def ends(self, id: str, path: str, end: SubmissionFact = OK, place: str | None = None) -> None:
@@ -214,15 +201,15 @@ class System:
 @pytest.fixture
 def system(
     kafka: str, topic_prefix: str, tmp_path: Path, receiver: Receiver, slow: Receiver
-) -> Iterator[System]:
+) -> Iterator[WebhookRoles]:
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
-    system = System(settings, receiver, slow)
+    system = WebhookRoles(settings, receiver, slow)
     yield system
     system.close()
 
 
 def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
-    system: System, receiver: Receiver, slow: Receiver
+    system: WebhookRoles, receiver: Receiver, slow: Receiver
 ) -> None:
     for number in range(AT_ONCE + 1):
         system.ends(f"slow-{number}", "/drip" if number else "/hang", place=slow.place)
@@ -238,9 +225,9 @@ def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
         assert set(receiver.ids(f"/{path}")) == {f"ended_{path}"}
     assert receiver.ids("/never") == ["ended_never"] * 3
     assert receiver.ids("/redirect") == ["ended_redirect"] * 3
-    assert letters["never"] == "not told after 3 tries; the last one: the answer was 503: ''"
+    assert letters["never"] == "not delivered after 3 tries; the last one: the answer was 503: ''"
     assert "redirects are not followed" in letters["redirect"]
-    assert letters["bad-redirect"].startswith("not told after 3 tries; the last one: InvalidCodepoint")
+    assert letters["bad-redirect"].startswith("not delivered after 3 tries; the last one: InvalidCodepoint")
     assert letters["elsewhere"].startswith("127.0.0.1:1 is not allowed")
     assert receiver.sent_bytes < 20 * MiB  # what fits into the buffers of two sockets, and no 1 GB
     eventually(lambda: len(slow.ids("/hang")) == 2, "what was not answered is told again")
@@ -268,7 +255,7 @@ def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
 
 
 def test_what_waits_too_long_in_line_goes_aside_and_is_told_all_the_same(
-    system: System, receiver: Receiver
+    system: WebhookRoles, receiver: Receiver
 ) -> None:
     ids = [f"{number}" for number in range(AT_ONCE + IN_LINE + 20)]
     for id in ids:
@@ -290,7 +277,7 @@ def _documented() -> Callable[[dict[str, str], bytes, str], bool]:
     return names["is_ours"]  # type: ignore[no-any-return]
 
 
-def test_a_sender_that_is_killed_tells_it_again(system: System, receiver: Receiver) -> None:
+def test_a_sender_that_is_killed_tells_it_again(system: WebhookRoles, receiver: Receiver) -> None:
     system.ends("a", "/hang")
     eventually(lambda: receiver.ids("/hang"), "it is under way")
     system.sender.kill()
@@ -310,7 +297,7 @@ def test_a_sender_that_is_killed_tells_it_again(system: System, receiver: Receiv
 
 
 def post(url: str, addresses: list[str], allowed: list[str], ca_file: Path | None = None) -> None:
-    """The name leads to the first of the addresses when it is looked at first, and so on."""
+    """The name resolves to the first of the addresses at its first resolution, and so on."""
 
     async def run() -> None:
         async def resolve(host: str, port: int) -> list[str]:
@@ -330,7 +317,7 @@ def test_the_address_that_was_looked_at_is_connected_to(receiver: Receiver) -> N
     allowed = [f"hooks.test:{port}", receiver.place]
     with receiving(Receiver("127.0.0.2", port)) as inner:
         post(f"http://hooks.test:{port}/ok", ["127.0.0.1", "127.0.0.2"], allowed)
-        with pytest.raises(NotDeliveredError, match=r"leads to 127\.0\.0\.2:.* not public"):
+        with pytest.raises(NotDeliveredError, match=r"resolves to 127\.0\.0\.2:.* not public"):
             post(f"http://hooks.test:{port}/ok", ["127.0.0.2"], allowed)
         assert [got.headers["host"] for got in receiver.got] == [f"hooks.test:{port}"]
         assert inner.got == []

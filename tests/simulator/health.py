@@ -1,4 +1,4 @@
-"""Mirrors `processors/health_checker/app.py`, and of Faust what matters, around the real Judge and Progress.
+"""Mirrors `processors/health_checker/app.py`, and of Faust what matters, around its monitor and watchdog.
 
 Faust reads the changelog of partitions that come, keeps those that stay, and commits once a second what was
 handled, after its producer was flushed.
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Message
 
-from processors.health_checker.judgement import Change, Held, Late
-from processors.health_checker.progress import Progress
+from processors.health_checker.lease_monitor import Held, Late, TableChange
 from processors.health_checker.records import read
 from processors.health_checker.settings import HealthCheckerSettings
+from processors.health_checker.watchdog import PartitionWatchdog
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.network import BrokerError
@@ -31,18 +31,18 @@ HELD, GONE = b"held", b"gone"
 """Values of the table's changelog."""
 
 
-class _Partition:
-    """`_Partition`: a partition of leases, from the assignment on."""
+class _OwnedPartition:
+    """`_OwnedPartition`: a partition of leases, from the assignment on."""
 
     def __init__(self, world: "World", held: Iterable[Held], next_offset: int) -> None:
-        self.judge = world.protocol.judge(
+        self.monitor = world.protocol.monitor(
             held,
             mark=f"{world.random.getrandbits(64):x}",
             timeout_s=SETTINGS.lease_timeout_s,
             tick_period_s=SETTINGS.tick_period_s,
         )
         patience_ticks = SETTINGS.stuck_timeout_s / SETTINGS.tick_period_s
-        self.progress = Progress(next_offset, patience_ticks)
+        self.watchdog = PartitionWatchdog(next_offset, patience_ticks)
         self.handled = next_offset
         self.committed = 0
         self.tick: Future | None = None
@@ -53,7 +53,7 @@ class HealthChecker:
 
     def __init__(self, world: "World", process: Process, family: Family) -> None:
         self._world, self._process, self._family = world, process, family
-        self._owned: dict[int, _Partition] = {}
+        self._owned: dict[int, _OwnedPartition] = {}
         self._table: dict[int, set[Held]] = defaultdict(set)
         self._flushing: list[Future] = []
         self._generation = 0
@@ -100,14 +100,14 @@ class HealthChecker:
             self._table.pop(number, None)
 
     def _recover(self, new: list[int]) -> Wait:
-        """Faust's recovery of the table, then `_take_over`: every judge starts anew."""
+        """Faust's recovery of the table, then `_take_over`: every monitor starts anew."""
         for number in new:
             end = yield self._consumer.call(partial(getattr, self._family.changelog[number], "end"))
             self._table[number] = _replayed(self._family.changelog[number].read(0, end).messages)
         owned = sorted({*self._owned, *new})
         offsets = yield self._consumer.call(lambda: self._family.check_group.committed(owned))
         for number in owned:
-            self._owned[number] = _Partition(self._world, sorted(self._table[number]), offsets[number])
+            self._owned[number] = _OwnedPartition(self._world, sorted(self._table[number]), offsets[number])
         self._consumer.seek({n: offsets[n] for n in owned if n not in new})  # as Faust does with all of them
         self._generation += 1
         # Around a rebalance Faust may stop to commit, or drop a record that was in flight.
@@ -117,46 +117,46 @@ class HealthChecker:
 
     # -- the agent ----------------------------------------------------------------------------------
 
-    def _handle(self, owned: _Partition, message: Message) -> Wait:
+    def _handle(self, owned: _OwnedPartition, message: Message) -> Wait:
         """`_handle`."""
         offset, time_s = message.offset() or 0, message.timestamp()[1] / 1000
-        if owned.progress.record_came(offset):
+        if owned.watchdog.record_came(offset):
             yield from self._leave("records are missing")
         key = message.key()
         assert key is None or isinstance(key, bytes)
         try:
             record = read(key, value_of(message))
-        except DecodeError:  # `_bury`
+        except DecodeError:  # `_dead_letter`
             owned.handled = offset + 1
             return
         if isinstance(record, Tick):
-            yield from self._judge(owned, record, message, time_s)
+            yield from self._check_leases(owned, record, message, time_s)
         else:
-            self._apply(owned.judge.observe(record, time_s), message.partition() or 0)
+            self._apply(owned.monitor.observe(record, time_s), message.partition() or 0)
         owned.handled = offset + 1
 
-    def _judge(self, owned: _Partition, tick: Tick, message: Message, time_s: float) -> Wait:
-        """`_judge`: LeaseExpired first, acknowledged; then the entries go, if they are still ours."""
+    def _check_leases(self, owned: _OwnedPartition, tick: Tick, message: Message, time_s: float) -> Wait:
+        """`_check_leases`: LeaseExpired first, acknowledged; then the entries go, if they are still ours."""
         number = message.partition() or 0
-        verdict = owned.judge.tick(tick, time_s)
-        if verdict is None:
+        outcome = owned.monitor.tick(tick, time_s)
+        if outcome is None:
             return
-        if verdict.late:
-            yield from all_of([self._declare_dead(late, message) for late in verdict.late])
+        if outcome.late:
+            yield from all_of([self._publish_expiry(late, message) for late in outcome.late])
             if self._owned.get(number) is owned:
-                for late in verdict.late:
-                    self._apply(owned.judge.remove(late), number)
-        owned.progress.tick_handled(message.offset() or 0)
+                for late in outcome.late:
+                    self._apply(owned.monitor.remove(late), number)
+        owned.watchdog.tick_handled(message.offset() or 0)
 
-    def _declare_dead(self, late: Late, tick: Message) -> Future:
-        """`_declare_dead`."""
+    def _publish_expiry(self, late: Late, tick: Message) -> Future:
+        """`_publish_expiry`."""
         self._world.invariants.declared_dead(self._family, late, tick)
         expired = self._family.lease_expired.model_validate(
             {"attempt": late.attempt, "checker": self._process.name}
         )
         return self._family.say(self._process, late.id, expired)
 
-    def _apply(self, change: Change, number: int) -> None:
+    def _apply(self, change: TableChange, number: int) -> None:
         """`_apply`: the table, and its changelog."""
         for held in change.removed:
             self._table[number].discard(held)
@@ -199,15 +199,15 @@ class HealthChecker:
                 if owned.tick is None or owned.tick.done:
                     yield from self._tick(number, owned)
 
-    def _tick(self, number: int, owned: _Partition) -> Wait:
+    def _tick(self, number: int, owned: _OwnedPartition) -> Wait:
         """`_tick`."""
         if owned.tick is not None:
-            owned.progress.tick_acknowledged()
-        if owned.progress.trouble(owned.committed):
+            owned.watchdog.tick_acknowledged()
+        if owned.watchdog.trouble(owned.committed):
             yield from self._leave("stuck")
         topic = self._family.store.family.leases.name
         owned.tick = self._world.network.produce(
-            self._process, topic, None, encode(Tick(mark=owned.judge.mark)), [], number
+            self._process, topic, None, encode(Tick(mark=owned.monitor.mark)), [], number
         )
 
     def _leave(self, why: str) -> Wait:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Message
 
-from processors.health_checker.judgement import Held, Judge, Late
+from processors.health_checker.lease_monitor import Held, Late, LeaseMonitor
 from tests.simulator.broker import Entry, Log, Transaction
 from tests.simulator.family import CATALOGUE, GARBAGE, Family
 from tests.simulator.groups import Group
@@ -274,10 +274,10 @@ class Invariants:
         offsets, said = subject.family.check_group.offsets, subject.said[id]
         while said and said[0][1] < offsets.get(said[0][0], 0):
             said.popleft()
-        judge = Judge(sorted(subject.table[id]), mark="", timeout_s=1.0, tick_period_s=1.0)
+        monitor = LeaseMonitor(sorted(subject.table[id]), mark="", timeout_s=1.0, tick_period_s=1.0)
         held = set(subject.table[id])
         for _, _, lease in said:
-            change = judge.observe(lease, 0.0)
+            change = monitor.observe(lease, 0.0)
             held = held - set(change.removed) | set(change.added)
         return any(lease.attempt == attempt for lease in held)
 

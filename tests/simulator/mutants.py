@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
-from processors.health_checker.judgement import Judge, Verdict
+from processors.health_checker.lease_monitor import LeaseMonitor, TickOutcome
 from processors.queue.handing_back import Moved
 from processors.queue.offsets import Taken
 from tests.simulator.attempts import COMMIT_PERIOD_S, Attempt, Attempts
@@ -137,14 +137,14 @@ class RemembersPartitions(StoreProcessor):
         return {p: self._partitions[p].next_offset for p in partitions}
 
 
-class AnyTick(Judge):
-    """Judges on any tick (health checkers judge by their own ticks alone)."""
+class AnyTick(LeaseMonitor):
+    """Checks leases at any tick (health checkers count their own ticks alone)."""
 
-    def tick(self, tick: Tick, now_s: float) -> Verdict | None:
+    def tick(self, tick: Tick, now_s: float) -> TickOutcome | None:
         return super().tick(Tick(mark=self.mark), now_s)
 
 
-class ImpatientJudge(Judge):
+class ImpatientMonitor(LeaseMonitor):
     """Does not start the clocks anew after a silence."""
 
     def _restart_clocks(self, now_s: float) -> None:
@@ -154,8 +154,8 @@ class ImpatientJudge(Judge):
 class ForgetsFirst(HealthChecker):
     """Lets the entries go before LeaseExpired is acknowledged."""
 
-    def _declare_dead(self, late: Any, tick: Message) -> Future:
-        super()._declare_dead(late, tick)
+    def _publish_expiry(self, late: Any, tick: Message) -> Future:
+        super()._publish_expiry(late, tick)
         done = Future(self._world.scheduler)
         done.set()
         return done
@@ -214,11 +214,11 @@ MUTANTS = {
         replace(_RIGHT, store=RemembersPartitions), _PLAN._replace(kinds=("rebalance",), fault_steps=30)
     ),
     "any tick": Mutant(
-        replace(_RIGHT, judge=AnyTick),
+        replace(_RIGHT, monitor=AnyTick),
         _PLAN._replace(kinds=("rebalance", "outage"), faust_fault_chance=0.8, fault_steps=500),
     ),
     "impatient": Mutant(
-        replace(_RIGHT, judge=ImpatientJudge),
+        replace(_RIGHT, monitor=ImpatientMonitor),
         _PLAN._replace(kinds=("rebalance",), submit_period_s=0.05, fault_steps=60),
     ),
     "forgets first": Mutant(replace(_RIGHT, checker=ForgetsFirst)),

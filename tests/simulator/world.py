@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from processors.health_checker.judgement import Judge
+from processors.health_checker.lease_monitor import LeaseMonitor
 from tests.simulator.attempts import Attempts
 from tests.simulator.broker import Broker, Log
 from tests.simulator.builder import Builder
@@ -37,7 +37,7 @@ class Protocol:
     attempts: type[Attempts] = Attempts
     store: type[StoreProcessor] = StoreProcessor
     checker: type[HealthChecker] = HealthChecker
-    judge: type[Judge] = Judge
+    monitor: type[LeaseMonitor] = LeaseMonitor
 
 
 class World:

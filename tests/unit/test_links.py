@@ -1,4 +1,4 @@
-"""Links between documents, and to files, lead somewhere."""
+"""Links between documents, and to files, lead somewhere; the README is short."""
 
 import re
 from pathlib import Path
@@ -27,3 +27,7 @@ def is_broken(link: str, document: Path) -> bool:
 def test_links_lead_somewhere(document: Path) -> None:
     links = LINK.findall(CODE.sub("", document.read_text()))
     assert [link for link in links if "://" not in link and is_broken(link, document)] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 800

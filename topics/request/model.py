@@ -44,9 +44,21 @@ SubmissionId = Annotated[str, Field(pattern=ID_PATTERN)]
 DERIVED_ID_PREFIX = "idempotency-key_"
 """Ids that begin so are made of an `Idempotency-Key` and its owner. A client may not choose one."""
 
-DEPENDENCIES_FILES = ("cutor.nix", "shell.nix")
-COMPILE_FILE = "cutor-compile.sh"
-RUN_FILE = "cutor-run.sh"
+FILES_OF_FIELDS = {
+    "run": ("cutor-run.sh",),
+    "compile": ("cutor-compile.sh",),
+    "dependencies": ("cutor.nix", "shell.nix"),
+}
+"""The older file convention: the first of these files that is not empty stands for a field that is missing.
+
+Clients read it, the server does not: see `SubmissionRequest.ordinary`.
+"""
+_INSTEAD = {
+    "run": "give the script as `run`",
+    "compile": "give the script as `compile`",
+    "dependencies": 'give the expression as `dependencies`: {"nix": "…"}, or {"packages": []} for none',
+}
+"""What a client does in place of sending a file of the older convention."""
 
 
 class InvalidRequestError(ValueError):
@@ -229,37 +241,33 @@ class SubmissionRequest(Model):
 
     @model_validator(mode="after")
     def _runnable(self) -> Self:
-        for name in (*DEPENDENCIES_FILES, COMPILE_FILE, RUN_FILE):
-            try:
-                text = self.text_of(name)
-            except UnicodeDecodeError:
-                raise ValueError(f"{name} is not UTF-8 text") from None
-            if name in {COMPILE_FILE, RUN_FILE} and "\0" in (text or ""):
-                raise ValueError(f"{name} must not contain NUL")
-        if not self.program:
-            raise ValueError(f"run is missing: give `run` or a file {RUN_FILE}")
+        if not self.run and not self.older_file("run"):
+            raise ValueError("run is missing: give `run`")
         return self
 
-    def text_of(self, name: str) -> str | None:
-        """The text of the file called `name`, None where there is none."""
-        return next((file.data().decode() for file in self.files if file.name == name), None)
+    def older_file(self, field: str) -> File | None:
+        """Return the file that gives `field` by the older convention, None if there is none or no need."""
+        if getattr(self, field) is not None:
+            return None
+        names = FILES_OF_FIELDS[field]
+        found = {file.name: file for file in self.files if file.name in names and file.content}
+        return next((found[name] for name in names if name in found), None)
 
-    @property
-    def program(self) -> str | tuple[str, ...] | None:
-        """The script or argv of each test case: the field, else the file of the older convention."""
-        return self.run or self.text_of(RUN_FILE)
+    def ordinary(self) -> Self:
+        """Return the request with all its fields, also if it is one of the older file convention.
 
-    @property
-    def compiler(self) -> str | tuple[str, ...] | None:
-        """The script or argv of the compile stage, None where there is none."""
-        return self.compile or self.text_of(COMPILE_FILE)
+        `parse_request` refuses such a request, but it was accepted until 2026-11. One that is not finished
+        may stand on the log or in the queue, and runs as it would have then. The log keeps it as it was sent,
+        so that it folds to the same bytes.
+        """
+        texts = {field: file.data().decode() for field in FILES_OF_FIELDS if (file := self.older_file(field))}
+        nix = texts.pop("dependencies", None)
+        return self.replace(**texts, **({"dependencies": Dependencies(nix=nix)} if nix else {}))
 
     @property
     def environment(self) -> Dependencies:
-        """The dependencies: the field, else the file of the older convention, else the base."""
-        texts = (self.text_of(name) for name in DEPENDENCIES_FILES)
-        expression = next((text for text in texts if text), None)
-        return self.dependencies or (Dependencies(nix=expression) if expression else BASE)
+        """The dependencies; none given means the base environment."""
+        return self.dependencies or BASE
 
     @property
     def cases(self) -> tuple[TestCase, ...]:
@@ -299,9 +307,29 @@ def parse_request(
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error)) from None
     check_chosen_id(request.id)
+    _check_convention(request)
     if why := refusal(request.callback_url, webhook_allow):
         raise InvalidRequestError((FieldError(field="callback_url", message=why),))
     return request, content_hash(body)
+
+
+def _check_convention(request: SubmissionRequest) -> None:
+    """Accept a request that has no file of the older convention in place of a field.
+
+    Raises:
+        InvalidRequestError: naming the fields, the files, and what to do.
+    """
+    errors = tuple(
+        FieldError(
+            field=field,
+            message=f"is missing, and the server does not read {file.name}: {_INSTEAD[field]}; "
+            "`envicutor submit DIR` does so",
+        )
+        for field in FILES_OF_FIELDS
+        if (file := request.older_file(field))
+    )
+    if errors:
+        raise InvalidRequestError(errors)
 
 
 def check_chosen_id(id: str | None) -> None:

@@ -130,7 +130,7 @@ class Work(QueuedWork):
         """Memory limits of the stages, in bytes, by the name of the request's field."""
         limits = self.request.limits
         of_compile = {"limits.compile.memory_bytes": limits.compile.memory_bytes}
-        return (of_compile if self.request.compiler else {}) | {
+        return (of_compile if self.request.ordinary().compile else {}) | {
             "limits.run.memory_bytes": limits.run.memory_bytes
         }
 

@@ -18,7 +18,7 @@ from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import ANSWER_S, resuming
-from topics.views.table import Table, TableChange
+from topics.views.table import RowChange, Table
 
 _END = b"\n"
 
@@ -134,11 +134,11 @@ class Journal:
         self._notifier.notify(changed)
 
 
-def _change(key: str, message: Message) -> TableChange:
+def _change(key: str, message: Message) -> RowChange:
     offset, value = message.offset() or 0, message.value() or b""
     head = f"{message.timestamp()[1]} {header(message, 'ce_type') or ''}".replace("\n", " ").encode()
     row = head + _END + (value.encode() if isinstance(value, str) else value)
-    return TableChange(message.partition() or 0, offset, _prefix(key) + _offset(offset), row)
+    return RowChange(message.partition() or 0, offset, _prefix(key) + _offset(offset), row)
 
 
 def _prefix(key: str) -> bytes:

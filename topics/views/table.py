@@ -22,7 +22,7 @@ _BUFFER_BYTES = 8 * MiB
 """Size of a write buffer in memory, of which there are up to two; RocksDB's default is 64 MiB."""
 
 
-class TableChange(NamedTuple):
+class RowChange(NamedTuple):
     """One record of the topic; without a value it deletes the key's row."""
 
     partition: int
@@ -124,7 +124,7 @@ class Table:
                 if (rest := key[len(first) :]) != before:
                     yield rest
 
-    def write(self, changes: Iterable[TableChange]) -> None:
+    def write(self, changes: Iterable[RowChange]) -> None:
         """Apply records in their order, in one atomic write."""
         assert self._db is not None
         batch = WriteBatch(raw_mode=True)
@@ -175,7 +175,7 @@ class Table:
             batch.delete(_FLAG + key)
 
     def _order(
-        self, batch: WriteBatch, index: TableIndex, change: TableChange, summaries: dict[bytes, bytes | None]
+        self, batch: WriteBatch, index: TableIndex, change: RowChange, summaries: dict[bytes, bytes | None]
     ) -> None:
         """Update the index. `summaries` are those of rows that this batch has changed already."""
         key = change.key

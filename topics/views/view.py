@@ -12,7 +12,7 @@ from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import resuming
-from topics.views.table import Table, TableChange, TableIndex
+from topics.views.table import RowChange, Table, TableIndex
 
 _STALE_AFTER_S = 12 * 3600.0
 """Age from which a table is made anew: half of Kafka's default `delete.retention.ms`, as an older table could
@@ -126,9 +126,9 @@ class View:
         self._notifier.notify(change.key.decode(errors="replace") for change in changes)
 
 
-def _change(message: Message) -> TableChange:
+def _change(message: Message) -> RowChange:
     key, value = message.key(), message.value()
-    return TableChange(message.partition() or 0, message.offset() or 0, _bytes(key) or b"", _bytes(value))
+    return RowChange(message.partition() or 0, message.offset() or 0, _bytes(key) or b"", _bytes(value))
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:

@@ -1,6 +1,6 @@
 """Control groups, version 1 and 2: a group per stage below one parent per worker.
 
-A stage's group holds only the program and its descendants, so what it counts is theirs alone.
+A stage's group holds only the program and its descendants, so its counters are theirs alone.
 """
 
 import os
@@ -17,73 +17,96 @@ from processors.sandbox.model import SandboxError
 __all__ = ["Cgroups", "Group", "GroupLimits", "WorkerGroup", "locate"]
 
 WORKER = "-worker"
+"""Suffix of the name of a worker's own group, beside the group of its stages."""
 
 
 class Group(Protocol):
-    """The control group of one stage."""
+    """Control group of one stage."""
 
     def limit(self, limits: GroupLimits) -> None:
-        """Set what it may use, before anything is in it; raises OSError."""
+        """Set the limits, before a process joins.
+
+        Raises:
+            OSError: the kernel refuses a limit.
+        """
 
     def join_files(self) -> Sequence[Path]:
-        """Files to which a process writes "0" in order to enter, as one who may (open them as root)."""
+        """Return the files to which a process writes "0" to join; only root may open them."""
 
     def cpu_time_s(self) -> float:
-        """Return the CPU time of all its processes, dead ones too."""
+        """Return the CPU time of all its processes, including ended ones."""
 
     def memory_peak_bytes(self) -> int:
-        """Return the most memory that it ever held."""
+        """Return the highest memory usage that the group has ever had."""
 
     def oom_kills(self) -> int:
-        """Return how many processes were killed for its memory limit."""
+        """Return how many of its processes the OOM killer ended."""
 
     def refused_forks(self) -> int:
-        """Return how many new processes its limit refused."""
+        """Return how many forks its limit on processes refused."""
 
     def pids(self) -> list[int]:
-        """Return the processes in it."""
+        """Return the ids of its processes."""
 
     def kill(self) -> None:
-        """Kill the processes in it; some may be left that were just being born."""
+        """Kill its processes; processes that are being forked may be left."""
 
     def open_oom_event(self) -> int | None:
-        """Return an eventfd that becomes readable when the limit kills; None if the kernel then kills all."""
+        """Return an eventfd that becomes readable when the group is out of memory.
+
+        None means that the kernel then kills all processes of the group, so that no event is needed.
+        """
 
     def remove(self) -> None:
-        """Remove it; OSError (EBUSY) while a process is in it."""
+        """Remove the group.
+
+        Raises:
+            OSError: a process is in it (EBUSY).
+        """
 
 
 class Cgroups(Protocol):
-    """The parent of all groups of one worker's stages."""
+    """Parent of the groups of all stages of one worker."""
 
     @property
     def worker(self) -> WorkerGroup:
-        """Where the worker itself goes, with the processes that it starts."""
+        """Group of the worker itself and of the launchers that it starts."""
 
     def paths(self) -> Sequence[Path]:
-        """Return the folders that it is made of."""
+        """Return the folders of this group and of the worker's own group."""
 
     def make(self, limits: GroupLimits) -> None:
-        """Make it; raises OSError."""
+        """Make the group with these limits for all stages together.
+
+        Raises:
+            OSError: the kernel refuses the group or a limit.
+            SandboxError: the kernel lacks a needed file, or would not count some memory.
+        """
 
     def create(self, name: str) -> Group:
-        """Make the group of a stage in it, still without limits; raises OSError."""
+        """Make the group of a stage below, without limits.
+
+        Raises:
+            OSError: the kernel refuses the group.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupMount:
-    """A mounted hierarchy of control groups."""
+    """Mounted hierarchy of control groups."""
 
     version: int
+    """Version of control groups, 1 or 2."""
     controllers: frozenset[str]
-    """Of version 1; version 2 tells them in cgroup.controllers."""
+    """Controllers of a hierarchy of version 1; those of version 2 are in cgroup.controllers."""
     root: str
-    """The group that is mounted, as /proc/self/cgroup would name it."""
+    """Group that is mounted, in the notation of /proc/self/cgroup."""
     point: Path
+    """Folder that the hierarchy is mounted on."""
 
 
 def parse_mounts(mountinfo: str) -> list[CgroupMount]:
-    """Find the hierarchies in the text of /proc/self/mountinfo."""
+    """Return the hierarchies of control groups in the text of /proc/self/mountinfo."""
     found = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
@@ -96,7 +119,7 @@ def parse_mounts(mountinfo: str) -> list[CgroupMount]:
 
 
 def parse_membership(cgroup: str) -> dict[str, str]:
-    """Map controllers, and "" for version 2, to our group, from the text of /proc/self/cgroup."""
+    """Map each controller, and "" for version 2, to our group in the text of /proc/self/cgroup."""
     membership = {}
     for line in cgroup.splitlines():
         _, controllers, group = line.split(":", 2)
@@ -105,21 +128,26 @@ def parse_membership(cgroup: str) -> dict[str, str]:
 
 
 def own_folder(mount: CgroupMount, group: str) -> Path:
-    """Return the folder of our group in a hierarchy, of which a container may see a part only."""
+    """Return the folder of our group in a hierarchy, of which a container may see only a part.
+
+    Raises:
+        SandboxError: the visible part does not include the group.
+    """
     try:
         return mount.point / Path(group).relative_to(mount.root)
     except ValueError:
         raise SandboxError(
             f"the control group {group} is outside of what is mounted at {mount.point} ({mount.root}): "
-            "start the worker where it sees its own group, "
+            "start the worker so that it sees its own group, "
             "in Docker with --cgroupns=private"
         ) from None
 
 
 def locate(name: str) -> Cgroups:
-    """Find where a worker's groups belong: below the group that this process is in. Makes nothing yet.
+    """Return the groups for a worker below the group of this process, without making them yet.
 
-    Raises SandboxError if the host does not offer what is needed.
+    Raises:
+        SandboxError: the host has no usable control groups.
     """
     located = _locate(name)
     for folder in located.paths():

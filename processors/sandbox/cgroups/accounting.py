@@ -1,4 +1,4 @@
-"""What would escape the limit on memory on a host that is set up in certain ways."""
+"""Check for host configurations in which some memory escapes the limit of a control group."""
 
 from pathlib import Path
 
@@ -6,12 +6,15 @@ from processors.sandbox.model import SandboxError
 
 
 def check(swap_limit: Path, group: Path) -> None:
-    """Raise SandboxError if `group` and its children could use memory that is not counted.
+    """Check that all memory of `group` and its children counts.
 
-    `swap_limit` is the file that forbids swap, which a kernel may not have.
+    `swap_limit` is the file that limits swap, which some kernels lack.
+
+    Raises:
+        SandboxError: some memory would not count; the message explains how to configure the host.
     """
     swaps, hierarchy = Path("/proc/swaps"), group / "memory.use_hierarchy"
-    # A kernel that was built without swap has neither file.
+    # A kernel without support for swap has neither file.
     if not swap_limit.exists() and swaps.exists() and has_swap(swaps.read_text()):
         raise SandboxError(
             "swap cannot be limited: boot with the kernel option swapaccount=1, or turn swap off (swapoff -a)"
@@ -26,11 +29,11 @@ def check(swap_limit: Path, group: Path) -> None:
 
 
 def has_swap(swaps: str) -> bool:
-    """Judge by the text of /proc/swaps, which starts with a line of titles."""
+    """Return whether the text of /proc/swaps lists a swap device below its header."""
     return len(swaps.splitlines()) > 1
 
 
 def ignores_kernel_memory(options: str) -> bool:
-    """Judge by the text of /proc/cmdline."""
+    """Return whether the text of /proc/cmdline disables the accounting of kernel memory."""
     values = (word.removeprefix("cgroup.memory=") for word in options.split() if "cgroup.memory=" in word)
     return any("nokmem" in value.split(",") for value in values)

@@ -1,9 +1,8 @@
-"""Reading and writing the files of control groups."""
+"""Access to the files of control groups, which both versions share."""
 
 import os
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +10,32 @@ from pathlib import Path
 from processors.sandbox.model import SandboxError
 
 CPU_PERIOD_US = 100_000
-"""The kernel's default."""
+"""Period of the CPU quota: the kernel's default."""
 MOVE_S = 10.0
 """Deadline for moving the processes of a group, which takes milliseconds."""
 OUTSIDE = 0
-"""Number in cgroup.procs of a process that is outside of the reader's pid namespace."""
+"""Number in cgroup.procs of a process outside the reader's pid namespace."""
 COUNTERS_BYTES = 4096
-"""More than any of these files has; lists of processes are longer."""
+"""Bytes of a file that `read` returns at most: more than any file of counters has, unlike lists of
+processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """What a group may use."""
+    """Limits of a control group."""
 
     memory_bytes: int
     processes: int
     cpus: float | None = None
+    """CPU quota in processors; None for no quota."""
 
 
 def write(path: Path, value: str | int) -> None:
-    """Write a value; OSError if the kernel does not take it."""
+    """Write a value to a file of a control group.
+
+    Raises:
+        OSError: the kernel does not accept it.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, str(value).encode())
@@ -39,7 +44,11 @@ def write(path: Path, value: str | int) -> None:
 
 
 def read(path: Path) -> str:
-    """Read a value, or a file of a few counters; OSError if it is not there."""
+    """Return the text of a file with a value or a few counters.
+
+    Raises:
+        OSError: the file does not exist.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, COUNTERS_BYTES).decode()
@@ -48,33 +57,40 @@ def read(path: Path) -> str:
 
 
 def parse_counters(text: str) -> dict[str, int]:
-    """Parse lines of a name and a number, as in memory.events."""
+    """Return the numbers by name in lines of a name and a number, as in memory.events."""
     return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
 
 
 def counters(path: Path) -> dict[str, int]:
-    """Read a file of counters."""
+    """Return the counters in a file by name.
+
+    Raises:
+        OSError: the file does not exist.
+    """
     return parse_counters(read(path))
 
 
 def quota_us(cpus: float) -> int:
-    """Return how much of each period so many processors are; the kernel takes no less than 1 ms."""
+    """Return the quota of each period for this number of processors; the kernel's minimum is 1 ms."""
     return max(1000, int(cpus * CPU_PERIOD_US))
 
 
 def read_pids(folder: Path) -> list[int]:
-    """Return the processes of a group, without those of its children; a group that is gone has none."""
+    """Return the ids of a group's processes, without those of its children; a removed group has none."""
     try:
         return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
     except FileNotFoundError:
         return []
 
 
-def kill_members(folder: Path, only: Iterable[int] | None = None) -> None:
-    """Kill the processes of a group, oldest first, and nobody who got the number of one that just died."""
+def kill_members(folder: Path) -> None:
+    """Kill the processes of a group, oldest first.
+
+    A pidfd prevents that a signal reaches another process with the reused id of an ended one.
+    """
     handles: dict[int, int] = {}
     try:
-        for pid in read_pids(folder) if only is None else only:
+        for pid in read_pids(folder):
             if pid == OUTSIDE:
                 continue
             with suppress(ProcessLookupError):
@@ -89,10 +105,10 @@ def kill_members(folder: Path, only: Iterable[int] | None = None) -> None:
 
 
 def move_members(source: Path, target: Path) -> None:
-    """Move all processes of a group to another one.
+    """Move all processes of a group to another group.
 
-    Raises SandboxError if some cannot be moved: this process's pid namespace has no number for them, or new
-    ones are made faster than they are moved.
+    Raises:
+        SandboxError: a process is outside this pid namespace, or processes fork faster than they are moved.
     """
     deadline_s = time.monotonic() + MOVE_S
     while pids := read_pids(source):
@@ -113,6 +129,10 @@ def move_members(source: Path, target: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a group if it is there; OSError (EBUSY) while a process is in it."""
+    """Remove a group if it exists.
+
+    Raises:
+        OSError: a process is in it (EBUSY).
+    """
     with suppress(FileNotFoundError):
         folder.rmdir()

@@ -1,6 +1,6 @@
-"""How much of the machine's memory and processors this process's control group may use.
+"""Share of the machine's memory and processors that this process's control group may use.
 
-A container's limits are limits of its control group; the machine's own figures do not change inside it.
+A container's limits are limits of its control group; inside it, the figures of the machine stay the same.
 """
 
 import math
@@ -14,22 +14,23 @@ from processors.sandbox.cgroups.files import read
 from processors.sandbox.model import SandboxError
 
 WORKER_BYTES = 256 << 20
-"""Memory that a worker needs for itself, of what its control group allows."""
+"""Memory of its control group that a worker reserves for itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit of a control group."""
+    """Limit of a control group."""
 
     value: int
+    """Bytes or processes, as the file has it."""
     file: Path
-    """The file that the limit was read from."""
+    """File that the limit was read from, for messages."""
 
 
 def memory_limit() -> Limit | None:
-    """Return the smallest limit on memory, in bytes, of this process's group and of the visible ones above.
+    """Return the smallest limit on memory, in bytes, of this process's group and of the visible groups above.
 
-    None if there is no limit.
+    Return None if there is no limit.
     """
     return smallest(own_groups("memory"), ("memory.limit_in_bytes", "memory.max"))
 
@@ -51,24 +52,24 @@ def cpus() -> float:
 
 
 def machine_bytes() -> int:
-    """Return how much memory the machine has."""
+    """Return the memory of the machine, in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def left_for_stages(limit: Limit | None) -> int:
-    """Return how many bytes all stages of a worker may have together; 0 if the limit leaves none."""
+    """Return the memory for all stages of a worker together, in bytes; 0 if the limit leaves none."""
     most = machine_bytes() * 4 // 5
     return most if limit is None else max(0, min(most, limit.value - WORKER_BYTES))
 
 
 def own_groups(controller: str) -> list[Path]:
-    """Return the folders of this process's group and of the visible ones above; none if it cannot be seen."""
+    """Return the folders of this process's group and of the visible groups above; none if it is hidden."""
     mounts = parse_mounts(Path("/proc/self/mountinfo").read_text())
     return groups_in(mounts, parse_membership(Path("/proc/self/cgroup").read_text()), controller)
 
 
 def groups_in(mounts: Iterable[CgroupMount], membership: dict[str, str], controller: str) -> list[Path]:
-    """Find the folders of `own_groups` in the controller's hierarchy, else in that of version 2."""
+    """Return the folders of `own_groups` in the hierarchy of a controller, or in that of version 2."""
     candidates = sorted(mounts, key=lambda mount: mount.version)
     mount = next((each for each in candidates if controller in each.controllers or each.version == 2), None)
     if mount is None:
@@ -81,14 +82,14 @@ def groups_in(mounts: Iterable[CgroupMount], membership: dict[str, str], control
 
 
 def smallest(groups: Iterable[Path], names: Iterable[str]) -> Limit | None:
-    """Return the smallest limit in those of the files `names` that the groups have."""
+    """Return the smallest limit in the groups' files with one of these names, or None."""
     files = [folder / name for folder in groups for name in names if (folder / name).exists()]
     limits = [Limit(int(text), file) for file in files if (text := read(file).strip()) != "max"]
     return min(limits, key=lambda limit: limit.value, default=None)
 
 
 def cpu_quota(folder: Path) -> float | None:
-    """Return how many processors a group may keep busy at most; None without a quota."""
+    """Return the CPU quota of a group in processors, or None."""
     if (folder / "cpu.max").exists():
         quota, period = read(folder / "cpu.max").split()
     elif (folder / "cpu.cfs_quota_us").exists():

@@ -21,70 +21,73 @@ from processors.sandbox.model import SandboxError
 
 CONTROLLERS = ("memory", "pids", "cpu")
 LEAF = "envicutor-processes"
-"""A group whose children are limited has no processes of its own: those of the worker's group move here."""
+"""Name of the group to which the processes of the worker's group move.
+
+A group whose children have limits cannot have processes itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupV2:
-    """One folder for all controllers."""
+    """Group with one folder for all controllers."""
 
     folder: Path
 
     def limit(self, limits: GroupLimits) -> None:
-        """See Group."""
+        """Set the limits; swap is forbidden."""
         _limit(self.folder, limits)
 
     def join_files(self) -> Sequence[Path]:
-        """See Group."""
+        """Return the file cgroup.procs of the only hierarchy."""
         return [self.folder / "cgroup.procs"]
 
     def cpu_time_s(self) -> float:
-        """See Group."""
+        """Return the counter `usage_usec` in cpu.stat, in seconds."""
         return counters(self.folder / "cpu.stat")["usage_usec"] / 1e6
 
     def memory_peak_bytes(self) -> int:
-        """See Group."""
+        """Return memory.peak, which includes the buffers of sockets."""
         return int(read(self.folder / "memory.peak"))
 
     def oom_kills(self) -> int:
-        """See Group."""
+        """Return the counter `oom_kill` in memory.events."""
         return counters(self.folder / "memory.events")["oom_kill"]
 
     def refused_forks(self) -> int:
-        """See Group."""
+        """Return the counter `max` in pids.events."""
         return counters(self.folder / "pids.events")["max"]
 
     def pids(self) -> list[int]:
-        """See Group."""
+        """Return the processes in the only hierarchy."""
         return read_pids(self.folder)
 
     def kill(self) -> None:
-        """See Group."""
+        """Kill all processes at once by cgroup.kill, unless the group was removed."""
         with suppress(FileNotFoundError):
             write(self.folder / "cgroup.kill", 1)
 
     def open_oom_event(self) -> None:
-        """See Group: memory.oom.group is set."""
+        """Return None: with memory.oom.group, the kernel kills all processes of the group."""
         return
 
     def remove(self) -> None:
-        """See Group."""
+        """Remove the only folder."""
         remove(self.folder)
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupsV2:
-    """See Cgroups."""
+    """Group of one worker in the hierarchy of version 2."""
 
     folder: Path
     worker: WorkerGroup
 
     def paths(self) -> Sequence[Path]:
-        """See Cgroups."""
+        """Return two folders, as version 2 has one hierarchy."""
         return [self.folder, self.worker.folder]
 
     def make(self, limits: GroupLimits) -> None:
-        """See Cgroups. Moves the processes of the group above, ours and others, into a leaf first."""
+        """Make the group, after the processes of the group above, ours and others, were moved into a leaf."""
         base, leaf = self.folder.parent, self.folder.parent / LEAF
         if needs_leaf(base):
             leaf.mkdir(exist_ok=True)
@@ -98,7 +101,7 @@ class CgroupsV2:
             raise SandboxError("this kernel does not count peak memory: Linux 5.19 or newer is needed")
 
     def create(self, name: str) -> GroupV2:
-        """See Cgroups."""
+        """Make a group in which the OOM killer ends all processes together."""
         group = GroupV2(self.folder / name)
         try:
             group.folder.mkdir()
@@ -110,7 +113,7 @@ class CgroupsV2:
 
 
 def needs_leaf(base: Path) -> bool:
-    """Say whether a group cannot keep its processes; the root of the hierarchy, which has no type, can."""
+    """Return whether a group must not keep its processes; only the root, which has no type, may."""
     return (base / "cgroup.type").exists()
 
 
@@ -120,7 +123,7 @@ def _delegate(folder: Path) -> None:
 
 def _limit(folder: Path, limits: GroupLimits) -> None:
     write(folder / "memory.max", limits.memory_bytes)
-    with suppress(FileNotFoundError):  # then there is no swap, see accounting
+    with suppress(FileNotFoundError):  # the kernel has no swap, see accounting
         write(folder / "memory.swap.max", 0)
     write(folder / "pids.max", limits.processes)
     if limits.cpus is not None:

@@ -1,7 +1,6 @@
 """Ingest nodes as they serve HTTP, in threads, and the log that they write to and read from."""
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,17 +20,19 @@ from ingest.settings import IngestSettings
 from nix.settings import NixSettings
 from processors.store.processor import StoreProcessor
 from processors.store.submission_store import submission_store
+from tests.support.polling import eventually
+from tests.support.roles import role_environment
+from tests.support.submissions import finished, package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Record, cloud_event, encode, encode_fact
 from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Finished, Started, SubmissionFact
+from topics.submissions.facts import FACTS, Started, SubmissionFact
 from topics.submissions.output import OUTPUT, OutputChunk
 from topics.submissions.stage import Outcome, RunStage
 from topics.times import now
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 DEADLINE_S = 60.0
 
@@ -56,8 +57,7 @@ class Nodes:
         self._stack.callback(self._producer.close)
         if self._settings.get("http_keys"):
             self._headers = bearer(self.put_key(scopes=tuple(Scope)))
-        in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
-        self.produce(Record(self.topics.package_sets.name, DEBIAN, encode(in_force), []))
+        self.produce(package_set(self.topics))
         self._stack.enter_context(self._folding())
         try:
             self.servers = [self._stack.enter_context(self._serving(n)) for n in range(self._count)]
@@ -102,8 +102,7 @@ class Nodes:
 
     def command(self, *arguments: str, **settings: str) -> str:
         """What a command prints to standard output."""
-        ours = {"BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers, "TOPIC_PREFIX": self.kafka.topic_prefix}
-        environment = {f"ENVICUTOR_{name}": value for name, value in (ours | settings).items()}
+        environment = role_environment(self.kafka, **settings)
         result = CliRunner().invoke(app, arguments, env=environment)
         assert result.exit_code == 0, result.output
         return result.stdout
@@ -133,10 +132,7 @@ class Nodes:
         self.say(id, Started(attempt=attempt, worker="w"))
 
     def finish(self, id: str, *run: RunStage, outcome: Outcome = "ok", attempt: int = 1) -> None:
-        fact = Finished(
-            attempt=attempt, worker="w", outcome=outcome, dependencies=None, compile=None, run=run
-        )
-        self.say(id, fact)
+        self.say(id, finished(*run, attempt=attempt, outcome=outcome))
 
     def break_streams(self, node: int) -> None:
         """Every connection of the node breaks."""
@@ -178,12 +174,3 @@ def _thread(target: Callable[[], object], stop: Callable[[], object]) -> Iterato
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-def eventually(probe: Callable[[], Any], what: str) -> Any:
-    """The first true answer of `probe`."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not (answer := probe()):
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
-    return answer

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.http.nodes import DEADLINE_S, Nodes, eventually
+from tests.integration.http.nodes import DEADLINE_S, Nodes
+from tests.support.polling import eventually
 from topics.submissions.stage import RunStage
 
 pytestmark = pytest.mark.xdist_group("http")
@@ -147,7 +148,7 @@ def test_a_body_has_its_time_in_every_state(node: Nodes, monkeypatch: pytest.Mon
 
 
 def test_a_body_that_comes_too_slowly_is_refused(node: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.bodies.BODY_S", 0.3)
+    monkeypatch.setattr("ingest.request_body.BODY_S", 0.3)
     with connect(node) as connection:
         connection.sendall(GOOD_HEAD + b"Content-Length: 1000000\r\n\r\n")
         answer, ended = until_end(connection, sending=b" ")

@@ -7,9 +7,10 @@ import uuid
 
 import pytest
 
-from ingest.client import AsyncClient, Client, RefusedError
-from ingest.models import Happened
-from tests.integration.http.nodes import DEADLINE_S, Nodes, eventually
+from ingest.client import AsyncClient, Client, RequestRefusedError
+from ingest.models import EventPayload
+from tests.integration.http.nodes import DEADLINE_S, Nodes
+from tests.support.polling import eventually
 from topics.submissions.output import OutputChunk
 from topics.submissions.stage import OutputFile, RunStage
 from topics.submissions.state import Answer
@@ -27,14 +28,14 @@ def test_what_the_client_can(nodes: Nodes) -> None:
         assert client.wait(ids[0], DEADLINE_S).outcome == "ok"
         assert client.output(ids[0], 0, "a b/ü") == b"x"
         assert client.cancel(ids[1]).status == "cancelled"
-        with pytest.raises(RefusedError, match="already finished"):
+        with pytest.raises(RequestRefusedError, match="already finished"):
             client.cancel(ids[0])
         eventually(lambda: len(list(client.list(tag=tag))) == len(ids), "all are listed")
         assert [listed.id for listed in client.list(tag=tag, limit=1)] == ids[::-1]
         assert list(client.list(tag=[tag, "nobody-has-it"])) == []
         batch = client.submit_batch([{"run": "true"}, {}])
         assert [result.status for result in batch.results] == [202, 422]
-        with pytest.raises(RefusedError, match="there is no submission"):
+        with pytest.raises(RequestRefusedError, match="there is no submission"):
             next(client.events("nobody"))
 
 
@@ -50,7 +51,7 @@ def test_events_to_the_end(nodes: Nodes) -> None:
         assert output.text == text
         nodes.finish(id)
         finished, end = events
-        assert isinstance(finished.data, Happened)
+        assert isinstance(finished.data, EventPayload)
         assert isinstance(end.data, Answer)
         assert end.data.outcome == "ok"
 
@@ -77,7 +78,7 @@ def test_the_same_for_asyncio(nodes: Nodes) -> None:
             assert names == ["requested", "finished", "end"]
             assert (await client.wait(id, DEADLINE_S)).outcome == "ok"
             assert [listed async for listed in client.list(tag="nobody-has-it")] == []
-            with pytest.raises(RefusedError):
+            with pytest.raises(RequestRefusedError):
                 await client.get("nobody")
 
     asyncio.run(asyncio.wait_for(scenario(), DEADLINE_S))

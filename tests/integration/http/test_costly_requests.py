@@ -1,9 +1,6 @@
 """A request that is made to cost much delays others about as little as an ordinary one of the same size."""
 
 import math
-import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -15,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from infra.kafka.ports import choose_free_port
-from tests.integration.http.nodes import DEADLINE_S, eventually
+from tests.integration.http.nodes import DEADLINE_S
 from tests.support.costly_requests import RATIO, costly, ordinary
+from tests.support.polling import eventually
+from tests.support.roles import running_roles
+from tests.support.submissions import package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Record, encode
 from topics.request.limits import KiB, MiB
 from topics.settings import KafkaSettings
-from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 pytestmark = pytest.mark.xdist_group("http")
 
@@ -91,25 +89,12 @@ def node(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=prefix, data_dir=folder)
     topics = catalogue(settings)
     ensure_topics(settings, topics.topics())
-    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
     with closing(EventProducer(settings)) as producer:
-        record = Record(topics.package_sets.name, DEBIAN, encode(in_force), [])
-        producer.produce(record).result(DEADLINE_S)
-    given = {
-        "BOOTSTRAP_SERVERS": kafka,
-        "TOPIC_PREFIX": prefix,
-        "DATA_DIR": str(folder),
-        "HTTP_PORT": str(port),
-    }
-    environment = os.environ | {f"ENVICUTOR_{name}": value for name, value in given.items()}
-    process = subprocess.Popen([sys.executable, "-m", "infra.cli", "ingest"], env=environment)
-    try:
+        producer.produce(package_set(topics)).result(DEADLINE_S)
+    with running_roles(settings, "ingest", http_port=port) as [process]:
         node = Node(port, process.pid)
         eventually(node.is_ready, "the node accepts submissions")
         yield node
-    finally:
-        process.kill()
-        process.wait(DEADLINE_S)
 
 
 def batch(request: bytes) -> bytes:

@@ -9,8 +9,10 @@ import httpx
 import pytest
 from httpx_sse import EventSource
 
-from tests.integration.http.nodes import Nodes, eventually
-from topics.submissions.facts import Cancelled, Finished, LeaseExpired, Rejected
+from tests.integration.http.nodes import Nodes
+from tests.support.polling import eventually
+from tests.support.submissions import finished
+from topics.submissions.facts import Cancelled, LeaseExpired, Rejected
 from topics.submissions.stage import RunStage
 
 pytestmark = pytest.mark.xdist_group("http")
@@ -131,4 +133,4 @@ def test_bad_questions(nodes: Nodes) -> None:
     bad = client.get(f"/submissions/{id}/events", headers={"Last-Event-ID": "x"})
     assert bad.status_code == 422
     assert bad.json()["errors"][0]["field"] == "header.last-event-id"
-    nodes.say(id, Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=()))
+    nodes.say(id, finished())

@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from ingest.client import Client, RefusedError, UnavailableError
-from tests.integration.http.nodes import Nodes, bearer, eventually
+from ingest.client import Client, RequestRefusedError, UnavailableError
+from tests.integration.http.nodes import Nodes, bearer
 from tests.integration.http.test_http import problem
+from tests.support.polling import eventually
 from topics.kafka.scan import read_to_end
 from topics.security.api_keys import Quotas, Scope, new_id
 from topics.submissions.stage import OutputFile, RunStage
@@ -279,7 +280,7 @@ def test_clients_and_commands_show_the_key(locked: Nodes, alice: User) -> None:
         id = client.submit({"run": "true"}).id
         locked.finish(id)
         assert [event.name for event in client.events(id)][-1] == "end"
-    with Client(url) as client, pytest.raises(RefusedError, match="API key is needed"):
+    with Client(url) as client, pytest.raises(RequestRefusedError, match="API key is needed"):
         client.get(id)
     assert id in locked.command("show", id, "--server", url, KEY=alice.key)
     slow = User(locked, requests_per_s=0.001, burst=1)

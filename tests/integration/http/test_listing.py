@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.http.nodes import Nodes, eventually
+from tests.integration.http.nodes import Nodes
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.xdist_group("http")
 

@@ -4,7 +4,8 @@ import pytest
 
 from ingest.client import Client
 from ingest.models import System
-from tests.integration.http.nodes import Nodes, eventually
+from tests.integration.http.nodes import Nodes
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.xdist_group("http")
 

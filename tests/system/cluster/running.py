@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.support.polling import eventually
+from tests.support.roles import environment_of, role_environment
 from tests.system.cluster.processes import ancestors, running
 from topics.catalogue import Catalogue, catalogue
 from topics.kafka.codec import decode
@@ -57,9 +59,7 @@ class Cluster:
             "WORKER_SLOTS": 2,
             "SEAL_PERIOD_S": 1,
         }
-        self.environment = os.environ | {
-            f"ENVICUTOR_{name}": str(value) for name, value in (settings | dict(self._settings)).items()
-        }
+        self.environment = environment_of(**settings | dict(self._settings))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "up", *self._options],
@@ -197,23 +197,10 @@ class Cluster:
         """`envicutor audit verify`."""
         return subprocess.run(
             [sys.executable, "-m", "infra.cli", "audit", "verify"],
-            env=os.environ
-            | {
-                "ENVICUTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-                "ENVICUTOR_DATA_DIR": str(self._folder / "data"),  # where the sealer's key is
-            },
+            # The sealer's key is in the data folder.
+            env=role_environment(self.kafka, data_dir=self._folder / "data"),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
-
-
-def eventually(probe: Callable[[], Any], what: str, timeout_s: float) -> Any:
-    """The first true answer of `probe`."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if answer := probe():
-            return answer
-        time.sleep(0.1)  # more often costs others their CPU: some probes read topics, or all of /proc
-    raise AssertionError(f"after {timeout_s} s it is still not so that {what}")

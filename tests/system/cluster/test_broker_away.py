@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from tests.system.cluster.running import Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import Cluster
 from topics.kafka.codec import decode
 from topics.kafka.scan import read_to_end
 from topics.submissions.state import Submission

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event
 from topics.submissions.facts import CANCEL

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 
 pytestmark = pytest.mark.xdist_group("cluster")
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.cluster.running import Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import Cluster
 from topics.kafka.codec import decode_key, header
 from topics.kafka.scan import read_to_end
 

@@ -10,7 +10,8 @@ from nix.cache import Cache, InstalledEnvironment
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes, SandboxSettings
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from tests.system.nix.test_formats import build_in_format_1
 from topics.dependencies import dependencies_id
 from topics.dependencies.facts import FACTS, Installed, Requested

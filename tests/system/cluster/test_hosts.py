@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from tests.system.nix.test_binary_cache import make_key
 from topics.dependencies.facts import FACTS, DependenciesFact, Installed, Lost, Started
 from topics.dependencies.state import EnvironmentState

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from topics.dependencies.facts import FACTS, Failed, Installed, Started
 from topics.kafka.codec import decode_fact
 from topics.kafka.scan import read_to_end

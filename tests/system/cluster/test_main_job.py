@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from tests.system.cluster.running import ANSWER_S, NUMPY, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, NUMPY, Cluster
 
 pytestmark = pytest.mark.xdist_group("cluster")
 

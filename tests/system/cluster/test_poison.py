@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.system.cluster.running import Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import Cluster
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.system.cluster.running import Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import Cluster
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record
 from topics.kafka.scan import read_to_end

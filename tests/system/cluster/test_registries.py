@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.polling import eventually
 from tests.support.registry import Registry
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from tests.system.cluster.test_dependencies import command
 
 pytestmark = pytest.mark.xdist_group("cluster")

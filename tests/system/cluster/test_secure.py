@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer
 
+from tests.support.polling import eventually
 from tests.system.cluster import raw_kafka
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from topics.catalogue import REQUEST_GROUP
 from topics.kafka.codec import decode
 from topics.kafka.scan import committed_offsets, read_to_end

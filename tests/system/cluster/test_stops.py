@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from ingest.client import Client, UnavailableError
-from tests.system.cluster.running import Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import Cluster
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record
 from topics.kafka.scan import read_to_end

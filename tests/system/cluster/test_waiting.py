@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.system.cluster.running import ANSWER_S, Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import ANSWER_S, Cluster
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")
 

@@ -1,7 +1,6 @@
 """A role that would give wrong answers on this host ends with the reason, and `doctor` says the same."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from processors.sandbox import SandboxSettings
+from tests.support.roles import environment_of
 from tests.system.sandbox.conftest import settings as sandbox_settings
 
 settings = sandbox_settings
@@ -43,7 +43,7 @@ def environment(settings: SandboxSettings, cache_dir: Path) -> Iterator[dict[str
             "HTTP_PORT": 0,
             "KAFKA_PORT": 0,
         }
-        yield dict(os.environ) | {f"ENVICUTOR_{name}": str(value) for name, value in values.items()}
+        yield environment_of(**values)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from operator import not_
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from infra.kafka.install import install_kafka
 from infra.kafka.ports import LOOPBACK, choose_free_port
 from processors.sandbox.mounts import mounts_below
 from processors.webhooks.signing import new_secret
+from tests.support.polling import eventually
+from tests.support.roles import environment_of
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
@@ -59,10 +62,10 @@ READY = {
     ("build-store",): "restored partitions",
     ("worker",): "takes work from submissions.queue",
     ("cache-builder",): "takes work from dependencies.queue",
-    ("sealer",): "seals what is appended to",
-    ("webhook-sender",): "sends webhooks to",
-    ("health-checker", "submissions"): "owns of submissions.leases",
-    ("health-checker", "dependencies"): "owns of dependencies.leases",
+    ("sealer",): "sealing records of",
+    ("webhook-sender",): "sending webhooks to",
+    ("health-checker", "submissions"): "owns partitions of submissions.leases",
+    ("health-checker", "dependencies"): "owns partitions of dependencies.leases",
 }
 """What they log once they work."""
 
@@ -94,7 +97,7 @@ class Role:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", *arguments],
-                env=os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in settings.items()},
+                env=environment_of(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -135,17 +138,13 @@ def roles(
         yield started
 
 
-def until(condition: Callable[[], bool], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
 def wait_until_logged(started: list[Role], expected: Callable[[Role], str], timeout_s: float) -> None:
     """Fails with every role that does not log what is expected of it."""
-    until(lambda: all(expected(role) in role.log for role in started), timeout_s)
-    silent = {role.arguments: role.log[-2000:] for role in started if expected(role) not in role.log}
-    assert not silent, f"roles that do not say what is expected: {silent}"
+
+    def silent() -> dict[tuple[str, ...], str]:
+        return {role.arguments: role.log[-2000:] for role in started if expected(role) not in role.log}
+
+    eventually(silent, "no role is silent", timeout_s, enough=not_)
 
 
 def end_all(started: list[Role]) -> None:
@@ -264,8 +263,7 @@ def test_roles_say_once_that_the_broker_is_gone_and_end_with_work_in_flight(
         def is_started() -> bool:
             return any(read_to_end(settings, topics.dependencies.events.name))  # the worker asked for them
 
-        until(is_started, SAYS_S)
-        assert is_started()
+        eventually(is_started, "the worker asks for dependencies", SAYS_S)
         producer.close()
         broker.kill()
         says = f"Kafka at {broker.bootstrap_servers} is not reachable"

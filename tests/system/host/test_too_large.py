@@ -1,17 +1,16 @@
 """What no worker can hold is refused with that reason; what another worker can hold is done there."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from processors.sandbox import SandboxSettings
+from tests.support.polling import at_least, eventually
+from tests.support.roles import Process, role_environment, start_role
+from tests.support.submissions import request
 from tests.system.sandbox.conftest import settings as sandbox_settings
 from topics.catalogue import catalogue
 from topics.dependencies import facts as build_facts
@@ -23,9 +22,8 @@ from topics.kafka.codec import Record, decode, decode_fact, encode
 from topics.kafka.scan import read_to_end
 from topics.leases import Room
 from topics.request.limits import DependenciesLimits, MiB
-from topics.request.model import Dependencies, parse_request
+from topics.request.model import Dependencies
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Finished, HandedBack, Started, SubmissionFact
 from topics.submissions.fold import apply
 
@@ -41,30 +39,25 @@ class Workers:
         self._kafka, self._sandbox, self._topics = kafka, sandbox, catalogue(kafka)
         ensure_topics(kafka, self._topics.topics())
         self._producer = EventProducer(kafka)
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Process] = []
 
     def start(self, memory_bytes: int, role: str = "worker") -> None:
         number = len(self._processes)
-        ours = {
-            "BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
-            "TOPIC_PREFIX": self._kafka.topic_prefix,
-            "SESSION_TIMEOUT_MS": self._kafka.session_timeout_ms,
-            "DATA_DIR": self._kafka.data_dir,
-            "NIX_ROOT": self._sandbox.state_dir / "nix",
-            "SANDBOX_STATE_DIR": self._sandbox.state_dir,
-            "SANDBOX_FIRST_UID": self._sandbox.first_uid,
-            "SANDBOX_BOXES": 2,
-            "SANDBOX_TOTAL_MEMORY_BYTES": memory_bytes,
-            "GRACE_S": 0,
-        }
-        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
-        argv = [sys.executable, "-m", "infra.cli", role, "--instance", str(number)]
-        self._processes.append(subprocess.Popen(argv, env=environment))
+        environment = role_environment(
+            self._kafka,
+            data_dir=self._kafka.data_dir / str(number),
+            nix_root=self._sandbox.state_dir / "nix",
+            sandbox_state_dir=self._sandbox.state_dir,
+            sandbox_first_uid=self._sandbox.first_uid,
+            sandbox_boxes=2,
+            sandbox_total_memory_bytes=memory_bytes,
+            grace_s=0,
+        )
+        self._processes.append(start_role(role, "--instance", str(number), environment=environment))
 
     def put(self, id: str, memory_bytes: int, partition: int = -1) -> None:
         body = f'{{"run": "true", "limits": {{"run": {{"memory_bytes": {memory_bytes}}}}}}}'.encode()
-        request = requested(*parse_request(body, MiB), "pin", source="http")
-        [effect] = apply(None, Recorded(id, request, 0)).effects
+        [effect] = apply(None, Recorded(id, request(body, "http"), 0)).effects
         assert isinstance(effect, Enqueue)
         record = Record(self._topics.submissions.queue.name, id.encode(), encode(effect.work), [])
         self._producer.produce(record, partition=partition)
@@ -113,17 +106,12 @@ def workers(kafka: str, topic_prefix: str, tmp_path: Path, settings: SandboxSett
     workers.close()
 
 
-def wait_for(condition: Callable[[], object]) -> object:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return met
-
-
 def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
     workers.start(SMALL_BYTES)
     workers.put("refused", LARGE_BYTES)
-    wait_for(lambda: any(not isinstance(fact, Started) for fact in workers.facts("refused")))
+    eventually(
+        lambda: any(not isinstance(fact, Started) for fact in workers.facts("refused")), "it is refused"
+    )
     facts = workers.facts("refused")
     assert [type(fact) for fact in facts if not isinstance(fact, Started)] == [Finished]
     end = facts[-1]
@@ -132,7 +120,7 @@ def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
     assert end.error == f"limits.run.memory_bytes = {LARGE_BYTES}: no worker has more than {SMALL_BYTES}"
 
     workers.start(LARGE_BYTES)
-    assert wait_for(lambda: [len(room.partitions) for room in workers.rooms().values()] == [2, 2])
+    eventually(lambda: [len(room.partitions) for room in workers.rooms().values()] == [2, 2], "shares")
     rooms = workers.rooms()
     of_small = rooms.pop(end.worker)
     [of_large] = rooms.values()
@@ -140,7 +128,7 @@ def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
         workers.put(f"large-{partition}", LARGE_BYTES, partition)
     for partition in of_small.partitions:
         id = f"large-{partition}"
-        assert wait_for(partial(workers.facts, id))
+        eventually(partial(workers.facts, id), "it is started")
         [fact] = workers.facts(id)  # it waits for an environment, which nothing here builds
         assert isinstance(fact, Started)
         assert fact.worker == of_large.worker
@@ -150,7 +138,7 @@ def test_what_is_too_large_for_a_worker(workers: Workers) -> None:
 def test_a_build_that_is_too_large_for_a_cache_builder(workers: Workers) -> None:
     workers.start(SMALL_BYTES, "cache-builder")
     workers.put_build("refused", LARGE_BYTES)
-    assert wait_for(workers.facts_of_build)
+    eventually(workers.facts_of_build, "the build is refused", enough=at_least(2))
     started, failed = workers.facts_of_build()
     assert isinstance(started, build_facts.Started)
     assert isinstance(failed, build_facts.Failed)

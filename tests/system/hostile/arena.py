@@ -12,8 +12,9 @@ from pathlib import Path
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes, SandboxSettings
 from processors.sandbox.cgroups import WORKER
 from processors.sandbox.cgroups.files import parse_counters
+from tests.support.polling import eventually
 from tests.system.hostile.attack import LIMITS, MIB, Attack
-from tests.system.sandbox.laboratory import groups_of, left_by, processes_of, wait_until
+from tests.system.sandbox.laboratory import groups_of, left_by, processes_of
 
 HONEST = """
 read lines
@@ -47,7 +48,11 @@ class Arena:
         __tracebackhide__ = True
         self.loop.run(self._face(attack))
         assert processes_of(self.settings) == []
-        wait_until(lambda: shared_bytes(self.statistics) < KEPT_BYTES)
+        eventually(
+            lambda: shared_bytes(self.statistics),
+            "shared memory is free again",
+            enough=lambda used_bytes: used_bytes < KEPT_BYTES,
+        )
 
     async def _face(self, attack: Attack) -> None:
         async with self.sandboxes.box(attack.program.files(), attack.limits) as box:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from nix.runner import Ran
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
+from tests.support.roles import environment_of
 from tests.system.nix.archives import Member, deb, make_package_set
 
 DEBS = {name: deb([Member(f"./usr/{name}", name.encode() * 100_000)]) for name in ("one", "two")}
@@ -81,7 +81,7 @@ class Hosts:
             "BINARY_CACHE_PUBLIC_KEY": self.public_key,
             "BINARY_CACHE_SECRET_KEY_FILE": self.secret_key_file,
         }
-        environment = os.environ | {f"ENVICUTOR_{name}": str(value) for name, value in settings.items()}
+        environment = environment_of(**settings)
         argv = [sys.executable, "-m", "infra.cli", "dependencies", "publish"]
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=200, check=False)
 

@@ -27,8 +27,8 @@ from nix.registries.relay import Relay
 from nix.registries.sandbox import sockets
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
+from tests.support.polling import eventually
 from tests.support.registry import Registry, publish_greeting, registry, with_registry
-from tests.system.cluster.running import eventually
 from tests.system.nix.conftest import Host, run_in
 
 GREETING = Pinned(("greeting==1.0",), ("@tests/greeting@1.0.0",))

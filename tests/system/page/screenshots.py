@@ -1,4 +1,4 @@
-"""`make screenshots`: the page as the README shows it, from a system of its own."""
+"""`make screenshots`: the page as docs/http.md shows it, from a system of its own."""
 
 import shutil
 import tempfile

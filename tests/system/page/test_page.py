@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from infra.kafka.ports import choose_free_port
-from tests.system.cluster.running import Cluster, eventually
+from tests.support.polling import eventually
+from tests.system.cluster.running import Cluster
 from tests.system.page.browser import choose, ends_as, fits, run, run_script, visit
 
 pytestmark = pytest.mark.xdist_group("cluster")

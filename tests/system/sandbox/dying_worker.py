@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from processors.sandbox import Box, Sandboxes, SandboxSettings
-from tests.system.sandbox.laboratory import LIMITS, bash, children, wait_until
+from tests.support.polling import eventually
+from tests.system.sandbox.laboratory import LIMITS, bash, children
 from topics.request.limits import MiB
 
 LONG = LIMITS.replace(wall_time_s=60, cpu_time_s=60, memory_bytes=1024 * MiB, box_bytes=512 * MiB)
@@ -67,7 +68,7 @@ async def running(sandboxes: Sandboxes) -> None:
 
 
 async def _when_it_runs(box: Box) -> None:
-    await asyncio.to_thread(wait_until, (box.path / "running").exists)
+    await asyncio.to_thread(eventually, (box.path / "running").exists, "the program runs")
     ready()
 
 

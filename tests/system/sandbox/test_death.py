@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import not_
 
 import pytest
 
 from processors.sandbox import Sandboxes, SandboxSettings
+from tests.support.polling import eventually
 from tests.system.sandbox import dying_worker
 from tests.system.sandbox.laboratory import (
     LIMITS,
@@ -20,7 +22,6 @@ from tests.system.sandbox.laboratory import (
     left_by,
     mounts_of,
     processes_of,
-    wait_until,
 )
 
 STATES = ["starting", *(state.__name__ for state in dying_worker.STATES)]
@@ -57,7 +58,7 @@ def test_nothing_is_left_after_the_next_start(laboratory: Laboratory, state: str
 def test_programs_die_with_their_worker_before_anybody_sweeps(laboratory: Laboratory) -> None:
     with worker_in("running", laboratory.settings):
         assert processes_of(laboratory.settings)
-    wait_until(lambda: processes_of(laboratory.settings) == [])
+    eventually(lambda: processes_of(laboratory.settings), "no program runs", enough=not_)
     laboratory.run(nothing)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import processors.sandbox.sandboxes as sandboxes_module
 from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups, launcher
+from tests.support.polling import eventually
 from tests.system.sandbox.laboratory import (
     DEADLINE_S,
     LIMITS,
@@ -19,7 +20,6 @@ from tests.system.sandbox.laboratory import (
     bash,
     children,
     processes_of,
-    wait_until,
 )
 
 
@@ -32,7 +32,7 @@ def test_cancelling_kills_everything_first(laboratory: Laboratory) -> None:
         async with sandboxes.box({}, LIMITS) as box:
             script = "(setsid sleep 1000 &); : > running; while :; do :; done"
             run = asyncio.create_task(bash(box, script))
-            await asyncio.to_thread(wait_until, (box.path / "running").exists)
+            await asyncio.to_thread(eventually, (box.path / "running").exists, "the program runs")
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run
@@ -245,9 +245,10 @@ def test_only_root_can_start(laboratory: Laboratory) -> None:
 def test_a_launcher_that_was_killed_is_started_again_and_took_nothing_with_it(laboratory: Laboratory) -> None:
     async def experiment(sandboxes: Sandboxes) -> None:
         async with sandboxes.box({}, LIMITS) as box:
+            launchers = own_launchers()  # a child that was just forked is root's for a moment, too
             running = asyncio.create_task(bash(box, "read; echo went on", stdin=b"x"))
             await asyncio.sleep(0)
-            for pid in own_launchers():
+            for pid in launchers:
                 os.kill(pid, signal.SIGKILL)
             assert (await running).stdout == b"went on\n"
             assert own_launchers() == []

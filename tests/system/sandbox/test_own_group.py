@@ -1,6 +1,5 @@
 """Memory and slots come from the worker's own control group, and no more is promised than it has."""
 
-import os
 import secrets
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 from processors.sandbox import SandboxSettings, cgroups
 from processors.sandbox.cgroups import GroupLimits
 from processors.sandbox.cgroups.v1 import CgroupsV1
+from tests.support.roles import environment_of
 from tests.system.sandbox import starting
 
 MEMORY_BYTES, LEFT_BYTES = 512 << 20, 256 << 20
@@ -36,7 +36,7 @@ def limited(settings: SandboxSettings) -> Iterator[list[str]]:
 
 
 def run(argv: list[str], **settings: str) -> str:
-    environment = os.environ | {f"ENVICUTOR_{name}": value for name, value in settings.items()}
+    environment = environment_of(**settings)
     try:
         done = subprocess.run(
             argv, env=environment, input="", capture_output=True, text=True, check=False, timeout=DEADLINE_S

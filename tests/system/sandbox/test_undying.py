@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
+from operator import not_
 from pathlib import Path
 
 import pytest
 
 from processors.sandbox import SandboxError, Sandboxes, SandboxSettings, sandboxes, stage
 from processors.sandbox.cgroups.files import read_pids, write
-from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash, groups_of, wait_until
+from tests.support.polling import eventually
+from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash, groups_of
 
 FREEZERS = Path("/sys/fs/cgroup/freezer")
 
@@ -21,7 +23,7 @@ def freezer(settings: SandboxSettings) -> Iterator[Path]:
     freezer.mkdir()
     yield freezer
     write(freezer / "freezer.state", "THAWED")
-    wait_until(lambda: not read_pids(freezer))
+    eventually(lambda: read_pids(freezer), "the freezer is empty", enough=not_)
     freezer.rmdir()
 
 
@@ -35,7 +37,7 @@ def test_their_user_is_nobody_elses(
     async def give_up(worker: Sandboxes) -> None:
         async with worker.box({}, LIMITS) as box:
             running = asyncio.create_task(bash(box, "exec sleep 1000"))
-            await asyncio.to_thread(wait_until, lambda: sleepers(laboratory.settings) != [])
+            await asyncio.to_thread(eventually, lambda: sleepers(laboratory.settings), "it sleeps")
             for pid in sleepers(laboratory.settings):
                 write(freezer / "cgroup.procs", pid)
             write(freezer / "freezer.state", "FROZEN")
@@ -49,7 +51,7 @@ def test_their_user_is_nobody_elses(
             async with worker.box({}, LIMITS):
                 pass
         write(freezer / "freezer.state", "THAWED")
-        await asyncio.to_thread(wait_until, lambda: not read_pids(freezer))
+        await asyncio.to_thread(eventually, lambda: not read_pids(freezer), "the freezer is empty")
         async with worker.box({}, LIMITS) as box:
             assert (await bash(box, "echo again")).stdout == b"again\n"
 

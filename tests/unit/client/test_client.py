@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.client import Client, RefusedError, UnavailableError
+from ingest.client import Client, RequestRefusedError, UnavailableError
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import Answer, Status
 
@@ -98,14 +98,14 @@ def test_wait_asks_until_it_is_final(server: Server, client: Client) -> None:
 
 def test_wait_is_over_some_time(server: Server, client: Client) -> None:
     server.replies = [reply("started")]
-    with pytest.raises(TimeoutError, match="one is not over, but started"):
+    with pytest.raises(TimeoutError, match="one has not ended, but is started"):
         client.wait("one", 0.05)
 
 
 def test_refusal_carries_the_fields(server: Server, client: Client) -> None:
     error = {"field": "limits.run.cpus", "message": "at most 2", "limit": 2}
     server.replies = [problem(422, errors=[error])]
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RequestRefusedError) as refused:
         client.submit({})
     assert refused.value.status == 422
     assert [wrong.model_dump() for wrong in refused.value.errors] == [error]

@@ -82,15 +82,25 @@ def test_a_name_that_is_no_setting_is_told_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
-def test_a_process_that_is_to_use_a_share_group_does_not_start(command: str) -> None:
-    code, output = told(command, QUEUE="share")
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("QUEUE", "share", "share groups were removed"),
+        ("SANDBOX_ENGINE", "bubblewrap", "other engines were removed"),
+    ],
+)
+def test_a_process_that_is_to_use_what_was_removed_does_not_start(
+    command: str, name: str, value: str, why: str
+) -> None:
+    code, output = told(command, **{name: value})
     assert code == 2
-    assert "ENVICUTOR_QUEUE=share: share groups were removed" in output
-    assert "Unset ENVICUTOR_QUEUE" in output
+    assert f"ENVICUTOR_{name}={value}: {why}" in output
+    assert "Unset it" in output
 
 
 def test_the_former_default_of_a_removed_setting_breaks_no_start() -> None:
     assert removed({"ENVICUTOR_QUEUE": "group", "ENVICUTOR_QUEUES": "share"}) is None
+    assert removed({"ENVICUTOR_SANDBOX_ENGINE": "native"}) is None
     assert list(misspelt(["ENVICUTOR_QUEUE"])) == ["ENVICUTOR_QUEUE is no setting, and is ignored"]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from infra.commands.requests import of_directory, read_request
-from topics.request.model import SubmissionRequest
+from topics.request.limits import MiB
+from topics.request.model import parse_request
 
 
 def test_directory_is_sent_as_files(tmp_path: Path) -> None:
@@ -18,14 +19,43 @@ def test_directory_is_sent_as_files(tmp_path: Path) -> None:
     request = of_directory(tmp_path)
 
     assert request == {
+        "run": "true",
         "files": [
             {"name": "cutor-run.sh", "content": "true"},
             {"name": "data", "content": "/wA=", "encoding": "base64"},
             {"name": "lib/text.py", "content": "é\n"},
-        ]
+        ],
     }
-    parsed = SubmissionRequest.model_validate_json(json.dumps(request))
-    assert parsed.program == "true"
+    parsed, _ = parse_request(json.dumps(request).encode(), MiB)
+    assert parsed.run == "true"
+
+
+def test_files_of_the_older_convention_become_fields_that_are_not_given(tmp_path: Path) -> None:
+    for name in ("shell.nix", "cutor-compile.sh", "cutor-run.sh"):
+        (tmp_path / name).write_text(f"text of {name}")
+    read = {
+        "run": "text of cutor-run.sh",
+        "compile": "text of cutor-compile.sh",
+        "dependencies": {"nix": "text of shell.nix"},
+    }
+    request = of_directory(tmp_path)
+    files = request.pop("files")
+    assert request == read
+    assert [file["name"] for file in files] == ["cutor-compile.sh", "cutor-run.sh", "shell.nix"]
+
+    (tmp_path / "cutor.nix").write_text("text of cutor.nix")
+    assert of_directory(tmp_path)["dependencies"] == {"nix": "text of cutor.nix"}
+    fields = {"run": "cat", "compile": ["cc"], "dependencies": {"packages": []}}
+    (tmp_path / "submission.json").write_text(json.dumps(fields))
+    request = of_directory(tmp_path)
+    del request["files"]
+    assert request == fields
+
+
+def test_a_file_of_the_older_convention_must_be_text(tmp_path: Path) -> None:
+    (tmp_path / "cutor-run.sh").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"cutor-run\.sh is not UTF-8 text"):
+        of_directory(tmp_path)
 
 
 def test_other_fields_are_not_a_file(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from processors.queue.attempts import QUIET_S, Attempt, Attempts, Process
 from processors.queue.handing_back import HandingBack
 from processors.queue.popper import Popper
 from processors.queue.slots import Slots
+from tests.support.submissions import finished
 from topics.catalogue import catalogue
 from topics.fold import Enqueue, Recorded
 from topics.kafka.clients import EventProducer
@@ -95,12 +96,10 @@ class Sleeper:
             self.begun.set()
             attempt.say(DependenciesInstalled(attempt=1, worker="w", dependencies=DEPENDENCIES))
             await asyncio.sleep(float(attempt.work.id))
-        attempt.conclude(
-            Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
-        )
+        attempt.conclude(finished())
 
 
-class System:
+class AttemptsOfOneProcess:
     """One process, in a running event loop."""
 
     def __init__(self, slots: int, *, grace_s: float = 60.0) -> None:
@@ -154,7 +153,7 @@ def header_of(record: Record) -> str:
 
 def test_what_has_not_begun_is_handed_back_at_once_when_the_process_stops() -> None:
     async def test() -> None:
-        system = System(slots=1)
+        system = AttemptsOfOneProcess(slots=1)
         async with system.running():
             system.give(work("0.3"), work("0.1"), work("0.2"))
             await asyncio.sleep(0.1)
@@ -175,7 +174,7 @@ def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
     takes_s: float, early: list[str], everything: list[str]
 ) -> None:
     async def test() -> None:
-        system = System(slots=1, grace_s=0.0)
+        system = AttemptsOfOneProcess(slots=1, grace_s=0.0)
         async with system.running():
             assert system.attempts.begin(work(str(takes_s)), first_delivery=True) is None
             assert system.facts() == []
@@ -188,7 +187,7 @@ def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
 
 def test_what_is_said_late_says_how_long_ago_it_was() -> None:
     async def test() -> None:
-        system = System(slots=1)
+        system = AttemptsOfOneProcess(slots=1)
         async with system.running():
             system.attempts.begin(work("0.02"), first_delivery=True)
             await asyncio.sleep(QUIET_S / 5)
@@ -202,7 +201,7 @@ def test_what_is_said_late_says_how_long_ago_it_was() -> None:
 
 def test_of_what_nobody_wants_any_more_nothing_is_said_afterwards() -> None:
     async def test() -> None:
-        system = System(slots=1)
+        system = AttemptsOfOneProcess(slots=1)
         async with system.running():
             long = work("30.0")
             system.attempts.begin(long, first_delivery=True)
@@ -217,7 +216,7 @@ def test_of_what_nobody_wants_any_more_nothing_is_said_afterwards() -> None:
 
 def test_of_what_is_leased_nothing_is_kept_back() -> None:
     async def test() -> None:
-        system = System(slots=1)
+        system = AttemptsOfOneProcess(slots=1)
         async with system.running():
             long = work("0.3")
             system.attempts.begin(long, first_delivery=True)
@@ -231,7 +230,7 @@ def test_of_what_is_leased_nothing_is_kept_back() -> None:
 @pytest.mark.parametrize(("alone", "room"), [(False, 2), (True, 0)])
 def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> None:
     async def test() -> None:
-        system = System(slots=3)
+        system = AttemptsOfOneProcess(slots=3)
         async with system.running():
             system.give(work("0.2", alone=alone))
             assert system.attempts.room() == room
@@ -241,7 +240,7 @@ def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> 
 
 def test_a_first_attempt_that_nobody_was_given_before_runs_at_once_and_without_a_lease() -> None:
     async def test() -> None:
-        system = System(slots=3)
+        system = AttemptsOfOneProcess(slots=3)
         async with system.running():
             new, known, second = work("0.1"), work("0.2"), work("0.3").replace(attempt=2)
             assert system.attempts.begin(new, first_delivery=True) is None
@@ -259,7 +258,7 @@ def test_a_first_attempt_that_nobody_was_given_before_runs_at_once_and_without_a
 
 def test_a_lease_that_comes_after_the_end_is_released() -> None:
     async def test() -> None:
-        system = System(slots=1)
+        system = AttemptsOfOneProcess(slots=1)
         async with system.running():
             late = work("0.1")
             system.attempts.begin(late, first_delivery=True)

@@ -16,21 +16,17 @@ from processors.store.partition import (
     StaleStoreError,
 )
 from processors.store.submission_store import submission_store
+from tests.support.submissions import STARTED, finished, request
 from topics.catalogue import catalogue
 from topics.kafka.codec import Record, encode, encode_fact
-from topics.request.limits import MiB
-from topics.request.model import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
-from topics.submissions.acceptance import requested
 from topics.submissions.state import Submission, Work
 
 CATALOGUE = catalogue(KafkaSettings())
 EVENTS = CATALOGUE.submissions.events.name
 STORE = submission_store(CATALOGUE)
-REQUEST = parse_request(b'{"run": "true"}', MiB)
-STARTED = submissions.Started(attempt=1, worker="w")
-FINISHED = submissions.Finished(attempt=1, worker="w", outcome="ok", dependencies=None, compile=None, run=())
+FINISHED = finished()
 
 
 @pytest.fixture
@@ -39,7 +35,7 @@ def partition() -> Partition:
 
 
 def a_request(**changes: Any) -> submissions.Requested:
-    return requested(*REQUEST, "pin", source="kafka").replace(**changes)
+    return request().replace(**changes)
 
 
 def event(offset: int, fact: submissions.SubmissionFact, id: str = "id") -> Message:
@@ -60,7 +56,7 @@ def test_a_request_makes_a_row_and_a_record_of_the_queue(partition: Partition) -
     assert (work.topic, work.key) == ("submissions.queue", b"id")
     assert row.value == partition.states["id"]
     assert Submission.model_validate_json(row.value or b"").status == "queued"
-    assert Work.model_validate_json(work.value or b"").request == REQUEST[0]
+    assert Work.model_validate_json(work.value or b"").request == request().request
     assert dict(row.headers)["ce_type"] == b"envicutor.submission.stored.v1"
     assert dict(row.headers)["ce_id"] == b"submissions.events/2/0"
     assert dict(work.headers)["ce_type"] == b"envicutor.submission.enqueued.v1"

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.ids import of_idempotency_key
+from ingest.ids import derive_id
 from processors.request_handler import handle
 from tests.support.costly_requests import RATIO, costly, ordinary
 from topics.kafka.codec import DecodeError
@@ -33,7 +33,7 @@ def body(**changes: object) -> bytes:
 def test_a_good_request_is_accepted_under_its_key(value: bytes) -> None:
     match asked(b"a", value):
         case ("a", Requested() as fact):
-            assert fact.request.program == "true"
+            assert fact.request.run == "true"
             assert (fact.package_set, fact.source) == ("pin", "kafka")
             assert fact.content_hash == content_hash(BODY)
         case other:
@@ -105,7 +105,7 @@ def test_any_bytes_are_answered(value: bytes, ce_type: str | None) -> None:
 
 
 def test_no_record_has_an_id_that_is_made_of_an_idempotency_key() -> None:
-    made = of_idempotency_key("homework", "5b1f0c9a77e2").encode()
+    made = derive_id("homework", "5b1f0c9a77e2").encode()
     refusal = asked(made, body())
     assert isinstance(refusal, InvalidRequestError)
     assert refusal.errors[0].field == "id"

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from processors.webhooks.addresses import ForbiddenError, is_public, permitted
 from processors.webhooks.backoff import pause_s
-from processors.webhooks.intake import Offsets
+from processors.webhooks.intake import OpenRecords
 from processors.webhooks.signing import SecretError, new_secret, read_secrets, signed_headers
 
 OWN = [
@@ -95,7 +95,7 @@ def test_pauses_grow_up_to_an_hour() -> None:
 
 
 def test_what_is_committed_lies_below_everything_that_is_open() -> None:
-    offsets = Offsets()
+    offsets = OpenRecords()
     for offset in (5, 6, 9):  # there are gaps: markers of transactions
         offsets.taken(0, offset)
     offsets.done(0, 6)

@@ -10,7 +10,6 @@ from processors.sandbox import SandboxError
 from processors.sandbox.cgroups import CgroupMount, own_folder, parse_membership, parse_mounts
 from processors.sandbox.cgroups.accounting import has_swap, ignores_kernel_memory
 from processors.sandbox.cgroups.files import parse_counters, quota_us
-from processors.sandbox.cgroups.worker import is_stray
 
 MOUNTINFO = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -53,22 +52,6 @@ def test_counters() -> None:
 
 def test_quota() -> None:
     assert [quota_us(cpus) for cpus in (2, 0.5, 0.001)] == [200_000, 50_000, 1000]
-
-
-@pytest.mark.parametrize(
-    ("parent", "uid", "state", "stray"),
-    [(1, 7, "S", True), (50, 7, "S", False), (1, 8, "S", False), (1, 7, "Z", False)],
-    ids=["stray", "has-parent", "other-user", "dead"],
-)
-def test_strays(parent: int, uid: int, state: str, stray: bool) -> None:
-    status = (
-        f"Name:\tbwrap\nState:\t{state} (x)\nPid:\t60\nPPid:\t{parent}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"
-    )
-    assert is_stray(status, members=[50, 60], uids=range(7, 8)) is stray
-
-
-def test_a_process_that_is_gone_is_no_stray() -> None:
-    assert not is_stray("", members=[], uids=[0])
 
 
 def test_swap_is_on_where_a_line_follows_the_titles() -> None:

@@ -1,4 +1,4 @@
-"""What the launcher and bubblewrap are told."""
+"""What the launcher is told."""
 
 from pathlib import Path
 
@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.sandbox import Rootfs
-from processors.sandbox.bubblewrap import Bubblewrap
 from processors.sandbox.launcher import DEFAULT_ENV, Descriptors, orders_for_box, orders_for_host
 from processors.sandbox.mounts import unescape
-from processors.sandbox.native import Native
+from processors.sandbox.native import root_orders, sandbox_command
 from topics.request.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
@@ -58,25 +57,9 @@ ROOTFS = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
 DEV, BOX = Path("/state/dev"), Path("/state/box")
 
 
-def test_bubblewrap_mounts_what_it_is_given_and_nothing_else() -> None:
-    engine = Bubblewrap(5, "/bin/bwrap")
-    told = engine.command(7, ROOTFS, DEV, BOX)
-    assert told[:2] == ["enter", "7"]
-    mounts = [told[index : index + 3] for index, word in enumerate(told) if "bind" in word]
-    assert mounts == [
-        ["--ro-bind", "/tree/usr", "/usr"],
-        ["--dev-bind", "/state/dev", "/dev"],
-        ["--bind", "/state/box", "/box"],
-    ]
-    assert told.index("--remount-ro") > told.index("--symlink")
-    assert {"--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"} <= set(told)
-    assert (engine.root_orders(ROOTFS, DEV, BOX), engine.descriptors) == ([], [5])
-
-
-def test_native_holds_the_trees_before_the_root_and_enters_it_last() -> None:
-    engine = Native()
-    assert engine.command(7, ROOTFS, DEV, BOX)[:2] == ["sandbox", "7"]
-    assert engine.root_orders(ROOTFS, DEV, BOX) == [
+def test_the_launcher_holds_the_trees_before_the_root_and_enters_it_last() -> None:
+    assert sandbox_command(7)[:2] == ["sandbox", "7"]
+    assert root_orders(ROOTFS, DEV, BOX) == [
         ("bind-read-only", "/tree/usr", "/usr"),
         ("bind-devices", "/state/dev", "/dev"),
         ("bind", "/state/box", "/box"),

@@ -44,7 +44,7 @@ def file(name: str, content: str = "", encoding: str = "utf8") -> dict[str, str]
 
 def test_what_is_not_said_has_a_default() -> None:
     request = parse()
-    assert (request.program, request.compiler) == ("true", None)
+    assert (request.run, request.compile) == ("true", None)
     assert request.environment == BASE
     assert request.cases == (TestCase(input=""),)
     assert request.limits == Limits()
@@ -277,8 +277,6 @@ def test_what_is_no_id(id: object) -> None:
         ({"compile": "\0"}, "compile"),
         ({"env": {"A": "\0"}}, "env"),
         ({"test_cases": [{"args": ["\0"]}]}, "test_cases.0.args"),
-        ({"run": None, "files": [file("cutor-run.sh", "true\0")]}, ""),
-        ({"files": [file("cutor-compile.sh", "true\0")]}, ""),
     ],
 )
 def test_nul_is_refused_where_the_kernel_cannot_take_it(fields: dict[str, Any], named: str) -> None:
@@ -306,7 +304,7 @@ def test_programs_are_scripts_or_argument_vectors(run: object) -> None:
     "fields", [{}, {"run": None}, {"compile": "make"}, {"files": [file("cutor-run.sh")]}]
 )
 def test_a_request_without_a_program_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequestError, match=r"run is missing: give `run` or a file cutor-run.sh"):
+    with pytest.raises(InvalidRequestError, match="run is missing: give `run`"):
         parse_request(json.dumps(fields).encode(), MiB)
 
 
@@ -334,33 +332,60 @@ def test_dependencies_are_packages_or_an_expression(dependencies: object) -> Non
     assert all(error.field.startswith("dependencies") for error in refused(dependencies=dependencies))
 
 
-def test_files_of_the_older_convention_say_what_fields_do_not() -> None:
-    files = [file("cutor.nix", "[ 1 ]"), file("cutor-compile.sh", "make"), file("cutor-run.sh", "./a")]
-    request = parse(run=None, files=files)
-    assert (request.environment, request.compiler, request.program) == (
-        Dependencies(nix="[ 1 ]"),
-        "make",
-        "./a",
-    )
+OLDER = [file("cutor.nix", "[ 1 ]"), file("cutor-compile.sh", "make"), file("cutor-run.sh", "./a")]
+INSTEAD = {
+    "run": "server does not read cutor-run.sh: give the script as `run`",
+    "compile": "server does not read cutor-compile.sh: give the script as `compile`",
+    "dependencies": "server does not read cutor.nix: give the expression as `dependencies`",
+}
 
 
-def test_fields_outrank_files_of_the_older_convention() -> None:
-    files = [file("cutor.nix", "[ 1 ]"), file("cutor-compile.sh", "make"), file("cutor-run.sh", "./a")]
-    request = parse(run=["./b"], compile="cc", dependencies={"packages": []}, files=files)
-    assert (request.environment, request.compiler, request.program) == (BASE, "cc", ("./b",))
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({"run": None}, ["run", "compile", "dependencies"]),
+        ({"dependencies": {"packages": []}}, ["compile"]),
+        ({"run": None, "compile": "cc"}, ["run", "dependencies"]),
+    ],
+)
+def test_a_file_in_place_of_a_field_is_refused_with_what_to_do(
+    fields: dict[str, Any], missing: list[str]
+) -> None:
+    errors = refused(files=OLDER, **fields)
+    assert [error.field for error in errors] == missing
+    for error in errors:
+        assert INSTEAD[error.field] in error.message
+        assert "`envicutor submit DIR`" in error.message
+
+
+def test_a_file_beside_its_field_is_a_file() -> None:
+    request = parse(run=["./b"], compile="cc", dependencies={"packages": []}, files=OLDER)
+    assert (request.environment, request.compile, request.run) == (BASE, "cc", ("./b",))
+    assert request.ordinary() == request
+    empty = [file(name, "") for name in ("shell.nix", "cutor-compile.sh")]
+    assert parse(files=empty).ordinary() == parse(files=empty)
+
+
+def accepted_before(**fields: object) -> SubmissionRequest:
+    """A request as the log of an earlier release has it."""
+    return SubmissionRequest.model_validate_json(json.dumps(fields))
+
+
+def test_what_was_accepted_before_with_files_in_place_of_fields_still_means_the_same() -> None:
+    request = accepted_before(files=OLDER)
+    assert request.run is None, "it is stored as it was sent"
+    made = request.ordinary()
+    assert (made.environment, made.compile, made.run) == (Dependencies(nix="[ 1 ]"), "make", "./a")
+    assert made.files == request.files
+    mixed = accepted_before(run=["./b"], files=OLDER).ordinary()
+    assert (mixed.environment, mixed.compile, mixed.run) == (Dependencies(nix="[ 1 ]"), "make", ("./b",))
 
 
 def test_shell_nix_counts_where_there_is_no_cutor_nix() -> None:
-    shell = file("shell.nix", "[ 2 ]")
-    assert parse(files=[shell]).environment == Dependencies(nix="[ 2 ]")
-    assert parse(files=[shell, file("cutor.nix", "[ 1 ]")]).environment == Dependencies(nix="[ 1 ]")
-
-
-@pytest.mark.parametrize("name", ["cutor.nix", "shell.nix", "cutor-compile.sh", "cutor-run.sh"])
-def test_files_of_the_older_convention_may_be_encoded_but_must_be_text(name: str) -> None:
-    assert parse(files=[file(name, b"x".hex(), "hex")]).text_of(name) == "x"
-    [error] = refused(files=[file(name, "ff", "hex")])
-    assert error.message == f"{name} is not UTF-8 text"
+    shell = file("shell.nix", b"[ 2 ]".hex(), "hex")
+    assert accepted_before(run="a", files=[shell]).ordinary().environment == Dependencies(nix="[ 2 ]")
+    both = accepted_before(run="a", files=[shell, file("cutor.nix", "[ 1 ]")])
+    assert both.ordinary().environment == Dependencies(nix="[ 1 ]")
 
 
 # -- bytes -----------------------------------------------------------------------------------------

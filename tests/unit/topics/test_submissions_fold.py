@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.submissions import finished
 from tests.unit.topics import facts
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.kafka.codec import encode
@@ -36,10 +37,6 @@ STAGE = CompileStage(exit_code=0)
 def requested(content_hash: str = HASH, **changes: object) -> Requested:
     plain = Requested(request=REQUEST, content_hash=content_hash, dependencies_id="d", package_set="p")
     return plain.replace(**changes)
-
-
-def finished(attempt: int = 1, worker: str = "w") -> Finished:
-    return Finished(attempt=attempt, worker=worker, outcome="ok", dependencies=None, compile=None, run=())
 
 
 def expired(attempt: int) -> LeaseExpired:
@@ -222,8 +219,8 @@ def test_the_ordinary_way() -> None:
 
 def test_the_first_finished_of_the_current_attempt_wins() -> None:
     log = requested(), expired(1)
-    assert fold(*log, finished(1)).refused == "of attempt 1, now at 2"
-    assert state(*log, finished(2, "v"), finished(2, "w")).worker == "v"
+    assert fold(*log, finished(attempt=1)).refused == "of attempt 1, now at 2"
+    assert state(*log, finished(attempt=2, worker="v"), finished(attempt=2, worker="w")).worker == "v"
 
 
 def test_the_slower_of_two_workers_takes_no_status_back() -> None:

@@ -8,6 +8,7 @@ import type {
   StageLimits,
   SubmissionRequest,
 } from "../model";
+import { ordinary } from "./older";
 
 export interface DraftCase {
   input: string;
@@ -59,7 +60,7 @@ export function requestOf(draft: Draft): SubmissionRequest {
   const tags = words(draft.tags);
   if (tags.length > 0) request.tags = tags;
   if (draft.callback.trim() !== "") request.callback_url = draft.callback.trim();
-  return request;
+  return ordinary(request);
 }
 
 function dependenciesOf(draft: Draft): Dependencies {
@@ -76,25 +77,22 @@ function dependenciesOf(draft: Draft): Dependencies {
   };
 }
 
-const TEXT_OF_OLDER_CONVENTION = { compile: "cutor-compile.sh", run: "cutor-run.sh", nix: "cutor.nix" };
-
 /** `standard` are the limits of a request that says nothing; those of it that differ are kept. */
-export function draftOf(request: SubmissionRequest, standard: Draft["limits"] = {}): Draft {
-  const files = request.files ?? [];
-  const fileText = (name: string): string | undefined => files.find((file) => file.name === name)?.content;
+export function draftOf(asked: SubmissionRequest, standard: Draft["limits"] = {}): Draft {
+  const request = ordinary(asked);
   const cases = (request.test_cases ?? []).map((one) => ({
     input: one.input ?? "",
     args: (one.args ?? []).map(quoted).join(" "),
     expected: one.expected_output ?? null,
   }));
   return {
-    files,
+    files: request.files ?? [],
     packages: request.dependencies?.packages ?? [],
-    nix: request.dependencies?.nix ?? fileText(TEXT_OF_OLDER_CONVENTION.nix) ?? null,
+    nix: request.dependencies?.nix ?? null,
     pypi: (request.dependencies?.pypi ?? []).join(" "),
     npm: (request.dependencies?.npm ?? []).join(" "),
-    compile: script(request.compile) || (fileText(TEXT_OF_OLDER_CONVENTION.compile) ?? ""),
-    run: script(request.run) || (fileText(TEXT_OF_OLDER_CONVENTION.run) ?? ""),
+    compile: script(request.compile),
+    run: script(request.run),
     outputs: (request.outputs ?? []).map(quoted).join(" "),
     cases: cases.length > 0 ? cases : [emptyCase()],
     limits: different(request.limits ?? {}, standard),

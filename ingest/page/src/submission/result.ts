@@ -2,6 +2,7 @@
 
 import { cancel, ProblemError } from "../api";
 import { announce, fill, h } from "../dom";
+import { ordinary } from "../editor/older";
 import { follow } from "../events";
 import {
   type Answer,
@@ -39,7 +40,7 @@ export class ResultView {
     request: SubmissionRequest,
   ) {
     const limits = request.limits ?? {};
-    const compiles = (request.compile ?? null) !== null || hasFile(request, "cutor-compile.sh");
+    const compiles = (ordinary(request).compile ?? null) !== null;
     this.#steps = new Steps(compiles);
     this.#compile = compiles
       ? new StageView({ title: "Compilation", limits: limits.compile ?? {}, expected: null })
@@ -219,8 +220,4 @@ export class ResultView {
 function words(status: Status, compiles: boolean): string {
   if (status === "dependencies_installed") return compiles ? "Compiling" : "Running";
   return verdict(status, null).words;
-}
-
-function hasFile(request: SubmissionRequest, name: string): boolean {
-  return request.files?.some((file) => file.name === name) ?? false;
 }

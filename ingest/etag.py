@@ -1,4 +1,4 @@
-"""Answers that will not change any more need not be sent again."""
+"""Conditional requests: a final submission has an `ETag`, with which a client need not fetch it again."""
 
 from fastapi import Request, Response
 
@@ -6,9 +6,9 @@ from topics.submissions.state import Submission
 
 
 def entity_tag(submission: Submission, part: str) -> dict[str, str]:
-    """`ETag` of a part of a submission, as headers; none while it may change.
+    """Return caching headers for a part of a submission, with an `ETag` only if the submission is final.
 
-    Weak: the bytes may be compressed or not, and another version may write them otherwise.
+    The tag is weak: the bytes may be compressed or not, and another version may serialize them differently.
     """
     if not submission.final:
         return {"Cache-Control": "no-store"}
@@ -16,7 +16,7 @@ def entity_tag(submission: Submission, part: str) -> dict[str, str]:
 
 
 def unchanged(request: Request, headers: dict[str, str]) -> Response | None:
-    """A 304 for who has it already; None for who has not."""
+    """Return a 304 if the client has this `ETag` already, or None if it needs the content."""
     tag = headers.get("ETag")
     known = {known.strip() for known in request.headers.get("if-none-match", "").split(",")}
     return Response(status_code=304, headers=headers) if tag and known & {tag, "*"} else None

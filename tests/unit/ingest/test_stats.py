@@ -1,7 +1,7 @@
 """What the last minute's numbers are made of."""
 
 from ingest.models import LastMinute, Listed, Percentiles
-from ingest.recent import Recent
+from ingest.stats import RecentStats
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
 from topics.times import rfc3339
@@ -25,14 +25,14 @@ def listed(
 
 
 def test_the_last_minute() -> None:
-    recent = Recent(lambda _: None)
+    recent = RecentStats(lambda _: None)
     for number in range(100):
-        recent.requested(f"{number}", NOW_MS - 2000)
-        recent.started(f"{number}", NOW_MS - 2000 + number + 1)
-        recent.started(f"{number}", NOW_MS)  # another attempt has not waited since the request
-        recent.stored(listed(f"{number}", age_ms=1000, taken_ms=10 * (number + 1)))
-    recent.stored(listed("cancelled", age_ms=1000, taken_ms=500, status="cancelled", outcome=None))
-    recent.stored(listed("long ago", age_ms=60_000, taken_ms=5))
+        recent.count_request(f"{number}", NOW_MS - 2000)
+        recent.count_start(f"{number}", NOW_MS - 2000 + number + 1)
+        recent.count_start(f"{number}", NOW_MS)  # another attempt has not waited since the request
+        recent.count_row(listed(f"{number}", age_ms=1000, taken_ms=10 * (number + 1)))
+    recent.count_row(listed("cancelled", age_ms=1000, taken_ms=500, status="cancelled", outcome=None))
+    recent.count_row(listed("long ago", age_ms=60_000, taken_ms=5))
     assert recent.last_minute(NOW_MS) == LastMinute(
         finished=101,
         finished_per_s=1.683,
@@ -43,6 +43,6 @@ def test_the_last_minute() -> None:
 
 
 def test_nothing_happened() -> None:
-    assert Recent(lambda _: None).last_minute(NOW_MS) == LastMinute(
+    assert RecentStats(lambda _: None).last_minute(NOW_MS) == LastMinute(
         finished=0, finished_per_s=0, outcomes={}, queue_wait_s=None, answer_s=None
     )

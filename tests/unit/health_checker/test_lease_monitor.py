@@ -4,7 +4,7 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.health_checker.judgement import Change, Held, Judge, Late
+from processors.health_checker.lease_monitor import Held, Late, LeaseMonitor, TableChange
 from topics.leases import Lease, Tick
 
 MARK = "mine"
@@ -12,8 +12,8 @@ TIMEOUT_S = 10.0
 PERIOD_S = 1.0
 
 
-def judge(*held: Held, timeout_s: float = TIMEOUT_S) -> Judge:
-    return Judge(held, mark=MARK, timeout_s=timeout_s, tick_period_s=PERIOD_S)
+def monitor(*held: Held, timeout_s: float = TIMEOUT_S) -> LeaseMonitor:
+    return LeaseMonitor(held, mark=MARK, timeout_s=timeout_s, tick_period_s=PERIOD_S)
 
 
 def said(
@@ -22,25 +22,25 @@ def said(
     return Lease(kind=kind, id=id, attempt=attempt, worker=worker)
 
 
-def late_at(judge: Judge, now_s: float, mark: str = MARK) -> tuple[Late, ...]:
-    verdict = judge.tick(Tick(mark=mark), now_s)
-    return verdict.late if verdict else ()
+def late_at(monitor: LeaseMonitor, now_s: float, mark: str = MARK) -> tuple[Late, ...]:
+    outcome = monitor.tick(Tick(mark=mark), now_s)
+    return outcome.late if outcome else ()
 
 
-def tick_until(judge: Judge, start_s: int, end_s: int) -> dict[int, tuple[Late, ...]]:
+def tick_until(monitor: LeaseMonitor, start_s: int, end_s: int) -> dict[int, tuple[Late, ...]]:
     """Judges every second; what was late when."""
-    verdicts = {now_s: late_at(judge, now_s) for now_s in range(start_s, end_s + 1)}
-    return {now_s: late for now_s, late in verdicts.items() if late}
+    outcomes = {now_s: late_at(monitor, now_s) for now_s in range(start_s, end_s + 1)}
+    return {now_s: late for now_s, late in outcomes.items() if late}
 
 
 def test_is_late_once_its_worker_was_not_heard_of_for_the_timeout() -> None:
-    leases = judge()
+    leases = monitor()
     leases.observe(said("taken"), 0.0)
     assert min(tick_until(leases, 0, 12)) == 11
 
 
 def test_a_renewal_starts_its_time_anew() -> None:
-    leases = judge()
+    leases = monitor()
     leases.observe(said("taken"), 0.0)
     assert not tick_until(leases, 0, 9)
     leases.observe(said("renewed"), 9.5)
@@ -48,16 +48,16 @@ def test_a_renewal_starts_its_time_anew() -> None:
 
 
 def test_is_late_until_it_is_removed() -> None:
-    leases = judge(Held("a", 1, "w"))
+    leases = monitor(Held("a", 1, "w"))
     late = tick_until(leases, 0, 12)
     assert late == dict.fromkeys((11, 12), (Late("a", 1, ("w",)),))
-    assert leases.remove(late[12][0]) == Change(removed=(Held("a", 1, "w"),))
+    assert leases.remove(late[12][0]) == TableChange(removed=(Held("a", 1, "w"),))
     assert not tick_until(leases, 13, 40)
     assert len(leases) == 0
 
 
 def test_a_foreign_mark_is_never_judged_on_and_moves_no_clock() -> None:
-    leases = judge()
+    leases = monitor()
     leases.observe(said("taken"), 0.0)
     for second in range(100):
         assert leases.tick(Tick(mark="another's"), float(second)) is None
@@ -65,28 +65,28 @@ def test_a_foreign_mark_is_never_judged_on_and_moves_no_clock() -> None:
 
 
 def test_the_first_tick_starts_all_clocks() -> None:
-    leases = judge(Held("a", 1, "w"))
+    leases = monitor(Held("a", 1, "w"))
     leases.observe(said("taken", id="b"), 1.0)
     assert min(tick_until(leases, 1000, 1020)) == 1011
 
 
 def test_silence_starts_all_clocks() -> None:
-    leases = judge(Held("a", 1, "w"))
+    leases = monitor(Held("a", 1, "w"))
     assert not tick_until(leases, 0, 10)
-    verdict = leases.tick(Tick(mark=MARK), 13.0)
-    assert verdict == ((), True)
+    outcome = leases.tick(Tick(mark=MARK), 13.0)
+    assert outcome == ((), True)
     assert min(tick_until(leases, 14, 40)) == 24
 
 
 def test_a_clock_that_was_set_back_starts_all_clocks() -> None:
-    leases = judge(Held("a", 1, "w"))
+    leases = monitor(Held("a", 1, "w"))
     leases.tick(Tick(mark=MARK), 1_000_000.0)
     leases.observe(said("renewed"), 1_000_000.5)
     assert min(tick_until(leases, 0, 20)) == 11
 
 
 def test_a_clock_that_was_set_back_and_forth_between_two_ticks_makes_nobody_late() -> None:
-    leases = judge()
+    leases = monitor()
     leases.observe(said("taken"), 100.0)
     assert not tick_until(leases, 100, 109)
     leases.observe(said("renewed"), 79.5)
@@ -94,13 +94,13 @@ def test_a_clock_that_was_set_back_and_forth_between_two_ticks_makes_nobody_late
 
 
 def test_a_late_tick_within_two_periods_is_no_silence() -> None:
-    leases = judge(Held("a", 1, "w"))
+    leases = monitor(Held("a", 1, "w"))
     late = [late_at(leases, 2.0 * n) for n in range(7)]
     assert late == [(), (), (), (), (), (), (Late("a", 1, ("w",)),)]
 
 
 def test_two_workers_on_one_attempt_one_alive() -> None:
-    leases = judge()
+    leases = monitor()
     leases.observe(said("taken", worker="dead"), 0.0)
     leases.observe(said("taken", worker="alive"), 0.0)
     for second in range(60):
@@ -109,7 +109,7 @@ def test_two_workers_on_one_attempt_one_alive() -> None:
 
 
 def test_two_workers_on_one_attempt_both_dead_is_said_once() -> None:
-    leases = judge()
+    leases = monitor()
     leases.observe(said("taken", worker="v"), 0.0)
     assert not tick_until(leases, 0, 5)
     leases.observe(said("taken", worker="w"), 5.0)
@@ -119,34 +119,34 @@ def test_two_workers_on_one_attempt_both_dead_is_said_once() -> None:
 
 
 def test_a_release_removes_only_its_own_entry() -> None:
-    leases = judge()
+    leases = monitor()
     for worker in ("v", "w"):
         leases.observe(said("taken", worker=worker), 0.0)
-    assert leases.observe(said("released", worker="v"), 1.0) == Change(removed=(Held("a", 1, "v"),))
+    assert leases.observe(said("released", worker="v"), 1.0) == TableChange(removed=(Held("a", 1, "v"),))
     assert tick_until(leases, 0, 11) == {11: (Late("a", 1, ("w",)),)}
 
 
 def test_releases_of_what_is_not_held_change_nothing() -> None:
-    leases = judge(Held("a", 2, "w"))
+    leases = monitor(Held("a", 2, "w"))
     for released in (
         said("released", id="b"),
         said("released", attempt=1),
         said("released", attempt=3),
         said("released", attempt=2, worker="v"),
     ):
-        assert leases.observe(released, 0.0) == Change()
+        assert leases.observe(released, 0.0) == TableChange()
     assert len(leases) == 1
 
 
 def test_only_the_highest_attempt_counts() -> None:
-    leases = judge()
+    leases = monitor()
     assert leases.observe(said("taken", attempt=1, worker="v"), 0.0).added == (Held("a", 1, "v"),)
     assert not tick_until(leases, 0, 1)
     change = leases.observe(said("taken", attempt=2, worker="w"), 1.5)
-    assert change == Change(added=(Held("a", 2, "w"),), removed=(Held("a", 1, "v"),))
+    assert change == TableChange(added=(Held("a", 2, "w"),), removed=(Held("a", 1, "v"),))
     late: dict[int, tuple[Late, ...]] = {}
     for second in range(2, 13):
-        assert leases.observe(said("renewed", attempt=1, worker="v"), float(second)) == Change()
+        assert leases.observe(said("renewed", attempt=1, worker="v"), float(second)) == TableChange()
         late |= tick_until(leases, second, second)
     assert late == {12: (Late("a", 2, ("w",)),)}
 
@@ -154,15 +154,15 @@ def test_only_the_highest_attempt_counts() -> None:
 def test_the_highest_attempt_of_the_table_counts_in_any_order() -> None:
     held = [Held("a", 1, "v"), Held("a", 3, "w"), Held("a", 2, "x"), Held("a", 3, "y")]
     for order in (held, held[::-1]):
-        late = tick_until(judge(*order), 0, 11)[11]
+        late = tick_until(monitor(*order), 0, 11)[11]
         assert [(each.id, each.attempt, sorted(each.workers)) for each in late] == [("a", 3, ["w", "y"])]
 
 
 def test_only_a_new_lease_is_written_to_the_table() -> None:
-    leases = judge(Held("a", 1, "w"))
-    assert leases.observe(said("taken"), 0.0) == Change()  # read again after an assignment
-    assert leases.observe(said("renewed"), 1.0) == Change()
-    assert leases.observe(said("renewed", id="b"), 1.0) == Change(added=(Held("b", 1, "w"),))
+    leases = monitor(Held("a", 1, "w"))
+    assert leases.observe(said("taken"), 0.0) == TableChange()  # read again after an assignment
+    assert leases.observe(said("renewed"), 1.0) == TableChange()
+    assert leases.observe(said("renewed", id="b"), 1.0) == TableChange(added=(Held("b", 1, "w"),))
 
 
 leases = st.builds(
@@ -182,7 +182,7 @@ logs = st.lists(st.tuples(st.one_of(leases, foreign_ticks, *[own_ticks] * 3), st
 @given(logs)
 def test_nobody_is_late_who_was_heard_of_within_the_timeout(log: list[tuple[Lease | Tick, float]]) -> None:
     """Whatever the log says: the late were silent, and were ticked at all that time without a gap."""
-    checker, now_s = judge(timeout_s=SHORT_S), 1000.0
+    checker, now_s = monitor(timeout_s=SHORT_S), 1000.0
     heard_s, own_ticks_s = dict[Held, float](), list[float]()
     for record, step_s in log:
         now_s += step_s
@@ -190,12 +190,12 @@ def test_nobody_is_late_who_was_heard_of_within_the_timeout(log: list[tuple[Leas
             checker.observe(record, now_s)
             heard_s[Held(record.id, record.attempt, record.worker)] = now_s
             continue
-        verdict = checker.tick(record, now_s)
-        assert (verdict is not None) == (record.mark == MARK)
-        if verdict is None:
+        outcome = checker.tick(record, now_s)
+        assert (outcome is not None) == (record.mark == MARK)
+        if outcome is None:
             continue
         own_ticks_s.append(now_s)
-        for late in verdict.late:
+        for late in outcome.late:
             assert all(now_s - heard_s[held] > SHORT_S for held in late.held())
             watched = [tick for tick in own_ticks_s if tick >= now_s - SHORT_S]
             assert own_ticks_s[0] < now_s - SHORT_S
@@ -205,9 +205,9 @@ def test_nobody_is_late_who_was_heard_of_within_the_timeout(log: list[tuple[Leas
 @given(logs)
 def test_everybody_who_falls_silent_is_late_in_the_end(log: list[tuple[Lease | Tick, float]]) -> None:
     """Exactly the leases of the table: none is forgotten that was neither released nor declared dead."""
-    checker, table, now_s = judge(timeout_s=SHORT_S), set[Held](), 1000.0
+    checker, table, now_s = monitor(timeout_s=SHORT_S), set[Held](), 1000.0
 
-    def apply(change: Change) -> None:
+    def apply(change: TableChange) -> None:
         assert table.issuperset(change.removed)
         assert table.isdisjoint(change.added)
         table.difference_update(change.removed)
@@ -218,10 +218,10 @@ def test_everybody_who_falls_silent_is_late_in_the_end(log: list[tuple[Lease | T
         if isinstance(record, Lease):
             apply(checker.observe(record, now_s))
         else:
-            verdict = checker.tick(record, now_s)
-            for late in verdict.late if verdict else ():
+            outcome = checker.tick(record, now_s)
+            for late in outcome.late if outcome else ():
                 apply(checker.remove(late))
     silent = {held for late in tick_until(checker, 3000, 3011).get(3011, ()) for held in late.held()}
     assert silent == table
-    restarted = judge(*table)  # another process takes over: the same will be late
+    restarted = monitor(*table)  # another process takes over: the same will be late
     assert {held for late in tick_until(restarted, 0, 11).get(11, ()) for held in late.held()} == table

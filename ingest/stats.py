@@ -1,4 +1,4 @@
-"""What happened within the last minute: how much was finished, how, and how long it took."""
+"""Statistics of the last minute: submissions that ended, their outcomes, queue waits and answer times."""
 
 import math
 import threading
@@ -14,9 +14,10 @@ from topics.submissions.facts import FACTS, Requested, Started
 from topics.times import milliseconds
 
 WINDOW_S = 60
+"""Age up to which a start or an end is counted."""
 _WINDOW_MS = WINDOW_S * 1000
 _MOST = 100_000
-"""Of each thing that is remembered; more than one node has been seen to do in a minute."""
+"""Entries kept per list; more than one node has handled in a minute."""
 _REQUESTED, _STARTED = (
     next(ce_type for ce_type, model in FACTS.items() if model is of) for of in (Requested, Started)
 )
@@ -25,59 +26,62 @@ _REQUESTED, _STARTED = (
 class _Ended(NamedTuple):
     time_ms: int
     taken_ms: int
-    how: str
+    result: str
 
 
-class Recent:
-    """Told by the threads that read events and store, asked by another; all times are the log's."""
+class RecentStats:
+    """Statistics of the last minute, which the reader threads of events and store update.
+
+    All times are append times of the log. Every method may be called from any thread.
+    """
 
     def __init__(self, summary: Callable[[str], bytes | None]) -> None:
-        """`summary` is what the listing keeps of a submission."""
+        """Read ended submissions with `summary`, which returns the row that lists show of an id."""
         self._summary = summary
         self._lock = threading.Lock()
         self._requested: dict[str, int] = {}
-        """When those that nobody has started yet were asked for, in that order."""
+        """Request times of submissions that no worker has started, in the order of the log, by id."""
         self._waits: deque[tuple[int, int]] = deque(maxlen=_MOST)
-        """When they were started, and how long that was after their request."""
+        """Pairs of the time of a first start and the milliseconds since its request."""
         self._ended: deque[_Ended] = deque(maxlen=_MOST)
 
-    def events(self, messages: Iterable[Message]) -> None:
-        """Records of `submissions.events`, in their order."""
+    def count_events(self, messages: Iterable[Message]) -> None:
+        """Count records of `submissions.events`, in the order of the log."""
         for message in messages:
             ce_type = header(message, "ce_type")
             try:
                 if ce_type == _REQUESTED:
-                    self.requested(decode_key(message), message.timestamp()[1])
+                    self.count_request(decode_key(message), message.timestamp()[1])
                 elif ce_type == _STARTED:
                     started = decode_fact(message, FACTS)
-                    self.started(started.id, started.happened_ms)
+                    self.count_start(started.id, started.happened_ms)
             except DecodeError:
                 continue
 
-    def rows(self, messages: Iterable[Message]) -> None:
-        """Records of `submissions.store`, when the view has taken them in."""
+    def count_rows(self, messages: Iterable[Message]) -> None:
+        """Count records of `submissions.store` that the view has applied."""
         for key in {message.key() for message in messages}:
             id = key.decode(errors="replace") if isinstance(key, bytes) else key or ""
             if (summary := self._summary(id)) is not None:
-                self.stored(Listed.model_validate_json(summary))
+                self.count_row(Listed.model_validate_json(summary))
 
-    def requested(self, id: str, time_ms: int) -> None:
-        """Somebody asks for it."""
+    def count_request(self, id: str, time_ms: int) -> None:
+        """Remember the time of a request, from which the queue wait is measured."""
         with self._lock:
             self._requested.setdefault(id, time_ms)
             if len(self._requested) > _MOST:
                 del self._requested[next(iter(self._requested))]
 
-    def started(self, id: str, time_ms: int) -> None:
-        """A worker took it; only the first one counts."""
+    def count_start(self, id: str, time_ms: int) -> None:
+        """Count the queue wait at the first start of a submission; later starts are ignored."""
         with self._lock:
             if (since_ms := self._requested.pop(id, None)) is not None:
                 self._waits.append((time_ms, time_ms - since_ms))
                 while self._waits[0][0] <= time_ms - _WINDOW_MS:
                     self._waits.popleft()
 
-    def stored(self, listed: Listed) -> None:
-        """It is so now."""
+    def count_row(self, listed: Listed) -> None:
+        """Count a submission if its row is a final one."""
         if listed.finished_at is None:
             return
         finished_ms = milliseconds(listed.finished_at)
@@ -89,7 +93,7 @@ class Recent:
                 self._ended.popleft()
 
     def last_minute(self, now_ms: int) -> LastMinute:
-        """Up to `now_ms`, Unix time."""
+        """Return the statistics of the minute before `now_ms`, a Unix time in milliseconds."""
         since_ms = now_ms - _WINDOW_MS
         with self._lock:
             ended = [one for one in self._ended if one.time_ms > since_ms]
@@ -97,7 +101,7 @@ class Recent:
         return LastMinute(
             finished=len(ended),
             finished_per_s=round(len(ended) / WINDOW_S, 3),
-            outcomes=dict(Counter(one.how for one in ended).most_common()),
+            outcomes=dict(Counter(one.result for one in ended).most_common()),
             queue_wait_s=_percentiles(waits_ms),
             answer_s=_percentiles([one.taken_ms for one in ended]),
         )

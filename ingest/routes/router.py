@@ -1,4 +1,4 @@
-"""What routes of submissions share."""
+"""Router and path parameter that all routes of submissions share."""
 
 from typing import Annotated
 
@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path
 from ingest.openapi import problems
 from topics.request.model import ID_PATTERN
 
-Id = Annotated[str, Path(pattern=ID_PATTERN, description="The submission's id.")]
+Id = Annotated[str, Path(pattern=ID_PATTERN, description="Id of the submission.")]
 
 
 def submissions_router() -> APIRouter:
-    """All of whose routes are below `/submissions`."""
+    """Return a router whose routes are below `/submissions`, with the problems that all may answer."""
     return APIRouter(prefix="/submissions", responses=problems(401, 403, 421, 422, 429, 431, 500, 503))

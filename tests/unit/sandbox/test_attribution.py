@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.sandbox.verdict import (
+from processors.sandbox.attribution import (
     SOON_S,
     Bounds,
     Report,
     Usage,
     limit_exceeded,
-    next_look_s,
+    next_check_s,
     parse_report,
     signal_name,
     time_exceeded,
@@ -82,7 +82,7 @@ def test_no_limit_is_passed_unseen(
     wall_time_s: float, cpu_time_s: float, cpus: float, host_cpus: int
 ) -> None:
     bounds = replace(BOUNDS, cpus=cpus)
-    delay_s = next_look_s(bounds, wall_time_s, cpu_time_s, host_cpus)
+    delay_s = next_check_s(bounds, wall_time_s, cpu_time_s, host_cpus)
     assert delay_s >= SOON_S
     if delay_s > SOON_S:
         assert wall_time_s + delay_s <= bounds.wall_time_s + 1e-9
@@ -92,7 +92,7 @@ def test_no_limit_is_passed_unseen(
 
 
 def test_a_stage_without_a_limit_of_cpu_time_is_left_alone() -> None:
-    assert next_look_s(Bounds(300, 1, 1, 1), 0, 10, 2) == 300
+    assert next_check_s(Bounds(300, 1, 1, 1), 0, 10, 2) == 300
 
 
 @pytest.mark.parametrize(

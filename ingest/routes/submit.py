@@ -1,4 +1,4 @@
-"""Submitting and cancelling."""
+"""Routes that submit and cancel programs."""
 
 from typing import Annotated
 
@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from ingest import batch
 from ingest.access import Access, Caller
-from ingest.bodies import json_body
-from ingest.models import Batch
+from ingest.models import BatchResults
 from ingest.openapi import batch_body, problems, request_body
-from ingest.routes.common import Id, submissions_router
+from ingest.request_body import json_body
+from ingest.routes.router import Id, submissions_router
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.tracing import trace_context
@@ -17,12 +17,12 @@ from topics.security.api_keys import Scope
 from topics.submissions.state import Answer, Submission
 
 
-def changing_routes(
+def submit_routes(
     submissions: Submissions, access: Access, settings: IngestSettings, request_bytes: int
 ) -> APIRouter:
-    """Routes that append to the log."""
+    """Return the routes of submissions that append to the log."""
     router = submissions_router()
-    batch_bytes = batch.LARGEST * request_bytes
+    batch_bytes = batch.BOUNDS_FACTOR * request_bytes
 
     @router.post(
         "",
@@ -32,22 +32,27 @@ def changing_routes(
         response_model=Answer,
         responses={
             **problems(400, 408, 409, 413, 415),
-            200: {"model": Answer, "description": "The answer (with `wait`)."},
+            200: {"model": Answer, "description": "The final submission (with `wait`)."},
         },
     )
     async def post_submission(
         request: Request,
         caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT))],
-        wait: Annotated[bool, Query(description="Answer when it is finished.")] = False,
+        wait: Annotated[bool, Query(description="Respond when the submission has ended.")] = False,
         wait_timeout_s: Annotated[
-            float, Query(gt=0, le=settings.wait_timeout_max_s, description="How long, in seconds.")
+            float,
+            Query(
+                gt=0,
+                le=settings.wait_timeout_max_s,
+                description="Longest wait, in seconds; after it the status is 202.",
+            ),
         ] = 30.0,
         idempotency_key: Annotated[
             str | None,
             Header(
                 min_length=1,
                 max_length=255,
-                description="Stands for an `id` where there is none: the same key, the same submission.",
+                description="Replaces a missing `id`: the same key stands for the same submission.",
             ),
         ] = None,
     ) -> Response:
@@ -57,7 +62,7 @@ def changing_routes(
             caller,
             wait_for_end=wait,
             idempotency_key=idempotency_key,
-            beside=trace_context(request.headers),
+            extra_headers=trace_context(request.headers),
         )
         if wait:
             submission = await submissions.wait_final(submission.id, wait_timeout_s)
@@ -66,23 +71,23 @@ def changing_routes(
 
     @router.post(
         "/batch",
-        openapi_extra=batch_body(batch.MOST),
-        response_model=Batch,
+        openapi_extra=batch_body(batch.MAX_REQUESTS),
+        response_model=BatchResults,
         responses=problems(400, 408, 413, 415),
         summary="Submit several programs, each accepted or refused on its own",
     )
     async def post_batch(
         request: Request, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT))]
     ) -> Response:
-        body, beside = await json_body(request, batch_bytes), trace_context(request.headers)
-        results = await batch.accept_all(submissions, body, caller, batch_bytes, beside)
+        body, extra_headers = await json_body(request, batch_bytes), trace_context(request.headers)
+        results = await batch.accept_all(submissions, body, caller, batch_bytes, extra_headers)
         return Response(results.model_dump_json(exclude_none=True), media_type="application/json")
 
     @router.delete(
         "/{id}",
         summary="Cancel a submission",
         response_model=Answer,
-        response_description="The answer; of another's, to a key that may not read it, only `id`, `status`, "
+        response_description="The submission. A key that may not read it receives only `id`, `status`, "
         "`attempt`, `created_at` and `finished_at`.",
         responses=problems(404, 409),
     )
@@ -90,8 +95,8 @@ def changing_routes(
         id: Id, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT, Scope.OPERATE))]
     ) -> Response:
         cancelled = await submissions.cancel(id, caller)
-        told = cancelled.answer() if caller.may_read(cancelled) else cancelled.outline()
-        return Response(told, media_type="application/json")
+        body = cancelled.answer() if caller.may_read(cancelled) else cancelled.outline()
+        return Response(body, media_type="application/json")
 
     return router
 

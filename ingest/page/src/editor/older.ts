@@ -1,0 +1,27 @@
+// The older file convention: files that stand for fields of a request. The server does not read them.
+
+import type { SubmissionRequest } from "../model";
+
+/** The request with the fields that files of it stand for, if it has them not. */
+export function ordinary(request: SubmissionRequest): SubmissionRequest {
+  const text = (...names: string[]): string | undefined =>
+    names
+      .map((name) =>
+        request.files?.find((file) => file.name === name && (file.encoding ?? "utf8") === "utf8"),
+      )
+      .find((file) => file !== undefined && file.content !== "")?.content;
+  const compile = given(request.compile) ? request.compile : text("cutor-compile.sh");
+  const run = given(request.run) ? request.run : text("cutor-run.sh");
+  const nix = text("cutor.nix", "shell.nix");
+  const dependencies = request.dependencies ?? (nix === undefined ? undefined : { nix });
+  return {
+    ...request,
+    ...(run === undefined ? {} : { run }),
+    ...(compile === undefined ? {} : { compile }),
+    ...(dependencies === undefined ? {} : { dependencies }),
+  };
+}
+
+function given(program: SubmissionRequest["run"]): boolean {
+  return program !== undefined && program !== null && program !== "";
+}

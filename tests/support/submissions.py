@@ -1,0 +1,32 @@
+"""Requests and facts of submissions as tests write them."""
+
+from typing import Literal
+
+from topics.catalogue import Catalogue
+from topics.kafka.codec import Record, encode
+from topics.request.limits import MiB
+from topics.request.model import parse_request
+from topics.submissions.acceptance import requested
+from topics.submissions.facts import Finished, Requested, Started
+from topics.submissions.stage import Outcome, RunStage
+from topics.views.package_sets import DEBIAN, PackageSetInForce
+
+GOOD = b'{"run": "true"}'
+"""The value of a request that is accepted."""
+STARTED = Started(attempt=1, worker="w")
+
+
+def request(value: bytes = GOOD, source: Literal["http", "kafka"] = "kafka") -> Requested:
+    """Return the fact that a request with this value was accepted."""
+    return requested(*parse_request(value, MiB), "pin", source=source)
+
+
+def finished(*run: RunStage, attempt: int = 1, worker: str = "w", outcome: Outcome = "ok") -> Finished:
+    """Return the fact that an attempt ended after these test cases."""
+    return Finished(attempt=attempt, worker=worker, outcome=outcome, dependencies=None, compile=None, run=run)
+
+
+def package_set(topics: Catalogue) -> Record:
+    """Return the record that puts a package set in force, without which no request is accepted."""
+    in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
+    return Record(topics.package_sets.name, DEBIAN, encode(in_force), [])
