@@ -73,7 +73,7 @@ class NotJsonError(InvalidRequestError):
     """The bytes of the request are not JSON."""
 
 
-class TooLargeError(InvalidRequestError):
+class RequestTooLargeError(InvalidRequestError):
     """The request has more bytes than are allowed."""
 
 
@@ -297,7 +297,7 @@ def parse_request(
     request is on the log, so that all folds of the log agree.
 
     Raises:
-        TooLargeError: it is longer than `request_bytes`.
+        RequestTooLargeError: it is longer than `request_bytes`.
         NotJsonError: it is not JSON.
         InvalidRequestError: a field is wrong, or there are more values or fields than any request has.
     """
@@ -306,7 +306,7 @@ def parse_request(
             f"the request has more than {request_bytes} bytes, the limit request_bytes: send less, or have "
             "the operator raise ENVICUTOR_REQUEST_BYTES"
         )
-        raise TooLargeError((FieldError(field="", message=message, limit=request_bytes),))
+        raise RequestTooLargeError((FieldError(field="", message=message, limit=request_bytes),))
     body = parse_json(raw)
     _check_members(body)
     try:

@@ -13,7 +13,7 @@ from processors.request_handler import handle
 from tests.support.costly_requests import RATIO, costly, ordinary
 from topics.kafka.codec import DecodeError
 from topics.request.limits import MiB
-from topics.request.model import InvalidRequestError, NotJsonError, TooLargeError, content_hash
+from topics.request.model import InvalidRequestError, NotJsonError, RequestTooLargeError, content_hash
 from topics.submissions.facts import CANCEL, Cancelled, Requested
 
 BODY = {"run": "true"}
@@ -71,7 +71,7 @@ def test_the_same_request_is_the_same_over_http_and_kafka() -> None:
     [
         (b"{", NotJsonError, ""),
         (None, NotJsonError, ""),
-        (b"x" * (REQUEST_BYTES + 1), TooLargeError, ""),
+        (b"x" * (REQUEST_BYTES + 1), RequestTooLargeError, ""),
         (body(language="python"), InvalidRequestError, "language"),
         (body(id="b"), InvalidRequestError, "id"),
         (body(limits={"run": {"cpus": 3}}), InvalidRequestError, "limits.run.cpus"),
