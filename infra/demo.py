@@ -35,7 +35,7 @@ from nix.settings import NixSettings
 from topics.kafka.clients import connection
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
-from topics.submissions.stage import CompileStage, RunStage, Stage
+from topics.submissions.stage import CompileStage, RunStage, StageResult
 from topics.submissions.state import FINAL, Answer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -210,7 +210,7 @@ def report(examples: Sequence[Example], results: Sequence[Answer | str], console
 def _cells(answer: Answer) -> list[str]:
     """Return outcome, times of the three stages, and the highest memory of all stages."""
     dependencies, compiled, runs = answer.dependencies, answer.compile, answer.run
-    stages: list[Stage] = [stage for stage in (compiled, *runs) if stage is not None]
+    stages: list[StageResult] = [stage for stage in (compiled, *runs) if stage is not None]
     memory_bytes = max((stage.memory_bytes for stage in stages), default=0)
     waited = ""
     if dependencies:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from ingest.story import Story
-from topics.kafka.codec import UndecodableError, decode_fact, decode_key
+from topics.kafka.codec import DecodeError, decode_fact, decode_key
 from topics.submissions.facts import FACTS
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission, unfinished
@@ -171,7 +171,7 @@ class Following:
             followed.changed.set()
             try:
                 folded = apply(followed.state, decode_fact(message, FACTS))
-            except UndecodableError:
+            except DecodeError:
                 continue  # as in the store, which makes a dead letter of it
             if folded.refused is None:
                 followed.state = folded.state
@@ -189,5 +189,5 @@ def _behind(raw: bytes, state: Submission | None) -> bool:
 def _key(message: Message) -> str:
     try:
         return decode_key(message)
-    except UndecodableError:
+    except DecodeError:
         return ""

@@ -19,7 +19,7 @@ from topics.request.model import TAGS, Tag
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
 from topics.times import milliseconds
-from topics.views.table import Index
+from topics.views.table import TableIndex
 from topics.views.view import View
 
 LIMIT, LIMIT_MAX = 50, 200
@@ -83,9 +83,9 @@ class Place(NamedTuple):
         return cls(int.from_bytes(key[:_TIME_BYTES]), key[_TIME_BYTES:].decode())
 
 
-def index() -> Index:
+def index() -> TableIndex:
     """Return the definition of the index that the view of submissions maintains for lists."""
-    return Index("listing-2", _summary, _keys)
+    return TableIndex("listing-2", _summary, _keys)
 
 
 def page(view: View, query: Query, owner: str | None = None) -> SubmissionPage:

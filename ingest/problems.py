@@ -14,7 +14,7 @@ from topics.request.model import (
     FieldError,
     InvalidRequestError,
     NotJsonError,
-    TooLargeError,
+    RequestTooLargeError,
 )
 
 _INTERNAL_ERROR = "whether anything was accepted is unknown: the same request with its id may be sent again"
@@ -55,7 +55,7 @@ def invalid(error: InvalidRequestError) -> ProblemError:
     match error:
         case NotJsonError():
             return ProblemError(400, "not-json", str(error.errors[0].message), errors=error.errors)
-        case TooLargeError():
+        case RequestTooLargeError():
             return ProblemError(413, "too-large", str(error.errors[0].message), errors=error.errors)
         case _:
             return ProblemError(422, "invalid-request", str(error), errors=error.errors)

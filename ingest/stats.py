@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from ingest.models import LastMinute, Listed, Percentiles
-from topics.kafka.codec import UndecodableError, decode_fact, decode_key, header
+from topics.kafka.codec import DecodeError, decode_fact, decode_key, header
 from topics.submissions.facts import FACTS, Requested, Started
 from topics.times import milliseconds
 
@@ -55,7 +55,7 @@ class RecentStats:
                 elif ce_type == _STARTED:
                     started = decode_fact(message, FACTS)
                     self.count_start(started.id, started.happened_ms)
-            except UndecodableError:
+            except DecodeError:
                 continue
 
     def count_rows(self, messages: Iterable[Message]) -> None:

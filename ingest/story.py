@@ -2,13 +2,13 @@
 
 from ingest.models import EventPayload
 from topics.fold import Recorded
-from topics.kafka.codec import UndecodableError, decode
+from topics.kafka.codec import DecodeError, decode
 from topics.request.model import SubmissionRequest
 from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission
 from topics.times import rfc3339
-from topics.views.journal import Entry
+from topics.views.journal import JournalEntry
 
 _BIG = {"request", "compile", "run"}
 """Large fields that are left out of facts: clients find them in the request and in the answer."""
@@ -27,14 +27,14 @@ class Story:
         self._id, self._owner = id, owner
         self._told_ms = 0
 
-    def take(self, entry: Entry) -> tuple[str, EventPayload]:
+    def take(self, entry: JournalEntry) -> tuple[str, EventPayload]:
         """Fold the next fact; return its name, such as `started`, and the data that clients receive."""
         self.read_to = entry.offset + 1
         fact: SubmissionFact | None = None
         happened_ms = entry.time_ms
         try:
             fact = decode(FACTS[entry.type], entry.value)
-        except (KeyError, UndecodableError):
+        except (KeyError, DecodeError):
             refused: str | None = "unreadable"
         else:
             recorded = Recorded(self._id, fact, entry.time_ms)

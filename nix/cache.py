@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from nix import archives, locks, resolve
-from nix.artifacts import Artifact
+from nix.artifacts import PinnedArchive
 from nix.binary_cache import BinaryCache, checked_secret_key_file
 from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages
-from nix.environments import STORE_PATH, Environments, Installed
+from nix.environments import STORE_PATH, Environments, InstalledEnvironment
 from nix.errors import CacheError, DependenciesError, LimitError, MissingError
 from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
@@ -38,7 +38,7 @@ from nix.runner import Runner
 from nix.settings import NixSettings
 from nix.store import BuildLimits, Store
 
-__all__ = ["BuildLimits", "Cache", "Installed"]
+__all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
 TREE = ("", "usr", "etc", "var", "var/lib")
 """The folders of an environment that sandboxes mount, with their parents."""
@@ -90,8 +90,8 @@ class Cache:
         announce: Announce | None = None,
         *,
         again: bool = False,
-        resolution: Sequence[Artifact] = (),
-    ) -> Installed:
+        resolution: Sequence[PinnedArchive] = (),
+    ) -> InstalledEnvironment:
         """Evaluate, resolve, download, build, root and publish, once for all processes of the host.
 
         Args:
@@ -266,7 +266,7 @@ class Cache:
         deadline: Deadline,
         progress: Progress,
         announce: Announce | None,
-    ) -> Installed:
+    ) -> InstalledEnvironment:
         size_bytes = self._check_size(contents.packages)
         if announce:
             with deadline.stopped():
@@ -284,7 +284,7 @@ class Cache:
                 await asyncio.to_thread(archives.remove_damaged, contents.packages, self._settings)
                 raise
         _check_tree(self._store.physical(realised.store_path))
-        return Installed(
+        return InstalledEnvironment(
             store_path=realised.store_path,
             variables={},
             packages=sorted(package.name for package in contents.packages)

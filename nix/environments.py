@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nix import locks
-from nix.artifacts import Artifact
+from nix.artifacts import PinnedArchive
 from nix.errors import MissingError
 
 STORE_PATH = re.compile(r"/nix/store/(?P<name>[0-9a-z]{32}-environment)")
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledEnvironment:
     """An installed environment, as it is recorded and returned to callers."""
 
     store_path: str
@@ -36,7 +36,7 @@ class Installed:
     size_bytes: int
     log: str
     """Output of the build, without lines of Nix about its derivation."""
-    resolution: tuple[Artifact, ...] = ()
+    resolution: tuple[PinnedArchive, ...] = ()
     """Archives that the pinned packages resolved to; empty in the record of a key."""
 
 
@@ -89,17 +89,17 @@ class Environments:
         """Return the lock file of a key."""
         return self._locks / f"{key}.lock"
 
-    async def known(self, key: str) -> Installed | None:
+    async def known(self, key: str) -> InstalledEnvironment | None:
         """Return the environment of a key, or None if its record is damaged or it is not installed."""
         try:
-            installed = Installed(**json.loads(self._record(key).read_text()))
+            installed = InstalledEnvironment(**json.loads(self._record(key).read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
         async with locks.shared(self._lock(installed.store_path)):
             os.utime(self._lock(installed.store_path))
             return installed if self.installed(installed.store_path) else None
 
-    async def add(self, key: str, installed: Installed) -> None:
+    async def add(self, key: str, installed: InstalledEnvironment) -> None:
         """Create the GC root of an environment and its record for a key."""
         async with locks.shared(self._lock(installed.store_path)):
             os.utime(self._lock(installed.store_path))

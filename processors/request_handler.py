@@ -15,13 +15,13 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.catalogue import REQUEST_GROUP, Catalogue
-from topics.kafka.clients import Brake, EventProducer, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, is_fatal, leave
 from topics.kafka.codec import (
     REPLY_TOPIC,
     UNREADABLE_HEADERS,
+    DecodeError,
     Headers,
     Record,
-    UndecodableError,
     carried,
     dead_letter,
     decode_key,
@@ -29,7 +29,7 @@ from topics.kafka.codec import (
     header,
     headers,
 )
-from topics.kafka.liveness import with_pulse
+from topics.kafka.liveness import with_liveness_check
 from topics.kafka.replies import ReplyTopics
 from topics.request.model import ID_PATTERN, FieldError, InvalidRequestError, check_chosen_id, parse_request
 from topics.settings import KafkaSettings
@@ -59,11 +59,11 @@ def handle(
     `refusal` says of a reply topic why it takes no answer.
 
     Raises:
-        UndecodableError: not even its id can be read.
+        DecodeError: not even its id can be read.
     """
     id = decode_key(message)
     if not _ID.fullmatch(id):
-        raise UndecodableError(f"the key {id[:80]!r} is not an id: 1-64 of A-Za-z0-9_-")
+        raise DecodeError(f"the key {id[:80]!r} is not an id: 1-64 of A-Za-z0-9_-")
     if unreadable := header(message, UNREADABLE_HEADERS):
         return InvalidRequestError((FieldError(field="", message=f"headers: {unreadable}"),))
     if header(message, "ce_type") == CANCEL:
@@ -120,16 +120,16 @@ class RequestHandler:
         self._package_sets = PackageSets(
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
-        self._consumer = Consumer(with_pulse(consumer_config(settings, REQUEST_GROUP)))
+        self._consumer = Consumer(with_liveness_check(consumer_config(settings, REQUEST_GROUP)))
         self._replies = ReplyTopics(settings, catalogue)
-        self._brake = Brake(self._consumer)
+        self._brake = PauseControl(self._consumer)
         views = settings.data_dir / "views"
         self._store = View(
             settings,
             catalogue.submissions.store.name,
             views / f"request-handler-{instance}-submissions",
             flag=unfinished_from("kafka"),
-            unhurried=True,  # what it does not show yet is counted as unfinished
+            in_batches=True,  # what it does not show yet is counted as unfinished
         )
         self._unseen: set[str] = set()
         """Ids that were handed on, and that the store does not show yet."""
@@ -231,7 +231,7 @@ class RequestHandler:
                 self._settings.webhook_allow,
                 self._replies.refusal,
             )
-        except UndecodableError as error:
+        except DecodeError as error:
             return [dead_letter(letters, message, str(error))]
         beside = carried(headers(message))
         if isinstance(handled, InvalidRequestError):

@@ -16,19 +16,19 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from processors.settings import SealerSettings
-from topics.audit.seals import Range, Seal, fingerprint, sealed
+from topics.audit.seals import OffsetRange, Seal, fingerprint, sealed
 from topics.audit.signing import private_key
 from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
 from topics.kafka.clients import (
+    BATCH_FETCH,
     READER,
-    UNHURRIED,
     consume_batch,
     consumer_config,
     is_fatal,
     producer_config,
 )
 from topics.kafka.codec import decode
-from topics.kafka.liveness import with_pulse
+from topics.kafka.liveness import with_liveness_check
 from topics.kafka.scan import partitions, read_to_end
 from topics.settings import KafkaSettings
 
@@ -59,7 +59,7 @@ class Sealer:
         self._settings, self._catalogue = settings, catalogue
         self._period_s = sealer.seal_period_s
         self._key = private_key(settings.data_dir)
-        self._ranges: dict[tuple[str, int], Range] = {}
+        self._ranges: dict[tuple[str, int], OffsetRange] = {}
         self._previous: dict[tuple[str, int], str] = {}
         self._stopping = threading.Event()
 
@@ -81,7 +81,7 @@ class Sealer:
 
     def _run(self) -> None:
         producer = self._producer()
-        consumer = Consumer(with_pulse(consumer_config(self._settings, READER) | UNHURRIED))
+        consumer = Consumer(with_liveness_check(consumer_config(self._settings, READER) | BATCH_FETCH))
         self._restore(consumer)
         consumer.assign(
             [TopicPartition(*of, open_range.first_offset) for of, open_range in self._ranges.items()]
@@ -130,12 +130,12 @@ class Sealer:
         """Read from the topic of seals the offset up to which each partition is sealed."""
         for topic in (self._catalogue.submissions.events.name, self._catalogue.dependencies.events.name):
             for partition in partitions(consumer, topic):
-                self._ranges[topic, partition] = Range(0)
+                self._ranges[topic, partition] = OffsetRange(0)
         for message in read_to_end(self._settings, self._catalogue.seals.name):
             self._extend_chain(decode(Seal, message.value()), message.value())
 
     def _extend_chain(self, seal: Seal, value: str | bytes | None) -> None:
-        self._ranges[seal.topic, seal.partition] = Range(seal.next_offset)
+        self._ranges[seal.topic, seal.partition] = OffsetRange(seal.next_offset)
         self._previous[seal.topic, seal.partition] = fingerprint(value)
 
     def _read(self, consumer: Consumer) -> None:

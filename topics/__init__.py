@@ -1,1 +1,1 @@
-"""What is said on the log and what it means."""
+"""The records on the log, and their meaning: topics, facts, states and folds."""

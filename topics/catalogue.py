@@ -1,4 +1,4 @@
-"""Every topic: the only place that knows names, partitions, clean-up, retention, sizes and rights."""
+"""All topics: the only definition of their names, partitions, clean-up, retention, sizes and rights."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,8 +11,8 @@ DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
 
 _AROUND_REQUEST_BYTES = MiB
-"""Room in a record on the topic of requests besides the largest request: for headers, and so that a request
-that is a little too large is rejected with a reason instead of refused by the broker."""
+"""Bytes of a record on the topic of requests besides the largest request. They hold headers. They also let a
+request that is a little too large be rejected with a reason instead of refused by the broker."""
 _TRIMMED_SEGMENT_BYTES = 64 * MiB
 
 Role = Literal[
@@ -33,14 +33,14 @@ Role = Literal[
 REQUEST_GROUP = "request-handlers"
 """Consumer group of the request handlers for Kafka, without the prefix."""
 WEBHOOK_GROUP = "webhook-senders"
-"""How the names of the consumer groups of webhook senders begin, without the prefix."""
+"""Prefix of the consumer groups of webhook senders, without the system's prefix."""
 SEALER_TRANSACTIONS = "sealer"
-"""Transactional id of the one sealer, without the prefix."""
+"""Transactional id of the sealer, of which one runs, without the prefix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic, as it is created."""
+    """One topic with the settings that it is created with."""
 
     name: str
     description: str
@@ -51,18 +51,18 @@ class Topic:
     retention_ms: int = FOR_EVER
     compacted: bool = False
     trimmed: bool = False
-    """Whether its records are deleted once the group that reads it has committed them."""
+    """Whether records are deleted once the group that consumes the topic has committed them."""
     max_message_bytes: int = MAX_MESSAGE_BYTES
     compression: Literal["producer", "uncompressed"] = "producer"
     more: tuple[tuple[str, str], ...] = ()
-    """Other settings at the broker, which are applied at creation only."""
+    """Other settings of the topic at the broker, which are applied at creation only."""
 
     def partitions(self, profile: Literal["local", "cluster"]) -> int:
-        """Its partition count, fixed at creation."""
+        """Return the partition count, which is fixed at creation."""
         return self.local_partitions if profile == "local" else self.cluster_partitions
 
     def config(self) -> dict[str, str]:
-        """Its settings at the broker."""
+        """Return the topic's settings at the broker, by name."""
         # Space is freed by whole segments.
         segments = {"segment.bytes": str(_TRIMMED_SEGMENT_BYTES)} if self.trimmed else {}
         return (
@@ -80,7 +80,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The topics that submissions and dependencies have alike."""
+    """The topics and groups that submissions and dependencies both have."""
 
     events: Topic
     store: Topic
@@ -88,11 +88,11 @@ class Family:
     leases: Topic
     slots: Topic
     changelog: Topic
-    """Of the health checker's table, named as Faust names it: group, table, `changelog`."""
+    """Changelog of the health checker's table; Faust makes its name of group, table and `changelog`."""
     store_group: str
     """Consumer group of the store processor, without the prefix."""
     work_group: str
-    """Consumer group that pops the queue, without the prefix."""
+    """Consumer group that consumes the queue, without the prefix."""
     checker_group: str
     """Consumer group of the health checker, without the prefix."""
 
@@ -114,13 +114,13 @@ class Catalogue:
     api_keys: Topic
     dead_letters: Topic
     replies: Topic
-    """Of each reply topic, whose name begins with this one's; made when an operator allows one."""
+    """Settings and name prefix of reply topics, each of which is created when an operator allows it."""
     seals: Topic
     webhooks: Topic
     webhook_retries: Topic
 
     def topics(self) -> tuple[Topic, ...]:
-        """Every topic, for creation and documents."""
+        """Return every topic except reply topics, for creation and documents."""
         families = (self.submissions, self.dependencies)
         return (
             self.requests,
@@ -353,7 +353,7 @@ _CATALOGUE = Catalogue(
     ),
     webhooks=Topic(
         "webhooks.pending",
-        "Ends of submissions that are to be told over HTTP.",
+        "Webhooks that are to be sent.",
         local_partitions=1,
         cluster_partitions=3,
         writers=("submission-store", "operator"),
@@ -362,7 +362,7 @@ _CATALOGUE = Catalogue(
     ),
     webhook_retries=Topic(
         "webhooks.retries",
-        "Those that were told in vain, until they are tried again.",
+        "Webhooks that failed, until they are sent again.",
         local_partitions=1,
         cluster_partitions=3,
         writers=("webhook-sender", "operator"),
@@ -373,7 +373,7 @@ _CATALOGUE = Catalogue(
 
 
 def catalogue(settings: KafkaSettings) -> Catalogue:
-    """The topics as they are called in the system that `settings` describe."""
+    """Return the topics with the names and retentions that `settings` give them."""
 
     retention_ms: dict[str, int] = {
         name: FOR_EVER if days is None else days * DAY_MS for name, days in settings.retention_days.items()

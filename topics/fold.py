@@ -1,4 +1,4 @@
-"""What both folds share: `apply(state, recorded) -> Folded`, pure, of state and event alone (rule 1)."""
+"""Types of both folds: `apply(state, recorded) -> Folded`, a pure function of state and event (rule 1)."""
 
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -12,13 +12,13 @@ FactT = TypeVar("FactT", bound=Model, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Recorded(Generic[FactT]):
-    """A fact as it stands on the log."""
+    """A fact with the key and the append time of its record."""
 
     id: str
-    """The record's key."""
+    """Key of the record: the id of the submission or environment."""
     fact: FactT
     time_ms: int
-    """Append time, by the broker's clock."""
+    """Append time by the broker's clock: Unix time in milliseconds."""
 
     @property
     def time(self) -> str:
@@ -27,63 +27,64 @@ class Recorded(Generic[FactT]):
 
     @property
     def happened_ms(self) -> int:
-        """When it happened, by the same clock."""
-        ago_s = self.fact.ago_s if isinstance(self.fact, Progress) else 0.0
+        """Time at which the fact happened, by the same clock: Unix time in milliseconds."""
+        ago_s = self.fact.ago_s if isinstance(self.fact, ProgressFact) else 0.0
         return self.time_ms - round(ago_s * 1000)
 
 
-class Progress(Model):
-    """A fact of what happens on the way to an end."""
+class ProgressFact(Model):
+    """A fact about the progress of an attempt."""
 
     ago_s: float = 0.0
-    """How long before it was said that was: of short work nothing is said before its end."""
+    """Seconds from the event to its publication. Progress of short attempts is published with the result."""
 
 
 class QueuedWork(Model):
-    """A record of `X.queue`: all that whoever takes it needs."""
+    """A record of `X.queue`, with everything that its consumer needs to start."""
 
     id: str
     attempt: int
     alone: bool = False
-    """The last charged attempt: do it with nothing beside it, so that only the culprit is blamed."""
+    """Whether no other attempt may run beside it: the last one before the submission is given up. An expired
+    lease is then certainly its own."""
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that a worker must be able to give to one stage; 0 if every worker can do the work."""
+        """Bytes of memory that a worker must be able to give one stage; 0 if every worker can do the work."""
         return 0
 
 
 class Enqueue(NamedTuple):
-    """Effect: work for the queue."""
+    """Effect: append work to the queue."""
 
     id: str
     work: QueuedWork
 
 
 class Stop(NamedTuple):
-    """Effect: whoever still works on this or an earlier attempt must stop."""
+    """Effect: order workers to stop this attempt and all earlier ones."""
 
     id: str
     attempt: int
 
 
 class DeadLetter(NamedTuple):
-    """Effect: the event itself goes to the dead letters, since nobody else will tell its producer."""
+    """Effect: copy the event to the dead letters, since its producer gets no other notice."""
 
     reason: str
 
 
 class Reply(NamedTuple):
-    """Effect: whoever asked is told, on the topic that they named."""
+    """Effect: produce the answer to the reply topic that the request named."""
 
     topic: str
     id: str
     answer: str
-    """JSON, as clients see it."""
+    """Answer in JSON, as clients see it."""
 
 
 class Notify(NamedTuple):
-    """Effect: whoever asked is told over HTTP, by whom this record waits for."""
+    """Effect: append a webhook, which the webhook sender sends over HTTP."""
 
     id: str
     webhook: Model
@@ -93,9 +94,9 @@ Effect = Enqueue | Stop | DeadLetter | Reply | Notify
 
 
 class Folded(NamedTuple, Generic[StateT]):
-    """What a fact made of the state."""
+    """Result of folding a fact into a state."""
 
     state: StateT | None
     effects: tuple[Effect, ...] = ()
     refused: str | None = None
-    """Why the fact changed nothing; None where it was accepted."""
+    """Reason why the fact changed nothing; None if it was accepted."""

@@ -1,4 +1,4 @@
-"""What workers and health checkers say to each other on `X.leases`, `X.slots` and `submissions.stops`."""
+"""Records of workers, store processors and health checkers on `X.leases`, `X.slots`, `submissions.stops`."""
 
 from typing import Annotated, Literal
 
@@ -8,37 +8,38 @@ from topics.model import Model
 
 
 class Lease(Model):
-    """A worker says that it holds, still holds, or no longer holds an attempt. Key: the id."""
+    """A record of `X.leases`: a worker takes, renews or releases the lease of an attempt. Key: `id`."""
 
     kind: Literal["taken", "renewed", "released"]
     id: str
     attempt: int
     worker: str
-    """Fresh at every start of a process."""
+    """Id of the worker's process, random at each start."""
 
 
 class Room(Model):
-    """A worker says how much it could begin now. A record of `X.slots`; key: the worker."""
+    """A record of `X.slots`: the free slots of a worker. Key: `worker`."""
 
     worker: str
     partitions: tuple[int, ...]
-    """Of the queue, those that it owns: what is appended to one of them comes to it."""
+    """Partitions of the queue that are assigned to the worker."""
     free: int
+    """Number of free slots."""
     memory_bytes: Annotated[int | None, Field(exclude_if=lambda size: size is None)] = None
-    """The largest memory limit of a stage that the worker can hold; None from versions without this field."""
+    """Largest memory limit of a stage, in bytes, that the worker can give; None from versions without it."""
 
 
 class Tick(Model):
-    """A health checker's own clock in the log of a partition that it owns. No key."""
+    """Tick of a health checker's clock, in the log of a partition that is assigned to it. It has no key."""
 
     kind: Literal["tick"] = "tick"
     mark: str
-    """Random, made at the assignment: only one's own present mark is judged on."""
+    """Random text of one assignment; leases expire only at ticks with the mark of the present assignment."""
 
 
 class StopOrder(Model):
-    """A record of `submissions.stops`. Key: the id."""
+    """A record of `submissions.stops`: an order to stop attempts. Key: `id`."""
 
     id: str
     attempt: int
-    """This and every earlier attempt must stop."""
+    """Number of the last attempt that must stop; all earlier ones must stop, too."""

@@ -1,4 +1,4 @@
-"""The base of every model on the log: strict, closed, immutable."""
+"""The base class of every model on the log: strict, closed, immutable."""
 
 from typing import Any, Self
 
@@ -6,21 +6,21 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Model(BaseModel):
-    """Types are never coerced, unknown fields are refused, instances never change."""
+    """Base class: types are never coerced, unknown fields are refused, instances are immutable."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def read(cls, raw: str | bytes) -> Self:
-        """What stands on a topic, in a local table or a dead letter.
+        """Parse a value from a topic, a local table or a dead letter.
 
-        Fields of a later version are left out: while a cluster is upgraded, both versions are at work.
+        Unknown fields are ignored: while a cluster is upgraded, records of a later version are read, too.
 
         Raises:
-            pydantic.ValidationError: it is not JSON of this model.
+            pydantic.ValidationError: the value is not JSON of this model.
         """
         return cls.model_validate_json(raw, extra="ignore")
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with `changes`, which the caller vouches for (they are not validated)."""
+        """Return a copy with `changes`, which are not validated: the caller ensures that they are valid."""
         return self.model_copy(update=changes)

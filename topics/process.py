@@ -1,4 +1,4 @@
-"""What concerns a role's process as a whole: how it crashes, and how Python collects its garbage."""
+"""Functions for a role's process as a whole: its crash, and its garbage collection."""
 
 import gc
 import logging

@@ -1,4 +1,4 @@
-"""Settings of everything that talks to Kafka."""
+"""Settings of all processes that use Kafka."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,7 +11,7 @@ from topics.request.limits import MiB
 from topics.request.model import REQUEST_BYTES_CEILING
 
 MAX_MESSAGE_BYTES = 16 * MiB
-"""Of store, events and queue records; request and answer fit in it together, with room for the rest."""
+"""Largest record in stores, events and queues: holds the largest request and the largest answer together."""
 
 
 RetainedTopic = Literal[
@@ -26,7 +26,7 @@ RetainedTopic = Literal[
     "dependencies.leases",
     "dead-letters",
 ]
-"""Topics whose records go by age. Queues are trimmed, stores are compacted, seals stay."""
+"""Topics whose records are deleted by age. Queues are trimmed, stores are compacted, seals stay."""
 
 
 class SubmissionSettings(BaseSettings):
@@ -91,7 +91,7 @@ class KafkaSettings(SubmissionSettings):
     """Replicas of each partition of the topics that Envicutor creates."""
     retention_days: dict[RetainedTopic, Annotated[int, Field(ge=1)] | None] = Field(default={})
     """Retention of topics in days, if it is not to be the default, such as `{"submissions.events": 365}`;
-    `null` is for ever. `up` applies it at each start. [audit.md](audit.md#how-long-it-is-kept) says what
+    `null` is for ever. `up` applies it at each start. [audit.md](audit.md#how-long-it-is-kept) lists what
     an auditor loses."""
     session_timeout_ms: int = Field(default=6000, ge=1000)
     """Time without a heartbeat after which the broker removes a member from its consumer group."""
@@ -109,7 +109,7 @@ class KafkaSettings(SubmissionSettings):
         """Password of the broker's user, read from `sasl_password_file`.
 
         Raises:
-            OSError: it cannot be read by this process's user.
+            OSError: the file cannot be read by this process's user.
         """
         assert self.sasl_password_file is not None
         return self.sasl_password_file.read_text().strip()

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from topics.request.limits import MiB
-from topics.submissions.stage import CompileStage, DependenciesStage, OutputFile, RunStage, Stage
+from topics.submissions.stage import CompileStage, DependenciesStage, OutputFile, RunStage, StageResult
 from topics.submissions.state import Answer
 
 EXIT_CODES = {
@@ -60,7 +60,7 @@ def _dependencies(stage: DependenciesStage) -> Iterator[Text]:
         yield _indented("log", stage.log)
 
 
-def _stage(name: str, stage: Stage) -> Iterator[Text]:
+def _stage(name: str, stage: StageResult) -> Iterator[Text]:
     yield Text.assemble(
         (name, "bold"), "  ", (how_it_ended(stage), "green" if _good(stage) else "red"), cost(stage)
     )
@@ -83,7 +83,7 @@ def about_output(file: OutputFile) -> str:
     return f"{name}  {file.media_type}, {file.size_bytes} bytes{left_out}"
 
 
-def how_it_ended(stage: Stage) -> str:
+def how_it_ended(stage: StageResult) -> str:
     """Return how a stage ended: `passed`, `wrong output`, `exit code 1`, `SIGKILL, over memory_bytes`."""
     if stage.ok and isinstance(stage, RunStage) and stage.passed is not None:
         return "passed" if stage.passed else "wrong output"
@@ -91,7 +91,7 @@ def how_it_ended(stage: Stage) -> str:
     return f"{ended}, over {stage.limit_exceeded}" if stage.limit_exceeded else ended
 
 
-def cost(stage: Stage) -> str:
+def cost(stage: StageResult) -> str:
     """Return wall time in s, CPU time in s and peak memory in MiB of a stage."""
     memory_mib = stage.memory_bytes / MiB
     return f"  {stage.wall_time_s:.3f} s, CPU {stage.cpu_time_s:.3f} s, {memory_mib:.1f} MiB"
@@ -102,7 +102,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in _KEPT else ascii(c)[1:-1] for c in text)
 
 
-def _good(stage: Stage) -> bool:
+def _good(stage: StageResult) -> bool:
     return stage.ok and getattr(stage, "passed", None) is not False
 
 

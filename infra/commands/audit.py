@@ -13,7 +13,7 @@ from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.event_files import Format, MissingLibraryError, write_events
 from infra.commands.output import fail, say
 from processors.health_checker.settings import HealthCheckerSettings
-from topics.audit.history import Event, read_history
+from topics.audit.history import AuditedEvent, read_history
 from topics.audit.past import export, stores_at
 from topics.audit.repair import repair
 from topics.audit.replay import Difference
@@ -172,7 +172,7 @@ def export_all(
         fail(f"cannot write {output or 'to standard output'}: {error.strerror}", 1)
 
 
-def line(event: Event) -> str:
+def line(event: AuditedEvent) -> str:
     """Return one event as a line of text."""
     kind = event.type.removeprefix("envicutor.").removesuffix(".v1")
     attempt = "" if event.attempt is None else f"attempt {event.attempt}"

@@ -11,7 +11,7 @@ from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.output import fail
 from topics.audit.dead_letters import (
     Bytes,
-    DeadLetter,
+    DescribedLetter,
     NotRetriableError,
     describe,
     find_letter,
@@ -86,7 +86,7 @@ def retry_some(letters: Places, bootstrap_servers: BootstrapServers = None) -> N
         no_answer(kafka, error)
 
 
-def line(letter: DeadLetter) -> str:
+def line(letter: DescribedLetter) -> str:
     """Return a dead letter as a line of text."""
     text = f"{letter.letter:10}  {letter.time}  {letter.origin:32}  {_text(letter.key):36}  {letter.reason}"
     return printable(text.replace("\n", " "))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from topics.submissions.output import OutputChunk
-from topics.submissions.stage import Stage
+from topics.submissions.stage import StageResult
 from topics.submissions.state import Answer
 
 Stream = Literal["stdout", "stderr"]
@@ -63,7 +63,7 @@ class OutputMerger:
 
 
 def _outputs(answer: Answer) -> Iterator[tuple[OutputSource, str, str]]:
-    stages: list[tuple[Literal["compile", "run"], int | None, Stage]] = []
+    stages: list[tuple[Literal["compile", "run"], int | None, StageResult]] = []
     if answer.compile is not None:
         stages.append(("compile", None, answer.compile))
     stages += [("run", case, stage) for case, stage in enumerate(answer.run)]

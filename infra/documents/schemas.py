@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from topics.catalogue import catalogue
-from topics.contract.schemas import all_said, asyncapi, schema
+from topics.contract.schemas import asyncapi, message_types, schema
 from topics.settings import KafkaSettings
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "schemas"
@@ -15,7 +15,7 @@ def documents() -> dict[str, str]:
     """Return the text of each document by its file name in `DIRECTORY`."""
     settings = KafkaSettings.model_construct()  # the defaults, without the environment
     topics = catalogue(settings)
-    schemas = {f"{said.name}.json": _text(schema(said)) for said in all_said(topics)}
+    schemas = {f"{said.name}.json": _text(schema(said)) for said in message_types(topics)}
     return schemas | {"asyncapi.json": _text(asyncapi(settings, topics))}
 
 

@@ -30,7 +30,7 @@ from processors.health_checker.watchdog import PartitionWatchdog
 from topics.catalogue import Catalogue, Family, catalogue
 from topics.dependencies import facts as dependencies
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Headers, Letter, Record, UndecodableError, close_letter, encode_fact
+from topics.kafka.codec import DecodeError, Headers, Letter, Record, close_letter, encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.leases import Tick
 from topics.model import Model
@@ -227,7 +227,7 @@ class HealthChecker:
             self._leave(f"{message.topic}/{message.partition}: {missing}")
         try:
             record = read(message.key, message.value)
-        except UndecodableError as error:
+        except DecodeError as error:
             await self._dead_letter(message, str(error))
             return
         if isinstance(record, Tick):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from topics.kafka.codec import Record, UndecodableError, cloud_event, encode
+from topics.kafka.codec import DecodeError, Record, cloud_event, encode
 from topics.leases import Lease, Tick
 
 MAX_NAME_LENGTH = 200
@@ -20,12 +20,12 @@ def read(key: bytes | None, value: bytes | None) -> Lease | Tick:
     """Decode a record.
 
     Raises:
-        UndecodableError: the record is neither a lease under its own id nor a tick.
+        DecodeError: the record is neither a lease under its own id nor a tick.
     """
     try:
         record = _RECORD.validate_json(value or b"")
     except ValidationError as error:
-        raise UndecodableError(f"neither a lease nor a tick: {error.errors()[0]['msg']}") from None
+        raise DecodeError(f"neither a lease nor a tick: {error.errors()[0]['msg']}") from None
     if isinstance(record, Lease):
         _check(record, key)
     return record
@@ -33,11 +33,11 @@ def read(key: bytes | None, value: bytes | None) -> Lease | Tick:
 
 def _check(lease: Lease, key: bytes | None) -> None:
     if key != lease.id.encode():
-        raise UndecodableError("the id of the lease differs from the key of the record")
+        raise DecodeError("the id of the lease differs from the key of the record")
     if not 0 < len(lease.id) <= MAX_NAME_LENGTH or not 0 < len(lease.worker) <= MAX_NAME_LENGTH:
-        raise UndecodableError(f"id and worker must have 1 to {MAX_NAME_LENGTH} characters")
+        raise DecodeError(f"id and worker must have 1 to {MAX_NAME_LENGTH} characters")
     if not 0 < lease.attempt <= MAX_ATTEMPT:
-        raise UndecodableError(f"attempt must be between 1 and {MAX_ATTEMPT}")
+        raise DecodeError(f"attempt must be between 1 and {MAX_ATTEMPT}")
 
 
 def tick_record(topic: str, mark: str, source: str) -> Record:

@@ -26,7 +26,7 @@ from processors.queue.handing_back import HandingBack
 from processors.queue.leases import LeaseKeeper
 from processors.queue.popper import Popper
 from topics.catalogue import Catalogue, Family
-from topics.fold import Progress, QueuedWork
+from topics.fold import ProgressFact, QueuedWork
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
@@ -72,7 +72,7 @@ class Attempt(Generic[WorkT]):
         """The acknowledgement of what became of it."""
         self._say = say
         self._ours = asyncio.Event()
-        self._unsaid: list[tuple[Progress, float]] | None = None
+        self._unsaid: list[tuple[ProgressFact, float]] | None = None
         """With when it happened; None once everything is said at once."""
 
     @property
@@ -101,7 +101,7 @@ class Attempt(Generic[WorkT]):
         """Nobody cares any more."""
         self._unsaid = None
 
-    def say(self, fact: Progress) -> None:
+    def say(self, fact: ProgressFact) -> None:
         """Say something that happened on the way."""
         if self._unsaid is None:
             self._say(self.work.id, fact)
@@ -113,7 +113,7 @@ class Attempt(Generic[WorkT]):
         if self.end is None:
             self.end = self._say(self.work.id, *self._take_unsaid(), fact)
 
-    def _take_unsaid(self) -> list[Progress]:
+    def _take_unsaid(self) -> list[ProgressFact]:
         unsaid, self._unsaid, now = self._unsaid or [], None, time.monotonic()
         return [fact.replace(ago_s=round(now - happened, 6)) for fact, happened in unsaid]
 
@@ -121,7 +121,7 @@ class Attempt(Generic[WorkT]):
 class Craft(Protocol[WorkT]):
     """In what Worker and CacheBuilder differ."""
 
-    def started(self, work: WorkT) -> Progress:
+    def started(self, work: WorkT) -> ProgressFact:
         """The fact that this process is at it."""
         ...
 

@@ -22,7 +22,7 @@ from confluent_kafka import Message
 from topics.catalogue import Family
 from topics.fold import QueuedWork
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Record, UndecodableError, cloud_event, decode, encode, header, headers
+from topics.kafka.codec import DecodeError, Record, cloud_event, decode, encode, header, headers
 from topics.kafka.tail import Tail, end
 from topics.leases import Room
 from topics.settings import KafkaSettings
@@ -138,7 +138,7 @@ def moved(message: Message) -> Record | None:
 
     Work that is to be alone stays: it needs all the slots of wherever it goes, and would go round.
     """
-    with suppress(UndecodableError):
+    with suppress(DecodeError):
         if not decode(QueuedWork, message.value()).alone:
             return one_hop_more(message)
     return None
@@ -159,7 +159,7 @@ def memory_bytes_of(message: Message, model: type[QueuedWork]) -> int:
 
     Return 0 for a record that cannot be decoded: the process that takes it makes a dead letter of it.
     """
-    with suppress(UndecodableError):
+    with suppress(DecodeError):
         return decode(model, message.value()).memory_bytes
     return 0
 
@@ -296,7 +296,7 @@ class HandingBack:
 
     def _hear(self, messages: list[Message]) -> None:
         for message in messages:
-            with suppress(UndecodableError):
+            with suppress(DecodeError):
                 room = decode(Room, message.value())
                 if room.worker != self._name:
                     self._board.hear(room, time.monotonic())

@@ -19,9 +19,9 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from processors.queue.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingBack, Waiting
 from processors.queue.offsets import Offsets, Taken
 from topics.fold import QueuedWork
-from topics.kafka.clients import Brake, EventProducer, consumer_config, is_fatal, leave
-from topics.kafka.codec import UndecodableError, dead_letter, decode, header
-from topics.kafka.liveness import with_pulse
+from topics.kafka.clients import EventProducer, PauseControl, consumer_config, is_fatal, leave
+from topics.kafka.codec import DecodeError, dead_letter, decode, header
+from topics.kafka.liveness import with_liveness_check
 from topics.model import Model
 from topics.settings import KafkaSettings
 
@@ -105,8 +105,8 @@ class Popper(Generic[WorkT]):
             "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
             "queued.max.messages.kbytes": 16384,
         }
-        self._consumer = Consumer(with_pulse(consumer_config(settings, group) | limits))
-        self._brake = Brake(self._consumer)
+        self._consumer = Consumer(with_liveness_check(consumer_config(settings, group) | limits))
+        self._brake = PauseControl(self._consumer)
         self._stopping = threading.Event()
         self._room = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pop-{queue}", daemon=True)
@@ -226,7 +226,7 @@ class Popper(Generic[WorkT]):
         for number, message in enumerate(messages):
             try:
                 work = decode(self._model, message.value())
-            except UndecodableError as unreadable:
+            except DecodeError as unreadable:
                 letter = dead_letter(self._dead_letters, message, str(unreadable))
                 acknowledgements.append(self._producer.produce(letter))
                 self._taken(message, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from topics.kafka.codec import UndecodableError, decode
+from topics.kafka.codec import DecodeError, decode
 from topics.kafka.tail import Tail, beginning
 from topics.leases import StopOrder
 from topics.settings import KafkaSettings
@@ -41,7 +41,7 @@ class StopOrders:
         for message in messages:
             try:
                 order = decode(StopOrder, message.value())
-            except UndecodableError as error:
+            except DecodeError as error:
                 log.warning("a stop order is unreadable: %s", error)
                 continue
             self._latest[order.id] = max(order.attempt, self._latest.get(order.id, 0))

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from topics.catalogue import Catalogue, Family
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.kafka.codec import (
+    DecodeError,
     Headers,
     Record,
-    UndecodableError,
     cloud_event,
     dead_letter,
     decode_fact,
@@ -135,7 +135,7 @@ class Partition:
         event = f"{message.topic()}/{message.partition()}/{message.offset()}"
         try:
             recorded = decode_fact(message, self.store.facts)
-        except UndecodableError as error:
+        except DecodeError as error:
             self._dead_letter(message, str(error))
         else:
             folded = self.store.apply(self._state(recorded.id), recorded)

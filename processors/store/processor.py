@@ -23,7 +23,7 @@ from processors.store.partition import Partition, Store
 from processors.store.restore import Restorer
 from topics.kafka.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
 from topics.kafka.codec import Record
-from topics.kafka.liveness import with_pulse
+from topics.kafka.liveness import with_liveness_check
 from topics.kafka.replies import ReplyTopics
 from topics.process import crash, tune_gc
 from topics.request.limits import MiB
@@ -79,7 +79,7 @@ class StoreProcessor:
             self._producer = self._new_producer()
             folder = self._settings.data_dir / "views" / f"{self._store.name}-{self._slot}"
             self._restorer = Restorer(self._settings, self._store, folder, self._progress)
-            self._consumer = Consumer(with_pulse(self._group()))
+            self._consumer = Consumer(with_liveness_check(self._group()))
         except Stopping:
             return
         self._consumer.subscribe(

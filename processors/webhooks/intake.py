@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from topics.kafka.clients import Brake, consume_batch, consumer_config, is_fatal, leave
-from topics.kafka.liveness import with_pulse
+from topics.kafka.clients import PauseControl, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.liveness import with_liveness_check
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ class Intake:
         then end.
         """
         self._topic, self._on_record, self._on_failure = topic, on_record, on_failure
-        self._consumer = Consumer(with_pulse(consumer_config(settings, group)))
-        self._brake = Brake(self._consumer)
+        self._consumer = Consumer(with_liveness_check(consumer_config(settings, group)))
+        self._brake = PauseControl(self._consumer)
         self._records = OpenRecords()
         self._lock = threading.Lock()
         self._stopping = threading.Event()

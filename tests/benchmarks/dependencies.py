@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from infra.commands.output import say
-from nix.cache import BuildLimits, Cache, Installed
+from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Dependencies, Expression, Packages
 from nix.package_set import refresh
 from nix.settings import NixSettings
@@ -68,7 +68,9 @@ class Bench:
         )
         return Cache(settings, self._runner)
 
-    async def install(self, cache: Cache, dependencies: Dependencies, *, again: bool = False) -> Installed:
+    async def install(
+        self, cache: Cache, dependencies: Dependencies, *, again: bool = False
+    ) -> InstalledEnvironment:
         """Whatever it takes."""
         return await cache.install(dependencies, self.pin, BuildLimits(), lambda _: None, again=again)
 
@@ -188,7 +190,7 @@ def _held(cache: Cache, row: bytes) -> Iterator[Path]:
         yield tree
 
 
-def _state(installed: Installed, pin: str) -> EnvironmentState:
+def _state(installed: InstalledEnvironment, pin: str) -> EnvironmentState:
     return EnvironmentState(
         id="0" * 32,
         status="installed",

@@ -21,7 +21,7 @@ from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import is_free
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record
-from topics.kafka.liveness import LostError, with_pulse
+from topics.kafka.liveness import BrokersLostError, with_liveness_check
 from topics.kafka.reachability import Reachability
 from topics.settings import KafkaSettings
 
@@ -305,7 +305,7 @@ def test_a_producer_that_begins_anew_loses_nothing(broker: EmbeddedKafka) -> Non
     producer.produce(Record("events", b"id", b"before", [])).result(DEADLINE_S)
     broker.kill()
     waiting = [producer.produce(Record("events", b"id", b"%d" % number, [])) for number in range(3)]
-    producer._begin_anew(LostError("as far as it knows"))
+    producer._begin_anew(BrokersLostError("as far as it knows"))
     broker.start()
     assert [waited.result(DEADLINE_S).value() for waited in waiting] == [b"0", b"1", b"2"]
     producer.close()
@@ -314,13 +314,13 @@ def test_a_producer_that_begins_anew_loses_nothing(broker: EmbeddedKafka) -> Non
 def test_a_client_is_lost_when_others_find_the_broker_again_and_again(broker: EmbeddedKafka) -> None:
     broker.start()
     servers = {"bootstrap.servers": broker.bootstrap_servers}
-    look = with_pulse(servers)["stats_cb"]
+    look = with_liveness_check(servers)["stats_cb"]
     without, connected = '{"brokers":{}}', '{"brokers":{"a":{"state":"UP"}}}'
     for statistics in (without, without, connected, without, without):
         look(statistics)
-    with pytest.raises(LostError):
+    with pytest.raises(BrokersLostError):
         look(without)
     broker.kill()
-    away = with_pulse(servers)["stats_cb"]
+    away = with_liveness_check(servers)["stats_cb"]
     for _ in range(5):
         away(without)

@@ -13,7 +13,7 @@ from tests.simulator.handing_back import HandingBack
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
 from topics.fold import QueuedWork
-from topics.kafka.codec import UndecodableError, decode, header
+from topics.kafka.codec import DecodeError, decode, header
 from topics.model import Model
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ class Attempts:
         for number, message in enumerate(messages):
             try:
                 work = decode(self._family.work, message.value())
-            except UndecodableError:  # it becomes a dead letter
+            except DecodeError:  # it becomes a dead letter
                 self._taken(message, None)
                 continue
             if self._handing_back.is_too_large(work.memory_bytes):

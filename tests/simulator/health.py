@@ -19,7 +19,7 @@ from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.network import BrokerError
 from tests.simulator.scheduler import Future, Process, Wait, all_of
-from topics.kafka.codec import UndecodableError, encode
+from topics.kafka.codec import DecodeError, encode
 from topics.leases import Tick
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class HealthChecker:
         assert key is None or isinstance(key, bytes)
         try:
             record = read(key, value_of(message))
-        except UndecodableError:  # `_dead_letter`
+        except DecodeError:  # `_dead_letter`
             owned.handled = offset + 1
             return
         if isinstance(record, Tick):

@@ -14,7 +14,7 @@ from tests.simulator.health import HELD, SETTINGS, held_of, value_of
 from tests.simulator.scheduler import Process
 from topics.dependencies.state import EnvironmentState
 from topics.fold import Enqueue, Notify, QueuedWork
-from topics.kafka.codec import UndecodableError, decode, decode_fact, encode
+from topics.kafka.codec import DecodeError, decode, decode_fact, encode
 from topics.leases import Lease
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Invariants:
         elif kind == "leases" and entry.message.key() is not None:
             try:
                 lease = decode(Lease, entry.message.value())
-            except UndecodableError:
+            except DecodeError:
                 return
             subject.said[lease.id].append((log.number, entry.offset, lease))
             if lease.kind != "renewed":
@@ -132,7 +132,7 @@ class Invariants:
     def _event(self, subject: _Subject, log: Log, message: Message) -> None:
         try:
             recorded = decode_fact(message, subject.family.facts)
-        except UndecodableError:
+        except DecodeError:
             return
         folded = subject.family.store.apply(subject.truth.get(recorded.id), recorded)
         accepted = folded.refused is None

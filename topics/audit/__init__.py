@@ -1,1 +1,1 @@
-"""Reading the log again: what happened, whether the stores say the same, whether anything is stuck."""
+"""Audits, which read the log again: histories, comparison with the stores, search for stuck attempts."""

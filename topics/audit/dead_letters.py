@@ -1,4 +1,4 @@
-"""Records that could not be read or accepted: looking at them, and trying them again."""
+"""Dead letters, records that could not be decoded or accepted: their description and their retry."""
 
 import base64
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from topics.catalogue import Catalogue
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Letter, Record, UndecodableError, open_letter
+from topics.kafka.codec import DecodeError, Letter, Record, open_letter
 from topics.kafka.scan import read_to_end
 from topics.model import Model
 from topics.settings import KafkaSettings
@@ -18,41 +18,41 @@ _TIMEOUT_MS = 30_000
 
 
 class NotRetriableError(Exception):
-    """To produce it again would be wrong; the message says what to do instead."""
+    """The dead letter must not be produced again; the message is what to do instead."""
 
 
 class Bytes(Model):
-    """Bytes as JSON, losing nothing."""
+    """Bytes in JSON: text if they are UTF-8, else base64."""
 
     content: str
     encoding: Literal["utf8", "base64"]
 
 
 class Header(Model):
-    """One header."""
+    """One header of a Kafka record."""
 
     name: str
     value: Bytes | None
 
 
-class DeadLetter(Model):
-    """A record of `dead-letters`."""
+class DescribedLetter(Model):
+    """A record of `dead-letters`, as operators see it."""
 
     letter: str
-    """Where it stands: `partition/offset`."""
+    """Position on `dead-letters`: `partition/offset`."""
     time: str
-    """Append time."""
+    """Append time of the dead letter: RFC 3339, UTC."""
     origin: str
-    """Where the record stood: `topic/partition/offset`."""
+    """Position of the original record: `topic/partition/offset`."""
     reason: str
     key: Bytes | None
     headers: tuple[Header, ...]
-    """As the record had them."""
+    """Headers of the original record."""
     value: Bytes | None
 
 
 def read_letters(settings: KafkaSettings, catalogue: Catalogue) -> Iterator[Message]:
-    """All that are kept.
+    """Yield all dead letters that the topic still has.
 
     Raises:
         KafkaException: the broker or the topic is not there.
@@ -61,11 +61,11 @@ def read_letters(settings: KafkaSettings, catalogue: Catalogue) -> Iterator[Mess
 
 
 def find_letter(settings: KafkaSettings, catalogue: Catalogue, letter: str) -> Message | None:
-    """The one at `partition/offset`, None where there is none (any more).
+    """Return the dead letter at `partition/offset`, or None if there is none (any more).
 
     Raises:
-        ValueError: `letter` is no such place.
-        KafkaException: see `read_letters`.
+        ValueError: `letter` does not have the form `partition/offset`.
+        KafkaException: the broker or the topic is not there.
     """
     partition, offset = (int(number) for number in letter.split("/"))
     messages = read_to_end(settings, catalogue.dead_letters.name, {partition: offset})
@@ -73,13 +73,13 @@ def find_letter(settings: KafkaSettings, catalogue: Catalogue, letter: str) -> M
     return next((message for message in messages if (message.partition(), message.offset()) == at), None)
 
 
-def describe(message: Message) -> DeadLetter:
-    """What there is to see of a record of `dead-letters`, whoever wrote it."""
+def describe(message: Message) -> DescribedLetter:
+    """Return the description of a record of `dead-letters`, also if it was not written by this system."""
     try:
         opened = open_letter(message)
-    except UndecodableError as error:
+    except DecodeError as error:
         opened = Letter("", str(error), Record("", message.key(), message.value(), []))
-    return DeadLetter(
+    return DescribedLetter(
         letter=f"{message.partition()}/{message.offset()}",
         time=rfc3339(message.timestamp()[1]),
         origin=opened.origin,
@@ -91,14 +91,14 @@ def describe(message: Message) -> DeadLetter:
 
 
 def original(catalogue: Catalogue, message: Message) -> Record:
-    """The record that a dead letter holds, to be produced where it came from.
+    """Return the record that a dead letter holds, to be produced to its original topic.
 
     Raises:
-        NotRetriableError: it would do harm, or nothing, there.
+        NotRetriableError: the record would do harm there, or have no effect.
     """
     try:
         record = open_letter(message).original
-    except UndecodableError as error:
+    except DecodeError as error:
         raise NotRetriableError(str(error)) from None
     if record.topic not in _retriable(catalogue):
         raise NotRetriableError(_instead(catalogue, record.topic))
@@ -106,17 +106,17 @@ def original(catalogue: Catalogue, message: Message) -> Record:
 
 
 def retry(settings: KafkaSettings, records: list[Record]) -> list[str]:
-    """Produce them again; where each stands now, as `topic/partition/offset`.
+    """Produce the records again, and return the new position of each as `topic/partition/offset`.
 
     Raises:
-        KafkaException: the broker did not acknowledge; the same again is safe, as an id is accepted once.
+        KafkaException: the broker did not acknowledge. Another call is safe, as an id is accepted once.
     """
     producer = EventProducer(settings, message_timeout_ms=_TIMEOUT_MS)
     try:
-        said = [producer.produce(record).result() for record in records]
+        produced = [producer.produce(record).result() for record in records]
     finally:
         producer.close()
-    return [f"{message.topic()}/{message.partition()}/{message.offset()}" for message in said]
+    return [f"{message.topic()}/{message.partition()}/{message.offset()}" for message in produced]
 
 
 def _retriable(catalogue: Catalogue) -> set[str]:
@@ -126,10 +126,10 @@ def _retriable(catalogue: Catalogue) -> set[str]:
 def _instead(catalogue: Catalogue, topic: str) -> str:
     families = (catalogue.submissions, catalogue.dependencies)
     if topic in {family.events.name for family in families}:
-        return f"it is on {topic} for ever, and would be refused again: `envicutor audit show` says why"
+        return f"it is on {topic} for ever, and would be refused again: `envicutor audit show` shows why"
     if topic in {family.queue.name for family in families}:
-        return f"{topic} is filled from the log: `envicutor audit verify --repair` mends what is stuck"
-    return f"what stood on {topic} was of its moment; retry requests and webhooks only"
+        return f"{topic} is filled from the log: `envicutor audit verify --repair` retries stuck attempts"
+    return f"records of {topic} are valid for a moment; retry requests and webhooks only"
 
 
 def _bytes(raw: str | bytes | None) -> Bytes | None:

@@ -1,4 +1,4 @@
-"""Everything that happened to one submission, or one set of dependencies, and what the fold made of it."""
+"""All events of one submission or one set of dependencies, with the fold's reaction to each."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,38 +6,38 @@ from typing import Any
 from confluent_kafka import Message
 
 from topics.audit.subjects import Subject
-from topics.kafka.codec import UndecodableError, decode_fact, header
+from topics.kafka.codec import DecodeError, decode_fact, header
 from topics.kafka.scan import read_to_end
 from topics.model import Model
 from topics.settings import KafkaSettings
 from topics.times import rfc3339
 
 
-class Event(Model):
-    """One record of `X.events`."""
+class AuditedEvent(Model):
+    """One record of `X.events`, as audits show it."""
 
     time: str
-    """Append time."""
+    """Append time: RFC 3339, UTC."""
     type: str
-    """Its CloudEvents type."""
+    """CloudEvents type of the event."""
     source: str
-    """Who said it."""
+    """CloudEvents source: the component that published the event."""
     attempt: int | None
     worker: str | None
-    """The worker, builder or health checker that it names."""
+    """Worker, cache builder or health checker that the event names."""
     refused: str | None
-    """Why it changed nothing; None where it was accepted."""
+    """Reason why the event changed nothing; None if it was accepted."""
     offset: str
-    """Where it stands: `topic/partition/offset`."""
+    """Position of the event: `topic/partition/offset`."""
 
     @property
     def verdict(self) -> str:
-        """`accepted`, or `refused: why`."""
+        """`accepted`, or `refused: ` with the reason."""
         return "accepted" if self.refused is None else f"refused: {self.refused}"
 
 
-def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[Event]:
-    """The history of `id`, empty where nothing ever happened to it.
+def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[AuditedEvent]:
+    """Return the history of `id`, which is empty if the log has no event of it.
 
     Raises:
         KafkaException: the broker or the topic is not there.
@@ -47,13 +47,13 @@ def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[Eve
     return list(history(subject, (message for message in messages if message.key() == key)))
 
 
-def history(subject: Subject, messages: Iterable[Message]) -> Iterator[Event]:
-    """Fold the events of one id, all of them in their order."""
+def history(subject: Subject, messages: Iterable[Message]) -> Iterator[AuditedEvent]:
+    """Fold all events of one id in their order, and yield each with the fold's reaction."""
     state: Any = None
     for message in messages:
         try:
             recorded = decode_fact(message, subject.facts)
-        except UndecodableError as error:
+        except DecodeError as error:
             yield event_of(message, None, f"unreadable: {error}")
             continue
         folded = subject.apply(state, recorded)
@@ -62,10 +62,10 @@ def history(subject: Subject, messages: Iterable[Message]) -> Iterator[Event]:
         yield event_of(message, recorded.fact, folded.refused)
 
 
-def event_of(message: Message, fact: Model | None, refused: str | None) -> Event:
-    """What an audit shows of a record of `X.events`; `fact` is None where nobody can read it."""
+def event_of(message: Message, fact: Model | None, refused: str | None) -> AuditedEvent:
+    """Return the description of a record of `X.events`; `fact` is None if it cannot be decoded."""
     names = (getattr(fact, name, None) for name in ("worker", "builder", "checker"))
-    return Event(
+    return AuditedEvent(
         time=rfc3339(message.timestamp()[1]),
         type=header(message, "ce_type") or "",
         source=header(message, "ce_source") or "",

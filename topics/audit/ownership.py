@@ -1,4 +1,4 @@
-"""Whether every attempt that is not over is owned: on the queue, or leased; no Kafka client here."""
+"""Ownership of unfinished attempts: each must be on the queue or leased. No Kafka client here."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from topics.leases import Lease
 
 Attempt = tuple[str, int]
-"""Id and number."""
+"""An attempt: id of the submission or environment, and number."""
 
 
 @dataclass(slots=True)
 class Leases:
-    """Which attempts somebody said to hold, and did not release since."""
+    """Attempts for which a worker published a lease that it has not released."""
 
     held: dict[Attempt, set[str]] = field(default_factory=dict)
-    """The workers, by attempt."""
+    """Workers with a lease, by attempt."""
 
     def add(self, lease: Lease) -> None:
-        """Take in what a worker says."""
+        """Apply a record of `X.leases`."""
         workers = self.held.setdefault((lease.id, lease.attempt), set())
         if lease.kind == "released":
             workers.discard(lease.worker)
@@ -26,12 +26,15 @@ class Leases:
 
     @property
     def attempts(self) -> set[Attempt]:
-        """Those that are held."""
+        """Attempts with at least one lease."""
         return {attempt for attempt, workers in self.held.items() if workers}
 
 
 def ownerless(
     unfinished: Iterable[Attempt], queued: set[Attempt], leased: set[Attempt], waiting: set[str]
 ) -> list[Attempt]:
-    """Attempts that nobody will ever work on; `waiting` ids have news that the store does not know yet."""
+    """Return the unfinished attempts that are neither queued nor leased, so that no worker will process them.
+
+    Attempts of `waiting` ids, whose events the store processor has not folded yet, are left out.
+    """
     return sorted(a for a in unfinished if a not in queued and a not in leased and a[0] not in waiting)

@@ -1,4 +1,4 @@
-"""The log folded up to any moment: the stores as they were, and each event with what became of it."""
+"""The log folded up to any moment: the stores at that time, and each event with the fold's reaction."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,40 +7,40 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from topics.audit.history import Event, event_of
+from topics.audit.history import AuditedEvent, event_of
 from topics.audit.ownership import Attempt
 from topics.audit.subjects import Subject
 from topics.fold import Recorded
-from topics.kafka.codec import UndecodableError, decode_fact, encode
+from topics.kafka.codec import DecodeError, decode_fact, encode
 from topics.model import Model
 
 _PARSED = 256
-"""How many states are kept as models; they may be of some MiB each."""
+"""Most states that are kept as models; each may have some MiB."""
 
 
-class ExportedEvent(Event):
-    """An event for those who ask with tools of their own."""
+class ExportedEvent(AuditedEvent):
+    """An event with its fact, for other tools."""
 
     subject: str
-    """`submissions` or `dependencies`."""
+    """Aggregate of the event: `submissions` or `dependencies`."""
     id: str
     fact: dict[str, Any] | None
-    """What it says; None where nobody can read it."""
+    """Value of the event; None if it cannot be decoded."""
 
 
 @dataclass(slots=True)
 class Past:
-    """The fold of events until now, by id."""
+    """States by id, folded from the events added so far."""
 
     subject: Subject
     _encoded: dict[str, bytes] = field(default_factory=dict)
     _parsed: dict[str, Model] = field(default_factory=dict)
-    """Newer than `_encoded`: the events of one id come close together, so most states are never encoded."""
+    """States newer than `_encoded`; events of one id are close together, so most are never encoded."""
 
     _attempts: dict[str, int | None] = field(default_factory=dict)
 
     def add(self, recorded: Recorded[Any]) -> str | None:
-        """Take an event in, in the order of its partition; why it changes nothing, None where it does."""
+        """Fold an event, in the order of its partition. Return why it changes nothing, or None if it does."""
         folded = self.subject.apply(self._state(recorded.id), recorded)
         if folded.state is not None and folded.refused is None:
             if len(self._parsed) >= _PARSED:
@@ -50,7 +50,7 @@ class Past:
         return folded.refused
 
     def get(self, id: str) -> bytes | None:
-        """The row of `id` in the store, byte for byte; None where there is none."""
+        """Return the row of `id` in the store, byte for byte, or None if there is none."""
         state = self._parsed.get(id)
         return self._encoded.get(id) if state is None else encode(state)
 
@@ -62,7 +62,7 @@ class Past:
 
     @property
     def unfinished(self) -> set[Attempt]:
-        """The present attempts of what somebody must work on."""
+        """Present attempts of all ids whose state is not final."""
         return {(id, attempt) for id, attempt in self._attempts.items() if attempt is not None}
 
     def _state(self, id: str) -> Model | None:
@@ -75,14 +75,14 @@ class Past:
 
 
 def stores_at(subject: Subject, messages: Iterable[Message], time_ms: int) -> Mapping[str, bytes]:
-    """The rows of the store by id, as the events until `time_ms` make them."""
+    """Return the rows of the store by id, folded from the events until `time_ms`."""
     past = Past(subject)
     for message in messages:
         if message.timestamp()[1] > time_ms:
             continue
         try:
             past.add(decode_fact(message, subject.facts))
-        except UndecodableError:
+        except DecodeError:
             continue  # it is a dead letter
     return past.states
 
@@ -90,15 +90,15 @@ def stores_at(subject: Subject, messages: Iterable[Message], time_ms: int) -> Ma
 def export(
     subject: Subject, messages: Iterable[Message], from_ms: int, to_ms: int
 ) -> Iterator[ExportedEvent]:
-    """The events that were appended from `from_ms` until before `to_ms`.
+    """Yield the events that were appended from `from_ms` until before `to_ms`.
 
-    `messages` start with the log: what became of an event depends on those before it.
+    `messages` begin with the log, as the fold's reaction to an event depends on earlier ones.
     """
     past = Past(subject)
     for message in messages:
         try:
             recorded = decode_fact(message, subject.facts)
-        except UndecodableError as error:
+        except DecodeError as error:
             event = event_of(message, None, f"unreadable: {error}")
         else:
             event = event_of(message, recorded.fact, past.add(recorded))
@@ -106,7 +106,7 @@ def export(
             yield _exported(subject, message, event)
 
 
-def _exported(subject: Subject, message: Message, event: Event) -> ExportedEvent:
+def _exported(subject: Subject, message: Message, event: AuditedEvent) -> ExportedEvent:
     key, readable = message.key() or b"", not (event.refused or "").startswith("unreadable")
     return ExportedEvent(
         **event.model_dump(),

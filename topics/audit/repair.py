@@ -1,4 +1,4 @@
-"""Getting going again what an audit found to be nobody's."""
+"""Repair of attempts that an audit found to be neither queued nor leased."""
 
 from topics.audit.ownership import Attempt
 from topics.audit.subjects import Subject
@@ -11,17 +11,17 @@ _TIMEOUT_MS = 30_000
 
 
 def repair(settings: KafkaSettings, subject: Subject, stuck: list[Attempt]) -> None:
-    """Say of each attempt that its lease expired: the fold makes of it what it makes of a dead worker's.
+    """Publish LeaseExpired for each attempt, so that the fold retries it or gives it up.
 
     Raises:
-        KafkaException: the broker did not acknowledge; the same call again is safe (rule 3).
+        KafkaException: the broker did not acknowledge. Another call is safe (rule 3).
     """
     events = subject.family.events.name
     facts = ((id, subject.lease_expired(attempt=attempt, checker=_BY)) for id, attempt in stuck)
     producer = EventProducer(settings, message_timeout_ms=_TIMEOUT_MS)
     try:
-        said = [producer.produce(encode_fact(events, id, fact, subject.facts, _BY)) for id, fact in facts]
-        for acknowledgement in said:
+        sent = [producer.produce(encode_fact(events, id, fact, subject.facts, _BY)) for id, fact in facts]
+        for acknowledgement in sent:
             acknowledgement.result()
     finally:
         producer.close()

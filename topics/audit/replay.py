@@ -1,8 +1,7 @@
-"""Folding the log again, to hold the store against it; no Kafka client here.
+"""Comparison of a store with the log, which is folded again. No Kafka client here.
 
-While the system lives, the store moves on. What it says of an id is right if it is what the log makes
-of that id at any moment between two reads of the store processor's committed offsets, one before and
-one after the store was read.
+While the system runs, the store changes. The store processor's committed offsets are read before and after
+the store. A row is right if it equals the folded state of its id at any moment between the two.
 """
 
 from collections import defaultdict
@@ -14,22 +13,22 @@ from pydantic_core import from_json
 
 from topics.audit.past import Past
 from topics.audit.subjects import Subject
-from topics.kafka.codec import UndecodableError, decode_fact
+from topics.kafka.codec import DecodeError, decode_fact
 from topics.times import rfc3339
 
 _NEVER = "9999"
-"""After every time."""
+"""A text that sorts after every time in RFC 3339."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An id of which the store does not say what the log says."""
+    """An id whose row in the store is not the state folded from the log."""
 
     id: str
     expected: bytes | None
-    """What the log makes of it; None where there is nothing."""
+    """Row folded from the log; None if the log has no event of the id."""
     found: bytes | None
-    """What the store says; None where it says nothing."""
+    """Row in the store; None if there is none."""
 
 
 @dataclass(slots=True)
@@ -38,21 +37,21 @@ class Replay:
 
     subject: Subject
     before: Mapping[int, int]
-    """By partition: the store processor had folded everything below, before the store was read."""
+    """Committed offsets by partition before the store was read: the store contains all events below."""
     after: Mapping[int, int]
-    """By partition: nothing from here on was folded yet after the store was read."""
+    """Committed offsets by partition after the store was read: the store contains no event from here on."""
     past: Past = field(init=False)
-    """The fold of everything before `after`."""
+    """States folded from all events before `after`."""
     _unseen: set[int] = field(init=False)
     """Partitions of which no event was added yet."""
     earlier: dict[str, list[bytes | None]] = field(default_factory=lambda: defaultdict(list))
-    """The states that ids had between `before` and `after`, except their last."""
+    """States of ids between `before` and `after`, except the last one of each."""
     waiting: set[str] = field(default_factory=set)
     """Ids with events that the store processor has not folded yet."""
     begins: str = ""
-    """Append time of the first event that is left, where the beginning of the log is gone."""
+    """Append time of the first remaining event, if the beginning of the log was deleted; else empty."""
     older: int = 0
-    """Rows of the store that were there before, and cannot be compared."""
+    """Rows of the store from before `begins`, which cannot be compared."""
     events: int = 0
     unreadable: int = 0
     refused: int = 0
@@ -63,13 +62,13 @@ class Replay:
         self._unseen = set(self.after)
 
     def add(self, message: Message) -> None:
-        """Take one event in, in the order of its partition."""
+        """Fold one event, in the order of its partition."""
         partition, offset = message.partition() or 0, message.offset() or 0
         if partition in self._unseen:
             self._begin(message)
         try:
             recorded = decode_fact(message, self.subject.facts)
-        except UndecodableError:
+        except DecodeError:
             self.unreadable += 1
             return
         if offset >= self.after.get(partition, 0):
@@ -88,7 +87,7 @@ class Replay:
             self.begins = max(self.begins, rfc3339(message.timestamp()[1]))
 
     def differences(self, stored: Mapping[str, bytes]) -> list[Difference]:
-        """Where the store is wrong, in the order of ids. To be called when all events were added."""
+        """Return the rows that are wrong, in the order of ids. Call it after all events were added."""
         if any(self.after[partition] for partition in self._unseen):  # every event of it is gone
             self.begins = _NEVER
         states = self.past.states
@@ -97,12 +96,12 @@ class Replay:
             for id in sorted(states.keys() | stored.keys())
             if stored.get(id) not in (states.get(id), *self.earlier.get(id, ()))
         ]
-        told = [difference for difference in different if not self._is_older(difference.found)]
-        self.older = len(different) - len(told)
-        return told
+        wrong = [difference for difference in different if not self._is_older(difference.found)]
+        self.older = len(different) - len(wrong)
+        return wrong
 
     def _is_older(self, row: bytes | None) -> bool:
-        """Whether events of a row may be gone."""
+        """Return whether events of a row may have been deleted."""
         if not self.begins or row is None:
             return False
         try:

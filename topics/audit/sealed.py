@@ -1,4 +1,4 @@
-"""Holding the log against its seals; no Kafka client here."""
+"""Comparison of the log with its seals. No Kafka client here."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,33 +7,33 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from topics.audit.seals import Range, Seal, fingerprint, open_seal
+from topics.audit.seals import OffsetRange, Seal, fingerprint, open_seal
 from topics.catalogue import FOR_EVER, Topic
-from topics.kafka.codec import UndecodableError
+from topics.kafka.codec import DecodeError
 from topics.times import rfc3339
 
 Chain = list[Seal]
-"""The seals of one partition, in their order."""
+"""Seals of one partition, in their order."""
 
 
 @dataclass(slots=True)
 class Seals:
-    """Everything on `audit.seals`."""
+    """The seals on `audit.seals` with their flaws."""
 
     chains: dict[tuple[str, int], Chain] = field(default_factory=lambda: defaultdict(list))
-    """By topic and partition of what is sealed."""
+    """Chains of seals, by sealed topic and partition."""
     flaws: list[str] = field(default_factory=list)
-    """What is wrong with the seals themselves."""
+    """Flaws of the seals themselves, a sentence each."""
 
 
 def read_seals(messages: Iterable[Message], keys: tuple[Ed25519PublicKey, ...]) -> Seals:
-    """All seals of the topic, and where their chains are broken."""
+    """Return all seals of the topic, and the places at which their chains are broken."""
     seals, previous = Seals(), dict[tuple[str, int], str]()
     for message in messages:
         where = f"{message.topic()}/{message.partition()}/{message.offset()}"
         try:
             seal = open_seal(message, keys)
-        except UndecodableError as error:
+        except DecodeError as error:
             seals.flaws.append(f"{where} is not a seal: {error}")
             continue
         of = seal.topic, seal.partition
@@ -47,10 +47,10 @@ def read_seals(messages: Iterable[Message], keys: tuple[Ed25519PublicKey, ...]) 
 
 
 class Inspection:
-    """Reads one topic along its seals."""
+    """Comparison of one topic, record by record, with its seals."""
 
     def __init__(self, topic: Topic, chains: Mapping[tuple[str, int], Chain], now_ms: int) -> None:
-        """What is older than the topic's retention at `now_ms` may be gone."""
+        """Prepare the comparison. Records older than the topic's retention at `now_ms` may be missing."""
         expired_until_ms = -1 if topic.retention_ms == FOR_EVER else now_ms - topic.retention_ms
         self._partitions = {
             partition: _Partition(f"{topic.name}/{partition}", chain, expired_until_ms)
@@ -60,13 +60,13 @@ class Inspection:
         self._unsealed = 0
 
     def add(self, message: Message) -> None:
-        """Take the next record of its partition in."""
+        """Compare the next record of its partition."""
         partition = self._partitions.get(message.partition() or 0)
         if partition is None or not partition.add(message):
             self._unsealed += 1
 
     def finish(self) -> "Sealing":
-        """What was found, once the whole topic has been read."""
+        """Return the findings, after the whole topic has been read."""
         for partition in self._partitions.values():
             partition.finish()
         found = self._partitions.values()
@@ -80,13 +80,14 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """How far a topic is sealed, and what is not as it was sealed."""
+    """Findings about the seals of a topic."""
 
     flaws: list[str]
+    """Ranges that differ from their seal, a sentence each."""
     sealed: list[str]
-    """Until where, a sentence for each partition."""
+    """End of the sealed range of each partition, a sentence each."""
     expired: int
-    """Seals of which records are gone because they were old enough for it."""
+    """Seals some of whose records were deleted by the topic's retention."""
     unsealed: int
     """Records after the last seal of their partition."""
 
@@ -96,7 +97,7 @@ class _Partition:
         self._name, self._chain, self._expired_until_ms = name, chain, expired_until_ms
         self._remaining = iter(chain)
         self._seal = next(self._remaining, None)
-        self._range = Range(0)
+        self._range = OffsetRange(0)
         self._begins_at: int | None = None
         self.expired = 0
         self.flaws: list[str] = []
@@ -110,7 +111,7 @@ class _Partition:
         )
 
     def add(self, message: Message) -> bool:
-        """Whether it is sealed."""
+        """Compare a record, and return whether it is sealed."""
         offset = message.offset() or 0
         if self._begins_at is None:
             self._begins_at = offset
@@ -126,8 +127,8 @@ class _Partition:
             self._compare(self._seal)
 
     def _compare(self, seal: Seal) -> None:
-        """The whole range of `seal` has been read."""
-        found, self._range = self._range, Range(seal.next_offset)
+        """Compare the range of `seal`, which has been read to its end."""
+        found, self._range = self._range, OffsetRange(seal.next_offset)
         self._seal = next(self._remaining, None)
         if found.digest == seal.digest:
             return
@@ -143,7 +144,10 @@ class _Partition:
         self.flaws.append(f"{self._name} is not as it was sealed in {offsets}: {what}")
 
     def _expired(self, seal: Seal) -> bool:
-        """Whether the log begins within or after the range, and all that is gone was old enough to go."""
+        """Return whether the missing records of a range may have been deleted by retention.
+
+        The log then begins within or after the range, and all missing records were old enough.
+        """
         if self._begins_at is not None and self._begins_at <= seal.first_offset:
             return False
         whole = self._begins_at is None or self._begins_at >= seal.next_offset

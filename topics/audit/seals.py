@@ -1,8 +1,8 @@
-"""Seals: signed digests of ranges of the log, each naming the one before it; no Kafka client here.
+"""Seals: signed digests of ranges of the log, each naming its predecessor. No Kafka client here.
 
-Whoever alters, removes or moves a record that is sealed must make its seal anew, which needs the key, and
-every seal after it. What a seal cannot tell is that the last ones of a chain are missing: who fears that
-keeps the newest seal elsewhere.
+To alter, remove or move a sealed record, an attacker must make its seal and all later ones anew, which needs
+the key. Seals do not show that the last ones of a chain are missing. To detect that, keep the newest seal
+elsewhere.
 """
 
 import hashlib
@@ -12,37 +12,39 @@ from confluent_kafka import Message
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from topics.kafka.codec import Headers, Record, UndecodableError, cloud_event, decode, encode, headers
+from topics.kafka.codec import DecodeError, Headers, Record, cloud_event, decode, encode, headers
 from topics.model import Model
 
 SEALED = "envicutor.audit.sealed.v1"
 """CloudEvents type of a seal."""
 SIGNATURE = "signature"
-"""Header: Ed25519 over the value, byte for byte (RFC 8032)."""
+"""Header with the Ed25519 signature of the value's bytes (RFC 8032)."""
 
 
 class Seal(Model):
-    """What stood in one range of one partition. Key: `topic/partition`."""
+    """Digest of one range of records of one partition. Key: `topic/partition`."""
 
     topic: str
+    """Sealed topic, with the system's prefix."""
     partition: int
     first_offset: int
-    """Where the seal before it ended; 0 for the first."""
+    """Offset at which the range begins: `next_offset` of the previous seal, or 0 for the first seal."""
     next_offset: int
-    """The range ends before it."""
+    """Offset before which the range ends."""
     records: int
+    """Number of records in the range."""
     first_time_ms: int
-    """Append time of its first record."""
+    """Append time of the first record: Unix time in milliseconds."""
     last_time_ms: int
-    """Append time of its last record."""
+    """Append time of the last record: Unix time in milliseconds."""
     digest: str
-    """SHA-256 of the records in their order, each as `canonical` says; hexadecimal."""
+    """SHA-256 of the records in their order, in the canonical form of docs/audit.md; hexadecimal."""
     previous: str
-    """SHA-256 of the value of the partition's seal before it, hexadecimal; empty for the first."""
+    """SHA-256 of the value of the partition's previous seal, hexadecimal; empty for the first seal."""
 
 
 def canonical(message: Message) -> bytes:
-    """A record as it is hashed: no other one has the same bytes.
+    """Return the bytes of a record that are hashed; no other record has the same bytes.
 
     Big-endian: offset and append time in ms (8 bytes each); key; value; number of headers (4 bytes), then
     name and value of each in their order. Bytes are preceded by their length (4 bytes); -1 stands for null.
@@ -60,8 +62,8 @@ def _sized(raw: str | bytes | None) -> bytes:
     return struct.pack(">i", len(data)) + data
 
 
-class Range:
-    """Records of one partition, one after the other, as far as they are not sealed."""
+class OffsetRange:
+    """Consecutive records of one partition that are not sealed yet."""
 
     def __init__(self, first_offset: int) -> None:
         self._hash = hashlib.sha256()
@@ -70,7 +72,7 @@ class Range:
         self.first_time_ms = self.last_time_ms = 0
 
     def add(self, message: Message) -> None:
-        """Take the next record in."""
+        """Add the next record to the range."""
         self._hash.update(canonical(message))
         self.last_time_ms = message.timestamp()[1]
         self.first_time_ms = self.first_time_ms or self.last_time_ms
@@ -79,11 +81,11 @@ class Range:
 
     @property
     def digest(self) -> str:
-        """Of all records until now."""
+        """SHA-256 of all records added so far, hexadecimal."""
         return self._hash.hexdigest()
 
     def seal(self, topic: str, partition: int, previous: str) -> Seal:
-        """Of all records until now; there is one at least."""
+        """Return the seal of all records added so far, of which there is at least one."""
         return Seal(
             topic=topic,
             partition=partition,
@@ -98,26 +100,26 @@ class Range:
 
 
 def fingerprint(value: str | bytes | None) -> str:
-    """How the next seal names the one with this value."""
+    """Return the SHA-256 of a seal's value, hexadecimal, by which the next seal names it."""
     return hashlib.sha256(value.encode() if isinstance(value, str) else value or b"").hexdigest()
 
 
 def sealed(topic: str, seal: Seal, key: Ed25519PrivateKey, source: str) -> Record:
-    """The record of `seal`, signed by `key`."""
+    """Return the record of `seal`, signed by `key`."""
     value, of = encode(seal), f"{seal.topic}/{seal.partition}"
     signature: Headers = [(SIGNATURE, key.sign(value))]
     return Record(topic, of.encode(), value, cloud_event(SEALED, fingerprint(value), of, source) + signature)
 
 
 def open_seal(message: Message, keys: tuple[Ed25519PublicKey, ...]) -> Seal:
-    """Read a record of `audit.seals`.
+    """Decode a record of `audit.seals` and verify its signature.
 
     Raises:
-        UndecodableError: it is no seal, or none of `keys` signed it.
+        DecodeError: the record is no seal, or none of `keys` signed it.
     """
     seal, signature, value = decode(Seal, message.value()), _signature(message), message.value()
     if not isinstance(value, bytes) or not any(_signed(key, signature, value) for key in keys):
-        raise UndecodableError("none of the keys signed it")
+        raise DecodeError("none of the keys signed it")
     return seal
 
 

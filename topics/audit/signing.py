@@ -1,4 +1,4 @@
-"""The key that seals are signed with: made once, in a file that only its owner reads."""
+"""The key that signs seals: generated once, in a file that only its owner can read."""
 
 import os
 from contextlib import suppress
@@ -15,21 +15,21 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 FOLDER = "sealer"
-"""Below the data folder; the sealer's own."""
+"""Folder of the sealer, below the data folder."""
 _PRIVATE, _PUBLIC = "private-key.pem", "public-key.pem"
 
 
 def public_key_file(data_dir: Path) -> Path:
-    """Where the public key stands beside the private one: PEM, for everybody to read."""
+    """Return the file of the public key (PEM), beside the private one and readable by all users."""
     return data_dir / FOLDER / _PUBLIC
 
 
 def private_key(data_dir: Path) -> Ed25519PrivateKey:
-    """The key of this system; a new one where there is none yet.
+    """Return the key of this system; generate it if there is none yet.
 
     Raises:
         OSError: the folder cannot be written to.
-        ValueError: the file holds no Ed25519 key.
+        ValueError: the file does not hold an Ed25519 key.
     """
     folder = data_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def private_key(data_dir: Path) -> Ed25519PrivateKey:
 
 
 def _make(file: Path) -> None:
-    """Whole or not at all, and never over one that is there."""
+    """Write a new key atomically; a key that exists is never replaced."""
     private = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     draft = file.with_suffix(".draft")
     draft.unlink(missing_ok=True)
@@ -60,11 +60,11 @@ def _make(file: Path) -> None:
 
 
 def public_key(file: Path) -> Ed25519PublicKey:
-    """Read a public key.
+    """Return the public key in a file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no Ed25519 public key in PEM.
+        ValueError: the file does not hold an Ed25519 public key in PEM.
     """
     key = load_pem_public_key(file.read_bytes())
     if not isinstance(key, Ed25519PublicKey):

@@ -1,4 +1,4 @@
-"""What can be audited: submissions and sets of dependencies."""
+"""The two aggregates that can be audited: submissions and sets of dependencies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from topics.submissions.state import Submission
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One family of topics, and everything in which an audit of it differs from that of the other."""
+    """One family of topics, and everything by which its audit differs from that of the other family."""
 
     name: str
     family: Family
@@ -28,7 +28,7 @@ class Subject:
 
 
 def subjects(catalogue: Catalogue) -> tuple[Subject, Subject]:
-    """Both, of one system."""
+    """Return the two subjects of one system."""
     return (
         Subject(
             name="submissions",

@@ -1,10 +1,12 @@
-"""Verification: the log is folded again; the stores must say the same, and no attempt be without an owner.
+"""Verification: the log is folded again; the stores must equal the result, and each attempt needs an owner.
 
-The order of reads makes it right while the system lives. Committed offsets before the store and after
-it bound what the store may say. The queue's offsets come before the queue and the leases, and these before
-the events: a worker's lease, or what it hands back, is on the log before it commits the queue, and what
-became of the attempt before it releases the lease. A lease that has just expired is nobody's for a moment, so
-that what looks wrong is looked at twice.
+The order of reads makes it correct while the system runs:
+
+- Committed offsets before and after the store bound the states that the store may contain.
+- The queue's offsets are read before the queue and the leases, and these before the events. A worker's
+  lease, or the attempt that it hands back, is on the log before the worker commits the queue. The attempt's
+  result is on the log before the worker releases the lease.
+- An attempt whose lease has just expired has no owner for a moment, so suspects are checked twice.
 """
 
 import time
@@ -19,7 +21,7 @@ from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.audit.subjects import Subject
 from topics.kafka.clients import READER, SHORT_LIVED, consumer_config
-from topics.kafka.codec import UndecodableError, decode
+from topics.kafka.codec import DecodeError, decode
 from topics.kafka.scan import committed_offsets, partitions, read_to_end
 from topics.leases import Lease
 from topics.settings import KafkaSettings
@@ -32,38 +34,38 @@ _PROGRESS_EVENTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What an audit of one subject found."""
+    """Result of the audit of one subject."""
 
     events: int
-    """Folded."""
+    """Number of folded events."""
     refused: int
-    """Events of these that changed nothing: late, of an older attempt, a conflict."""
+    """Folded events that changed nothing: late, of an older attempt, a conflict."""
     unreadable: int
-    """Events that no fold can read; they are dead letters."""
+    """Events that cannot be decoded; they are dead letters."""
     waiting: int
     """Ids with events that the store processor has not folded yet."""
     stored: int
-    """Records in the store, by id."""
+    """Rows of the store, one per id."""
     older: int
-    """Rows that were stored before the log begins, since its beginning is gone; they are not compared."""
+    """Rows from before the log's first remaining event; they are not compared."""
     unfinished: int
     differences: list[Difference]
     ownerless: list[Attempt]
-    """Neither finished nor queued nor leased."""
+    """Attempts that are neither finished nor queued nor leased."""
     sealing: Sealing
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether the audit found no differences, stuck attempts or flaws of seals."""
         return not (self.differences or self.ownerless or self.sealing.flaws)
 
 
 def verify(
     settings: KafkaSettings, subject: Subject, seals: Seals, lease_timeout_s: float, progress: Progress
 ) -> Findings:
-    """Audit all of `subject`; what looks wrong is reported if it does so for `lease_timeout_s`.
+    """Audit all of `subject`; a suspect is reported if a second look after `lease_timeout_s` confirms it.
 
-    `seals` were read before: all that they tell of is on the log by now.
+    `seals` were read before, so all records that they cover are on the log by now.
 
     Raises:
         KafkaException: the broker or a topic is not there.
@@ -129,7 +131,7 @@ def _stored(settings: KafkaSettings, topic: str) -> dict[str, bytes]:
 
 
 class _Entry(BaseModel):
-    """What is needed of a record of a queue."""
+    """The fields of a queue record that an audit needs."""
 
     id: str
     attempt: int
@@ -141,7 +143,7 @@ def _queued(settings: KafkaSettings, topic: str, popped: dict[int, int]) -> set[
         try:
             entry = _Entry.model_validate_json(message.value() or b"")
         except ValidationError:
-            continue  # whoever pops it makes a dead letter of it
+            continue  # its consumer will append a dead letter
         queued.add((entry.id, entry.attempt))
     return queued
 
@@ -151,13 +153,13 @@ def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[
     for message in read_to_end(settings, topic, _since(settings, topic, lease_timeout_s)):
         try:
             leases.add(decode(Lease, message.value()))
-        except UndecodableError:
+        except DecodeError:
             continue  # a tick
     return leases.attempts
 
 
 def _since(settings: KafkaSettings, topic: str, age_s: float) -> dict[int, int]:
-    """The offset by partition of the first record that is no older than `age_s`."""
+    """Return the offset by partition of the first record that is not older than `age_s`."""
     time_ms = round((time.time() - age_s) * 1000)
     consumer = Consumer(consumer_config(settings, READER) | SHORT_LIVED)
     try:

@@ -1,1 +1,1 @@
-"""What is published about the topics: schemas and the AsyncAPI document."""
+"""Published contract of the topics: JSON Schemas and the AsyncAPI document."""

@@ -1,4 +1,4 @@
-"""The contract of the public topics as documents: JSON Schemas, and AsyncAPI 3, of catalogue and models.
+"""The contract of the public topics: JSON Schemas and AsyncAPI 3, made from the catalogue and the models.
 
 https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
@@ -23,7 +23,7 @@ from topics.submissions.webhook import ENDED, Ended
 from topics.views.package_sets import PackageSetInForce
 
 Direction = Literal["read", "written"]
-"""Whether this system reads the documents of a schema, or writes them."""
+"""Direction of the documents of a schema, as this system sees it."""
 
 CONTRACT_VERSION = "1.3.0"
 
@@ -37,39 +37,39 @@ _TEXT = {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MessageType:
     """A kind of record on a public topic."""
 
     name: str
     model: type[Model] | None
-    """Of its value; None where any bytes may stand."""
+    """Model of the record's value; None if the value may be any bytes."""
     ce_type: str | None
-    """None where the header may be missing."""
+    """Value of the header `ce_type`; None if the header may be missing."""
     direction: Direction
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A public topic, and what may stand on it."""
+    """A public topic and the messages that it may hold."""
 
     topic: Topic
     key: dict[str, Any]
-    said: tuple[Said, ...]
+    messages: tuple[MessageType, ...]
     action: Literal["receive", "send"] = "send"
-    """What Envicutor does there."""
+    """AsyncAPI's operation of Envicutor on this channel."""
     chosen: bool = False
-    """Whether requests name the topic; its name here is how theirs begin."""
+    """Whether requests name the topic; the name here is then the prefix of theirs."""
 
 
-def _written(ce_type: str, model: type[Model]) -> Said:
-    return Said(ce_type.removeprefix(_PREFIX), model, ce_type, "written")
+def _written(ce_type: str, model: type[Model]) -> MessageType:
+    return MessageType(ce_type.removeprefix(_PREFIX), model, ce_type, "written")
 
 
 def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
-    """The public topics of a system; queues, leases, stops and live output are its own affair."""
+    """Return the public topics of a system; queues, leases, stops and live output are internal."""
     requests = (
-        Said("submission.request", SubmissionRequest, None, "read"),
-        Said(submissions.CANCEL.removeprefix(_PREFIX), None, submissions.CANCEL, "read"),
+        MessageType("submission.request", SubmissionRequest, None, "read"),
+        MessageType(submissions.CANCEL.removeprefix(_PREFIX), None, submissions.CANCEL, "read"),
     )
     return (
         Channel(catalogue.requests, _ID, requests, "receive"),
@@ -86,31 +86,31 @@ def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
         ),
         Channel(catalogue.api_keys, _DIGEST, (_written(STORED, ApiKey),)),
         Channel(catalogue.seals, _KEY, (_written(SEALED, Seal),)),
-        Channel(catalogue.dead_letters, _KEY, (Said("dead_letter", None, None, "written"),)),
+        Channel(catalogue.dead_letters, _KEY, (MessageType("dead_letter", None, None, "written"),)),
         Channel(catalogue.replies, _ID, (_written("envicutor.submission.answered.v1", Answer),), chosen=True),
     )
 
 
-def _facts(facts: Any) -> tuple[Said, ...]:
+def _facts(facts: Any) -> tuple[MessageType, ...]:
     return tuple(_written(ce_type, model) for ce_type, model in facts.items())
 
 
-def all_said(catalogue: Catalogue) -> Iterator[Said]:
-    """Every kind of record that has a schema, and the body of webhooks."""
-    records = (said for channel in channels(catalogue) for said in channel.said if said.model)
+def message_types(catalogue: Catalogue) -> Iterator[MessageType]:
+    """Return every kind of record that has a schema, and the body of webhooks."""
+    records = (kind for channel in channels(catalogue) for kind in channel.messages if kind.model)
     return chain(records, [_written(ENDED, Ended)])
 
 
-def schema(said: Said) -> dict[str, Any]:
-    """JSON Schema of the value.
+def schema(kind: MessageType) -> dict[str, Any]:
+    """Return the JSON Schema of the value.
 
-    What we write is promised by shape: objects are open, as minor versions may add fields, and limits of
-    numbers and lengths are those of requests, which may be raised.
+    Schemas of written values promise a shape. Their objects are open, as minor versions may add fields. They
+    have no bounds of numbers and lengths, as limits of requests may be raised.
     """
-    assert said.model is not None
-    body = said.model.model_json_schema()
-    whole = {"$schema": _DIALECT, "$id": f"{said.name}.json"} | body
-    return _open(whole) if said.direction == "written" else whole
+    assert kind.model is not None
+    body = kind.model.model_json_schema()
+    whole = {"$schema": _DIALECT, "$id": f"{kind.name}.json"} | body
+    return _open(whole) if kind.direction == "written" else whole
 
 
 def _open(schema: Any) -> Any:
@@ -124,7 +124,7 @@ def _open(schema: Any) -> Any:
 
 
 def asyncapi(settings: KafkaSettings, catalogue: Catalogue) -> dict[str, Any]:
-    """The AsyncAPI document of the public topics, from Envicutor's side: it receives requests."""
+    """Return the AsyncAPI document of the public topics, from Envicutor's side: it receives requests."""
     public = channels(catalogue)
     replies = {"address": {"location": f"$message.header#/{REPLY_TOPIC}"}} | _to(catalogue.replies)
     return {
@@ -159,33 +159,33 @@ def _channel(settings: KafkaSettings, channel: Channel) -> dict[str, Any]:
     return {
         "address": None if channel.chosen else topic.name,
         "description": topic.description,
-        "messages": {said.name: _message(channel, said) for said in channel.said},
+        "messages": {kind.name: _message(channel, kind) for kind in channel.messages},
         "bindings": {"kafka": kafka},
     }
 
 
-def _message(channel: Channel, said: Said) -> dict[str, Any]:
+def _message(channel: Channel, kind: MessageType) -> dict[str, Any]:
     message: dict[str, Any] = {
-        "name": said.ce_type or said.name,
-        "headers": _headers(said),
+        "name": kind.ce_type or kind.name,
+        "headers": _headers(kind),
         "bindings": {"kafka": {"key": channel.key, "bindingVersion": "0.5.0"}},
     }
-    if said.model:
+    if kind.model:
         message["contentType"] = "application/json"
-        message["payload"] = {"$ref": f"#/components/schemas/{said.name}"}
-        message["summary"] = (said.model.__doc__ or "").split("\n")[0]
+        message["payload"] = {"$ref": f"#/components/schemas/{kind.name}"}
+        message["summary"] = (kind.model.__doc__ or "").split("\n")[0]
     return message
 
 
-def _headers(said: Said) -> dict[str, Any]:
-    if said.name == "dead_letter":
+def _headers(kind: MessageType) -> dict[str, Any]:
+    if kind.name == "dead_letter":
         return _object({"dead_letter_from": _TEXT, "dead_letter_reason": _TEXT}, required=True)
-    kind = {"ce_type": {"const": said.ce_type}} if said.ce_type else {}
+    typed = {"ce_type": {"const": kind.ce_type}} if kind.ce_type else {}
     names = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type")
-    if said.direction == "read":
+    if kind.direction == "read":
         optional = {REPLY_TOPIC: _TEXT, "traceparent": _TEXT, "tracestate": _TEXT}
-        return _object(kind | optional, required=False) | ({"required": ["ce_type"]} if said.ce_type else {})
-    return _object(dict.fromkeys(names, _TEXT) | kind, required=True)
+        return _object(typed | optional, required=False) | ({"required": ["ce_type"]} if kind.ce_type else {})
+    return _object(dict.fromkeys(names, _TEXT) | typed, required=True)
 
 
 def _object(properties: dict[str, Any], *, required: bool) -> dict[str, Any]:
@@ -203,18 +203,21 @@ def _to(topic: Topic) -> dict[str, Any]:
 
 
 def _components(catalogue: Catalogue) -> dict[str, Any]:
-    """Each value's schema; what several share is named by the one it stands in, as they may differ."""
+    """Return the schema of each value.
+
+    Definitions that several schemas have are named after the schema that contains them, as they may differ.
+    """
     components: dict[str, Any] = {}
-    for said in all_said(catalogue):
-        whole = _within(schema(said), said.name)
+    for kind in message_types(catalogue):
+        whole = _within(schema(kind), kind.name)
         for name, definition in whole.pop("$defs", {}).items():
-            components[f"{said.name}.{name}"] = definition
-        components[said.name] = {k: v for k, v in whole.items() if k not in {"$schema", "$id"}}
+            components[f"{kind.name}.{name}"] = definition
+        components[kind.name] = {k: v for k, v in whole.items() if k not in {"$schema", "$id"}}
     return components
 
 
 def _within(schema: Any, name: str) -> Any:
-    """With references to where `_components` puts the definitions."""
+    """Return `schema` with references to the definitions as `_components` names them."""
     match schema:
         case {"$ref": str(reference)}:
             return schema | {"$ref": f"#/components/schemas/{name}.{reference.rsplit('/', 1)[1]}"}

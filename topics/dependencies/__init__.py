@@ -1,4 +1,4 @@
-"""A set of dependencies: its identity, facts, state, and the fold that makes the one of the other."""
+"""Sets of dependencies: their ids, facts and state, and the fold that derives the state from the facts."""
 
 import hashlib
 import json
@@ -7,14 +7,16 @@ from topics.request.model import Dependencies
 
 
 def dependencies_id(dependencies: Dependencies, package_set: str, system: str) -> str:
-    """The id that all submissions with these dependencies share.
+    """Return the id that all submissions with these dependencies share.
 
     `package_set` is the pin in force, `system` Nix's name of the platform, such as `x86_64-linux`.
     Order and repetition of packages do not matter.
     """
     packages = None if dependencies.nix else sorted(set(dependencies.packages or ()))
     identity: list[object] = [packages, dependencies.nix, package_set, system]
-    if dependencies.pypi or dependencies.npm:  # others keep the ids that they had before there were any
+    if (
+        dependencies.pypi or dependencies.npm
+    ):  # without them the ids stay those of versions without pinned packages
         identity += [dependencies.pypi, dependencies.npm]
     text = json.dumps(identity, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What pinned packages of PyPI and npm came to: archives, where they are from, and what they hash to."""
+"""Resolution of pinned packages of PyPI and npm: archives with their URLs and hashes."""
 
 from typing import Annotated, Literal
 
@@ -11,18 +11,22 @@ class Artifact(Model):
     """One archive of one package."""
 
     registry: Literal["pypi", "npm"]
+    """Registry of the package."""
     name: str
+    """Name of the package, as the registry writes it."""
     version: str
+    """Exact version of the package."""
     url: str
+    """URL of the archive at its registry."""
     hash: str
-    """`sha256:HEX` or `sha512:HEX`, of the archive."""
+    """Hash of the archive: `sha256:HEX` or `sha512:HEX`."""
     place: str = ""
-    """Of npm: where it belongs, such as `node_modules/a/node_modules/b`."""
+    """Folder of an npm package, such as `node_modules/a/node_modules/b`; empty for PyPI."""
 
 
 Resolution = Annotated[
     tuple[Artifact, ...],
-    # Left out where there is none: what was written before there were any is folded to the same bytes.
+    # An empty resolution is left out, so that events of versions without it are folded to the same bytes.
     Field(exclude_if=lambda artifacts: not artifacts),
 ]
-"""Everything that the pinned packages need, themselves included."""
+"""Archives of the pinned packages and of all packages that they need."""

@@ -1,92 +1,104 @@
-"""What can happen to a set of dependencies; each fact is a record on `dependencies.events`."""
+"""Facts about sets of dependencies; each is a record on `dependencies.events` whose key is the set's id."""
 
 from typing import Literal
 
 from topics.dependencies.artifacts import Resolution
-from topics.fold import Progress
+from topics.fold import ProgressFact
 from topics.model import Model
 from topics.request.limits import DependenciesLimits
 from topics.request.model import Dependencies
 
 Fault = Literal["theirs", "limit", "ours"]
-"""Whose a failure is: the dependencies' own, a limit that they hit, or ours."""
+"""Cause of a failure: the dependencies themselves, a limit that was exceeded, or an error of the system."""
 
 
 class Requested(Model):
-    """Somebody needs them."""
+    """A worker needs an environment with these dependencies."""
 
     dependencies: Dependencies
     package_set: str
+    """Pin of the package set that the packages are taken from."""
     system: str
+    """Nix's name of the platform, such as `x86_64-linux`."""
     limits: DependenciesLimits
     allowed_attempts: int = 3
+    """Attempts that may end by an expired lease before the build is given up."""
     allowed_host_faults: int = 10
+    """Attempts that may end by a host error before the build is given up."""
 
 
-class Started(Progress):
-    """A builder took the attempt."""
+class Started(ProgressFact):
+    """A cache builder started the attempt."""
 
     attempt: int
     builder: str
 
 
 class Installed(Model):
-    """They are in the Cache."""
+    """The environment is installed in the Cache of a host."""
 
     attempt: int
     builder: str
     host: str
+    """Host that built the environment."""
     store_path: str
+    """Store path of the environment, below `/nix/store`."""
     variables: dict[str, str]
     """Environment variables that the expression sets."""
     packages: tuple[str, ...]
-    """Everything that was installed, resolved."""
+    """All installed packages: the requested ones and those that they need."""
     size_bytes: int
+    """Size of the environment in bytes."""
     wall_time_s: float
+    """Seconds that the build took."""
     published: bool = False
-    """Whether every host can fetch them from the binary cache."""
+    """Whether every host can fetch the environment from the binary cache."""
     resolution: Resolution = ()
-    """What the packages of PyPI and npm came to; building them again installs the same."""
+    """Archives that the packages of PyPI and npm resolved to; later builds install the same."""
 
 
 class Failed(Model):
-    """They cannot be installed."""
+    """The dependencies could not be installed."""
 
     attempt: int
     builder: str
     fault: Fault
     explanation: str
+    """Reason of the failure, for people."""
     log: str
+    """End of the build's log."""
     wall_time_s: float
+    """Seconds until the build failed."""
     expires_s: float
-    """From when on a new request tries again, counted from this fact's append time."""
+    """Seconds from this fact's append time after which a new request starts another build."""
 
 
 class HandedBack(Model):
-    """The builder gives the attempt up: it stops, or its host is at fault. Never charged."""
+    """The builder gave the attempt up, as it stops or its host has an error. The attempt is never charged."""
 
     attempt: int
     builder: str
     reason: str
     host_fault: bool = False
+    """Whether an error of the host was the reason."""
 
 
 class LeaseExpired(Model):
-    """No builder was heard of for too long."""
+    """The lease of the attempt was not renewed in time."""
 
     attempt: int
     checker: str
 
 
 class Evicted(Model):
-    """A host's cache made room."""
+    """A host removed an environment from its Cache, to free disk space."""
 
     generation: int
     host: str
 
 
 class Lost(Model):
-    """A host needs them and has them not, nor can it fetch them."""
+    """A host needs an environment that it neither has nor can fetch."""
 
     generation: int
     host: str
@@ -105,4 +117,4 @@ FACTS: dict[str, type[DependenciesFact]] = {
     "envicutor.dependencies.evicted.v1": Evicted,
     "envicutor.dependencies.lost.v1": Lost,
 }
-"""By CloudEvents type."""
+"""Models of the facts, by CloudEvents type."""

@@ -1,4 +1,4 @@
-"""The dependencies' fold. Attempts count on over generations, so an attempt names its generation too."""
+"""The fold of dependencies. Attempts are numbered across generations: an attempt implies its generation."""
 
 from topics.dependencies.facts import (
     DependenciesFact,
@@ -17,11 +17,11 @@ from topics.fold import Effect, Enqueue, Folded, Recorded, Stop
 AttemptFact = Started | Installed | Failed | HandedBack | LeaseExpired
 
 _EXPIRES_AFTER_GIVING_UP_S = 10.0
-"""A failure of ours says nothing about the dependencies: whoever asks again soon gets a new try."""
+"""Seconds before a request retries a build that was given up: short, as the dependencies did not cause it."""
 
 
 def apply(state: EnvironmentState | None, recorded: Recorded[DependenciesFact]) -> Folded[EnvironmentState]:
-    """What `recorded` makes of `state`, and what must happen because of it."""
+    """Return the state after a fact, and the effects of the fact."""
     match recorded.fact:
         case Requested() as fact:
             return _requested(state, fact, recorded)
@@ -38,17 +38,17 @@ def _requested(
         return _queued(_generation(fact, recorded, generation=1, attempt=1))
     if state.status == "gone" or _expired(state, recorded) or state.may_do_with(fact.limits):
         if state.fault == "limit":
-            # With the larger of each, or two who allow more of different things would go round for ever.
+            # Take the larger of each limit: requests that raise different limits would alternate for ever.
             fact = fact.replace(limits=state.limits.joined(fact.limits))
         next_one = _generation(fact, recorded, generation=state.generation + 1, attempt=state.attempt + 1)
         answered_until_ms = _answered_until_ms(state, recorded)
         return _queued(next_one.replace(requested_at_ms=answered_until_ms, resolution=state.resolution))
-    # Every request gets a visible answer: that it is answered by the state as it is.
+    # Every request changes the state, so that its sender sees that the present state answers it.
     return Folded(state.replace(requested_at_ms=_answered_until_ms(state, recorded)))
 
 
 def _answered_until_ms(state: EnvironmentState, recorded: Recorded[DependenciesFact]) -> int:
-    # The broker's clock may be set back: whoever asked before that must see its answer all the same.
+    # The broker's clock may be set back; requests from before that must still count as answered.
     return max(state.requested_at_ms, recorded.time_ms)
 
 
@@ -142,7 +142,7 @@ def _failed(state: EnvironmentState, fact: Failed, recorded: Recorded[Dependenci
 def _attempt_ended(
     state: EnvironmentState, fact: HandedBack | LeaseExpired, recorded: Recorded[DependenciesFact]
 ) -> Folded[EnvironmentState]:
-    """The next attempt, or the end where no more are allowed (rule 5)."""
+    """Start the next attempt, or fail the build if no more attempts are allowed (rule 5)."""
     charged = isinstance(fact, LeaseExpired)
     reason = fact.reason if isinstance(fact, HandedBack) else "its builder was not heard of any more"
     host_fault = isinstance(fact, HandedBack) and fact.host_fault

@@ -1,4 +1,4 @@
-"""A set of dependencies as it is now (`dependencies.store`), and as a builder gets it (`….queue`)."""
+"""States of sets of dependencies (`dependencies.store`), and records for builders (`dependencies.queue`)."""
 
 from typing import Literal
 
@@ -13,62 +13,83 @@ from topics.request.limits import DependenciesLimits
 from topics.request.model import Dependencies
 
 FOLD_VERSION = 2
-"""Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
+"""Version of the fold; it is raised if the same log would give another state. Stores are then rebuilt."""
 
 Status = Literal["queued", "started", "installed", "failed", "gone"]
-"""`gone`: installed once, then evicted or lost; the next request starts a new generation."""
+"""Status of an environment; `gone` was installed, then evicted or lost: a request starts a new generation."""
 
 
 class EnvironmentState(Model):
-    """The whole object."""
+    """State of a set of dependencies, as folded from its facts."""
 
     id: str
     fold_version: int = FOLD_VERSION
+    """Version of the fold that made this state."""
     generation: int = 1
+    """Number of the generation, from 1; a request for an environment that is gone starts a new one."""
     status: Status
     attempt: int = 1
+    """Number of the present attempt, from 1, across generations."""
     charged_attempts: int = 0
+    """Attempts of this generation that ended by an expired lease."""
     host_faults: int = 0
+    """Attempts of this generation that ended by a host error."""
     allowed_attempts: int = 3
+    """Attempts that may end by an expired lease before the build is given up."""
     allowed_host_faults: int = 10
+    """Attempts that may end by a host error before the build is given up."""
     requested_at_ms: int
-    """Requests that were appended until then are answered by this state; it never goes back."""
+    """Append time up to which requests are answered by this state: Unix time in milliseconds. It never
+    decreases."""
     created_at: str
+    """Append time of the generation's first request: RFC 3339, UTC."""
     finished_at: str | None = None
+    """Append time of the end of the build: RFC 3339, UTC; None before."""
     expires_at_ms: int | None = None
-    """From when on a request after a failure tries again."""
+    """Time from which a request after a failure starts another build: Unix time in milliseconds."""
     dependencies: Dependencies
     package_set: str
+    """Pin of the package set that the packages are taken from."""
     system: str
+    """Nix's name of the platform, such as `x86_64-linux`."""
     limits: DependenciesLimits
     builder: str | None = None
+    """Cache builder of the present or last attempt."""
     host: str | None = None
-    """Where they were built."""
+    """Host that built the environment."""
     published: bool = False
-    """Whether every host can fetch them, so that no eviction takes them away."""
+    """Whether every host can fetch the environment from the binary cache, so that an eviction does not end
+    it."""
     store_path: str | None = None
+    """Store path of the environment, below `/nix/store`."""
     variables: dict[str, str] = Field(default_factory=dict)
+    """Environment variables that the expression sets."""
     packages: tuple[str, ...] = ()
+    """All installed packages: the requested ones and those that they need."""
     resolution: Resolution = ()
-    """Of what was installed first; later generations install the same."""
+    """Archives of the first installation's pinned packages; later generations install the same."""
     size_bytes: int | None = None
+    """Size of the environment in bytes."""
     wall_time_s: float | None = None
+    """Seconds that the last build took."""
     fault: Fault | None = None
     explanation: str | None = None
+    """Reason of a failure, for people."""
     log: str = ""
+    """End of the build's log, if the build failed."""
 
     @property
     def final(self) -> bool:
-        """Whether nobody is to work on it now."""
+        """Whether no attempt is queued or running."""
         return self.status in {"installed", "failed", "gone"}
 
     def may_do_with(self, limits: DependenciesLimits) -> bool:
-        """Whether it failed for a limit, of which `limits` allow more."""
+        """Return whether the build exceeded a limit, and `limits` allow more."""
         return self.fault == "limit" and self.limits.joined(limits) != self.limits
 
 
 def unfinished(stored: bytes) -> str | None:
-    """The status in a row of `dependencies.store`, of a set that somebody is to build, or builds."""
+    """Return the status in a row of `dependencies.store` if it is `queued` or `started`, else None."""
     try:
         return {"queued": "queued", "started": "started"}.get(from_json(stored)["status"])
     except (ValueError, KeyError, TypeError):
@@ -76,7 +97,7 @@ def unfinished(stored: bytes) -> str | None:
 
 
 class Build(QueuedWork):
-    """A record of `dependencies.queue`: all that a builder needs."""
+    """A record of `dependencies.queue`, with everything that a builder needs to start."""
 
     generation: int
     dependencies: Dependencies
@@ -84,4 +105,4 @@ class Build(QueuedWork):
     system: str
     limits: DependenciesLimits
     resolution: Resolution = ()
-    """What to install, where these were installed before: nothing is resolved anew."""
+    """Archives to install, if the dependencies were installed before; then nothing is resolved again."""

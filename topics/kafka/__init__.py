@@ -1,1 +1,1 @@
-"""Producers, consumers and administration: what is configured alike for every client of the broker."""
+"""Producers, consumers and administration of Kafka, with one configuration for every client of the broker."""

@@ -1,4 +1,4 @@
-"""Making the topics, and refusing to use them where they are not what the catalogue says."""
+"""Creation of topics; topics that differ from the catalogue are refused."""
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
@@ -9,7 +9,7 @@ from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
 _CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
-"""Settings that existing topics are given as well."""
+"""Settings of a topic that are also changed on existing topics; partition counts cannot be changed."""
 
 
 class TopicMismatchError(Exception):
@@ -21,7 +21,7 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
 
     Raises:
         TopicMismatchError: a partition count differs; it is fixed at creation.
-        KafkaException: the broker did not do it.
+        KafkaException: the broker refused a change, or did not answer within `timeout_s`.
     """
     admin = AdminClient(connection(settings) | SHORT_LIVED)
     existing = admin.list_topics(timeout=timeout_s).topics

@@ -19,29 +19,31 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from topics.kafka.codec import Record
-from topics.kafka.liveness import LostError, with_pulse
+from topics.kafka.liveness import BrokersLostError, with_liveness_check
 from topics.process import crash
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
 
 log = logging.getLogger(__name__)
 
 FETCH_BYTES = MAX_MESSAGE_BYTES + 2 * 1024 * 1024
-"""Above the largest record, so that every one can be fetched."""
+"""Largest fetch of one partition: above the largest record, so that each record can be fetched."""
 
 _LEAVE_S, _LEAVE_POLL_S = 2.0, 0.1
-"""How long leaving a group may wait for its last rebalance, and in which steps."""
+"""Longest wait for the last rebalance when a member leaves its group, and the timeout of each poll."""
 
 SASL_MECHANISM = "SCRAM-SHA-512"
-"""How users prove who they are: without sending the password."""
+"""How users of the broker authenticate: SCRAM does not send the password."""
 
 
 READER = "reader"
-"""Group of those who read by themselves, without members and offsets: librdkafka insists on one."""
+"""Group id of consumers that assign partitions themselves and commit nothing; librdkafka requires one."""
 
 
-UNHURRIED: dict[str, Any] = {"fetch.min.bytes": 1024 * 1024, "fetch.wait.max.ms": 500}
-"""For a consumer that nobody waits for: it is told twice a second what came. Told of each record as it comes,
-it would cost the broker as much for each as whoever hurries."""
+BATCH_FETCH: dict[str, Any] = {"fetch.min.bytes": 1024 * 1024, "fetch.wait.max.ms": 500}
+"""Settings of consumers without latency requirements: fetch every 500 ms or 1 MiB.
+
+A fetch for each record as it is appended would cost the broker as much as a consumer that needs it at once.
+"""
 
 
 SHORT_LIVED: dict[str, Any] = {"reconnect.backoff.ms": 50}
@@ -52,16 +54,16 @@ librdkafka waits for half of `reconnect.backoff.ms` before its first connection,
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """How every client finds the broker and finds it again."""
+    """Return the settings by which every client connects to the brokers, and connects again."""
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "reconnect.backoff.max.ms": 1000,
         # After a broker's restart a client may keep a stale leader epoch until it refreshes its metadata.
         "topic.metadata.refresh.interval.ms": 5000,
-        # Without it a client whose only broker is away bootstraps, and complains, 20 times a second.
+        # By default a client whose only broker is away bootstraps, and logs, 20 times a second.
         "reconnect.backoff.ms": 1000,
-        # librdkafka would write each failure of each client to standard error, ten lines a second. What fails
-        # is raised, and `with_pulse` logs when brokers are lost and found.
+        # librdkafka would write each failure of each client to standard error, ten lines a second. Failures
+        # are raised, and `with_liveness_check` logs when brokers are lost and found.
         "log_level": 0,
     } | _credentials(settings)
 
@@ -87,7 +89,7 @@ def _credentials(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
-    """Return the TLS settings of clients that are not librdkafka's.
+    """Return the TLS settings of clients that do not use librdkafka.
 
     Raises:
         OSError: a file of a certificate cannot be read.
@@ -99,7 +101,7 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
 
 
 def producer_config(settings: KafkaSettings, *, message_timeout_ms: int) -> dict[str, Any]:
-    """An idempotent producer. `message_timeout_ms` 0 means: never give up."""
+    """Return the settings of an idempotent producer. With `message_timeout_ms` 0 it retries for ever."""
     return connection(settings) | {
         "enable.idempotence": True,
         "message.timeout.ms": message_timeout_ms,
@@ -112,7 +114,10 @@ def producer_config(settings: KafkaSettings, *, message_timeout_ms: int) -> dict
 
 
 def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
-    """A consumer that commits by hand and reads what is committed, from the beginning."""
+    """Return the settings of a consumer in `group`.
+
+    It commits explicitly, reads committed records, and starts at the beginning.
+    """
     return connection(settings) | {
         "group.id": settings.topic_prefix + group,
         "auto.offset.reset": "earliest",
@@ -129,7 +134,7 @@ def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
 
 
 def consume_batch(consumer: Consumer, max_records: int, timeout_s: float) -> list[Message]:
-    """What is there, at most `max_records`; waits up to `timeout_s` for the first only.
+    """Return the available records, at most `max_records`; wait up to `timeout_s` for the first only.
 
     `Consumer.consume` would wait the whole timeout for all of them.
     """
@@ -151,7 +156,7 @@ def leave(consumer: Consumer, *, is_static: bool = False) -> None:
     if not is_static:
         consumer.unsubscribe()
     deadline = time.monotonic() + _LEAVE_S
-    with suppress(LostError):
+    with suppress(BrokersLostError):
         consumer.poll(_LEAVE_POLL_S)
         while not is_static and consumer.assignment() and time.monotonic() < deadline:
             consumer.poll(_LEAVE_POLL_S)
@@ -159,34 +164,40 @@ def leave(consumer: Consumer, *, is_static: bool = False) -> None:
 
 
 def is_fatal(error: KafkaError) -> bool:
-    """Whether the client is dead. For a fenced static member `.fatal()` is False, the code says it."""
+    """Return whether the client is unusable.
+
+    For a fenced static member `error.fatal()` is False, so the code is checked, too.
+    """
     return bool(error.fatal() or error.code() == KafkaError._FATAL)
 
 
 def _crash_if_fatal(error: KafkaError) -> None:
-    """A producer that met a fatal error takes nothing any more, whatever is tried (KIP-360)."""
+    """End the process after a fatal error, after which a producer refuses every record (KIP-360)."""
     if is_fatal(error):
-        crash(f"a producer is dead: {error}")
+        crash(f"a producer had a fatal error: {error}")
 
 
-class Brake:
-    """Pauses a group member that has no room; it must go on polling, so that rebalances are answered."""
+class PauseControl:
+    """Pause of a group member that cannot take records; it goes on polling, which answers rebalances."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._on = False
 
     def on_assign(self, _consumer: Consumer, _assigned: list[TopicPartition]) -> None:
-        """To be the subscription's: librdkafka keeps a partition paused that was lost while it was."""
+        """Note that partitions may be paused; to be the callback of the subscription.
+
+        librdkafka keeps a partition paused that was lost while it was paused.
+        """
         self._on = True
 
     def pause(self) -> None:
-        """Take nothing. To be called before each poll, since partitions may have been assigned since."""
+        """Pause all partitions. Call it before each poll, as partitions may have been assigned since."""
         self._consumer.pause(self._consumer.assignment())
         self._on = True
 
     def release(self) -> None:
-        """Take again."""
+        """Resume all partitions, if they may be paused."""
         if self._on:
             self._consumer.resume(self._consumer.assignment())
             self._on = False
@@ -194,16 +205,16 @@ class Brake:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Delivery:
-    """A record on its way."""
+    """A record that the broker has not acknowledged yet."""
 
     record: Record
     partition: int
     report: Callable[[Message | KafkaException], None]
-    """Told what became of it, in the poll thread."""
+    """Callback with the acknowledged record or the error, called in the poll thread."""
 
 
 def _settle(future: "Future[Message] | asyncio.Future[Message]", became: Message | KafkaException) -> None:
-    if future.done():  # who waited was cancelled
+    if future.done():  # the waiting task was cancelled
         return
     if isinstance(became, KafkaException):
         future.set_exception(became)
@@ -214,12 +225,12 @@ def _settle(future: "Future[Message] | asyncio.Future[Message]", became: Message
 class EventProducer:
     """A producer with a poll thread, so that a delivery report takes well under a millisecond.
 
-    (`AIOProducer` of confluent-kafka 2.16 waits up to 100 ms for one.)
+    (`AIOProducer` of confluent-kafka 2.16 waits up to 100 ms for a report.)
     """
 
     def __init__(self, settings: KafkaSettings, *, message_timeout_ms: int = 0) -> None:
         self._config = producer_config(settings, message_timeout_ms=message_timeout_ms)
-        self._producer = Producer(with_pulse(self._config))
+        self._producer = Producer(with_liveness_check(self._config))
         self._unacknowledged: set[_Delivery] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
@@ -230,20 +241,20 @@ class EventProducer:
             while not self._closing.is_set():
                 try:
                     self._producer.poll(0.1)
-                except LostError as error:
+                except BrokersLostError as error:
                     self._begin_anew(error)
         except Exception:
-            log.exception("the producer's poll thread")
-            crash("no delivery report can be read any more")
+            log.exception("the poll thread of a producer failed")
+            crash("delivery reports cannot be read any more")
 
     def produce(self, record: Record, *, partition: int = -1) -> "Future[Message]":
         """Hand a record to the client; the future has the delivery report.
 
-        The future raises:
-            KafkaException: it was not delivered within `message_timeout_ms`, or never can be.
+        The future has a KafkaException if the record was not delivered within `message_timeout_ms`, or
+        cannot be delivered.
         """
         future: Future[Message] = Future()
-        future.set_running_or_notify_cancel()  # who waits may be cancelled; the report comes all the same
+        future.set_running_or_notify_cancel()  # a cancelled task must not cancel the report
         self._deliver(_Delivery(record, partition, partial(_settle, future)))
         return future
 
@@ -281,20 +292,20 @@ class EventProducer:
     def _report(self, delivery: "_Delivery", became: Message | KafkaException) -> None:
         try:
             self._unacknowledged.remove(delivery)
-        except KeyError:  # by another thread, while a producer begins anew
+        except KeyError:  # another thread reported it while the producer was replaced
             return
         delivery.report(became)
 
-    def _begin_anew(self, why: LostError) -> None:
-        """As another client; what the old one had delivered, but not reported, is delivered twice."""
-        log.warning("a producer begins anew: %s", why)
-        self._producer = Producer(with_pulse(self._config))
+    def _begin_anew(self, why: BrokersLostError) -> None:
+        """Replace the client. Records that the old one delivered but did not report are delivered twice."""
+        log.warning("recreating a producer: %s", why)
+        self._producer = Producer(with_liveness_check(self._config))
         for delivery in tuple(self._unacknowledged):
             self._hand_over(delivery)
 
     @property
     def unacknowledged(self) -> int:
-        """How many records wait for the broker's acknowledgement."""
+        """Number of records that the broker has not acknowledged."""
         return len(self._unacknowledged)
 
     async def send(self, record: Record) -> Message:
@@ -303,7 +314,7 @@ class EventProducer:
         Raises:
             KafkaException: see `produce`.
         """
-        # `asyncio.wrap_future` of `produce` would cost as much again.
+        # `asyncio.wrap_future` of `produce` would double the cost.
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
 
@@ -315,8 +326,8 @@ class EventProducer:
         return await future
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Send what is still in the local queue, within `timeout_s`, and stop."""
-        with suppress(LostError):
+        """Send the records of the local queue, for at most `timeout_s`, and stop the poll thread."""
+        with suppress(BrokersLostError):
             self._producer.flush(timeout_s)
         self._closing.set()
         self._thread.join()

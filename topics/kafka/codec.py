@@ -21,13 +21,13 @@ FactT = TypeVar("FactT", bound=Model)
 Headers = list[tuple[str, str | bytes | None]]
 
 UNREADABLE_HEADERS = "unreadable_headers"
-"""Stands for all headers of a record that has one whose name is not UTF-8."""
+"""Name of the one header that replaces all headers of a record if a header's name is not UTF-8."""
 CARRIED_HEADERS = 16
-"""How many headers of a request are carried to the event that it becomes."""
+"""Most headers of a request that are copied to its event."""
 CARRIED_BYTES = 4 * 1024
-"""Their names and values together."""
+"""Most bytes of the names and values of copied headers together."""
 REPLY_TOPIC = "reply_topic"
-"""The header of a request that names the topic for its answer."""
+"""Header of a request that names the topic for its answer."""
 _RANDOM = random.Random(uuid.uuid4().int)  # noqa: S311 - for no secret
 _OURS = frozenset(
     {
@@ -38,8 +38,8 @@ _OURS = frozenset(
 _LETTER_FROM, _LETTER_REASON = "dead_letter_from", "dead_letter_reason"
 
 
-class UndecodableError(ValueError):
-    """The record is not what its topic promises; the message says why."""
+class DecodeError(ValueError):
+    """A record does not have the form that its topic promises; the message is the reason."""
 
 
 class Record(NamedTuple):
@@ -52,7 +52,7 @@ class Record(NamedTuple):
 
 
 def encode(model: Model) -> bytes:
-    """Canonical JSON: fields in the order of their declaration, so equal models give equal bytes."""
+    """Return canonical JSON: fields in the order of their declaration, so equal models give equal bytes."""
     return model.model_dump_json().encode()
 
 
@@ -64,27 +64,27 @@ def encode_fact(
     source: str,
     carried: Headers | None = None,
 ) -> Record:
-    """The record of `fact` about `id`, said by `source`, such as `worker/7f3a`."""
+    """Return the record of `fact` with the key `id`, published by `source`, such as `worker/7f3a`."""
     own = fact_headers(id, fact, facts, source)
     return Record(topic, id.encode(), encode(fact), own + (carried or []))
 
 
 def fact_headers(id: str, fact: Model, facts: Mapping[str, type[Model]], source: str) -> Headers:
-    """CloudEvents attributes of a fact."""
+    """Return the CloudEvents attributes of a fact, with a new `ce_id`."""
     ce_type = next(name for name, model in facts.items() if model is type(fact))
     return cloud_event(ce_type, unique(), id, source)
 
 
 def unique() -> str:
-    """A name that nothing else has, for whatever is no secret.
+    """Return 128 random bits as hexadecimal digits, for names that need not be secret.
 
-    `uuid4` asks the kernel each time, which was a quarter of what it cost to accept a request.
+    `uuid4` asks the kernel each time, which took a quarter of the time to accept a request.
     """
     return f"{_RANDOM.getrandbits(128):032x}"
 
 
 def cloud_event(ce_type: str, ce_id: str, subject: str, source: str) -> Headers:
-    """The attributes of one CloudEvent with a JSON value."""
+    """Return the attributes of one CloudEvent with a JSON value, of this moment."""
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", ce_id.encode()),
@@ -97,63 +97,69 @@ def cloud_event(ce_type: str, ce_id: str, subject: str, source: str) -> Headers:
 
 
 def decode_fact(message: Message, facts: Mapping[str, type[FactT]]) -> Recorded[FactT]:
-    """Read a fact.
+    """Decode a fact, whose type the header `ce_type` names.
 
     Raises:
-        UndecodableError: it has no key, an unknown type, or a value that is not of its type.
+        DecodeError: the record has no key, an unknown type, or a value that is not of its type.
     """
     ce_type = header(message, "ce_type")
     model = facts.get(ce_type or "")
     if model is None:
-        raise UndecodableError(f"unknown ce_type {ce_type!r}")
+        raise DecodeError(f"unknown ce_type {ce_type!r}")
     return Recorded(decode_key(message), decode(model, message.value()), message.timestamp()[1])
 
 
 def decode_key(message: Message) -> str:
-    """The record's key as text.
+    """Return the record's key as text.
 
     Raises:
-        UndecodableError: it has none, or it is not UTF-8.
+        DecodeError: the record has no key, or the key is not UTF-8.
     """
     if key := _text(message.key()):
         return key
-    raise UndecodableError("no key, or one that is not UTF-8")
+    raise DecodeError("no key, or one that is not UTF-8")
 
 
 def decode(model: type[FactT], value: str | bytes | None) -> FactT:
-    """Read a value.
+    """Decode a value; unknown fields are ignored.
 
     Raises:
-        UndecodableError: it is not JSON of this model.
+        DecodeError: the value is not JSON of this model.
     """
     try:
         return model.read(value or b"")
     except ValidationError as error:
-        raise UndecodableError(f"not a {model.__name__}: {error.errors()[0]['msg']}") from None
+        raise DecodeError(f"not a {model.__name__}: {error.errors()[0]['msg']}") from None
 
 
 def header(message: Message, name: str) -> str | None:
-    """A header's text, None where it is missing or not UTF-8."""
+    """Return a header's text, or None if the header is missing or not UTF-8."""
     return _text(dict(headers(message)).get(name))
 
 
 _found_headers: Callable[[Message], Any] = methodcaller("headers")
-"""Where a name is not UTF-8, confluent-kafka 2.16 returns a list and leaves an error behind. A call from
-bytecode that CPython has specialised does not look for one, which then comes up anywhere; this one does."""
+"""Call of `Message.headers` that notices an error.
+
+If a header's name is not UTF-8, confluent-kafka 2.16 returns a list and leaves an exception set. Specialised
+bytecode of CPython does not check for it, so that it appears in other code; `methodcaller` checks.
+"""
 
 
 def headers(message: Message) -> Headers:
-    """A record's headers in their order; `UNREADABLE_HEADERS` alone where they cannot be read."""
+    """Return a record's headers in their order, or `UNREADABLE_HEADERS` alone if they cannot be read."""
     try:
         found = _found_headers(message)
-    except SystemError:  # confluent-kafka 2.16 keeps a list that crashes whoever looks at it again
+    except SystemError:  # confluent-kafka 2.16 keeps a list that crashes the process if it is read again
         message.set_headers([(UNREADABLE_HEADERS, b"a name is not UTF-8")])
         found = _found_headers(message)
     return list(found.items() if isinstance(found, dict) else found or ())
 
 
 def carried(headers: Headers) -> Headers:
-    """What goes from a request to its event: headers that are not ours, in order, as far as they fit."""
+    """Return the headers that are copied from a request to its event.
+
+    They are those that Envicutor does not set itself, in order, until `CARRIED_HEADERS` or `CARRIED_BYTES`.
+    """
     fitting: Headers = []
     size = 0
     for name, value in headers:
@@ -174,24 +180,24 @@ def _text(raw: str | bytes | None) -> str | None:
 
 
 class Letter(NamedTuple):
-    """A dead letter, taken apart."""
+    """A dead letter: a record with its origin and the reason why it was refused."""
 
     origin: str
-    """Where the record stood: `topic/partition/offset`."""
+    """Position of the record as `topic/partition/offset`."""
     reason: str
     original: Record
-    """To be produced, it is the record as it came, where it came from."""
+    """The refused record, unchanged, to be produced to the topic that it came from."""
 
 
 def dead_letter(topic: str, message: Message, reason: str) -> Record:
-    """The record as it came, with headers that say from where (`topic/partition/offset`) and why."""
+    """Return the unchanged record with headers for its origin (`topic/partition/offset`) and the reason."""
     origin = f"{message.topic()}/{message.partition()}/{message.offset()}"
     original = Record(message.topic() or "", message.key(), message.value(), headers(message))
     return close_letter(topic, Letter(origin, reason, original))
 
 
 def close_letter(topic: str, letter: Letter) -> Record:
-    """The record of `dead-letters` that `open_letter` takes apart."""
+    """Return the record of `dead-letters` from which `open_letter` reads `letter`."""
     why: Headers = [
         (_LETTER_FROM, letter.origin.encode()),
         (_LETTER_REASON, letter.reason[:1000].encode(errors="backslashreplace")),
@@ -200,14 +206,14 @@ def close_letter(topic: str, letter: Letter) -> Record:
 
 
 def open_letter(message: Message) -> Letter:
-    """Read a record of `dead-letters`.
+    """Decode a record of `dead-letters`.
 
     Raises:
-        UndecodableError: nobody wrote it by `dead_letter`.
+        DecodeError: the record was not made by `dead_letter`.
     """
     found = headers(message)
     if [name for name, _ in found[-2:]] != [_LETTER_FROM, _LETTER_REASON]:
-        raise UndecodableError("not a dead letter: it does not say from where and why")
+        raise DecodeError("not a dead letter: its last headers are not its origin and reason")
     *original, (_, origin), (_, reason) = found
     where = _text(origin) or ""
     record = Record(where.rsplit("/", 2)[0], message.key(), message.value(), original)

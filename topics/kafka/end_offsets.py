@@ -1,4 +1,4 @@
-"""Where a topic ends at this moment."""
+"""End offsets of a topic at this moment."""
 
 import asyncio
 import logging
@@ -15,8 +15,8 @@ _ASK_AGAIN_S = 0.1
 _ANSWER_S = 2.0
 
 
-class Ends:
-    """Asks the broker."""
+class EndOffsets:
+    """Client that asks the broker for the end offsets of one topic."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._connection, self._topic = connection(settings), topic
@@ -24,7 +24,7 @@ class Ends:
         self._partitions: list[TopicPartition] = []
 
     async def ask(self) -> dict[int, int]:
-        """The offset after the last record of each partition; asks until the broker answers."""
+        """Return the offset after the last record of each partition; ask until the broker answers."""
         logged = ""
         while True:
             try:

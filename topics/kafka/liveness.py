@@ -1,8 +1,8 @@
-"""Noticing that a Kafka client has lost its brokers, for a while or for good.
+"""Detection of Kafka clients that lost their brokers, for a while or for good.
 
 librdkafka forgets brokers that metadata does not list. A cluster lists none while all of its brokers come
-back from a pause, or from a stall of the machine; a client that asks in this moment has nobody left to ask,
-and may never connect again, nor say so (confluentinc/librdkafka#5301, open with 2.16).
+back from a pause, or from a stall of the machine. A client that asks in this moment has no broker left to
+ask. It may never connect again, without an error (confluentinc/librdkafka#5301, open with 2.16).
 """
 
 from collections.abc import Mapping
@@ -16,26 +16,28 @@ from topics.kafka.reachability import OF_THIS_PROCESS
 _LOOK_MS = 5000
 _ANSWER_S = 1.0
 _ENOUGH = 3
-"""So many looks in a row at which others found a broker and this client had none: it has had its time."""
+"""Checks in a row in which other clients found a broker and this one had none, until it counts as lost."""
 
 
-class LostError(Exception):
-    """The client will never connect again: put another in its place, or end the process."""
+class BrokersLostError(Exception):
+    """The client will never connect again: replace it, or end the process."""
 
 
-def with_pulse(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a client whose `poll` raises LostError once the client is lost.
+def with_liveness_check(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `config` with callbacks that detect a lost client and log lost and found brokers.
 
-    It also logs when the client loses its brokers and finds them again.
+    `poll` of the client fails once the client is lost. The function is for clients that are polled all
+    the time; otherwise statistics pile up in memory.
 
-    Only for clients that are polled all the time: what they are to look at piles up otherwise.
+    Raises:
+        BrokersLostError: from `poll`, in three checks in a row only other clients found a broker.
     """
-    pulse = _Pulse(config)
-    return {**config, "statistics.interval.ms": _LOOK_MS, "stats_cb": pulse, "error_cb": pulse.on_error}
+    check = _LivenessCheck(config)
+    return {**config, "statistics.interval.ms": _LOOK_MS, "stats_cb": check, "error_cb": check.on_error}
 
 
-class _Pulse:
-    """Called by `poll`, with statistics as JSON."""
+class _LivenessCheck:
+    """Callback for statistics (JSON, from `poll`) and errors of one client."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         kept = ("bootstrap.servers", "reconnect.backoff.max.ms", "security.", "ssl.", "sasl.")
@@ -59,7 +61,7 @@ class _Pulse:
             return
         self._suspicions += 1
         if self._suspicions >= _ENOUGH:
-            raise LostError("the client has lost its brokers, though others find them")
+            raise BrokersLostError("the client has lost its brokers, though others find them")
 
     def _others_find_brokers(self) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Whether this process reaches the brokers. A change is logged once, whatever the number of clients."""
+"""Reachability of the brokers from this process. A change is logged once, whatever the number of clients."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Topics for answers, which requests may name in a header; an operator allows one by making it."""
+"""Topics for answers, which requests may name in a header; an operator allows one by creating it."""
 
 import time
 
@@ -10,12 +10,12 @@ from topics.settings import KafkaSettings
 
 _FRESH_S = 60.0
 _LOOK_AGAIN_S = 1.0
-"""For a topic that was not there: it may have just been made."""
+"""Age of the list after which an unknown topic is looked for again: it may have just been created."""
 _ANSWER_S = 10.0
 
 
 class ReplyTopics:
-    """Those that there are, as of a moment ago."""
+    """The reply topics that exist, as of at most `_FRESH_S` ago."""
 
     def __init__(self, settings: KafkaSettings, catalogue: Catalogue) -> None:
         self._settings = settings
@@ -23,14 +23,14 @@ class ReplyTopics:
         self._needed_bytes = catalogue.replies.max_message_bytes
         self._ours = {topic.name for topic in catalogue.topics()}
         self._found: dict[str, int] = {}
-        """The largest record in bytes that each takes."""
+        """Largest record in bytes that each topic takes, by name."""
         self._looked_at = -_FRESH_S
 
     def refusal(self, name: str) -> str | None:
-        """Why no answer may be produced there; None where one may.
+        """Return why no answer may be produced to the topic `name`, or None if one may.
 
         Raises:
-            KafkaException: the broker did not say.
+            KafkaException: the broker did not answer.
         """
         if not name.startswith(self._prefix) or name in self._ours:
             return f"{name[:80]!r} is not allowed: names of reply topics begin with {self._prefix!r}"
@@ -44,7 +44,7 @@ class ReplyTopics:
         return None
 
     def look_again(self) -> None:
-        """Believe nothing of what was found: a topic may have been deleted."""
+        """Forget the topics that were found: one of them may have been deleted."""
         self._looked_at = -_FRESH_S
 
     def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading a whole topic once, from its beginning to where it ends now."""
+"""Functions that read a whole topic once, from its beginning to its present end."""
 
 import time
 from collections.abc import Iterator
@@ -10,13 +10,15 @@ from topics.settings import KafkaSettings
 
 _BATCH = 1000
 _NEWS_S = 5.0
-"""Ten times what news of a topic takes from one broker to another."""
+"""Ten times what metadata of a new topic takes from one broker to another."""
 
 
 def read_to_end(
     settings: KafkaSettings, topic: str, starts: dict[int, int] | None = None
 ) -> Iterator[Message]:
-    """Every committed record of `topic`, in the order of each partition, from `starts` or the beginning.
+    """Yield every committed record of `topic`, in the order of each partition.
+
+    Partitions that are not in `starts` are read from the beginning.
 
     Raises:
         KafkaException: the broker or the topic is not there.
@@ -43,7 +45,9 @@ def read_to_end(
 
 
 def partitions(consumer: Consumer, topic: str) -> set[int]:
-    """Of a topic that may have just been made: one of several brokers hears of it after the others.
+    """Return the partitions of a topic that may have just been created.
+
+    One of several brokers may know a new topic later than the others, so it is asked again for a while.
 
     Raises:
         KafkaException: the broker or the topic is not there.
@@ -61,10 +65,10 @@ def partitions(consumer: Consumer, topic: str) -> set[int]:
 def committed_offsets(
     settings: KafkaSettings, group: str, topic: str, timeout_s: float = 30.0
 ) -> dict[int, int]:
-    """A group's offset by partition; read_committed, so it waits for offsets that are pending.
+    """Return a group's committed offset by partition; wait for offsets of pending transactions.
 
     Raises:
-        KafkaException: the coordinator did not say within `timeout_s`; until then it is asked again,
+        KafkaException: the coordinator did not answer within `timeout_s`; until then it is asked again,
             since it may be loading (COORDINATOR_LOAD_IN_PROGRESS) or be another one now (NOT_COORDINATOR).
     """
     deadline = time.monotonic() + timeout_s

@@ -1,4 +1,4 @@
-"""Reading on: every record of a topic, as it comes, in a thread of its own."""
+"""A consumer of every record of a topic, as it is appended, in a thread of its own."""
 
 import asyncio
 import logging
@@ -15,8 +15,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from topics.kafka.clients import READER, UNHURRIED, consume_batch, consumer_config, is_fatal
-from topics.kafka.liveness import LostError, with_pulse
+from topics.kafka.clients import BATCH_FETCH, READER, consume_batch, consumer_config, is_fatal
+from topics.kafka.liveness import BrokersLostError, with_liveness_check
 from topics.process import crash
 from topics.settings import KafkaSettings
 
@@ -24,31 +24,32 @@ log = logging.getLogger(__name__)
 
 _BATCH = 1000
 _TO_THE_END = {"fetch.wait.max.ms": 10}
-"""The broker says that a partition ends here only when there was nothing for so long."""
+"""Settings until the end is reached: a broker reports the end of a partition after this wait only."""
 _READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024}
-"""What may wait in memory until it is taken; the default is eight times as much."""
+"""Bound on fetched records that wait in memory until they are taken; the default is eight times as much."""
 
 _CLOSE_S = 3.0
-"""How long to wait for the end of the reader's thread: ten times what it takes while the broker answers."""
+"""Longest wait for the end of the reader's thread: ten times what it takes while the broker answers."""
 
 StartAt = Callable[[Consumer, set[int]], Mapping[int, int]]
-"""From the topic's partitions to the offsets to start at; the beginning, for one that is left out."""
+"""Function from a topic's partitions to the offsets to start at; a partition left out is read from its
+beginning."""
 
 
 def beginning(_: Consumer, __: set[int]) -> Mapping[int, int]:
-    """Read everything there is."""
+    """Start at the beginning of each partition."""
     return {}
 
 
 def end(_: Consumer, partitions: set[int]) -> Mapping[int, int]:
-    """Read what comes from now on."""
+    """Start at the present end of each partition."""
     return dict.fromkeys(partitions, OFFSET_END)
 
 
 class Tail:
-    """Reads all partitions of one topic, and hands what comes to `take`, which is called in its thread.
+    """Reader of all partitions of one topic, which passes records to `take` in its own thread.
 
-    A tail that cannot be read on ends the process: whoever waits for what it brings would wait for ever.
+    A tail that cannot read on ends the process, since tasks that wait for its records would wait for ever.
     """
 
     def __init__(
@@ -58,17 +59,18 @@ class Tail:
         take: Callable[[list[Message]], None],
         *,
         start_at: StartAt,
-        unhurried: bool = False,
+        in_batches: bool = False,
     ) -> None:
-        """`start_at` is called in the reader's thread; a KafkaException from it is a reason to try again.
+        """Prepare a reader; `start` begins to read.
 
-        Once caught up, one that is `unhurried` hands over what came twice a second.
+        `start_at` is called in the reader's thread, and again after a KafkaException. With `in_batches`, a
+        reader that has caught up passes new records on twice a second.
         """
         self._topic, self._take, self._start_at = topic, take, start_at
         self._reading = consumer_config(settings, READER) | _READ_AHEAD | {"enable.partition.eof": True}
-        self._reading_on = self._reading | (UNHURRIED if unhurried else {})
+        self._reading_on = self._reading | (BATCH_FETCH if in_batches else {})
         self._config = self._reading | _TO_THE_END
-        self._consumer = Consumer(with_pulse(self._config))
+        self._consumer = Consumer(with_liveness_check(self._config))
         self._starts: Mapping[int, int] = {}
         self._closing = threading.Event()
         self._caught_up = asyncio.Event()
@@ -77,13 +79,13 @@ class Tail:
         self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
 
     async def start(self) -> None:
-        """Begin to read, as soon as broker and topic are there."""
+        """Begin to read in a thread, which waits for the broker and the topic."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that was there at the start has been taken."""
+        """Whether all records that existed at the start have been taken."""
         return self._caught_up.is_set()
 
     async def wait_caught_up(self) -> None:
@@ -102,7 +104,7 @@ class Tail:
             self._looking.discard(read)
 
     def behind(self, ends: Mapping[int, int]) -> int:
-        """How many offsets lie between what has been taken and these ends."""
+        """Return the number of offsets between the records taken and these ends."""
         return sum(max(0, end - self._read_to.get(partition, 0)) for partition, end in ends.items())
 
     def _look(self) -> None:
@@ -124,7 +126,7 @@ class Tail:
             while not self._closing.is_set():
                 try:
                     unread -= self._read()
-                except LostError as error:
+                except BrokersLostError as error:
                     self._begin_anew(error)
                 if not unread and self._config is not self._reading_on:
                     self._loop.call_soon_threadsafe(self._caught_up.set)
@@ -133,8 +135,8 @@ class Tail:
                     to_the_end.close()
             self._consumer.close()
         except Exception:
-            log.exception("reading %s", self._topic)
-            crash(f"{self._topic} cannot be read on")
+            log.exception("the thread that reads %s failed", self._topic)
+            crash(f"{self._topic} cannot be read any more")
 
     def _assign(self) -> set[int]:
         said = ""
@@ -153,21 +155,21 @@ class Tail:
             self._closing.wait(0.2)
         return set()
 
-    def _begin_anew(self, why: LostError) -> None:
-        """As another client, since this one is lost."""
-        log.warning("reading %s begins anew: %s", self._topic, why)
+    def _begin_anew(self, why: BrokersLostError) -> None:
+        """Replace the client, which is lost."""
+        log.warning("recreating the consumer of %s: %s", self._topic, why)
         self._go_on()
 
     def _go_on(self) -> None:
-        """As another client, where this one was."""
+        """Replace the client by another one at the same offsets."""
         where = self._consumer.position(self._consumer.assignment())
         for tp in where:
             tp.offset = tp.offset if tp.offset >= 0 else self._starts.get(tp.partition, OFFSET_BEGINNING)
-        self._consumer = Consumer(with_pulse(self._config))
+        self._consumer = Consumer(with_liveness_check(self._config))
         self._consumer.assign(where)
 
     def _read(self) -> set[int]:
-        """Take what is there; the partitions whose end was reached."""
+        """Take the available records; return the partitions whose end was reached."""
         taken: list[Message] = []
         ends: set[int] = set()
         read_to: dict[int, int] = {}

@@ -15,7 +15,7 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _ANSWER_S = 0.5
-"""Timeout of one metadata request: a process that waits for it in its main thread handles no signal."""
+"""Timeout of one metadata request; a process that waits for it in its main thread handles no signal."""
 _ASK_AGAIN_S = 0.2
 """Pause between two metadata requests."""
 
@@ -45,7 +45,7 @@ async def until_topics(settings: KafkaSettings, names: Collection[str], who: str
 
 
 class _Question:
-    """Which topics are missing, asked with one client, which keeps its connection between the requests."""
+    """Requests for missing topics with one client, which keeps its connection between the requests."""
 
     def __init__(self, settings: KafkaSettings, names: Collection[str], who: str) -> None:
         self._servers, self._names, self._who = settings.bootstrap_servers, names, who

@@ -1,6 +1,6 @@
-"""Where submissions may have their end told over HTTP: what a URL is, and which an operator allows. Pure.
+"""Callback URLs, which receive the end of a submission over HTTP: their form, and the allow-list. Pure.
 
-What is accepted here is taken apart once, by one strict expression, so that nobody reads it otherwise later.
+An accepted URL is parsed once, by one strict regular expression, so that no later parser reads it otherwise.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 URL_CHARACTERS = 2048
 LABEL_CHARACTERS = 63
-"""Of a host's name between two dots, as DNS has it."""
+"""Longest part of a host's name between two dots, in DNS."""
 _PORTS = {"http": 80, "https": 443}
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
 _URL = re.compile(
@@ -23,31 +23,31 @@ _ALLOWED = re.compile(rf"(?P<host>{_HOST}):(?P<port>[0-9]{{1,5}})")
 
 
 class Target(NamedTuple):
-    """A callback URL, taken apart."""
+    """The parts of a callback URL."""
 
     scheme: str
     host: str
-    """Lower case; an IPv6 address has no brackets."""
+    """Host name or address in lower case; an IPv6 address has no brackets."""
     port: int
     path: str
-    """With the query, as it was."""
+    """Path and query, unchanged."""
 
     @property
     def authority(self) -> str:
-        """As the header `Host` has it: without the port where the scheme says it."""
+        """Value of the header `Host`, without the port if it is the scheme's default."""
         return place(self.host, self.port if self.port != _PORTS[self.scheme] else None)
 
     @property
     def place(self) -> str:
-        """As the allow-list names it: `host:port`."""
+        """Entry of the allow-list that allows this URL: `host:port`."""
         return place(self.host, self.port)
 
 
 def target(url: str) -> Target:
-    """Take a URL apart.
+    """Parse a callback URL.
 
     Raises:
-        ValueError: it is none that anything could be told at; the message says why.
+        ValueError: the URL cannot receive a webhook; the message is the reason.
     """
     if len(url) > URL_CHARACTERS:
         raise ValueError(f"must have at most {URL_CHARACTERS} characters")
@@ -65,24 +65,24 @@ def target(url: str) -> Target:
 
 
 def check_callback_url(url: str) -> str:
-    """Accept a URL of the right form, whoever it belongs to.
+    """Return the URL if its form is right; the allow-list is not considered.
 
     Raises:
-        ValueError: see `target`.
+        ValueError: the URL cannot receive a webhook; the message is the reason.
     """
     target(url)
     return url
 
 
 def refusal(url: str | None, allowed: Collection[str]) -> str | None:
-    """Why nothing may be told at `url`, of the right form; None where it may, or there is none."""
+    """Return why `url`, which has the right form, may not be called; None if it may, or is None."""
     if url is None or (where := target(url).place) in allowed:
         return None
     return f"{where} is not allowed: an operator must add it to ENVICUTOR_WEBHOOK_ALLOW"
 
 
 def place(host: str, port: int | None) -> str:
-    """`host:port`, an IPv6 address in brackets."""
+    """Return `host:port`, with an IPv6 address in brackets."""
     bracketed = f"[{host}]" if ":" in host else host
     return bracketed if port is None else f"{bracketed}:{port}"
 
@@ -94,7 +94,7 @@ def _allowed(entry: str) -> str:
 
 
 AllowedPlace = Annotated[str, AfterValidator(_allowed)]
-"""An entry of the allow-list, as `Target.place` says it."""
+"""An entry of the allow-list, in the form of `Target.place`."""
 
 
 def _host(host: str) -> str:

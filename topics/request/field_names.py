@@ -1,4 +1,4 @@
-"""What somebody may have meant who named a field that there is not."""
+"""Suggestions for unknown names of fields."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -7,11 +7,11 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 _LONGEST = 100
-"""Characters of a name: comparing takes their square."""
+"""Characters of a name that are compared: the time grows with their square."""
 
 
 def unknown_field(root: type[BaseModel], location: Sequence[str]) -> str:
-    """A message about a field that is none, by its path from `root`; positions in lists are left out."""
+    """Return a message about an unknown field, by its path from `root`; positions in lists are ignored."""
     *above, name = location
     known = _fields(root, [part for part in above if not part.isdigit()])
     near = get_close_matches(name[:_LONGEST], known, n=1)

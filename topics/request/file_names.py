@@ -1,4 +1,4 @@
-"""Which names a submission's files may have."""
+"""Rules for the names of a submission's files."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ def check_file_names(names: Iterable[str]) -> None:
     """Accept relative paths, each once, none of them both a file and a folder.
 
     Raises:
-        ValueError: naming the offending name and why it is refused.
+        ValueError: a name is refused; the message has the name and the reason.
     """
     seen: set[str] = set()
     for name in names:
@@ -36,7 +36,7 @@ def check_file_names(names: Iterable[str]) -> None:
 
 
 def name_problem(name: str) -> str | None:
-    """Why `name` cannot be that of a file below /box, such as `is absolute`; None if it can."""
+    """Return why `name` cannot be that of a file below /box, such as `is absolute`; None if it can."""
     if not name:
         return "is empty"
     if "\0" in name:

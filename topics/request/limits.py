@@ -1,8 +1,8 @@
-"""What a stage may use: names, units, defaults and ceilings, as in the table of docs/architecture.md.
+"""Limits of a stage: names, units, defaults and ceilings, as in the table of docs/architecture.md.
 
-A field's default applies where a request says nothing; a value above its ceiling is refused, and one
-below its floor, with which not even `true` could be relied on to run. The resolved limits are written
-into Requested, so later changes of this table never change the past.
+A field's default applies if a request does not set it. A value above its ceiling is refused. So is a value
+below its floor, with which not even `true` runs reliably. The resolved limits are written into Requested,
+so later changes of this table never change the past.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ GiB = 1024 * MiB
 
 
 class OutputLimits(Model):
-    """How much a stage may print; beyond it the stage is ended and what came before is kept."""
+    """Bounds on the output of a stage, which is killed beyond them; the output up to the bound is kept."""
 
     stdout_bytes: Annotated[int, Field(ge=1, le=4 * MiB)] = 1 * MiB
     stderr_bytes: Annotated[int, Field(ge=1, le=4 * MiB)] = 1 * MiB
@@ -30,16 +30,16 @@ class RunLimits(OutputLimits):
 
     wall_time_s: Annotated[float, Field(ge=0.1, le=60)] = 10.0
     cpu_time_s: Annotated[float, Field(ge=0.1, le=60)] = 10.0
-    """CPU time of all processes of the stage together."""
+    """CPU time in seconds of all processes of the stage together."""
     memory_bytes: Annotated[int, Field(ge=4 * MiB, le=2 * GiB)] = 256 * MiB
-    """All processes of the stage and the pages of its tmpfs mounts; there is no swap."""
+    """Memory in bytes of all processes of the stage and of its tmpfs mounts; there is no swap."""
     processes: Annotated[int, Field(ge=1, le=512)] = 64
-    """Processes and threads; beyond it fork and clone answer EAGAIN."""
+    """Processes and threads at a time; beyond it fork and clone fail with EAGAIN."""
     file_size_bytes: Annotated[int, Field(ge=1, le=256 * MiB)] = 32 * MiB
-    """Largest single file; beyond it SIGXFSZ."""
+    """Size in bytes of the largest single file; a write beyond it raises SIGXFSZ."""
     open_files: Annotated[int, Field(ge=8, le=4096)] = 256
     box_bytes: Annotated[int, Field(ge=4 * KiB, le=512 * MiB)] = 64 * MiB
-    """Size of the writable /box; beyond it ENOSPC."""
+    """Size in bytes of the writable /box; beyond it writes fail with ENOSPC."""
     box_files: Annotated[int, Field(ge=1, le=65536)] = 4096
     cpus: Annotated[float, Field(ge=0.1, le=2)] = 1.0
 
@@ -63,28 +63,28 @@ class DependenciesLimits(OutputLimits):
     memory_bytes: Annotated[int, Field(ge=64 * MiB, le=4 * GiB)] = 2 * GiB
 
     def joined(self, other: "DependenciesLimits") -> "DependenciesLimits":
-        """The larger of each limit."""
+        """Return the larger value of each limit."""
         larger = {name: max(value, getattr(other, name)) for name, value in self}
         return DependenciesLimits(**larger)
 
 
 class Limits(Model):
-    """The limits of a submission, by stage."""
+    """Limits of a submission, by stage."""
 
     dependencies: DependenciesLimits = DependenciesLimits()
     compile: CompileLimits = CompileLimits()
     run: RunLimits = RunLimits()
 
 
-class Range(NamedTuple):
-    """The values that a limit may have, both ends included."""
+class LimitRange(NamedTuple):
+    """Smallest and largest value that a limit may have."""
 
     floor: float | int
     ceiling: float | int
 
 
-def range_of(path: Sequence[str]) -> Range | None:
-    """What a limit such as `("run", "cpus")` may be; None where there is no such limit."""
+def range_of(path: Sequence[str]) -> LimitRange | None:
+    """Return the range of a limit such as `("run", "cpus")`, or None if there is no such limit."""
     if len(path) != 2 or path[0] not in Limits.model_fields:
         return None
     stage = Limits.model_fields[path[0]].annotation
@@ -93,4 +93,4 @@ def range_of(path: Sequence[str]) -> Range | None:
     bounds = stage.model_fields[path[1]].metadata
     (floor,) = (bound.ge for bound in bounds if isinstance(bound, Ge))
     (ceiling,) = (bound.le for bound in bounds if isinstance(bound, Le))
-    return Range(cast(float, floor), cast(float, ceiling))
+    return LimitRange(cast(float, floor), cast(float, ceiling))

@@ -1,4 +1,4 @@
-"""A submission as a client asks for it: over HTTP and on the topic `submissions.requests` alike."""
+"""Requests for submissions, in the same form over HTTP and on the topic `submissions.requests`."""
 
 import base64
 import binascii
@@ -34,15 +34,15 @@ MAX_FIELD_ERRORS = 20
 _ERRORS_CHARACTERS = 16_384
 """Characters of all reported errors together. No further error is reported beyond it."""
 _SHOWN_CHARACTERS = 1500
-"""Of the beginning and of the end of a text that quotes a request, which may be as long as that."""
+"""Characters that are kept of the beginning and of the end of a message that quotes a long request."""
 
 ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
 """Regular expression of a submission's id, for JSON Schema as well as for Python."""
 SubmissionId = Annotated[str, Field(pattern=ID_PATTERN)]
-"""Client-made or ours; also the Kafka key of everything about the submission."""
+"""Id of a submission, made by the client or by Envicutor; the key of all its records."""
 
 DERIVED_ID_PREFIX = "idempotency-key_"
-"""Ids that begin so are made of an `Idempotency-Key` and its owner. A client may not choose one."""
+"""Prefix of ids that are made of an `Idempotency-Key` and its owner. A client may not choose such an id."""
 
 FILES_OF_FIELDS = {
     "run": ("cutor-run.sh",),
@@ -58,11 +58,11 @@ _INSTEAD = {
     "compile": "give the script as `compile`",
     "dependencies": 'give the expression as `dependencies`: {"nix": "…"}, or {"packages": []} for none',
 }
-"""What a client does in place of sending a file of the older convention."""
+"""Advice for clients that send a file of the older convention, by field."""
 
 
 class InvalidRequestError(ValueError):
-    """The request cannot be accepted; `errors` say which field, why, and the limit where there is one."""
+    """The request cannot be accepted; `errors` have field, reason, and limit if there is one."""
 
     def __init__(self, errors: "tuple[FieldError, ...]") -> None:
         super().__init__("; ".join(map(str, errors)))
@@ -70,20 +70,22 @@ class InvalidRequestError(ValueError):
 
 
 class NotJsonError(InvalidRequestError):
-    """The bytes are not JSON at all."""
+    """The bytes of the request are not JSON."""
 
 
-class TooLargeError(InvalidRequestError):
+class RequestTooLargeError(InvalidRequestError):
     """The request has more bytes than are allowed."""
 
 
 class FieldError(Model):
-    """One thing wrong with a request."""
+    """One error of a request."""
 
     field: str
-    """Path of the field, such as `limits.run.wall_time_s` or `files.0.name`; empty for the whole."""
+    """Path of the field, such as `limits.run.wall_time_s` or `files.0.name`; empty for the whole request."""
     message: str
+    """Reason of the error, for people."""
     limit: float | int | str | None = None
+    """Limit that the field violates, such as its largest value; None if there is none."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
@@ -105,7 +107,11 @@ class File(Model):
         return self
 
     def data(self) -> bytes:
-        """The content as bytes."""
+        """Return the content as bytes.
+
+        Raises:
+            ValueError: the content is not valid in its encoding; a validated file has no such content.
+        """
         match self.encoding:
             case "utf8":
                 return self.content.encode()
@@ -117,14 +123,14 @@ class File(Model):
 
 Pins = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=PIN_CHARACTERS)], ...],
-    # Left out where there are none: what was written before there were any is folded to the same bytes.
+    # An empty tuple is left out, so that events of versions without pins are folded to the same bytes.
     Field(max_length=PINS, fail_fast=True, exclude_if=lambda pins: not pins),
 ]
 """Packages of another registry, one version of each."""
 
 
 class Dependencies(Model):
-    """What must be installed: names of packages or a Nix expression, and packages of PyPI and npm."""
+    """Packages to install: names of Debian packages or a Nix expression, and packages of PyPI and npm."""
 
     packages: (
         Annotated[
@@ -135,9 +141,9 @@ class Dependencies(Model):
     ) = None
     nix: Annotated[str, Field(min_length=1)] | None = None
     pypi: Pins = ()
-    """Such as `requests==2.32.5`; they bring python3. Kept in one spelling, sorted."""
+    """Packages of PyPI, such as `requests==2.32.5`; they add python3. They are sorted and in one spelling."""
     npm: Pins = ()
-    """Such as `lodash@4.17.21`; they bring nodejs."""
+    """Packages of npm, such as `lodash@4.17.21`; they add nodejs."""
 
     @field_validator("pypi")
     @classmethod
@@ -163,9 +169,9 @@ BASE = Dependencies(packages=())
 
 
 class TestCase(Model):
-    """One run of the program."""
+    """One run of the program with its own input."""
 
-    __test__ = False  # not a test class, whatever its name says to pytest
+    __test__ = False  # pytest would collect the class because of its name
 
     input: str = ""
     args: Annotated[tuple[str, ...], Field(fail_fast=True)] = ()
@@ -193,11 +199,11 @@ TAGS = 16
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/=@+-]{1,64}$")]
 
 OutputPattern = Annotated[str, AfterValidator(check_output_pattern)]
-"""`*` and `?` match within a component of a path, a component `**` any number of folders."""
+"""Pattern of paths: `*` and `?` match within a component, a component `**` matches any number of folders."""
 
 
 class SubmissionRequest(Model):
-    """What to run, with what, within which limits."""
+    """A request to run a program: files, dependencies, commands, test cases and limits."""
 
     id: SubmissionId | None = None
     files: Annotated[tuple[File, ...], Field(max_length=4096, fail_fast=True)] = ()
@@ -209,16 +215,17 @@ class SubmissionRequest(Model):
     outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS, fail_fast=True)] = ()
     """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
     limits: Limits = Limits()
-    # Left out where there are none: what was written before there were tags is folded to the same bytes.
+    # No tags are left out, so that events of versions without tags are folded to the same bytes.
     tags: Annotated[
         tuple[Tag, ...], Field(max_length=TAGS, fail_fast=True, exclude_if=lambda tags: not tags)
     ] = ()
-    """To find the submission by, such as `course=42`; they change nothing else."""
+    """Tags such as `course=42`, by which lists can be filtered. They have no other effect."""
 
     callback_url: Annotated[
         Annotated[str, AfterValidator(check_callback_url)] | None, Field(exclude_if=lambda url: url is None)
     ] = None
-    """Where its end is told, by a POST; of a place that the operator allows. See docs/http.md, Webhooks."""
+    """URL that receives a POST when the submission ends. Its host and port must be allowed by the operator;
+    see docs/http.md, Webhooks."""
 
     @field_validator("files")
     @classmethod
@@ -286,11 +293,11 @@ def parse_request(
 ) -> tuple[SubmissionRequest, str]:
     """Read a request and the hash of its content as sent, without its id.
 
-    `webhook_allow` are the places that a `callback_url` may name. Whether one may is decided here, before
-    anything is on the log, so that what stands there means the same whoever folds it.
+    `webhook_allow` are the places that a `callback_url` may name. The decision is made here, before the
+    request is on the log, so that all folds of the log agree.
 
     Raises:
-        TooLargeError: it is longer than `request_bytes`.
+        RequestTooLargeError: it is longer than `request_bytes`.
         NotJsonError: it is not JSON.
         InvalidRequestError: a field is wrong, or there are more values or fields than any request has.
     """
@@ -299,7 +306,7 @@ def parse_request(
             f"the request has more than {request_bytes} bytes, the limit request_bytes: send less, or have "
             "the operator raise ENVICUTOR_REQUEST_BYTES"
         )
-        raise TooLargeError((FieldError(field="", message=message, limit=request_bytes),))
+        raise RequestTooLargeError((FieldError(field="", message=message, limit=request_bytes),))
     body = parse_json(raw)
     _check_members(body)
     try:
@@ -383,7 +390,7 @@ def _check_members(body: Any) -> None:
 
 
 def content_hash(body: Mapping[str, Any]) -> str:
-    """SHA-256 of a request's canonical JSON without its id: equal hashes mean the same request."""
+    """Return the SHA-256 of a request's canonical JSON without its id; equal hashes mean the same request."""
     content = {name: value for name, value in body.items() if name != "id"}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""Output files: which a submission may ask back, and how much of them."""
+"""Output files: patterns by which a submission asks for them, and their bounds."""
 
 from topics.request.file_names import name_problem
 from topics.request.limits import MiB
@@ -8,16 +8,16 @@ OUTPUT_PATTERNS = 32
 OUTPUT_DEPTH = 32
 """Folders between /box and an output file, and components of a pattern."""
 OUTPUT_FILES = 64
-"""Files of one test case that are told of; the ones that the first patterns ask for come first."""
+"""Files of one test case that are reported; files that match the first patterns come first."""
 OUTPUT_FILE_BYTES = 2 * MiB
-"""A larger file is told of without its content."""
+"""Largest file that is reported with its content; a larger one is reported without."""
 
 
 def check_output_pattern(pattern: str) -> str:
-    """Accept what would be a file name, of which `*`, `?` and a component `**` mean more than themselves.
+    """Return the pattern if it is a file name, in which `*`, `?` and a component `**` are wildcards.
 
     Raises:
-        ValueError: naming the pattern and why it is refused.
+        ValueError: the pattern is refused; the message has the pattern and the reason.
     """
     problem = name_problem(pattern)
     if problem is None and pattern.count("/") >= OUTPUT_DEPTH:

@@ -1,7 +1,7 @@
 """Packages of PyPI and npm as requests name them: one version each, in one spelling.
 
-What is accepted is letters, digits and few signs, beginning with a letter, a digit or `@`: nothing that a
-command could take for an option, a path or an address.
+A pin has letters, digits and few other characters, and begins with a letter, a digit or `@`. So no command
+can take it for an option, a path or an address.
 """
 
 import re
@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 PINS = 200
-"""Packages of each kind that a request may name; what these need does not count."""
+"""Packages of each registry that a request may name; their own dependencies do not count."""
 PIN_CHARACTERS = 300
 
 _PYPI_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -24,9 +24,10 @@ _NPM = re.compile(
 
 
 def normal_pypi(pins: Iterable[str]) -> tuple[str, ...]:
-    """The same packages in the one spelling: sorted, names as PEP 503 has them, versions as PEP 440 does.
+    """Return the packages in one spelling: sorted, names normalized by PEP 503, versions by PEP 440.
 
-    Raises ValueError that says which is wrong and what to write.
+    Raises:
+        ValueError: a pin is wrong; the message has the pin and what to write instead.
     """
     versions: dict[str, str] = {}
     extras: dict[str, set[str]] = {}
@@ -49,9 +50,10 @@ def normal_pypi(pins: Iterable[str]) -> tuple[str, ...]:
 
 
 def normal_npm(pins: Iterable[str]) -> tuple[str, ...]:
-    """The same packages in the one spelling: sorted, each once.
+    """Return the packages in one spelling: sorted, each once.
 
-    Raises ValueError that says which is wrong and what to write.
+    Raises:
+        ValueError: a pin is wrong; the message has the pin and what to write instead.
     """
     versions: dict[str, str] = {}
     for pin in pins:

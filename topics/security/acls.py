@@ -1,7 +1,7 @@
-"""Who may do what on a broker that asks: made from the catalogue, as Kafka's ACLs. Pure.
+"""Rights of the roles on a broker with users: Kafka's ACLs, made from the catalogue. Pure.
 
-Everybody not named here may do nothing. READ and WRITE imply DESCRIBE, and WRITE to any topic the idempotent
-writing that our producers do (KIP-679), so nobody needs a right on the cluster.
+Users without ACLs have no rights. READ and WRITE imply DESCRIBE. WRITE to any topic implies the idempotent
+writes of our producers (KIP-679), so no user needs a right on the cluster.
 """
 
 from typing import get_args
@@ -19,13 +19,13 @@ from topics.kafka.clients import READER
 from topics.settings import KafkaSettings
 
 ROLES: tuple[Role, ...] = tuple(role for role in get_args(Role) if role != "external")
-"""Each is a user of the broker."""
+"""Roles that run as a user of the broker, each under its own name."""
 
 Rights = set[AclBinding]
 
 
 def rights_of_roles(settings: KafkaSettings, topics: Catalogue) -> Rights:
-    """Exactly what the roles need: topics as the catalogue says, and their groups and transactions."""
+    """Return the rights that the roles need, and no more."""
     groups = _Names(settings.topic_prefix)
     rights = _on_topics(topics)
     rights |= {groups.allow(role, ResourceType.GROUP, READER, AclOperation.DESCRIBE) for role in ROLES}
@@ -42,7 +42,10 @@ def rights_of_roles(settings: KafkaSettings, topics: Catalogue) -> Rights:
 
 
 def rights_of_producer(settings: KafkaSettings, topics: Catalogue, name: str) -> Rights:
-    """Another system's: to ask, and to read its answers, in groups whose names begin with its own."""
+    """Return the rights of another system, the user `name`.
+
+    It may produce requests, and read its answers in groups whose names begin with `name`.
+    """
     groups = _Names(settings.topic_prefix)
     return {
         _allow(name, ResourceType.TOPIC, topics.requests.name, AclOperation.WRITE),
@@ -62,7 +65,10 @@ def _on_topics(topics: Catalogue) -> Rights:
 
 
 def _on_replies(topics: Catalogue) -> Rights:
-    """Whoever writes an answer, or promises one, looks first whether the topic is there and takes it."""
+    """Return the rights on reply topics.
+
+    Roles that write or promise an answer check first that the topic exists and takes large records.
+    """
     needed: tuple[tuple[Role, AclOperation], ...] = (
         *((role, AclOperation.WRITE) for role in topics.replies.writers),
         ("submission-store", AclOperation.DESCRIBE_CONFIGS),
@@ -80,7 +86,7 @@ def _of_family(groups: "_Names", family: Family, *, store: Role, work: Role) -> 
     return {
         groups.allow(store, group, family.store_group, AclOperation.READ),
         groups.allow(store, transaction, f"{family.store_group}-", AclOperation.WRITE, prefixed=True),
-        # Deleting what was popped.
+        # The store processor deletes consumed records of the queue.
         groups.allow(store, group, family.work_group, AclOperation.DESCRIBE),
         _allow(store, topic, family.queue.name, AclOperation.DELETE),
         groups.allow(work, group, family.work_group, AclOperation.READ),
@@ -89,14 +95,14 @@ def _of_family(groups: "_Names", family: Family, *, store: Role, work: Role) -> 
             groups.allow(checker, topic, f"{family.checker_group}-", operation, prefixed=True)
             for operation in changelog
         ),
-        # Audits compare with how far the groups are.
+        # Audits compare the log with the committed offsets of the groups.
         groups.allow("operator", group, family.store_group, AclOperation.DESCRIBE),
         groups.allow("operator", group, family.work_group, AclOperation.DESCRIBE),
     }
 
 
 class _Names:
-    """Names that bear the system's prefix, and the catalogue does not know whole."""
+    """Names of groups and transactional ids, which the catalogue has without the system's prefix."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -121,5 +127,5 @@ def _allow(
 
 
 def principal(user: str) -> str:
-    """A user, as Kafka's rights name it."""
+    """Return the principal of a user, as Kafka's ACLs name it."""
     return f"User:{user}"

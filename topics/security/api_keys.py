@@ -1,4 +1,4 @@
-"""API keys: what stands on `api-keys` about each, and what makes one. Only its user has the key itself."""
+"""API keys: their records on `api-keys`, and their creation. Only the user of a key has the key itself."""
 
 import hashlib
 import secrets
@@ -14,65 +14,72 @@ STORED = "envicutor.api_key.stored.v1"
 
 
 class Scope(StrEnum):
-    """What one may do."""
+    """Permission of an API key."""
 
     SUBMIT = "submit"
-    """And cancel one's own."""
+    """Create submissions, and cancel those of the same owner."""
     READ = "read"
-    """One's own."""
+    """Read the submissions of the same owner."""
     READ_ALL = "read-all"
-    """Everybody's; the system as a whole."""
+    """Read the submissions of all owners, and the state of the system."""
     OPERATE = "operate"
-    """Cancel anybody's; metrics and the system as a whole."""
+    """Cancel submissions of all owners; read metrics and the state of the system."""
 
 
 _BEGINS = "envicutor_"
-"""Tells people, and programs that look for leaked secrets, what they have found."""
+"""Prefix by which people, and programs that look for leaked secrets, recognise a key."""
 _KEY_BYTES = 32
 _ID_BYTES = 6
 
 
 class Quotas(Model):
-    """How much a key may ask for; None: no bound of its own."""
+    """Quotas of an API key; None means that the key has no bound of its own."""
 
     requests_per_s: Annotated[float, Field(gt=0)] | None = None
-    """At each node, on the average."""
+    """Requests per second to each ingest node, on average."""
     burst: Annotated[int, Field(ge=1)] = 1
-    """How many may come at once, after as long without any."""
+    """Requests that a node accepts at once after an idle time of `burst / requests_per_s` seconds."""
     unfinished: Annotated[int, Field(ge=1)] | None = None
-    """Submissions that are accepted and not finished."""
+    """Submissions of the owner that may be accepted and not finished."""
 
 
 class ApiKey(Model):
     """A record of `api-keys`. Its key there is the `digest` of the API key."""
 
     id: str
-    """Of whoever has the key: the `owner` of what is submitted with it."""
+    """Random id of the API key: the `owner` of submissions made with it."""
     name: str
-    """For people."""
+    """Name that an operator gave the key, for people."""
     scopes: tuple[Scope, ...]
+    """Permissions of the key."""
     quotas: Quotas = Quotas()
     created_at: str
+    """Time of creation: RFC 3339, UTC."""
     expires_at: str | None = None
+    """Time from which the key is refused: RFC 3339, UTC; None if it does not expire."""
     revoked_at: str | None = None
+    """Time of revocation: RFC 3339, UTC; None if the key was not revoked."""
 
     def state(self, now: str) -> Literal["active", "expired", "revoked"]:
-        """Whether it opens anything, at a time as `topics.times` writes it."""
+        """Return whether the key is accepted at a time that `topics.times` wrote."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
 
 def new_key() -> str:
-    """An API key that nobody guesses: 256 bits."""
+    """Return a new API key with 256 random bits, which cannot be guessed."""
     return _BEGINS + secrets.token_urlsafe(_KEY_BYTES)
 
 
 def new_id() -> str:
-    """Of a key: too long to be drawn twice."""
+    """Return a random id for an API key, long enough not to be drawn twice."""
     return secrets.token_hex(_ID_BYTES)
 
 
 def digest(key: str) -> str:
-    """What a key is found by: SHA-256, in hexadecimal digits. (A key is random: nothing slower is needed.)"""
+    """Return the SHA-256 of a key, in hexadecimal digits, by which its record is found.
+
+    A key is random, so no slower hash function is needed.
+    """
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,4 +1,4 @@
-"""Users of a broker and their rights, put there by one who may: thin calls of Kafka's admin client."""
+"""Users of a broker and their rights: thin calls of Kafka's admin client, by a user who may alter them."""
 
 import time
 from collections.abc import Iterable
@@ -21,16 +21,16 @@ from confluent_kafka.admin import (
 from topics.security.acls import Rights, principal
 
 _ITERATIONS = 4096
-"""Kafka's least: our passwords are random and long, so that more would only slow every connection down."""
+"""Iterations of SCRAM: Kafka's minimum. Passwords are random and long; more would only slow connections."""
 _MECHANISM = ScramMechanism.SCRAM_SHA_512
 _TIMEOUT_S = 30.0
 
 
 def put_user(admin: AdminClient, name: str, password: str) -> None:
-    """Make a user, or give it another password.
+    """Create a user, or set another password.
 
     Raises:
-        KafkaException: the broker did not do it.
+        KafkaException: the broker refused, or did not answer.
     """
     credentials = ScramCredentialInfo(_MECHANISM, _ITERATIONS)
     put = UserScramCredentialUpsertion(name, credentials, password.encode())
@@ -39,10 +39,10 @@ def put_user(admin: AdminClient, name: str, password: str) -> None:
 
 
 def remove_user(admin: AdminClient, name: str) -> None:
-    """Let it in no more; its rights go, too.
+    """Delete a user and its rights.
 
     Raises:
-        KafkaException: there is none (RESOURCE_NOT_FOUND), or the broker did not do it.
+        KafkaException: there is no such user (RESOURCE_NOT_FOUND), or the broker refused.
     """
     put_rights(admin, [name], set())
     for future in admin.alter_user_scram_credentials(
@@ -52,12 +52,12 @@ def remove_user(admin: AdminClient, name: str) -> None:
 
 
 def writers(admin: AdminClient, topic: str) -> list[str]:
-    """The users that may write a topic.
+    """Return the users that may write a topic.
 
-    (Asked for its users, confluent-kafka 2.16 corrupts its memory where the broker does not tell.)
+    (If the broker refuses to list its users, confluent-kafka 2.16 corrupts its memory; ACLs are asked for.)
 
     Raises:
-        KafkaException: the broker did not say.
+        KafkaException: the broker did not answer.
     """
     anything: Any = None
     asked = AclBindingFilter(
@@ -74,11 +74,11 @@ def writers(admin: AdminClient, topic: str) -> list[str]:
 
 
 def put_rights(admin: AdminClient, names: Iterable[str], wanted: Rights) -> None:
-    """Give these users the rights `wanted`, and take from them all others; returns when they are in force.
+    """Give these users exactly the rights `wanted`, and wait until the rights are in force.
 
     Raises:
-        KafkaException: the broker did not do it.
-        TimeoutError: it did not say within half a minute that they are in force.
+        KafkaException: the broker refused.
+        TimeoutError: the broker did not report the rights within half a minute.
     """
     principals = [principal(name) for name in names]
     found = _rights(admin, principals)

@@ -1,1 +1,1 @@
-"""A submission: its facts, its state, and the fold that makes the one of the other."""
+"""Submissions: their facts, their state, and the fold that derives the state from the facts."""

@@ -1,4 +1,4 @@
-"""From a valid request to the fact that it was made: the same for HTTP and for Kafka."""
+"""The fact Requested, made from a valid request in the same way for HTTP and for Kafka."""
 
 import platform
 from typing import Literal
@@ -8,7 +8,7 @@ from topics.request.model import SubmissionRequest
 from topics.submissions.facts import Requested
 
 SYSTEM = f"{platform.machine()}-linux"
-"""The platform that environments are built for, as Nix calls it."""
+"""Nix's name of the platform that environments are built for, such as `x86_64-linux`."""
 
 
 def requested(
@@ -21,7 +21,7 @@ def requested(
     allowed_attempts: int = 3,
     reply_topic: str | None = None,
 ) -> Requested:
-    """The fact that `request` was made while `package_set` was in force."""
+    """Return the fact that `request` was accepted while `package_set` was in force."""
     return Requested(
         request=request,
         content_hash=content_hash,

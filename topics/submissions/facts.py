@@ -1,48 +1,52 @@
-"""What can happen to a submission; each fact is a record on `submissions.events`, keyed by its id."""
+"""Facts about submissions; each is a record on `submissions.events` whose key is the submission's id."""
 
 from typing import Literal
 
-from topics.fold import Progress
+from topics.fold import ProgressFact
 from topics.model import Model
 from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 
 class Requested(Model):
-    """A client asked for it. What will decide later is written down here, so that settings may change."""
+    """A client made a submission. Values that decide later are written here, so that settings may change."""
 
     request: SubmissionRequest
     content_hash: str
+    """SHA-256 of the request's canonical JSON without its id, in hexadecimal digits."""
     dependencies_id: str
+    """Id of the environment, shared by all submissions with the same dependencies."""
     package_set: str
     """Pin of the package set that was in force."""
     allowed_attempts: int = 3
-    """How many attempts may end by an expired lease."""
+    """Attempts that may end by an expired lease before the submission is given up."""
     allowed_host_faults: int = 10
-    """How many attempts may end by a fault of the host."""
+    """Attempts that may end by a host error before the submission is given up."""
     owner: str | None = None
+    """Id of the API key that made the submission; None without one."""
     source: Literal["http", "kafka"] = "http"
+    """Interface by which the request came in."""
     reply_topic: str | None = None
-    """Where the answer is produced to, besides the store."""
+    """Topic that the answer is produced to, besides the store; None if the request names none."""
 
 
-class Started(Progress):
-    """A worker took the attempt."""
+class Started(ProgressFact):
+    """A worker started the attempt."""
 
     attempt: int
     worker: str
 
 
-class DependenciesInstalled(Progress):
-    """The dependencies are there."""
+class DependenciesInstalled(ProgressFact):
+    """The environment of the submission is installed on the worker's host."""
 
     attempt: int
     worker: str
     dependencies: DependenciesStage
 
 
-class Compiled(Progress):
-    """The compile stage ended well."""
+class Compiled(ProgressFact):
+    """The compile stage ended with exit code 0."""
 
     attempt: int
     worker: str
@@ -50,7 +54,7 @@ class Compiled(Progress):
 
 
 class Finished(Model):
-    """The attempt ended with an answer."""
+    """The attempt ended with an answer, which holds if it is the first one of the current attempt."""
 
     attempt: int
     worker: str
@@ -59,20 +63,21 @@ class Finished(Model):
     compile: CompileStage | None
     run: tuple[RunStage, ...]
     error: str | None = None
-    """What went wrong, for an internal_error."""
+    """Description of the failure if the outcome is `internal_error`."""
 
 
 class HandedBack(Model):
-    """The worker gives the attempt up: it stops, or its host is at fault. Never charged."""
+    """The worker gave the attempt up, as it stops or its host has an error. The attempt is never charged."""
 
     attempt: int
     worker: str
     reason: str
     host_fault: bool = False
+    """Whether an error of the host was the reason."""
 
 
 class LeaseExpired(Model):
-    """No worker was heard of for too long."""
+    """The lease of the attempt was not renewed in time."""
 
     attempt: int
     checker: str
@@ -85,11 +90,11 @@ class Cancelled(Model):
 
 
 class Rejected(Model):
-    """A request from Kafka that cannot be accepted, but whose id can be read."""
+    """A request from Kafka was refused, whose id could be read."""
 
     errors: tuple[FieldError, ...]
     reply_topic: str | None = None
-    """Where this is told, besides the store."""
+    """Topic that the rejection is produced to, besides the store; None if the request names none."""
 
 
 SubmissionFact = (
@@ -118,4 +123,4 @@ FACTS: dict[str, type[SubmissionFact]] = {
     "envicutor.submission.cancelled.v1": Cancelled,
     "envicutor.submission.rejected.v1": Rejected,
 }
-"""By CloudEvents type."""
+"""Models of the facts, by CloudEvents type."""

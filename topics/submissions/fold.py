@@ -1,4 +1,4 @@
-"""The submissions' fold. The first Finished of the current attempt wins (rule 3)."""
+"""The fold of submissions. The first Finished of the current attempt wins (rule 3)."""
 
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.request.model import FieldError
@@ -21,15 +21,15 @@ AttemptFact = Started | DependenciesInstalled | Compiled | Finished | HandedBack
 
 _PROGRESS: tuple[Status, ...] = ("queued", "started", "dependencies_installed", "compiled")
 _RUNNING: frozenset[Status] = frozenset({"dependencies_installed", "compiled"})
-"""Its program may have run. Before, it cannot be what its worker died of."""
+"""Statuses in which the program may have run. Before, it cannot be the reason why its worker ended."""
 
 
 def apply(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
-    """What `recorded` makes of `state`, and what must happen because of it."""
+    """Return the state after a fact, and the effects of the fact."""
     folded = _apply(state, recorded)
-    if folded.refused is None and folded.state and folded.state.final:  # whatever ended it
-        told = _reply(folded.state.reply_topic, folded.state) + _notify(folded.state)
-        return folded._replace(effects=folded.effects + told)
+    if folded.refused is None and folded.state and folded.state.final:
+        responses = _reply(folded.state.reply_topic, folded.state) + _notify(folded.state)
+        return folded._replace(effects=folded.effects + responses)
     return folded
 
 
@@ -48,7 +48,7 @@ def _apply(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Fold
 def _requested(
     state: Submission | None, fact: Requested, recorded: Recorded[SubmissionFact]
 ) -> Folded[Submission]:
-    # A rejected id was never accepted: a client may mend its request and send it again.
+    # A rejected id was never accepted: a client may correct its request and send it again.
     if state and state.status != "rejected":
         return _again(state, fact, recorded)
     new = Submission(
@@ -69,7 +69,7 @@ def _requested(
 
 
 def _again(state: Submission, fact: Requested, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
-    """A request whose id is taken changes nothing; but whoever waits for its answer is told."""
+    """Refuse a request whose id is in use; a reply topic that it names may still get an answer."""
     same = (state.content_hash, state.owner) == (fact.content_hash, fact.owner)
     if same and state.final:
         return Folded(state, _reply(fact.reply_topic, state), refused="the same request again")
@@ -103,13 +103,13 @@ def _rejection(recorded: Recorded[SubmissionFact], errors: tuple[FieldError, ...
     )
 
 
-def _reply(topic: str | None, told: Submission) -> tuple[Effect, ...]:
-    return (Reply(topic, told.id, told.answer()),) if topic else ()
+def _reply(topic: str | None, answered: Submission) -> tuple[Effect, ...]:
+    return (Reply(topic, answered.id, answered.answer()),) if topic else ()
 
 
 def _notify(state: Submission) -> tuple[Effect, ...]:
-    told = webhook(state)
-    return (Notify(state.id, told),) if told else ()
+    record = webhook(state)
+    return (Notify(state.id, record),) if record else ()
 
 
 def _cancelled(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
@@ -143,7 +143,7 @@ def _of_attempt(
 
 
 def _progressed(state: Submission, status: Status, **changes: object) -> Submission:
-    # Two workers may run one attempt: the slower one never takes the status back.
+    # Two workers may run one attempt: facts of the slower one never move the status backwards.
     further = max(state.status, status, key=_PROGRESS.index)
     return state.replace(status=further, **changes)
 
@@ -165,7 +165,7 @@ def _finished(state: Submission, fact: Finished, recorded: Recorded[SubmissionFa
 def _attempt_ended(
     state: Submission, fact: HandedBack | LeaseExpired, recorded: Recorded[SubmissionFact]
 ) -> Folded[Submission]:
-    """The next attempt, or the end where no more are allowed (rule 5)."""
+    """Start the next attempt, or end the submission if no more attempts are allowed (rule 5)."""
     match fact:
         case LeaseExpired():
             reason, charged = "its worker was not heard of any more", state.status in _RUNNING

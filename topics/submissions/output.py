@@ -1,6 +1,6 @@
-"""What programs print while they still run (`submissions.output`), keyed by the submission's id.
+"""Output of programs that still run (`submissions.output`), keyed by the submission's id.
 
-A preview: pieces may be missing, and no fold reads it. What holds is the answer.
+It is a preview: pieces may be missing, and no fold reads it. The answer holds the complete output.
 """
 
 from typing import Literal
@@ -8,11 +8,11 @@ from typing import Literal
 from topics.model import Model
 
 OUTPUT = "envicutor.submission.output.v1"
-"""CloudEvents type of a piece."""
+"""CloudEvents type of a piece of live output."""
 
 
 class OutputChunk(Model):
-    """A piece of what one program printed on one of its streams."""
+    """A piece of the output of one program on one stream."""
 
     attempt: int
     worker: str
@@ -24,7 +24,7 @@ class OutputChunk(Model):
     sequence: int
     """Number of the piece within the worker's attempt, from 0; a gap means that pieces are missing."""
     offset_bytes: int
-    """How many bytes of this stream, of this stage, came before it."""
+    """Bytes of this stream of the stage before this piece."""
     text: str
     encoding: Literal["utf8", "base64"] = "utf8"
-    """Of `text`: base64 where bytes are not UTF-8, or escaping would double them."""
+    """Encoding of `text`: base64 if its bytes are not UTF-8, or if JSON's escapes would double them."""

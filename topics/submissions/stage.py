@@ -1,4 +1,4 @@
-"""What happened in one stage of a submission."""
+"""Results of the stages of a submission."""
 
 from typing import Annotated, Literal
 
@@ -7,75 +7,82 @@ from pydantic import Field
 from topics.model import Model
 
 
-class Stage(Model):
-    """Output and cost of one program; exactly one of `exit_code` and `signal` is set once it ran."""
+class StageResult(Model):
+    """Output and cost of one program; exactly one of `exit_code` and `signal` is set after it ran."""
 
     stdout: str = ""
     stderr: str = ""
     encoding: Literal["utf8", "base64"] = "utf8"
-    """Of `stdout` and `stderr` together: base64 where bytes are not UTF-8, or escaping would double them."""
+    """Encoding of `stdout` and `stderr`: base64 if bytes are not UTF-8, or if JSON's escapes would double
+    them."""
     exit_code: int | None = None
+    """Exit code of the program; None if a signal ended it, or it did not run."""
     signal: str | None = None
-    """Name of the signal that ended it, such as `SIGSEGV`."""
+    """Name of the signal that ended the program, such as `SIGSEGV`."""
     wall_time_s: float = 0.0
+    """Wall time in seconds."""
     cpu_time_s: float = 0.0
+    """CPU time in seconds of all processes of the stage together."""
     memory_bytes: int = 0
-    """Peak of all processes of the stage together."""
+    """Peak memory in bytes of all processes of the stage together."""
     limit_exceeded: str | None = None
-    """Name of the limit that was hit first, such as `memory_bytes`."""
+    """Name of the limit that was exceeded first, such as `memory_bytes`; None if none was."""
     truncated: bool = False
-    """Whether output is missing."""
+    """Whether a part of the output is missing."""
 
     @property
     def ok(self) -> bool:
-        """Whether the program ended by itself with exit code 0."""
+        """Whether the program ended by itself, with exit code 0 and within its limits."""
         return self.exit_code == 0 and self.limit_exceeded is None
 
 
-class CompileStage(Stage):
-    """What made the box that each test case starts from."""
+class CompileStage(StageResult):
+    """Result of the compile stage, which makes the box that each test case starts from."""
 
     cached: Annotated[bool, Field(exclude_if=lambda cached: not cached)] = False
-    """Whether the same files were compiled before in the same way: output and cost are of that time."""
+    """Whether the same files were compiled before in the same way; output and cost are then of that time."""
 
 
 class OutputFile(Model):
-    """A regular file that the request asked for: all of it, or why not."""
+    """A regular file that the request asked for, with its content or the reason why it is left out."""
 
     name: str
-    """Relative to /box."""
+    """Path of the file, relative to /box."""
     size_bytes: int
+    """Size of the file in bytes."""
     media_type: str
-    """Guessed from the name."""
+    """Media type, guessed from the name."""
     content: str | None = None
-    """Base64; None where it was left out."""
+    """Content in base64; None if it is left out."""
     omitted: Literal["output_file_bytes", "answer_bytes"] | None = None
-    """What it was too large for: an output file at all, or what was left of the answer."""
+    """Limit for which the content is left out: of one output file, or of all output in the answer."""
 
 
-class RunStage(Stage):
-    """One test case."""
+class RunStage(StageResult):
+    """Result of one test case."""
 
     passed: bool | None = None
-    """Whether the output is the expected one; None where none was given."""
+    """Whether the output is the expected one; None if the request expects none."""
     outputs: tuple[OutputFile, ...] = ()
-    """In the order of the request's patterns, then by name; `truncated` if anything is left out."""
+    """Output files, in the order of the request's patterns, then by name. If a file or a content is left
+    out, `truncated` is true."""
 
 
 class DependenciesStage(Model):
-    """What became of a submission's dependencies."""
+    """Result of installing a submission's dependencies."""
 
     id: str
-    """Of the Dependencies object, shared by all submissions with the same dependencies."""
+    """Id of the environment, shared by all submissions with the same dependencies."""
     cached: bool
-    """Whether they were there when the submission asked."""
+    """Whether the environment was installed before the submission needed it."""
     store_path: str | None = None
+    """Store path of the environment; None if it could not be installed."""
     explanation: str | None = None
-    """Why they could not be installed."""
+    """Reason why the environment could not be installed."""
     log: str = ""
-    """The end of the build's log, where it failed."""
+    """End of the build's log, if the build failed."""
     wall_time_s: float = 0.0
-    """How long the submission waited for them."""
+    """Seconds for which the submission waited for the environment."""
 
 
 Outcome = Literal[

@@ -1,4 +1,4 @@
-"""A submission as it is now (`submissions.store`), and as a worker gets it (`submissions.queue`)."""
+"""States of submissions (`submissions.store`), and records for workers (`submissions.queue`)."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from topics.request.model import FieldError, SubmissionRequest
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 FOLD_VERSION = 2
-"""Raised whenever the fold would make another state of the same log: stores are then rebuilt."""
+"""Version of the fold; it is raised if the same log would give another state. Stores are then rebuilt."""
 
 Status = Literal[
     "queued", "started", "dependencies_installed", "compiled", "finished", "cancelled", "rejected"
@@ -21,33 +21,38 @@ FINAL: frozenset[Status] = frozenset({"finished", "cancelled", "rejected"})
 
 
 class EndedAttempt(Model):
-    """An attempt that brought no answer."""
+    """An attempt that ended without an answer."""
 
     attempt: int
     reason: str
+    """Reason of the end, for people."""
     charged: bool
+    """Whether the attempt counts against `allowed_attempts`."""
     worker: str | None
+    """Worker of the attempt; None if no worker started it."""
 
 
 class Answer(Model):
-    """What clients see of a submission."""
+    """A submission as clients see it."""
 
     id: str
     status: Status
     attempt: int = 1
+    """Number of the present or last attempt, from 1."""
     created_at: str
-    """RFC 3339, UTC, with milliseconds; like all times here the broker's append time."""
+    """Append time of the request: RFC 3339, UTC, with milliseconds."""
     finished_at: str | None = None
+    """Append time of the last event: RFC 3339, UTC, with milliseconds; None until the status is final."""
     outcome: Outcome | None = None
-    """None until it is finished."""
+    """Outcome of a finished submission; None until then."""
     dependencies: DependenciesStage | None = None
     compile: CompileStage | None = None
     run: tuple[RunStage, ...] = ()
-    """One entry per test case, in order."""
+    """Results of the test cases, in their order."""
     error: str | None = None
-    """What went wrong, for an internal_error."""
+    """Description of the failure if the outcome is `internal_error`."""
     errors: tuple[FieldError, ...] = ()
-    """Why it was rejected."""
+    """Errors of the request if the submission was rejected."""
 
 
 _ANSWER = set(Answer.model_fields)
@@ -55,49 +60,58 @@ _OUTLINE = {"id", "status", "attempt", "created_at", "finished_at"}
 
 
 class Submission(Answer):
-    """The whole object."""
+    """State of a submission, as folded from its facts."""
 
     fold_version: int = FOLD_VERSION
+    """Version of the fold that made this state."""
     worker: str | None = None
-    """Who works, or worked last, on the present attempt."""
+    """Worker of the present attempt, or the last worker of it."""
     ended_attempts: tuple[EndedAttempt, ...] = ()
+    """Attempts that ended without an answer, in their order."""
     host_faults: int = 0
+    """Number of attempts that ended by a host error."""
     allowed_attempts: int = 3
+    """Attempts that may end by an expired lease before the submission is given up."""
     allowed_host_faults: int = 10
+    """Attempts that may end by a host error before the submission is given up."""
     owner: str | None = None
+    """Id of the API key that made the submission; None without one."""
     source: Literal["http", "kafka"] = "http"
-    """How it came in."""
+    """Interface by which the request came in."""
     reply_topic: str | None = None
-    """Where its answer is produced to when it is final."""
+    """Topic that the answer is produced to when the status is final; None if the request names none."""
     content_hash: str = ""
+    """SHA-256 of the request's canonical JSON without its id, in hexadecimal digits."""
     dependencies_id: str = ""
+    """Id of the environment, shared by all submissions with the same dependencies."""
     package_set: str = ""
+    """Pin of the package set that was in force."""
     request: SubmissionRequest | None = None
-    """None only where it was rejected."""
+    """The request; None only if the submission was rejected."""
 
     @property
     def final(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether no fact can change the status any more, except a new request for a rejected id."""
         return self.status in FINAL
 
     @property
     def charged_attempts(self) -> int:
-        """How many attempts ended by an expired lease."""
+        """Number of attempts that count against `allowed_attempts`."""
         return sum(ended.charged for ended in self.ended_attempts)
 
     def answer(self) -> str:
-        """What clients see, as JSON."""
+        """Return the fields that clients see, in JSON."""
         return self.model_dump_json(include=_ANSWER)
 
     def outline(self) -> str:
-        """An answer without content, for whoever may stop it and not read it; as JSON."""
+        """Return an answer without content in JSON, for API keys that may cancel but not read submissions."""
         return self.model_dump_json(include=_OUTLINE)
 
 
 def unfinished(stored: bytes) -> bool:
-    """Whether a row of `submissions.store` is of a submission that is still to be finished.
+    """Return whether a row of `submissions.store` is of a submission whose status is not final.
 
-    A row that somebody wrote by hand, and nobody can read, is of none: a rebuild mends it.
+    A row that cannot be parsed counts as final; a rebuild of the store replaces it.
     """
     try:
         return from_json(stored)["finished_at"] is None
@@ -106,7 +120,10 @@ def unfinished(stored: bytes) -> bool:
 
 
 def unfinished_from(source: Literal["http", "kafka"]) -> Callable[[bytes], str | None]:
-    """The owner (or nothing) of what is `unfinished` and came in this way; None of all else."""
+    """Return a function from a row of `submissions.store` to its owner, or "" if it has none.
+
+    The function returns None if the submission is finished or has another source.
+    """
 
     def owner(stored: bytes) -> str | None:
         row = from_json(stored)
@@ -117,13 +134,13 @@ def unfinished_from(source: Literal["http", "kafka"]) -> Callable[[bytes], str |
 
 
 class Work(QueuedWork):
-    """A record of `submissions.queue`: all that a worker needs."""
+    """A record of `submissions.queue`, with everything that a worker needs to start."""
 
     request: SubmissionRequest
     dependencies_id: str
     package_set: str
     owner: Annotated[str | None, Field(exclude_if=lambda owner: owner is None)] = None
-    """Whose it is; what one owner compiled is never given to another."""
+    """Owner of the submission; compiled boxes are never shared between owners."""
 
     @property
     def memory_limits(self) -> dict[str, int]:
@@ -136,5 +153,5 @@ class Work(QueuedWork):
 
     @property
     def memory_bytes(self) -> int:
-        """The largest of the memory limits."""
+        """Largest memory limit of a stage, in bytes."""
         return max(self.memory_limits.values())

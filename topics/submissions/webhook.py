@@ -1,4 +1,4 @@
-"""What is told over HTTP when a submission has ended, and the record that it waits in until then."""
+"""The body of a webhook, which is sent when a submission has ended, and the record that holds it."""
 
 from topics.model import Model
 from topics.request.model import Tag
@@ -6,53 +6,59 @@ from topics.submissions.stage import Outcome
 from topics.submissions.state import Status, Submission
 
 ENDED = "envicutor.submission.ended.v1"
-"""What the body calls itself; a CloudEvents type like those of the log."""
+"""Type of the body: a CloudEvents type like those of the log."""
 WEBHOOK = "envicutor.submission.webhook.v1"
-"""CloudEvents type of the record."""
+"""CloudEvents type of the records of webhooks."""
 
 
 class EndedData(Model):
-    """Enough to decide whether to look: everything else is at `path`."""
+    """Summary of an ended submission, by which a receiver can decide whether to fetch the rest at `path`."""
 
     id: str
+    """Id of the submission."""
     status: Status
     outcome: Outcome | None
-    """None where it did not finish."""
+    """Outcome of a finished submission; None if it was cancelled or rejected."""
     attempt: int
+    """Number of the last attempt, from 1."""
     created_at: str
+    """Append time of the request: RFC 3339, UTC."""
     finished_at: str
+    """Append time of the last event: RFC 3339, UTC."""
     tags: tuple[Tag, ...]
+    """Tags of the request."""
     path: str
-    """Of the submission, on whichever node."""
+    """Path of the submission's URL, on every ingest node."""
 
 
 class Ended(Model):
-    """The body of a webhook: 2 KiB at most. The same bytes each time that it is tried."""
+    """The body of a webhook: at most 2 KiB, with the same bytes in every try."""
 
     type: str = ENDED
+    """Type of the event, in the form of a CloudEvents type."""
     timestamp: str
-    """When it ended; RFC 3339."""
+    """Time at which the submission ended: RFC 3339, UTC."""
     data: EndedData
 
 
 class Webhook(Model):
-    """A record of `webhooks.pending` and `webhooks.retries`."""
+    """A record of `webhooks.pending` and `webhooks.retries`: a POST to be sent."""
 
     url: str
     body: Ended
     tries: int = 0
-    """How often it was tried in vain."""
+    """Number of failed tries."""
     not_before_ms: int = 0
-    """When to try again; Unix time."""
+    """Earliest time of the next try: Unix time in milliseconds."""
 
     @property
     def id(self) -> str:
-        """The same each time that it is tried, so that a receiver knows it again; a submission ends once."""
+        """Id of the message, equal in every try: receivers can drop duplicates. A submission ends once."""
         return f"ended_{self.body.data.id}"
 
 
 def webhook(submission: Submission) -> Webhook | None:
-    """Of a final submission; None where nobody asked for it."""
+    """Return the webhook of a final submission, or None if its request has no `callback_url`."""
     request, finished_at = submission.request, submission.finished_at
     if request is None or request.callback_url is None or finished_at is None:
         return None

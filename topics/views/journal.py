@@ -1,7 +1,7 @@
-"""A topic's records by key, in a local table: what was said about one key, without reading all others.
+"""A topic's records by key, in a local table: the records of one key are read without all others.
 
-A node that shows histories keeps one of `submissions.events`. That costs the disk of the topic again, and
-makes a history a range of neighbouring rows, which is there after a restart and needs no broker.
+A node that shows histories keeps a journal of `submissions.events`. It needs as much disk as the topic. A
+history is then a range of neighbouring rows, which survives restarts and needs no broker.
 """
 
 import asyncio
@@ -12,31 +12,31 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from topics.kafka.codec import UndecodableError, decode_key, header
-from topics.kafka.end_offsets import Ends
+from topics.kafka.codec import DecodeError, decode_key, header
+from topics.kafka.end_offsets import EndOffsets
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
-from topics.views.key_notifier import Awaited
+from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import ANSWER_S, resuming
-from topics.views.table import Change, Table
+from topics.views.table import RowChange, Table
 
 _END = b"\n"
 
 
-class Entry(NamedTuple):
-    """A record."""
+class JournalEntry(NamedTuple):
+    """A record of the topic, as the journal keeps it."""
 
     offset: int
-    """All records of a key are on one partition, so it orders them."""
+    """Offset in the key's partition; all records of a key are on one partition, so it orders them."""
     time_ms: int
-    """Append time."""
+    """Append time: Unix time in milliseconds."""
     type: str
-    """Its CloudEvents type; empty where it has none."""
+    """CloudEvents type; empty if the record has none."""
     value: bytes
 
 
 class Journal:
-    """Reads one topic in a thread of its own. The directory belongs to this instance alone."""
+    """Read model of all records of one topic, which a thread reads. No other instance uses the directory."""
 
     def __init__(
         self,
@@ -47,18 +47,22 @@ class Journal:
         kept_s: int | None = None,
         taken: Callable[[list[Message]], None] = lambda _: None,
     ) -> None:
-        """Records are kept for `kept_s` or a bit longer; `taken` is told of them in the reader's thread."""
+        """Prepare a journal; `start` begins to read.
+
+        Records are kept for `kept_s` or a bit longer. The reader's thread calls `taken` with records that
+        are in the table.
+        """
         self._table = Table(directory, kept_s=kept_s)
         self._topic, self._resume = topic, resuming(self._table, settings, topic)
         self._complete = False
         self._tail = Tail(settings, topic, self._take, start_at=self._start_at)
         self._taken = taken
-        self._ends = Ends(settings, topic)
-        self._awaited = Awaited()
+        self._end_offsets = EndOffsets(settings, topic)
+        self._notifier = KeyNotifier()
 
     async def start(self) -> None:
-        """Open the table and go on reading where it stands."""
-        self._awaited.start()
+        """Open the table and read on from its offsets."""
+        self._notifier.start()
         await self._tail.start()
 
     async def close(self) -> None:
@@ -72,37 +76,37 @@ class Journal:
         return self._tail.caught_up
 
     async def wait_caught_up(self) -> None:
-        """Wait for `caught_up`."""
+        """Wait until everything that was on the topic at the start has been read."""
         await self._tail.wait_caught_up()
 
     @property
     def complete(self) -> bool:
-        """Whether it has all records that were ever appended, up to some offset of each partition."""
+        """Whether the journal has all records ever appended, up to some offset of each partition."""
         return self._complete
 
     async def reach(self, timeout_s: float) -> None:
-        """Read up to where the topic ends now, so that whatever was acknowledged before this call is here.
+        """Read up to the topic's present end, so that all records acknowledged before this call are here.
 
         Raises:
-            TimeoutError: the broker did not say where, or it took too long to read.
+            TimeoutError: the broker did not answer, or reading took longer than `timeout_s`.
         """
         async with asyncio.timeout(timeout_s):
-            await self._tail.wait_read_to(await self._ends.ask())
+            await self._tail.wait_read_to(await self._end_offsets.ask())
 
     async def lag(self) -> int:
-        """How many records there are that are not here yet; asks until the broker answers."""
-        return self._tail.behind(await self._ends.ask())
+        """Return the number of records that have not been read yet; ask until the broker answers."""
+        return self._tail.behind(await self._end_offsets.ask())
 
-    def since(self, key: str, offset: int) -> Iterator[Entry]:
-        """What was said about `key` at this offset and after it, in order."""
+    def since(self, key: str, offset: int) -> Iterator[JournalEntry]:
+        """Yield the records of `key` from this offset on, in order."""
         for at, row in self._table.rows(_prefix(key), _offset(offset)):
             head, _, value = row.partition(_END)
             time_ms, _, type = head.decode().partition(" ")
-            yield Entry(int.from_bytes(at), int(time_ms), type, value)
+            yield JournalEntry(int.from_bytes(at), int(time_ms), type, value)
 
     def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
-        """See `Awaited.news`."""
-        return self._awaited.news(key, event)
+        """Set `event` at each change of `key`, as `KeyNotifier.news` does."""
+        return self._notifier.news(key, event)
 
     # -- the reader's thread ---------------------------------------------------------------------
 
@@ -116,25 +120,25 @@ class Journal:
         return offsets
 
     def _take(self, messages: list[Message]) -> None:
-        told: set[str] = set()
+        changed: set[str] = set()
         changes = []
         for message in messages:
             try:
                 key = decode_key(message)
-            except UndecodableError:
-                continue  # nobody can ask for it
-            told.add(key)
+            except DecodeError:
+                continue  # no query can ask for it
+            changed.add(key)
             changes.append(_change(key, message))
         self._table.write(changes)
         self._taken(messages)
-        self._awaited.tell(told)
+        self._notifier.notify(changed)
 
 
-def _change(key: str, message: Message) -> Change:
+def _change(key: str, message: Message) -> RowChange:
     offset, value = message.offset() or 0, message.value() or b""
     head = f"{message.timestamp()[1]} {header(message, 'ce_type') or ''}".replace("\n", " ").encode()
     row = head + _END + (value.encode() if isinstance(value, str) else value)
-    return Change(message.partition() or 0, offset, _prefix(key) + _offset(offset), row)
+    return RowChange(message.partition() or 0, offset, _prefix(key) + _offset(offset), row)
 
 
 def _prefix(key: str) -> bytes:

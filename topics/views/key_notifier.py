@@ -1,4 +1,4 @@
-"""Waking those on the event loop who wait for news of a key, from the thread that reads them."""
+"""Notification of tasks on the event loop that wait for a key, from the thread that reads its records."""
 
 import asyncio
 from collections import defaultdict
@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
-class Awaited:
-    """Events by the key whose news they wait for."""
+class KeyNotifier:
+    """Events of waiting tasks, by key."""
 
     def __init__(self) -> None:
         self._events: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     def start(self) -> None:
-        """To be called on the event loop that will be woken."""
+        """Remember the running event loop, on which events will be set."""
         self._loop = asyncio.get_running_loop()
 
     @contextmanager
     def news(self, key: str, event: asyncio.Event) -> Iterator[None]:
-        """Set `event` when there is news of `key`; enter before the first look, so that none is missed."""
+        """Set `event` at each change of `key`; enter before the first query, so that no change is missed."""
         self._events[key].add(event)
         try:
             yield
@@ -27,8 +27,8 @@ class Awaited:
             if not self._events[key]:
                 del self._events[key]
 
-    def tell(self, keys: Iterable[str]) -> None:
-        """There is news of `keys`; may be called from any thread."""
+    def notify(self, keys: Iterable[str]) -> None:
+        """Set the events of `keys`, from any thread."""
         if awaited := [key for key in set(keys) if key in self._events]:
             self._loop.call_soon_threadsafe(self._wake, awaited)
 

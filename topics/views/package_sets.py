@@ -1,4 +1,4 @@
-"""The package set in force, which every request is accepted under."""
+"""The package set in force, to which every accepted request is pinned."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -12,12 +12,16 @@ DEBIAN = "debian"
 
 
 class PackageSetInForce(Model):
-    """A record of `package-sets`. Key: the name."""
+    """A record of `package-sets`: the package set that new submissions are pinned to. Key: `name`."""
 
     name: str
+    """Name of the package set: `debian`, the only one."""
     pin: str
+    """Name of the package set, derived from its contents."""
     index_digest: str
+    """SHA-256 of the index of packages, in hexadecimal digits."""
     created_at: str
+    """Time of publication: RFC 3339, UTC."""
 
 
 _read = lru_cache(1)(PackageSetInForce.read)
@@ -30,25 +34,25 @@ class PackageSets:
         self._view = View(settings, catalogue.package_sets.name, directory)
 
     async def start(self) -> None:
-        """Begin to read."""
+        """Begin to read the topic."""
         await self._view.start()
 
     @property
     def in_force(self) -> PackageSetInForce | None:
-        """None until an operator has published one."""
+        """The package set in force; None until an operator has published one."""
         raw = self._view.get(DEBIAN)
         return None if raw is None else _read(raw)
 
     async def wait(self, timeout_s: float | None = None) -> PackageSetInForce:
-        """The one in force, as soon as there is one.
+        """Wait until a package set is in force, and return it.
 
         Raises:
-            TimeoutError: there is none within `timeout_s`.
+            TimeoutError: no package set was published within `timeout_s`.
         """
         raw = await self._view.wait_for(DEBIAN, lambda value: value is not None, timeout_s)
         assert raw is not None
         return _read(raw)
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading and close the table."""
         await self._view.close()

@@ -1,4 +1,4 @@
-"""Where to go on reading a topic into a local table."""
+"""Offsets from which a topic is read on into a local table."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,10 @@ ANSWER_S = 10.0
 def resuming(
     table: Table, settings: KafkaSettings, topic: str, stale_after_s: float | None = None
 ) -> StartAt:
-    """Open `table`, and go on where it stands; anew, where it is older, or not of this very topic."""
+    """Return a function that opens `table` and returns its offsets.
+
+    The table is made anew if it is older than `stale_after_s`, or of another topic.
+    """
 
     def start_at(consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:
         def may_resume(age_s: float, offsets: Mapping[int, int]) -> bool:
@@ -25,7 +28,7 @@ def resuming(
                 for p, offset in offsets.items()
             )
 
-        # The id differs for a topic of the same name in another cluster, and for one that was made again.
+        # The id differs for a topic of the same name in another cluster, and for a topic that was recreated.
         return table.open(f"{_topic_id(settings, topic)}/{len(partitions)}", may_resume)
 
     return start_at

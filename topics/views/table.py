@@ -1,4 +1,4 @@
-"""A table on disk (RocksDB), with how far its topic has been read beside its rows, in one atomic write."""
+"""A table on disk (RocksDB): rows, and the offsets up to which its topic was read, in one atomic write."""
 
 import logging
 import shutil
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 _ROW, _FLAG, _OFFSET, _META, _SUMMARY, _INDEX = b"=", b"~", b"@", b"!", b"%", b"#"
 _LAST = b"\xff"
 _BUFFER_BYTES = 8 * MiB
-"""Of what is in memory until it is written to a file, up to twice; RocksDB's default is 64 MiB."""
+"""Size of a write buffer in memory, of which there are up to two; RocksDB's default is 64 MiB."""
 
 
-class Change(NamedTuple):
-    """One record of the topic."""
+class RowChange(NamedTuple):
+    """One record of the topic; without a value it deletes the key's row."""
 
     partition: int
     offset: int
@@ -31,44 +31,46 @@ class Change(NamedTuple):
     value: bytes | None
 
 
-class Index(NamedTuple):
+class TableIndex(NamedTuple):
     """An order of rows, kept on disk. Both functions are pure."""
 
     name: str
-    """To be changed with the functions, so that the table is made anew."""
+    """Version of the two functions; it changes with them, so that the table is made anew."""
     summary: Callable[[bytes], bytes]
-    """Of a row: what its keys are made of, kept beside it."""
+    """Function from a row to its summary, which is kept beside it and determines its keys."""
     keys: Callable[[bytes], Iterable[bytes]]
-    """Of a summary: where the row stands, and no other row does."""
+    """Function from a summary to the row's keys in the index; no other row has one of them."""
 
 
 class Table:
-    """Rows by key. The directory belongs to this instance alone; `get` may be called from any thread."""
+    """Rows by key. No other instance uses the directory. `get` may be called from any thread."""
 
     def __init__(
         self,
         directory: Path,
         flag: Callable[[bytes], str | None] | None = None,
         *,
-        index: Index | None = None,
+        index: TableIndex | None = None,
         kept_s: int | None = None,
     ) -> None:
-        """The keys of rows to which `flag` gives a label are kept in memory as `flagged`.
+        """Prepare a table; `open` opens its files.
 
-        Rows older than `kept_s` are removed at some time, when RocksDB compacts its files.
+        The keys of rows to which `flag` gives a label are kept in memory as `flagged`. Rows older than
+        `kept_s` are removed when RocksDB compacts its files.
         """
         self._directory, self._flag, self._index, self._kept_s = directory, flag, index, kept_s
         self._db: Rdict | None = None
         self.flagged: dict[bytes, bytes] = {}
         self.labels: Counter[bytes] = Counter()
-        """How many rows have each label."""
+        """Number of rows by label."""
 
     def open(
         self, identity: str, may_resume: Callable[[float, Mapping[int, int]], bool]
     ) -> Mapping[int, int]:
-        """Open it, anew where it is broken, of something else, or `may_resume(age_s, offsets)` says no.
+        """Open the files, and return the next offset to read of each partition that was read before.
 
-        Returns the next offset to be read of each partition of which something was read.
+        The table is made anew if it is corrupt, was written with another `identity`, or
+        `may_resume(age_s, offsets)` is False.
         """
         kinds = ["labelled"] * (self._flag is not None) + ([self._index.name] if self._index else [])
         whose = "/".join([identity, *kinds]).encode()
@@ -86,27 +88,30 @@ class Table:
             return _offsets(db)
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key`; None where there is none (yet)."""
+        """Return the value of `key`, or None if there is none (yet)."""
         with self._whole():
             value: bytes | None = self._db.get(_ROW + key) if self._db is not None else None
             return value
 
     def rows(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Every row whose key begins with `prefix`, from `start` on, by key; both without the prefix."""
+        """Yield key and value of the rows whose key begins with `prefix`, from `start` on, by key.
+
+        `start` and the keys are without the prefix.
+        """
         if self._db is not None:
             with self._whole():
                 yield from _below(self._db, _ROW + prefix, start)
 
     def summary(self, key: bytes) -> bytes | None:
-        """The summary of a row, of a table with an index."""
+        """Return the summary of a row of a table with an index, or None if there is none."""
         with self._whole():
             summary: bytes | None = self._db.get(_SUMMARY + key) if self._db is not None else None
             return summary
 
     def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
-        """The index's keys that begin with `prefix`, from the last one on, or from the one before `before`.
+        """Yield the index's keys that begin with `prefix`, in descending order from before `before`.
 
-        All without the prefix.
+        `before` and the keys are without the prefix.
         """
         if self._db is None:
             return
@@ -119,8 +124,8 @@ class Table:
                 if (rest := key[len(first) :]) != before:
                     yield rest
 
-    def write(self, changes: Iterable[Change]) -> None:
-        """Take records in, in their order."""
+    def write(self, changes: Iterable[RowChange]) -> None:
+        """Apply records in their order, in one atomic write."""
         assert self._db is not None
         batch = WriteBatch(raw_mode=True)
         summaries: dict[bytes, bytes | None] = {}
@@ -134,18 +139,21 @@ class Table:
             self._db.write(batch)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; further queries find nothing."""
         if self._db is not None:
             self._db.close()
             self._db = None
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """RocksDB finds some faults only when it reads a block: then the process's next start reads anew."""
+        """Delete a corrupt table and end the process, whose next start reads the topic anew.
+
+        RocksDB finds some corruption only when it reads a block.
+        """
         try:
             yield
         except Exception as error:
-            if "Corruption" in str(error):  # rocksdict has no class of its own for any fault
+            if "Corruption" in str(error):  # rocksdict has no exception class for it
                 shutil.rmtree(self._directory, ignore_errors=True)
                 crash(f"the table in {self._directory} is broken: {error}")
             raise
@@ -167,9 +175,9 @@ class Table:
             batch.delete(_FLAG + key)
 
     def _order(
-        self, batch: WriteBatch, index: Index, change: Change, summaries: dict[bytes, bytes | None]
+        self, batch: WriteBatch, index: TableIndex, change: RowChange, summaries: dict[bytes, bytes | None]
     ) -> None:
-        """`summaries` are those of rows that this batch changed before."""
+        """Update the index. `summaries` are those of rows that this batch has changed already."""
         key = change.key
         old = summaries[key] if key in summaries else self.summary(key)
         new = summaries[key] = None if change.value is None else index.summary(change.value)
@@ -188,7 +196,7 @@ class Table:
         try:
             return self._open()
         except Exception as error:
-            if "/LOCK" in str(error):  # somebody else has it, it is whole
+            if "/LOCK" in str(error):  # another process has it open: it is not corrupt
                 raise
             log.warning("the table in %s is broken, its topic is read anew: %s", self._directory, error)
             return None

@@ -7,21 +7,22 @@ from pathlib import Path
 
 from confluent_kafka import Message
 
-from topics.kafka.end_offsets import Ends
+from topics.kafka.end_offsets import EndOffsets
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
-from topics.views.key_notifier import Awaited
+from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import resuming
-from topics.views.table import Change, Index, Table
+from topics.views.table import RowChange, Table, TableIndex
 
 _STALE_AFTER_S = 12 * 3600.0
-"""Half of Kafka's default `delete.retention.ms`: an older table could have missed a tombstone."""
+"""Age from which a table is made anew: half of Kafka's default `delete.retention.ms`, as an older table could
+have missed a tombstone."""
 
 
 class View:
-    """Reads one compacted topic in a thread of its own; answers look-ups from the local table.
+    """Read model of one compacted topic: a thread reads it into a local table, which answers queries.
 
-    The directory belongs to this instance alone. `get` may be called from any thread, the `async`
+    No other instance uses the directory. `get` may be called from any thread, the `async`
     methods from the event loop that `start` was called on.
     """
 
@@ -32,24 +33,25 @@ class View:
         directory: Path,
         *,
         flag: Callable[[bytes], str | None] | None = None,
-        index: Index | None = None,
+        index: TableIndex | None = None,
         taken: Callable[[list[Message]], None] = lambda _: None,
-        unhurried: bool = False,
+        in_batches: bool = False,
     ) -> None:
-        """`flagged` counts the rows to which `flag` gives a label; `unhurried` is that of `Tail`.
+        """Prepare a view; `start` begins to read.
 
-        `taken` is told of records once they are in the table, in the reader's thread.
+        `flagged` counts the rows to which `flag` gives a label; `in_batches` is that of `Tail`. The reader's
+        thread calls `taken` with records that are in the table.
         """
         self._taken = taken
         self._table = Table(directory, flag, index=index)
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
-        self._tail = Tail(settings, topic, self._take, start_at=start_at, unhurried=unhurried)
-        self._awaited = Awaited()
-        self._ends = Ends(settings, topic)
+        self._tail = Tail(settings, topic, self._take, start_at=start_at, in_batches=in_batches)
+        self._notifier = KeyNotifier()
+        self._end_offsets = EndOffsets(settings, topic)
 
     async def start(self) -> None:
-        """Open the table and go on reading where it stands."""
-        self._awaited.start()
+        """Open the table and read on from its offsets."""
+        self._notifier.start()
         await self._tail.start()
 
     @property
@@ -58,41 +60,41 @@ class View:
         return self._tail.caught_up
 
     async def wait_caught_up(self) -> None:
-        """Wait for `caught_up`."""
+        """Wait until everything that was on the topic at the start has been read."""
         await self._tail.wait_caught_up()
 
     @property
     def flagged(self) -> int:
-        """How many rows `flag` gives a label to."""
+        """Number of rows to which `flag` gives a label."""
         return len(self._table.flagged)
 
     def flagged_as(self, label: str) -> int:
-        """How many rows `flag` gives this label to."""
+        """Return the number of rows to which `flag` gives this label."""
         return self._table.labels[label.encode()]
 
     def get(self, key: str) -> bytes | None:
-        """The latest value of `key`; None where there is none (yet)."""
+        """Return the latest value of `key`, or None if there is none (yet)."""
         return self._table.get(key.encode())
 
     def values(self) -> Iterator[tuple[str, bytes]]:
-        """Every row, by key."""
+        """Yield key and value of every row, in the order of keys."""
         return ((key.decode(), value) for key, value in self._table.rows())
 
     def summary(self, key: str) -> bytes | None:
-        """See `Table.summary`."""
+        """Return the summary of a row of a view with an index, or None if there is none."""
         return self._table.summary(key.encode())
 
     def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
-        """See `Table.indexed`."""
+        """Yield the index's keys in descending order, as `Table.indexed` does."""
         return self._table.indexed(prefix, before)
 
     async def wait_for(
         self, key: str, accept: Callable[[bytes | None], bool], timeout_s: float | None
     ) -> bytes | None:
-        """The value of `key` as soon as `accept` says yes to it.
+        """Wait until `accept` returns True for the value of `key`, and return the value.
 
         Raises:
-            TimeoutError: it did not within `timeout_s`.
+            TimeoutError: `accept` accepted no value within `timeout_s`.
         """
         changed = asyncio.Event()
         with self.news(key, changed):
@@ -103,12 +105,12 @@ class View:
                 return value
 
     def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
-        """See `Awaited.news`."""
-        return self._awaited.news(key, event)
+        """Set `event` at each change of `key`, as `KeyNotifier.news` does."""
+        return self._notifier.news(key, event)
 
     async def lag(self) -> int:
-        """How many records there are that are not here yet; asks until the broker answers."""
-        return self._tail.behind(await self._ends.ask())
+        """Return the number of records that have not been read yet; ask until the broker answers."""
+        return self._tail.behind(await self._end_offsets.ask())
 
     async def close(self) -> None:
         """Stop reading and close the table."""
@@ -121,12 +123,12 @@ class View:
         changes = [_change(message) for message in messages]
         self._table.write(changes)
         self._taken(messages)
-        self._awaited.tell(change.key.decode(errors="replace") for change in changes)
+        self._notifier.notify(change.key.decode(errors="replace") for change in changes)
 
 
-def _change(message: Message) -> Change:
+def _change(message: Message) -> RowChange:
     key, value = message.key(), message.value()
-    return Change(message.partition() or 0, message.offset() or 0, _bytes(key) or b"", _bytes(value))
+    return RowChange(message.partition() or 0, message.offset() or 0, _bytes(key) or b"", _bytes(value))
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.package_sets import pin_in_force
-from nix.cache import Cache
-from nix.cache import Installed as Built
+from nix.cache import Cache, InstalledEnvironment
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes, SandboxSettings
@@ -27,10 +26,10 @@ pytestmark = pytest.mark.xdist_group("cluster")
 PACKAGE = "dc"
 
 
-def build(cluster: Cluster, settings: NixSettings, pin: str, folder: Path) -> Built:
+def build(cluster: Cluster, settings: NixSettings, pin: str, folder: Path) -> InstalledEnvironment:
     """Build on the cluster's host, beside its own builders."""
 
-    async def build() -> Built:
+    async def build() -> InstalledEnvironment:
         sandboxes = Sandboxes(SandboxSettings())
         await sandboxes.start()
         try:
@@ -42,7 +41,7 @@ def build(cluster: Cluster, settings: NixSettings, pin: str, folder: Path) -> Bu
     return asyncio.run(build())
 
 
-def record(cluster: Cluster, id: str, pin: str, built: Built) -> None:
+def record(cluster: Cluster, id: str, pin: str, built: InstalledEnvironment) -> None:
     """Publish the facts of an earlier builder."""
     requested = Requested(
         dependencies=Dependencies(packages=(PACKAGE,)),

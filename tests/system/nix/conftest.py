@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nix import package_set
-from nix.cache import BuildLimits, Cache, Installed
+from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Dependencies
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
@@ -33,11 +33,11 @@ class Host:
     pin: str
     loop: asyncio.Runner
 
-    def install(self, dependencies: Dependencies, limits: BuildLimits | None = None) -> Installed:
+    def install(self, dependencies: Dependencies, limits: BuildLimits | None = None) -> InstalledEnvironment:
         work = self.cache.install(dependencies, self.pin, limits or BuildLimits(), print)
         return self.loop.run(work)
 
-    def run(self, installed: Installed, *argv: str) -> str:
+    def run(self, installed: InstalledEnvironment, *argv: str) -> str:
         """Run a command with nothing but the environment; returns what it printed."""
         with self.cache.hold(installed.store_path) as tree:
             return run_in(tree, *argv)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nix import eviction
-from nix.cache import BuildLimits, Cache, Installed
+from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages
 from nix.errors import CacheError, MissingError
 from nix.runner import Ran
@@ -60,11 +60,11 @@ class Hosts:
         self.pin = make_package_set(settings, DEBS)
         return Cache(settings, self.runner)
 
-    def install(self, name: str, *, again: bool = False) -> Installed:
+    def install(self, name: str, *, again: bool = False) -> InstalledEnvironment:
         work = self.builder.install(Packages((name,)), self.pin, BuildLimits(), lambda _: None, again=again)
         return self.loop.run(work)
 
-    def install_unpublished(self, name: str) -> Installed:
+    def install_unpublished(self, name: str) -> InstalledEnvironment:
         """Install on the builder's host, as if it were the only one."""
         settings = NixSettings(nix_root=self.root / "builder", cache_dir=self.root / "builder-cache")
         work = Cache(settings, self.runner).install(
@@ -85,7 +85,7 @@ class Hosts:
         argv = [sys.executable, "-m", "infra.cli", "dependencies", "publish"]
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
-    def fetch(self, cache: Cache, installed: Installed, times: int = 1) -> None:
+    def fetch(self, cache: Cache, installed: InstalledEnvironment, times: int = 1) -> None:
         async def all_at_once() -> None:
             fetches = (cache.fetch(installed.store_path, installed.size_bytes, agree) for _ in range(times))
             await asyncio.gather(*fetches)
@@ -160,7 +160,9 @@ def test_what_is_not_signed_or_not_whole_is_refused_until_it_is_published_again(
 
 def test_what_is_not_there_is_missing_and_a_folder_that_is_not_there_is_our_fault(hosts: Hosts) -> None:
     with pytest.raises(CacheError, match="is its file system mounted") as told:
-        hosts.fetch(hosts.other, Installed("/nix/store/" + "0" * 32 + "-environment", {}, [], 1, ""))
+        hosts.fetch(
+            hosts.other, InstalledEnvironment("/nix/store/" + "0" * 32 + "-environment", {}, [], 1, "")
+        )
     assert not isinstance(told.value, MissingError)
     installed = hosts.install("one")
     for narinfo in hosts.shared.glob("*.narinfo"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nix import archives, eviction, package_set, search
-from nix.cache import BuildLimits, Cache, Installed
+from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages
 from nix.errors import CacheError, DependenciesError
 from nix.settings import NixSettings
@@ -42,11 +42,11 @@ class Distribution:
         self.pool = archives.pool(self.settings)
         self.pin = package_set.refresh(self.settings, print).pin
 
-    def install(self, name: str, settings: NixSettings | None = None) -> Installed:
+    def install(self, name: str, settings: NixSettings | None = None) -> InstalledEnvironment:
         cache = Cache(settings or self.settings, self.runner)
         return self.loop.run(cache.install(Packages((name,)), self.pin, BuildLimits(), print))
 
-    def forget(self, installed: Installed) -> None:
+    def forget(self, installed: InstalledEnvironment) -> None:
         """Evict it."""
         cache = Cache(self.settings, self.runner)
         assert self.loop.run(cache.evict(installed.store_path, _agree))

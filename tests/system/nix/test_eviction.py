@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nix import eviction
-from nix.cache import BuildLimits, Cache, Installed
+from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages
 from nix.errors import MissingError
 from nix.settings import NixSettings
@@ -46,24 +46,24 @@ class Small:
         self.told.append(store_path)
         return store_path not in self.kept
 
-    def install(self, name: str) -> Installed:
+    def install(self, name: str) -> InstalledEnvironment:
         work = self.cache.install(Packages((name,)), self.pin, BuildLimits(), lambda _: None, self.announce)
         return self.loop.run(work)
 
     def make_room(self) -> None:
         self.loop.run(self.cache.make_room(self.announce))
 
-    def evict(self, installed: Installed) -> bool:
+    def evict(self, installed: InstalledEnvironment) -> bool:
         return self.loop.run(self.cache.evict(installed.store_path, self.announce))
 
-    def has(self, installed: Installed) -> bool:
+    def has(self, installed: InstalledEnvironment) -> bool:
         try:
             with self.cache.hold(installed.store_path) as tree:
                 return (tree / "usr/shared").exists()
         except MissingError:
             return False
 
-    def on_disk(self, installed: Installed) -> bool:
+    def on_disk(self, installed: InstalledEnvironment) -> bool:
         return (self.settings.nix_root / installed.store_path[1:]).exists()
 
     def verify(self) -> None:
@@ -131,7 +131,7 @@ with Cache(NixSettings(nix_root=Path(sys.argv[1])), None).hold(sys.argv[2]):
 
 
 @contextlib.contextmanager
-def holder(small: Small, installed: Installed) -> Iterator[subprocess.Popen[str]]:
+def holder(small: Small, installed: InstalledEnvironment) -> Iterator[subprocess.Popen[str]]:
     """Another process, which uses an environment."""
     argv = [sys.executable, "-c", HOLDER, str(small.settings.nix_root), installed.store_path]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:

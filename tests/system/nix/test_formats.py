@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nix import store
-from nix.cache import BuildLimits, Cache, Installed
+from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.contents import manifest
 from nix.dependencies import Packages
 from nix.errors import MissingError
@@ -27,7 +27,7 @@ DEBS = {"one": deb([Member("./usr/one", b"one")])}
 
 async def build_in_format_1(
     cache: Cache, settings: NixSettings, pin: str, names: tuple[str, ...], folder: Path
-) -> Installed:
+) -> InstalledEnvironment:
     """Build packages as the first version did: by another script, for a key without a format."""
     shutil.copy(store.DERIVATION, folder / "environment.nix")
     script = store.DERIVATION.with_name("environment.sh").read_text()

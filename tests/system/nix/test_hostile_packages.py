@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from nix.cache import BuildLimits, Cache, Installed
+from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Expression, Packages
 from nix.errors import CacheError, DependenciesError, LimitError
 from nix.settings import NixSettings
@@ -27,7 +27,7 @@ class Build(Protocol):
         wall_time_s: float = 100,
         environment_bytes: int = 1 << 30,
         files: str = "",
-    ) -> Installed: ...
+    ) -> InstalledEnvironment: ...
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def build(host: Host, sandboxes: Sandboxes, pool: Path) -> Build:
         wall_time_s: float = 100,
         environment_bytes: int = 1 << 30,
         files: str = "",
-    ) -> Installed:
+    ) -> InstalledEnvironment:
         settings = NixSettings(
             nix_root=host.settings.nix_root, cache_dir=pool, environment_bytes=environment_bytes
         )

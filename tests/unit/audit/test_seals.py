@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.audit.messages import SUBMISSIONS
 from topics.audit.sealed import Inspection, Sealing, Seals, read_seals
-from topics.audit.seals import Range, canonical, fingerprint, sealed
+from topics.audit.seals import OffsetRange, canonical, fingerprint, sealed
 from topics.catalogue import Topic
 from topics.kafka.codec import Headers
 
@@ -39,7 +39,7 @@ LOG = [record(offset) for offset in range(30)]
 def seal_records(log: Sequence[Message], size: int, key: Ed25519PrivateKey = KEY) -> list[Message]:
     """What stands on `audit.seals` when every `size` records are sealed."""
     messages: list[Message] = []
-    begun, previous = Range(0), ""
+    begun, previous = OffsetRange(0), ""
     for message in log:
         begun.add(message)
         if begun.records == size:
@@ -48,7 +48,7 @@ def seal_records(log: Sequence[Message], size: int, key: Ed25519PrivateKey = KEY
             messages.append(
                 Message("audit.seals", 0, len(messages), None, record.value, record.headers, timestamp=(2, 1))
             )
-            begun, previous = Range(begun.next_offset), fingerprint(record.value)
+            begun, previous = OffsetRange(begun.next_offset), fingerprint(record.value)
     return messages
 
 

@@ -7,7 +7,14 @@ from rich.console import Console
 
 from infra.commands.answers import EXIT_CODES, how_it_ended, outcome_or_status, print_answer, printable
 from topics.request.limits import MiB
-from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, OutputFile, RunStage, Stage
+from topics.submissions.stage import (
+    CompileStage,
+    DependenciesStage,
+    Outcome,
+    OutputFile,
+    RunStage,
+    StageResult,
+)
 from topics.submissions.state import FINAL, Answer
 
 
@@ -64,7 +71,7 @@ def test_output_files_are_told_of_line_by_line() -> None:
 
 
 def test_how_a_stage_ended() -> None:
-    assert how_it_ended(Stage(exit_code=3)) == "exit code 3"
+    assert how_it_ended(StageResult(exit_code=3)) == "exit code 3"
     assert how_it_ended(RunStage(exit_code=0, passed=False)) == "wrong output"
     assert how_it_ended(RunStage(exit_code=1, passed=False)) == "exit code 1"
 

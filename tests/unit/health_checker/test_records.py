@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.health_checker.records import MAX_ATTEMPT, MAX_NAME_LENGTH, read, tick_record
-from topics.kafka.codec import UndecodableError, encode
+from topics.kafka.codec import DecodeError, encode
 from topics.leases import Lease, Tick
 
 LEASE = {"kind": "taken", "id": "a", "attempt": 1, "worker": "w"}
@@ -61,7 +61,7 @@ def test_reads_what_workers_and_checkers_write() -> None:
     ],
 )
 def test_refuses_everything_else(key: bytes | None, value: bytes | None) -> None:
-    with pytest.raises(UndecodableError):
+    with pytest.raises(DecodeError):
         read(key, value)
 
 
@@ -75,5 +75,5 @@ def test_refuses_everything_else(key: bytes | None, value: bytes | None) -> None
     ).map(lambda value: json.dumps(value).encode()),
 )
 def test_nothing_else_is_raised(key: bytes | None, value: bytes | None) -> None:
-    with suppress(UndecodableError):
+    with suppress(DecodeError):
         read(key, value)

@@ -12,7 +12,7 @@ from infra.documents.schemas import DIRECTORY, documents
 from ingest.tracing import TRACESTATE_CHARACTERS
 from tests.support.compatibility import breaks
 from topics.catalogue import catalogue
-from topics.contract.schemas import Said, all_said, schema
+from topics.contract.schemas import MessageType, message_types, schema
 from topics.kafka.codec import CARRIED_BYTES, CARRIED_HEADERS
 from topics.request.limits import KiB
 from topics.request.model import MAX_FIELD_ERRORS
@@ -20,7 +20,7 @@ from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 
 ROOT = Path(__file__).parents[3]
-SAID = list(all_said(catalogue(KafkaSettings())))
+SAID = list(message_types(catalogue(KafkaSettings())))
 
 
 def test_documents_are_those_of_the_code() -> None:
@@ -69,7 +69,7 @@ def before() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("said", SAID, ids=lambda said: said.name)
-def test_nothing_breaks_who_relies_on_the_committed_schema(said: Said, before: dict[str, str]) -> None:
+def test_nothing_breaks_who_relies_on_the_committed_schema(said: MessageType, before: dict[str, str]) -> None:
     """If it must: a new CloudEvents type with the next number beside the old one, see docs/kafka.md."""
     if old := before.get(f"{said.name}.json"):
         assert breaks(json.loads(old), schema(said), said.direction) == []

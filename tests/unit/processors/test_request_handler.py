@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ingest.ids import derive_id
 from processors.request_handler import handle
 from tests.support.costly_requests import RATIO, costly, ordinary
-from topics.kafka.codec import UndecodableError
+from topics.kafka.codec import DecodeError
 from topics.request.limits import MiB
-from topics.request.model import InvalidRequestError, NotJsonError, TooLargeError, content_hash
+from topics.request.model import InvalidRequestError, NotJsonError, RequestTooLargeError, content_hash
 from topics.submissions.facts import CANCEL, Cancelled, Requested
 
 BODY = {"run": "true"}
@@ -71,7 +71,7 @@ def test_the_same_request_is_the_same_over_http_and_kafka() -> None:
     [
         (b"{", NotJsonError, ""),
         (None, NotJsonError, ""),
-        (b"x" * (REQUEST_BYTES + 1), TooLargeError, ""),
+        (b"x" * (REQUEST_BYTES + 1), RequestTooLargeError, ""),
         (body(language="python"), InvalidRequestError, "language"),
         (body(id="b"), InvalidRequestError, "id"),
         (body(limits={"run": {"cpus": 3}}), InvalidRequestError, "limits.run.cpus"),
@@ -89,7 +89,7 @@ def test_a_bad_request_with_an_id_is_rejected_by_field(
 @pytest.mark.parametrize("key", [None, b"", b"\xff", b"a b", b"a" * 65, b"a\n", b"../x"])
 @pytest.mark.parametrize("ce_type", [None, CANCEL])
 def test_without_a_readable_id_there_is_nobody_to_tell(key: bytes | None, ce_type: str | None) -> None:
-    with pytest.raises(UndecodableError):
+    with pytest.raises(DecodeError):
         asked(key, body(), ce_type)
 
 

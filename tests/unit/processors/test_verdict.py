@@ -11,7 +11,7 @@ from processors.sandbox import Collected, CollectedFile, Completed
 from processors.worker.verdict import AnswerBudget, media_type, outcome_of, passed
 from topics.request.model import TestCase
 from topics.request.output_patterns import OUTPUT_FILE_BYTES
-from topics.submissions.stage import CompileStage, OutputFile, RunStage, Stage
+from topics.submissions.stage import CompileStage, OutputFile, RunStage, StageResult
 
 
 def completed(
@@ -25,7 +25,7 @@ def stage_of(stdout: bytes, stderr: bytes = b"", answer_bytes: int = 1000) -> Co
     return AnswerBudget(answer_bytes).compile_stage(completed(stdout, stderr))
 
 
-def sent(*stages: Stage) -> int:
+def sent(*stages: StageResult) -> int:
     """Bytes of all output as JSON, without the quotes around."""
     return sum(len(to_json(text)) - 2 for stage in stages for text in (stage.stdout, stage.stderr))
 

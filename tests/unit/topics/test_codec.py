@@ -14,9 +14,9 @@ from topics.dependencies.facts import DependenciesFact
 from topics.kafka.codec import (
     CARRIED_BYTES,
     CARRIED_HEADERS,
+    DecodeError,
     Headers,
     Record,
-    UndecodableError,
     carried,
     dead_letter,
     decode_fact,
@@ -99,7 +99,7 @@ def test_records_are_cloud_events() -> None:
     ],
 )
 def test_what_is_not_promised_is_told(unreadable: Message, why: str) -> None:
-    with pytest.raises(UndecodableError, match=why):
+    with pytest.raises(DecodeError, match=why):
         decode_fact(unreadable, SUBMISSION_FACTS)
 
 
@@ -113,7 +113,7 @@ def test_what_a_later_version_adds_is_left_out() -> None:
 @given(st.none() | st.binary(), st.none() | st.binary(), st.sampled_from([*SUBMISSION_FACTS, "x"]))
 def test_nothing_else_is_raised(key: bytes | None, value: bytes | None, ce_type: str) -> None:
     unknown = message(key, value, [("ce_type", ce_type.encode())])
-    with suppress(UndecodableError):
+    with suppress(DecodeError):
         decode_fact(unknown, SUBMISSION_FACTS)
 
 
@@ -130,7 +130,7 @@ def test_dead_letters_give_the_record_back_even_one_that_looks_like_a_dead_lette
     letter = dead_letter("dead-letters", message(b"\xff", None, odd), "because \ud800")
     opened = open_letter(Message("dead-letters", 0, 1, b"\xff", None, letter.headers))
     assert opened == ("events/3/7", "because \\ud800", Record("events", b"\xff", None, odd))
-    with pytest.raises(UndecodableError):
+    with pytest.raises(DecodeError):
         open_letter(message(headers=odd))
 
 

@@ -17,9 +17,9 @@ from topics.request.model import (
     FieldError,
     InvalidRequestError,
     NotJsonError,
+    RequestTooLargeError,
     SubmissionRequest,
     TestCase,
-    TooLargeError,
     content_hash,
     parse_request,
 )
@@ -409,7 +409,7 @@ def test_json_that_is_no_object_is_no_request(raw: bytes) -> None:
 def test_sizes_are_bounded_before_anything_else() -> None:
     raw = HASHED.encode()
     assert parse_request(raw, len(raw))
-    with pytest.raises(TooLargeError) as refusal:
+    with pytest.raises(RequestTooLargeError) as refusal:
         parse_request(raw, len(raw) - 1)
     assert refusal.value.errors[0].limit == len(raw) - 1
 

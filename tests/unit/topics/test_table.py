@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topics.views.table import Change, Index, Table
+from topics.views.table import RowChange, Table, TableIndex
 
-INDEX = Index("by-row", summary=lambda row: row[:3], keys=lambda summary: [summary, b"-" + summary])
+INDEX = TableIndex("by-row", summary=lambda row: row[:3], keys=lambda summary: [summary, b"-" + summary])
 KEYS = [b"a", b"b", b"c"]
 Changes = Sequence[tuple[bytes, str | None]]
 CHANGES = st.tuples(st.sampled_from(KEYS), st.none() | st.text("xyz", min_size=2, max_size=3))
@@ -28,7 +28,7 @@ def test_the_index_is_of_the_rows_that_are_there(batches: Sequence[Changes]) -> 
     with TemporaryDirectory() as folder:
         table = opened(Path(folder) / "table")
         for offset, batch in enumerate(batches):
-            changes = [Change(0, offset, key, _row(key, text)) for key, text in batch]
+            changes = [RowChange(0, offset, key, _row(key, text)) for key, text in batch]
             table.write(changes)
             for change in changes:
                 rows.pop(change.key, None)
@@ -48,7 +48,7 @@ def summaries(table: Table) -> Mapping[bytes, bytes]:
 
 def test_it_is_read_from_the_last_key_or_before_another(tmp_path: Path) -> None:
     table = opened(tmp_path)
-    table.write([Change(0, n, key, row) for n, (key, row) in enumerate([(b"a", b"x1"), (b"b", b"x3")])])
+    table.write([RowChange(0, n, key, row) for n, (key, row) in enumerate([(b"a", b"x1"), (b"b", b"x3")])])
     assert list(table.indexed(b"-")) == [b"x3", b"x1"]
     assert list(table.indexed(b"-", b"x3")) == [b"x1"]
     assert list(table.indexed(b"-", b"x2")) == [b"x1"]
@@ -67,7 +67,7 @@ def test_labels_are_counted_across_restarts(tmp_path: Path) -> None:
 
     table = opened()
     rows = [(b"a", b"x"), (b"b", b"x"), (b"c", b"y"), (b"a", b"y"), (b"b", b"-"), (b"c", None)]
-    table.write([Change(0, offset, key, row) for offset, (key, row) in enumerate(rows)])
+    table.write([RowChange(0, offset, key, row) for offset, (key, row) in enumerate(rows)])
     for _ in range(2):
         assert (table.flagged, table.labels[b"x"], table.labels[b"y"]) == ({b"a": b"y"}, 0, 1)
         table.close()
