@@ -8,7 +8,6 @@ PENDING: frozenset[str] = frozenset(
         "docs/audit.md",
         "docs/cli.md",
         "docs/dependencies.md",
-        "docs/kafka.md",
         "docs/sandbox.md",
         "docs/settings.md",
         "infra",
