@@ -5,7 +5,6 @@ from pathlib import Path
 PENDING: frozenset[str] = frozenset(
     {
         "docs/architecture.md",
-        "docs/audit.md",
         "docs/cli.md",
         "docs/dependencies.md",
         "docs/sandbox.md",
