@@ -6,7 +6,6 @@ PENDING: frozenset[str] = frozenset(
     {
         "docs/architecture.md",
         "docs/cli.md",
-        "docs/dependencies.md",
         "docs/settings.md",
         "infra",
         "infra/commands",
