@@ -14,7 +14,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("ingest", "processors", "topics", "nix", "infra")
-DOCUMENTS = ("README.md", "docs")
+DOCUMENTS = ("README.md", "SECURITY.md", "docs")
 SUFFIXES = {".py", ".md", ".c", ".h", ".ts"}
 GENERATED = {"node_modules", "dist", "build", "schemas", "__pycache__"}
 

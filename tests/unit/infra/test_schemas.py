@@ -80,9 +80,9 @@ def test_no_schema_that_was_committed_is_gone(before: dict[str, str]) -> None:
 
 
 def test_the_document_names_every_kind_of_event_and_the_bounds() -> None:
-    text = (ROOT / "docs" / "kafka.md").read_text()
+    text = " ".join((ROOT / "docs" / "kafka.md").read_text().split())
     assert [name for name in FACTS if name not in text] == []
-    assert f"first {CARRIED_HEADERS}\nof them" in text
+    assert f"first {CARRIED_HEADERS} of them" in text
     assert f"{CARRIED_BYTES // KiB} KiB" in text
     assert f"first {MAX_FIELD_ERRORS})" in text
-    assert f"{TRACESTATE_CHARACTERS}\ncharacters" in text
+    assert f"{TRACESTATE_CHARACTERS} characters" in text
