@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from nix.artifacts import PinnedArchive, hash_of
+from nix.artifacts import ResolvedArtifact, hash_of
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
 from nix.registries.answers import Answer, Text
@@ -56,7 +56,7 @@ class Found(Answer):
     """By their places."""
 
 
-async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadline) -> list[PinnedArchive]:
+async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadline) -> list[ResolvedArtifact]:
     """Return the archives, sorted by place.
 
     Raises DependenciesError (theirs), LimitError, or CacheError where the registry fails.
@@ -68,7 +68,7 @@ async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadlin
     return artifacts(found.packages)
 
 
-def artifacts(packages: Mapping[str, Entry]) -> list[PinnedArchive]:
+def artifacts(packages: Mapping[str, Entry]) -> list[ResolvedArtifact]:
     """Read a lock file's entries.
 
     Raises DependenciesError for what does not come from the registry, CacheError if there are none.
@@ -86,7 +86,7 @@ def artifacts(packages: Mapping[str, Entry]) -> list[PinnedArchive]:
                 f"{name}@{entry.version}: {entry.resolved!r} is not on the registry that is configured"
             )
         found.append(
-            PinnedArchive("npm", name, entry.version, entry.resolved, hash_of(entry.integrity), place)
+            ResolvedArtifact("npm", name, entry.version, entry.resolved, hash_of(entry.integrity), place)
         )
     return found
 

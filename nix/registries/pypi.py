@@ -13,7 +13,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from nix.artifacts import PinnedArchive
+from nix.artifacts import ResolvedArtifact
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
 from nix.registries.answers import Answer, Text
@@ -66,7 +66,7 @@ class Found(Answer):
 
 async def resolve(
     pins: Sequence[str], python_version: str, registries: Registries, deadline: Deadline
-) -> list[PinnedArchive]:
+) -> list[ResolvedArtifact]:
     """Return the wheels, sorted by name.
 
     `python_version` is the environment's, such as 3.11.
@@ -81,7 +81,7 @@ async def resolve(
     return artifacts(found, python_version)
 
 
-def artifacts(found: Found, python_version: str) -> list[PinnedArchive]:
+def artifacts(found: Found, python_version: str) -> list[ResolvedArtifact]:
     """Read what pip would install. Raises DependenciesError for what was withdrawn, CacheError."""
     if found.python_version != python_version:
         raise CacheError(
@@ -99,7 +99,7 @@ def artifacts(found: Found, python_version: str) -> list[PinnedArchive]:
             )
     return sorted(
         (
-            PinnedArchive(
+            ResolvedArtifact(
                 "pypi",
                 wheel.name,
                 wheel.version,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nix.artifacts import PinnedArchive, check, hash_of, host_of
+from nix.artifacts import ResolvedArtifact, check, hash_of, host_of
 from nix.contents import Contents
 from nix.errors import CacheError, DependenciesError, PassingError
 from nix.registries import npm, pypi
@@ -27,14 +27,14 @@ SHA256, SHA512 = f"sha256:{'0' * 64}", f"sha512:{'0' * 128}"
 INTEGRITY = "sha512-" + "A" * 86 + "=="
 
 
-def wheel(url: str, hash: str = SHA256) -> PinnedArchive:
-    return PinnedArchive("pypi", "a", "1.0", url, hash)
+def wheel(url: str, hash: str = SHA256) -> ResolvedArtifact:
+    return ResolvedArtifact("pypi", "a", "1.0", url, hash)
 
 
 def package(
     url: str = "https://npm.test:444/a/-/a-1.0.0.tgz", place: str = "node_modules/a"
-) -> PinnedArchive:
-    return PinnedArchive("npm", "a", "1.0.0", url, SHA512, place)
+) -> ResolvedArtifact:
+    return ResolvedArtifact("npm", "a", "1.0.0", url, SHA512, place)
 
 
 def test_archives_come_from_the_hosts_that_are_configured() -> None:
@@ -64,7 +64,7 @@ def test_archives_come_from_the_hosts_that_are_configured() -> None:
         (package(place=""), "no place"),
     ],
 )
-def test_others_are_refused(artifact: PinnedArchive, told: str) -> None:
+def test_others_are_refused(artifact: ResolvedArtifact, told: str) -> None:
     with pytest.raises(DependenciesError, match=told):
         check([artifact], SETTINGS)
 
@@ -122,7 +122,7 @@ def lock(**entry: Any) -> dict[str, npm.Entry]:
 
 def test_a_lock_file_is_read() -> None:
     assert npm.artifacts(lock()) == [
-        PinnedArchive("npm", "a", "1.0.0", "https://npm.test:444/a.tgz", SHA512, "node_modules/a")
+        ResolvedArtifact("npm", "a", "1.0.0", "https://npm.test:444/a.tgz", SHA512, "node_modules/a")
     ]
     assert npm.artifacts(lock(name="other"))[0].name == "other"
 
