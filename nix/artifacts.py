@@ -26,7 +26,7 @@ DIGESTS = {"sha256": 32, "sha512": 64}
 
 
 @dataclass(frozen=True)
-class Artifact:
+class ResolvedArtifact:
     """One archive of one package."""
 
     registry: Registry
@@ -79,7 +79,7 @@ def spelled(host: Host) -> str:
     return name if port == HTTPS else f"{name}:{port}"
 
 
-def check(artifacts: Iterable[Artifact], settings: NixSettings) -> None:
+def check(artifacts: Iterable[ResolvedArtifact], settings: NixSettings) -> None:
     """Accept archives that come from their registries, have a hash, and belong into a plain folder.
 
     A registry's answer determines a resolution, so no part of it is trusted.

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nix import archives, locks, resolve
-from nix.artifacts import Artifact
+from nix.artifacts import ResolvedArtifact
 from nix.binary_cache import BinaryCache, checked_secret_key_file
 from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
@@ -90,7 +90,7 @@ class Cache:
         announce: Announce | None = None,
         *,
         again: bool = False,
-        resolution: Sequence[Artifact] = (),
+        resolution: Sequence[ResolvedArtifact] = (),
     ) -> Installed:
         """Evaluate, resolve, download, build, root and publish, once for all processes of the host.
 

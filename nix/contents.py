@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
-from nix.artifacts import Artifact
+from nix.artifacts import ResolvedArtifact
 from nix.index import Package
 
 ENVIRONMENT_FORMAT = 2
@@ -59,7 +59,7 @@ class Contents:
     """Debian's name of the architecture, such as `amd64`."""
     files: Mapping[str, SmallFile] = field(default_factory=dict)
     """Small files by path relative to /usr; each replaces a package's file of that path."""
-    artifacts: Sequence[Artifact] = ()
+    artifacts: Sequence[ResolvedArtifact] = ()
     """Archives of other registries, installed below /usr/local."""
 
     def key(self) -> str:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nix import locks
-from nix.artifacts import Artifact
+from nix.artifacts import ResolvedArtifact
 from nix.errors import MissingError
 
 STORE_PATH = re.compile(r"/nix/store/(?P<name>[0-9a-z]{32}-environment)")
@@ -36,7 +36,7 @@ class Installed:
     size_bytes: int
     log: str
     """Output of the build, without lines of Nix about its derivation."""
-    resolution: tuple[Artifact, ...] = ()
+    resolution: tuple[ResolvedArtifact, ...] = ()
     """Archives that the pinned packages resolved to; empty in the record of a key."""
 
 

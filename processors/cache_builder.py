@@ -11,7 +11,7 @@ import logging
 import time
 from dataclasses import asdict
 
-from nix.artifacts import Artifact
+from nix.artifacts import ResolvedArtifact
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError, LimitError, PassingError
@@ -166,7 +166,7 @@ class CacheBuilder:
                 lambda message: log.info("building %s: %s", work.id, message),
                 self._evictions.announce,
                 again=work.generation > 1,
-                resolution=[Artifact(**artifact.model_dump()) for artifact in work.resolution],
+                resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],
             )
         except DependenciesError as error:
             log.info(

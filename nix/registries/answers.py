@@ -10,7 +10,7 @@ Text = Annotated[str, Field(max_length=1000)]
 """A name, a version, an address."""
 
 
-class Answer(BaseModel):
+class ProgramAnswer(BaseModel):
     """Of one program."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

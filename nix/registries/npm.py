@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from nix.artifacts import Artifact, hash_of
+from nix.artifacts import ResolvedArtifact, hash_of
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
-from nix.registries.answers import Answer, Text
+from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask
 
@@ -33,7 +33,7 @@ HERE = {"os": "linux", "cpu": _CPU, "libc": "glibc"}
 """What this machine is, as packages say what they are for."""
 
 
-class Entry(Answer):
+class LockEntry(ProgramAnswer):
     """One of a lock file, in its own words."""
 
     name: Text = ""
@@ -47,28 +47,28 @@ class Entry(Answer):
     inBundle: bool = False  # noqa: N815
 
 
-class Found(Answer):
+class NpmResolution(ProgramAnswer):
     """What `inside.resolve_npm` prints."""
 
     exit_code: int
     messages: str
-    packages: dict[Text, Entry] = Field(default_factory=dict)
+    packages: dict[Text, LockEntry] = Field(default_factory=dict)
     """By their places."""
 
 
-async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadline) -> list[Artifact]:
+async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadline) -> list[ResolvedArtifact]:
     """Return the archives, sorted by place.
 
     Raises DependenciesError (theirs), LimitError, or CacheError where the registry fails.
     """
     arguments = [registries.settings.npm_registry, *pins]
-    found, relay = await ask(registries, "npm", arguments, Found, deadline=deadline)
+    found, relay = await ask(registries, "npm", arguments, NpmResolution, deadline=deadline)
     if found.exit_code != 0:
         raise explain(found.messages, relay)
     return artifacts(found.packages)
 
 
-def artifacts(packages: Mapping[str, Entry]) -> list[Artifact]:
+def artifacts(packages: Mapping[str, LockEntry]) -> list[ResolvedArtifact]:
     """Read a lock file's entries.
 
     Raises DependenciesError for what does not come from the registry, CacheError if there are none.
@@ -85,11 +85,13 @@ def artifacts(packages: Mapping[str, Entry]) -> list[Artifact]:
             raise DependenciesError(
                 f"{name}@{entry.version}: {entry.resolved!r} is not on the registry that is configured"
             )
-        found.append(Artifact("npm", name, entry.version, entry.resolved, hash_of(entry.integrity), place))
+        found.append(
+            ResolvedArtifact("npm", name, entry.version, entry.resolved, hash_of(entry.integrity), place)
+        )
     return found
 
 
-def _fits(entry: Entry) -> bool:
+def _fits(entry: LockEntry) -> bool:
     """Say whether a package is for this machine, by the lists that it may have: `linux`, or `!win32`."""
     for field, here in HERE.items():
         listed = getattr(entry, field)

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import RootModel
 
 from nix import archives
-from nix.artifacts import Artifact, hosts
+from nix.artifacts import ResolvedArtifact, hosts
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, LimitError
 from nix.registries.answers import read_answer
@@ -26,12 +26,12 @@ GONE = re.compile(r"HTTP Error 4(?!08|29)")
 """How a registry says that it will not have an archive tomorrow either."""
 
 
-class Failed(RootModel[dict[str, str]]):
+class FetchFailures(RootModel[dict[str, str]]):
     """What `inside.fetch` prints: why an archive did not come, by its hash."""
 
 
 async def fetch(
-    artifacts: Sequence[Artifact],
+    artifacts: Sequence[ResolvedArtifact],
     folder: Path,
     registries: Registries,
     deadline: Deadline,
@@ -51,7 +51,7 @@ async def fetch(
 
 
 async def _fetch(
-    artifacts: Sequence[Artifact], folder: Path, registries: Registries, deadline: Deadline
+    artifacts: Sequence[ResolvedArtifact], folder: Path, registries: Registries, deadline: Deadline
 ) -> None:
     settings = registries.settings
     relay = Relay(hosts(settings, artifacts[0].registry))
@@ -71,7 +71,7 @@ async def _fetch(
         )
     if ran.exit_code != 0:
         raise CacheError(f"fetching failed: {ran.stderr.decode(errors='replace')[-1000:]}")
-    failed = read_answer(Failed, ran.stdout).root
+    failed = read_answer(FetchFailures, ran.stdout).root
     for artifact in artifacts:
         if file := deposit.files.get(artifact.hash):
             await asyncio.to_thread(_keep, file, artifact, folder)
@@ -84,7 +84,7 @@ async def _fetch(
 
 
 async def unpack(
-    artifacts: Sequence[Artifact],
+    artifacts: Sequence[ResolvedArtifact],
     folder: Path,
     python_version: str,
     registries: Registries,
@@ -126,7 +126,7 @@ async def unpack(
     return deposit.hashes["layer"]
 
 
-def _take(artifact: Artifact, folder: Path) -> bool:
+def _take(artifact: ResolvedArtifact, folder: Path) -> bool:
     """Link an archive from the pool; False where it is not there, or is damaged and now removed."""
     pooled, ours = folder.parent / artifact.file, folder / artifact.file
     try:
@@ -144,7 +144,7 @@ def _take(artifact: Artifact, folder: Path) -> bool:
     return True
 
 
-def _keep(file: Path, artifact: Artifact, folder: Path) -> None:
+def _keep(file: Path, artifact: ResolvedArtifact, folder: Path) -> None:
     """Put a complete archive into the build's folder and the pool."""
     file.chmod(0o644)
     with file.open("rb") as written:
@@ -153,13 +153,13 @@ def _keep(file: Path, artifact: Artifact, folder: Path) -> None:
     file.rename(folder.parent / artifact.file)
 
 
-def _json(artifacts: Sequence[Artifact]) -> bytes:
+def _json(artifacts: Sequence[ResolvedArtifact]) -> bytes:
     values = [asdict(one) | {"file": one.file, "label": one.label} for one in artifacts]
     return json.dumps(values).encode()
 
 
 def _explain(
-    lost: Sequence[Artifact], failed: Mapping[str, str], deposit: Deposit, relay: Relay
+    lost: Sequence[ResolvedArtifact], failed: Mapping[str, str], deposit: Deposit, relay: Relay
 ) -> Exception:
     first = lost[0]
     for artifact in lost:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nix.artifacts import Artifact, Registry, address_of, check
+from nix.artifacts import Registry, ResolvedArtifact, address_of, check
 from nix.contents import Contents
 from nix.deadline import Deadline
 from nix.dependencies import Pinned
@@ -27,7 +27,7 @@ def needed(pinned: Pinned) -> list[str]:
 
 async def resolve(
     pinned: Pinned, packages: Sequence[Package], registries: Registries, deadline: Deadline
-) -> tuple[Artifact, ...]:
+) -> tuple[ResolvedArtifact, ...]:
     """Return all archives that pinned packages need, beside the Debian packages of their environment.
 
     Raises PassingError where the operator has no such registry, DependenciesError, LimitError, CacheError.
@@ -37,7 +37,7 @@ async def resolve(
             raise PassingError(
                 f"packages of {registry} are switched off here; the operator switches them on with {setting}"
             )
-    found: list[Artifact] = []
+    found: list[ResolvedArtifact] = []
     if pinned.pypi:
         found += await pypi.resolve(pinned.pypi, _python_version(packages), registries, deadline)
     if pinned.npm:

@@ -13,10 +13,10 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from nix.artifacts import Artifact
+from nix.artifacts import ResolvedArtifact
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
-from nix.registries.answers import Answer, Text
+from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask, pip
 
@@ -35,7 +35,7 @@ SHOWN = 5
 """Versions or files that an explanation names."""
 
 
-class Wheel(Answer):
+class Wheel(ProgramAnswer):
     """What pip would install."""
 
     name: Text
@@ -45,7 +45,7 @@ class Wheel(Answer):
     yanked: bool
 
 
-class Missing(Answer):
+class Missing(ProgramAnswer):
     """What pip found no candidate for."""
 
     name: Text
@@ -53,7 +53,7 @@ class Missing(Answer):
     """Those that the index lists for it; None where it knows no such name."""
 
 
-class Found(Answer):
+class PypiResolution(ProgramAnswer):
     """What `inside.resolve_pypi` prints."""
 
     exit_code: int
@@ -66,7 +66,7 @@ class Found(Answer):
 
 async def resolve(
     pins: Sequence[str], python_version: str, registries: Registries, deadline: Deadline
-) -> list[Artifact]:
+) -> list[ResolvedArtifact]:
     """Return the wheels, sorted by name.
 
     `python_version` is the environment's, such as 3.11.
@@ -75,13 +75,13 @@ async def resolve(
     settings = registries.settings
     arguments = [settings.pypi_index, *pins]
     tools = {"/tools/pip": await asyncio.to_thread(pip, settings)}
-    found, relay = await ask(registries, "pypi", arguments, Found, deadline=deadline, mounts=tools)
+    found, relay = await ask(registries, "pypi", arguments, PypiResolution, deadline=deadline, mounts=tools)
     if found.exit_code != 0:
         raise explain(found, python_version, relay)
     return artifacts(found, python_version)
 
 
-def artifacts(found: Found, python_version: str) -> list[Artifact]:
+def artifacts(found: PypiResolution, python_version: str) -> list[ResolvedArtifact]:
     """Read what pip would install. Raises DependenciesError for what was withdrawn, CacheError."""
     if found.python_version != python_version:
         raise CacheError(
@@ -99,7 +99,7 @@ def artifacts(found: Found, python_version: str) -> list[Artifact]:
             )
     return sorted(
         (
-            Artifact(
+            ResolvedArtifact(
                 "pypi",
                 wheel.name,
                 wheel.version,
@@ -112,7 +112,7 @@ def artifacts(found: Found, python_version: str) -> list[Artifact]:
     )
 
 
-def explain(found: Found, python_version: str, relay: Relay) -> Exception:
+def explain(found: PypiResolution, python_version: str, relay: Relay) -> Exception:
     """Tell what is wrong with the pins from an index that does not answer."""
     messages = found.messages
     if relay.faults:

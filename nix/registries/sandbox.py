@@ -21,7 +21,7 @@ from typing import TypeVar
 from nix.artifacts import Registry, hosts
 from nix.deadline import Deadline
 from nix.errors import CacheError, LimitError
-from nix.registries.answers import Answer, read_answer
+from nix.registries.answers import ProgramAnswer, read_answer
 from nix.registries.deposit import Deposit
 from nix.registries.relay import Relay
 from nix.runner import Ran, Runner
@@ -29,7 +29,7 @@ from nix.settings import NixSettings
 
 log = logging.getLogger(__name__)
 
-AnswerT = TypeVar("AnswerT", bound=Answer)
+AnswerT = TypeVar("AnswerT", bound=ProgramAnswer)
 
 NAMES = {"pypi": "PyPI", "npm": "npm"}
 PROGRAMS = Path(__file__).with_name("inside")

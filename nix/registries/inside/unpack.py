@@ -16,7 +16,7 @@ from typing import IO, Protocol, cast
 
 from nix.registries.inside.deposit import Deposited
 from nix.registries.inside.npm_package import npm_members
-from nix.registries.inside.refusal import Member, RefusedError
+from nix.registries.inside.refusal import Member, UnpackRefusedError
 from nix.registries.inside.wheel import wheel_members
 
 ARCHIVES = Path("/archives")
@@ -46,18 +46,18 @@ class Layer:
         self._folders: set[str] = set()
 
     def add(self, member: Member) -> None:
-        """Write one file. Raises RefusedError where it does not fit or its place is taken."""
+        """Write one file. Raises UnpackRefusedError where it does not fit or its place is taken."""
         self._left_bytes -= member.size_bytes
         self._left_files -= 1
         if self._left_bytes < 0:
-            raise RefusedError(f"what is in them {TOO_LARGE}")
+            raise UnpackRefusedError(f"what is in them {TOO_LARGE}")
         if self._left_files < 0:
-            raise RefusedError(f"there are more than {FILES} files in them")
+            raise UnpackRefusedError(f"there are more than {FILES} files in them")
         folders = {member.path[:end] for end, sign in enumerate(member.path) if sign == "/"}
         self._files.add(member.path)
         self._folders |= folders
         if member.path in self._folders or folders & self._files:
-            raise RefusedError(f"{member.path!r} is a file and a folder")
+            raise UnpackRefusedError(f"{member.path!r} is a file and a folder")
         info = tarfile.TarInfo(member.path)
         info.mode = 0o755 if member.executable else 0o644
         if member.link:
@@ -73,7 +73,7 @@ class Layer:
 
 
 def members(artifact: dict[str, str], python_version: str) -> Iterator[Member]:
-    """Yield what an archive brings. Raises RefusedError, or what reading a damaged archive raises."""
+    """Yield what an archive brings. Raises UnpackRefusedError, or what reading a damaged archive raises."""
     file = ARCHIVES / artifact["file"]
     if artifact["registry"] == "pypi":
         return wheel_members(file, python_version)
@@ -103,7 +103,7 @@ def _add(artifact: dict[str, str], layer: Layer, python_version: str) -> None:
     except ConnectionError:
         raise
     except Exception as error:  # whatever a hostile archive makes the libraries raise
-        why = str(error) if isinstance(error, RefusedError) else f"it cannot be read: {error!r:.300}"
+        why = str(error) if isinstance(error, UnpackRefusedError) else f"it cannot be read: {error!r:.300}"
         _refuse(f"{artifact['label']}: {why}")
 
 

@@ -19,7 +19,7 @@ from typing import Protocol
 import pytest
 
 from nix import archives
-from nix.artifacts import Artifact, host_of
+from nix.artifacts import ResolvedArtifact, host_of
 from nix.cache import BuildLimits, Cache, Installed
 from nix.dependencies import Packages, Pinned
 from nix.errors import CacheError, DependenciesError, LimitError, PassingError
@@ -48,7 +48,7 @@ class Install(Protocol):
     def __call__(
         self,
         pinned: Pinned = GREETING,
-        resolution: tuple[Artifact, ...] = (),
+        resolution: tuple[ResolvedArtifact, ...] = (),
         **changes: object,
     ) -> Installed: ...
 
@@ -58,7 +58,7 @@ def install(host: Host, sandboxes: Sandboxes, served: Registry) -> Install:
     """With the registries of the test and, since these lie, a pool of archives that is nobody else's."""
 
     def install(
-        pinned: Pinned = GREETING, resolution: tuple[Artifact, ...] = (), **changes: object
+        pinned: Pinned = GREETING, resolution: tuple[ResolvedArtifact, ...] = (), **changes: object
     ) -> Installed:
         settings = with_registry(host.settings, served, **changes)
         cache = Cache(settings, SandboxRunner(sandboxes))
@@ -111,7 +111,9 @@ def test_the_same_resolution_is_the_same_environment_whatever_the_registry_has_b
 def test_an_archive_that_is_not_what_was_promised_is_refused(install: Install, served: Registry) -> None:
     before = hashlib.sha256(served.wheel("changing", "1.0", {"changing.py": ""})).hexdigest()
     file = "changing-1.0-py3-none-any.whl"
-    resolved = Artifact("pypi", "changing", "1.0", f"{served.address}/files/{file}", f"sha256:{before}")
+    resolved = ResolvedArtifact(
+        "pypi", "changing", "1.0", f"{served.address}/files/{file}", f"sha256:{before}"
+    )
     after = served.wheel("changing", "1.0", {"changing.py": "malice = True"})
     with pytest.raises(DependenciesError, match=r"changing==1\.0: what https.* is not what was promised"):
         install(Pinned(("changing==1.0",)), (resolved,))

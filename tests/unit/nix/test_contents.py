@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from nix.artifacts import Artifact
+from nix.artifacts import ResolvedArtifact
 from nix.contents import Contents, FilePath, SmallFile, manifest
 from nix.resolve import closure
 from tests.unit.nix.packages import make_index, paragraph
@@ -49,7 +49,7 @@ def test_all_else_does() -> None:
 
 
 def test_of_an_archive_its_hash_its_place_and_its_name_count() -> None:
-    one = Artifact("npm", "a", "1.0.0", "https://npm.test/a.tgz", "sha512:0", "node_modules/a")
+    one = ResolvedArtifact("npm", "a", "1.0.0", "https://npm.test/a.tgz", "sha512:0", "node_modules/a")
     others = (one, replace(one, hash="b"), replace(one, place="b"), replace(one, name="b"))
     assert len({Contents([], "amd64", artifacts=[other]).key() for other in others}) == 4
     assert (

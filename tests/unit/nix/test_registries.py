@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nix.artifacts import Artifact, check, hash_of, host_of
+from nix.artifacts import ResolvedArtifact, check, hash_of, host_of
 from nix.contents import Contents
 from nix.errors import CacheError, DependenciesError, PassingError
 from nix.registries import npm, pypi
@@ -27,12 +27,14 @@ SHA256, SHA512 = f"sha256:{'0' * 64}", f"sha512:{'0' * 128}"
 INTEGRITY = "sha512-" + "A" * 86 + "=="
 
 
-def wheel(url: str, hash: str = SHA256) -> Artifact:
-    return Artifact("pypi", "a", "1.0", url, hash)
+def wheel(url: str, hash: str = SHA256) -> ResolvedArtifact:
+    return ResolvedArtifact("pypi", "a", "1.0", url, hash)
 
 
-def package(url: str = "https://npm.test:444/a/-/a-1.0.0.tgz", place: str = "node_modules/a") -> Artifact:
-    return Artifact("npm", "a", "1.0.0", url, SHA512, place)
+def package(
+    url: str = "https://npm.test:444/a/-/a-1.0.0.tgz", place: str = "node_modules/a"
+) -> ResolvedArtifact:
+    return ResolvedArtifact("npm", "a", "1.0.0", url, SHA512, place)
 
 
 def test_archives_come_from_the_hosts_that_are_configured() -> None:
@@ -62,7 +64,7 @@ def test_archives_come_from_the_hosts_that_are_configured() -> None:
         (package(place=""), "no place"),
     ],
 )
-def test_others_are_refused(artifact: Artifact, told: str) -> None:
+def test_others_are_refused(artifact: ResolvedArtifact, told: str) -> None:
     with pytest.raises(DependenciesError, match=told):
         check([artifact], SETTINGS)
 
@@ -113,14 +115,14 @@ def test_the_relay_reads_where_to(head: bytes, host: tuple[str, int] | None) -> 
     assert destination(head) == host
 
 
-def lock(**entry: Any) -> dict[str, npm.Entry]:
+def lock(**entry: Any) -> dict[str, npm.LockEntry]:
     plain = {"version": "1.0.0", "resolved": "https://npm.test:444/a.tgz", "integrity": INTEGRITY}
-    return {"": npm.Entry(), "node_modules/a": npm.Entry(**(plain | entry))}
+    return {"": npm.LockEntry(), "node_modules/a": npm.LockEntry(**(plain | entry))}
 
 
 def test_a_lock_file_is_read() -> None:
     assert npm.artifacts(lock()) == [
-        Artifact("npm", "a", "1.0.0", "https://npm.test:444/a.tgz", SHA512, "node_modules/a")
+        ResolvedArtifact("npm", "a", "1.0.0", "https://npm.test:444/a.tgz", SHA512, "node_modules/a")
     ]
     assert npm.artifacts(lock(name="other"))[0].name == "other"
 
@@ -148,14 +150,14 @@ def test_what_does_not_come_from_the_registry_is_refused(entry: dict[str, Any]) 
         npm.artifacts(lock(**entry))
 
 
-def found(**changes: Any) -> pypi.Found:
+def found(**changes: Any) -> pypi.PypiResolution:
     plain = {"name": "a", "version": "1.0", "url": "https://files.test/a#sha256=x", "sha256": "0" * 64}
     wheels = (pypi.Wheel(**(plain | {"yanked": False} | changes)),)
-    return pypi.Found(exit_code=0, python_version="3.11", messages="", artifacts=wheels)
+    return pypi.PypiResolution(exit_code=0, python_version="3.11", messages="", artifacts=wheels)
 
 
-def failed(messages: str, **changes: Any) -> pypi.Found:
-    return pypi.Found(exit_code=1, messages=messages, **changes)
+def failed(messages: str, **changes: Any) -> pypi.PypiResolution:
+    return pypi.PypiResolution(exit_code=1, messages=messages, **changes)
 
 
 def test_a_report_of_pip_is_read() -> None:
@@ -228,7 +230,7 @@ def test_pip_builds_nothing_whatever_it_is_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("printed", [b"", b"[]", b'{"exit_code": 0}', b'{"exit_code": "0", "messages": ""}'])
 def test_what_is_printed_inside_is_not_believed(printed: bytes) -> None:
-    for kind in (npm.Found, pypi.Found):
+    for kind in (npm.NpmResolution, pypi.PypiResolution):
         with pytest.raises(DependenciesError, match="what the registry has is not valid"):
             read_answer(kind, printed)
 
