@@ -21,8 +21,6 @@ PENDING: frozenset[str] = frozenset(
         "ingest/page/src/editor",
         "ingest/page/src/submission",
         "ingest/page/src/system",
-        "nix/registries",
-        "nix/registries/inside",
         "processors",
         "processors/store",
         "processors/queue",

@@ -1,4 +1,4 @@
-"""Packages of npm: what a file of one is called once it is installed below /usr/local."""
+"""Packages of npm: the paths of their files below /usr/local."""
 
 import json
 import tarfile
@@ -38,7 +38,11 @@ def npm_members(file: Path, place: str, name: str) -> Iterator[Member]:
 
 
 def _path(info: tarfile.TarInfo) -> str:
-    """Return a file's path within the package, empty for what is skipped. Raises UnpackRefusedError."""
+    """Return a file's path within the package, empty for a folder, which is skipped.
+
+    Raises:
+        UnpackRefusedError: the member has another type, or an unacceptable mode or name.
+    """
     if not info.isreg() and not info.isdir():
         raise UnpackRefusedError(f"its member {info.name[:200]!r} is neither file nor folder")
     if info.isdir():
@@ -60,7 +64,7 @@ def _description(file: Path) -> Any:
 
 
 def _programs(description: Any, name: str) -> dict[str, str]:
-    """Return the package's programs: the path of each within the package, by its name in PATH."""
+    """Return the paths of the package's programs, relative to the package, by their names in PATH."""
     programs = description.get("bin") if isinstance(description, dict) else None
     if isinstance(programs, str):
         programs = {name.rpartition("/")[2]: programs}

@@ -1,4 +1,4 @@
-"""Wheels: what a file of one is called once it is installed below /usr/local."""
+"""Wheels: the paths of their files below /usr/local, and the scripts of their entry points."""
 
 import configparser
 import io
@@ -10,16 +10,20 @@ from pathlib import Path
 from nix.registries.inside.refusal import COMMAND, Member, UnpackRefusedError, check_mode, plain_path
 
 SMALL_BYTES = 1 << 20
-"""Of a file that is read as a whole: scripts and lists of entry points."""
+"""Largest size of files that are read into memory: scripts and lists of entry points."""
 ENCRYPTED = 1
 TARGET = re.compile(r"\s*([\w.]+)\s*(?::\s*([\w.]+))?\s*(?:\[.*\])?\s*")
 ANY_PYTHON, PYTHON = b"#!python", b"#!/usr/bin/python3"
-"""How a script of a wheel begins, and how it does once it is installed."""
+"""First line of a script in a wheel, and of the installed script."""
 SCRIPT = "{python}\nimport sys\nfrom {module} import {first}\nsys.exit({whole}())\n"
 
 
 def wheel_members(file: Path, python_version: str) -> Iterator[Member]:
-    """Yield its files and the scripts of its entry points. Raises UnpackRefusedError."""
+    """Yield the files of a wheel and the scripts of its entry points.
+
+    Raises:
+        UnpackRefusedError: the archive is not an acceptable wheel.
+    """
     site = f"lib/python{python_version}/dist-packages"
     with zipfile.ZipFile(file) as wheel:
         infos = {plain_path(info.filename): info for info in wheel.infolist() if not info.is_dir()}
