@@ -114,7 +114,7 @@ export interface Problem {
   errors: FieldError[];
 }
 
-export interface Happened {
+export interface EventPayload {
   time: string;
   status: Status | null;
   refused: string | null;

@@ -2,13 +2,13 @@
 
 import { fill, h } from "../dom";
 import { follow } from "../events";
-import { type Answer, type Happened, verdict } from "../model";
+import { type Answer, type EventPayload, verdict } from "../model";
 import { bytes, harmless, plural, seconds } from "../text";
 
 interface Moment {
   name: string;
   at: number; // ms
-  data: Happened;
+  data: EventPayload;
 }
 
 const NAMES: Record<string, string> = {
@@ -131,7 +131,7 @@ function item(
 }
 
 /** They were told when they were installed, or are told with the answer. */
-function withoutDependencies({ dependencies: _, ...rest }: Happened["fact"]): Happened["fact"] {
+function withoutDependencies({ dependencies: _, ...rest }: EventPayload["fact"]): EventPayload["fact"] {
   return rest;
 }
 

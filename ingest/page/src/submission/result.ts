@@ -6,7 +6,7 @@ import { ordinary } from "../editor/older";
 import { follow } from "../events";
 import {
   type Answer,
-  type Happened,
+  type EventPayload,
   isFinal,
   type OutputChunk,
   type Status,
@@ -103,7 +103,7 @@ export class ResultView {
     this.#ending.abort();
   }
 
-  #happened(fact: string, { fact: said, status, refused, time }: Happened): void {
+  #happened(fact: string, { fact: said, status, refused, time }: EventPayload): void {
     if (refused !== null) return;
     if (typeof said["attempt"] === "number" && fact === "started") this.#attempt = said["attempt"];
     if (fact === "handed_back" || fact === "lease_expired") {
