@@ -1,5 +1,5 @@
 """Packages of PyPI and npm: pinned versions, resolved once, fetched by hash, unpacked and never executed.
 
-`pinned` is what the Cache calls. Whatever talks to a registry or reads what came from one runs in the sandbox
-(`inside`), as an unprivileged user without network; `relay` connects it to configured hosts and no others.
+The Cache calls `pinned`. All code that talks to a registry, or reads what a registry sent, runs in the
+sandbox (`inside`) as an unprivileged user without network. `relay` connects it to configured hosts only.
 """

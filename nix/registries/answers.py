@@ -1,4 +1,7 @@
-"""What programs in the sandbox print: they read what came from a registry, so nothing is taken on trust."""
+"""Output of the programs in the sandbox.
+
+The programs read data of a registry, so their output is validated and never trusted.
+"""
 
 from typing import Annotated, TypeVar
 
@@ -7,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nix.errors import DependenciesError
 
 Text = Annotated[str, Field(max_length=1000)]
-"""A name, a version, an address."""
+"""Name, version or address; longer ones are invalid."""
 
 
-class Answer(BaseModel):
-    """Of one program."""
+class ProgramAnswer(BaseModel):
+    """JSON that one program prints; unknown and missing fields are errors."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -20,7 +23,11 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def read_answer(kind: type[Kind], printed: bytes) -> Kind:
-    """Read what a program printed. Raises DependenciesError if it is not what it should be."""
+    """Validate what a program printed as a model.
+
+    Raises:
+        DependenciesError: the output does not match the model.
+    """
     try:
         return kind.model_validate_json(printed)
     except ValidationError as error:

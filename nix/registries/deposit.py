@@ -1,4 +1,4 @@
-"""Takes files from a sandbox: those that are expected, up to a size, hashed on the way."""
+"""Receiver of files from a sandbox: only expected ones, up to a size, hashed while they arrive."""
 
 import asyncio
 import hashlib
@@ -15,23 +15,31 @@ TWICE = "it was handed over twice"
 
 
 class Deposit:
-    """Files of one build, in a folder that is root's alone."""
+    """Received files of one build, in a folder that only root can read."""
 
     def __init__(self, folder: Path, expected: Iterable[str], limit_bytes: int) -> None:
-        """`expected` are names; one that is a hash such as `sha256:HEX` must be the content's."""
+        """Expect files of these names, of `limit_bytes` together.
+
+        A name may be a hash such as `sha256:HEX`; the file must then have this hash.
+        """
         self._folder, self._expected, self._left_bytes = folder, set(expected), limit_bytes
         self._begun: set[str] = set()
         self.files: dict[str, Path] = {}
-        """What came whole, by name."""
+        """Paths of complete files by name."""
         self.hashes: dict[str, str] = {}
-        """sha256 of each, hexadecimal."""
+        """Hexadecimal sha256 of each complete file by name."""
         self.refused: dict[str, str] = {}
-        """Why the others were not taken."""
+        """Reason for each refused file by name."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one file. If its name comes twice, both files are refused.
+        """Receive one file and answer with its acceptance or the reason for its refusal.
 
-        Raises OSError or EOFError when the connection ends before its time.
+        If a name is sent twice, both files are refused.
+
+        Raises:
+            OSError: the connection broke.
+            EOFError: the connection ended before the name was complete.
+            asyncio.LimitOverrunError: the name is larger than the reader's buffer.
         """
         name = (await reader.readuntil(b"\n"))[:NAME_BYTES].decode(errors="replace").strip()
         if name not in self._expected:
@@ -53,7 +61,7 @@ class Deposit:
         self.hashes.pop(name, None)
 
     async def _take(self, name: str, reader: asyncio.StreamReader) -> str:
-        """Write a file down; return why it is not taken, empty where it is."""
+        """Write a file and return the reason for its refusal, empty if it is accepted."""
         algorithm, _, wanted = name.partition(":")
         digests = [hashlib.sha256(), *([hashlib.new(algorithm)] if wanted else [])]
         draft = self._folder / name.replace(":", "-")
@@ -71,7 +79,7 @@ class Deposit:
         return ""
 
     def remove(self) -> None:
-        """Remove what was written down and not moved away."""
+        """Remove the received files that were not moved away."""
         for file in self._folder.iterdir():
             with suppress(FileNotFoundError):
                 file.unlink()

@@ -1,4 +1,4 @@
-"""npm: from pinned packages to the archives that they and all that they need are, by the lock file of npm."""
+"""npm: resolution of pinned packages to archives of them and of their dependencies, by npm's lock file."""
 
 import platform
 import re
@@ -9,7 +9,7 @@ from pydantic import Field
 from nix.artifacts import ResolvedArtifact, hash_of
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
-from nix.registries.answers import Answer, Text
+from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask
 
@@ -18,23 +18,23 @@ SAID = re.compile(
     r"^npm (?:error|ERR!)(?! code | errno | A complete log) ?(?:(?:[0-9]{3}|notarget|network)\b ?)?(.*)$",
     re.MULTILINE,
 )
-"""Each line without what comes before the text: `npm error 404 Not Found`, `npm error notarget No …`."""
+"""Text of each error line without its prefix: `npm error 404 Not Found`, `npm error notarget No …`."""
 THEIRS = {"E404", "ETARGET", "ENOVERSIONS", "ERESOLVE", "EBADPLATFORM", "EINVALIDPACKAGENAME", "EINTEGRITY"}
-"""Codes of what is wrong with packages."""
+"""Codes of errors that the requested packages cause."""
 ADDRESS = "EALLOW"
-"""How the codes begin of dependencies that are no versions, which `inside.resolve_npm` does not allow."""
+"""Prefix of npm's codes for dependencies named by an address, which `inside.resolve_npm` does not allow."""
 OURS = re.compile(
     r"E5\d\d|E429|ECONN\w+|EHOST\w+|ENETUNREACH|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT"
     r"|\w*(CERT|SIGN|SSL|VERIFY)\w*"
 )
-"""Codes of what is wrong with the registry, or on the way to it. Others may be either's."""
+"""Codes of errors of the registry, or of the network. Codes in neither set may have either cause."""
 _CPU = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), "")
 HERE = {"os": "linux", "cpu": _CPU, "libc": "glibc"}
-"""What this machine is, as packages say what they are for."""
+"""Platform of this machine, in the terms of the fields `os`, `cpu` and `libc` of package.json."""
 
 
-class Entry(Answer):
-    """One of a lock file, in its own words."""
+class LockEntry(ProgramAnswer):
+    """Entry of a package-lock.json, with the field names of npm."""
 
     name: Text = ""
     version: Text = ""
@@ -47,37 +47,43 @@ class Entry(Answer):
     inBundle: bool = False  # noqa: N815
 
 
-class Found(Answer):
-    """What `inside.resolve_npm` prints."""
+class NpmResolution(ProgramAnswer):
+    """Output of the program `inside.resolve_npm` for a set of pins."""
 
     exit_code: int
     messages: str
-    packages: dict[Text, Entry] = Field(default_factory=dict)
-    """By their places."""
+    packages: dict[Text, LockEntry] = Field(default_factory=dict)
+    """Entries by place, such as `node_modules/a`; the root package has the empty place."""
 
 
 async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadline) -> list[ResolvedArtifact]:
-    """Return the archives, sorted by place.
+    """Return the archives of pinned packages and all their dependencies, sorted by place.
 
-    Raises DependenciesError (theirs), LimitError, or CacheError where the registry fails.
+    Raises:
+        DependenciesError: the packages cannot be resolved.
+        PassingError: npm failed with a code of neither `THEIRS` nor `OURS`.
+        LimitError: the resolution hit a limit.
+        CacheError: the registry failed.
     """
     arguments = [registries.settings.npm_registry, *pins]
-    found, relay = await ask(registries, "npm", arguments, Found, deadline=deadline)
+    found, relay = await ask(registries, "npm", arguments, NpmResolution, deadline=deadline)
     if found.exit_code != 0:
         raise explain(found.messages, relay)
     return artifacts(found.packages)
 
 
-def artifacts(packages: Mapping[str, Entry]) -> list[ResolvedArtifact]:
-    """Read a lock file's entries.
+def artifacts(packages: Mapping[str, LockEntry]) -> list[ResolvedArtifact]:
+    """Return the archives that the entries of a lock file name, without those for other platforms.
 
-    Raises DependenciesError for what does not come from the registry, CacheError if there are none.
+    Raises:
+        DependenciesError: a package does not come from the registry.
+        CacheError: there are no entries.
     """
     if not any(packages):
         raise CacheError("npm succeeded and named no package")
     found = []
     for place, entry in sorted(packages.items()):
-        # The root is ours; what is bundled comes with the package that bundles it.
+        # The root is this project's own package.json. A bundled package is part of another's archive.
         if not place or entry.inBundle or not _fits(entry):
             continue
         name = entry.name or place.rpartition("node_modules/")[2]
@@ -91,8 +97,8 @@ def artifacts(packages: Mapping[str, Entry]) -> list[ResolvedArtifact]:
     return found
 
 
-def _fits(entry: Entry) -> bool:
-    """Say whether a package is for this machine, by the lists that it may have: `linux`, or `!win32`."""
+def _fits(entry: LockEntry) -> bool:
+    """Return whether a package supports this machine, by its optional lists such as `linux` or `!win32`."""
     for field, here in HERE.items():
         listed = getattr(entry, field)
         wanted = listed.split() if isinstance(listed, str) else listed
@@ -103,7 +109,7 @@ def _fits(entry: Entry) -> bool:
 
 
 def explain(messages: str, relay: Relay) -> Exception:
-    """Tell what is wrong with the packages from a registry that does not answer."""
+    """Return the error for a failed run of npm: of the registry, of the packages, or of unknown cause."""
     if relay.faults:
         return CacheError(f"the registry of npm packages cannot be reached: {relay.faults[-1]}")
     if relay.refused:

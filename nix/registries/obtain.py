@@ -1,4 +1,4 @@
-"""From a resolution to one tar of it: archives are fetched, unless they are in the pool, then unpacked."""
+"""Fetching of resolved archives, unless the pool has them, and unpacking of them into one tar."""
 
 import asyncio
 import hashlib
@@ -23,11 +23,11 @@ from nix.registries.sandbox import Registries, run_inside, sockets
 
 LAYER = "layer.tar"
 GONE = re.compile(r"HTTP Error 4(?!08|29)")
-"""How a registry says that it will not have an archive tomorrow either."""
+"""Errors that are permanent: client errors but for 408 (timeout) and 429 (too many requests)."""
 
 
-class Failed(RootModel[dict[str, str]]):
-    """What `inside.fetch` prints: why an archive did not come, by its hash."""
+class FetchFailures(RootModel[dict[str, str]]):
+    """Output of `inside.fetch`: the reason for each failed download, by the archive's hash."""
 
 
 async def fetch(
@@ -37,9 +37,12 @@ async def fetch(
     deadline: Deadline,
     progress: Callable[[str], None],
 ) -> None:
-    """Link archives into a build's folder; what the pool lacks comes from the registries.
+    """Link archives into a build's folder; fetch those that the pool lacks from the registries.
 
-    Raises DependenciesError where one is gone or not what was promised, LimitError, CacheError.
+    Raises:
+        DependenciesError: a registry no longer has an archive, or its hash differs.
+        LimitError: the archives, or fetching them, hit a limit.
+        CacheError: a registry failed.
     """
     wanted = {artifact.hash: artifact for artifact in artifacts}
     missing = [one for one in wanted.values() if not await asyncio.to_thread(_take, one, folder)]
@@ -71,7 +74,7 @@ async def _fetch(
         )
     if ran.exit_code != 0:
         raise CacheError(f"fetching failed: {ran.stderr.decode(errors='replace')[-1000:]}")
-    failed = read_answer(Failed, ran.stdout).root
+    failed = read_answer(FetchFailures, ran.stdout).root
     for artifact in artifacts:
         if file := deposit.files.get(artifact.hash):
             await asyncio.to_thread(_keep, file, artifact, folder)
@@ -90,15 +93,19 @@ async def unpack(
     registries: Registries,
     deadline: Deadline,
 ) -> str:
-    """Make one tar of the archives in a build's folder, for /usr/local; the same of the same archives.
+    """Unpack the archives in a build's folder into one tar for /usr/local and return its sha256.
 
-    It is `layer.tar` in that folder; returns its sha256.
-    Raises DependenciesError with what is wrong with one, LimitError, CacheError.
+    The tar is `layer.tar` in that folder. Equal archives make equal tars.
+
+    Raises:
+        DependenciesError: an archive is not acceptable; the message names the reason.
+        LimitError: the content of the archives hit a limit.
+        CacheError: unpacking failed for another reason.
     """
     limit_bytes = registries.settings.environment_bytes
     drafts = folder / "drafts"
     drafts.mkdir(mode=0o700)
-    # Headers and padding of small files may take more than the files.
+    # The tar headers and padding of small files may be larger than the files.
     deposit = Deposit(drafts, ["layer"], 2 * limit_bytes)
     async with sockets(registries.settings, deposit=deposit) as served:
         ran = await run_inside(
@@ -111,9 +118,9 @@ async def unpack(
             mounts={"/archives": folder},
             files={"artifacts.json": _json(artifacts)},
         )
-    said = ran.stdout.decode(errors="replace")[-4000:]
+    reason = ran.stdout.decode(errors="replace")[-4000:]
     if ran.exit_code == REFUSED:
-        raise LimitError(said) if LIMIT in said else DependenciesError(said)
+        raise LimitError(reason) if LIMIT in reason else DependenciesError(reason)
     if ran.signal:
         raise DependenciesError(f"unpacking the packages ended with {ran.signal}")
     if ran.exit_code != 0 or "layer" not in deposit.files:
@@ -127,7 +134,10 @@ async def unpack(
 
 
 def _take(artifact: ResolvedArtifact, folder: Path) -> bool:
-    """Link an archive from the pool; False where it is not there, or is damaged and now removed."""
+    """Link an archive from the pool and return True, or return False if the pool lacks it.
+
+    A damaged archive is removed from the pool.
+    """
     pooled, ours = folder.parent / artifact.file, folder / artifact.file
     try:
         os.link(pooled, ours)

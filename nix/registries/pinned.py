@@ -1,4 +1,4 @@
-"""The pinned packages of one environment, from what a request says to what its build adds."""
+"""The pinned packages of one environment, from the request's names to the tar that its build adds."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,21 +16,28 @@ from nix.registries.sandbox import Registries
 __all__ = ["check", "layer", "needed", "resolve"]
 
 RUNTIMES: dict[Registry, tuple[str, ...]] = {"pypi": ("python3", "libstdc++6"), "npm": ("nodejs",)}
-"""The Debian packages by which those of a registry are run; wheels take the C++ library for granted."""
+"""Debian packages that run the packages of each registry; wheels presuppose the C++ library."""
 SETTINGS: dict[Registry, str] = {"pypi": "ENVICUTOR_PYPI_INDEX", "npm": "ENVICUTOR_NPM_REGISTRY"}
+"""Setting that switches each registry on, for the error message to the client."""
 
 
 def needed(pinned: Pinned) -> list[str]:
-    """Return the Debian packages without which pinned ones are of no use."""
+    """Return the names of the Debian packages that pinned packages need to run."""
     return [name for registry, names in RUNTIMES.items() if getattr(pinned, registry) for name in names]
 
 
 async def resolve(
     pinned: Pinned, packages: Sequence[Package], registries: Registries, deadline: Deadline
 ) -> tuple[ResolvedArtifact, ...]:
-    """Return all archives that pinned packages need, beside the Debian packages of their environment.
+    """Return the archives of pinned packages and of all their dependencies.
 
-    Raises PassingError where the operator has no such registry, DependenciesError, LimitError, CacheError.
+    `packages` are the Debian packages of the same environment, with its python3.
+
+    Raises:
+        PassingError: the operator has not configured the registry or a host, or the cause is unknown.
+        DependenciesError: the packages cannot be resolved.
+        LimitError: a resolution hit a limit.
+        CacheError: a registry failed.
     """
     for registry, setting in SETTINGS.items():
         if getattr(pinned, registry) and not address_of(registries.settings, registry):
@@ -52,9 +59,12 @@ async def layer(
     deadline: Deadline,
     progress: Callable[[str], None],
 ) -> str:
-    """Put `layer.tar` into a build's folder; returns its sha256, empty where there is nothing pinned.
+    """Write `layer.tar` into a build's folder and return its sha256, empty if no package is pinned.
 
-    Raises DependenciesError with what is wrong with an archive, LimitError, CacheError.
+    Raises:
+        DependenciesError: an archive is gone or not acceptable; the message names the reason.
+        LimitError: the archives hit a limit.
+        CacheError: fetching or unpacking failed for another reason.
     """
     if not contents.artifacts:
         return ""
@@ -65,7 +75,7 @@ async def layer(
 
 
 def _python_version(packages: Sequence[Package]) -> str:
-    """Return the environment's, such as 3.11."""
+    """Return the version of the environment's Python, such as 3.11."""
     (python,) = [package for package in packages if package.name == "python3"]
     found = re.match(r"[0-9]+\.[0-9]+", python.version)
     if not found:

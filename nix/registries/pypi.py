@@ -1,4 +1,4 @@
-"""PyPI: from pinned packages to the wheels that they and all that they need are, by pip."""
+"""PyPI: resolution of pinned packages to wheels of them and of their dependencies, by pip."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from nix.artifacts import ResolvedArtifact
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, PassingError
-from nix.registries.answers import Answer, Text
+from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask, pip
 
@@ -27,16 +27,16 @@ OURS = (
     "Max retries exceeded",
     "HTTP error 5",
 )
-"""What pip says where the network or the index fails."""
+"""Texts in pip's messages when the network or the index fails."""
 YANKED = re.compile(r"yanked version: '([^']+)'.*?\nReason for being yanked: ([^\n]*)", re.DOTALL)
 ONLY_WHEELS = "only wheels that the index lists are installed"
-"""What `inside.wheels_only` says of all else."""
+"""Text in the messages of `inside.wheels_only` when it refuses a requirement."""
 SHOWN = 5
-"""Versions or files that an explanation names."""
+"""Most versions or files that one error message lists."""
 
 
-class Wheel(Answer):
-    """What pip would install."""
+class Wheel(ProgramAnswer):
+    """Wheel that pip would install, from its installation report."""
 
     name: Text
     version: Text
@@ -45,16 +45,16 @@ class Wheel(Answer):
     yanked: bool
 
 
-class Missing(Answer):
-    """What pip found no candidate for."""
+class Missing(ProgramAnswer):
+    """Requirement for which pip found no candidate."""
 
     name: Text
     files: list[str] | None
-    """Those that the index lists for it; None where it knows no such name."""
+    """File names that the index lists for the name; None if the index does not have the name."""
 
 
-class Found(Answer):
-    """What `inside.resolve_pypi` prints."""
+class PypiResolution(ProgramAnswer):
+    """Output of the program `inside.resolve_pypi` for a set of pins."""
 
     exit_code: int
     messages: str
@@ -67,26 +67,36 @@ class Found(Answer):
 async def resolve(
     pins: Sequence[str], python_version: str, registries: Registries, deadline: Deadline
 ) -> list[ResolvedArtifact]:
-    """Return the wheels, sorted by name.
+    """Return the wheels of pinned packages and all their dependencies, sorted by name.
 
     `python_version` is the environment's, such as 3.11.
-    Raises DependenciesError (theirs), LimitError, or CacheError where the index fails.
+
+    Raises:
+        DependenciesError: the packages cannot be resolved.
+        PassingError: something is on a host that is not configured, or the index refuses to list its files.
+        LimitError: the resolution hit a limit.
+        CacheError: the index failed.
     """
     settings = registries.settings
     arguments = [settings.pypi_index, *pins]
     tools = {"/tools/pip": await asyncio.to_thread(pip, settings)}
-    found, relay = await ask(registries, "pypi", arguments, Found, deadline=deadline, mounts=tools)
+    found, relay = await ask(registries, "pypi", arguments, PypiResolution, deadline=deadline, mounts=tools)
     if found.exit_code != 0:
         raise explain(found, python_version, relay)
     return artifacts(found, python_version)
 
 
-def artifacts(found: Found, python_version: str) -> list[ResolvedArtifact]:
-    """Read what pip would install. Raises DependenciesError for what was withdrawn, CacheError."""
+def artifacts(found: PypiResolution, python_version: str) -> list[ResolvedArtifact]:
+    """Return the wheels that pip would install.
+
+    Raises:
+        DependenciesError: a wheel was withdrawn (yanked).
+        CacheError: the host has another version of Python, or pip named no wheel.
+    """
     if found.python_version != python_version:
         raise CacheError(
-            f"this host has Python {found.python_version} and the environment {python_version}: which "
-            "wheels fit can only be said by the same"
+            f"this host has Python {found.python_version} and the environment {python_version}: only "
+            "the same version can decide which wheels fit"
         )
     if not found.artifacts:
         raise CacheError("pip succeeded and named no wheel")
@@ -95,7 +105,7 @@ def artifacts(found: Found, python_version: str) -> list[ResolvedArtifact]:
         if wheel.yanked:
             why = reasons.get(_plain(wheel.name), "no reason is given")
             raise DependenciesError(
-                f"{wheel.name}=={wheel.version} was withdrawn (yanked) by whoever published it: {why}"
+                f"{wheel.name}=={wheel.version} was withdrawn (yanked) by its publisher: {why}"
             )
     return sorted(
         (
@@ -112,25 +122,25 @@ def artifacts(found: Found, python_version: str) -> list[ResolvedArtifact]:
     )
 
 
-def explain(found: Found, python_version: str, relay: Relay) -> Exception:
-    """Tell what is wrong with the pins from an index that does not answer."""
+def explain(found: PypiResolution, python_version: str, relay: Relay) -> Exception:
+    """Return the error for a failed run of pip: of the index, of the pins, or of unknown cause."""
     messages = found.messages
     if relay.faults:
         return CacheError(f"the index of PyPI packages cannot be reached: {relay.faults[-1]}")
     if relay.refused:
         return _elsewhere(relay.refused[-1])
-    if ONLY_WHEELS in messages:  # before all else that an address might be made to contain
-        return DependenciesError(_said(messages))
+    if ONLY_WHEELS in messages:  # first, since a hostile address may contain the other texts
+        return DependenciesError(_errors_of(messages))
     if any(words in messages for words in OURS):
         return CacheError(f"pip could not reach the index: {messages[-2000:]}")
     if found.fault:
-        return PassingError(f"the index does not tell what it has: {found.fault}")
+        return PassingError(f"the index does not list its files: {found.fault}")
     missing = found.missing
-    return DependenciesError(_missing(missing, python_version, messages) if missing else _said(messages))
+    return DependenciesError(_missing(missing, python_version, messages) if missing else _errors_of(messages))
 
 
 def _elsewhere(host: str) -> Exception:
-    """Tell that something is not on the configured hosts; `host` is empty where it is not even https."""
+    """Return the error for a request to another host than configured ones; `host` is empty if not https."""
     if not host:
         return DependenciesError("something that the packages need has an address that is not https")
     return PassingError(
@@ -158,11 +168,11 @@ def _missing(missing: Missing, python_version: str, messages: str) -> str:
     known = sorted({version for version in versions.values() if version})
     if version and known:
         return f"{name} has no version {version}; the last are {', '.join(map(str, known[-SHOWN:]))}"
-    return _said(messages)
+    return _errors_of(messages)
 
 
 def _version(file: str) -> Version | None:
-    """Return the version of a wheel or source archive, None for whatever else an index lists."""
+    """Return the version of a wheel or source archive, None for other files that an index lists."""
     try:
         read = parse_wheel_filename if file.endswith(".whl") else parse_sdist_filename
         return read(file)[1]
@@ -174,6 +184,6 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-def _said(messages: str) -> str:
+def _errors_of(messages: str) -> str:
     lines = [line.removeprefix("ERROR: ") for line in messages.splitlines() if not line.startswith("WARNING")]
     return "pip: " + "\n".join(line for line in lines if line.strip())[-4000:]

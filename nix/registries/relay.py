@@ -1,7 +1,7 @@
-"""The only network of a sandbox that fetches: a proxy on a Unix socket, to configured hosts and no others.
+"""The only network of a sandbox that fetches: an HTTP proxy on a Unix socket, to configured hosts only.
 
-Inside, `nix.registries.inside.tunnel` listens on the loopback interface and passes everything on to the
-socket. TLS ends inside as well: the relay sees neither what is asked nor what is answered.
+In the sandbox, `nix.registries.inside.tunnel` listens on the loopback interface and forwards connections
+to the socket. TLS also ends in the sandbox: the relay sees neither requests nor responses.
 """
 
 import asyncio
@@ -15,32 +15,38 @@ from nix.artifacts import Host, spelled
 HEAD_S = 10.0
 CONNECT_S = 20.0
 CONNECTIONS = 64
-"""At a time; more wait."""
+"""Most connections at a time; further ones wait."""
 PIECE_BYTES = 64 << 10
 REMEMBERED = 20
-"""Refusals and faults, the last of each: what asks may ask for ever."""
+"""Number of refusals, and of faults, to keep: a program may repeat its requests without end."""
 CONNECT = re.compile(rb"CONNECT ([A-Za-z0-9.-]{1,253}):([0-9]{1,5}) HTTP/1\.[01]\r\n")
 
 
 def destination(head: bytes) -> Host | None:
-    """Return where a request wants to be connected to; None where it wants anything else."""
+    """Return the host that a CONNECT request names, None for any other request."""
     found = CONNECT.match(head)
     return (found[1].decode().lower(), int(found[2])) if found else None
 
 
 class Relay:
-    """Connects those who ask for one of `allowed`, and refuses all else."""
+    """Proxy that connects to the hosts in `allowed` and refuses all other requests."""
 
     def __init__(self, allowed: Set[Host]) -> None:
         self._allowed = allowed
         self._free = asyncio.Semaphore(CONNECTIONS)
         self.faults: deque[str] = deque(maxlen=REMEMBERED)
-        """Hosts that could not be reached, and why."""
+        """Hosts that could not be reached, each with the reason."""
         self.refused: deque[str] = deque(maxlen=REMEMBERED)
-        """Hosts of requests that were refused, as settings name them; empty where it was no https."""
+        """Hosts of refused requests, as settings name them; empty if a request was not a CONNECT."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection. Raises OSError when it ends before its time."""
+        """Serve one connection to its end.
+
+        Raises:
+            OSError: the connection broke.
+            asyncio.IncompleteReadError: the connection ended before its request was complete.
+            asyncio.LimitOverrunError: the request is larger than the reader's buffer.
+        """
         async with self._free:
             await self._serve(reader, writer)
 

@@ -1,4 +1,4 @@
-"""Runs the programs of `inside` in the sandbox, with sockets to this process for all that they may reach."""
+"""Execution of the programs of `inside` in the sandbox; sockets to this process are their only network."""
 
 import asyncio
 import hashlib
@@ -21,7 +21,7 @@ from typing import TypeVar
 from nix.artifacts import Registry, hosts
 from nix.deadline import Deadline
 from nix.errors import CacheError, LimitError
-from nix.registries.answers import Answer, read_answer
+from nix.registries.answers import ProgramAnswer, read_answer
 from nix.registries.deposit import Deposit
 from nix.registries.relay import Relay
 from nix.runner import Ran, Runner
@@ -29,43 +29,46 @@ from nix.settings import NixSettings
 
 log = logging.getLogger(__name__)
 
-AnswerT = TypeVar("AnswerT", bound=Answer)
+AnswerT = TypeVar("AnswerT", bound=ProgramAnswer)
 
 NAMES = {"pypi": "PyPI", "npm": "npm"}
 PROGRAMS = Path(__file__).with_name("inside")
 WALL_TIME_S = 300.0
-"""The longest that one program may take."""
+"""Longest time that one program may take."""
 MEMORY_BYTES = 1 << 30
-"""Honest resolutions take 0.2 GiB."""
+"""Most memory of one program; resolutions of real packages take 0.2 GiB."""
 CREDENTIALS = struct.Struct("3i")
 """Value of SO_PEERCRED, `struct ucred` of unix(7): process, user and group id."""
 BOX_BYTES = 512 << 20
-"""Of wheels whose index does not give their metadata apart, pip downloads the whole."""
+"""Size of /box and of /tmp: pip downloads a whole wheel if its index does not serve metadata separately."""
 
 
 @dataclass(frozen=True)
 class Registries:
-    """What every step with registries needs."""
+    """Settings and runner that each step with registries needs."""
 
     settings: NixSettings
     runner: Runner
 
 
 class Sockets:
-    """A folder of Unix sockets, for the user of one box and no other."""
+    """Folder of Unix sockets that only the user of one sandbox may connect to."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._user: int | None = None
 
     def allow(self, user: int) -> None:
-        """Let this user connect, and no other; until then every connection is refused. For `on_user`."""
+        """Accept connections of this user only. Before this call, every connection is refused.
+
+        The runner calls this as `on_user`.
+        """
         self._user = user
         for path in self.folder.iterdir():
             os.chown(path, user, user)
 
     def allows(self, writer: asyncio.StreamWriter) -> bool:
-        """Return whether the process at the other end of a connection runs as the user (SO_PEERCRED)."""
+        """Return whether the peer of a connection runs as the allowed user (SO_PEERCRED)."""
         connection = writer.get_extra_info("socket")
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
         _, user, _ = CREDENTIALS.unpack(credentials)
@@ -76,7 +79,7 @@ class Sockets:
 async def sockets(
     settings: NixSettings, relay: Relay | None = None, deposit: Deposit | None = None
 ) -> AsyncIterator[Sockets]:
-    """Serve what is given in a folder for the programs, which is gone afterwards."""
+    """Serve the relay and the deposit, if given, on sockets in a new folder; remove the folder at the end."""
     served = Sockets(await asyncio.to_thread(_open_folder, settings.nix_root / "sockets"))
     try:
         async with (
@@ -89,7 +92,7 @@ async def sockets(
 
 
 def _open_folder(parent: Path) -> Path:
-    """Make a folder whose name cannot be listed, and remove those of processes that were killed."""
+    """Create a folder whose name other users cannot list, and remove the folders of killed processes."""
     parent.mkdir(mode=0o711, exist_ok=True)
     parent.chmod(0o711)
     for folder in parent.iterdir():
@@ -103,7 +106,7 @@ def _open_folder(parent: Path) -> Path:
 
 @asynccontextmanager
 async def _listening(service: Relay | Deposit | None, served: Sockets, name: str) -> AsyncIterator[None]:
-    """Serve on a Unix socket; connections end with the context."""
+    """Serve on a Unix socket; close its connections at the end of the context."""
     if service is None:
         yield
         return
@@ -119,7 +122,7 @@ async def _listening(service: Relay | Deposit | None, served: Sockets, name: str
             else:
                 log.warning("refused a connection of another user to %s", served.folder / name)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
-            pass  # the program inside ended, or does not keep to what was agreed
+            pass  # the program ended, or violates the protocol
         finally:
             tasks.discard(task)
             writer.close()
@@ -159,9 +162,12 @@ async def ask(
     deadline: Deadline,
     mounts: Mapping[str, Path] = MappingProxyType({}),
 ) -> tuple[AnswerT, Relay]:
-    """Have the packages of an index or registry resolved; what was found, and what went through the relay.
+    """Resolve packages of a registry in the sandbox; return the program's output and the used relay.
 
-    Raises LimitError, or CacheError where the program fails as no package can make it.
+    Raises:
+        DependenciesError: the output is not valid.
+        LimitError: the program hit a limit.
+        CacheError: the program failed in a way that no package causes.
     """
     relay = Relay(hosts(registries.settings, of))
     async with sockets(registries.settings, relay) as served:
@@ -175,8 +181,8 @@ async def ask(
             mounts={"/ca.pem": registries.settings.registries_ca_file, **mounts},
         )
     if ran.exit_code != 0:
-        said = ran.stderr.decode(errors="replace")[-1000:]
-        raise CacheError(f"packages of {NAMES[of]} could not be resolved: {said}")
+        messages = ran.stderr.decode(errors="replace")[-1000:]
+        raise CacheError(f"packages of {NAMES[of]} could not be resolved: {messages}")
     return read_answer(found, ran.stdout), relay
 
 
@@ -191,9 +197,12 @@ async def run_inside(
     mounts: Mapping[str, Path],
     files: Mapping[str, bytes] | None = None,
 ) -> Ran:
-    """Run one program of `inside` with the host's Python, and with the sockets that are served to it.
+    """Run one program of `inside` with the host's Python and with the sockets that are served to it.
 
-    Raises LimitError, which names what was being done.
+    `doing` describes the step in the message of an error.
+
+    Raises:
+        LimitError: the program hit a limit.
     """
     settings = registries.settings
     environment = ("PYTHONPATH=/tools", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "LANG=C.UTF-8")
@@ -222,7 +231,11 @@ async def run_inside(
 
 
 def pip(settings: NixSettings) -> Path:
-    """Return a folder of pip that every user can reach."""
+    """Return a folder with pip that every user can read.
+
+    Raises:
+        CacheError: the Python of this process has no pip.
+    """
     found = importlib.util.find_spec("pip")
     if found is None or not found.submodule_search_locations:
         raise CacheError("pip is missing in the Python that runs this: run `make setup` again")
@@ -235,7 +248,7 @@ def _digest(folder: Path) -> str:
 
 
 def _tool(settings: NixSettings, source: Path, name: str) -> Path:
-    """Return a copy in the cache folder: where the project is installed may be closed to other users."""
+    """Return a copy in the cache folder, since other users may not be able to read the installed project."""
     folder = settings.cache_dir / "tools" / name
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -245,7 +258,7 @@ def _tool(settings: NixSettings, source: Path, name: str) -> Path:
             _open_to_all(draft)
             (draft / name).rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster
+            if not folder.is_dir():  # otherwise another process made it first
                 raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -4,12 +4,6 @@ from pathlib import Path
 
 PENDING: frozenset[str] = frozenset(
     {
-        "ingest/page/src",
-        "ingest/page/src/editor",
-        "ingest/page/src/submission",
-        "ingest/page/src/system",
-        "nix/registries",
-        "nix/registries/inside",
         "processors",
         "processors/store",
         "processors/queue",

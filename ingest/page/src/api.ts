@@ -1,4 +1,4 @@
-// Asking the server: errors become `ProblemError`, a 401 asks for a key.
+// Requests to the server: error responses become `ProblemError`, and a 401 makes the page ask for a key.
 
 import { askForKey, key } from "./key";
 import type { Answer, FieldError, Listed, PackageFound, Problem, SubmissionRequest } from "./model";
@@ -14,12 +14,12 @@ export class ProblemError extends Error {
   }
 }
 
-/** No answer came: whether anything happened is unknown. */
+/** The server did not respond; the request may have had an effect. */
 export class UnreachableError extends Error {}
 
 /**
- * An answer that is none of 4xx and 5xx.
- * @throws ProblemError, UnreachableError; AbortError where `signal` says so.
+ * Send a request and return its response, which is neither 4xx nor 5xx.
+ * @throws ProblemError, UnreachableError; AbortError if `signal` is aborted.
  */
 export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
   for (;;) {
@@ -45,9 +45,9 @@ async function send(path: string, options: RequestInit): Promise<Response> {
 async function problem(response: Response): Promise<ProblemError> {
   const about = { type: "", title: response.statusText, status: response.status, errors: [] };
   try {
-    const told = (await response.json()) as Partial<Problem>;
-    const detail = told.detail ?? `${response.status} ${response.statusText}`;
-    return new ProblemError({ ...about, ...told, detail, errors: told.errors ?? [] });
+    const body = (await response.json()) as Partial<Problem>;
+    const detail = body.detail ?? `${response.status} ${response.statusText}`;
+    return new ProblemError({ ...about, ...body, detail, errors: body.errors ?? [] });
   } catch {
     return new ProblemError({
       ...about,
@@ -66,7 +66,7 @@ export const submissionPath = (id: string, ...below: string[]): string =>
 const TRIES = 3;
 const PAUSE_MS = 1000;
 
-/** Submit under the request's own id, so that trying again never makes a second submission. */
+/** Submit with a client-made id, so that a retry never creates a second submission. */
 export async function submit(request: SubmissionRequest & { id: string }): Promise<Answer> {
   const body = JSON.stringify(request);
   for (let left = TRIES; ; left -= 1) {
@@ -110,7 +110,7 @@ export function findPackages(
 export const getText = async (path: string): Promise<string> => (await ask(path)).text();
 export const getJson = json;
 
-/** An id for a new submission. */
+/** Return a random id for a new submission. */
 export function newId(): string {
   const random = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,4 +1,4 @@
-// Elements are made here and nowhere else. Text is only ever text: there is no way from a string to markup.
+// The only module that creates elements. It inserts strings as text nodes, never as markup.
 
 type Child = Node | string | number | null | undefined | false;
 
@@ -6,7 +6,7 @@ type Attributes = {
   [name: string]: string | number | boolean | null | undefined | ((event: never) => void);
 };
 
-/** An element. Functions become listeners (`onclick`), true an empty attribute, false and null none. */
+/** Make an element. Functions become listeners (`onclick`), true an empty attribute, false and null none. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -32,7 +32,7 @@ function append(element: Element, ...children: Child[]): void {
   }
 }
 
-/** Put `children` in the place of what is in `element`. */
+/** Replace the content of `element` with `children`. */
 export function fill(element: Element, ...children: Child[]): void {
   element.replaceChildren();
   append(element, ...children);
@@ -40,13 +40,13 @@ export function fill(element: Element, ...children: Child[]): void {
 
 let made = 0;
 
-/** An id that no other element has. */
+/** Return an id that no other element has. */
 export function uniqueId(prefix: string): string {
   made += 1;
   return `${prefix}-${made}`;
 }
 
-/** A labelled field: its name, what it is for, and the control. */
+/** Create a labelled field: the label, the control and an optional hint. */
 export function field(label: string, control: HTMLElement, hint?: string): HTMLElement {
   control.id ||= uniqueId("field");
   const parts: Child[] = [h("label", { for: control.id }, label), control];
@@ -61,7 +61,7 @@ export function field(label: string, control: HTMLElement, hint?: string): HTMLE
 const announcer = h("p", { class: "visually-hidden", role: "status", "aria-live": "polite" });
 document.body.append(announcer);
 
-/** Have a screen reader say it. */
+/** Make screen readers announce a text. */
 export function announce(text: string): void {
   if (announcer.textContent !== text) announcer.textContent = text;
 }

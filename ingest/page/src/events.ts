@@ -1,20 +1,20 @@
-// A submission's events as they happen. `EventSource` cannot send a key, so the stream is read by hand.
+// The event stream of a submission. `EventSource` cannot send an API key, so this module parses the stream.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import { ask, ProblemError, submissionPath } from "./api";
-import type { Answer, Happened, OutputChunk } from "./model";
+import type { Answer, EventPayload, OutputChunk } from "./model";
 
 export type SubmissionEvent =
   | { name: "end"; data: Answer }
   | { name: "output"; data: OutputChunk }
-  | { name: "fact"; fact: string; data: Happened };
+  | { name: "fact"; fact: string; data: EventPayload };
 
 const PAUSES_MS = [200, 500, 1000, 2000, 5000];
-const SILENT_MS = 60_000; // the server says something every 15 s
+const SILENT_MS = 60_000; // the server sends a comment every 15 s
 
 /**
- * All that happened and happens, up to the end. A stream that breaks is taken up where it broke.
- * @throws ProblemError where the server refuses; AbortError where `signal` says so.
+ * Yield past and future events up to the end. A broken stream is resumed after its last event.
+ * @throws ProblemError if the server refuses; AbortError if `signal` is aborted.
  */
 export async function* follow(
   id: string,
@@ -45,7 +45,7 @@ function eventOf(fields: Map<string, string>): SubmissionEvent {
   const data: unknown = JSON.parse(fields.get("data") ?? "null");
   if (name === "end") return { name, data: data as Answer };
   if (name === "output") return { name, data: data as OutputChunk };
-  return { name: "fact", fact: name, data: data as Happened };
+  return { name: "fact", fact: name, data: data as EventPayload };
 }
 
 async function* stream(

@@ -1,4 +1,4 @@
-// The API key: asked for when the server wants one, kept for this tab only.
+// The API key: the page asks for it when the server requires one, and keeps it for this tab only.
 
 import { h, uniqueId } from "./dom";
 
@@ -26,7 +26,7 @@ if (forget !== null) {
 
 let asking: Promise<boolean> | null = null;
 
-/** Ask for a key, once however many need it; whether there is another than `refused` now. */
+/** Ask for a key in one dialog for all callers; return whether there is another key than `refused` now. */
 export function askForKey(refused: string | null): Promise<boolean> {
   if (key() !== refused) return Promise.resolve(true);
   asking ??= dialog(refused !== null).finally(() => {
@@ -44,7 +44,7 @@ function dialog(wasRefused: boolean): Promise<boolean> {
     required: true,
     "aria-invalid": wasRefused ? "true" : null,
   });
-  const title = h("h2", { id: uniqueId("title") }, "This server wants an API key");
+  const title = h("h2", { id: uniqueId("title") }, "This server requires an API key");
   const form = h(
     "form",
     { method: "dialog" },

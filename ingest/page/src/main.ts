@@ -1,4 +1,4 @@
-// Which view is shown, by the address: `#/`, `#/s/ID`, `#/s/ID/history`, `#/system`.
+// The router, by the fragment of the URL: `#/`, `#/s/ID`, `#/s/ID/history`, `#/system`.
 
 import "./style.css";
 import { historyView } from "./submission/history";
@@ -33,7 +33,7 @@ addEventListener("hashchange", () => {
   scrollTo(0, 0);
 });
 document.querySelector(".skip")?.addEventListener("click", (event) => {
-  event.preventDefault(); // the address says which view there is
+  event.preventDefault(); // the fragment selects the view, so the link must not change it
   main.focus();
 });
 addEventListener("keydown", (event) => {

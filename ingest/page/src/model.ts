@@ -1,4 +1,4 @@
-// What HTTP says, as far as the page uses it; /openapi.json is the reference.
+// Types of the HTTP API, as far as the page uses them; /openapi.json is the reference.
 
 export type Encoding = "utf8" | "base64" | "hex";
 
@@ -63,7 +63,7 @@ export interface OutputFile {
 }
 
 export interface CompileStage extends Stage {
-  /** Whether the same was compiled before; output and cost are of that time. */
+  /** True if the compilation was cached; output and cost are those of the original compilation. */
   cached?: boolean;
 }
 
@@ -114,7 +114,7 @@ export interface Problem {
   errors: FieldError[];
 }
 
-export interface Happened {
+export interface EventPayload {
   time: string;
   status: Status | null;
   refused: string | null;
@@ -149,7 +149,7 @@ export interface PackageFound {
   description: string;
 }
 
-/** What is to be said of an outcome, and how it looks. */
+/** Label and colour of each outcome. */
 export const OUTCOMES: Record<Outcome, { words: string; tone: Tone }> = {
   ok: { words: "OK", tone: "good" },
   dependencies_failed: { words: "Packages failed", tone: "bad" },
@@ -171,7 +171,7 @@ const STATUSES: Record<Status, { words: string; tone: Tone }> = {
   rejected: { words: "Rejected", tone: "bad" },
 };
 
-/** How a submission stands, in words and in colour. */
+/** Return the label and colour of a submission's state. */
 export function verdict(status: Status, outcome: Outcome | null): { words: string; tone: Tone } {
   return outcome !== null ? OUTCOMES[outcome] : STATUSES[status];
 }

@@ -1,4 +1,4 @@
-// The view in which a submission is written, run and looked at.
+// The view to write a submission, run it and see its result.
 
 import { getRequest, newId, ProblemError, submit } from "./api";
 import { announce, fill, h } from "./dom";
@@ -9,7 +9,7 @@ import { standardLimits } from "./editor/limits";
 import type { LimitedStage, StageLimits, SubmissionRequest } from "./model";
 import { ResultView } from "./submission/result";
 
-const KEPT = "envicutor.draft.2"; // another number where a draft becomes something else
+const KEPT = "envicutor.draft.2"; // raise the number when the format of drafts changes
 const RUN_KEYS = /mac/i.test(navigator.platform) ? "⌘ Enter" : "Ctrl Enter";
 
 function firstDraft(): Draft {
@@ -64,7 +64,7 @@ export class RunView {
     this.#empty();
   }
 
-  /** Show it, with the submission that is opened, if one is. */
+  /** Show the view, with the submission `id` unless it is null. */
   open(main: HTMLElement, id: string | null): void {
     fill(main, this.#view);
     this.#form.measure();
@@ -141,7 +141,7 @@ export class RunView {
           {},
           "Nothing has run yet. Press ",
           h("strong", {}, "Run"),
-          ": what the program prints appears here as it comes.",
+          ". The output of the program appears here while it runs.",
         ),
       ),
     );
@@ -164,12 +164,12 @@ export class RunView {
     try {
       sessionStorage.setItem(KEPT, JSON.stringify(this.#draft));
     } catch {
-      sessionStorage.removeItem(KEPT); // larger than the browser keeps
+      sessionStorage.removeItem(KEPT); // the draft exceeds the browser's quota
     }
   }
 }
 
-/** The request as the server completes it. */
+/** Return the request with the default limits that the server adds. */
 async function withLimits(request: SubmissionRequest): Promise<SubmissionRequest> {
   const standard = await standardLimits();
   const stages = Object.entries(standard) as [LimitedStage, StageLimits][];

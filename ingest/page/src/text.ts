@@ -1,13 +1,13 @@
-// What programs print, made fit to be looked at: it stays text, and cannot pretend to be other text.
+// Output of programs, made safe to display: it remains text and cannot imitate other text.
 
 // CSI … final byte; OSC, DCS, SOS, PM, APC up to their terminator; other escapes of two or three characters.
 const ESCAPES =
   /\u001b\[[0-?]*[ -/]*[@-~]|\u001b[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b[ -/]*[0-Z\\^-~]/g;
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
-/** They make text look as if it read otherwise. */
+/** Characters that change the direction, and with it the apparent order, of text. */
 const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-/** Without terminal escapes; what cannot be seen is made visible. */
+/** Return text without terminal escapes, and with control characters made visible. */
 export function harmless(text: string): string {
   return text
     .replace(ESCAPES, "")
@@ -21,24 +21,24 @@ export function harmless(text: string): string {
 
 function picture(character: string): string {
   const code = character.charCodeAt(0);
-  if (code === 0x0d) return "\n"; // a bar that is drawn over and over
+  if (code === 0x0d) return "\n"; // progress bars redraw their line with carriage returns
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
   return code === 0x7f ? "\u2421" : "\ufffd";
 }
 
-/** The bytes of base64 text. */
+/** Decode base64 to bytes. */
 export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
-/** Text as Envicutor sends it: as it is, or as base64 of bytes that need not be UTF-8. */
+/** Decode text of the HTTP API: plain text, or base64 of bytes that may not be UTF-8. */
 export function decoded(text: string, encoding: string): string {
   return encoding === "base64" ? new TextDecoder().decode(bytesOf(text)) : text;
 }
 
 const UNITS = ["B", "KiB", "MiB", "GiB"];
 
-/** 134217728 as "128 MiB". */
+/** Format a number of bytes: 134217728 as "128 MiB". */
 export function bytes(count: number): string {
   let unit = 0;
   while (count >= 1024 && unit < UNITS.length - 1) {
@@ -48,7 +48,7 @@ export function bytes(count: number): string {
   return `${count >= 100 || Number.isInteger(count) ? Math.round(count) : count.toPrecision(2)} ${UNITS[unit]}`;
 }
 
-/** 0.0532 as "53 ms", 12.3 as "12.3 s". */
+/** Format a duration: 0.0532 as "53 ms", 12.3 as "12.3 s". */
 export function seconds(count: number): string {
   if (count < 0.9995) return `${Math.round(count * 1000)} ms`;
   if (count < 120) return `${Number(count.toFixed(count < 10 ? 2 : 1))} s`;

@@ -1,1 +1,1 @@
-"""Programs that run in the sandbox, by the host's Python and nothing but its standard library."""
+"""Programs that the host's Python runs in the sandbox; they import only the standard library and pip."""

@@ -1,4 +1,4 @@
-"""How a program in the sandbox hands a file over: to a process that counts and hashes it."""
+"""Client of the deposit: sends a file from the sandbox to the process that counts and hashes it."""
 
 import socket
 from types import TracebackType
@@ -6,15 +6,15 @@ from typing import Self
 
 DEPOSIT = "/relay/deposit.sock"
 ACCEPTED = b"ok"
-"""The only answer that accepts a file; any other is the reason for a refusal."""
+"""Answer that accepts a file; any other answer is the reason for a refusal."""
 
 
 class UnansweredError(Exception):
-    """The other side neither accepted nor refused a file."""
+    """The deposit ended the connection without accepting or refusing the file."""
 
 
 class Deposited:
-    """A file that is being handed over, under the name that the other side expects."""
+    """File that is being sent, under a name that the deposit expects."""
 
     def __init__(self, name: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -22,14 +22,20 @@ class Deposited:
         self._socket.sendall(f"{name}\n".encode())
 
     def write(self, piece: bytes) -> int:
-        """Hand a piece over. Raises OSError once the other side takes no more."""
+        """Send a piece and return its length.
+
+        Raises:
+            OSError: the deposit closed the connection.
+        """
         self._socket.sendall(piece)
         return len(piece)
 
     def verdict(self) -> str:
-        """End the file and return why it is refused, empty if it is accepted.
+        """End the file and return the reason for its refusal, empty if it is accepted.
 
-        Raises UnansweredError if the connection ends without an answer, OSError if it breaks.
+        Raises:
+            UnansweredError: the connection ended without an answer.
+            OSError: the connection broke.
         """
         self._socket.shutdown(socket.SHUT_WR)
         answer = b""

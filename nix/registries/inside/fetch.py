@@ -1,6 +1,6 @@
-"""`fetch`: downloads what /box/artifacts.json lists, and hands each archive over at the deposit's socket.
+"""`fetch`: downloads the archives that /box/artifacts.json lists, and sends each to the deposit's socket.
 
-The deposit checks them. Prints, as JSON, why each one that failed did, by its hash.
+The deposit verifies their hashes. The program prints a JSON object: the reason for each failure by hash.
 """
 
 import json
@@ -19,7 +19,7 @@ TIMEOUT_S = 30.0
 
 
 def main() -> None:
-    """Fetch all of them, whatever becomes of the others."""
+    """Fetch all archives; the failure of one does not stop the others."""
     artifacts = json.loads(Path("artifacts.json").read_text())
     web = opener(open_tunnel())
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _fetch(web: OpenerDirector, artifact: dict[str, str]) -> str:
-    """Return why it failed, empty where it did not."""
+    """Fetch one archive and return the reason for a failure, empty if it succeeded."""
     asked = request(artifact["url"], **{"Accept-Encoding": "identity"})
     try:
         with web.open(asked, timeout=TIMEOUT_S) as answer, Deposited(artifact["hash"]) as deposited:

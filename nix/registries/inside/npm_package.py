@@ -1,4 +1,4 @@
-"""Packages of npm: what a file of one is called once it is installed below /usr/local."""
+"""Packages of npm: the paths of their files below /usr/local."""
 
 import json
 import tarfile
@@ -6,14 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nix.registries.inside.refusal import COMMAND, Member, RefusedError, check_mode, plain_path
+from nix.registries.inside.refusal import COMMAND, Member, UnpackRefusedError, check_mode, plain_path
 
 DESCRIPTION = "package.json"
 DESCRIPTION_BYTES = 4 << 20
 
 
 def npm_members(file: Path, place: str, name: str) -> Iterator[Member]:
-    """Yield its files, and where it is not another's own, links to its programs. Raises RefusedError."""
+    """Yield the files of a package, and links to its programs unless another package contains it.
+
+    `place` is the folder of the package, such as `node_modules/a`; only programs of packages directly in
+    `node_modules` are linked into PATH.
+
+    Raises:
+        UnpackRefusedError: the archive is not an acceptable package.
+    """
     top = place.count("node_modules/") == 1
     programs = _programs(_description(file), name) if top else {}
     folder = f"lib/{place}"
@@ -31,9 +38,13 @@ def npm_members(file: Path, place: str, name: str) -> Iterator[Member]:
 
 
 def _path(info: tarfile.TarInfo) -> str:
-    """Return a file's path within the package, empty for what is skipped. Raises RefusedError."""
+    """Return a file's path within the package, empty for a folder, which is skipped.
+
+    Raises:
+        UnpackRefusedError: the member has another type, or an unacceptable mode or name.
+    """
     if not info.isreg() and not info.isdir():
-        raise RefusedError(f"its member {info.name[:200]!r} is neither file nor folder")
+        raise UnpackRefusedError(f"its member {info.name[:200]!r} is neither file nor folder")
     if info.isdir():
         return ""
     check_mode(info.name, info.mode & 0o7777)
@@ -45,15 +56,15 @@ def _description(file: Path) -> Any:
         for info in archive:
             if _path(info) == DESCRIPTION:
                 if info.size > DESCRIPTION_BYTES:
-                    raise RefusedError(f"its {DESCRIPTION} is larger than {DESCRIPTION_BYTES} bytes")
+                    raise UnpackRefusedError(f"its {DESCRIPTION} is larger than {DESCRIPTION_BYTES} bytes")
                 content = archive.extractfile(info)
                 assert content is not None
                 return json.loads(content.read())
-    raise RefusedError(f"it has no {DESCRIPTION}")
+    raise UnpackRefusedError(f"it has no {DESCRIPTION}")
 
 
 def _programs(description: Any, name: str) -> dict[str, str]:
-    """Return the package's programs: the path of each within the package, by its name in PATH."""
+    """Return the paths of the package's programs, relative to the package, by their names in PATH."""
     programs = description.get("bin") if isinstance(description, dict) else None
     if isinstance(programs, str):
         programs = {name.rpartition("/")[2]: programs}

@@ -1,8 +1,8 @@
 """`resolve_npm REGISTRY PIN...`: prints, as JSON, the lock file that npm writes for the pins.
 
-exit_code   npm's
-messages    what npm said, its end
-packages    where it is 0: of each entry of the lock file what matters
+exit_code   exit code of npm
+messages    end of npm's error output
+packages    entries of the lock file by place, with the fields in `KEPT`; only if the exit code is 0
 """
 
 import json
@@ -18,13 +18,13 @@ SCRATCH = "/tmp/npm"  # noqa: S108
 
 
 def main(registry: str, *pins: str) -> None:
-    """Resolve within what the proxy lets through."""
+    """Resolve the pins through the proxy, which reaches configured hosts only."""
     wanted = dict(pin.rsplit("@", 1) for pin in pins)
     Path("package.json").write_text(
         json.dumps({"name": "environment", "private": True, "dependencies": wanted})
     )
     proxy = open_tunnel()
-    # Every file of settings that npm would read is named: what the host has in its own must not count.
+    # Name every settings file that npm would read, so that the host's own settings do not apply.
     settings = {
         "userconfig": "/dev/null",
         "globalconfig": "/dev/null/none",
@@ -48,7 +48,7 @@ def main(registry: str, *pins: str) -> None:
         "prefer-offline": "false",
         "before": "null",
         "strict-ssl": "true",
-        # What is not on the registry is neither asked for nor run. An npm that does not know these settings
+        # Dependencies outside the registry are neither fetched nor run. An npm too old for these settings
         # finds no git, and a proxy that refuses.
         **{f"allow-{kind}": "none" for kind in ("git", "remote", "file", "directory")},
         "git": "/bin/false",

@@ -1,12 +1,13 @@
-"""`resolve_pypi INDEX PIN...`: prints, as JSON, what pip would install for the pins.
+"""`resolve_pypi INDEX PIN...`: prints, as JSON, the wheels that pip would install for the pins.
 
-exit_code       pip's; the rest of these only where it is 0
-python_version  such as 3.11
-artifacts       name, version, url, sha256 (perhaps null) and whether it was withdrawn (yanked)
-messages        what pip said, its end
-missing         where pip found no candidate for something: its name, and the files that the index lists
-                for it, null where it knows no such name
-fault           why the index could not be asked for that
+exit_code       exit code of pip
+messages        end of pip's error output
+python_version  such as 3.11; only if the exit code is 0
+artifacts       name, version, url, sha256 (may be null) and yanked (withdrawn) of each wheel; only if the
+                exit code is 0
+missing         requirement without a candidate, if there is one: its name, and the files that the index
+                lists for the name, null if the index does not have the name
+fault           reason if the index could not be asked for these files
 """
 
 import json
@@ -29,7 +30,7 @@ WANTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 
 
 def main(index: str, *pins: str) -> None:
-    """Resolve within what the proxy lets through."""
+    """Resolve the pins through the proxy, which reaches configured hosts only."""
     proxy = open_tunnel()
     options = [
         "--isolated",
@@ -76,7 +77,11 @@ def _artifact(item: dict[str, dict[str, object]]) -> dict[str, object]:
 
 
 def _files(index: str, name: str, proxy: str) -> list[str] | None:
-    """Return what the index lists for a name, None where it has no such. Raises OSError."""
+    """Return the file names that the index lists for a name, None if the index does not have the name.
+
+    Raises:
+        OSError: the index could not be reached, or answered with another error than 404.
+    """
     address = f"{index.rstrip('/')}/{re.sub('[-_.]+', '-', name).lower()}/"
     try:
         with opener(proxy).open(request(address, Accept=WANTED), timeout=20) as answer:

@@ -1,4 +1,4 @@
-"""A proxy on the loopback interface that hands every connection to the relay's socket."""
+"""HTTP proxy on the loopback interface that forwards every connection to the relay's socket."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ PIECE_BYTES = 64 << 10
 
 
 def open_tunnel() -> str:
-    """Listen until the process ends; returns the proxy's address."""
+    """Start the proxy, which listens until the process ends, and return its URL."""
     server = socket.create_server(("127.0.0.1", 0), backlog=64)
     threading.Thread(target=_serve, args=(server,), daemon=True).start()
     return f"http://127.0.0.1:{server.getsockname()[1]}"

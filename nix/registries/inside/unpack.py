@@ -1,10 +1,10 @@
-"""`unpack`: makes one tar of the archives below /archives that /box/artifacts.json lists, for /usr/local.
+"""`unpack`: makes one tar for /usr/local of the archives below /archives that /box/artifacts.json lists.
 
-The archives may be hostile. Only plain files come out of them, at plain places, with plain modes; the tar
-depends on nothing but the archives. It is handed over at the deposit's socket, as `layer`. Nothing of an
-archive is executed or imported.
+The archives may be hostile. Only plain files at plain paths with plain modes are unpacked. No content of an
+archive is executed or imported. The tar depends on the archives only. It is sent to the deposit's socket,
+with the name `layer`.
 
-Exit code 3: an archive is refused, for the reason that is printed.
+The program exits with code 3 if an archive is refused, and prints the reason.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import IO, Protocol, cast
 
 from nix.registries.inside.deposit import Deposited
 from nix.registries.inside.npm_package import npm_members
-from nix.registries.inside.refusal import Member, RefusedError
+from nix.registries.inside.refusal import Member, UnpackRefusedError
 from nix.registries.inside.wheel import wheel_members
 
 ARCHIVES = Path("/archives")
@@ -27,15 +27,15 @@ TOO_LARGE = "hit the limit environment_bytes"
 
 
 class Output(Protocol):
-    """What a tar is written to."""
+    """Destination of a tar, which is written piece by piece."""
 
     def write(self, piece: bytes, /) -> int:
-        """Write all of a piece."""
+        """Write the whole piece and return its length."""
         ...
 
 
 class Layer:
-    """A tar that is being written."""
+    """Tar that is being written, of at most `limit_bytes` of file contents."""
 
     def __init__(self, output: Output, limit_bytes: int) -> None:
         self._tar = tarfile.open(  # noqa: SIM115
@@ -46,18 +46,22 @@ class Layer:
         self._folders: set[str] = set()
 
     def add(self, member: Member) -> None:
-        """Write one file. Raises RefusedError where it does not fit or its place is taken."""
+        """Write one file or link.
+
+        Raises:
+            UnpackRefusedError: the contents exceed the limit, or one path is a file and a folder.
+        """
         self._left_bytes -= member.size_bytes
         self._left_files -= 1
         if self._left_bytes < 0:
-            raise RefusedError(f"what is in them {TOO_LARGE}")
+            raise UnpackRefusedError(f"what is in them {TOO_LARGE}")
         if self._left_files < 0:
-            raise RefusedError(f"there are more than {FILES} files in them")
+            raise UnpackRefusedError(f"there are more than {FILES} files in them")
         folders = {member.path[:end] for end, sign in enumerate(member.path) if sign == "/"}
         self._files.add(member.path)
         self._folders |= folders
         if member.path in self._folders or folders & self._files:
-            raise RefusedError(f"{member.path!r} is a file and a folder")
+            raise UnpackRefusedError(f"{member.path!r} is a file and a folder")
         info = tarfile.TarInfo(member.path)
         info.mode = 0o755 if member.executable else 0o644
         if member.link:
@@ -68,12 +72,16 @@ class Layer:
             self._tar.addfile(info, member.content)
 
     def close(self) -> None:
-        """Write the end."""
+        """Write the blocks that end a tar."""
         self._tar.close()
 
 
 def members(artifact: dict[str, str], python_version: str) -> Iterator[Member]:
-    """Yield what an archive brings. Raises RefusedError, or what reading a damaged archive raises."""
+    """Yield the members of an archive; a damaged one may also make its library raise any exception.
+
+    Raises:
+        UnpackRefusedError: the archive is not an acceptable package.
+    """
     file = ARCHIVES / artifact["file"]
     if artifact["registry"] == "pypi":
         return wheel_members(file, python_version)
@@ -81,7 +89,7 @@ def members(artifact: dict[str, str], python_version: str) -> Iterator[Member]:
 
 
 def main(python_version: str, limit_bytes: str) -> None:
-    """Write the layer."""
+    """Write the layer to the deposit, or print the reason for a refusal."""
     artifacts = json.loads(Path("artifacts.json").read_text())
     try:
         with Deposited("layer") as deposited:
@@ -90,7 +98,7 @@ def main(python_version: str, limit_bytes: str) -> None:
                 _add(artifact, layer, python_version)
             layer.close()
             why = deposited.verdict()
-    except ConnectionError:  # the deposit takes no more
+    except ConnectionError:  # the deposit has reached its limit
         why = f"what is in them {TOO_LARGE}"
     if why:
         _refuse(why)
@@ -102,8 +110,8 @@ def _add(artifact: dict[str, str], layer: Layer, python_version: str) -> None:
             layer.add(member)
     except ConnectionError:
         raise
-    except Exception as error:  # whatever a hostile archive makes the libraries raise
-        why = str(error) if isinstance(error, RefusedError) else f"it cannot be read: {error!r:.300}"
+    except Exception as error:  # a hostile archive may make the libraries raise anything
+        why = str(error) if isinstance(error, UnpackRefusedError) else f"it cannot be read: {error!r:.300}"
         _refuse(f"{artifact['label']}: {why}")
 
 

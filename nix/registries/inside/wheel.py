@@ -1,4 +1,4 @@
-"""Wheels: what a file of one is called once it is installed below /usr/local."""
+"""Wheels: the paths of their files below /usr/local, and the scripts of their entry points."""
 
 import configparser
 import io
@@ -7,19 +7,23 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from nix.registries.inside.refusal import COMMAND, Member, RefusedError, check_mode, plain_path
+from nix.registries.inside.refusal import COMMAND, Member, UnpackRefusedError, check_mode, plain_path
 
 SMALL_BYTES = 1 << 20
-"""Of a file that is read as a whole: scripts and lists of entry points."""
+"""Largest size of files that are read into memory: scripts and lists of entry points."""
 ENCRYPTED = 1
 TARGET = re.compile(r"\s*([\w.]+)\s*(?::\s*([\w.]+))?\s*(?:\[.*\])?\s*")
 ANY_PYTHON, PYTHON = b"#!python", b"#!/usr/bin/python3"
-"""How a script of a wheel begins, and how it does once it is installed."""
+"""First line of a script in a wheel, and of the installed script."""
 SCRIPT = "{python}\nimport sys\nfrom {module} import {first}\nsys.exit({whole}())\n"
 
 
 def wheel_members(file: Path, python_version: str) -> Iterator[Member]:
-    """Yield its files and the scripts of its entry points. Raises RefusedError."""
+    """Yield the files of a wheel and the scripts of its entry points.
+
+    Raises:
+        UnpackRefusedError: the archive is not an acceptable wheel.
+    """
     site = f"lib/python{python_version}/dist-packages"
     with zipfile.ZipFile(file) as wheel:
         infos = {plain_path(info.filename): info for info in wheel.infolist() if not info.is_dir()}
@@ -27,7 +31,7 @@ def wheel_members(file: Path, python_version: str) -> Iterator[Member]:
         for path, info in infos.items():
             check_mode(info.filename, info.external_attr >> 16)
             if info.flag_bits & ENCRYPTED:
-                raise RefusedError(f"its member {info.filename[:200]!r} is encrypted")
+                raise UnpackRefusedError(f"its member {info.filename[:200]!r} is encrypted")
             target = _target(path, about.removesuffix(".dist-info"), site, python_version)
             command = target.startswith("bin/")
             executable = command or bool(info.external_attr >> 16 & 0o111)
@@ -46,7 +50,7 @@ def _about(infos: dict[str, zipfile.ZipInfo]) -> str:
     found = {path.split("/", 1)[0] for path in infos if path.endswith(".dist-info/METADATA")}
     found = {folder for folder in found if f"{folder}/METADATA" in infos}
     if len(found) != 1:
-        raise RefusedError(f"it has {len(found)} folders *.dist-info, so it is no wheel")
+        raise UnpackRefusedError(f"it has {len(found)} folders *.dist-info, so it is no wheel")
     return found.pop()
 
 
@@ -64,13 +68,13 @@ def _target(path: str, package: str, site: str, python_version: str) -> str:
         "data": "",
     }
     if scheme not in places or not rest:
-        raise RefusedError(f"its member {path[:200]!r} belongs nowhere")
+        raise UnpackRefusedError(f"its member {path[:200]!r} belongs nowhere")
     return places[scheme] + rest
 
 
 def _small(wheel: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     if info.file_size > SMALL_BYTES:
-        raise RefusedError(f"its member {info.filename[:200]!r} is larger than {SMALL_BYTES} bytes")
+        raise UnpackRefusedError(f"its member {info.filename[:200]!r} is larger than {SMALL_BYTES} bytes")
     return wheel.read(info)
 
 

@@ -1,7 +1,7 @@
 """`wheels_only ARGUMENT...`: pip, unable to build a package, to run version control, or to leave the index.
 
-`--only-binary` does not count for a requirement that is an address (`NAME @ URL`): pip would fetch a source
-archive from there and run its build backend to learn what it needs.
+pip ignores `--only-binary` for a requirement with an address (`NAME @ URL`). It would fetch a source archive
+from there and run its build backend to read the dependencies.
 """
 
 import sys
@@ -22,7 +22,11 @@ _requirements = Factory._make_requirements_from_install_req
 def _from_the_index(
     factory: Factory, wanted: InstallRequirement, requested_extras: Iterable[str]
 ) -> Iterator[Requirement]:
-    """Yield what pip does. Raises InstallationError for an address, before pip asks for it."""
+    """Yield the requirements that pip's own function yields, but refuse addresses before pip fetches them.
+
+    Raises:
+        InstallationError: the requirement has an address.
+    """
     if wanted.link and wanted.match_markers(requested_extras):
         needs = f" (which {wanted.comes_from.name} needs)" if wanted.comes_from else ""  # type: ignore[union-attr]
         raise InstallationError(
@@ -37,9 +41,13 @@ def _no_source(*_: object, **__: object) -> NoReturn:
 
 
 def restrict() -> None:
-    """Have this process's pip refuse all else. Raises AttributeError where pip is not as we know it."""
+    """Patch pip in this process so that it installs only wheels of the index.
+
+    Raises:
+        AttributeError: pip's internals differ from those that are patched.
+    """
     Factory._make_requirements_from_install_req = _from_the_index  # type: ignore[method-assign, assignment]
-    # Whatever way a requirement came, nothing of it is executed, and no repository is checked out.
+    # Independent of a requirement's origin, none of its code is executed and no repository is checked out.
     for place, name in ((SourceDistribution, "prepare_distribution_metadata"), (prepare, "unpack_vcs_link")):
         getattr(place, name)
         setattr(place, name, _no_source)

@@ -45,7 +45,7 @@ def test_what_a_program_prints_and_writes(page: Page) -> None:
     expect(page.get_by_role("group", name="Error output of Run")).to_contain_text(MARKUP)
     files = page.get_by_role("list", name="Output files")
     expect(files).to_contain_text(f"{NAME}.html")
-    expect(files).to_contain_text("Not an image, whatever its name says.")
+    expect(files).to_contain_text("Not an image, despite its name.")
     expect(files).to_contain_text("The image cannot be read.")
     for name in (f"{NAME}.html", "drawing.svg"):
         with page.expect_download() as saved:  # rather than shown

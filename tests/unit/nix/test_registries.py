@@ -115,9 +115,9 @@ def test_the_relay_reads_where_to(head: bytes, host: tuple[str, int] | None) -> 
     assert destination(head) == host
 
 
-def lock(**entry: Any) -> dict[str, npm.Entry]:
+def lock(**entry: Any) -> dict[str, npm.LockEntry]:
     plain = {"version": "1.0.0", "resolved": "https://npm.test:444/a.tgz", "integrity": INTEGRITY}
-    return {"": npm.Entry(), "node_modules/a": npm.Entry(**(plain | entry))}
+    return {"": npm.LockEntry(), "node_modules/a": npm.LockEntry(**(plain | entry))}
 
 
 def test_a_lock_file_is_read() -> None:
@@ -150,14 +150,14 @@ def test_what_does_not_come_from_the_registry_is_refused(entry: dict[str, Any]) 
         npm.artifacts(lock(**entry))
 
 
-def found(**changes: Any) -> pypi.Found:
+def found(**changes: Any) -> pypi.PypiResolution:
     plain = {"name": "a", "version": "1.0", "url": "https://files.test/a#sha256=x", "sha256": "0" * 64}
     wheels = (pypi.Wheel(**(plain | {"yanked": False} | changes)),)
-    return pypi.Found(exit_code=0, python_version="3.11", messages="", artifacts=wheels)
+    return pypi.PypiResolution(exit_code=0, python_version="3.11", messages="", artifacts=wheels)
 
 
-def failed(messages: str, **changes: Any) -> pypi.Found:
-    return pypi.Found(exit_code=1, messages=messages, **changes)
+def failed(messages: str, **changes: Any) -> pypi.PypiResolution:
+    return pypi.PypiResolution(exit_code=1, messages=messages, **changes)
 
 
 def test_a_report_of_pip_is_read() -> None:
@@ -230,7 +230,7 @@ def test_pip_builds_nothing_whatever_it_is_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("printed", [b"", b"[]", b'{"exit_code": 0}', b'{"exit_code": "0", "messages": ""}'])
 def test_what_is_printed_inside_is_not_believed(printed: bytes) -> None:
-    for kind in (npm.Found, pypi.Found):
+    for kind in (npm.NpmResolution, pypi.PypiResolution):
         with pytest.raises(DependenciesError, match="what the registry has is not valid"):
             read_answer(kind, printed)
 

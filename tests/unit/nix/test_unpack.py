@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nix.registries.inside.npm_package import npm_members
-from nix.registries.inside.refusal import Member, RefusedError
+from nix.registries.inside.refusal import Member, UnpackRefusedError
 from nix.registries.inside.unpack import Layer
 from nix.registries.inside.wheel import wheel_members
 
@@ -86,7 +86,7 @@ def test_a_wheel_s_files_get_their_places(tmp_path: Path) -> None:
     ],
 )
 def test_a_hostile_wheel_is_refused(tmp_path: Path, name: str, mode: int, told: str) -> None:
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(UnpackRefusedError, match=told):
         of_wheel(make_wheel(tmp_path, {name: "x"}, mode))
 
 
@@ -124,7 +124,7 @@ def test_a_package_s_files_get_their_places(tmp_path: Path) -> None:
 def test_programs_do_not_lead_out(tmp_path: Path, programs: str) -> None:
     try:
         found = of_package(make_package(tmp_path, about=f'{{"bin": {programs}}}'))
-    except RefusedError as error:
+    except UnpackRefusedError as error:
         assert "leads out" in str(error)  # noqa: PT017
     else:
         assert found.keys() == {"lib/node_modules/@s/a/package.json"}
@@ -146,7 +146,7 @@ def test_programs_do_not_lead_out(tmp_path: Path, programs: str) -> None:
 def test_a_hostile_package_is_refused(
     tmp_path: Path, name: str, kind: bytes, mode: int, target: str, told: str
 ) -> None:
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(UnpackRefusedError, match=told):
         of_package(make_package(tmp_path, (name, kind, mode, target)))
 
 
@@ -185,8 +185,8 @@ def of_layer(file: Path) -> list[Member]:
 
 
 def test_a_layer_has_its_bounds() -> None:
-    with pytest.raises(RefusedError, match="hit the limit environment_bytes"):
+    with pytest.raises(UnpackRefusedError, match="hit the limit environment_bytes"):
         layer(small("a", bytes(600)), small("b", bytes(600)), limit_bytes=1000)
     for paths in (("a", "a/b"), ("a/b", "a")):
-        with pytest.raises(RefusedError, match="is a file and a folder"):
+        with pytest.raises(UnpackRefusedError, match="is a file and a folder"):
             layer(*map(small, paths))

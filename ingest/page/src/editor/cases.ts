@@ -1,4 +1,4 @@
-// Test cases: what each gets on standard input, and what it must print.
+// Test cases: the standard input and the expected output of each.
 
 import { announce, field, fill, h } from "../dom";
 import { emptyCase, type DraftCase } from "./draft";

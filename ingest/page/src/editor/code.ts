@@ -1,4 +1,4 @@
-// The code editor: CodeMirror in a shadow tree, where it uses constructed style sheets. In the document it
+// The code editor: CodeMirror in a shadow tree, so that it uses constructed style sheets. In the document it
 // would insert a style element, which the Content-Security-Policy refuses.
 
 import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
@@ -68,7 +68,7 @@ const always: Extension = [
   closeBrackets(),
   syntaxHighlighting(colours),
   theme,
-  // Ctrl+Enter is the page's; Tab indents, and Escape then Tab leaves.
+  // The page handles Ctrl+Enter. Tab indents; Escape and then Tab moves the focus out of the editor.
   keymap.of([
     ...closeBracketsKeymap,
     ...defaultKeymap.filter((binding) => binding.key !== "Mod-Enter"),
@@ -77,7 +77,7 @@ const always: Extension = [
   ]),
 ];
 
-/** An editor of one text at a time. */
+/** Editor that shows one text at a time. */
 export class CodeEditor {
   readonly element = h("div", { class: "code" });
   readonly #view: EditorView;
@@ -94,7 +94,7 @@ export class CodeEditor {
     this.#view = new EditorView({ parent, root });
   }
 
-  /** Show `text`; `label` says of what, to a screen reader. */
+  /** Show the text of a file; `name` selects the language and labels the editor for screen readers. */
   show(name: string, text: string, readOnly: boolean): void {
     this.#shown += 1;
     const shown = this.#shown;
@@ -117,7 +117,7 @@ export class CodeEditor {
     });
   }
 
-  /** It was put into the document. */
+  /** Measure the editor again, after it was inserted into the document. */
   measure(): void {
     this.#view.requestMeasure();
   }

@@ -1,4 +1,4 @@
-// What is being written: as the form holds it, as a request, and back.
+// The draft of a submission as the form holds it, and its conversion to a request and back.
 
 import type {
   Dependencies,
@@ -13,28 +13,28 @@ import { ordinary } from "./older";
 export interface DraftCase {
   input: string;
   args: string;
-  /** Compared with what the program prints; null where nothing is. */
+  /** Expected output; null if the output is not compared. */
   expected: string | null;
 }
 
 export interface Draft {
   files: SourceFile[];
-  /** Names of packages, or a Nix expression where that is not null. */
+  /** Names of packages; ignored if `nix`, a Nix expression, is not null. */
   packages: string[];
   nix: string | null;
-  /** Packages of other registries beside them, separated by spaces. */
+  /** Pinned packages of other registries, separated by spaces. */
   pypi: string;
   npm: string;
   compile: string;
   run: string;
-  /** Patterns, separated by spaces. */
+  /** Patterns of output files, separated by spaces. */
   outputs: string;
   cases: DraftCase[];
-  /** Only those that differ from the defaults. */
+  /** Limits that differ from the defaults. */
   limits: Partial<Record<LimitedStage, StageLimits>>;
-  /** Variables, one `NAME=value` a line. */
+  /** Environment variables, one `NAME=value` a line. */
   env: string;
-  /** Separated by spaces. */
+  /** Tags, separated by spaces. */
   tags: string;
   callback: string;
 }
@@ -77,7 +77,7 @@ function dependenciesOf(draft: Draft): Dependencies {
   };
 }
 
-/** `standard` are the limits of a request that says nothing; those of it that differ are kept. */
+/** Convert a request to a draft, which keeps the limits that differ from `standard`, the defaults. */
 export function draftOf(asked: SubmissionRequest, standard: Draft["limits"] = {}): Draft {
   const request = ordinary(asked);
   const cases = (request.test_cases ?? []).map((one) => ({
@@ -128,12 +128,12 @@ function variables(text: string): Record<string, string> {
   );
 }
 
-/** As a shell reads it. */
+/** Quote a word for a shell. */
 function quoted(word: string): string {
   return /^[\w@%+=:,./*?-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** The words of a line; quotes of either kind hold one together. */
+/** Split a line into words; single and double quotes may enclose spaces. */
 export function words(line: string): string[] {
   const found = line.match(/(?:'[^']*'|"[^"]*"|\\.|[^\s'"\\])+/g) ?? [];
   return found.map((word) =>

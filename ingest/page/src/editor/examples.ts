@@ -1,4 +1,4 @@
-// The examples of the checkout, which are submitted as they are by `make demo`.
+// The examples of the repository, which `make demo` submits as well.
 
 import type { SubmissionRequest } from "../model";
 

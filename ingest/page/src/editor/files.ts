@@ -1,11 +1,11 @@
-// The files of a submission: a row of tabs, and the editor of the one that is chosen.
+// The files of a submission: a row of tabs, and an editor of the selected file.
 
 import { announce, fill, h, uniqueId } from "../dom";
 import type { SourceFile } from "../model";
 import { harmless } from "../text";
 import { CodeEditor } from "./code";
 
-const TEXT_AT_MOST = 1_000_000; // characters; more than that no request may have anyway
+const TEXT_AT_MOST = 1_000_000; // bytes; a request may not contain a longer text anyway
 
 export class Files {
   readonly element: HTMLElement;
@@ -61,7 +61,7 @@ export class Files {
           "div",
           { class: "tools" },
           this.#tool("+ New", "Add a file", () => this.#askName(null)),
-          this.#tool("Open…", "Add files of this computer", () => upload.click()),
+          this.#tool("Open…", "Add files from this computer", () => upload.click()),
           this.#rename,
           this.#remove,
         ),
@@ -82,7 +82,7 @@ export class Files {
     this.#choose(Math.min(chosen, files.length - 1));
   }
 
-  /** Show the file that an error is about. */
+  /** Select the file to which an error refers, and return its tab. */
   reveal(index: number): HTMLElement | null {
     if (index in this.#files) this.#choose(index);
     return this.#tabs.querySelector<HTMLElement>(`[data-index="${index}"]`);
@@ -99,7 +99,7 @@ export class Files {
     this.#panel.hidden = file === undefined;
     if (file === undefined) return;
     const binary = (file.encoding ?? "utf8") !== "utf8";
-    const text = binary ? "This file is not text. It is sent as it is." : file.content;
+    const text = binary ? "This file is not text. It is sent unchanged." : file.content;
     this.#code.show(file.name, text, binary);
   }
 
@@ -160,7 +160,7 @@ export class Files {
     this.changed();
   }
 
-  /** Of a file to be renamed, or of a new one. */
+  /** Ask for the new name of a file, or for the name of a new file if `index` is null. */
   #askName(index: number | null): void {
     const input = h("input", {
       id: uniqueId("name"),

@@ -1,4 +1,4 @@
-// The form of a submission: files, packages, commands, test cases, limits. It changes the draft that it shows.
+// The form of a submission: files, packages, commands, test cases, limits. It edits its draft in place.
 
 import { field, fill, h } from "../dom";
 import type { FieldError } from "../model";
@@ -56,8 +56,8 @@ export class SubmissionForm {
     this.#limitsCard = folded("Limits", this.#limits.element);
     this.#tagsCard = folded(
       "Tags and callback",
-      field("Tags", this.#tags, "By which submissions are found again, separated by spaces."),
-      field("Callback", this.#callback, "The address that is told the result."),
+      field("Tags", this.#tags, "For finding submissions later; separated by spaces."),
+      field("Callback", this.#callback, "URL that receives the result."),
     );
     this.element = h("div", { class: "form" }, this.#problem, this.#files.element, ...this.#cards());
     this.show(draft);
@@ -70,7 +70,7 @@ export class SubmissionForm {
     };
     const kinds = h(
       "div",
-      { class: "segments", role: "radiogroup", "aria-label": "How dependencies are said" },
+      { class: "segments", role: "radiogroup", "aria-label": "How to specify dependencies" },
       h("label", {}, this.#kinds.packages, h("span", {}, "By name")),
       h("label", {}, this.#kinds.nix, h("span", {}, "Nix expression")),
     );
@@ -80,7 +80,7 @@ export class SubmissionForm {
         "Commands",
         field("Compile", this.#compile, "Once, before all test cases. Empty: nothing to compile."),
         field("Run", this.#run, "For each test case; a bash script."),
-        field("Variables", this.#env, "Of the environment, one NAME=value a line."),
+        field("Variables", this.#env, "Environment variables, one NAME=value per line."),
         field("Files to bring back", this.#outputs, "Patterns, separated by spaces; * and ** as usual."),
       ),
       card("Test cases", this.#cases.element),
@@ -169,7 +169,7 @@ export class SubmissionForm {
     for (const note of this.element.querySelectorAll(".field-error")) note.remove();
   }
 
-  /** Say what is wrong at the fields that are; all of it above where a field is not shown. */
+  /** Show each error at its field, and errors without a visible field above the form. */
   showErrors(detail: string, errors: FieldError[]): void {
     this.clearErrors();
     const elsewhere = errors.filter((error) => !this.#showError(error));
@@ -198,7 +198,7 @@ export class SubmissionForm {
     return true;
   }
 
-  /** The control of a field, or of what the field is a part of. */
+  /** Return the control of a field, or of the nearest field that contains it. */
   #closest(path: string): HTMLElement | null {
     for (let parts = path.split("."); parts.length > 0; parts = parts.slice(0, -1)) {
       const found = this.element.querySelector<HTMLElement>(`[data-field="${CSS.escape(parts.join("."))}"]`);
@@ -207,7 +207,7 @@ export class SubmissionForm {
     return null;
   }
 
-  /** It was put into the document. */
+  /** Measure the editor again, after the form was inserted into the document. */
   measure(): void {
     this.#files.measure();
   }

@@ -1,4 +1,4 @@
-// Which language a file is in, by its name; each is loaded when a file needs it.
+// The language of a file by its name. A language is loaded when the first file needs it.
 
 import { StreamLanguage } from "@codemirror/language";
 import type { Extension } from "@codemirror/state";
@@ -35,7 +35,7 @@ const BY_ENDING: Record<string, Loader> = {
   sh: shell,
 };
 
-/** Highlighting for a file of this name; none where nothing is known of it. */
+/** Return the highlighting for a file name, or no extension if the language is unknown. */
 export async function languageOf(name: string): Promise<Extension> {
   const ending = name.slice(name.lastIndexOf(".") + 1).toLowerCase();
   return (await BY_ENDING[ending]?.()) ?? [];

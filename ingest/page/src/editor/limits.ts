@@ -31,7 +31,7 @@ interface Document {
 
 let loaded: Promise<Record<LimitedStage, StageBounds>> | null = null;
 
-/** What limits there are; asked for once. */
+/** Return the bounds of all limits, which the page requests once. */
 export function bounds(): Promise<Record<LimitedStage, StageBounds>> {
   loaded ??= getJson<Document>("/openapi.json").then(
     ({ components: { schemas } }) =>
@@ -45,7 +45,7 @@ export function bounds(): Promise<Record<LimitedStage, StageBounds>> {
   return loaded;
 }
 
-/** The limits of a request that says nothing of them. */
+/** Return the default limits, which apply to a request without limits. */
 export async function standardLimits(): Promise<Record<LimitedStage, StageLimits>> {
   const all = Object.entries(await bounds()).map(([stage, stageBounds]) => [
     stage,
@@ -56,7 +56,7 @@ export async function standardLimits(): Promise<Record<LimitedStage, StageLimits
 
 const MIB = 1024 * 1024;
 
-/** Bytes are typed in MiB. */
+/** Return the unit in which a limit is entered: MiB for bytes. */
 function unitOf(name: string): { words: string; factor: number } {
   if (name.endsWith("_bytes")) return { words: "MiB", factor: MIB };
   return { words: name.endsWith("_s") ? "s" : "", factor: 1 };
@@ -70,7 +70,7 @@ function nameOf(name: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-function told(name: string, value: number): string {
+function withUnit(name: string, value: number): string {
   if (name.endsWith("_bytes")) return bytes(value);
   return name.endsWith("_s") ? `${value} s` : String(value);
 }
@@ -103,14 +103,14 @@ export class LimitsForm {
         ),
       ),
     );
-    fill(this.element, h("p", { class: "hint" }, "What is left empty has its default."), ...stages);
+    fill(this.element, h("p", { class: "hint" }, "Empty fields have their defaults."), ...stages);
   }
 
   #field(stage: LimitedStage, name: string, range: Bounds): HTMLElement {
     const unit = unitOf(name);
     const id = uniqueId("limit");
     const set = this.#limits[stage]?.[name];
-    const hint = h("p", { id: `${id}-hint`, class: "hint" }, `at most ${told(name, range.maximum)}`);
+    const hint = h("p", { id: `${id}-hint`, class: "hint" }, `at most ${withUnit(name, range.maximum)}`);
     const input = h("input", {
       id,
       type: "number",

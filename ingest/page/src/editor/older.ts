@@ -1,8 +1,8 @@
-// The older file convention: files that stand for fields of a request. The server does not read them.
+// The older file convention: files that replace fields of a request. The server does not interpret them.
 
 import type { SubmissionRequest } from "../model";
 
-/** The request with the fields that files of it stand for, if it has them not. */
+/** Return the request with absent fields filled from the files that replace them. */
 export function ordinary(request: SubmissionRequest): SubmissionRequest {
   const text = (...names: string[]): string | undefined =>
     names

@@ -1,4 +1,5 @@
-// Which packages: chosen ones as a list, others found by name or description. A combobox as ARIA has it:
+// The Debian packages: a list of selected ones, and a search by name or description. The pattern is ARIA's
+// combobox:
 // https://www.w3.org/WAI/ARIA/apg/patterns/combobox/
 
 import { findPackages } from "../api";
@@ -80,7 +81,7 @@ export class Packages {
     fill(this.#chosen, ...chips);
     this.#chosen.hidden = chips.length === 0;
     this.#note.textContent =
-      chips.length === 0 ? "None: bash, coreutils, sed, awk and the like are always there." : "";
+      chips.length === 0 ? "No packages. bash, coreutils, sed and awk are always available." : "";
   }
 
   #add(name: string): void {
@@ -116,7 +117,7 @@ export class Packages {
     try {
       const { total, packages } = await findPackages(words, SHOWN, signal);
       this.#options = packages;
-      this.#note.textContent = total === 0 ? "No package is called so, or described so." : "";
+      this.#note.textContent = total === 0 ? "No package has such a name or description." : "";
       this.#open();
       announce(total === 0 ? "No packages found" : `${plural(total, "package")} found`);
     } catch (error) {
@@ -133,7 +134,7 @@ export class Packages {
           role: "option",
           id: `${this.#found.id}-${index}`,
           "aria-selected": "false",
-          // before the input loses the focus
+          // mousedown, since a click comes after the input has lost the focus
           onmousedown: (event: MouseEvent) => {
             event.preventDefault();
             this.#add(found.name);

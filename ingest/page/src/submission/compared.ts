@@ -1,11 +1,11 @@
-// What was expected beside what was printed, line by line.
+// The expected output beside the printed output, line by line.
 
 import { h } from "../dom";
 import { harmless } from "../text";
 
 const LINES = 200;
 
-/** The first lines of both, those marked that differ. */
+/** Show the lines around the first difference and after it; different lines are marked. */
 export function compared(expected: string, printed: string): HTMLElement {
   const left = linesOf(expected);
   const right = linesOf(printed);

@@ -1,14 +1,14 @@
-// Everything that happened to one submission, as a timeline.
+// The events of one submission as a timeline.
 
 import { fill, h } from "../dom";
 import { follow } from "../events";
-import { type Answer, type Happened, verdict } from "../model";
+import { type Answer, type EventPayload, verdict } from "../model";
 import { bytes, harmless, plural, seconds } from "../text";
 
 interface Moment {
   name: string;
   at: number; // ms
-  data: Happened;
+  data: EventPayload;
 }
 
 const NAMES: Record<string, string> = {
@@ -18,15 +18,15 @@ const NAMES: Record<string, string> = {
   compiled: "Compiled",
   finished: "Finished",
   handed_back: "Handed back by its worker",
-  lease_expired: "Its worker fell silent",
+  lease_expired: "The lease of its worker expired",
   cancelled: "Cancelled",
   rejected: "Rejected",
-  unreadable: "A record that cannot be read",
+  unreadable: "An unreadable record",
 };
 
 const BAD = new Set(["lease_expired", "rejected", "unreadable"]);
 
-/** What goes on after an event, until the next. */
+/** Phase between an event and the next one. */
 const PHASES: Record<string, string> = {
   requested: "waiting",
   handed_back: "waiting",
@@ -42,7 +42,7 @@ const PHASE_NAMES: Record<string, string> = {
   running: "Running",
 };
 
-/** The view; the function ends it. */
+/** Show the view and return a function that closes it. */
 export function historyView(main: HTMLElement, id: string): () => void {
   const ending = new AbortController();
   const pill = h("span", { class: "pill busy" }, "…");
@@ -81,7 +81,7 @@ export function historyView(main: HTMLElement, id: string): () => void {
     const memory = Math.max(0, ...answer.run.map((stage) => stage.memory_bytes));
     note.textContent =
       answer.run.length === 0
-        ? "It never ran."
+        ? "The program did not run."
         : `${plural(answer.run.length, "test case")}, at most ${bytes(memory)} of memory each.`;
   };
   const read = async (): Promise<void> => {
@@ -89,7 +89,7 @@ export function historyView(main: HTMLElement, id: string): () => void {
       if (event.name === "end") ended(event.data);
       else if (event.name === "output") {
         pieces += 1;
-        note.textContent = `It prints: ${plural(pieces, "piece")} so far.`;
+        note.textContent = `${plural(pieces, "output chunk")} received so far.`;
       } else {
         moments.push({ name: event.fact, at: Date.parse(event.data.time), data: event.data });
         if (event.data.status !== null) pill.textContent = verdict(event.data.status, null).words;
@@ -126,19 +126,23 @@ function item(
       h("time", { datetime: data.time, title: data.time }, first === undefined ? "" : clock(at)),
     ),
     refused && h("p", { class: "hint" }, `Changed nothing: ${data.refused}`),
-    h("dl", { class: "said" }, ...said(name === "finished" ? withoutDependencies(data.fact) : data.fact)),
+    h(
+      "dl",
+      { class: "payload" },
+      ...payload(name === "finished" ? withoutDependencies(data.fact) : data.fact),
+    ),
   );
 }
 
-/** They were told when they were installed, or are told with the answer. */
-function withoutDependencies({ dependencies: _, ...rest }: Happened["fact"]): Happened["fact"] {
+/** Leave out the dependencies, which an earlier event or the answer contains. */
+function withoutDependencies({ dependencies: _, ...rest }: EventPayload["fact"]): EventPayload["fact"] {
   return rest;
 }
 
-function said(fact: Record<string, unknown>): HTMLElement[] {
+function payload(fact: Record<string, unknown>): HTMLElement[] {
   return Object.entries(fact).flatMap(([key, value]) => {
     if (value === "" || value === null) return [];
-    if (typeof value === "object" && !Array.isArray(value)) return said(value as Record<string, unknown>);
+    if (typeof value === "object" && !Array.isArray(value)) return payload(value as Record<string, unknown>);
     return [h("dt", {}, key.replace(/_s$/, "").replaceAll("_", " ")), h("dd", {}, words(key, value))];
   });
 }
@@ -154,7 +158,7 @@ function clock(ms: number): string {
   return `${moment.toLocaleTimeString([], { hour12: false })}.${String(moment.getMilliseconds()).padStart(3, "0")}`;
 }
 
-/** A bar of what took how long, and the same in words. */
+/** Return a bar of the phases' durations, and a legend with the same in words. */
 function durations(moments: Moment[]): HTMLElement[] {
   const accepted = moments.filter((moment) => moment.data.refused === null);
   const compiles = accepted.some((moment) => moment.name === "compiled");

@@ -1,15 +1,15 @@
-// Output files. Images are shown, everything else is saved; nothing of it is opened here.
+// Output files. Images are shown; other files can be saved, and the page never opens them.
 
 import { getOutput } from "../api";
 import { fill, h } from "../dom";
 import type { OutputFile } from "../model";
 import { bytes, harmless } from "../text";
 
-/** The server says so by a file's first bytes, whatever its name. */
+/** Media types that the server detects by a file's first bytes, independent of its name. */
 const IMAGES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 const IMAGE_NAME = /\.(png|jpe?g|gif|webp)$/i;
 
-/** The files of a test case. */
+/** Return the list of a test case's output files. */
 export function outputFiles(id: string, testCase: number, files: OutputFile[]): HTMLElement {
   return h(
     "ul",
@@ -51,7 +51,7 @@ function outputFile(id: string, testCase: number, file: OutputFile): HTMLElement
 
 function showImage(frame: HTMLElement, blob: Blob, name: string): void {
   if (!IMAGES.has(blob.type)) {
-    fill(frame, h("p", { class: "hint" }, "Not an image, whatever its name says."));
+    fill(frame, h("p", { class: "hint" }, "Not an image, despite its name."));
     return;
   }
   const address = URL.createObjectURL(blob);

@@ -1,4 +1,4 @@
-// What a program printed: a block of text that may still grow.
+// The output of a program: a block of text that may still grow.
 
 import { fill, h } from "../dom";
 import { bytes, harmless } from "../text";
@@ -39,7 +39,7 @@ export class Printed {
     this.set(this.#text + text);
   }
 
-  /** All of it; `note` says what is missing of it. */
+  /** Replace the whole text; `note` describes missing parts. */
   set(text: string, note = ""): void {
     this.#note.textContent = note;
     this.#text = text;

@@ -1,4 +1,4 @@
-// A submission from the moment it is accepted: its steps, what it prints, how it ended.
+// A submission after its acceptance: its steps, its output and its result.
 
 import { cancel, ProblemError } from "../api";
 import { announce, fill, h } from "../dom";
@@ -6,7 +6,7 @@ import { ordinary } from "../editor/older";
 import { follow } from "../events";
 import {
   type Answer,
-  type Happened,
+  type EventPayload,
   isFinal,
   type OutputChunk,
   type Status,
@@ -17,7 +17,7 @@ import { harmless } from "../text";
 import { StageView } from "./stage";
 import { Steps } from "./steps";
 
-const TOOLBAR_PX = 60; // which stays at the top
+const TOOLBAR_PX = 60; // height of the toolbar, which stays at the top
 
 export class ResultView {
   readonly element: HTMLElement;
@@ -77,7 +77,7 @@ export class ResultView {
     );
   }
 
-  /** Show what happens until nothing will any more. */
+  /** Follow the submission's events and show them until it ends. */
   async run(): Promise<void> {
     try {
       for await (const event of follow(this.id, this.#ending.signal, (why) => this.#say(why))) {
@@ -103,17 +103,17 @@ export class ResultView {
     this.#ending.abort();
   }
 
-  #happened(fact: string, { fact: said, status, refused, time }: Happened): void {
+  #happened(fact: string, { fact: payload, status, refused, time }: EventPayload): void {
     if (refused !== null) return;
-    if (typeof said["attempt"] === "number" && fact === "started") this.#attempt = said["attempt"];
+    if (typeof payload["attempt"] === "number" && fact === "started") this.#attempt = payload["attempt"];
     if (fact === "handed_back" || fact === "lease_expired") {
-      this.#say("Its worker is gone; another one takes it up.");
+      this.#say("Its worker is gone; another worker will run it.");
       for (const stage of [this.#compile, ...this.#cases]) stage?.reset();
     } else fill(this.#note);
     if (status === "dependencies_installed") this.#compile?.happens("running");
     if (status === "compiled") this.#compile?.happens("ok");
     if (status === null || isFinal(status)) return;
-    this.#steps.reached(status, Date.parse(time), said);
+    this.#steps.reached(status, Date.parse(time), payload);
     this.#look(words(status, this.#compile !== null), "busy");
   }
 
@@ -160,7 +160,7 @@ export class ResultView {
     else if (errors.length > 0) this.#problem(errors.map((one) => `${one.field}: ${one.message}`).join("\n"));
   }
 
-  /** What failed, or else the first test case, files included. */
+  /** Open the compilation or test case that failed, or the first test case if none failed. */
   #openWhatMatters(answer: Answer): void {
     const failed = answer.run.findIndex((stage) => stage.passed === false || stage.exit_code !== 0);
     if (answer.outcome === "compile_failed" && this.#compile !== null) this.#compile.element.open = true;
@@ -200,7 +200,7 @@ export class ResultView {
       await cancel(this.id);
     } catch (error) {
       const late = error instanceof ProblemError && error.status === 409;
-      if (!late) this.#problem((error as Error).message); // too late: the end says more
+      if (!late) this.#problem((error as Error).message); // 409: it has ended, and its end is shown
     }
     this.#cancel.disabled = false;
   }

@@ -1,4 +1,4 @@
-// One stage: the compilation or a test case, while it runs and afterwards.
+// The view of one stage: the compilation or a test case, while it runs and afterwards.
 
 import { fill, h } from "../dom";
 import type { OutputChunk, RunStage, Stage, StageLimits } from "../model";
@@ -7,7 +7,7 @@ import { compared } from "./compared";
 import { outputFiles } from "./outputs";
 import { Printed } from "./printed";
 
-/** What is known of a stage before it ran. */
+/** Properties of a stage that the request determines. */
 export interface Asked {
   title: string;
   limits: StageLimits;
@@ -23,7 +23,7 @@ export class StageView {
   readonly #difference = h("div");
   readonly #files = h("div");
   readonly #streams: { stdout: Printed; stderr: Printed };
-  #told = { worker: "", stdout: 0, stderr: 0 };
+  #received = { worker: "", stdout: 0, stderr: 0 };
 
   constructor(private readonly asked: Asked) {
     this.#streams = {
@@ -53,40 +53,38 @@ export class StageView {
     );
   }
 
-  /** Forget what an attempt printed that brought no answer. */
+  /** Discard the output of an attempt that ended without a result. */
   reset(): void {
-    this.#told = { worker: "", stdout: 0, stderr: 0 };
+    this.#received = { worker: "", stdout: 0, stderr: 0 };
     this.#streams.stdout.set("");
     this.#streams.stderr.set("");
     this.#look("waiting", "waiting");
   }
 
-  /** A piece of what it prints; after a gap it is the end that tells everything. */
+  /** Append a chunk of output. Chunks after a gap are ignored: the result has the whole output. */
   print(chunk: OutputChunk): void {
-    if (this.#told.worker === "") this.#told.worker = chunk.worker;
+    if (this.#received.worker === "") this.#received.worker = chunk.worker;
     const stream = chunk.stream;
-    if (this.#told.worker !== chunk.worker || this.#told[stream] !== chunk.offset_bytes) return;
+    if (this.#received.worker !== chunk.worker || this.#received[stream] !== chunk.offset_bytes) return;
     const text = decoded(chunk.text, chunk.encoding);
-    this.#told[stream] +=
+    this.#received[stream] +=
       chunk.encoding === "base64" ? atob(chunk.text).length : new TextEncoder().encode(text).length;
     this.#streams[stream].append(text);
     this.#look("busy", "running");
     this.element.open = true;
   }
 
-  /** It goes on, or ended well; the answer will say more. */
+  /** Show that the stage runs, or that it succeeded; the result with its cost follows. */
   happens(words: "running" | "ok"): void {
     this.#look(words === "ok" ? "good" : "busy", words);
   }
 
-  /** How it ended. */
+  /** Show the result of the stage. */
   finish(stage: Stage): void {
     const verdict = verdictOf(stage);
     this.#look(verdict.good ? "good" : "bad", verdict.words);
     this.#cost.textContent = `${seconds(stage.wall_time_s)} · ${bytes(stage.memory_bytes)}`;
-    const note = stage.truncated
-      ? "Some of what it printed or wrote is missing: it was more than the limits allow."
-      : "";
+    const note = stage.truncated ? "A part of the output is missing, since it exceeded the limits." : "";
     const stdout = decoded(stage.stdout, stage.encoding);
     this.#streams.stdout.set(stdout, note);
     this.#streams.stderr.set(decoded(stage.stderr, stage.encoding));
@@ -103,7 +101,7 @@ export class StageView {
     }
   }
 
-  /** It never ran. */
+  /** Show that the stage did not run. */
   skip(): void {
     this.#look("skipped", "not run");
   }
@@ -124,8 +122,8 @@ export class StageView {
       const share = limit === undefined ? 0 : Math.min(1, used / limit);
       const track = h("span", { class: share > 0.9 ? "track full" : "track", "aria-hidden": "true" });
       track.style.setProperty("--share", String(share));
-      const told = limit === undefined ? words(used) : `${words(used)} of ${words(limit)}`;
-      return [h("dt", {}, name), h("dd", {}, track, h("span", {}, told))];
+      const text = limit === undefined ? words(used) : `${words(used)} of ${words(limit)}`;
+      return [h("dt", {}, name), h("dd", {}, track, h("span", {}, text))];
     };
     fill(
       this.#bars,

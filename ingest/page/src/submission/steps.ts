@@ -1,4 +1,4 @@
-// The way of a submission, step by step.
+// The progress of a submission through its steps.
 
 import { h } from "../dom";
 import type { Answer, DependenciesStage, Status } from "../model";
@@ -13,7 +13,7 @@ const TITLES: Record<Name, string> = {
   run: "Run",
 };
 
-/** Steps that are done, and the one that goes on, by status. */
+/** Finished steps, and the current step, by status. */
 const REACHED: Partial<Record<Status, [done: Name[], going: Name]>> = {
   queued: [[], "accepted"],
   started: [["accepted"], "packages"],
@@ -41,8 +41,8 @@ export class Steps {
     this.element = h("ol", { class: "steps", "aria-label": "Steps" }, ...items);
   }
 
-  /** It came to `status` at `at` (ms since 1970), and this was said of it. */
-  reached(status: Status, at: number, said: Record<string, unknown>): void {
+  /** Show that an event with the payload `fact` changed the status at the time `at` (ms since 1970). */
+  reached(status: Status, at: number, fact: Record<string, unknown>): void {
     const [done, going] = REACHED[status] ?? [[], "accepted"];
     const goingOn = this.#steps.has(going) ? going : "run"; // nothing to compile
     for (const [name] of this.#steps) {
@@ -52,7 +52,7 @@ export class Steps {
     if (status === "queued") this.#detail("accepted", "queued");
     if (status === "started")
       this.#detail("accepted", `waited ${seconds(Math.max(0, at - this.#queuedAt) / 1000)}`);
-    if ("dependencies" in said) this.#packages(said["dependencies"] as DependenciesStage);
+    if ("dependencies" in fact) this.#packages(fact["dependencies"] as DependenciesStage);
   }
 
   finish(answer: Answer): void {
@@ -78,7 +78,7 @@ export class Steps {
     const step = this.#steps.get(name);
     if (step === undefined) return;
     step.item.className = `step ${look}`;
-    step.state.textContent = { "": "to come", done: "done", going: "goes on", failed: "failed" }[look];
+    step.state.textContent = { "": "to come", done: "done", going: "in progress", failed: "failed" }[look];
     if (look === "going") step.item.setAttribute("aria-current", "step");
     else step.item.removeAttribute("aria-current");
   }

@@ -1,4 +1,4 @@
-// Lines over time, by uPlot; in words below, since a canvas says nothing to a screen reader.
+// Line charts over time, by uPlot. The legend shows the last values for screen readers, which see no canvas.
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -6,9 +6,9 @@ import { h } from "../dom";
 
 export interface Line {
   name: string;
-  /** The name of a colour in style.css. */
+  /** Name of a colour in style.css. */
   colour: string;
-  /** null where it is not known. */
+  /** One value per time, null if it is unknown. */
   value: (number | null)[];
 }
 
@@ -45,7 +45,7 @@ export class Chart {
     );
   }
 
-  /** `times` in seconds since 1970; one row of values for each line. */
+  /** Show one row of values for each line; `times` are in seconds since 1970. */
   show(times: number[], rows: (number | null)[][]): void {
     this.#data = [times, ...rows];
     for (const [index, row] of rows.entries()) {
@@ -57,7 +57,7 @@ export class Chart {
     else this.#chart.setData(this.#data);
   }
 
-  /** Anew, as wide as there is room, in the colours of now. */
+  /** Draw the chart again, in the present width and colours. */
   draw(): void {
     this.#chart?.destroy();
     const width = this.#plot.clientWidth;
@@ -110,7 +110,7 @@ export class Chart {
   }
 }
 
-/** As many as a step has, so that no two marks read the same. */
+/** Return the number of decimals of a step, so that no two axis labels are equal. */
 function decimalsOf(step: number): number {
   return (String(Number(step.toPrecision(3))).split(".")[1] ?? "").length;
 }

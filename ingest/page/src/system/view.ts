@@ -1,4 +1,4 @@
-// The system as a whole, over the last minutes.
+// The view of the whole system over the last minutes.
 
 import { getJson, list, ProblemError } from "../api";
 import { announce, fill, h } from "../dom";
@@ -6,7 +6,7 @@ import { type Listed, verdict } from "../model";
 import { seconds } from "../text";
 import { Chart } from "./charts";
 
-/** What `GET /system` tells, as far as it is shown. */
+/** Response of `GET /system`, as far as the page shows it. */
 export interface Reading {
   time: string;
   waiting: number;
@@ -27,7 +27,7 @@ export interface Reading {
 const EVERY_MS = 2000;
 const KEPT = 300;
 const SHOWN = 20; // submissions
-/** Readings of before are there when the view is opened again. */
+/** Readings outlive the view, so that its charts are filled when it is opened again. */
 const readings: Reading[] = [];
 
 const count = (value: number): string => String(Math.round(value * 10) / 10);
@@ -84,7 +84,7 @@ const CHARTS: {
   },
 ];
 
-/** The view; the function ends it. */
+/** Show the view and return a function that closes it. */
 export function systemView(main: HTMLElement): () => void {
   const charts = CHARTS.map(
     ({ title, words, lines }) =>
@@ -146,9 +146,9 @@ export function systemView(main: HTMLElement): () => void {
   };
   const wrong = (error: unknown): void => {
     const refused = error instanceof ProblemError && error.status < 500;
-    note.textContent = refused ? error.message : `What is shown may be old: ${(error as Error).message}`;
+    note.textContent = refused ? error.message : `The figures may be outdated: ${(error as Error).message}`;
     note.hidden = false;
-    if (refused && error.status !== 429) ended = true; // asking again and again would change nothing
+    if (refused && error.status !== 429) ended = true; // another request would be refused as well
   };
 
   let timer = 0;
@@ -164,7 +164,7 @@ export function systemView(main: HTMLElement): () => void {
           draw();
         })
         .catch((error: unknown) => {
-          // with a key that may not see them: nothing is better than empty ones
+          // the key lacks the scope for these figures: hide the charts instead of showing empty ones
           if (error instanceof ProblemError && error.status === 403) watched.hidden = true;
           wrong(error);
         }),
