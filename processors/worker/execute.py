@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from processors.sandbox import Box, Command, NotKeptError, OnOutput, Rootfs, Sandboxes
 from processors.worker.compile_cache import CompileCache, Compiled, key_of
+from processors.worker.grading import AnswerBudget, outcome_of
 from processors.worker.live_output import AttemptOutput
-from processors.worker.verdict import AnswerBudget, outcome_of
 from topics.request.limits import RunLimits
 from topics.request.model import SubmissionRequest, TestCase
 from topics.submissions.stage import CompileStage, Outcome, RunStage
