@@ -16,7 +16,7 @@ from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError, LimitError, PassingError
 from processors.evictions import Evictions
-from processors.queue.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
+from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
 from processors.sandbox import Sandboxes, capabilities
 from processors.settings import WorkSettings
@@ -69,7 +69,7 @@ class CacheBuilder:
             self,
             Build,
             FACTS,
-            Process(
+            WorkerIdentity(
                 name=self.name,
                 source=f"cache-builder/{self.name}",
                 slots=settings.builder_slots,

@@ -143,7 +143,7 @@ class Craft(Protocol[WorkT]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class WorkerIdentity:
     """Who works, how much at a time, and how it tells that it lives."""
 
     name: str
@@ -168,7 +168,7 @@ class Attempts(Generic[WorkT]):
         craft: Craft[WorkT],
         model: type[WorkT],
         facts: Mapping[str, type[Model]],
-        process: Process,
+        process: WorkerIdentity,
         *,
         kafka: KafkaSettings,
         catalogue: Catalogue,

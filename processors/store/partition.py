@@ -40,7 +40,7 @@ _REMEDY = "make the store anew with `envicutor rebuild`"
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class Aggregate:
     """What is folded: everything in which the SubmissionStore and the BuildStore differ."""
 
     name: str
@@ -100,7 +100,7 @@ class Backlog:
 class Partition:
     """All memory of one partition; dropped as one object. `dirty` and `out` are not committed yet."""
 
-    store: Store
+    store: Aggregate
     states: MutableMapping[str, bytes] = field(default_factory=dict)
     """As they stand on the store topic; parsed only when an event needs them."""
     parsed: dict[str, Model] = field(default_factory=dict)

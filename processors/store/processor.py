@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from processors.store.partition import Partition, Store
+from processors.store.partition import Aggregate, Partition
 from processors.store.restore import Restorer
 from topics.kafka.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
 from topics.kafka.codec import Record
@@ -52,7 +52,7 @@ class Stopping(Exception):  # noqa: N818 - not an error: SIGTERM came while some
 class StoreProcessor:
     """One instance; `slot` tells the instances of one store apart, across their restarts."""
 
-    def __init__(self, settings: KafkaSettings, store: Store, slot: str) -> None:
+    def __init__(self, settings: KafkaSettings, store: Aggregate, slot: str) -> None:
         self._settings, self._store, self._slot = settings, store, slot
         self._partitions: dict[int, Partition] = {}
         self._turns = itertools.cycle(range(store.family.queue.partitions(settings.profile)))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from processors.store.partition import Partition, Store
+from processors.store.partition import Aggregate, Partition
 from topics.kafka.clients import connection, producer_config
 from topics.kafka.codec import cloud_event
 from topics.kafka.scan import committed_offsets, read_to_end
@@ -50,7 +50,7 @@ class Rebuilt:
     """Rows of which the log knows nothing."""
 
 
-def rebuild(settings: KafkaSettings, store: Store, progress: Progress) -> Rebuilt:
+def rebuild(settings: KafkaSettings, store: Aggregate, progress: Progress) -> Rebuilt:
     """Make `X.store` what the log says; all at once, or not at all.
 
     Raises:
@@ -78,7 +78,7 @@ def rebuild(settings: KafkaSettings, store: Store, progress: Progress) -> Rebuil
 class _Folding:
     """The fold of all that is committed; ids that changed since the first time are `dirty`."""
 
-    def __init__(self, settings: KafkaSettings, store: Store, progress: Progress) -> None:
+    def __init__(self, settings: KafkaSettings, store: Aggregate, progress: Progress) -> None:
         self._settings, self._store, self._progress = settings, store, progress
         self.partitions: dict[int, Partition] = {}
         self.events = 0
@@ -128,7 +128,7 @@ def _lock(producer: Producer, topic: str, partitions: int) -> None:
     producer.flush()
 
 
-def _fence(settings: KafkaSettings, store: Store) -> None:
+def _fence(settings: KafkaSettings, store: Aggregate) -> None:
     """Every instance that may hold rows from before the lock is a member of the group now."""
     admin = AdminClient(connection(settings))  # without a name it would be gone before it has the answer
     [future] = admin.describe_consumer_groups([settings.topic_prefix + store.name]).values()
@@ -174,7 +174,7 @@ def _rows(settings: KafkaSettings, topic: str) -> defaultdict[int, dict[bytes, b
     return rows
 
 
-def _produce(producer: Producer, store: Store, partition: int, key: bytes, value: bytes | None) -> None:
+def _produce(producer: Producer, store: Aggregate, partition: int, key: bytes, value: bytes | None) -> None:
     id = key.decode(errors="backslashreplace")
     headers = cloud_event(
         f"envicutor.{store.subject}.stored.v1", uuid.uuid4().hex, id, f"{store.name}/rebuild"

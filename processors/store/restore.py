@@ -15,7 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from processors.store.partition import Partition, Store
+from processors.store.partition import Aggregate, Partition
 from processors.store.states import States
 from topics.kafka.clients import READER, connection, consume_batch, consumer_config
 from topics.settings import KafkaSettings
@@ -29,7 +29,7 @@ class Restorer:
     """Reads the store topic up to where the committed offsets say that it is complete."""
 
     def __init__(
-        self, settings: KafkaSettings, store: Store, folder: Path, progress: Callable[..., None]
+        self, settings: KafkaSettings, store: Aggregate, folder: Path, progress: Callable[..., None]
     ) -> None:
         """`folder` belongs to this instance alone.
 

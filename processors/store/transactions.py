@@ -25,7 +25,7 @@ _PERIOD_S = 10.0
 _ANSWER_S = 5.0
 
 
-class Ends(NamedTuple):
+class StableAndEnd(NamedTuple):
     """Of one partition."""
 
     stable: int
@@ -39,7 +39,7 @@ class OpenTransactions:
     def __init__(self) -> None:
         self._since: dict[int, tuple[int, float]] = {}
 
-    def open_too_long(self, ends: Mapping[int, Ends], now_s: float) -> list[int]:
+    def open_too_long(self, ends: Mapping[int, StableAndEnd], now_s: float) -> list[int]:
         """Take in where the partitions end now; those that stand still."""
         for partition, (stable, end) in ends.items():
             before = self._since.get(partition)
@@ -50,7 +50,7 @@ class OpenTransactions:
         return sorted(p for p, (_, since_s) in self._since.items() if now_s - since_s > OPEN_S)
 
 
-def read_ends(settings: KafkaSettings, topic: str, partitions: int) -> dict[int, Ends]:
+def read_ends(settings: KafkaSettings, topic: str, partitions: int) -> dict[int, StableAndEnd]:
     """Where the partitions of a topic end for who reads what is committed, and for who reads all.
 
     Raises:
@@ -63,7 +63,7 @@ def read_ends(settings: KafkaSettings, topic: str, partitions: int) -> dict[int,
         futures = admin.list_offsets(asked, isolation_level=level, request_timeout=_ANSWER_S)
         found.append({tp.partition: future.result().offset for tp, future in futures.items()})
     stable, end = found
-    return {p: Ends(stable[p], max(end[p], stable[p])) for p in stable}
+    return {p: StableAndEnd(stable[p], max(end[p], stable[p])) for p in stable}
 
 
 def keep_watched(settings: KafkaSettings, family: Family) -> None:

@@ -33,7 +33,7 @@ SWEEP_SHARE = 1 / 32
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-class Compiled(NamedTuple):
+class CachedCompilation(NamedTuple):
     """A stage that ended well, and what was in the box then."""
 
     stage: CompileStage
@@ -70,7 +70,7 @@ class CompileCache:
         """Whether anything is kept."""
         return self._max_bytes > 0
 
-    def get(self, key: str) -> Compiled | None:
+    def get(self, key: str) -> CachedCompilation | None:
         """What was kept, unless it is gone or spoilt."""
         path = self._folder / key
         try:
@@ -89,7 +89,7 @@ class CompileCache:
         """Keep it no longer."""
         (self._folder / key).unlink(missing_ok=True)
 
-    def put(self, key: str, compiled: Compiled) -> None:
+    def put(self, key: str, compiled: CachedCompilation) -> None:
         """Keep it, and let go what was not used for longest; a disk that is full is only logged."""
         content = encode(compiled)
         if len(content) > self._max_bytes:
@@ -131,19 +131,19 @@ class CompileCache:
         return found
 
 
-def encode(compiled: Compiled) -> bytes:
+def encode(compiled: CachedCompilation) -> bytes:
     """To what `decode` reads."""
     content = compiled.stage.model_dump_json().encode() + b"\n" + compiled.box
     return hashlib.sha256(content).digest() + content
 
 
-def decode(content: bytes) -> Compiled:
+def decode(content: bytes) -> CachedCompilation:
     """Read what `encode` wrote; ValueError if it is not all there."""
     digest, rest = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(rest).digest() != digest:
         raise ValueError("its checksum is wrong")
     stage, _, box = rest.partition(b"\n")
     try:
-        return Compiled(CompileStage.model_validate_json(stage), box)
+        return CachedCompilation(CompileStage.model_validate_json(stage), box)
     except ValidationError as error:  # of another version of ourselves
         raise ValueError("its stage cannot be read") from error

@@ -23,7 +23,7 @@ from topics.views.view import View
 log = logging.getLogger(__name__)
 
 
-class Environments:
+class EnvironmentClient:
     """The BuildStore as a worker sees it: a view to look into, and events to ask with."""
 
     def __init__(

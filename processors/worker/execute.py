@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from processors.sandbox import Box, Command, NotKeptError, OnOutput, Rootfs, Sandboxes
-from processors.worker.compile_cache import CompileCache, Compiled, key_of
+from processors.worker.compile_cache import CachedCompilation, CompileCache, key_of
 from processors.worker.grading import AnswerBudget, outcome_of
 from processors.worker.live_output import AttemptOutput
 from topics.request.limits import RunLimits
@@ -112,7 +112,7 @@ async def _keep(compile_cache: CompileCache, key: str, stage: CompileStage, box:
     except NotKeptError as error:
         log.info("what was compiled is not kept: %s", error)
     else:
-        await asyncio.to_thread(compile_cache.put, key, Compiled(stage, content))
+        await asyncio.to_thread(compile_cache.put, key, CachedCompilation(stage, content))
 
 
 async def _run_case(

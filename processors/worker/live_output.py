@@ -30,7 +30,7 @@ GIVE_UP_MS = 5000
 """After which a piece that Kafka did not take is dropped."""
 
 
-class Source(NamedTuple):
+class OutputSource(NamedTuple):
     """Where output comes from within an attempt."""
 
     stage: Literal["compile", "run"]
@@ -38,7 +38,7 @@ class Source(NamedTuple):
     stream: Literal["stdout", "stderr"]
 
 
-class LiveOutput:
+class LiveOutputPublisher:
     """Of one worker process."""
 
     def __init__(self, kafka: KafkaSettings, topic: str, worker: str) -> None:
@@ -75,15 +75,15 @@ class AttemptOutput:
     def __init__(self, attempt: int, worker: str, publish: Callable[[OutputChunk], None]) -> None:
         self._attempt, self._worker, self._publish = attempt, worker, publish
         self._sequence = 0
-        self._told_bytes: defaultdict[Source, int] = defaultdict(int)
-        self._untold: defaultdict[Source, bytearray] = defaultdict(bytearray)
+        self._told_bytes: defaultdict[OutputSource, int] = defaultdict(int)
+        self._untold: defaultdict[OutputSource, bytearray] = defaultdict(bytearray)
         self._timer: asyncio.TimerHandle | None = None
 
     def listener(self, stage: Literal["compile", "run"], case: int | None = None) -> OnOutput:
         """To be told what one program prints."""
 
         def heard(stream: Literal["stdout", "stderr"], data: bytes) -> None:
-            untold = self._untold[Source(stage, case, stream)]
+            untold = self._untold[OutputSource(stage, case, stream)]
             untold += data
             if self._timer is None or len(untold) >= BATCH_BYTES:
                 self._tell_in(0 if len(untold) >= BATCH_BYTES else BATCH_S)
@@ -108,7 +108,7 @@ class AttemptOutput:
                 self._told_bytes[source] += size
                 self._sequence += 1
 
-    def _chunk(self, source: Source, data: bytes) -> OutputChunk:
+    def _chunk(self, source: OutputSource, data: bytes) -> OutputChunk:
         encoding, [text] = as_texts(data)
         return OutputChunk(
             attempt=self._attempt,

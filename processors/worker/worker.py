@@ -13,15 +13,15 @@ from contextlib import contextmanager
 
 from nix.cache import Cache
 from nix.errors import MissingError
-from processors.queue.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
+from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
 from processors.queue.stops import StopOrders
 from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
 from processors.worker.compile_cache import CompileCache
-from processors.worker.environments import Environments
+from processors.worker.environments import EnvironmentClient
 from processors.worker.execute import Executed, executed
-from processors.worker.live_output import LiveOutput
+from processors.worker.live_output import LiveOutputPublisher
 from topics.catalogue import Catalogue
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.clients import EventProducer
@@ -52,12 +52,12 @@ class Worker:
         source = f"worker/{self.name}"
         self._slots = Slots(settings.worker_slots)
         self._producer = EventProducer(kafka)
-        self._live_output = LiveOutput(kafka, catalogue.output.name, self.name)
+        self._live_output = LiveOutputPublisher(kafka, catalogue.output.name, self.name)
         self._attempts = Attempts(
             self,
             Work,
             FACTS,
-            Process(
+            WorkerIdentity(
                 name=self.name,
                 source=source,
                 slots=settings.worker_slots,
@@ -75,7 +75,7 @@ class Worker:
         self._view = View(
             kafka, catalogue.dependencies.store.name, kafka.data_dir / "views" / f"worker-{settings.instance}"
         )
-        self._environments = Environments(
+        self._environments = EnvironmentClient(
             catalogue, self._view, self._producer, cache, host=settings.host, source=source
         )
 
