@@ -8,7 +8,7 @@ from topics.dependencies.state import FOLD_VERSION, EnvironmentState
 
 
 def build_store(catalogue: Catalogue) -> Aggregate:
-    """What a StoreProcessor needs to be the BuildStore."""
+    """Return the aggregate that makes a StoreProcessor the BuildStore."""
     return Aggregate(
         name=catalogue.dependencies.store_group,
         subject="dependencies",

@@ -8,7 +8,7 @@ from topics.submissions.state import FOLD_VERSION, Submission
 
 
 def submission_store(catalogue: Catalogue) -> Aggregate:
-    """What a StoreProcessor needs to be the SubmissionStore."""
+    """Return the aggregate that makes a StoreProcessor the SubmissionStore."""
     return Aggregate(
         name=catalogue.submissions.store_group,
         subject="submission",
