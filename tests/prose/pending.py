@@ -23,7 +23,6 @@ PENDING: frozenset[str] = frozenset(
         "ingest/page/src/system",
         "nix/registries",
         "nix/registries/inside",
-        "processors/queue",
         "topics",
         "topics/audit",
         "topics/contract",
