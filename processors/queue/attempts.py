@@ -77,7 +77,7 @@ class Attempt(Generic[WorkT]):
 
     @property
     def ours(self) -> bool:
-        """True if it may run: lease and offset are acknowledged, or Kafka redelivers its record after a crash."""
+        """True if it may run: lease and commit are acknowledged, or Kafka redelivers it after a crash."""
         return self._ours.is_set()
 
     def is_ours(self) -> None:
