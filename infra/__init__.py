@@ -1,1 +1,1 @@
-"""What starts and connects the system: command line, local cluster, Kafka, images."""
+"""Programs that start and connect the system: command line, local cluster, Kafka, images."""

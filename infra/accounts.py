@@ -1,14 +1,15 @@
-"""System users, and what belongs to them."""
+"""Owners and modes of the files that the system's users share a machine with."""
 
 import os
 import pwd
 from pathlib import Path
 
 PRIVATE_UMASK = 0o077
-"""Umask of the broker and of roles without privileges: what they create is for their own user alone."""
+"""Umask of the broker and of roles without privileges. Only their own user can read what they create."""
 
 _CLOSED = ("kafka", "kafka-[0-9]*", "views", "faust", "sealer", "root", "run", "secrets")
-"""Parts of a data folder that no other account may enter: they contain submissions or secrets."""
+"""Glob patterns of subfolders of a data folder that no other account may enter. These contain submissions or
+secrets."""
 
 
 def open_to_others(data_dir: Path) -> list[Path]:
@@ -18,16 +19,16 @@ def open_to_others(data_dir: Path) -> list[Path]:
 
 
 def close(folder: Path, members: pwd.struct_passwd | None = None) -> None:
-    """Close a folder of the present user to all others, whatever the modes of what is in it.
+    """Close a folder of the current user to all other accounts, whatever the modes of the files in it.
 
-    The group of `members` may pass through it, to what is theirs in it, and see no names.
+    The group of `members` may pass through the folder to its own files, but cannot list the folder.
     """
     os.chown(folder, -1, members.pw_gid if members else -1)
     folder.chmod(0o710 if members else 0o700)
 
 
 def give_to(account: pwd.struct_passwd, folder: Path) -> None:
-    """Give a folder and all that is in it to a user, unless it has the folder already."""
+    """Make a user the owner of a folder and all files below it. Do nothing if it owns the folder already."""
     if folder.stat().st_uid == account.pw_uid:
         return
     for path in (folder, *folder.rglob("*")):

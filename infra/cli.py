@@ -1,4 +1,4 @@
-"""The command `envicutor`."""
+"""Entry point of the command `envicutor`: its subcommands, their help panels and its logging."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from infra.role_process import LOG_FORMAT, ROLES, begin_if_role
 
-# Before the imports below: they take half a second, and several seconds on a busy machine.
+# A role logs its first line before the imports below. They take half a second, or seconds on a busy machine.
 if __name__ == "__main__" or sys.argv[0].endswith("envicutor"):
     begin_if_role(sys.argv)
 
@@ -21,7 +21,7 @@ from infra.commands.doctor import doctor
 from infra.commands.known_settings import removed
 from infra.commands.output import fail
 from infra.commands.rebuild import rebuild
-from infra.commands.settings_errors import USAGE, explained
+from infra.commands.settings_errors import USAGE, report_settings_errors
 from infra.commands.submissions import cancel, list_submissions, show
 from infra.commands.submit import submit
 from infra.commands.top import top
@@ -31,11 +31,11 @@ from infra.settings import LocalSettings
 
 
 class Commands(TyperGroup):
-    """All of them, none of which shows a traceback for a wrong setting."""
+    """Group of all subcommands. A wrong setting ends each of them with a message instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that `ctx` names."""
-        with explained():
+        """Run the subcommand that `ctx` names."""
+        with report_settings_errors():
             return super().invoke(ctx)
 
 
@@ -61,19 +61,21 @@ app.add_typer(producers.app, name="producers", rich_help_panel=_SYSTEM)
 app.add_typer(dependencies.app, name="dependencies", rich_help_panel=_SYSTEM)
 app.add_typer(audit.app, name="audit", rich_help_panel=_SYSTEM)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_SYSTEM)
-_TELLING = {"up", *ROLES}
-"""Commands whose progress is their log; others tell of trouble alone, unless they are asked to."""
+_LOGGING = {"up", *ROLES}
+"""Commands that log their progress. All others log only warnings, unless ENVICUTOR_LOG_LEVEL is set."""
 
 
 @app.callback()
 def configure(context: typer.Context) -> None:
-    """Runs other people's programs, each with its own dependencies."""
-    if context.invoked_subcommand in _TELLING and (reason := removed(os.environ)):
+    """Run programs of other people in sandboxes, each with its own dependencies."""
+    is_logging = context.invoked_subcommand in _LOGGING
+    if is_logging and (reason := removed(os.environ)):
         fail(reason, USAGE)
     settings = LocalSettings()
-    told = context.invoked_subcommand in _TELLING or "log_level" in settings.model_fields_set
-    logging.basicConfig(level=settings.log_level if told else logging.WARNING, format=LOG_FORMAT)
-    for library in ("aiokafka", "httpx", "uvicorn"):  # the last one says to press keys that it does not see
+    level = settings.log_level if is_logging or "log_level" in settings.model_fields_set else logging.WARNING
+    logging.basicConfig(level=level, format=LOG_FORMAT)
+    # At INFO, uvicorn advises to press Ctrl-C, a key that reaches only `up`.
+    for library in ("aiokafka", "httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

@@ -1,7 +1,7 @@
-"""The secrets of a system on one machine: made once, kept in one folder, each readable by who needs it.
+"""Secrets of a system on one machine: made once, kept in one folder, each readable only by its user.
 
-ca.pem               what clients trust; hand it to them with their password
-USER.password        of a user of the broker; delete it, and the next start makes another
+ca.pem               the authority that clients trust; hand it to them with their password
+USER.password        password of a user of the broker; the next start makes another if it is deleted
 USER.env             settings for the commands of an operator, without secrets
 broker.pem, ca.key, member.pem   see `infra.kafka.tls`
 """
@@ -24,19 +24,19 @@ from topics.security.users import put_rights, put_user
 from topics.settings import KafkaSettings
 
 USERS = (SUPER_USER, *ROLES)
-"""Of the system itself; producers come later."""
+"""Kafka users that the system itself needs. `envicutor producers add` adds others."""
 OPERATORS = (SUPER_USER, "operator")
-"""Users for people; root's, as are worker and cache builder."""
-_OF_ROOT = frozenset({*OPERATORS, "worker", "cache-builder"})
+"""Kafka users for people. Only root may read their passwords, as with worker and cache builder."""
+_ROOT_ONLY = frozenset({*OPERATORS, "worker", "cache-builder"})
 
 
 class Credentials:
-    """The folder."""
+    """Folder of passwords and certificates, and the users and rights on the broker that follow from it."""
 
     def __init__(self, folder: Path, service: pwd.struct_passwd | None) -> None:
-        """Make the folder, the authority and the passwords that are missing; close it to other accounts.
+        """Make the folder, the authority and the passwords that are missing. Close it to other accounts.
 
-        `service` is the system user of the broker and the unprivileged roles, None where they run as root.
+        `service` is the system user of the broker and the unprivileged roles, or None if they run as root.
         """
         self._folder = folder
         folder.mkdir(exist_ok=True)
@@ -45,14 +45,14 @@ class Credentials:
         for user in USERS:
             file = self.password_file(user)
             if not file.exists():
-                write_secret(file, new_password().encode(), None if user in _OF_ROOT else service)
+                write_secret(file, new_password().encode(), None if user in _ROOT_ONLY else service)
 
     def password_file(self, user: str) -> Path:
-        """Where its password is."""
+        """Return the path of a user's password file."""
         return self._folder / f"{user}.password"
 
     def settings(self, plain: KafkaSettings, user: str) -> KafkaSettings:
-        """`plain`, as that user."""
+        """Return `plain` with TLS and the login of a user."""
         return plain.model_copy(
             update={
                 "security_protocol": "SASL_SSL",
@@ -66,10 +66,10 @@ class Credentials:
     def put_in_force(
         self, admin_connection: Mapping[str, Any], settings: KafkaSettings, topics: Catalogue
     ) -> None:
-        """Make the users and their rights on the broker, and what an operator sources.
+        """Create the users and their ACLs on the broker, and write the .env files of the operators.
 
         Raises:
-            KafkaException, TimeoutError: the broker did not do it.
+            KafkaException, TimeoutError: the broker refused, or did not answer.
         """
         admin = AdminClient(dict(admin_connection))
         for user in USERS:
@@ -87,7 +87,7 @@ class Credentials:
 
 
 def environment(settings: KafkaSettings) -> dict[str, object]:
-    """How to reach the broker, and where this system keeps things: settings without their prefix."""
+    """Return the variables that connect a process to the broker and name the data folder, without prefix."""
     plain: dict[str, object] = {
         "BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "SECURITY_PROTOCOL": settings.security_protocol,
@@ -104,5 +104,5 @@ def environment(settings: KafkaSettings) -> dict[str, object]:
 
 
 def new_password() -> str:
-    """That nobody guesses: 256 bits."""
+    """Return a random password of 256 bits, which cannot be guessed."""
     return secrets.token_urlsafe(32)

@@ -1,6 +1,6 @@
-"""`make demo`: a system of its own, every example through it, a table of what came of them.
+"""`make demo`: start a separate system, run every example on it, print a table of the results.
 
-Exits with 1 unless each example ends as `examples/expected.toml` says.
+The command exits with 1 unless each example ends as `examples/expected.toml` expects.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from infra.commands.answers import verdict
+from infra.commands.answers import outcome_or_status
 from infra.commands.output import fail, say
-from infra.commands.requests import of_directory
+from infra.commands.requests import read_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RequestRefusedError
@@ -40,16 +40,16 @@ from topics.submissions.state import FINAL, Answer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 THROUGH_KAFKA = "cpp"
-"""The example that is also produced straight to `submissions.requests`, as other systems would."""
+"""The example that is also produced directly to `submissions.requests`, as other systems do."""
 DATA_DIR = Path("/var/lib/envicutor-demo")
-"""Where the demonstration keeps its data unless ENVICUTOR_DATA_DIR is set."""
+"""Data folder of the demonstration unless ENVICUTOR_DATA_DIR is set."""
 ANSWER_TIMEOUT_S = 600.0
-"""For each answer: on a new machine it waits for the builds of the others."""
+"""Time that each answer may take. On a new machine an example waits for the builds of the others."""
 _POLL_S = 0.2
 
 
 class Expected(BaseModel):
-    """What an example must end as; what is None may be anything."""
+    """Expected result of an example. A field that is None allows any value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,18 +57,18 @@ class Expected(BaseModel):
     explanation: str | None = None
     """Text that the explanation of failed dependencies contains."""
     limit_exceeded: str | None = None
-    """Of the first test case, as the following."""
+    """Limit that the first test case exceeds."""
     stdout: str | None = None
-    """Text that the output contains."""
+    """Text that the standard output of the first test case contains."""
     outputs: tuple[str, ...] | None = None
-    """Names of the files that came back."""
+    """Names of the output files of the first test case that have content."""
 
     def differences(self, answer: Answer) -> list[str]:
-        """What is not as expected."""
+        """Return the differences between an answer and this expectation, for people."""
         first = answer.run[0] if answer.run else None
         explanation = (answer.dependencies and answer.dependencies.explanation) or ""
         wrong = []
-        if verdict(answer) != self.outcome:
+        if outcome_or_status(answer) != self.outcome:
             wrong.append(f"expected {self.outcome}")
         if self.explanation and self.explanation not in explanation:
             wrong.append(f"explained by {explanation!r}")
@@ -77,7 +77,7 @@ class Expected(BaseModel):
         if self.stdout and (first is None or self.stdout not in first.stdout):
             wrong.append(f"did not print {self.stdout!r}")
         if self.outputs is not None and self.outputs != _names_of_outputs(first):
-            wrong.append(f"brought the files {_names_of_outputs(first)}")
+            wrong.append(f"returned the files {_names_of_outputs(first)}")
         return wrong
 
 
@@ -87,7 +87,7 @@ def _names_of_outputs(run: RunStage | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One submission of the demonstration."""
+    """A submission of the demonstration: its request, its way into the system, its expected result."""
 
     name: str
     way: Literal["HTTP", "Kafka"]
@@ -96,27 +96,27 @@ class Example:
 
     @property
     def label(self) -> str:
-        """The name, with the way where it is not the usual one."""
+        """Name of the example, with its way into the system unless that is HTTP."""
         return self.name if self.way == "HTTP" else f"{self.name} ({self.way})"
 
 
 def load_examples() -> list[Example]:
-    """Every example, and the one that is sent both ways once more.
+    """Return all examples over HTTP, and one of them over Kafka as well.
 
     Raises:
-        KeyError: an example without expectation.
+        KeyError: an example has no expectation.
     """
     expected = tomllib.loads((EXAMPLES / "expected.toml").read_text())
     names = sorted(path.parent.name for path in EXAMPLES.glob("*/submission.json"))
     ways: list[tuple[str, Literal["HTTP", "Kafka"]]] = [(name, "HTTP") for name in names]
     return [
-        Example(name, way, of_directory(EXAMPLES / name), Expected(**expected[name]))
+        Example(name, way, read_directory(EXAMPLES / name), Expected(**expected[name]))
         for name, way in [*ways, (THROUGH_KAFKA, "Kafka")]
     ]
 
 
 def runnable(examples: Sequence[Example], nix: NixSettings) -> Iterator[Example]:
-    """Those whose packages can be had here; says which are left out, and why."""
+    """Yield the examples whose registries are configured here. Print each omitted one with the reason."""
     settings = {"pypi": nix.pypi_index, "npm": nix.npm_registry}
     names = {"pypi": "ENVICUTOR_PYPI_INDEX", "npm": "ENVICUTOR_NPM_REGISTRY"}
     for example in examples:
@@ -125,13 +125,16 @@ def runnable(examples: Sequence[Example], nix: NixSettings) -> Iterator[Example]
             names[registry] for registry, address in settings.items() if asked.get(registry) and not address
         ]
         if missing:
-            say(f"left out: {example.label}, since {' and '.join(missing)} are not set")
+            say(f"omitted: {example.label}, since {' and '.join(missing)} are not set")
         else:
             yield example
 
 
 def produce(kafka: KafkaSettings, request: Mapping[str, Any]) -> str:
-    """Hand a request to Kafka with nothing of ours: the key is the id, the value the JSON of HTTP."""
+    """Produce a request to Kafka without code of this project, and return its id.
+
+    The key is the id. The value is the JSON that HTTP accepts.
+    """
     id = str(uuid.uuid4())
     producer = Producer(connection(kafka))
     producer.produce("submissions.requests", key=id, value=json.dumps(request))
@@ -140,21 +143,21 @@ def produce(kafka: KafkaSettings, request: Mapping[str, Any]) -> str:
 
 
 async def follow(client: Client, id: str, name: str) -> Answer:
-    """Tell every change of status until there is an answer.
+    """Print each change of status until the submission ends, and return the answer.
 
     Raises:
-        TimeoutError: there was none in time.
+        TimeoutError: the submission has not ended in time.
     """
-    said, started = "", time.monotonic()
+    printed, started = "", time.monotonic()
     while time.monotonic() - started < ANSWER_TIMEOUT_S:
         try:
             answer = await asyncio.to_thread(client.get, id)
-        except RequestRefusedError as error:  # produced to Kafka, and not handled yet
+        except RequestRefusedError as error:  # 404: the request handler has not consumed it yet
             if error.status != 404:
                 raise
         else:
-            if said != (said := verdict(answer)):
-                say(f"{time.monotonic() - started:6.1f} s  {name}: {said}")
+            if printed != (printed := outcome_or_status(answer)):
+                say(f"{time.monotonic() - started:6.1f} s  {name}: {printed}")
             if answer.status in FINAL:
                 return answer
         await asyncio.sleep(_POLL_S)
@@ -162,7 +165,7 @@ async def follow(client: Client, id: str, name: str) -> Answer:
 
 
 async def run_example(example: Example, url: str, kafka: KafkaSettings) -> Answer | str:
-    """Its answer, or why there is none."""
+    """Return the answer to an example, or the reason why there is none."""
     with Client(url) as client:
         try:
             if example.way == "HTTP":
@@ -175,7 +178,7 @@ async def run_example(example: Example, url: str, kafka: KafkaSettings) -> Answe
 
 
 async def run_examples(settings: LocalSettings, examples: Sequence[Example]) -> list[Answer | str]:
-    """Start a system, run all examples side by side, stop it."""
+    """Start a system, run all examples at the same time, and stop the system."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -186,7 +189,7 @@ async def run_examples(settings: LocalSettings, examples: Sequence[Example]) -> 
 
 
 def report(examples: Sequence[Example], results: Sequence[Answer | str], console: Console) -> bool:
-    """Print the table; whether all is as expected."""
+    """Print a table of the results, and return whether all are as expected."""
     table = Table(box=box.SIMPLE)
     table.add_column("example", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
@@ -205,7 +208,7 @@ def report(examples: Sequence[Example], results: Sequence[Answer | str], console
 
 
 def _cells(answer: Answer) -> list[str]:
-    """Outcome, the three stages' times, the highest memory of all."""
+    """Return outcome, times of the three stages, and the highest memory of all stages."""
     dependencies, compiled, runs = answer.dependencies, answer.compile, answer.run
     stages: list[Stage] = [stage for stage in (compiled, *runs) if stage is not None]
     memory_bytes = max((stage.memory_bytes for stage in stages), default=0)
@@ -213,7 +216,7 @@ def _cells(answer: Answer) -> list[str]:
     if dependencies:
         waited = "cached" if dependencies.cached else f"{dependencies.wall_time_s:.2f} s"
     return [
-        verdict(answer),
+        outcome_or_status(answer),
         waited,
         _compiled(compiled) if compiled else "",
         f"{sum(run.wall_time_s for run in runs):.2f} s" if runs else "",
@@ -226,7 +229,7 @@ def _compiled(stage: CompileStage) -> str:
 
 
 def demo_settings() -> LocalSettings:
-    """Return the settings of the environment; those not set keep clear of a system that runs already."""
+    """Return the settings of the environment. Defaults differ from those of a system that runs already."""
     given = LocalSettings()
     apart = {"data_dir": DATA_DIR, "http_port": 0, "kafka_port": 0, "log_level": "ERROR"}
     return given.model_copy(
@@ -238,12 +241,13 @@ def main(
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="What is kept between runs, so that the next one finds it installed; "
-            f"else ENVICUTOR_DATA_DIR, or {DATA_DIR}."
+            help="Data folder, kept between runs so that the next run finds environments installed. "
+            f"Default: ENVICUTOR_DATA_DIR, or {DATA_DIR}.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Run all examples on a system of their own."""
+    """Run all examples on a separate system, and print a table of the results."""
     logging.basicConfig(level=logging.WARNING)
     settings = demo_settings()
     if data_dir:

@@ -1,4 +1,4 @@
-"""A whole system on one machine: the embedded broker and a process per role."""
+"""Cluster on one machine: embedded brokers and one process per role instance."""
 
 import asyncio
 import json
@@ -44,87 +44,89 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 9.0
-"""Of all processes together."""
+"""Time in which all processes together must stop. `envicutor up` promises ten seconds."""
 READY_TIMEOUT_S = 600.0
-"""Ten times what building the base environment takes on a slow machine."""
+"""Time until a submission can run, at most: ten times the build of the base environment on a slow machine."""
 _SOURCE = Path(__file__).resolve().parent.parent
 
 
 class NotRootError(Exception):
-    """Workers need root: for mounts, control groups and the user ids of their sandboxes."""
+    """This process is not root. Workers need root for mounts, control groups and user ids of sandboxes."""
 
 
 class PortTakenError(Exception):
-    """Another server has the HTTP port; it would answer whether we are ready."""
+    """Another server listens on the HTTP port. It would answer the readiness check of this system."""
 
 
 class ServiceUserError(Exception):
-    """There is no system user for the roles without privileges; the message names the setting."""
+    """The system user of roles without privileges does not exist. The message names the setting."""
 
 
 class LocalCluster:
-    """Started and stopped as one; `progress` is told what takes long.
+    """All processes of a system, started and stopped together.
 
-    Use it from the main thread: processes die with the thread that started them.
+    Use it from the main thread: the kernel kills processes when the thread that started them ends.
     """
 
     def __init__(self, settings: LocalSettings, progress: Callable[[str], None]) -> None:
+        """Describe a cluster without starting it. `progress` receives a line at each slow step."""
         self._settings, self._progress = settings, progress
         self._ingest = IngestSettings(http_port=settings.http_port or choose_free_port())
         self._run_dir = settings.data_dir / "run"
-        self._of_root = settings.data_dir / "root"
-        """Views of roles that are root: never in a folder where another user can put links."""
+        self._root_data_dir = settings.data_dir / "root"
+        """Folder of the views of roles that run as root. No other user can place links in it."""
         self._supervisor = Supervisor(self._run_dir)
         self._claim: socket.socket | None = None
-        """Of the HTTP port, which ingest takes only later."""
+        """Claim on the HTTP port, held until ingest listens on it and beyond."""
         self._brokers: list[EmbeddedKafka] = []
         self._credentials: Credentials | None = None
         self._broker_watchers: list[asyncio.Task[None]] = []
 
     @property
     def http_port(self) -> int:
-        """Of ingest."""
+        """HTTP port that ingest listens on."""
         return self._ingest.http_port
 
     @property
-    def asks_for_keys(self) -> bool:
-        """Whether HTTP does."""
+    def requires_keys(self) -> bool:
+        """True if HTTP requests need an API key."""
         return self._ingest.http_keys
 
     @property
     def url(self) -> str:
-        """Of ingest."""
+        """URL that ingest answers at."""
         return self._ingest.url
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How to reach the brokers, as one who may do everything."""
+        """Kafka settings of the super user, who has every right."""
         return self._kafka_as(SUPER_USER)
 
     @property
-    def kafka_of_clients(self) -> str:
+    def client_bootstrap_servers(self) -> str:
         """Return the bootstrap servers for other systems."""
         return ",".join(broker.bootstrap_servers for broker in self._brokers)
 
     def _kafka_as(self, user: str) -> KafkaSettings:
         plain = KafkaSettings(
             bootstrap_servers=",".join(broker.roles_servers for broker in self._brokers),
-            security_protocol="PLAINTEXT",  # whatever the environment says of another system
+            security_protocol="PLAINTEXT",  # a variable of the environment concerns another system
             replication_factor=replicas_of(len(self._brokers)),
             data_dir=self._settings.data_dir,
         )
         return self._credentials.settings(plain, user) if self._credentials else plain
 
     async def start(self) -> None:
-        """Start everything; returns once a submission can run.
+        """Start all processes, and return once a submission can run.
 
         Raises:
             NotRootError: this process is not root.
             PortTakenError: another server has the HTTP port.
             ServiceUserError: the system user of the settings does not exist.
-            KafkaStartError, KafkaInstallError, CacheError: with what to do about it.
+            KafkaStartError, KafkaInstallError, CacheError: a part cannot start. The message has the remedy.
+            KafkaException: the broker refused a request, or did not answer it.
             EnvironmentsFileError: the list of environments to prebuild cannot be read.
-            TimeoutError: it was not ready after ten minutes.
+            TimeoutError: the system was not ready after ten minutes.
         """
         self._claim = claim(self.http_port)
         if self._claim is None or not is_free(self.http_port, self._ingest.http_host):
@@ -152,7 +154,7 @@ class LocalCluster:
         await self._wait_ready()
 
     async def stop(self) -> None:
-        """Stop everything, within ten seconds."""
+        """Stop all processes within ten seconds."""
         if self._brokers:
             self._progress("stopping")
         for watcher in self._broker_watchers:
@@ -181,15 +183,19 @@ class LocalCluster:
     # -- parts ---------------------------------------------------------------------------------------
 
     def _topics(self, topics: Catalogue) -> tuple[Topic, ...]:
-        """Return the topics; behind a gateway, which checks their sizes, requests stay compressed."""
+        """Return the topics to create.
+
+        Requests stay compressed behind a gateway, since the gateway checks their unpacked sizes. Without one
+        the broker unpacks them.
+        """
         behind = self._credentials is not None
         requests = replace(topics.requests, compression="producer") if behind else topics.requests
         return tuple(requests if topic is topics.requests else topic for topic in topics.topics())
 
     def _make_folders(self) -> str | None:
-        """Make the folders and close them to other accounts, also those of an earlier version.
+        """Make the folders, and close them to other accounts even if an earlier version made them.
 
-        Returns the name of the user to run as, None if roles are to run as root.
+        Returns the name of the user that roles run as, or None if they run as root.
 
         Raises:
             ServiceUserError: the system user of the settings does not exist.
@@ -202,9 +208,9 @@ class LocalCluster:
         views = settings.data_dir / "views"
         faust = settings.data_dir / "faust"
         sealer = settings.data_dir / FOLDER
-        for folder in (views, faust, sealer, self._of_root):
+        for folder in (views, faust, sealer, self._root_data_dir):
             folder.mkdir(exist_ok=True)
-        for folder in (views, faust, sealer, self._of_root, self._run_dir):
+        for folder in (views, faust, sealer, self._root_data_dir, self._run_dir):
             close(folder)
         if account and not _reachable(account, settings.data_dir):
             log.warning(
@@ -270,7 +276,7 @@ class LocalCluster:
         return self._settings.data_dir / "secrets" / "webhook.secret"
 
     def _make_webhook_secret(self, user: str | None) -> None:
-        """What signs webhooks, made once; receivers are given it to know them by."""
+        """Make the secret that signs webhooks unless it exists. Receivers verify signatures with it."""
         folder = self._webhook_secret.parent
         folder.mkdir(exist_ok=True)
         close(folder, pwd.getpwnam(user) if user else None)
@@ -279,7 +285,7 @@ class LocalCluster:
             write_secret(self._webhook_secret, f"{new_secret()}\n".encode(), owner)
 
     def _gateway(self, user: str | None, tls: Tls) -> Program:
-        """Return the process between clients and the brokers."""
+        """Return the gateway process, which stands between clients and brokers."""
         ports = {broker.port: broker.gateway.behind_port for broker in self._brokers if broker.gateway}
         place = {
             "PORTS": json.dumps(ports),
@@ -303,18 +309,18 @@ class LocalCluster:
         stop_order: int = 0,
     ) -> Program:
         name = "-".join([role, *arguments, str(instance)])
-        # A health checker is a new one at each start, the sealer is alone; others take up what was theirs.
-        told = () if role == "sealer" else ("--instance", str(instance))
-        argv = [sys.executable, "-m", "infra.cli", role, *(arguments or told)]
+        # Other roles recover their state by instance. A health checker has none, and there is one sealer.
+        identity = () if role == "sealer" else ("--instance", str(instance))
+        argv = [sys.executable, "-m", "infra.cli", role, *(arguments or identity)]
         environment = self._environment(role, user)
         return Program(name, [*_guard(user), *argv], environment, stop_order, umask=_umask(user))
 
     def _environment(self, role: str, user: str | None) -> dict[str, str]:
-        """A role's settings; what the operator set otherwise stays."""
+        """Return the environment of a role: the operator's variables and those that `up` decides."""
         kafka = self._kafka_as(role)
         ours = environment(kafka) | {
             "REPLICATION_FACTOR": kafka.replication_factor,
-            "DATA_DIR": self._of_root if user == "root" else self._settings.data_dir,
+            "DATA_DIR": self._root_data_dir if user == "root" else self._settings.data_dir,
             "CACHE_DIR": self._settings.cache_dir,
             "NIX_ROOT": self._settings.data_dir / "nix",
             "SANDBOX_CACHE_DIR": self._settings.cache_dir,
@@ -329,7 +335,7 @@ class LocalCluster:
         )
 
     async def _wait_ready(self) -> None:
-        said, deadline = "", time.monotonic() + READY_TIMEOUT_S
+        reported, deadline = "", time.monotonic() + READY_TIMEOUT_S
         async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
             while time.monotonic() < deadline:
                 try:
@@ -339,23 +345,23 @@ class LocalCluster:
                     missing = "HTTP"
                 if not missing:
                     return
-                if missing != said:
+                if missing != reported:
                     self._progress(f"waiting for {missing}")
-                    said = missing
+                    reported = missing
                 await asyncio.sleep(0.1)
-        raise TimeoutError(f"not ready after {READY_TIMEOUT_S} s: waiting for {said}")
+        raise TimeoutError(f"not ready after {READY_TIMEOUT_S} s: waiting for {reported}")
 
 
 def _requests_under_way_bytes() -> int:
-    """Return what the requests of all clients may take of a broker's memory at once."""
+    """Return the memory of a broker that simultaneous requests of all clients can take."""
     return GatewaySettings().connections * catalogue(KafkaSettings()).requests.max_message_bytes
 
 
 def _service_account(name: str) -> pwd.struct_passwd | None:
-    """Return the system user of the roles without privileges, None for root.
+    """Return the system user of the roles without privileges, or None for root.
 
     Raises:
-        ServiceUserError: there is none of that name.
+        ServiceUserError: there is no user of that name.
     """
     if name == "root":
         return None
@@ -369,16 +375,16 @@ def _service_account(name: str) -> pwd.struct_passwd | None:
 
 
 def _umask(user: str | None) -> int:
-    """Return the mask of a role; -1 keeps ours.
+    """Return the umask of a role; -1 keeps that of `up`.
 
-    Users of sandboxes must be able to read what worker and cache builder create; the rest is in a closed
-    folder.
+    Users of sandboxes must be able to read the files of worker and cache builder. Other files of these two
+    are in a closed folder.
     """
     return -1 if user == "root" else PRIVATE_UMASK
 
 
 def _guard(user: str | None) -> list[str]:
-    """What a role is started through: it gains no privileges, and dies with us."""
+    """Return the command that starts a role: the role gains no privileges, and is killed when `up` ends."""
     setpriv = [shutil.which("setpriv") or "setpriv", "--pdeathsig=KILL"]
     match user:
         case "root":
@@ -390,7 +396,7 @@ def _guard(user: str | None) -> list[str]:
 
 
 def _reachable(account: pwd.struct_passwd, data_dir: Path) -> bool:
-    """Whether that user can run this code and pass through the data folder."""
+    """Return whether a user can read this code and pass through the data folder."""
     paths = [sys.executable, __file__, httpx.__file__]
     tests = [*(argument for path in paths for argument in ("-r", path, "-a")), "-x", str(data_dir)]
     done = subprocess.run(

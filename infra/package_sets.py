@@ -1,9 +1,8 @@
-"""Putting a package set in force, and asking for environments before anybody needs them."""
+"""Package sets that are put in force, and environments that are built before a submission needs them."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from confluent_kafka import KafkaException
 from pydantic import TypeAdapter, ValidationError
 
 from nix.errors import CacheError
@@ -24,16 +23,17 @@ from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 
 class EnvironmentsFileError(Exception):
-    """A file does not list dependencies; the message says where and why."""
+    """A file does not list dependencies. The message has the place and the reason."""
 
 
 def refresh_package_set(
     kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
 ) -> str:
-    """Make a package set of the distribution as it is now, and put it in force; its pin.
+    """Make a package set of the distribution as it is now, put it in force, and return its pin.
 
     Raises:
         CacheError: it cannot be made on this machine.
+        KafkaException: the broker did not acknowledge it.
     """
     made = refresh(nix, progress)
     in_force = PackageSetInForce(name=DEBIAN, pin=made.pin, index_digest=made.index_digest, created_at=now())
@@ -43,7 +43,11 @@ def refresh_package_set(
 
 
 def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
-    """The pin of the package set in force; None until there is one. Raises KafkaException."""
+    """Return the pin of the package set in force, or None if there is none yet.
+
+    Raises:
+        KafkaException: the broker does not answer.
+    """
     pin = None
     for message in read_to_end(kafka, topics.package_sets.name):
         pin = decode(PackageSetInForce, message.value()).pin
@@ -53,7 +57,12 @@ def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
 def ensure_package_set(
     kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
 ) -> str:
-    """The pin in force; a new one where there is none, or where this host has lost it."""
+    """Return the pin in force. Make a package set if there is none, or if this host has lost it.
+
+    Raises:
+        CacheError: a package set cannot be made on this machine.
+        KafkaException: the broker does not answer.
+    """
     pin = pin_in_force(kafka, topics)
     try:
         if pin is not None:
@@ -67,10 +76,10 @@ def ensure_package_set(
 def request_environments(
     kafka: KafkaSettings, topics: Catalogue, pin: str, wanted: Iterable[Dependencies]
 ) -> list[str]:
-    """Ask for environments, each of which is built once; their ids.
+    """Request environments and return their ids. Each environment is built once, however often requested.
 
     Raises:
-        CacheError: the broker does not answer.
+        KafkaException: the broker does not answer.
     """
     requests = {
         dependencies_id(dependencies, pin, SYSTEM): Requested(
@@ -84,10 +93,10 @@ def request_environments(
 
 
 def read_environments(file: Path) -> tuple[Dependencies, ...]:
-    """A list of dependencies, each as a request has them: `[{"packages": ["python3"]}, {"nix": "…"}]`.
+    """Read a JSON list of dependencies in a request's form: `[{"packages": ["python3"]}, {"nix": "…"}]`.
 
     Raises:
-        EnvironmentsFileError: it is not, or cannot be read.
+        EnvironmentsFileError: the file cannot be read, or is no such list.
     """
     try:
         return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
@@ -103,7 +112,5 @@ def _produce(kafka: KafkaSettings, *records: Record) -> None:
     try:
         for acknowledgement in [producer.produce(record) for record in records]:
             acknowledgement.result()
-    except KafkaException as error:
-        raise CacheError(f"the broker did not take it: {error}") from error
     finally:
         producer.close()

@@ -1,7 +1,7 @@
-"""The life of a role's process: its first log line, how a signal ends it, and by when it has ended.
+"""Life cycle of a role's process: the first log line, the stop on a signal, and the deadline of that stop.
 
-This module imports nothing heavy, so that a role can log its first line and handle signals before its own
-modules are imported.
+This module imports nothing heavy. A role can therefore log and handle signals before its own modules are
+imported.
 """
 
 import asyncio
@@ -33,27 +33,29 @@ ROLES = frozenset(
         "health-checker",
     }
 )
-"""Commands that are roles. `infra/commands/roles.py` has them as functions, but takes long to import."""
+"""Commands that run a role. `infra/commands/roles.py` defines their functions, but is slow to import."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 DEADLINE_S = 8.0
-"""From a signal to the forced end of the process: below the 10 s that operators may rely on."""
+"""Time from a signal to the forced end of the process. Operators may rely on 10 s, so this is less."""
 _WITHOUT_PYTHON_S = 1.0
-"""After the deadline and this time faulthandler ends the process: a client may hang with Python's lock."""
+"""Time after the deadline until faulthandler ends the process. It needs no GIL, which a hanging client may
+hold."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SOURCE = str(Path(__file__).resolve().parents[1])
 _NAMED_AT_MOST = 8
-"""Functions that the last log line names."""
+"""Hanging functions that the last log line names, so that the line stays readable."""
 
 
 class RoleProcess:
-    """Signals of this process, and its end.
+    """Signal handling and forced end of this process.
 
-    A broker that does not answer can keep any thread in a call that has no timeout. So the signal handler
-    only passes the signal to a thread, which asks the role to stop and ends the process at the deadline.
+    A broker that does not answer can block any thread in a call without a timeout. The signal handler
+    therefore only passes the signal to a thread. That thread asks the role to stop, and ends the process at
+    the deadline.
     """
 
     def __init__(self, name: str) -> None:
-        """`name` is the role's, with its arguments, as log lines have it."""
+        """Prepare a process without handling signals yet. Log lines begin with `name`: role and arguments."""
         self.name = name
         self.deadline_s = DEADLINE_S
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # its `put` is safe in a signal handler
@@ -62,7 +64,7 @@ class RoleProcess:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self) -> None:
-        """Handle signals from now on, and log what this process is."""
+        """Start to handle signals, and log the role and its broker."""
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle)
@@ -70,19 +72,19 @@ class RoleProcess:
         log.info("%s: starting, with Kafka at %s", self.name, servers)
 
     def handle(self, number: int, _: FrameType | None = None) -> None:
-        """Take a signal. Libraries with signal handlers of their own, such as Faust, call this as well."""
+        """Handle a signal. Libraries with signal handlers of their own, such as Faust, call this as well."""
         self._signals.put(number)
 
     def on_stop(self, stop: Callable[[], None], *, within_s: float = DEADLINE_S) -> None:
-        """Call `stop`, in another thread, when a signal comes; the process then has `within_s` to end.
+        """Register `stop`, which another thread calls on a signal. The process then has `within_s` to end.
 
-        Until this is called a signal ends the process at once.
+        Before a `stop` is registered, a signal ends the process at once.
         """
         with self._lock:
             self._stop, self.deadline_s = stop, within_s
 
     def on_stop_in_loop(self, stop: Callable[[], None], *, within_s: float = DEADLINE_S) -> None:
-        """Do the same for a `stop` that must be called in the running event loop."""
+        """Register a `stop` as `on_stop` does. It is called in the event loop that runs now."""
         loop = self._loop = asyncio.get_running_loop()
         self.on_stop(lambda: _call_soon(loop, stop), within_s=within_s)
 
@@ -99,7 +101,7 @@ class RoleProcess:
         with self._lock:
             stop = self._stop
         if stop is None:
-            log.info("%s: ends on %s", self.name, number.name)
+            log.info("%s: exiting on %s", self.name, number.name)
             self.end(0)
         log.info("%s: stopping on %s", self.name, number.name)
         faulthandler.dump_traceback_later(self.deadline_s + _WITHOUT_PYTHON_S, exit=True)
@@ -107,7 +109,7 @@ class RoleProcess:
         time.sleep(self.deadline_s)
         hangs = "; ".join([*_threads(), *_tasks(self._loop)][:_NAMED_AT_MOST])
         log.critical(
-            "%s: not ended %g s after %s, so it is ended now. It hangs in: %s",
+            "%s: still running %g s after %s, so the process exits now. It hangs in: %s",
             self.name,
             self.deadline_s,
             number.name,
@@ -120,7 +122,7 @@ _current: RoleProcess | None = None
 
 
 def begin_if_role(argv: Sequence[str]) -> None:
-    """Begin the process of a role if the command line asks for one, before its modules are imported."""
+    """Begin a role's process if the command line names a role, before the role's modules are imported."""
     if len(argv) > 1 and argv[1] in ROLES and "--help" not in argv:
         level = os.environ.get("ENVICUTOR_LOG_LEVEL", "INFO")
         logging.basicConfig(level=level if level in _LEVELS else "INFO", format=LOG_FORMAT)
@@ -144,7 +146,7 @@ def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Non
 
 
 def _threads() -> Iterator[str]:
-    """Yield where threads are in this project's code."""
+    """Yield a line for each other thread: its place in this project's code."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     own = threading.get_ident()
     for ident, frame in sys._current_frames().items():
@@ -153,7 +155,7 @@ def _threads() -> Iterator[str]:
 
 
 def _tasks(loop: asyncio.AbstractEventLoop | None) -> Iterator[str]:
-    """Yield where the event loop's tasks are in this project's code."""
+    """Yield a line for each task of the event loop: its place in this project's code."""
     for task in asyncio.all_tasks(loop) if loop else ():
         places = [place for frame in task.get_stack() if (place := _place(frame))]
         if places:
@@ -161,7 +163,7 @@ def _tasks(loop: asyncio.AbstractEventLoop | None) -> Iterator[str]:
 
 
 def _place(frame: FrameType | None) -> str | None:
-    """Return file, line and name of the innermost function of this project; None if there is none."""
+    """Return file, line and name of the innermost function of this project, or None if there is none."""
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_SOURCE) and "site-packages" not in file and file != __file__:

@@ -1,4 +1,4 @@
-"""Files that one user alone may read."""
+"""Files that only one user may read."""
 
 import os
 import pwd
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_secret(file: Path, content: bytes, owner: pwd.struct_passwd | None = None) -> None:
-    """Write a file that `owner` (or the present user) alone may read; whole or not at all."""
+    """Write a file that only `owner` (or the current user) may read. The file appears whole or not at all."""
     draft = file.with_name(f".{file.name}")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as opened:

@@ -1,4 +1,4 @@
-"""Settings of a system on one machine."""
+"""Settings of `envicutor up`, which runs a system on one machine."""
 
 from pathlib import Path
 from typing import Literal
@@ -18,8 +18,8 @@ class LocalSettings(BaseSettings):
     """Folder of everything that is kept between runs: the broker's data, the Nix store, secrets, and the
     local tables of ingest and the other roles."""
     cache_dir: Path = Path("/var/cache/envicutor")
-    """Folder of what can be fetched or built again, shared by all systems of the machine: Kafka's jars,
-    package sets, downloaded archives."""
+    """Folder of files that can be downloaded or built again, shared by all systems of the machine: Kafka's
+    jars, package sets, archives."""
     http_port: int = Field(default=8000, ge=0, le=65535)
     """TCP port of HTTP; 0 chooses a free one."""
     kafka_port: int = Field(default=9092, ge=0, le=65535)
@@ -28,7 +28,7 @@ class LocalSettings(BaseSettings):
     """Number of brokers. Three replicate to each other, so the system keeps working while one of them is
     down. The first start on a data folder fixes the number."""
     secure: bool = False
-    """Whether Kafka uses TLS, a user for each role, and access control, see
+    """True starts Kafka with TLS, a user for each role, and access control, see
     [kafka.md](kafka.md#users-and-rights). `up` generates the passwords in `DATA_DIR/secrets`. Also
     `envicutor up --secure`."""
     workers: int = Field(default=1, ge=1)

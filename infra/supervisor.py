@@ -1,4 +1,4 @@
-"""Child processes that are started again when they die."""
+"""Child processes that are restarted when they end."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 _BACKOFF_MAX_S = 5.0
 _SETTLED_S = 10.0
-"""A process that lived this long is started again at once."""
+"""Run time after which a process is restarted at once, without backoff."""
 
 
 def write_pid(file: Path, pid: int) -> None:
-    """Say which process it is; readers see the old one or the new one, never half a number."""
+    """Write a process id to a file. Readers see the old number or the new one, never a part of it."""
     draft = file.with_suffix(".draft")
     try:
         draft.write_text(f"{pid}\n")
@@ -28,13 +28,13 @@ def write_pid(file: Path, pid: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process to be kept alive."""
+    """Command line of a process that the supervisor keeps running."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
     stop_order: int = 0
-    """Lower ones are stopped first."""
+    """Processes with lower numbers are stopped first."""
     umask: int = -1
     """Umask of the process; -1 keeps that of its parent."""
 
@@ -47,20 +47,20 @@ class _Child:
 
 
 class Supervisor:
-    """Keeps programs alive until it is told to stop them; a file per program names its process id."""
+    """Keeps programs running until `stop`. A file per program contains its process id."""
 
     def __init__(self, pid_dir: Path) -> None:
         self._pid_dir = pid_dir
         self._children: list[_Child] = []
 
     def start(self, program: Program) -> None:
-        """Start it, and again whenever it ends."""
+        """Start a program, and restart it whenever it ends."""
         child = _Child(program)
         child.watcher = asyncio.create_task(self._keep(child), name=program.name)
         self._children.append(child)
 
     async def stop(self, timeout_s: float) -> None:
-        """SIGTERM to all, in their order; SIGKILL to what is left after `timeout_s` altogether."""
+        """Send SIGTERM to all programs in their stop order, and SIGKILL to those that outlive `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         for order in sorted({child.program.stop_order for child in self._children}):
             group = [child for child in self._children if child.program.stop_order == order]
@@ -73,21 +73,21 @@ class Supervisor:
             started = time.monotonic()
             try:
                 what = f"ended with {await self._run(child)}"
-            except OSError as error:  # no memory or no process left: it may be better soon
-                what = f"does not start ({error})"
+            except OSError as error:  # out of memory or of process ids, which may pass
+                what = f"cannot be started ({error})"
             failures = 0 if time.monotonic() - started > _SETTLED_S else failures + 1
             delay_s = min(_BACKOFF_MAX_S, 0.1 * 2**failures) if failures > 1 else 0.0
-            log.warning("%s %s, starts again in %.1f s", child.program.name, what, delay_s)
+            log.warning("%s %s, restarting in %.1f s", child.program.name, what, delay_s)
             await asyncio.sleep(delay_s)
 
     async def _run(self, child: _Child) -> int:
-        """Start it, and wait for its exit code."""
+        """Start a program and return its exit code once it has ended."""
         child.process = await asyncio.create_subprocess_exec(
             *child.program.argv,
             env=dict(child.program.env),
             stdin=asyncio.subprocess.DEVNULL,
             umask=child.program.umask,
-            start_new_session=True,  # Ctrl-C in a terminal is for us: we stop them in their order
+            start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops programs in order
         )
         write_pid(self._pid_dir / f"{child.program.name}.pid", child.process.pid)
         return await child.process.wait()
@@ -105,7 +105,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), max(0.1, deadline - time.monotonic()))
         except TimeoutError:
-            log.warning("%s does not end, killing it", child.program.name)
+            log.warning("%s has not ended in time, killing it", child.program.name)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()

@@ -83,14 +83,16 @@ class Sealer:
         producer = self._producer()
         consumer = Consumer(with_pulse(consumer_config(self._settings, READER) | UNHURRIED))
         self._restore(consumer)
-        consumer.assign([TopicPartition(*of, begun.first_offset) for of, begun in self._ranges.items()])
+        consumer.assign(
+            [TopicPartition(*of, open_range.first_offset) for of, open_range in self._ranges.items()]
+        )
         topics = sorted({topic for topic, _ in self._ranges})
         log.info("sealer: sealing records of %s", ", ".join(topics))
         sealed_at = time.monotonic()
         try:
             while not self._stopping.is_set():
                 self._read(consumer)
-                whole = any(begun.records >= SEALED_RECORDS for begun in self._ranges.values())
+                whole = any(open_range.records >= SEALED_RECORDS for open_range in self._ranges.values())
                 if whole or time.monotonic() - sealed_at >= self._period_s:
                     self._seal(producer)
                     sealed_at = time.monotonic()
@@ -130,9 +132,9 @@ class Sealer:
             for partition in partitions(consumer, topic):
                 self._ranges[topic, partition] = Range(0)
         for message in read_to_end(self._settings, self._catalogue.seals.name):
-            self._went_on(decode(Seal, message.value()), message.value())
+            self._extend_chain(decode(Seal, message.value()), message.value())
 
-    def _went_on(self, seal: Seal, value: str | bytes | None) -> None:
+    def _extend_chain(self, seal: Seal, value: str | bytes | None) -> None:
         self._ranges[seal.topic, seal.partition] = Range(seal.next_offset)
         self._previous[seal.topic, seal.partition] = fingerprint(value)
 
@@ -143,18 +145,20 @@ class Sealer:
                     raise KafkaException(error)
                 log.warning("sealer: %s", error)
                 continue
-            begun = self._ranges[message.topic() or "", message.partition() or 0]
+            open_range = self._ranges[message.topic() or "", message.partition() or 0]
             # librdkafka starts at the beginning if the offset to continue from does not exist any more.
-            if (message.offset() or 0) < begun.next_offset:
+            if (message.offset() or 0) < open_range.next_offset:
                 raise LogTruncatedError(
-                    f"{message.topic()}/{message.partition()} ends before {begun.next_offset}"
+                    f"{message.topic()}/{message.partition()} ends before {open_range.next_offset}"
                 )
-            begun.add(message)
+            open_range.add(message)
 
     def _seal(self, producer: Producer) -> None:
         """Seal all records that were read, in one transaction."""
         seals = [
-            begun.seal(*of, self._previous.get(of, "")) for of, begun in self._ranges.items() if begun.records
+            open_range.seal(*of, self._previous.get(of, ""))
+            for of, open_range in self._ranges.items()
+            if open_range.records
         ]
         if not seals:
             return
@@ -165,4 +169,4 @@ class Sealer:
             producer.produce(record.topic, record.value, record.key, headers=record.headers)
         self._retrying(lambda: producer.commit_transaction(_CALL_S))
         for seal, record in records:
-            self._went_on(seal, record.value)
+            self._extend_chain(seal, record.value)

@@ -1,1 +1,1 @@
-"""The subcommands of `envicutor`."""
+"""Subcommands of `envicutor`, a module for each command or group."""

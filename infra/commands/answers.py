@@ -1,4 +1,4 @@
-"""An answer for people, and as an exit code."""
+"""Answers as text for people and as exit codes."""
 
 import base64
 from collections.abc import Iterator
@@ -20,25 +20,25 @@ EXIT_CODES = {
     "cancelled": 6,
     "rejected": 6,
 }
-"""By outcome, or by status where there is no outcome."""
+"""Exit code by outcome, or by status if there is no outcome."""
 
 _KEPT = {"\n", "\t"}
 
 
-def verdict(answer: Answer) -> str:
-    """The outcome; the status where there is none."""
+def outcome_or_status(answer: Answer) -> str:
+    """Return the outcome of an answer, or its status if there is no outcome."""
     return answer.outcome or answer.status
 
 
 def print_answer(answer: Answer, console: Console) -> None:
-    """Outcome, stages, what they printed and what they cost."""
+    """Print the outcome, and the result, output and cost of each stage."""
     for text in _answer(answer):
         console.print(text, soft_wrap=True)
 
 
 def _answer(answer: Answer) -> Iterator[Text]:
     good = answer.outcome == "ok"
-    yield Text.assemble((verdict(answer), "bold green" if good else "bold red"), f"  {answer.id}")
+    yield Text.assemble((outcome_or_status(answer), "bold green" if good else "bold red"), f"  {answer.id}")
     if answer.error:
         yield _indented("error", answer.error)
     for error in answer.errors:
@@ -76,15 +76,15 @@ def _stage(name: str, stage: Stage) -> Iterator[Text]:
 
 
 def about_output(file: OutputFile) -> str:
-    """Name, type and size of a file that came back, and why it has no content."""
-    # A name is one line, whatever is in it.
+    """Return name, type and size of an output file, and the reason if it has no content."""
+    # The program chose the name, which must stay on one line.
     name = printable(file.name).replace("\n", "\\n")
     left_out = f", left out: too large for {file.omitted}" if file.omitted else ""
     return f"{name}  {file.media_type}, {file.size_bytes} bytes{left_out}"
 
 
 def how_it_ended(stage: Stage) -> str:
-    """Such as `passed`, `wrong output`, `exit code 1`, `SIGKILL, over memory_bytes`."""
+    """Return how a stage ended: `passed`, `wrong output`, `exit code 1`, `SIGKILL, over memory_bytes`."""
     if stage.ok and isinstance(stage, RunStage) and stage.passed is not None:
         return "passed" if stage.passed else "wrong output"
     ended = stage.signal or f"exit code {stage.exit_code}"
@@ -92,13 +92,13 @@ def how_it_ended(stage: Stage) -> str:
 
 
 def cost(stage: Stage) -> str:
-    """Time and memory."""
+    """Return wall time in s, CPU time in s and peak memory in MiB of a stage."""
     memory_mib = stage.memory_bytes / MiB
     return f"  {stage.wall_time_s:.3f} s, CPU {stage.cpu_time_s:.3f} s, {memory_mib:.1f} MiB"
 
 
 def printable(text: str) -> str:
-    """Text of a program nobody trusts: what could steer a terminal is shown instead of sent."""
+    """Return untrusted text with control characters escaped, so that it cannot control the terminal."""
     return "".join(c if c.isprintable() or c in _KEPT else ascii(c)[1:-1] for c in text)
 
 

@@ -1,4 +1,4 @@
-"""`envicutor audit`: what happened, and whether the stores tell it as the log does."""
+"""`envicutor audit`: history of submissions, and comparison of the stores with the log."""
 
 import gc
 import sys
@@ -26,30 +26,32 @@ from topics.kafka.scan import read_to_end
 from topics.settings import KafkaSettings
 from topics.times import milliseconds, rfc3339
 
-app = typer.Typer(
-    no_args_is_help=True, help="Read the log again: what happened, and do the stores say the same."
-)
+app = typer.Typer(no_args_is_help=True, help="Show events from the log, and compare the stores with it.")
 
 USAGE = 2
 Time = Annotated[str, typer.Argument(help="ISO 8601, such as 2026-01-31T12:00:00Z; UTC if no zone is given.")]
 PublicKeys = Annotated[
     list[Path] | None,
-    typer.Option("--public-key", help="Of the sealer, as `audit key` prints it; else this machine's own."),
+    typer.Option(
+        "--public-key",
+        help="File with the sealer's public key, from `audit key`. Default: the key of this machine.",
+    ),
 ]
 _EXCERPT_CHARACTERS = 60
 _GC_THRESHOLD = 200_000
-"""By default a quarter of the time goes into looking for cycles among facts and states, which have none."""
+"""Allocations between collections of reference cycles. With Python's default they take a quarter of the time,
+although facts and states have no cycles."""
 
 
 @app.command()
 def show(
-    id: Annotated[str, typer.Argument(help="Of a submission or a set of dependencies.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    id: Annotated[str, typer.Argument(help="Id of a submission or a set of dependencies.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print everything that happened to it, one line an event.
+    """Print all events of an id, one per line.
 
-    Exit codes: 0 ok, 2 nothing ever happened to this id, 7 Kafka does not answer.
+    Exit codes: 0 ok, 2 the log has no event of this id, 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
     try:
@@ -57,7 +59,7 @@ def show(
     except KafkaException as error:
         no_answer(kafka, error)
     if not events:
-        fail(f"nothing ever happened to {id!r}", USAGE)
+        fail(f"the log has no event of {id!r}", USAGE)
     for event in events:
         typer.echo(event.model_dump_json() if as_json else line(event))
 
@@ -65,12 +67,13 @@ def show(
 @app.command(name="verify")
 def verify_all(
     mend: Annotated[
-        bool, typer.Option("--repair", help="Have what is stuck tried again, as if its worker had died.")
+        bool,
+        typer.Option("--repair", help="Let the leases of stuck attempts expire, so that they are retried."),
     ] = False,
     public_keys: PublicKeys = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Fold the log again, compare with the stores and the seals, list what nobody works on.
+    """Fold the log again, compare it with the stores and the seals, and list attempts without an owner.
 
     Exit codes: 0 clean, 1 something is (or was) wrong, 2 no key for the seals, 7 Kafka does not answer.
     """
@@ -86,7 +89,7 @@ def verify_all(
             findings = verify(kafka, subject, seals, lease_timeout_s, say)
             if mend and findings.ownerless:
                 repair(kafka, subject, findings.ownerless)
-                say(f"{subject.name}: said of what is stuck that its lease expired; verify again")
+                say(f"{subject.name}: published that the leases of stuck attempts expired; verify again")
         except KafkaException as error:
             no_answer(kafka, error)
         for text in report(subject.name, findings):
@@ -98,9 +101,9 @@ def verify_all(
 
 @app.command()
 def key() -> None:
-    """Print the public key of this machine's sealer, for `audit verify --public-key` elsewhere.
+    """Print the public key of this machine's sealer, for `audit verify --public-key` on other machines.
 
-    Exit codes: 0 ok, 2 nothing was sealed on this machine.
+    Exit codes: 0 ok, 2 no sealer has run on this machine.
     """
     file = public_key_file(KafkaSettings().data_dir)
     try:
@@ -112,12 +115,12 @@ def key() -> None:
 @app.command()
 def at(
     time: Time,
-    id: Annotated[str | None, typer.Argument(help="Of a submission or a set of dependencies.")] = None,
+    id: Annotated[str | None, typer.Argument(help="Id of a submission or a set of dependencies.")] = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print the stores as they were then, made of the log alone: one JSON object a line.
+    """Print the stores as they were at a time, folded from the log alone: one JSON object per line.
 
-    Exit codes: 0 ok, 2 not a time, or there was nothing of this id, 7 Kafka does not answer.
+    Exit codes: 0 ok, 2 not a time, or the stores did not have this id then, 7 Kafka does not answer.
     """
     time_ms, kafka = _milliseconds(time), connect(bootstrap_servers)
     found = False
@@ -130,18 +133,22 @@ def at(
     except KafkaException as error:
         no_answer(kafka, error)
     if id is not None and not found:
-        fail(f"there was nothing of {id!r} at {rfc3339(time_ms)}", USAGE)
+        fail(f"the stores did not have {id!r} at {rfc3339(time_ms)}", USAGE)
 
 
 @app.command(name="export")
 def export_all(
-    since: Annotated[str, typer.Option("--from", metavar="TIME", help="Events from then on.")] = "1970-01-01",
-    until: Annotated[str, typer.Option("--to", metavar="TIME", help="Events before then.")] = "9999-01-01",
-    format: Annotated[Format, typer.Option(help="One JSON object a line, or Parquet.")] = Format.JSONL,
-    output: Annotated[Path | None, typer.Option(help="A file; else standard output.")] = None,
+    since: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Time of the first event.")
+    ] = "1970-01-01",
+    until: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="Time that all events precede.")
+    ] = "9999-01-01",
+    format: Annotated[Format, typer.Option(help="One JSON object per line, or Parquet.")] = Format.JSONL,
+    output: Annotated[Path | None, typer.Option(help="File to write. Default: standard output.")] = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Write events with what became of each, in the order of each partition.
+    """Export events, each with its effect on the state, in the order of each partition.
 
     Exit codes: 0 ok, 1 the file cannot be written, 2 not a time, or no library for Parquet, 7 Kafka does not
     answer.
@@ -160,13 +167,13 @@ def export_all(
     except MissingLibraryError as error:
         fail(str(error), USAGE)
     except BrokenPipeError:
-        raise  # whoever read it has enough: the command ends quietly
+        raise  # the reader closed the pipe, so the command ends without a message
     except OSError as error:
         fail(f"cannot write {output or 'to standard output'}: {error.strerror}", 1)
 
 
 def line(event: Event) -> str:
-    """One event for people."""
+    """Return one event as a line of text."""
     kind = event.type.removeprefix("envicutor.").removesuffix(".v1")
     attempt = "" if event.attempt is None else f"attempt {event.attempt}"
     columns = f"{event.time}  {kind:36}  {attempt:10}  {event.source.removeprefix('/envicutor/'):32}"
@@ -175,7 +182,7 @@ def line(event: Event) -> str:
 
 
 def report(name: str, findings: Findings) -> list[str]:
-    """What was found, for people: counts, the first difference, what is stuck."""
+    """Return the findings as lines of text: counts, the first difference, seals, stuck attempts."""
     counts = (
         f"{name}: {findings.events} events folded, {findings.refused} of them refused, "
         f"{findings.stored} stored, {findings.unfinished} unfinished, "
@@ -183,7 +190,7 @@ def report(name: str, findings: Findings) -> list[str]:
     )
     lines = [counts]
     if findings.older:
-        lines.append(f"{name}: {findings.older} of the stored are older than the log, and were not compared")
+        lines.append(f"{name}: {findings.older} stored records are older than the log, and were not compared")
     if findings.differences:
         lines.append(
             f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"
@@ -195,7 +202,7 @@ def report(name: str, findings: Findings) -> list[str]:
 
 
 def sealing(name: str, found: Sealing) -> list[str]:
-    """What is not as it was sealed, and from where on nothing is sealed yet."""
+    """Return the differences between log and seals, and the ends of the sealed ranges, as lines of text."""
     expired = (
         [f"{name}: of {found.expired} sealed ranges events are gone by retention"] if found.expired else []
     )
@@ -204,7 +211,7 @@ def sealing(name: str, found: Sealing) -> list[str]:
 
 
 def describe(difference: Difference) -> list[str]:
-    """Where the two begin to differ."""
+    """Return the place at which the store begins to differ from the log, with an excerpt of both."""
     expected, found = difference.expected, difference.found
     if expected is None or found is None:
         where = "is in the store only" if expected is None else "is missing in the store"
@@ -243,7 +250,7 @@ def _seals(kafka: KafkaSettings, files: list[Path] | None) -> Seals:
     except KafkaException as error:
         no_answer(kafka, error)
     if seals.flaws and not keys:
-        fail("the log is sealed, and there is no public key to check it with: give --public-key", USAGE)
+        fail("the log is sealed, and there is no public key to verify it with: give --public-key", USAGE)
     return seals
 
 

@@ -1,4 +1,4 @@
-"""How commands find the broker, and what they say where there is none."""
+"""Connection of commands to the broker, and their message if it does not answer."""
 
 from typing import Annotated, NoReturn
 
@@ -6,43 +6,45 @@ import typer
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.commands.output import fail
+from infra.commands.output import fail, reason
 from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
 USAGE = 2
 NO_ANSWER = 7
 UNREACHABLE = (
-    "`make up` or `envicutor up` starts it here; ENVICUTOR_BOOTSTRAP_SERVERS says where it is otherwise"
+    "`make up` or `envicutor up` starts it here; set ENVICUTOR_BOOTSTRAP_SERVERS if it runs elsewhere"
 )
 _CONNECT_TIMEOUT_S = 10.0
 
 BootstrapServers = Annotated[
-    str | None, typer.Option(help="Where Kafka is; else ENVICUTOR_BOOTSTRAP_SERVERS.")
+    str | None, typer.Option(help="Address of Kafka. Default: ENVICUTOR_BOOTSTRAP_SERVERS.")
 ]
 
 
 def connect(bootstrap_servers: str | None) -> KafkaSettings:
-    """The settings, once a broker has answered: clients would complain on standard error meanwhile."""
+    """Return the settings of Kafka once a broker has answered, or exit with a message.
+
+    Without this check, librdkafka would log its failures to standard error.
+    """
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
-    told: list[KafkaError] = []
+    errors: list[KafkaError] = []
     try:
-        admin = AdminClient(connection(kafka) | SHORT_LIVED | {"error_cb": told.append})
+        admin = AdminClient(connection(kafka) | SHORT_LIVED | {"error_cb": errors.append})
         admin.list_topics(timeout=_CONNECT_TIMEOUT_S)
-    except OSError as error:  # the password's file
+    except OSError as error:  # the password file cannot be read
         fail(f"{error.filename}: {error.strerror}", USAGE)
     except KafkaException as error:
         admin.poll(0)
-        refusals = [why for why in told if why.code() in {KafkaError._AUTHENTICATION, KafkaError._SSL}]
+        refusals = [why for why in errors if why.code() in {KafkaError._AUTHENTICATION, KafkaError._SSL}]
         no_answer(kafka, KafkaException(refusals[0]) if refusals else error)
     return kafka
 
 
 def no_answer(kafka: KafkaSettings, error: Exception) -> NoReturn:
-    """Say so, and exit."""
-    why = error.args[0].str() if isinstance(error, KafkaException) else error
+    """Print that Kafka does not answer, and exit with `NO_ANSWER`."""
     hint = f"\n{UNREACHABLE}" if _is_unreachable(error) else ""
-    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {why}{hint}", NO_ANSWER)
+    fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {reason(error)}{hint}", NO_ANSWER)
 
 
 def _is_unreachable(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""How commands find the server, and what they do where it refuses or does not answer."""
+"""Connection of commands to the HTTP server, and their messages if it refuses or does not answer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from topics.request.model import field_errors
 
 USAGE = 2
 NO_ANSWER = 7
-UNREACHABLE = "`make up` or `envicutor up` starts it here; ENVICUTOR_SERVER says where it is otherwise"
+UNREACHABLE = "`make up` or `envicutor up` starts it here; set ENVICUTOR_SERVER if it runs elsewhere"
 CONFIG_FILE = Path(typer.get_app_dir("envicutor")) / "client.toml"
 
 
@@ -57,22 +57,22 @@ class ClientSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The first one that knows wins."""
+        """Return the sources of settings, the one with the highest priority first."""
         file = TomlConfigSettingsSource(settings_cls)
         if "key" in file.toml_data and CONFIG_FILE.stat().st_mode & 0o077:
-            raise ValueError("others may read it, and it has a key: `chmod 600` it")
+            raise ValueError("other users may read this file, and it contains a key: `chmod 600` it")
         return init_settings, env_settings, dotenv_settings, file_secret_settings, file
 
 
 Server = Annotated[
     str | None,
-    typer.Option(help=f"Where ingest listens; else ENVICUTOR_SERVER, else `server` in {CONFIG_FILE}."),
+    typer.Option(help=f"URL of the server. Default: ENVICUTOR_SERVER, then `server` in {CONFIG_FILE}."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def target(server: str | None) -> tuple[str, str | None]:
-    """The server's URL, and the API key for it; where the settings are wrong the command ends, with 2."""
+    """Return the server's URL and API key. Exit with `USAGE` if the settings are wrong."""
     try:
         settings = ClientSettings()
     except ValidationError as error:
@@ -82,7 +82,7 @@ def target(server: str | None) -> tuple[str, str | None]:
     url = server or settings.server
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        fail(f"the server {url!r} is no URL: it begins with http://, such as http://127.0.0.1:8000", USAGE)
+        fail(f"the server {url!r} is not a URL: expected one such as http://127.0.0.1:8000", USAGE)
     key = settings.key.get_secret_value() if settings.key else None
     try:
         authorization(key)
@@ -92,31 +92,31 @@ def target(server: str | None) -> tuple[str, str | None]:
 
 
 def needs_key() -> NoReturn:
-    """Say how to show one, and exit."""
+    """Print how to give an API key, and exit with `USAGE`."""
     fail(
-        f'the server asks for an API key: set ENVICUTOR_KEY, or `key = "…"` in {CONFIG_FILE}; '
+        f'the server requires an API key: set ENVICUTOR_KEY, or `key = "…"` in {CONFIG_FILE}; '
         "`envicutor keys create NAME` makes one",
         USAGE,
     )
 
 
 def no_answer(why: str, error: BaseException | None) -> NoReturn:
-    """Say so, and exit; `error` is what came of connecting."""
+    """Print `why`, and exit with `NO_ANSWER`. If `error` is a failed connection, add a hint."""
     fail(f"{why}\n{UNREACHABLE}" if isinstance(error, httpx.ConnectError) else why, NO_ANSWER)
 
 
 @contextmanager
 def client(server: str | None) -> Iterator[Client]:
-    """A client; where there is no answer the command ends, with 2 or 7."""
+    """Yield a client of the server. Exit with `USAGE` if it refuses, `NO_ANSWER` if it does not answer."""
     url, key = target(server)
-    told = set[str]()
+    printed = set[str]()
 
-    def again(why: str) -> None:
-        if why not in told:
-            told.add(why)
+    def report_retry(why: str) -> None:
+        if why not in printed:
+            printed.add(why)
             say(f"{why}; trying again")
 
-    with Client(url, key, again) as client:
+    with Client(url, key, report_retry) as client:
         try:
             yield client
         except RequestRefusedError as error:

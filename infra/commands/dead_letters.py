@@ -22,20 +22,22 @@ from topics.audit.dead_letters import (
 from topics.catalogue import catalogue
 from topics.settings import KafkaSettings
 
-app = typer.Typer(no_args_is_help=True, help="Records that could not be read or accepted, as they came.")
+app = typer.Typer(no_args_is_help=True, help="Show and retry records that could not be read or accepted.")
 
 USAGE = 2
 
-Place = Annotated[str, typer.Argument(help="As `list` shows it: PARTITION/OFFSET.", metavar="LETTER")]
-Places = Annotated[list[str], typer.Argument(help="As `list` shows them.", metavar="LETTER...")]
+Place = Annotated[str, typer.Argument(help="PARTITION/OFFSET, as `list` shows it.", metavar="LETTER")]
+Places = Annotated[list[str], typer.Argument(help="PARTITION/OFFSET of each.", metavar="LETTER...")]
 
 
 @app.command(name="list")
 def list_all(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all bytes.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line, with all bytes.")
+    ] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print which, when, from where, the key and why, one line a record.
+    """List dead letters: place, time, origin, key and reason, one per line.
 
     Exit codes: 0 ok, 7 Kafka does not answer.
     """
@@ -51,12 +53,12 @@ def list_all(
 @app.command()
 def show(
     letter: Place,
-    value: Annotated[bool, typer.Option("--value", help="The value's bytes alone, as they came.")] = False,
+    value: Annotated[bool, typer.Option("--value", help="Print only the bytes of the value.")] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print one as JSON: reason, key, headers and value; base64 where bytes are not UTF-8.
+    """Print a dead letter as JSON: reason, key, headers and value. Bytes that are not UTF-8 are in base64.
 
-    Exit codes: 0 ok, 2 there is none, 7 Kafka does not answer.
+    Exit codes: 0 ok, 2 there is no such letter, 7 Kafka does not answer.
     """
     message = _find(connect(bootstrap_servers), letter)
     if not value:
@@ -68,16 +70,16 @@ def show(
 
 @app.command(name="retry")
 def retry_some(letters: Places, bootstrap_servers: BootstrapServers = None) -> None:
-    """Produce records again, as they came, where they came from: requests and webhooks only.
+    """Produce records again, unchanged, to the topics that they came from. Only requests and webhooks can be.
 
-    Exit codes: 0 ok, 2 there is none, or one cannot be retried (then nothing is), 7 Kafka does not answer.
+    Exit codes: 0 ok, 2 a letter does not exist or cannot be retried (then none is), 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
     topics = catalogue(kafka)
     try:
         records = [original(topics, _find(kafka, letter)) for letter in letters]
         for letter, place in zip(letters, retry(kafka, records), strict=True):
-            typer.echo(f"{letter} stands at {place} again")
+            typer.echo(f"{letter} was produced again, to {place}")
     except NotRetriableError as error:
         fail(str(error), USAGE)
     except KafkaException as error:
@@ -85,7 +87,7 @@ def retry_some(letters: Places, bootstrap_servers: BootstrapServers = None) -> N
 
 
 def line(letter: DeadLetter) -> str:
-    """One for people."""
+    """Return a dead letter as a line of text."""
     text = f"{letter.letter:10}  {letter.time}  {letter.origin:32}  {_text(letter.key):36}  {letter.reason}"
     return printable(text.replace("\n", " "))
 
@@ -100,7 +102,7 @@ def _find(kafka: KafkaSettings, letter: str) -> Message:
     try:
         message = find_letter(kafka, catalogue(kafka), letter)
     except ValueError:
-        fail(f"{letter!r} is no place: PARTITION/OFFSET, as `envicutor dead-letters list` shows it", USAGE)
+        fail(f"{letter!r} is not PARTITION/OFFSET, as `envicutor dead-letters list` shows it", USAGE)
     except KafkaException as error:
         no_answer(kafka, error)
     if message is None:

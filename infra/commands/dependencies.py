@@ -1,4 +1,4 @@
-"""`envicutor dependencies`: sets of dependencies, as the store has them and as this host's Cache has them."""
+"""`envicutor dependencies`: sets of dependencies in the store, and environments in this host's Cache."""
 
 import asyncio
 import os
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from nix.settings import NixSettings
 
 app = typer.Typer(
-    no_args_is_help=True, help="Sets of dependencies: which there are, making and removing them."
+    no_args_is_help=True, help="Show sets of dependencies, and build, evict or publish environments."
 )
 
 USAGE = 2
 _SHOWN_CHARACTERS = 80
-_OF_THE_FOLD = {
+_FOLD_FIELDS = {
     *(
         "fold_version",
         "attempt",
@@ -43,18 +43,20 @@ _OF_THE_FOLD = {
     ),
     *("requested_at_ms", "expires_at_ms", "builder"),
 }
-"""What no reader needs; `list --json` has it all the same."""
+"""Fields of a state that only the fold needs. `show` omits them; `list --json` prints them."""
 HEADER = f"{'id':32}  {'status':9}  {'size':>8}  dependencies"
 
-Id = Annotated[str, typer.Argument(help="As `list` and answers show it.")]
+Id = Annotated[str, typer.Argument(help="Id of the set of dependencies, as `list` and answers show it.")]
 
 
 @app.command(name="list")
 def list_all(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with everything.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line, with all fields.")
+    ] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print id, status, size and what was asked for, one line a set of dependencies.
+    """List sets of dependencies: id, status, size and requested packages, one per line.
 
     Exit codes: 0 ok, 7 Kafka does not answer.
     """
@@ -68,13 +70,13 @@ def list_all(
 
 @app.command()
 def show(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
-    """Print a set of dependencies as it is now, as JSON: what it needs, where it is, why it failed.
+    """Print the present state of a set of dependencies as JSON: packages, hosts, reason of a failure.
 
-    Exit codes: 0 ok, 2 there is none with this id, 7 Kafka does not answer.
+    Exit codes: 0 ok, 2 no dependencies have this id, 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
     state = _find(kafka, catalogue(kafka), id)
-    typer.echo(state.model_dump_json(indent=2, exclude=_OF_THE_FOLD, exclude_none=True))
+    typer.echo(state.model_dump_json(indent=2, exclude=_FOLD_FIELDS, exclude_none=True))
 
 
 @app.command()
@@ -82,7 +84,7 @@ def prebuild(
     file: Annotated[Path, typer.Argument(help='JSON: [{"packages": ["python3"]}, {"pypi": ["a==1.0"]}].')],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Ask for environments before anybody needs them; prints the id of each, and waits for none.
+    """Request environments before a submission needs them. Print their ids without waiting for the builds.
 
     Exit codes: 0 ok, 1 no package set is in force, 2 the file is wrong, 7 Kafka does not answer.
     """
@@ -98,20 +100,19 @@ def prebuild(
         say("follow each with `envicutor dependencies show ID`, or all with `envicutor dependencies list`")
     except EnvironmentsFileError as error:
         fail(str(error), USAGE)
-    except CacheError as error:
-        fail(str(error), 1)
     except KafkaException as error:
         no_answer(kafka, error)
 
 
 @app.command()
 def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
-    """Take an environment out of the Cache of this host, unless it is in use. Needs root.
+    """Evict an environment from the Cache of this host, unless it is in use. Needs root.
 
-    All hear of it before it goes; other spellings of it go with it. Whoever asks for it has it
-    fetched, or built again.
+    The eviction is published before the environment is removed. Other sets of dependencies with the same
+    environment are evicted with it. A later submission has it fetched or built again.
 
-    Exit codes: 0 ok, 1 it is not here, in use, or the base, 2 there is none with this id, 7 no answer.
+    Exit codes: 0 ok, 1 it is not in this Cache, in use, or the base, 2 no dependencies have this id,
+    7 Kafka does not answer.
     """
     if os.geteuid() != 0:
         fail("run as root: the Cache belongs to root", 1)
@@ -130,13 +131,13 @@ def evict(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
 
 @app.command()
 def publish() -> None:
-    """Publish what is installed on this host in the binary cache, for other hosts. Needs root.
+    """Publish the environments of this host in the binary cache, for other hosts. Needs root.
 
-    Builders publish what they install. This command is for what was installed before
-    ENVICUTOR_BINARY_CACHE_DIR was set. It publishes package sets as well. What is published already stays as
-    it is.
+    Builders publish the environments that they install. This command is for those that were installed before
+    ENVICUTOR_BINARY_CACHE_DIR was set. It publishes package sets as well, and skips those that are published
+    already.
 
-    Exit codes: 0 ok, 1 there is no binary cache, it cannot be signed or written, or this is not root.
+    Exit codes: 0 ok, 1 there is no binary cache, it cannot be signed or written, or the user is not root.
     """
     if os.geteuid() != 0:
         fail("run as root: the Cache belongs to root", 1)
@@ -148,7 +149,7 @@ def publish() -> None:
 
 
 def line(state: EnvironmentState) -> str:
-    """One for people."""
+    """Return a set of dependencies as a line of text."""
     asked = state.dependencies
     names = (*(asked.packages or ()), *asked.pypi, *asked.npm)
     what = " ".join(filter(None, (asked.nix, *names))) or "the base"
@@ -175,8 +176,12 @@ def _find(kafka: KafkaSettings, topics: Catalogue, id: str) -> EnvironmentState:
 
 
 async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> None:
-    """Raises CacheError where it cannot go."""
-    # Only here: every role's process reads this module.
+    """Evict an environment from the Cache of this host, and publish that.
+
+    Raises:
+        CacheError: the environment is not in the Cache, in use, or the base.
+    """
+    # Imported here, since every role's process imports this module.
     from nix.cache import Cache
     from processors.evictions import Evictions
     from processors.runner import SandboxRunner
@@ -202,7 +207,11 @@ async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> No
 
 
 async def _publish() -> int:
-    """Return how many environments were published. Raises CacheError."""
+    """Publish the environments and package sets of this host, and return the number of environments.
+
+    Raises:
+        CacheError: there is no binary cache, it cannot be written, or this host runs no sandboxes.
+    """
     from nix.cache import Cache
     from nix.package_set import publish as publish_package_sets
     from processors.runner import SandboxRunner
@@ -223,7 +232,7 @@ async def _publish() -> int:
 
 
 def _nix_settings(kafka: KafkaSettings) -> "NixSettings":
-    """Return the settings of the Cache, which is where `up` keeps it unless another place is set."""
+    """Return the settings of the Cache. Unless one is set, its folder is the one that `up` uses."""
     from nix.settings import NixSettings
 
     nix = NixSettings()

@@ -1,4 +1,4 @@
-"""`envicutor doctor`: whether this machine offers what a system needs, and how to get what is missing."""
+"""`envicutor doctor`: checks of this machine's features, with a remedy for each that is missing."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from processors.sandbox import SandboxSettings
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check what `envicutor up` needs of this machine, with the settings of the environment. Run it as root.
+    """Check that this machine can run `envicutor up` with the present settings. Run it as root.
 
-    It makes the cache and state folders, and tries a sandbox as a worker does at its start.
+    The command makes the cache and state folders, and tries a sandbox as a worker does at its start.
 
-    Exit codes: 0 all that is required is there, 1 something is missing.
+    Exit codes: 0 all required features are there, 1 one is missing.
     """
     local = LocalSettings()
-    sandbox = SandboxSettings().model_copy(update={"cache_dir": local.cache_dir})  # as `up` says to workers
+    sandbox = SandboxSettings().model_copy(update={"cache_dir": local.cache_dir})  # as `up` sets it
     findings = examine(checks_of(local, sandbox))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -38,12 +38,12 @@ def doctor(
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
-    """Whether nothing that is required is missing."""
+    """Return whether all required checks succeeded."""
     return all(finding.ok for finding in findings if finding.required)
 
 
 def report(findings: Sequence[Finding]) -> Iterator[Text]:
-    """For people: each thing, what it is for, and what to do about it."""
+    """Yield the findings for people: each check, its use, and the remedy if it failed."""
     for finding in findings:
         mark, style = _mark(finding)
         yield Text.assemble((f"{mark:9}", style), (finding.name, "bold"), f": {printable(finding.found)}")

@@ -1,4 +1,4 @@
-"""The formats of `envicutor audit export`: written as events come, none is kept in memory for long."""
+"""File formats of `envicutor audit export`. Events are written as they arrive, so memory stays bounded."""
 
 import json
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _GROUP_ROWS = 10_000
 _GROUP_BYTES = 32 * MiB
-"""A row group of Parquet is whole before it is written; events may be of some MiB each."""
+"""Size at which a row group of Parquet is written. A group is held in memory; an event may have some MiB."""
 
 
 class Format(StrEnum):
-    """Of a file of events."""
+    """File format of exported events."""
 
     JSONL = "jsonl"
     PARQUET = "parquet"
@@ -29,10 +29,10 @@ class MissingLibraryError(Exception):
 
 
 def write_events(events: Iterable[ExportedEvent], format: Format, file: BinaryIO) -> None:
-    """Write all.
+    """Write all events to a file.
 
     Raises:
-        MissingLibraryError: nothing was written.
+        MissingLibraryError: the format needs a library that is not installed. No event was written.
     """
     match format:
         case Format.JSONL:
@@ -64,7 +64,7 @@ def _write_parquet(events: Iterable[ExportedEvent], file: BinaryIO) -> None:
 
 
 def _schema() -> "pyarrow.Schema":
-    """The fields of ExportedEvent; `fact` is JSON, since each kind of event has its own."""
+    """Return the columns for ExportedEvent. `fact` is JSON text, since each event type has its own fields."""
     import pyarrow
 
     text = pyarrow.string()

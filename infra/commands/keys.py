@@ -1,4 +1,4 @@
-"""`envicutor keys`: who may use HTTP, where ENVICUTOR_HTTP_KEYS is on."""
+"""`envicutor keys`: API keys, which HTTP requires if ENVICUTOR_HTTP_KEYS is on."""
 
 import math
 import time
@@ -24,7 +24,9 @@ from topics.security.api_keys import STORED, ApiKey, Quotas, Scope, digest, new_
 from topics.settings import KafkaSettings
 from topics.times import now, rfc3339
 
-app = typer.Typer(no_args_is_help=True, help="API keys: who may use HTTP, where ENVICUTOR_HTTP_KEYS is on.")
+app = typer.Typer(
+    no_args_is_help=True, help="Manage API keys, which HTTP requires if ENVICUTOR_HTTP_KEYS is on."
+)
 
 _ACKNOWLEDGE_MS = 30_000
 _LOOK_S = 2.0
@@ -33,32 +35,37 @@ _SCOPES = (Scope.SUBMIT, Scope.READ)
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose it is, or what for; for people.")],
+    name: Annotated[str, typer.Argument(help="Owner or purpose of the key, for people.")],
     scope: Annotated[
         list[str] | None,
         typer.Option(
             parser=one_of(*Scope),
             metavar="SCOPE",
-            help="What it may: submit (and cancel its own), read (its own), read-all (everybody's), operate "
-            "(cancel anybody's, metrics). Once for each; else submit and read.",
+            help="Right of the key: submit (and cancel its own submissions), read (its own), read-all (those "
+            "of all owners), operate (cancel any, metrics). Repeat the option for several. Default: submit "
+            "and read.",
             show_default=False,
         ),
     ] = None,
     requests_per_s: Annotated[
-        float | None, typer.Option(help="How often it may ask each node, on the average.", min=0.001)
+        float | None,
+        typer.Option(help="Average rate of requests to a node. Default: no bound.", min=0.001),
     ] = None,
     burst: Annotated[
-        int | None, typer.Option(help="How many requests may come at once; else those of 2 s.", min=1)
+        int | None, typer.Option(help="Requests at once. Default: those of 2 s at the average rate.", min=1)
     ] = None,
     unfinished: Annotated[
-        int | None, typer.Option(help="How many of its submissions may be unfinished.", min=1)
+        int | None, typer.Option(help="Unfinished submissions, at most. Default: no bound of its own.", min=1)
     ] = None,
-    expires_in_days: Annotated[float | None, typer.Option(help="Else it never does.", min=0.001)] = None,
+    expires_in_days: Annotated[
+        float | None, typer.Option(help="Days until the key expires. Default: never.", min=0.001)
+    ] = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Make an API key and print it, once: only its SHA-256 is kept. All nodes know it at once.
+    """Create an API key and print it. All nodes accept it at once.
 
-    Its id is the owner of what is submitted with it.
+    Only its SHA-256 is stored, so the key cannot be printed again.
+    The id of the key is the owner of the submissions that are made with it.
 
     Examples: `envicutor keys create judge --unfinished 100`;
     `envicutor keys create prometheus --scope operate`.
@@ -76,14 +83,14 @@ def create(
     )
     key = new_key()
     _put(connect(bootstrap_servers), digest(key), record)
-    say(f"key {record.id} of {printable(name)}: {', '.join(record.scopes)}; it is shown only now:")
+    say(f"key {record.id} of {printable(name)}: {', '.join(record.scopes)}; it is shown only this once:")
     typer.echo(key)
     if url := _open_to_all():
-        say(f"{url} asks for no keys yet: it does once it is started with ENVICUTOR_HTTP_KEYS=true")
+        say(f"{url} requires no keys yet: start it with ENVICUTOR_HTTP_KEYS=true")
 
 
 def _open_to_all() -> str | None:
-    """Where the commands find the server, if it answers whoever has no key."""
+    """Return the URL of the server that commands use, if it answers requests without a key."""
     url, _ = target(None)
     with suppress(httpx.HTTPError):
         if httpx.get(f"{url}/submissions?limit=1", trust_env=False, timeout=_LOOK_S).is_success:
@@ -93,10 +100,12 @@ def _open_to_all() -> str | None:
 
 @app.command(name="list")
 def list_all(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with everything.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line, with all fields.")
+    ] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Print id, state, name, scopes and quotas, one line a key.
+    """List keys: id, state, name, scopes and quotas, one per line.
 
     Exit codes: 0 ok, 7 Kafka does not answer.
     """
@@ -106,11 +115,12 @@ def list_all(
 
 @app.command()
 def revoke(
-    id: Annotated[str, typer.Argument(help="As `list` shows it.")], bootstrap_servers: BootstrapServers = None
+    id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")],
+    bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Let a key open nothing any more, at all nodes at once; what it submitted goes on.
+    """Revoke a key at all nodes at once. Its submissions continue.
 
-    Exit codes: 0 ok, also where it was revoked before; 2 there is none with this id, 7 Kafka does not answer.
+    Exit codes: 0 ok, also if the key was revoked before; 2 no key has this id, 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
     found = _find(kafka, id)
@@ -121,28 +131,30 @@ def revoke(
 
 @app.command()
 def rotate(
-    id: Annotated[str, typer.Argument(help="As `list` shows it.")], bootstrap_servers: BootstrapServers = None
+    id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")],
+    bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Make another API key in place of one, print it, once, and revoke the old one.
+    """Replace an API key: create another with the same id, print it, and revoke the old one.
 
-    Id, scopes and quotas stay: what was submitted with the old key is the new one's.
+    Scopes and quotas stay as well. The new key owns the submissions of the old one. It cannot be printed
+    again.
 
-    Exit codes: 0 ok, 2 there is none with this id that is good, 7 Kafka does not answer.
+    Exit codes: 0 ok, 2 no active key has this id, 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
     found = {h: record for h, record in _find(kafka, id).items() if record.state(now()) == "active"}
     if not found:
-        fail(f"key {id} is revoked or expired: make another one with `envicutor keys create`", USAGE)
+        fail(f"key {id} is revoked or expired: create another one with `envicutor keys create`", USAGE)
     key, kept = new_key(), next(iter(found.values()))
     _put(kafka, digest(key), kept.replace(created_at=now()))
     for hashed, record in found.items():
         _revoke(kafka, hashed, record)
-    say(f"another key {id} of {printable(kept.name)}; it is shown only now:")
+    say(f"another key {id} of {printable(kept.name)}; it is shown only this once:")
     typer.echo(key)
 
 
 def line(record: ApiKey) -> str:
-    """One for people."""
+    """Return a key as a line of text."""
     quotas = record.quotas
     bounds = [
         f"{quotas.requests_per_s:g}/s, {quotas.burst} at once" if quotas.requests_per_s else "",
@@ -158,7 +170,7 @@ def _in_days(days: float) -> str:
 
 
 def _stored(kafka: KafkaSettings) -> Mapping[str, ApiKey]:
-    """By digest, the oldest first."""
+    """Return the stored keys by digest, the oldest first."""
     found: dict[str, Message] = {}
     try:
         for message in read_to_end(kafka, catalogue(kafka).api_keys.name):
@@ -170,7 +182,7 @@ def _stored(kafka: KafkaSettings) -> Mapping[str, ApiKey]:
 
 
 def _find(kafka: KafkaSettings, id: str) -> Mapping[str, ApiKey]:
-    """By digest: several where one was put in place of another."""
+    """Return the stored keys of an id by digest: several if a key was rotated. Exit if there is none."""
     found = {hashed: record for hashed, record in _stored(kafka).items() if record.id == id}
     if not found:
         fail(f"there is no key {id[:80]!r}: `envicutor keys list` shows all", USAGE)

@@ -1,4 +1,4 @@
-"""All settings that there are: checked before anything starts, and known by name."""
+"""All settings of the system: checked before a process starts, and known by name."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from processors.settings import SealerSettings, WebhookSettings, WorkSettings
 from topics.settings import KafkaSettings
 
 PREFIX = "ENVICUTOR_"
-_OF_ROLES: tuple[type[BaseSettings], ...] = (
+_ROLE_SETTINGS: tuple[type[BaseSettings], ...] = (
     *(LocalSettings, GatewaySettings, IngestSettings, NixSettings, SandboxSettings),
     *(WorkSettings, HealthCheckerSettings, WebhookSettings, SealerSettings),
 )
@@ -32,21 +32,21 @@ _REMOVED = {
 
 
 def check_settings() -> None:
-    """Read those of all processes that `up` starts.
+    """Read the settings of all processes that `up` starts.
 
     Raises:
-        ValidationError, SettingsError: of the first class of settings that has a wrong one.
+        ValidationError, SettingsError: a setting is wrong. Errors of one class of settings come together.
     """
-    for settings in _OF_ROLES:
+    for settings in _ROLE_SETTINGS:
         settings()
-    KafkaSettings(security_protocol="PLAINTEXT")  # `up` says itself how its broker is reached
+    KafkaSettings(security_protocol="PLAINTEXT")  # `up` itself decides how its roles reach the broker
 
 
 def removed(environment: Mapping[str, str]) -> str | None:
-    """Return why a process must not start: a setting of `environment` asks for what was removed.
+    """Return a message if a variable of `environment` selects a removed feature, else None.
 
-    Return None if it asks for nothing of that. A removed setting whose value is the present behaviour is only
-    a setting that does not exist, see `misspelt`.
+    No process may start with such a variable. A removed setting whose value selects the present behaviour is
+    harmless; `misspelt` warns of it.
     """
     for name, value in environment.items():
         present, why = _REMOVED.get(name.upper().removeprefix(PREFIX), (value, ""))
@@ -56,8 +56,8 @@ def removed(environment: Mapping[str, str]) -> str | None:
 
 
 def misspelt(names: Iterable[str]) -> Iterator[str]:
-    """What to say of those variables of the environment that look like settings, and are none."""
-    every: tuple[type[BaseSettings], ...] = (*_OF_ROLES, KafkaSettings, ClientSettings)
+    """Yield a warning for each variable of the environment that looks like a setting, and is none."""
+    every: tuple[type[BaseSettings], ...] = (*_ROLE_SETTINGS, KafkaSettings, ClientSettings)
     known = {
         f"{settings.model_config['env_prefix']}{field}".upper().removeprefix(PREFIX)
         for settings in every
@@ -68,4 +68,4 @@ def misspelt(names: Iterable[str]) -> Iterator[str]:
         if name.upper().startswith(PREFIX) and rest not in known:
             nearest = difflib.get_close_matches(rest, known, n=1)
             hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
-            yield f"{name} is no setting, and is ignored{hint}"
+            yield f"{name} is not a setting, and is ignored{hint}"

@@ -1,4 +1,4 @@
-"""Output as it comes: pieces are a preview, the answer makes up for what they left out."""
+"""Live output of a submission. Chunks are a preview without guarantee; the answer completes them."""
 
 import base64
 from collections import defaultdict
@@ -12,36 +12,39 @@ from topics.submissions.state import Answer
 Stream = Literal["stdout", "stderr"]
 
 
-class Source(NamedTuple):
-    """Where output comes from."""
+class OutputSource(NamedTuple):
+    """Stream of a stage that output comes from; `case` is None for the compile stage."""
 
     stage: Literal["compile", "run"]
     case: int | None
     stream: Stream
 
 
-class LiveOutput:
-    """Shows each byte once, in its stream's order: `show` is given the source and the bytes."""
+class OutputMerger:
+    """Merger of chunks and answer: each byte of output is shown once, in the order of its stream."""
 
-    def __init__(self, show: Callable[[Source, bytes], None], restarted: Callable[[int], None]) -> None:
-        """`restarted` is told the number of an attempt after the first: what was shown counts no more."""
+    def __init__(self, show: Callable[[OutputSource, bytes], None], restarted: Callable[[int], None]) -> None:
+        """Call `show` with source and bytes, and `restarted` with the number of each later attempt.
+
+        A later attempt replaces the output that was shown before.
+        """
         self._show, self._restarted = show, restarted
         self._attempt = 1
         self._worker: str | None = None
-        self._shown: defaultdict[Source, int] = defaultdict(int)
+        self._shown: defaultdict[OutputSource, int] = defaultdict(int)
 
     def piece(self, chunk: OutputChunk) -> None:
-        """Show it, if it is what comes next."""
+        """Show a chunk if it continues the output that was shown."""
         if chunk.attempt > self._attempt:
             self._begin(chunk.attempt)
         self._worker = self._worker or chunk.worker
-        source = Source(chunk.stage, chunk.case, chunk.stream)
+        source = OutputSource(chunk.stage, chunk.case, chunk.stream)
         ours = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
         if ours and chunk.offset_bytes == self._shown[source]:
             self._take(source, _bytes(chunk.text, chunk.encoding))
 
     def end(self, answer: Answer) -> None:
-        """Show what the answer has beyond it."""
+        """Show the rest of the answer's output, which no chunk contained."""
         if answer.attempt > self._attempt:
             self._begin(answer.attempt)
         for source, text, encoding in _outputs(answer):
@@ -54,19 +57,19 @@ class LiveOutput:
         self._attempt, self._worker = attempt, None
         self._shown.clear()
 
-    def _take(self, source: Source, data: bytes) -> None:
+    def _take(self, source: OutputSource, data: bytes) -> None:
         self._shown[source] += len(data)
         self._show(source, data)
 
 
-def _outputs(answer: Answer) -> Iterator[tuple[Source, str, str]]:
+def _outputs(answer: Answer) -> Iterator[tuple[OutputSource, str, str]]:
     stages: list[tuple[Literal["compile", "run"], int | None, Stage]] = []
     if answer.compile is not None:
         stages.append(("compile", None, answer.compile))
     stages += [("run", case, stage) for case, stage in enumerate(answer.run)]
     for name, case, stage in stages:
-        yield Source(name, case, "stdout"), stage.stdout, stage.encoding
-        yield Source(name, case, "stderr"), stage.stderr, stage.encoding
+        yield OutputSource(name, case, "stdout"), stage.stdout, stage.encoding
+        yield OutputSource(name, case, "stderr"), stage.stderr, stage.encoding
 
 
 def _bytes(text: str, encoding: str) -> bytes:

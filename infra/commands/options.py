@@ -1,4 +1,4 @@
-"""Values of options; what is wrong with one is told with its option's name."""
+"""Parsers of option values. Typer reports their errors with the name of the option."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,26 @@ from topics.times import milliseconds
 
 
 def one_of(*permitted: str) -> Callable[[str], str]:
-    """A parser of these words."""
+    """Return a parser that accepts only these words.
+
+    Raises:
+        typer.BadParameter: the parser finds another word.
+    """
 
     def parse(text: str) -> str:
         if text not in permitted:
-            raise typer.BadParameter(f"{text!r} is none of {', '.join(permitted)}")
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(permitted)}")
         return text
 
     return parse
 
 
 def moment(text: str) -> int:
-    """A time in ISO 8601, of UTC where it does not say otherwise, as Unix time in milliseconds."""
+    """Return a time in ISO 8601 as Unix time in milliseconds. A time without a zone is UTC.
+
+    Raises:
+        typer.BadParameter: the text is not a time.
+    """
     try:
         return milliseconds(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Output files of an answer, on this machine."""
+"""Output files of an answer, written to a directory."""
 
 import base64
 from collections.abc import Iterator
@@ -9,17 +9,23 @@ from topics.submissions.state import Answer
 
 
 def check_new(directory: Path) -> None:
-    """Raise ValueError unless files can be written there without a program choosing what they overwrite."""
+    """Check that a directory is new or empty. A program chooses the names of its output files.
+
+    Raises:
+        ValueError: output files could overwrite others.
+    """
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise ValueError(f"{directory} is there already: name a new directory, or an empty one")
+        raise ValueError(f"{directory} exists already: name a new directory, or an empty one")
 
 
 def write(answer: Answer, directory: Path) -> Iterator[Path]:
-    """Write the files that came; those of several test cases go below `1`, `2` and so on.
+    """Write the output files that have content, and yield their paths.
+
+    The files of several test cases go to the folders `1`, `2` and so on.
 
     Raises:
-        ValueError: a name leads out of the directory, or is of both a file and a folder.
-        OSError: it cannot be written, or is there already.
+        ValueError: a name leads out of the directory, or names both a file and a folder.
+        OSError: a file cannot be written, or exists already.
     """
     for number, run in enumerate(answer.run, 1):
         below = directory if len(answer.run) == 1 else directory / str(number)

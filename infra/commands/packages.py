@@ -1,4 +1,4 @@
-"""`envicutor packages`: the package set that requests are accepted under."""
+"""`envicutor packages`: the package set whose packages requests may name."""
 
 import sys
 from http import HTTPStatus
@@ -6,7 +6,9 @@ from typing import Annotated
 
 import httpx
 import typer
+from confluent_kafka import KafkaException
 
+from infra.commands import broker
 from infra.commands.answers import printable
 from infra.commands.client import NO_ANSWER, USAGE, Server, needs_key, no_answer, target
 from infra.commands.output import fail, plain_table, say, show_table
@@ -20,14 +22,16 @@ from topics.settings import KafkaSettings
 
 _COLUMNS = ("name", "version", "description")
 
-app = typer.Typer(no_args_is_help=True, help="The package set that requests are accepted under.")
+app = typer.Typer(no_args_is_help=True, help="Search or renew the package set that requests choose from.")
 
 
 @app.command()
 def refresh() -> None:
     """Make a package set of the distribution as it is now, and put it in force. Needs root.
 
-    Submissions that were accepted before keep theirs.
+    Submissions that were accepted before keep their package set.
+
+    Exit codes: 0 ok, 1 it cannot be made on this machine, 7 Kafka does not answer.
     """
     kafka = KafkaSettings()
     topics = catalogue(kafka)
@@ -36,19 +40,23 @@ def refresh() -> None:
         request_environments(kafka, topics, pin, [BASE])
     except CacheError as error:
         fail(str(error), 1)
+    except KafkaException as error:
+        broker.no_answer(kafka, error)
     typer.echo(pin)
 
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="Words in the name or the description.")],
+    query: Annotated[str, typer.Argument(help="Words of the name or the description.")],
     server: Server = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
-    offset: Annotated[int, typer.Option(min=0, help="How many of the best matches to leave out.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of packages, at most.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="Number of best matches to skip.")] = 0,
 ) -> None:
-    """Find packages that requests may name, in the package set in force; the best matches come first.
+    """Find packages that requests may name, in the package set in force. The best matches come first.
 
-    Where nobody sees it, in a pipe, there is a tab between columns.
+    In a pipe, columns are separated by tabs.
+
+    Exit codes: 0 ok, 2 the query is wrong, or the server requires a key, 7 no answer.
     """
     url, key = target(server)
     parameters: dict[str, str | int] = {"q": query, "limit": limit, "offset": offset}
@@ -74,6 +82,6 @@ def search(
         for row in rows:
             typer.echo("\t".join(row))
     if not page["total"]:
-        say(f"nothing has these words in {page['package_set']}: try fewer, or parts of them")
+        say(f"no package of {page['package_set']} has these words: try fewer words, or parts of them")
     else:
         say(f"{len(page['packages'])} of {page['total']} in {page['package_set']}")

@@ -1,4 +1,4 @@
-"""`envicutor producers`: other systems that may hand in programs through Kafka."""
+"""`envicutor producers`: Kafka users of other systems that submit programs through Kafka."""
 
 import re
 from collections.abc import Iterator
@@ -25,34 +25,35 @@ from topics.security.users import put_rights, put_user, remove_user, writers
 from topics.settings import KafkaSettings
 
 app = typer.Typer(
-    no_args_is_help=True, help="Other systems that may produce to Kafka, where it has users (`up --secure`)."
+    no_args_is_help=True, help="Manage other systems that produce to a Kafka with users (`up --secure`)."
 )
 
 _TIMEOUT_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-Name = Annotated[str, typer.Argument(help="The producer's user: 1-64 of A-Za-z0-9_-.")]
+Name = Annotated[str, typer.Argument(help="Kafka user of the producer: 1-64 of A-Za-z0-9_-.")]
 
 
 @app.command()
 def add(
     name: Name,
     password_file: Annotated[
-        Path, typer.Argument(help="Has its password; made with a random one where it is missing.")
+        Path, typer.Argument(help="File with its password. A random one is written if the file is missing.")
     ],
     bytes_per_s: Annotated[
-        int, typer.Option(help="How much it may produce; what is more is slowed down.", min=1)
+        int, typer.Option(help="Rate that it may produce at. Kafka throttles it beyond that.", min=1)
     ] = MiB,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Let another system hand in programs, and read their answers on a topic of its own.
+    """Let another system submit programs, and consume their answers from a topic of its own.
 
-    Again for the same name: another password, quota, or whatever rights this version gives.
+    Repeat the command for the same name to change password or quota, or to update the rights of an earlier
+    version.
 
-    Exit codes: 0 ok, 2 usage, 7 Kafka does not answer, or does not let us.
+    Exit codes: 0 ok, 2 usage, 7 Kafka does not answer, or this user may not change users.
     """
     if not _NAME.fullmatch(name) or name in USERS:
-        fail(f"{name[:80]!r} cannot be a producer's name: 1-64 of A-Za-z0-9_-, and no role of ours", USAGE)
+        fail(f"{name[:80]!r} cannot be a producer's name: 1-64 of A-Za-z0-9_-, and no user of a role", USAGE)
     try:
         if not password_file.exists():
             write_secret(password_file, new_password().encode())
@@ -70,8 +71,8 @@ def add(
         put_quota(kafka, name, bytes_per_s)
         put_user(admin, name, password)
     say(
-        f"{name} may write {topics.requests.name}, at most {bytes_per_s} bytes/s, "
-        f"and read {replies.name} in groups whose names begin with {kafka.topic_prefix}{name}."
+        f"{name} may produce to {topics.requests.name}, at most {bytes_per_s} bytes/s, "
+        f"and consume {replies.name} in groups whose names begin with {kafka.topic_prefix}{name}."
     )
 
 
@@ -79,7 +80,7 @@ def add(
 def list_all(bootstrap_servers: BootstrapServers = None) -> None:
     """Print the names of all producers.
 
-    Exit codes: 0 ok, 7 Kafka does not answer, or does not let us.
+    Exit codes: 0 ok, 7 Kafka does not answer, or this user may not see users.
     """
     kafka = connect(bootstrap_servers)
     with _administrated(kafka) as admin:
@@ -89,12 +90,12 @@ def list_all(bootstrap_servers: BootstrapServers = None) -> None:
 
 @app.command()
 def remove(name: Name, bootstrap_servers: BootstrapServers = None) -> None:
-    """Let a producer in no more; what it handed in goes on, and its topic of answers stays.
+    """Remove a producer's user, rights and quota. Its submissions continue, and its topic of answers stays.
 
-    Exit codes: 0 ok, 2 there is none, 7 Kafka does not answer, or does not let us.
+    Exit codes: 0 ok, 2 there is no such producer, 7 Kafka does not answer, or this user may not change users.
     """
     if name in USERS:
-        fail(f"{name} is a role of ours", USAGE)
+        fail(f"{name} is the user of a role", USAGE)
     from infra.kafka.quotas import put_quota
 
     kafka = connect(bootstrap_servers)
@@ -113,10 +114,10 @@ def _producers(kafka: KafkaSettings, admin: AdminClient) -> list[str]:
 def _administrated(kafka: KafkaSettings) -> Iterator[AdminClient]:
     try:
         admin = AdminClient(connection(kafka))
-        # Whoever may not see users and rights is told of none.
+        # Without the right to see users and ACLs, a listing would be empty instead of refused.
         cluster = admin.describe_cluster(include_authorized_operations=True).result(_TIMEOUT_S)
         if AclOperation.ALTER not in (cluster.authorized_operations or ()):
-            fail(f"{kafka.sasl_username} may not change users and rights: be {SUPER_USER}", NO_ANSWER)
+            fail(f"{kafka.sasl_username} may not change users and rights: run as {SUPER_USER}", NO_ANSWER)
         yield admin
     except KafkaException as error:
         if error.args[0].code() == KafkaError.SECURITY_DISABLED:

@@ -1,4 +1,4 @@
-"""`envicutor rebuild`: a store anew from its log."""
+"""`envicutor rebuild`: new contents of a store, folded from its log."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -11,34 +11,37 @@ from infra.commands.output import fail, say
 from topics.catalogue import catalogue
 
 
-class Which(StrEnum):
-    """The store to be made anew."""
+class StoreName(StrEnum):
+    """Store to rebuild, by the name of its aggregate."""
 
     SUBMISSIONS = "submissions"
     DEPENDENCIES = "dependencies"
 
 
 def rebuild(
-    which: Annotated[Which, typer.Argument(metavar="STORE", help="submissions or dependencies.")],
+    which: Annotated[StoreName, typer.Argument(metavar="STORE", help="Store to rebuild.")],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Make a store topic, and with it its views, anew from the log; after a changed fold or a mistake.
+    """Rebuild a store topic, and with it its views, from the log: after a changed fold, or to mend a store.
 
-    The system may run: it goes on accepting, new work waits for the last part, which takes seconds.
+    The system may run meanwhile. It accepts requests all the time. New work waits for the last part of the
+    rebuild, which takes seconds.
 
-    Exit codes: 0 ok, 1 events are gone that it would need, 7 Kafka does not answer.
+    Exit codes: 0 ok, 1 needed events are no longer in the log, 7 Kafka does not answer.
     """
     from processors.store.build_store import build_store
     from processors.store.rebuild import MissingEventsError
-    from processors.store.rebuild import rebuild as make_anew
+    from processors.store.rebuild import rebuild as rebuild_store
     from processors.store.submission_store import submission_store
 
     kafka = connect(bootstrap_servers)
-    store = {Which.SUBMISSIONS: submission_store, Which.DEPENDENCIES: build_store}[which](catalogue(kafka))
+    store = {StoreName.SUBMISSIONS: submission_store, StoreName.DEPENDENCIES: build_store}[which](
+        catalogue(kafka)
+    )
     try:
-        done = make_anew(kafka, store, say)
+        done = rebuild_store(kafka, store, say)
     except MissingEventsError as error:
-        fail(f"{error}: the store cannot be made anew, it is as it was", 1)
+        fail(f"{error}: the store cannot be rebuilt, and is unchanged", 1)
     except KafkaException as error:
         no_answer(kafka, error)
     typer.echo(

@@ -1,4 +1,4 @@
-"""What `envicutor submit` sends: made of a directory, or read as JSON."""
+"""Requests of `envicutor submit`: made from a directory, or read as JSON."""
 
 import base64
 import json
@@ -12,30 +12,30 @@ from topics.request.limits import MiB
 from topics.request.model import FILES_OF_FIELDS, REQUEST_BYTES_CEILING
 
 LOOKED_AT = 10_000
-"""Files and folders of a directory; a request has room for 4096 files."""
-_ADVICE = "name a directory that has only what the program needs"
+"""Files and folders that a directory may have. A request has room for 4096 files."""
+_ADVICE = "name a directory that has only the files that the program needs"
 OTHER_FIELDS_FILE = "submission.json"
-"""In a directory: the request's other fields (test cases, limits and so on); not sent as a file."""
+"""File of a directory with the request's other fields, such as test cases and limits. It is not sent."""
 
 
 def read_request(path: str) -> dict[str, Any]:
-    """The request of a directory, of a JSON file, or of standard input (`-`).
+    """Return the request of a directory, of a JSON file, or of standard input (`-`).
 
     Raises:
-        ValueError: it is none; the message says why.
-        OSError: it cannot be read.
+        ValueError: it does not form a request. The message has the reason.
+        OSError: a file cannot be read.
     """
     if path == "-":
         return _object(sys.stdin.buffer.read(), "standard input")
     if Path(path).is_dir():
-        return of_directory(Path(path))
+        return read_directory(Path(path))
     return _object(Path(path).read_bytes(), path)
 
 
-def of_directory(directory: Path) -> dict[str, Any]:
-    """All files below `directory`, and the other fields that `submission.json` gives.
+def read_directory(directory: Path) -> dict[str, Any]:
+    """Return a request with all files below `directory`, and the other fields from its `submission.json`.
 
-    A field of `FILES_OF_FIELDS` that it does not give is the text of the file that stands for it.
+    A field of `FILES_OF_FIELDS` that is missing there is the text of its file, if that exists.
 
     Raises:
         ValueError, OSError: see `read_request`.
@@ -43,16 +43,16 @@ def of_directory(directory: Path) -> dict[str, Any]:
     other = directory / OTHER_FIELDS_FILE
     fields = _object(other.read_bytes(), str(other)) if other.exists() else {}
     if "files" in fields:
-        raise ValueError(f"{other}: leave out `files`, they are those of the directory")
+        raise ValueError(f"{other}: remove `files`, since the files of the directory are sent")
     paths = sorted(path for path in _files(directory) if path != other)
     names = [path.relative_to(directory).as_posix() for path in paths]
     check_file_names(names)
     files = [{"name": name} | _content(path.read_bytes()) for name, path in zip(names, paths, strict=True)]
-    return {"files": files} | _of_older_convention(directory) | fields
+    return {"files": files} | _older_convention_fields(directory) | fields
 
 
-def _of_older_convention(directory: Path) -> dict[str, Any]:
-    """Return the fields that files of `directory` stand for."""
+def _older_convention_fields(directory: Path) -> dict[str, Any]:
+    """Return the fields whose files are in `directory`, with the texts of these files."""
     fields: dict[str, Any] = {}
     for field, names in FILES_OF_FIELDS.items():
         texts = (_text(directory / name) for name in names if (directory / name).is_file())
@@ -69,7 +69,13 @@ def _text(path: Path) -> str:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    """Those below it, as long as all of them might fit into a request: whoever meant `.` may stand in `/`."""
+    """Yield the files below a directory, as long as they fit into a request.
+
+    The bound matters if a user means `.` and the shell is in `/`.
+
+    Raises:
+        ValueError: there are too many files, or they are too large.
+    """
     size_bytes = 0
     for number, path in enumerate(directory.rglob("*"), 1):
         if number > LOOKED_AT:

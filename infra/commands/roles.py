@@ -1,6 +1,6 @@
-"""One subcommand per role: a process of the system. Modules are imported by the role that needs them.
+"""Subcommands that run one role each, as a process of the system. A role imports only modules that it needs.
 
-Every role waits for its topics before it imports the rest, so that it logs what is missing within a second.
+Every role waits for its topics before it imports the rest. It therefore logs missing topics within a second.
 """
 
 import asyncio
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Instance = Annotated[
-    str, typer.Option(help="Tells the processes of one role on one host apart, across their restarts.")
+    str, typer.Option(help="Name that identifies this process among those of its role on this host.")
 ]
 _AFTER_GRACE_S = 3.0
-"""Time for handing back, flushing and leaving the groups after the grace period of running work."""
+"""Time after the grace period of running work, for giving up attempts, flushing and leaving the groups."""
 
 
-class Of(StrEnum):
-    """Whose leases a health checker judges."""
+class LeaseAggregate(StrEnum):
+    """Aggregate whose leases a health checker monitors."""
 
     SUBMISSIONS = "submissions"
     DEPENDENCIES = "dependencies"
 
 
 def ingest(instance: Instance = "0") -> None:
-    """Serve HTTP, also while topics are missing: what was read before can be served."""
+    """Serve HTTP, even while topics are missing, since states that were read before can be served."""
     process, kafka = role_process.begin("ingest"), KafkaSettings()
     threading.Thread(target=_wait, args=("ingest", kafka, process), name="topics", daemon=True).start()
     from ingest.app import serve
@@ -59,7 +59,7 @@ def ingest(instance: Instance = "0") -> None:
 
 
 def request_handler(instance: Instance = "0") -> None:
-    """Take requests from the topic `submissions.requests`."""
+    """Consume requests from the topic `submissions.requests`, and accept or reject them."""
     process, kafka = _begin("request-handler")
     from processors.request_handler import RequestHandler
 
@@ -114,7 +114,7 @@ def worker(instance: Instance = "0") -> None:
 
 
 def cache_builder(instance: Instance = "0") -> None:
-    """Install dependencies in the Cache. Needs root."""
+    """Build environments, and install them in the Cache. Needs root."""
     process, kafka = role_process.begin("cache-builder"), KafkaSettings()
     from nix.cache import Cache
     from nix.settings import NixSettings
@@ -136,7 +136,7 @@ def cache_builder(instance: Instance = "0") -> None:
 
 
 def sealer() -> None:
-    """Sign what stands on the logs; one process in the whole system."""
+    """Sign the events on the logs. Only one sealer may run in a system."""
     process, kafka = _begin("sealer")
     from processors.sealer import Sealer
     from processors.settings import SealerSettings
@@ -147,7 +147,7 @@ def sealer() -> None:
 
 
 def webhook_sender(instance: Instance = "0") -> None:
-    """Tell ends of submissions over HTTP, where `ENVICUTOR_WEBHOOK_ALLOW` allows it."""
+    """Send webhooks when submissions end, to addresses that `ENVICUTOR_WEBHOOK_ALLOW` permits."""
     process, kafka = _begin("webhook-sender")
     from processors.settings import WebhookSettings
     from processors.webhooks.sender import WebhookSender
@@ -164,8 +164,10 @@ def webhook_sender(instance: Instance = "0") -> None:
         fail(str(error), USAGE)
 
 
-def health_checker(of: Of) -> None:
-    """Judge leases: say which attempts nobody works on any more."""
+def health_checker(
+    of: Annotated[LeaseAggregate, typer.Argument(help="Aggregate whose leases are monitored.")],
+) -> None:
+    """Monitor leases, and publish the expiry of those that no worker renews."""
     process, kafka = _begin("health-checker", of.value)
     from processors.health_checker.app import run
     from processors.health_checker.settings import HealthCheckerSettings
@@ -191,7 +193,7 @@ ROLES = (
 
 
 def _begin(role: Role, *arguments: str) -> tuple[RoleProcess, KafkaSettings]:
-    """Begin a role's process; returns once the broker and the role's topics are there."""
+    """Begin a role's process, and return once the broker and the role's topics exist."""
     process, kafka = role_process.begin(" ".join([role, *arguments])), KafkaSettings()
     _wait(role, kafka, process)
     return process, kafka
@@ -218,7 +220,7 @@ def _end(
     run: Callable[[], Coroutine[Any, Any, bool]],
     runner: Callable[[Coroutine[Any, Any, bool]], bool] = asyncio.run,
 ) -> NoReturn:
-    """Run a role to its end, in an event loop, and end the process."""
+    """Run a role in an event loop until it ends, and end the process."""
     ended_well = runner(run())
     process.end(0 if ended_well else 1)
 
@@ -228,7 +230,7 @@ def _end_on_this_host(
     run: Callable[[], Coroutine[Any, Any, bool]],
     runner: Callable[[Coroutine[Any, Any, bool]], bool] = asyncio.run,
 ) -> NoReturn:
-    """Run a role as `_end` does. If it would give wrong answers on this host, log why and end with 1."""
+    """Run a role as `_end` does. If this host cannot run it correctly, log why and end with 1."""
     from nix.errors import CacheError
     from processors.sandbox import SandboxError
 
@@ -240,9 +242,9 @@ def _end_on_this_host(
 
 
 def _end_thread(process: RoleProcess, run: Callable[[], None]) -> NoReturn:
-    """Run a role without an event loop, in a thread, and end the process.
+    """Run a role without an event loop in a thread, and end the process.
 
-    The main thread only waits, since Python handles signals there, and not during a call of a client.
+    The main thread only waits. Python handles signals in that thread, but not during a call of a client.
     """
     failures: list[BaseException] = []
 
@@ -256,5 +258,5 @@ def _end_thread(process: RoleProcess, run: Callable[[], None]) -> NoReturn:
     thread.start()
     thread.join()
     for failure in failures:
-        log.critical("%s: ended by a fault", process.name, exc_info=failure)
+        log.critical("%s: ended by an exception", process.name, exc_info=failure)
     process.end(1 if failures else 0)

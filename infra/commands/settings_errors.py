@@ -1,4 +1,4 @@
-"""Wrong settings, for people: which variable, what is wrong with it."""
+"""Messages about wrong settings: name of the variable, and reason."""
 
 import json
 import os
@@ -16,8 +16,8 @@ _SHOWN_CHARACTERS = 100
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Where settings are wrong the command says so, and ends with 2."""
+def report_settings_errors() -> Iterator[None]:
+    """Print wrong settings that the context finds, and exit with `USAGE`."""
     try:
         yield
     except ValidationError as error:
@@ -34,7 +34,7 @@ def explained() -> Iterator[None]:
 
 
 def explain(error: ValidationError, prefix: str) -> Iterator[str]:
-    """One line for each setting that is wrong."""
+    """Yield a message for each setting that is wrong."""
     for details in error.errors(include_url=False):
         message = details["msg"].removeprefix("Value error, ")
         if not details["loc"]:
@@ -47,11 +47,11 @@ def explain(error: ValidationError, prefix: str) -> Iterator[str]:
 
 
 def _not_json(name: str) -> str:
-    """Most settings in JSON are lists, and one text was given."""
+    """Return a message about a setting that is not JSON. Suggest a list if its value is plain text."""
     given = next((value for key, value in os.environ.items() if key.upper() == name), "")
     is_text = given and not any(character in given for character in '[]{}"=')
     example = f", such as '{json.dumps(given.split(','))}'" if is_text else ""
-    return f"{name} is not JSON, which it must be{example}"
+    return f"{name} must be JSON{example}"
 
 
 def _settings(name: str) -> type[BaseSettings] | None:

@@ -1,4 +1,4 @@
-"""`envicutor show`, `list` and `cancel`."""
+"""`envicutor show`, `list` and `cancel`: submissions that exist already."""
 
 import json
 import time
@@ -20,25 +20,25 @@ from topics.times import milliseconds, rfc3339
 
 _UUID_CHARACTERS = 36
 
-Id = Annotated[str, typer.Argument(help="Of the submission.")]
+Id = Annotated[str, typer.Argument(help="Id of the submission.")]
 
 
 def show(id: Id, server: Server = None) -> None:
-    """Print a submission as it is now, as JSON, with the tags and the callback_url of its request.
+    """Print the present state of a submission as JSON, with the tags and the callback_url of its request.
 
-    Exit codes: 0 ok, 2 there is none with this id, 7 no answer.
+    Exit codes: 0 ok, 2 no submission has this id, 7 no answer.
     """
     with client(server) as connected:
         shown = connected.get(id).model_dump(mode="json")
-        with suppress(RequestRefusedError):  # it was rejected: there is no request that could be read
+        with suppress(RequestRefusedError):  # a rejected submission has no request
             shown |= connected.request(id).model_dump(mode="json", include={"tags", "callback_url"})
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 def cancel(id: Id, server: Server = None) -> None:
-    """Stop a submission, whatever it is doing.
+    """Cancel a submission, whether it waits or runs.
 
-    Exit codes: 0 cancelled, 2 there is none with this id or it is finished already, 7 no answer.
+    Exit codes: 0 cancelled, 2 no submission has this id or it has ended already, 7 no answer.
     """
     with client(server) as connected:
         say(f"{connected.cancel(id).status}  {id}")
@@ -48,30 +48,36 @@ def list_submissions(
     status: Annotated[
         str | None,
         typer.Option(
-            parser=one_of(*get_args(Status)), metavar="STATUS", help="Such as queued, started, finished."
+            parser=one_of(*get_args(Status)),
+            metavar="STATUS",
+            help="Status, such as queued, started, finished.",
         ),
     ] = None,
     outcome: Annotated[
         str | None,
         typer.Option(
-            parser=one_of(*get_args(Outcome)), metavar="OUTCOME", help="Such as ok, run_failed, wrong_output."
+            parser=one_of(*get_args(Outcome)),
+            metavar="OUTCOME",
+            help="Outcome, such as ok, run_failed, wrong_output.",
         ),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="One of the tags that the request had; repeated, all of them.")
+        list[str] | None, typer.Option(help="Tag of the request. Repeat the option to require several tags.")
     ] = None,
     since: Annotated[
-        int | None, typer.Option(parser=moment, metavar="TIME", help="Created then or later; UTC.")
+        int | None, typer.Option(parser=moment, metavar="TIME", help="Earliest creation; UTC without a zone.")
     ] = None,
-    most: Annotated[int, typer.Option("--most", "-n", help="How many.", min=1)] = 20,
+    most: Annotated[int, typer.Option("--most", "-n", help="Number of submissions, at most.", min=1)] = 20,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """List submissions, newest first: their age, what became of them, and in which attempt beyond the first.
+    """List submissions, newest first: id, age, outcome or status, and tags.
+
+    A number in parentheses is the attempt, if it is not the first.
 
     Examples: `envicutor list --status queued`; `envicutor list --tag course=42 --outcome ok -n 100 --json`.
 
-    Exit codes: 0 ok, 2 a filter is none, 7 no answer.
+    Exit codes: 0 ok, 2 a filter is wrong, 7 no answer.
     """
     filters = {"status": status, "outcome": outcome, "tag": tag, "limit": min(most, 200)}
     with client(server) as connected:
@@ -85,7 +91,7 @@ def list_submissions(
 
 
 def table(listed: list[Listed], now_ms: int) -> Table:
-    """For 80 columns; ids come whole, so that they can be copied."""
+    """Return a table for 80 columns. Ids are not shortened, so that they can be copied."""
     table = plain_table()
     longest = max((len(submission.id) for submission in listed), default=0)
     short = longest <= _UUID_CHARACTERS

@@ -1,4 +1,4 @@
-"""`envicutor submit`."""
+"""`envicutor submit`: send a request, wait for the answer, print it."""
 
 import time
 from pathlib import Path
@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 
 from infra.commands import output_files
-from infra.commands.answers import EXIT_CODES, print_answer, printable, verdict
+from infra.commands.answers import EXIT_CODES, outcome_or_status, print_answer, printable
 from infra.commands.client import USAGE, AsJson, Server, client
-from infra.commands.output import fail, for_whoever_reads, reason, say
+from infra.commands.output import broken_pipe_ignored, fail, reason, say
 from infra.commands.requests import read_request
 from infra.commands.watch import follow
 from ingest.client import LONGEST_WAIT_S, Client
@@ -18,22 +18,24 @@ from ingest.client.calls import with_id
 from topics.submissions.state import FINAL, Answer
 
 INTERRUPTED = 130
-"""As shells say it: 128 and the number of SIGINT."""
+"""Exit code after Ctrl-C, as in shells: 128 and the number of SIGINT."""
 
 
 def submit(
-    path: Annotated[str, typer.Argument(help="A directory, a JSON request, or - for standard input.")],
+    path: Annotated[
+        str, typer.Argument(help="Directory, file with a JSON request, or - for standard input.")
+    ],
     server: Server = None,
-    timeout_s: Annotated[float, typer.Option(help="How long to wait, without --watch.", min=0.1)] = 600.0,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show output while it runs.")] = False,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait without --watch.", min=0.1)] = 600.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Print events and output while the program runs.")
+    ] = False,
     as_json: AsJson = False,
-    output_dir: Annotated[
-        Path | None, typer.Option(help="A new directory for the output files that come back.")
-    ] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="New directory for the output files.")] = None,
 ) -> None:
-    """Submit a program, wait, print the answer.
+    """Submit a program, wait for its end, and print the answer.
 
-    A directory is sent as files; its submission.json, if any, has the request's other fields.
+    The files of a directory are sent. Its submission.json, if there is one, has the request's other fields.
 
     Examples: `envicutor submit examples/numpy`; `envicutor submit --watch .`;
     `echo '{"run": "echo hello"}' | envicutor submit --json -`.
@@ -55,16 +57,16 @@ def submit(
                 answer = _answer(connected, request, timeout_s)
     except KeyboardInterrupt:
         id = request["id"]
-        say(f"waits no more; the submission goes on: `envicutor watch {id}`, `envicutor cancel {id}`")
+        say(f"stopped waiting; the submission continues: `envicutor watch {id}`, `envicutor cancel {id}`")
         raise typer.Exit(INTERRUPTED) from None
-    with for_whoever_reads():
+    with broken_pipe_ignored():
         if as_json and not watch:
             typer.echo(answer.model_dump_json(indent=2))
         elif not watch:
             print_answer(answer, Console(highlight=False))
     if output_dir is not None:
         _write(answer, output_dir)
-    raise typer.Exit(EXIT_CODES[verdict(answer)])
+    raise typer.Exit(EXIT_CODES[outcome_or_status(answer)])
 
 
 def _answer(client: Client, request: dict[str, Any], timeout_s: float) -> Answer:

@@ -1,4 +1,4 @@
-"""`envicutor top`: the system as it is now, once or all the time."""
+"""`envicutor top`: load and throughput of the system, once or continuously."""
 
 import sys
 import time
@@ -22,14 +22,14 @@ _WORKERS_SHOWN = 20
 
 
 def top(
-    once: Annotated[bool, typer.Option("--once", help="Print it once, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the state once, and end.")] = False,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the system is doing, once a second or a little less often, until Ctrl-C.
+    """Show load and throughput of the system, about once a second, until Ctrl-C.
 
-    With --json: one object a line, as `GET /system` has it. Where standard output is no terminal, only once,
-    except with --json.
+    With --json, print one object per line, as `GET /system` returns it. If standard output is not a terminal,
+    print the state only once, except with --json.
 
     Exit codes: 0 ok, 7 no answer.
     """
@@ -66,14 +66,14 @@ def _watch(connected: Client, seen: System) -> None:
 
 
 def picture(seen: System) -> Group:
-    """For 80 columns."""
+    """Return the state of the system as text and tables for 80 columns."""
     minute = seen.last_minute
     now = _table("now", "", "")
     for name, value, more in (
         ("waiting", seen.waiting, "submissions that no worker has started"),
         ("running", seen.running, _named({k: n for k, n in seen.unfinished.items() if k != "queued"})),
         ("workers", seen.workers, "that may take submissions"),
-        ("leases", seen.leases, "attempts and builds that somebody holds"),
+        ("leases", seen.leases, "attempts and builds in progress"),
         ("builds", seen.builds.running, f"{seen.builds.waiting} waiting"),
         ("finished", f"{minute.finished_per_s:.1f}/s", f"{minute.finished} in the last minute"),
     ):

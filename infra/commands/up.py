@@ -1,4 +1,4 @@
-"""`envicutor up`: the whole system on this machine, in the foreground."""
+"""`envicutor up`: a whole system on this machine, in the foreground."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from confluent_kafka import KafkaException
 
 from infra.commands.known_settings import check_settings, misspelt
 from infra.commands.output import fail, reason, say
@@ -21,19 +22,27 @@ from topics.kafka.admin import TopicMismatchError
 
 
 def up(
-    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
-    cache_builders: Annotated[int | None, typer.Option(help="Cache builder processes.", min=1)] = None,
-    store_processors: Annotated[int | None, typer.Option(help="Processes of each store.", min=1)] = None,
-    health_checkers: Annotated[int | None, typer.Option(help="Processes of each checker.", min=1)] = None,
-    brokers: Annotated[int | None, typer.Option(help="Brokers; fixed by the first start.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of workers.", min=1)] = None,
+    cache_builders: Annotated[int | None, typer.Option(help="Number of cache builders.", min=1)] = None,
+    store_processors: Annotated[
+        int | None, typer.Option(help="Number of processors of each store.", min=1)
+    ] = None,
+    health_checkers: Annotated[
+        int | None, typer.Option(help="Number of health checkers of each kind.", min=1)
+    ] = None,
+    brokers: Annotated[
+        int | None, typer.Option(help="Number of brokers; the first start on a data folder fixes it.", min=1)
+    ] = None,
     secure: Annotated[
         bool | None, typer.Option("--secure", help="Kafka with TLS, users and rights.", show_default=False)
     ] = None,
 ) -> None:
-    """Start Kafka and a process per role; stop everything on Ctrl-C or SIGTERM.
+    """Start Kafka and the processes of all roles. Stop them on Ctrl-C or SIGTERM.
 
-    Data is kept between runs in ENVICUTOR_DATA_DIR (/var/lib/envicutor). With --secure, its folder `secrets`
+    Data are kept between runs in ENVICUTOR_DATA_DIR (/var/lib/envicutor). With --secure, its folder `secrets`
     has the passwords, and operator.env for the commands.
+
+    Exit codes: 0 stopped, 1 a part cannot start, 2 a setting is wrong, or the HTTP port is in use.
     """
     given = {
         "workers": workers,
@@ -63,6 +72,8 @@ def up(
         OSError,
     ) as error:
         fail(reason(error), 1)
+    except KafkaException as error:
+        fail(f"the broker failed a request: {reason(error)}", 1)
 
 
 async def _until_stopped(cluster: LocalCluster) -> None:
@@ -76,15 +87,17 @@ async def _until_stopped(cluster: LocalCluster) -> None:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.is_set():
             await starting
-            kafka = cluster.kafka_of_clients
+            kafka = cluster.client_bootstrap_servers
             say(f"ready: HTTP on {cluster.url} (documentation at /docs), Kafka on {kafka}; Ctrl-C stops")
-            if cluster.asks_for_keys:
-                say("HTTP asks for API keys: `envicutor keys create NAME` makes one")
+            if cluster.requires_keys:
+                say("HTTP requires API keys: `envicutor keys create NAME` creates one")
         await stopping
     finally:
         was_starting = not starting.done()
         starting.cancel()
         await cluster.stop()
-        if was_starting:  # a thread of the start may wait for the broker that is gone; nothing else is left
+        if (
+            was_starting
+        ):  # a thread of the start may still wait for the stopped broker, and would block the exit
             sys.stdout.flush()
             os._exit(0)

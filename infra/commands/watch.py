@@ -1,4 +1,4 @@
-"""`envicutor watch`, and what `submit --watch` does."""
+"""`envicutor watch`: events and live output of a submission, also for `submit --watch`."""
 
 import json
 import sys
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from infra.commands.answers import EXIT_CODES, about_output, printable, verdict
+from infra.commands.answers import EXIT_CODES, about_output, outcome_or_status, printable
 from infra.commands.client import AsJson, Server, client
-from infra.commands.live import LiveOutput, Source
+from infra.commands.live import OutputMerger, OutputSource
 from infra.commands.output import say
 from ingest.client import Client
 from ingest.models import EventPayload
@@ -17,25 +17,25 @@ from topics.submissions.state import Answer
 
 
 def watch(
-    id: Annotated[str, typer.Argument(help="Of the submission.")],
+    id: Annotated[str, typer.Argument(help="Id of the submission.")],
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a submission: what it prints, as it prints it, and what happens to it.
+    """Follow a submission: print its output and its events as they arrive.
 
-    What the program prints goes to standard output and standard error, everything else to standard
-    error. With --json: one event a line.
+    The program's streams go to standard output and standard error. Events go to standard error. With --json,
+    print one event per line.
 
     Exit codes: those of `submit`.
     """
     with client(server) as connected:
         answer = follow(connected, id, as_json=as_json)
-    raise typer.Exit(EXIT_CODES[verdict(answer)])
+    raise typer.Exit(EXIT_CODES[outcome_or_status(answer)])
 
 
 def follow(client: Client, id: str, *, as_json: bool) -> Answer:
-    """Show everything until the end; the answer."""
-    live = LiveOutput(_Printer().show, lambda attempt: say(f"attempt {attempt}: begins anew"))
+    """Print output and events until the submission ends, and return the answer."""
+    live = OutputMerger(_Printer().show, lambda attempt: say(f"attempt {attempt}: output restarts"))
     for event in client.events(id):
         if as_json:
             typer.echo(json.dumps({"event": event.name, "data": event.data.model_dump(mode="json")}))
@@ -43,28 +43,28 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
             case OutputChunk() as chunk if not as_json:
                 live.piece(chunk)
             case EventPayload(refused=None) as fact if not as_json:
-                _tell(event.name, fact)
+                _print_event(event.name, fact)
             case Answer() as answer:
                 if not as_json:
                     live.end(answer)
-                    _tell_outputs(answer)
-                    say(f"{verdict(answer)}  {id}" + (f": {answer.error}" if answer.error else ""))
+                    _print_output_files(answer)
+                    say(f"{outcome_or_status(answer)}  {id}" + (f": {answer.error}" if answer.error else ""))
                 return answer
     raise AssertionError("the last event is the end")
 
 
-def _tell(name: str, happened: EventPayload) -> None:
+def _print_event(name: str, happened: EventPayload) -> None:
     match name:
         case "started":
             say(f"started by {happened.fact['worker']}; its dependencies are being prepared")
         case "dependencies_installed":
-            say("the dependencies are there")
+            say("its dependencies are installed")
         case "handed_back" | "lease_expired":
-            reason = happened.fact.get("reason", "its worker is silent")
+            reason = happened.fact.get("reason", "its worker no longer answers")
             say(f"attempt {happened.fact['attempt']} ended: {reason}")
 
 
-def _tell_outputs(answer: Answer) -> None:
+def _print_output_files(answer: Answer) -> None:
     for case, run in enumerate(answer.run, 1):
         where = "output file" if len(answer.run) == 1 else f"output file of run {case}"
         for file in run.outputs:
@@ -72,12 +72,12 @@ def _tell_outputs(answer: Answer) -> None:
 
 
 class _Printer:
-    """Says whose output it is where it changes, apart from the only program's."""
+    """Printer of live output. It prints the stage whenever that changes, except for a single run."""
 
     def __init__(self) -> None:
         self._last: tuple[str, int | None] = ("run", 0)
 
-    def show(self, source: Source, data: bytes) -> None:
+    def show(self, source: OutputSource, data: bytes) -> None:
         if (source.stage, source.case) != self._last:
             self._last = (source.stage, source.case)
             say(source.stage if source.case is None else f"{source.stage} {source.case + 1}")

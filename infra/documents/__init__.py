@@ -1,4 +1,4 @@
-"""Documents below docs/ that are generated from the code."""
+"""Generators of the documents below docs/ that follow from the code."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Write all generated documents: `python -m infra.documents` (`make docs`)."""
+"""Entry point that writes all generated documents: `python -m infra.documents` (`make docs`)."""
 
 from infra.documents import REFERENCES, schemas
 

@@ -1,4 +1,4 @@
-"""The reference of the command `envicutor`, docs/cli.md, which Typer generates from the commands."""
+"""Generator of docs/cli.md, the reference of the command `envicutor`, by means of Typer."""
 
 import html
 from typing import Any

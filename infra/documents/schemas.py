@@ -1,4 +1,4 @@
-"""The contract of the public topics, docs/schemas: JSON Schemas and AsyncAPI."""
+"""Generator of docs/schemas, the contract of the public topics: JSON Schemas and AsyncAPI."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ DIRECTORY = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 def documents() -> dict[str, str]:
-    """Return every document by its file name, as it must be in `DIRECTORY`."""
+    """Return the text of each document by its file name in `DIRECTORY`."""
     settings = KafkaSettings.model_construct()  # the defaults, without the environment
     topics = catalogue(settings)
     schemas = {f"{said.name}.json": _text(schema(said)) for said in all_said(topics)}
@@ -24,7 +24,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def write() -> None:
-    """Write all documents into `DIRECTORY`, and delete others."""
+    """Write all documents to `DIRECTORY`, and delete JSON files of documents that no longer exist."""
     DIRECTORY.mkdir(exist_ok=True)
     wanted = documents()
     for path in DIRECTORY.glob("*.json"):

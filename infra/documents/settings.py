@@ -1,4 +1,4 @@
-"""The reference of settings, docs/settings.md, generated from their classes."""
+"""Generator of docs/settings.md, the reference of all settings, from their classes."""
 
 import json
 from typing import Any
@@ -79,7 +79,7 @@ def _section(title: str, settings: type[BaseSettings], listed: set[str]) -> str:
 
 
 def _line(text: str) -> str:
-    """Return a docstring as one line, which a cell of a table has to be."""
+    """Return a docstring as one line, since a cell of a table has only one."""
     return " ".join(text.split())
 
 

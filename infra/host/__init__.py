@@ -1,4 +1,4 @@
-"""What a machine must offer to run a system: each thing looked at as whoever needs it does."""
+"""Checks of a machine before it runs a system. Each check tries a feature as its user in the system does."""
 
 from infra.host.check import Check
 from infra.host.dependencies import dependencies_checks
@@ -10,9 +10,9 @@ from processors.sandbox import SandboxSettings
 
 
 def checks_of(local: LocalSettings, sandbox: SandboxSettings) -> list[Check]:
-    """What `envicutor up` needs with these settings; those that others build on come first."""
+    """Return the checks of `envicutor up` with these settings. A check precedes those that depend on it."""
     nix = NixSettings()
-    # `up` keeps environments in the data folder; workers that are started by hand use the setting.
+    # `up` keeps environments in the data folder. Workers that are started by hand use the setting.
     nix_root = nix.nix_root if "nix_root" in nix.model_fields_set else local.data_dir / "nix"
     return [
         *sandbox_checks(sandbox, nix_root),

@@ -1,4 +1,4 @@
-"""What a check is, and looking at all of them."""
+"""Checks of the host, their results, and helpers that several checks use."""
 
 import shutil
 import subprocess
@@ -8,42 +8,46 @@ from dataclasses import dataclass
 from processors.sandbox import SandboxError
 
 TIMEOUT_S = 60
-"""Of a command that only looks."""
+"""Time that a command of a check may take."""
 
 
 class AbsentError(Exception):
-    """It is not there; the message says what exactly."""
+    """The machine does not offer a feature. The message has the detail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a machine offers or does not."""
+    """Test of one feature of the machine."""
 
     name: str
     why: str
-    """What it is needed for."""
+    """Use that the system makes of the feature."""
     how: str
-    """How to get it."""
+    """Remedy if the feature is missing."""
     look: Callable[[], str]
-    """Returns what was found; raises AbsentError, SandboxError or OSError."""
+    """Function that returns the finding for people.
+
+    Raises:
+        AbsentError, SandboxError, OSError, SubprocessError: the feature is missing.
+    """
     required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of a check."""
+    """Result of a check."""
 
     name: str
     ok: bool
     required: bool
     found: str
-    """What is there, or what is wrong."""
+    """Description of the feature if it is there, else of the problem."""
     why: str
     how: str
 
 
 def examine(checks: Sequence[Check]) -> list[Finding]:
-    """Look at everything, whatever is missing on the way."""
+    """Run all checks, even after one of them has failed."""
     return [_examine(check) for check in checks]
 
 
@@ -56,7 +60,11 @@ def _examine(check: Check) -> Finding:
 
 
 def programs(*names: str) -> str:
-    """Where they are; raises AbsentError where some are not."""
+    """Return the paths of programs.
+
+    Raises:
+        AbsentError: some are not on the PATH.
+    """
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
         raise AbsentError(f"{' and '.join(missing)} cannot be found")
@@ -64,6 +72,10 @@ def programs(*names: str) -> str:
 
 
 def output(*argv: str) -> str:
-    """What a command prints; raises OSError or subprocess.SubprocessError."""
+    """Return the standard output of a command.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot be started, fails, or takes longer than `TIMEOUT_S`.
+    """
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What building and keeping environments needs."""
+"""Host checks for building and storing environments."""
 
 import grp
 import os
@@ -12,24 +12,24 @@ from nix.settings import NixSettings
 from nix.store import BUSYBOX
 
 NPM = Path("/usr/bin/npm")
-"""Where programs of the sandbox look for it."""
+"""Path at which programs in the sandbox expect npm."""
 NEEDED_DISK_BYTES = 4 << 30
-"""Kafka's jars, a package set, the base and a few environments."""
+"""Disk space for Kafka's jars, a package set, the base and a few environments."""
 
 
 def dependencies_checks(local: LocalSettings) -> list[Check]:
-    """Nix, package lists, and room for what they make."""
+    """Return the checks for Nix, package lists, registries, folders and disk space."""
     return [
         Check(
             "Nix",
-            "it builds and keeps environments",
+            "builds and stores environments",
             "apt-get install nix-bin",
             lambda: programs("nix-store", "nix-instantiate"),
         ),
         Check(
             "build users",
-            "Nix builds as one of them",
-            "make system, which makes the group nixbld and its users",
+            "each build of Nix runs as one of these users",
+            "make system, which adds the group nixbld and its users",
             lambda: _members("nixbld"),
         ),
         Check(
@@ -40,20 +40,20 @@ def dependencies_checks(local: LocalSettings) -> list[Check]:
         ),
         Check(
             "package lists",
-            "the package set is made of them",
+            "the package set is made from apt's lists",
             "apt-get update, on Debian",
             _package_lists,
         ),
         *_for_registries(NixSettings()),
         Check(
             "data folder",
-            "environments are kept below it, and mounted by programs' users",
+            "users of sandboxes mount environments from below it",
             "chmod o+x on the folder that is named, or another ENVICUTOR_DATA_DIR",
             lambda: _data_dir(local.data_dir),
         ),
         Check(
             "closed folders",
-            "what was submitted stands in them, which other accounts must not read",
+            "they contain submissions, which other accounts must not read",
             "`envicutor up` of this version closes them when it starts",
             lambda: _closed(local.data_dir),
             required=False,
@@ -61,7 +61,7 @@ def dependencies_checks(local: LocalSettings) -> list[Check]:
         Check(
             "disk",
             f"about {NEEDED_DISK_BYTES >> 30} GiB for the broker, package sets and first environments",
-            "another ENVICUTOR_DATA_DIR or more space",
+            "another ENVICUTOR_DATA_DIR, or more space",
             lambda: _disk(local.data_dir),
             required=False,
         ),
@@ -72,14 +72,14 @@ def _for_registries(nix: NixSettings) -> list[Check]:
     checks = [
         Check(
             "npm",
-            "it resolves packages of npm",
+            "resolves packages of npm",
             "apt-get install npm",
             lambda: _file(NPM),
             required=bool(nix.npm_registry),
         ),
         Check(
             "certificate authorities",
-            "index and registry are known by them",
+            "they authenticate the package index and the registry",
             "apt-get install ca-certificates, or another ENVICUTOR_REGISTRIES_CA_FILE",
             lambda: _file(nix.registries_ca_file),
         ),

@@ -1,4 +1,4 @@
-"""What sandboxes need."""
+"""Host checks for sandboxes: kernel features, programs, folders and limits."""
 
 import asyncio
 import os
@@ -24,69 +24,65 @@ from processors.sandbox.settings import most_of
 from processors.sandbox.workplace import make_passable
 from processors.settings import WorkSettings
 
-UNPRIVILEGED_USERS = (
-    "sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
-)
-
 
 def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
-    """Those that others build on come first."""
+    """Return the checks for sandboxes. A check precedes those that depend on it."""
     return [
-        Check("root", "workers make mounts and control groups", "run it as root", _root),
+        Check("root", "workers make mounts and control groups", "run the command as root", _root),
         Check(
             "capabilities",
-            "workers and cache builders make sandboxes, end programs and build with them",
-            "give the process, or its container, all that are named",
+            "workers and cache builders need them to make sandboxes, end programs and build",
+            "give the process, or its container, all capabilities that are named",
             lambda: capabilities.check(capabilities.FOR_BUILDS),
         ),
         Check(
             "launcher",
-            "the first program of each sandbox, compiled once and started from the cache folder",
+            "first program of each sandbox, compiled once and executed from the cache folder",
             "apt-get install gcc libc6-dev; ENVICUTOR_CACHE_DIR on a file system that is not noexec",
             lambda: _launcher(settings.cache_dir),
         ),
         Check(
             "system call filter",
-            "it keeps programs from what the kernel offers beyond their needs",
+            "denies programs the system calls that they do not need",
             "apt-get install libseccomp2",
             _filter,
         ),
         Check(
             "control groups",
-            "limits on memory, processes and CPU, and what was used of them",
+            "they limit and measure memory, processes and CPU time",
             "cgroup version 2 with a delegated group (systemd-run --scope -p Delegate=yes), or version 1 "
             "with the controllers memory, pids, cpu and cpuacct",
             _groups,
         ),
         Check(
             "user namespaces",
-            "sandboxes are made by a user without privileges",
-            "sysctl user.max_user_namespaces=65536, and where the kernel has these: "
+            "a user without privileges makes the sandboxes",
+            "sysctl user.max_user_namespaces=65536, and if the kernel has these: "
             "kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0",
             lambda: _user_namespaces(settings.first_uid),
         ),
         Check(
             "overlayfs",
-            "each test case starts on the compiled box as it was",
+            "each test case starts on an unchanged copy of the compiled box",
             "modprobe overlay",
             _overlayfs,
         ),
         Check(
             "state folder",
-            "boxes are mounted below it, where programs' users must come through",
+            "boxes are mounted below it, and users of sandboxes must be able to pass through it",
             "chmod o+x on the folder that is named, or another ENVICUTOR_SANDBOX_STATE_DIR",
             lambda: _state_dir(settings.state_dir),
         ),
         Check(
             "user ids",
-            "each box has a user of its own on the host",
-            "another ENVICUTOR_SANDBOX_FIRST_UID; in a container one that is mapped",
+            "each box has a separate user on the host",
+            "another ENVICUTOR_SANDBOX_FIRST_UID; in a container, one that is mapped",
             lambda: _uids(settings),
         ),
         Check(
             "room for all stages",
-            "where submissions use all that they may ask for, all slots at a time; one that finds no room is "
-            "run again, and is never blamed",
+            "submissions in all slots may use their highest limits at the same time; a submission that finds "
+            "no room runs again, and is not charged an attempt",
             "fewer ENVICUTOR_WORKER_SLOTS, more ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES or …_BOXES; "
             "sysctl kernel.pid_max=65536; no limit on the processes of this control group, such as Docker's "
             "--pids-limit or systemd's TasksMax",
@@ -95,17 +91,17 @@ def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
         ),
         Check(
             "huge pages",
-            "programs can take them from the machine's pool, past their limits on memory",
+            "programs can take them from the machine's pool, beyond their memory limits",
             "sysctl vm.nr_hugepages=0 vm.nr_overcommit_hugepages=0, and no hugepages= at boot",
             lambda: no_huge_pages(Path("/sys/kernel/mm/hugepages")),
             required=False,
         ),
         Check(
             "a sandbox",
-            "what a worker does at its start: it looks at how memory and swap are counted and at the "
-            "limits of its own control group, tries a program that must run, two that must be stopped, and "
-            "one that must not change its oom_score_adj, and executes one from the environments' folder",
-            "what is wrong says so; the checks above find the usual causes",
+            "tries all that a worker tries at its start: the accounting of memory and swap, the limits of "
+            "its own control group, a program that must run, two that must be stopped, one that must not "
+            "change its oom_score_adj, and one that is executed from the environments' folder",
+            "follow the message; the checks above find the usual causes",
             lambda: asyncio.run(_try(settings, nix_root)),
         ),
     ]
@@ -171,13 +167,17 @@ def _uids(settings: SandboxSettings) -> str:
 
 
 def is_mapped(ids: range, uid_map: str) -> bool:
-    """Whether a user namespace has all these ids, by the text of its uid_map."""
+    """Return whether a user namespace maps all these ids, given the text of its uid_map."""
     rows = [tuple(map(int, line.split())) for line in uid_map.splitlines()]
     return any(first <= ids[0] and ids[-1] < first + count for first, _, count in rows)
 
 
 def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
-    """Whether all slots can run stages of the highest limits at a time; raises AbsentError."""
+    """Return a description of the stages that all slots can run at the same time with the highest limits.
+
+    Raises:
+        AbsentError: boxes, memory or process ids do not suffice for them.
+    """
     stages = (
         f"{slots} slots of at most {most_of('memory_bytes') >> 20} MiB and {most_of('processes')} processes"
     )
@@ -199,7 +199,11 @@ def _pids() -> int:
 
 
 def no_huge_pages(pools: Path) -> str:
-    """Whether the pools of all sizes are empty, and stay so; raises AbsentError."""
+    """Return a description of the pools of huge pages, if those of all sizes are empty and stay so.
+
+    Raises:
+        AbsentError: a pool has pages, or may grow.
+    """
     for counter in sorted(pools.glob("*/nr_*hugepages")):
         if counter.name != "nr_hugepages_mempolicy" and (count := int(counter.read_text())):
             raise AbsentError(f"{counter.parent.name} has {counter.name} = {count}")

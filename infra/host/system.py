@@ -1,4 +1,4 @@
-"""What the broker and the roles need."""
+"""Host checks for the broker and the roles: programs, users and ports."""
 
 import pwd
 from functools import partial
@@ -9,18 +9,18 @@ from infra.settings import LocalSettings
 
 
 def system_checks(local: LocalSettings) -> list[Check]:
-    """Java, users and ports."""
+    """Return the checks for Java, setpriv, the service user and the ports."""
     user = local.service_user
     return [
         Check(
             "Java and Maven",
-            "the broker runs on the one and is fetched by the other",
+            "Java runs the broker; Maven downloads its jars",
             "apt-get install openjdk-17-jre-headless maven",
             lambda: programs("java", "mvn"),
         ),
         Check(
             "setpriv",
-            "roles are started through it: they gain no privileges and die with `up`",
+            "starts roles so that they gain no privileges, and end when `up` ends",
             "apt-get install util-linux",
             lambda: programs("setpriv"),
         ),
@@ -33,8 +33,8 @@ def system_checks(local: LocalSettings) -> list[Check]:
         *(
             Check(
                 f"port of {name}",
-                f"{name} listens there once the system is up",
-                f"nothing if it is this system that listens, else another ENVICUTOR_{name.upper()}_PORT",
+                f"{name} listens on it once the system is up",
+                f"nothing if this system is the one that listens, else another ENVICUTOR_{name.upper()}_PORT",
                 partial(_port, port),
                 required=False,
             )
@@ -52,5 +52,5 @@ def _user(name: str) -> str:
 
 def _port(port: int) -> str:
     if port and not is_free(port):
-        raise AbsentError(f"something listens on 127.0.0.1:{port}")
+        raise AbsentError(f"another process listens on 127.0.0.1:{port}")
     return f"{port} is free" if port else "a free one will be chosen"

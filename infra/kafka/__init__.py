@@ -1,1 +1,1 @@
-"""A Kafka broker from Maven jars: fetched once, started as a process of ours, on loopback only."""
+"""Kafka broker from Maven jars, downloaded once and started as a child process on loopback only."""

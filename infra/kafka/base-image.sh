@@ -1,5 +1,5 @@
 #!/bin/bash
-# A base for the Dockerfile here where none can be pulled: this machine's Java and busybox, as the image $1.
+# Makes a base image $1 for the Dockerfile beside this script from this machine's Java and busybox, if none can be pulled.
 set -euo pipefail
 image=$1
 root=$(mktemp -d -t envicutor-base.XXXXXX)
@@ -9,7 +9,7 @@ java_home=$(java -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java.hom
 mkdir -p "$root"/{bin,etc,opt/java,proc,sys,dev,usr/bin,var/lib}
 mkdir -m 1777 "$root/tmp"
 
-# Debian keeps parts of Java in /etc: follow the links. Certificates and sources are not needed.
+# Debian keeps parts of Java in /etc, so tar follows links. Certificates and sources are not needed.
 tar -C "$java_home" --dereference --exclude=cacerts --exclude=src.zip --exclude=ct.sym -c bin/java conf lib release |
   tar -C "$root/opt/java" -x
 ln -s /opt/java/bin/java "$root/usr/bin/java"

@@ -1,4 +1,4 @@
-"""The brokers of one machine: one, or several that replicate to each other."""
+"""Brokers of one machine: a single one, or several that replicate to each other."""
 
 import json
 from pathlib import Path
@@ -27,13 +27,13 @@ def local_brokers(
     tls: Tls | None = None,
     heap_bytes: int = HEAP_BYTES,
 ) -> list[EmbeddedKafka]:
-    """Describe `count` brokers that keep their data below `data_dir`; nothing is started yet.
+    """Return `count` brokers that keep their data below `data_dir`, without starting them.
 
-    The first listens on `port`, the others on the ports after it; 0 chooses free ones. With `tls` these are
-    the ports of a gateway, which the caller starts.
+    The first broker listens on `port`, the others on the ports after it; 0 chooses free ones. With `tls`
+    these are the ports of a gateway, which the caller starts.
 
     Raises:
-        KafkaStartError: the data are of another number of brokers.
+        KafkaStartError: the data folder belongs to another number of brokers.
     """
     if count == 1 and not (data_dir / _QUORUM).exists():
         return [
@@ -65,7 +65,11 @@ def local_brokers(
 
 
 def _quorum(data_dir: Path, count: int) -> Quorum:
-    """The same in every run on the same data."""
+    """Return cluster id and controller ports, which stay the same in every run on the same data.
+
+    Raises:
+        KafkaStartError: the data folder belongs to another number of brokers.
+    """
     file = data_dir / _QUORUM
     if not file.exists():
         if (data_dir / "kafka").exists():

@@ -1,11 +1,11 @@
-"""One Kafka broker as a child process: started, watched until ready, stopped, started again on its data.
+"""Kafka broker as a child process: started, awaited until ready, stopped, restarted on its data.
 
 The folder of a broker:
 
-    lock                held by the broker's process as long as it lives
-    server.properties   made anew at each start
-    port                the port that was chosen, where none was given
-    broker.out          what the JVM itself printed
+    lock                locked by the broker's process while it runs
+    server.properties   written at each start
+    port                the chosen port, if none was given
+    broker.out          output of the JVM itself
     broker/             the only part that the broker may write
         log/            the logs of its topics; made whole or not at all
         broker.log      its own log
@@ -32,62 +32,63 @@ from confluent_kafka.admin import AdminClient
 
 from infra.accounts import PRIVATE_UMASK, close, give_to
 from infra.kafka.ports import LOOPBACK, choose_free_port, is_free
-from infra.kafka.properties import Gateway, broker_properties, render, secured
+from infra.kafka.properties import GatewayPorts, broker_properties, render, secured
 from infra.kafka.tls import Tls
 
 HEAP_BYTES = 256 * 1024 * 1024
-"""A broker of a few hundred partitions uses about 100 MiB of it."""
+"""Heap of a broker without users. A broker of a few hundred partitions uses about 100 MiB of it."""
 
 START_TIMEOUT_S = 60.0
-"""Ten times what a start takes after kill -9."""
+"""Time that a start may take: ten times that of a start after kill -9."""
 
 STOP_TIMEOUT_S = 20.0
-"""Ten times what a clean stop takes."""
+"""Time that a clean stop may take: ten times the usual."""
 
 SUPER_USER = "admin"
-"""Of a broker with users: whom no right is asked of."""
+"""User whom a broker with users allows every operation, without ACLs."""
 
 _POLL_S = 0.05
 _ANSWER_TIMEOUT_S = 2.0
 
 _GUARD = ("setpriv", "--no-new-privs", "--pdeathsig=KILL")
-"""Can gain no privileges any more, dies with its parent, and becomes the broker: the process id stays."""
+"""Command that starts the broker. It forbids new privileges, and asks the kernel to kill the process when its
+parent thread ends. It then executes the broker under the same process id."""
 
 
 class KafkaStartError(Exception):
-    """The broker cannot be started; the message says why and what to do."""
+    """The broker cannot be started. The message has the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Kafka as it lies on this machine."""
+    """Files of Kafka and Java on this machine."""
 
     java: Path
     jars: tuple[Path, ...]
     class_sharing: str
-    """The option of the JVM that names its class archive, which more than halves the start."""
+    """JVM option that names the class archive. The archive more than halves the time of a start."""
 
 
 @dataclass(frozen=True)
 class Quorum:
-    """What the brokers of one cluster have in common; each is a controller, and votes."""
+    """Identity and controllers of a cluster. Each of its brokers is a controller, and votes."""
 
     cluster_id: str
     controller_ports: Mapping[int, int]
-    """By node id."""
+    """Controller port of each broker by node id."""
 
 
 def new_cluster_id() -> str:
-    """A random identity, in the form that Kafka wants."""
-    # 16 bytes, the first of them such that no dash comes first: it would be read as an option.
+    """Return a random cluster id in Kafka's form: 16 bytes in URL-safe base64."""
+    # With this first byte the id does not begin with a dash, which Kafka's tool would parse as an option.
     return urlsafe_b64encode(b"k" + secrets.token_bytes(15)).decode().rstrip("=")
 
 
 class EmbeddedKafka:
-    """A broker on 127.0.0.1, alone or one of several.
+    """Broker on 127.0.0.1, alone or one of several.
 
-    It dies with the thread that called `start` or `launch` (the kernel kills it), so call them from one that
-    lives as long as the broker shall. It is in a session of its own: Ctrl-C in a terminal does not reach it.
+    The kernel kills the broker when the thread that called `start` or `launch` ends. Call them from a thread
+    that outlives the broker. The broker has its own session, so Ctrl-C in a terminal does not reach it.
     """
 
     process: subprocess.Popen[bytes] | None = None
@@ -105,18 +106,20 @@ class EmbeddedKafka:
         tls: Tls | None = None,
         behind_gateway: bool = False,
     ) -> None:
-        """Describe a broker; nothing is started or written yet.
+        """Describe a broker without starting it or writing files.
 
         Args:
-            data_dir: made if it is missing. As another user, every folder above must be open to that user.
+            data_dir: made if it is missing. With `user`, every folder above must be open to that user.
             distribution: see `infra.kafka.install.install_kafka`.
-            port: 0 chooses a free one, once, and remembers it in `data_dir`.
+            port: 0 chooses a free port once, and stores it in `data_dir`.
             user: name of the system user to run as; needs root.
-            heap_bytes: the most that the JVM's heap may grow to.
-            node_id: which broker of its cluster it is.
-            quorum: None for a broker that is alone.
-            tls: None for a broker that lets everybody in; else clients need TLS, a user and rights.
-            behind_gateway: with `tls`: a gateway listens on `port`, and the broker on two others.
+            heap_bytes: largest size of the JVM's heap.
+            node_id: id of the broker in its cluster.
+            quorum: None for a single broker.
+            tls: None for a broker without users, which allows all clients every operation. Otherwise clients
+                need TLS, a user and rights.
+            behind_gateway: True, together with `tls`, if a gateway listens on `port`. The broker then listens
+                on two other ports.
         """
         self.data_dir = data_dir.absolute()
         self.port = port
@@ -125,25 +128,25 @@ class EmbeddedKafka:
         self._heap_bytes = heap_bytes
         self._node_id, self._quorum = node_id, quorum
         self._tls, self._admin_port = tls, 0
-        # Chosen once: clients must find a broker that was started again.
-        self.gateway = Gateway(choose_free_port(), choose_free_port()) if behind_gateway else None
+        # Chosen once, so that clients find the broker after a restart.
+        self.gateway = GatewayPorts(choose_free_port(), choose_free_port()) if behind_gateway else None
         self._broker_dir = self.data_dir / "broker"
         self._log_dir = self._broker_dir / "log"
         self._properties_file = self.data_dir / "server.properties"
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where clients connect to; known once the broker was started."""
+        """Address that clients connect to; known once the broker has been started."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
     def roles_servers(self) -> str:
-        """Where the roles connect to; known once the broker was started."""
+        """Address that the roles connect to; known once the broker has been started."""
         return f"{LOOPBACK}:{self.gateway.roles_port}" if self.gateway else self.bootstrap_servers
 
     @property
     def admin_connection(self) -> dict[str, Any]:
-        """How a librdkafka client reaches it, once it was started, without any user, with every right."""
+        """librdkafka properties of a client that has every right without a user; known after the start."""
         if self._tls is None:
             return {"bootstrap.servers": self.bootstrap_servers}
         return {
@@ -156,30 +159,31 @@ class EmbeddedKafka:
 
     @property
     def cluster_id(self) -> str:
-        """The identity of this broker's data; known once the broker was started."""
+        """Cluster id in this broker's data; known once the broker has been started."""
         lines = (self._log_dir / "meta.properties").read_text().splitlines()
         return next(line.removeprefix("cluster.id=") for line in lines if line.startswith("cluster.id="))
 
     @property
     def running(self) -> bool:
-        """Whether the broker's process lives."""
+        """True while the broker's process runs."""
         return self.process is not None and self.process.poll() is None
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start the broker and wait until it answers as the one that owns this data.
+        """Start the broker and wait until it answers with the cluster id of its data.
 
         Raises:
-            KafkaStartError: the port is in use, or the broker ended or was not ready in time. None runs then.
+            KafkaStartError: the port is in use, or the broker ended or was not ready in time. The broker does
+                not run then.
         """
         deadline = time.monotonic() + timeout_s
         self.launch(timeout_s)
         self.wait_until_ready(deadline - time.monotonic())
 
     def launch(self, format_timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start the broker's process. Takes seconds only where there are no data yet.
+        """Start the broker's process. This takes seconds if there are no data yet, else milliseconds.
 
         Raises:
-            KafkaStartError: the port is in use, or the folder of the data cannot be made in time.
+            KafkaStartError: the port is in use, or the data folder cannot be formatted in time.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         close(self.data_dir, self._account)
@@ -192,30 +196,30 @@ class EmbeddedKafka:
             self.process = self._spawn(lock, "kafka.Kafka", self._properties_file)
 
     def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until the process that was launched answers; any thread may do that.
+        """Wait until the launched process answers. Any thread may wait.
 
         Raises:
-            KafkaStartError: it ended, or was not ready in time. None runs then.
+            KafkaStartError: the broker ended or was not ready in time. It does not run then.
         """
         deadline = time.monotonic() + timeout_s
         try:
             while not self._answers():
                 if not self.running:
-                    raise KafkaStartError(f"the broker ended while it started:\n{self._last_words()}")
+                    raise KafkaStartError(f"the broker ended while it started:\n{self._last_errors()}")
                 if time.monotonic() > deadline:
-                    raise KafkaStartError(f"the broker was not ready in time:\n{self._last_words()}")
+                    raise KafkaStartError(f"the broker was not ready in time:\n{self._last_errors()}")
                 time.sleep(_POLL_S)
         except BaseException:
             self.kill()
             raise
 
     def terminate(self) -> None:
-        """Ask the broker to finish cleanly, and return at once."""
+        """Ask the broker to stop cleanly, and return at once."""
         if self.process is not None:
             self.process.terminate()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Let the broker finish cleanly; kill it if it takes longer than `timeout_s`."""
+        """Stop the broker cleanly, or kill it if that takes longer than `timeout_s`."""
         if self.process is None:
             return
         self.process.terminate()
@@ -225,7 +229,7 @@ class EmbeddedKafka:
             self.kill()
 
     def kill(self) -> None:
-        """End the broker as a crash would (SIGKILL). Its data stays good for another start."""
+        """Kill the broker with SIGKILL, as a crash would end it. Its data remain usable for another start."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -239,7 +243,11 @@ class EmbeddedKafka:
 
     @contextmanager
     def _locked_data(self) -> Iterator[int]:
-        """The descriptor of a lock on the data. A broker that inherits it goes on holding the lock."""
+        """Yield the descriptor of a lock on the data. A broker that inherits it keeps the lock.
+
+        Raises:
+            KafkaStartError: another broker runs on the same data.
+        """
         with (self.data_dir / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -258,11 +266,11 @@ class EmbeddedKafka:
 
     def _settle_port(self) -> None:
         if self.port == 0:
-            remembered = self.data_dir / "port"
-            self.port = int(remembered.read_text()) if remembered.exists() else choose_free_port()
-            remembered.write_text(f"{self.port}\n")
+            stored = self.data_dir / "port"
+            self.port = int(stored.read_text()) if stored.exists() else choose_free_port()
+            stored.write_text(f"{self.port}\n")
         listened = {self.port}
-        if self.gateway:  # it keeps the port of the clients while the broker is started again
+        if self.gateway:  # the gateway keeps the port of the clients while the broker restarts
             inner = {self.gateway.behind_port, self.gateway.roles_port}
             listened = inner if self.process else inner | {self.port}
         for port in listened:
@@ -289,7 +297,11 @@ class EmbeddedKafka:
         self._properties_file.write_text(render(properties))
 
     def _format(self, lock: int, timeout_s: float) -> None:
-        """Give the log folder its identity, whole or not at all."""
+        """Format the log folder with its cluster id. The folder appears whole or not at all.
+
+        Raises:
+            KafkaStartError: Kafka's storage tool failed.
+        """
         unfinished = self._log_dir.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._write_properties(unfinished)
@@ -302,7 +314,7 @@ class EmbeddedKafka:
             formatting.kill()
             formatting.wait()
         if exit_code != 0:
-            raise KafkaStartError(f"the log folder of the broker cannot be made:\n{self._last_words()}")
+            raise KafkaStartError(f"the log folder of the broker cannot be made:\n{self._last_errors()}")
         unfinished.rename(self._log_dir)
 
     def _spawn(self, lock: int, main_class: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
@@ -328,24 +340,28 @@ class EmbeddedKafka:
             f"-Xms{min(HEAP_BYTES, self._heap_bytes) // 1024}k",
             f"-Xmx{self._heap_bytes // 1024}k",
             "-XX:+UseSerialGC",
-            # The full compiler costs four times the CPU in the first seconds and pays only after minutes.
+            # The full compiler takes four times the CPU in the first seconds, and pays off after minutes.
             "-XX:TieredStopAtLevel=1",
-            # Fewer misses of the address cache: a tenth less CPU for each request.
+            # Fewer TLB misses save a tenth of the CPU time of each request.
             "-XX:+UseTransparentHugePages",
             "-XX:MetaspaceSize=96m",
             "-XX:+ExitOnOutOfMemoryError",
-            "-XX:-UsePerfData",  # it leaves a file in /tmp after a kill
+            "-XX:-UsePerfData",  # this option would leave a file in /tmp after a kill
             self._distribution.class_sharing,
             f"-Djava.io.tmpdir={self._broker_dir / 'tmp'}",
             f"-Denvicutor.kafka.log={self._broker_dir / 'broker.log'}",
             f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
-            # In full: the class archive holds only for the same jars in the same order.
+            # The full list, since the class archive is valid only for the same jars in the same order.
             "-cp",
             ":".join(str(jar) for jar in self._distribution.jars),
         ]
 
     def _answers(self) -> bool:
-        """Whether the broker at our port answers, and is ours: somebody else's would answer as well."""
+        """Return whether this broker answers on its port.
+
+        Raises:
+            KafkaStartError: another broker answers, which the cluster id shows.
+        """
         try:
             port = self.gateway.behind_port if self.gateway else self.port
             socket.create_connection((LOOPBACK, port), timeout=1).close()
@@ -360,8 +376,8 @@ class EmbeddedKafka:
             )
         return bool(cluster.brokers)
 
-    def _last_words(self) -> str:
-        """What the broker complained about, without stack frames and without its list of properties."""
+    def _last_errors(self) -> str:
+        """Return the last warnings and errors of the broker, without stack frames and lists of properties."""
         logs = (self._broker_dir / "broker.log", self.data_dir / "broker.out")
         texts = [path.read_text(errors="replace") for path in logs if path.exists()]
         lines = [line for text in texts for line in text.splitlines()]

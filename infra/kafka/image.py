@@ -1,4 +1,4 @@
-"""The build context of the broker's image: `python -m infra.kafka.image FOLDER; docker build FOLDER`."""
+"""Build context of the broker's image: `python -m infra.kafka.image FOLDER; docker build FOLDER`."""
 
 import logging
 import shutil
@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 
 
 def make_build_context(folder: Path, distribution: Distribution) -> None:
-    """Put all that the image holds, and its Dockerfile, into a folder that does not exist yet."""
+    """Make a folder with the Dockerfile and all files of the image. The folder must not exist yet."""
     shutil.copytree(_HERE / "container", folder)
     shutil.copy(_HERE / "Dockerfile", folder)
     (folder / "server.properties").write_text(render(container_properties()))

@@ -1,4 +1,4 @@
-"""Kafka on this machine: jars by Maven, and the class archive that makes the broker start fast. Done once."""
+"""Installation of Kafka: jars by Maven, and the class archive that makes the broker start fast. Done once."""
 
 import fcntl
 import hashlib
@@ -21,11 +21,13 @@ _PACKAGES = "`make system` installs it on Debian"
 
 
 class KafkaInstallError(Exception):
-    """Kafka cannot be installed; the message says why and what to do."""
+    """Kafka cannot be installed. The message has the reason and the remedy."""
 
 
 def install_kafka(cache_dir: Path) -> Distribution:
-    """Kafka's jars and class archive below `cache_dir`, made if they are missing (about half a minute, once).
+    """Return Kafka's jars and class archive below `cache_dir`. Make them if they are missing.
+
+    The first call takes about half a minute.
 
     Raises:
         KafkaInstallError: Java or Maven is missing or failed, or `cache_dir` cannot be written.
@@ -54,14 +56,18 @@ def _find(program: str, meaning: str) -> Path:
 
 
 def _java_id(java: Path) -> str:
-    """Names the JVM's build: a class archive holds only for the one that made it."""
+    """Return a name for the JVM's build, since a class archive is valid only for the JVM that made it."""
     version = subprocess.run([java, "-version"], capture_output=True, check=True, timeout=60).stderr
     return hashlib.sha256(version).hexdigest()[:8]
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Only one process at a time installs; the lock goes with the process."""
+    """Let one process at a time install. The kernel releases the lock when the process ends.
+
+    Raises:
+        KafkaInstallError: the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
@@ -77,7 +83,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _fetch_jars(home: Path) -> None:
     maven = _find("mvn", "Maven, to fetch Kafka")
-    logger.info("Kafka: fetching the broker's jars with Maven (about 45 MB, once)")
+    logger.info("Kafka: downloading the broker's jars with Maven (about 45 MB, once)")
     unfinished = home.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     fetched = subprocess.run(
@@ -101,13 +107,17 @@ def _fetch_jars(home: Path) -> None:
         timeout=_FETCH_TIMEOUT_S,
     )
     if fetched.returncode != 0:
-        raise KafkaInstallError(f"Maven could not fetch Kafka:\n{fetched.stdout[-2000:]}")
+        raise KafkaInstallError(f"Maven could not download Kafka:\n{fetched.stdout[-2000:]}")
     _open_to_all(unfinished)
     unfinished.rename(home)
 
 
 def _dump_classes(java: Path, home: Path, archive: Path) -> None:
-    """Run a broker once and keep the classes that it loaded."""
+    """Run a broker once, and store the classes that it loaded in a class archive.
+
+    Raises:
+        KafkaInstallError: the JVM wrote no archive.
+    """
     logger.info("Kafka: making the class archive for a fast start (once)")
     unfinished = archive.with_suffix(".unfinished")
     distribution = _distribution(java, home, f"-XX:ArchiveClassesAtExit={unfinished}")
@@ -122,7 +132,7 @@ def _dump_classes(java: Path, home: Path, archive: Path) -> None:
 
 
 def _open_to_all(folder: Path) -> None:
-    """The broker runs as a user of its own, whatever the umask of the one who installs."""
+    """Let all users read a folder, since the broker runs as a user of its own. The umask may forbid that."""
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
 

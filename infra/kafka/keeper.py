@@ -1,4 +1,4 @@
-"""Keeping a broker alive, without standing in the way of what else runs on the event loop."""
+"""Restarts of a broker that has ended, without blocking the event loop while it starts."""
 
 import asyncio
 import logging
@@ -13,19 +13,19 @@ _CHECK_S = 0.5
 
 
 async def keep_alive(broker: EmbeddedKafka, pid_file: Path) -> None:
-    """Start a broker again whenever it ends, for ever; `pid_file` says which process it is then."""
+    """Restart a broker whenever it ends, until cancelled. Write its new process id to `pid_file`."""
     while True:
         await asyncio.sleep(_CHECK_S)
         if not broker.running:
-            log.warning("the broker ended, starting it again")
+            log.warning("the broker has ended, restarting it")
             try:
                 await _start(broker, pid_file)
             except (KafkaStartError, OSError):
-                log.exception("the broker does not start, trying again")
+                log.exception("the broker cannot be restarted, trying again")
 
 
 async def _start(broker: EmbeddedKafka, pid_file: Path) -> None:
-    broker.launch()  # on this thread: the broker dies with the one that started it
+    broker.launch()  # on the main thread: the kernel kills the broker when the thread that started it ends
     assert broker.process is not None
     write_pid(pid_file, broker.process.pid)
     await asyncio.to_thread(broker.wait_until_ready)

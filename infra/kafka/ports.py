@@ -1,4 +1,4 @@
-"""Ports of this machine that nothing else takes."""
+"""Free TCP ports of this machine, and claims on them."""
 
 import random
 import socket
@@ -6,19 +6,20 @@ import socket
 LOOPBACK = "127.0.0.1"
 
 _FREE_PORTS = range(10_240, 32_768)
-"""Below Linux's ephemeral ports: a client that calls a stopped server there could be given the very port that
-it calls, connect to itself and keep the server from coming back."""
+"""Ports below Linux's ephemeral range. A client that connects to a stopped server in that range may get the
+same port as its source port. It would connect to itself, and block the server's restart."""
 
 
 def choose_free_port() -> int:
-    """A random port that is free now."""
+    """Return a random port that is free now."""
     return next(port for port in random.sample(_FREE_PORTS, k=1_000) if is_free(port))
 
 
 def claim(port: int) -> socket.socket | None:
-    """Keep other systems of this machine from a port before anybody listens on it; None where one has it.
+    """Claim a port against other systems of this machine before a server listens on it.
 
-    It lasts until it is closed, or this process is gone.
+    Returns None if another system has claimed it. A claim lasts until the socket is closed or the process
+    ends.
     """
     claimed = socket.socket(socket.AF_UNIX)
     try:
@@ -30,7 +31,7 @@ def claim(port: int) -> socket.socket | None:
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen on the port of that address now."""
+    """Return whether a server could listen on a port of `host` now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""The properties of a broker, as pure functions."""
+"""Configuration properties of brokers, as pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,19 @@ from infra.kafka.tls import BROKER, Tls
 MEBIBYTE = 1024 * 1024
 
 LARGEST_RECORD_BYTES = 17 * MEBIBYTE
-"""What any topic may take: 16 MiB for stores, events and queues, a little more for dead letters."""
+"""Largest record of any topic: 16 MiB for stores, events and queues, a little more for dead letters."""
 
 LARGEST_REQUEST_BYTES = 20 * MEBIBYTE
-"""Size of a request that a client may announce: the largest record, and room for what surrounds it. The
-broker allocates the size before the first byte arrives. Kafka's default is 100 MiB."""
+"""Size of a request that a client may announce: the largest record, and room for the rest of the request. The
+broker allocates this size before the first byte arrives. Kafka's default is 100 MiB."""
 
 LONGEST_TRANSACTION_MS = 300_000
-"""A producer that leaves a transaction open holds back all later records of its partitions from
-read_committed consumers until its own `transaction.timeout.ms`, which is at most this. A rebuild of a store
-needs it, since it writes all rows in one transaction; the store processors use 5 s, librdkafka's default is
-60 s."""
+"""Largest `transaction.timeout.ms` that a producer may choose. Until that timeout, an open transaction hides
+all later records of its partitions from read_committed consumers. A rebuild of a store writes all rows in one
+transaction, and needs this long. The store processors use 5 s; librdkafka's default is 60 s."""
 
 PRODUCER_ID_EXPIRATION_MS = 3_600_000
-"""How long the broker keeps the state of an idempotent producer that is silent. Kafka's default is a day."""
+"""Time for which the broker keeps the state of an idle idempotent producer. Kafka's default is a day."""
 
 LARGEST_GROUP = 250
 """Members of one consumer group. Kafka has no bound by default."""
@@ -38,17 +37,17 @@ _NODE = {
     "transaction.state.log.num.partitions": 4,
 }
 
-# A killed broker must be able to register again quickly; the sweep of expired transactions must not be
-# shorter than the session, or a transaction that was open at the kill hangs for ever.
+# A killed broker must be able to register again quickly. The interval of the sweep of expired transactions
+# must not be shorter than the session, or a transaction that was open at the kill never ends.
 _ALONE = {
     "broker.session.timeout.ms": 2_000,
     "broker.heartbeat.interval.ms": 500,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
-    # It shares the machine with everything else: threads beyond its share only take turns.
+    # The broker shares the machine with all roles. Threads beyond its share of the cores bring no gain.
     "num.network.threads": 1,
     "num.io.threads": 2,
 }
-# Among several a false alarm costs more than a late one: leaders move.
+# Among several brokers a false alarm costs more than a late one, since leaders move.
 _AMONG_OTHERS = {
     "broker.session.timeout.ms": 6_000,
     "broker.heartbeat.interval.ms": 1_000,
@@ -58,7 +57,7 @@ _AMONG_OTHERS = {
 _LOG = {
     "auto.create.topics.enable": "false",
     "log.message.timestamp.type": "LogAppendTime",
-    # A group that was away for a year still finds where it was, instead of reading from the start.
+    # A group that was idle for a year still finds its offsets, instead of consuming from the start.
     "offsets.retention.minutes": ONE_YEAR_MINUTES,
     "message.max.bytes": LARGEST_RECORD_BYTES,
     "replica.fetch.max.bytes": LARGEST_RECORD_BYTES,
@@ -66,7 +65,7 @@ _LOG = {
     "socket.request.max.bytes": LARGEST_REQUEST_BYTES,
     "transaction.max.timeout.ms": LONGEST_TRANSACTION_MS,
     "producer.id.expiration.ms": PRODUCER_ID_EXPIRATION_MS,
-    # The cleaner's buffers take 130 MiB by default, half of the heap; they grow for a large record.
+    # The cleaner's buffers take 130 MiB by default, half of the heap. They grow for a large record.
     "log.cleaner.dedupe.buffer.size": 4 * MEBIBYTE,
     "log.cleaner.io.buffer.size": 128 * 1024,
 }
@@ -76,7 +75,7 @@ _GROUPS = {
     "group.max.size": LARGEST_GROUP,
     "group.consumer.max.size": LARGEST_GROUP,
     "group.initial.rebalance.delay.ms": 0,
-    # A dead member is noticed as fast as its own session timeout says.
+    # These minimums let members choose short session timeouts, so that the broker notices their end soon.
     "group.min.session.timeout.ms": 1_000,
     "group.consumer.min.session.timeout.ms": 1_000,
     "group.consumer.session.timeout.ms": 6_000,
@@ -88,9 +87,9 @@ _GROUPS = {
 def broker_properties(
     *, log_dir: Path, port: int, controller_ports: Mapping[int, int], node_id: int = 1
 ) -> dict[str, str]:
-    """The properties of a broker on 127.0.0.1 that keeps its logs in `log_dir` and is a controller as well.
+    """Return the properties of a broker and controller on 127.0.0.1 that keeps its logs in `log_dir`.
 
-    `controller_ports` has, by node id, those of all brokers of its cluster.
+    `controller_ports` has the controller ports of all brokers of the cluster by node id.
     """
     return _with_defaults(
         {
@@ -98,7 +97,7 @@ def broker_properties(
             "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_ports[node_id]}",
             "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
             "inter.broker.listener.name": "CLIENTS",
-            # Static voters: the controller's port of a single broker may then differ from start to start.
+            # With static voters the controller port of a single broker may change from start to start.
             "controller.quorum.voters": ",".join(
                 f"{node}@127.0.0.1:{controller_port}" for node, controller_port in controller_ports.items()
             ),
@@ -109,13 +108,13 @@ def broker_properties(
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewayPorts:
     """Ports on 127.0.0.1 of a broker whose clients come through a gateway."""
 
     behind_port: int
-    """The gateway connects here; clients are given the gateway's own port."""
+    """Port that the gateway connects to. Clients know only the gateway's own port."""
     roles_port: int
-    """The roles connect here."""
+    """Port that the roles connect to."""
 
 
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -129,13 +128,14 @@ def secured(
     *,
     admin_port: int,
     super_user: str,
-    gateway: Gateway | None = None,
+    gateway: GatewayPorts | None = None,
 ) -> dict[str, str]:
-    """Return the properties of the same broker with TLS everywhere, users with passwords, and rights.
+    """Return the properties of the same broker with TLS on all listeners, users with passwords, and rights.
 
-    Clients log in as users (SASL). Brokers, controllers, and the process that makes the first users show the
-    brokers' certificate to the listener on `admin_port`. With a `gateway` the listeners of clients and roles
-    ask for the members' certificate as well, so that only the gateway and the roles can open a connection.
+    Clients log in as users (SASL). The listener on `admin_port` requires the brokers' certificate. Brokers,
+    controllers, and the process that creates the first users have it. With a `gateway`, the listeners of
+    clients and roles require the members' certificate as well. Only the gateway and the roles can then open
+    a connection.
     """
     brokers = f"BROKERS://127.0.0.1:{admin_port}"
     mutual = {f"listener.name.{name}.ssl.client.auth": "required" for name in ("brokers", "controller")}
@@ -151,7 +151,7 @@ def secured(
             "inter.broker.listener.name": "BROKERS",
             "sasl.enabled.mechanisms": "SCRAM-SHA-512",
             "listener.name.clients.scram-sha-512.sasl.jaas.config": _SCRAM,
-            # The broker allocates the size that a client without a login announces; by default 512 KiB.
+            # The broker allocates the size that a client announces before its login. The default is 512 KiB.
             "sasl.server.max.receive.size": "8192",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(tls.broker_file),
@@ -164,8 +164,8 @@ def secured(
     return with_users | _behind(with_users, gateway) if gateway else with_users
 
 
-def _behind(properties: Mapping[str, str], gateway: Gateway) -> dict[str, str]:
-    """Return what differs if clients come through a gateway, which listens on the advertised port."""
+def _behind(properties: Mapping[str, str], gateway: GatewayPorts) -> dict[str, str]:
+    """Return the properties that differ if clients use a gateway, which listens on the advertised port."""
     public = properties["advertised.listeners"].split(",")[0]
     roles = f"ROLES://127.0.0.1:{gateway.roles_port}"
     behind = properties["listeners"].replace(public, f"CLIENTS://127.0.0.1:{gateway.behind_port}")
@@ -179,12 +179,15 @@ def _behind(properties: Mapping[str, str], gateway: Gateway) -> dict[str, str]:
 
 
 def container_properties() -> dict[str, str]:
-    """The same in a container, without `advertised.listeners`: who runs it knows where clients reach it."""
+    """Return the properties of a single broker in a container.
+
+    `advertised.listeners` is missing: only the operator of the container knows the address for clients.
+    """
     return _with_defaults(
         {
             "node.id": 1,
             "listeners": "CLIENTS://0.0.0.0:9092,BROKERS://127.0.0.1:9093,CONTROLLER://127.0.0.1:9094",
-            # The broker calls itself for transactions, and may not reach the address that its clients use.
+            # The broker connects to itself for transactions. It may not reach the address of its clients.
             "inter.broker.listener.name": "BROKERS",
             "controller.quorum.voters": "1@127.0.0.1:9094",
             "log.dirs": "/var/lib/kafka/data",
@@ -194,13 +197,13 @@ def container_properties() -> dict[str, str]:
 
 
 def replicas_of(brokers: int) -> int:
-    """How many replicas a partition has in a cluster of so many brokers."""
+    """Return the number of replicas of a partition in a cluster of `brokers`."""
     return min(3, brokers)
 
 
 def _with_defaults(where: Mapping[str, object], *, brokers: int) -> dict[str, str]:
     replicas = replicas_of(brokers)
-    in_sync = max(1, replicas - 1)  # so many acknowledge a record; one broker may be away
+    in_sync = max(1, replicas - 1)  # replicas that must acknowledge a record, so that one broker may be down
     copies = {
         "min.insync.replicas": in_sync,
         "default.replication.factor": replicas,
@@ -215,10 +218,10 @@ def _with_defaults(where: Mapping[str, object], *, brokers: int) -> dict[str, st
 
 
 def render(properties: dict[str, str]) -> str:
-    """The text of a Java properties file.
+    """Return the text of a Java properties file.
 
     Raises:
-        ValueError: a value holds a line break or a backslash, which the format would read differently.
+        ValueError: a value has a line break or a backslash, which the format would interpret.
     """
     for name, value in properties.items():
         if any(character in value for character in "\\\r\n"):

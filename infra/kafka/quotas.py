@@ -1,4 +1,4 @@
-"""How much a user may produce: Kafka's client quotas, which librdkafka cannot set.
+"""Client quotas of Kafka, which librdkafka cannot set: bytes per second that a user may produce.
 
 https://kafka.apache.org/protocol.html#The_Messages_AlterClientQuotas
 """
@@ -55,12 +55,13 @@ class _AlterQuota(Request[_Request]):
 
 
 def put_quota(settings: KafkaSettings, user: str, bytes_per_s: int | None) -> None:
-    """Let a user produce at most so much, averaged over some ten seconds; None lifts it.
+    """Set the bytes per second that a user may produce, averaged over some ten seconds. None removes it.
 
-    The broker does not refuse what is more: it answers later, so that the producer sends later.
+    The broker does not refuse records beyond the quota. It delays its responses, so that the producer slows
+    down.
 
     Raises:
-        KafkaException: the broker did not do it.
+        KafkaException: the broker refused, or did not answer.
     """
     asyncio.run(_put(settings, _AlterQuota(user, bytes_per_s)))
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Builds the broker's image and runs integration tests against it through testcontainers; needs a Docker daemon.
-# Arguments are pytest's: which tests.
-# BASE_IMAGE names the image to build on; without it one is made of what this machine has, and nothing is pulled.
+# Builds the broker's image and runs integration tests against it through testcontainers. Needs a Docker daemon.
+# Arguments go to pytest and select the tests.
+# BASE_IMAGE names the base image. Without it the script makes one from this machine's files, and pulls none.
 set -euo pipefail
 image=envicutor/kafka # as tests/support/containers.py names it
 folder=$(mktemp -d -t envicutor-image.XXXXXX)
@@ -16,14 +16,14 @@ trap clean_up EXIT
 say() { echo "test-containers: $*"; }
 
 if [ -z "${BASE_IMAGE:-}" ]; then
-  say "making a base image of this machine's Java and busybox"
+  say "making a base image from this machine's Java and busybox"
   infra/kafka/base-image.sh "$base"
 fi
 say "building $image on $base"
 .venv/bin/python -m infra.kafka.image "$folder/context"
-# The classic builder needs no image but the base.
+# The classic builder needs no image other than the base.
 DOCKER_BUILDKIT=0 docker build --quiet --build-arg BASE_IMAGE="$base" --tag $image "$folder/context" >"$folder/build.log" 2>&1 ||
   { cat "$folder/build.log"; exit 1; }
 say "running integration tests against it"
-# Ryuk, which clears up after testcontainers, would have to be pulled; the tests' broker keeper does its work.
+# Ryuk, which cleans up after testcontainers, would have to be pulled. The tests' broker keeper replaces it.
 TESTCONTAINERS_RYUK_DISABLED=true .venv/bin/pytest -q -n 2 --broker=container "$@"

@@ -1,10 +1,10 @@
-"""An authority of one's own, and the certificates by which the parts of a system know each other.
+"""Certificate authority of a system, and the certificates by which its processes authenticate each other.
 
-The folder:
+The folder contains:
 
-    ca.pem        the authority's certificate: what clients trust
-    ca.key        the authority's key, of whoever made the folder
-    broker.pem    key and certificate of the brokers, for their user alone
+    ca.pem        the authority's certificate, which clients trust
+    ca.key        the authority's key, readable only by the user who made the folder
+    broker.pem    key and certificate of the brokers, readable only by their user
     member.pem    key and certificate of the gateway and the roles, for the same user
 """
 
@@ -25,11 +25,11 @@ from infra.kafka.ports import LOOPBACK
 from infra.secret_files import write_secret
 
 BROKER = "broker"
-"""Common name of the brokers' certificate: who has its key may do everything."""
+"""Common name of the brokers' certificate. The owner of its key has every right."""
 
 MEMBER = "member"
-"""Common name of the certificate that opens the brokers' inner listeners. It gives no right there: roles log
-in."""
+"""Common name of the certificate that the brokers' inner listeners require. It gives no right there, since
+roles log in."""
 
 _AUTHORITY = "envicutor"
 _VALID_FOR = datetime.timedelta(days=10 * 365)
@@ -38,7 +38,7 @@ _CLOCKS_DIFFER = datetime.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM."""
+    """PEM files of the authority and of the two certificates."""
 
     ca_file: Path
     broker_file: Path
@@ -46,14 +46,14 @@ class Tls:
 
 
 def make_tls(folder: Path, account: pwd.struct_passwd | None) -> Tls:
-    """Return the authority and the certificates in `folder`; make those that are missing.
+    """Return the authority and the certificates in `folder`. Make those that are missing.
 
-    `account` is the brokers' user, None if they run as the present one.
+    `account` is the brokers' user, or None if they run as the current one.
     """
     tls = Tls(folder / "ca.pem", folder / "broker.pem", folder / "member.pem")
     if not tls.ca_file.exists() or not tls.broker_file.exists():
         _make_authority(folder / "ca.key", tls.ca_file)
-        tls.member_file.unlink(missing_ok=True)  # it is of the authority before
+        tls.member_file.unlink(missing_ok=True)  # the former authority signed it
         _make_certificate(tls.broker_file, BROKER, folder / "ca.key", account)
     if not tls.member_file.exists():
         _make_certificate(tls.member_file, MEMBER, folder / "ca.key", account)
@@ -63,7 +63,7 @@ def make_tls(folder: Path, account: pwd.struct_passwd | None) -> Tls:
 def _make_authority(key_file: Path, ca_file: Path) -> None:
     key, name = _new_key(), _name(_AUTHORITY)
     write_secret(key_file, _pem(key))
-    ca_file.write_bytes(_public(_certificate(name, name, key, key, _of_authority)))
+    ca_file.write_bytes(_public(_certificate(name, name, key, key, _authority_extensions)))
     ca_file.chmod(0o644)
 
 
@@ -73,7 +73,7 @@ def _make_certificate(
     loaded = serialization.load_pem_private_key(authority_key.read_bytes(), password=None)
     assert isinstance(loaded, EllipticCurvePrivateKey)
     key = _new_key()
-    certificate = _certificate(_name(common_name), _name(_AUTHORITY), key, loaded, _of_server_and_client)
+    certificate = _certificate(_name(common_name), _name(_AUTHORITY), key, loaded, _peer_extensions)
     write_secret(file, _pem(key) + _public(certificate), account)
 
 
@@ -105,7 +105,7 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCKS_DIFFER)
         .not_valid_after(now + _VALID_FOR)
-        # OpenSSL 3 wants both where it checks strictly.
+        # The strict checks of OpenSSL 3 require both extensions.
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
@@ -114,7 +114,7 @@ def _certificate(
     return extended(plain).sign(issuer_key, hashes.SHA256())
 
 
-def _of_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+def _authority_extensions(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     usage = x509.KeyUsage(
         key_cert_sign=True,
         crl_sign=True,
@@ -130,8 +130,8 @@ def _of_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     return builder.add_extension(constraints, critical=True).add_extension(usage, critical=True)
 
 
-def _of_server_and_client(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
-    # Brokers, controllers and the gateway are both: each shows it from either side of a connection.
+def _peer_extensions(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    # Brokers, controllers and the gateway use their certificate as servers and as clients.
     purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     addresses = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
     return builder.add_extension(purposes, critical=False).add_extension(

@@ -1,23 +1,24 @@
 #!/bin/bash
-# What Debian must provide: packages and system users. Installs only what is missing; the second time it is over at once.
-# Needs root only if something is missing. Arguments are packages that are wanted besides.
+# Installs the Debian packages and adds the system users that Envicutor needs. Skips those that exist already.
+# Needs root only if something is missing. Arguments are additional packages.
 set -euo pipefail
 
 packages=(
   libseccomp2                       # the sandbox
   bubblewrap                        # tests of environments, and a comparison in benchmarks
-  gcc libc6-dev                     # builds its small launcher
+  gcc libc6-dev                     # compile the sandbox's launcher
   nix-bin busybox-static            # the cache of dependencies
   openjdk-17-jre-headless maven     # Kafka
   python3 python3-venv
   util-linux iproute2               # setpriv, unshare, ip
-  kcat                              # an example of a producer that is not ours
+  kcat                              # a producer of another project, for an example
   "$@"
 )
-# Builds the page, and resolves packages in the sandbox, which sees no others; where there is one, Debian's would be in its way.
+# npm builds the page, and resolves packages in the sandbox, which sees only npm below these folders. Debian's npm would
+# conflict with one that is installed there already.
 PATH=/usr/local/bin:/usr/bin:/bin command -v npm >/dev/null || packages+=(nodejs npm)
 cache=/var/cache/envicutor # the default of the setting `cache_dir`
-build_users=16 # of Nix: as many builds can run at once on this host
+build_users=16 # each build of Nix needs one, so this bounds the simultaneous builds of this host
 
 say() { echo "system: $*"; }
 
@@ -25,7 +26,7 @@ require_root() {
   [ "$(id -u)" = 0 ] || { say "run as root once, to $*" >&2; exit 1; }
 }
 
-# Shows what a command printed only if it fails.
+# Runs a command, and prints its output only if it fails.
 quietly() {
   local output
   output=$("$@" 2>&1) || { echo "$output" >&2; exit 1; }
@@ -37,7 +38,7 @@ missing_packages() {
   comm -23 <(printf '%s\n' "${packages[@]}" | sort) <(sort -u <<<"$installed")
 }
 
-# The package set of the cache is made from these lists, so they must be there even if no package is missing.
+# The package set of the cache is made from these lists, so they must exist even if no package is missing.
 have_package_lists() {
   compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null
 }
@@ -47,7 +48,7 @@ install_packages() {
   mapfile -t missing < <(missing_packages)
   if [ ${#missing[@]} = 0 ] && have_package_lists; then return; fi
   require_root "install Debian packages: ${missing[*]:-package lists}"
-  say "fetching Debian's package lists"
+  say "downloading Debian's package lists"
   quietly apt-get update -qq
   if [ ${#missing[@]} = 0 ]; then return; fi
   say "installing ${missing[*]}"
@@ -73,7 +74,7 @@ add_group_of_users() {
   for name in "${missing[@]}"; do add_system_user "$name" "$group"; done
 }
 
-# Roles without privileges read it, whatever root's umask is.
+# Roles without privileges must be able to read the folder, whatever root's umask is.
 make_cache_folder() {
   if [ -d $cache ]; then return; fi
   require_root "make $cache"
@@ -84,5 +85,5 @@ command -v apt-get >/dev/null || { say "this is not Debian; install by hand: ${p
 exec 9<"$0" && flock 9 # one set-up at a time
 install_packages
 make_cache_folder
-add_group_of_users envicutor envicutor                       # runs every role that needs no root
-add_group_of_users nixbld $(seq --format 'nixbld%g' $build_users) # one for each build; Nix wants them listed in the group
+add_group_of_users envicutor envicutor                       # runs every role that does not need root
+add_group_of_users nixbld $(seq --format 'nixbld%g' $build_users) # Nix requires that the group lists them as members

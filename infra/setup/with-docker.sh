@@ -1,8 +1,8 @@
 #!/bin/bash
-# Runs a command with a Docker daemon: with the one that answers already, else with one of our own. That one lives with the
-# command in namespaces of their own (mounts, processes, network) and a temporary folder, so that nothing stays behind,
-# no firewall rule changes, and nothing can be reached but the loopback in there: it can pull no images.
-# Exit code 69: no daemon can be had here; the last line says why. Else that of the command.
+# Runs a command with a Docker daemon: the one that answers already, or else a temporary one. The temporary daemon and the
+# command share new namespaces (mounts, processes, network) and a temporary folder. Nothing is left behind, and no firewall
+# rule changes. Only the loopback of the new network namespace can be reached, so the daemon cannot pull images.
+# Exit code: 69 if no daemon can be started, with the reason in the last line; else that of the command.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
 unavailable=69
@@ -58,9 +58,9 @@ if [ "${1:-}" = --in-namespaces ]; then
 fi
 
 if answers; then exec "$@"; fi
-folder=$(mktemp -d /tmp/envicutor-docker.XXXXXX) # short, a socket is in it
+folder=$(mktemp -d /tmp/envicutor-docker.XXXXXX) # a short path, since it contains a socket
 trap clean_up EXIT
-[ "$(id -u)" = 0 ] || cannot "it needs root"
+[ "$(id -u)" = 0 ] || cannot "a daemon needs root"
 command -v dockerd >/dev/null || install_docker
 export DOCKER_HOST=unix://$folder/socket
 setpriv --pdeathsig=KILL unshare --mount --net --pid --fork --kill-child --mount-proc "$0" --in-namespaces "$folder" "$@"

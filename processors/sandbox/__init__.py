@@ -5,7 +5,7 @@ from processors.sandbox.collect import Collected, CollectedFile
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, OnOutput, Rootfs, SandboxError
 from processors.sandbox.sandboxes import Sandboxes
 from processors.sandbox.settings import SandboxSettings
-from processors.sandbox.snapshot import NotKeptError
+from processors.sandbox.snapshot import SnapshotError
 
 __all__ = [
     "Box",
@@ -14,10 +14,10 @@ __all__ = [
     "CollectedFile",
     "Command",
     "Completed",
-    "NotKeptError",
     "OnOutput",
     "Rootfs",
     "SandboxError",
     "SandboxSettings",
     "Sandboxes",
+    "SnapshotError",
 ]

@@ -138,7 +138,7 @@ class Box:
         """Return the content of the box, for `restore`.
 
         Raises:
-            NotKeptError: the content is too large, or has files that an archive cannot hold.
+            SnapshotError: the content is too large, or has files that an archive cannot hold.
         """
         return await shielded(asyncio.to_thread(snapshot.snapshot, self.path))
 
@@ -146,7 +146,7 @@ class Box:
         """Put the result of `snapshot` into this box, which must be empty.
 
         Raises:
-            NotKeptError: it does not fit; some of it may be there.
+            SnapshotError: it does not fit; some of it may be there.
         """
         await shielded(asyncio.to_thread(snapshot.restore, content, self.path, self.uid))
 

@@ -24,7 +24,7 @@ MAX_PATH_BYTES = 2048
 """Length of a path in the box. The kernel accepts 4095 bytes, and paths on the host are longer."""
 
 
-class NotKeptError(Exception):
+class SnapshotError(Exception):
     """The content of a box is too large, or has files that an archive cannot hold."""
 
 
@@ -32,7 +32,7 @@ def snapshot(box: Path) -> bytes:
     """Return the content of a box as a tar archive.
 
     Raises:
-        NotKeptError: the content is too large, or has files that an archive cannot hold.
+        SnapshotError: the content is too large, or has files that an archive cannot hold.
     """
     into = io.BytesIO()
     with (
@@ -42,7 +42,7 @@ def snapshot(box: Path) -> bytes:
         try:
             _add_folder(archive, _Room(box), folder, "", MAX_DEPTH)
         except OSError as error:  # a fault of the host: no program can cause it
-            raise NotKeptError(f"a file cannot be read: {error}") from error
+            raise SnapshotError(f"a file cannot be read: {error}") from error
     return into.getvalue()
 
 
@@ -52,12 +52,12 @@ def restore(content: bytes, box: Path, uid: int) -> None:
     The archive is trusted: no member of it has a symbolic link as its parent.
 
     Raises:
-        NotKeptError: the extraction failed; a part of the content may be there.
+        SnapshotError: the extraction failed; a part of the content may be there.
     """
     try:
         _extract(content, box, uid)
     except (OSError, tarfile.TarError) as error:
-        raise NotKeptError(f"a box cannot be filled with what was kept of another: {error}") from error
+        raise SnapshotError(f"a snapshot cannot be extracted: {error}") from error
 
 
 def _extract(content: bytes, box: Path, uid: int) -> None:
@@ -82,14 +82,14 @@ class _Room:
         self._bytes -= -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self._entries -= 1
         if self._bytes < 0:
-            raise NotKeptError(f"more than {self._max_bytes} bytes")
+            raise SnapshotError(f"more than {self._max_bytes} bytes")
         if self._entries < 0:
-            raise NotKeptError(f"more than {MAX_ENTRIES} files")
+            raise SnapshotError(f"more than {MAX_ENTRIES} files")
 
 
 def _add_folder(archive: tarfile.TarFile, room: _Room, folder: int, path: str, depth: int) -> None:
     if depth == 0:
-        raise NotKeptError(f"more than {MAX_DEPTH} folders in each other")
+        raise SnapshotError(f"more than {MAX_DEPTH} folders in each other")
     with os.scandir(folder) as entries:
         for entry in entries:
             _add(archive, room, folder, entry, path, depth)
@@ -101,7 +101,7 @@ def _add(
     state = entry.stat(follow_symlinks=False)
     member = tarfile.TarInfo(path + entry.name)
     if len(os.fsencode(member.name)) > MAX_PATH_BYTES:
-        raise NotKeptError(f"a path of more than {MAX_PATH_BYTES} bytes")
+        raise SnapshotError(f"a path of more than {MAX_PATH_BYTES} bytes")
     member.mode, member.mtime = state.st_mode & 0o777, state.st_mtime
     if stat.S_ISDIR(state.st_mode):
         room.take(0)
@@ -119,4 +119,4 @@ def _add(
         with open(mounts.open_regular(folder, entry.name), "rb") as file:
             archive.addfile(member, file)
     else:
-        raise NotKeptError("a hard link, or neither a file, a folder nor a symbolic link")
+        raise SnapshotError("a hard link, or neither a file, a folder nor a symbolic link")

@@ -30,24 +30,24 @@ class OpenRecords:
         self._read_to: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
-    def taken(self, partition: int, offset: int) -> None:
+    def add(self, partition: int, offset: int) -> None:
         """Add a record that was consumed."""
         self._open[partition][offset] = None
         self._read_to[partition] = offset + 1
 
-    def done(self, partition: int, offset: int) -> None:
+    def remove(self, partition: int, offset: int) -> None:
         """Remove a record that need not be redelivered; do nothing if its partition was revoked."""
         if partition in self._open:
             self._open[partition].pop(offset, None)
 
-    def forget(self, partitions: Iterable[int]) -> None:
+    def drop(self, partitions: Iterable[int]) -> None:
         """Drop the records of revoked partitions."""
         for partition in partitions:
             for known in (self._open, self._read_to, self._committed):
                 known.pop(partition, None)
 
     @property
-    def open(self) -> int:
+    def count(self) -> int:
         """Return the number of open records in all partitions."""
         return sum(map(len, self._open.values()))
 
@@ -60,7 +60,7 @@ class OpenRecords:
 
 
 class Intake:
-    """Consumer thread that passes the records of one topic to `take` while few enough are open."""
+    """Consumer thread that passes the records of one topic to `on_record` while few enough are open."""
 
     def __init__(
         self,
@@ -68,20 +68,21 @@ class Intake:
         topic: str,
         group: str,
         *,
-        take: Callable[["Intake", Message], None],
+        on_record: Callable[["Intake", Message], None],
         on_failure: Callable[[], None],
     ) -> None:
         """Prepare the consumer; `start` subscribes it.
 
-        The thread calls `take` with each record, and `on_failure` when it fails; the process should end then.
+        The thread calls `on_record` with each record. It calls `on_failure` when it fails; the process should
+        then end.
         """
-        self._topic, self._take_record, self._on_failure = topic, take, on_failure
+        self._topic, self._on_record, self._on_failure = topic, on_record, on_failure
         self._consumer = Consumer(with_pulse(consumer_config(settings, group)))
         self._brake = Brake(self._consumer)
-        self._offsets = OpenRecords()
+        self._records = OpenRecords()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"take-{topic}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"consume-{topic}", daemon=True)
 
     def start(self) -> None:
         """Subscribe to the topic and start the thread."""
@@ -91,7 +92,7 @@ class Intake:
     def done(self, message: Message) -> None:
         """Remove a record that was delivered, or published again. May be called from any thread."""
         with self._lock:
-            self._offsets.done(message.partition() or 0, message.offset() or 0)
+            self._records.remove(message.partition() or 0, message.offset() or 0)
 
     def stop(self) -> None:
         """Stop consuming, and wait for the thread."""
@@ -113,7 +114,7 @@ class Intake:
 
     def _step(self) -> None:
         self._commit()
-        if self._offsets.open < MOST_OPEN:
+        if self._records.count < MOST_OPEN:
             self._brake.release()
         else:
             self._brake.pause()
@@ -124,17 +125,17 @@ class Intake:
                 log.warning("consumer of %s: %s", self._topic, error)
                 continue
             with self._lock:
-                self._offsets.taken(message.partition() or 0, message.offset() or 0)
-            self._take_record(self, message)
+                self._records.add(message.partition() or 0, message.offset() or 0)
+            self._on_record(self, message)
 
     def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
         self._commit()
         with self._lock:
-            self._offsets.forget(tp.partition for tp in revoked)
+            self._records.drop(tp.partition for tp in revoked)
 
     def _commit(self) -> None:
         with self._lock:
-            offsets = self._offsets.to_commit()
+            offsets = self._records.to_commit()
         if not offsets:
             return
         next_offsets = [TopicPartition(self._topic, p, offset) for p, offset in offsets.items()]

@@ -69,7 +69,7 @@ class WebhookSender:
         self._producer = EventProducer(kafka)
         groups = {catalogue.webhooks: WEBHOOK_GROUP, catalogue.webhook_retries: f"{WEBHOOK_GROUP}-retries"}
         self._intakes = [
-            Intake(kafka, topic.name, group, take=self._take, on_failure=self._fail)
+            Intake(kafka, topic.name, group, on_record=self._on_record, on_failure=self._fail)
             for topic, group in groups.items()
         ]
         self._receivers = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(AT_ONCE))
@@ -117,16 +117,16 @@ class WebhookSender:
 
     # -- one record ----------------------------------------------------------------------------------
 
-    def _take(self, intake: Intake, message: Message) -> None:
+    def _on_record(self, intake: Intake, message: Message) -> None:
         """Start a task for a record; called from the intake's thread."""
-        self._loop.call_soon_threadsafe(self._begin, intake, message)
+        self._loop.call_soon_threadsafe(self._start_task, intake, message)
 
-    def _begin(self, intake: Intake, message: Message) -> None:
+    def _start_task(self, intake: Intake, message: Message) -> None:
         task = self._loop.create_task(self._handle(intake, message))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_task_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._under_way.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:

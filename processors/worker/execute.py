@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from processors.sandbox import Box, Command, NotKeptError, OnOutput, Rootfs, Sandboxes
+from processors.sandbox import Box, Command, OnOutput, Rootfs, Sandboxes, SnapshotError
 from processors.worker.compile_cache import CachedCompilation, CompileCache, key_of
 from processors.worker.grading import AnswerBudget, outcome_of
 from processors.worker.live_output import AttemptOutput
@@ -98,7 +98,7 @@ async def _compiled_before(
         box = await tried.enter_async_context(sandboxes.box({}, limits))
         try:
             await box.restore(kept.box)
-        except NotKeptError as error:
+        except SnapshotError as error:
             log.warning("the cached compilation cannot be used, compiling again: %s", error)
             await asyncio.to_thread(compile_cache.drop, key)
             return None
@@ -109,7 +109,7 @@ async def _compiled_before(
 async def _keep(compile_cache: CompileCache, key: str, stage: CompileStage, box: Box) -> None:
     try:
         content = await box.snapshot()
-    except NotKeptError as error:
+    except SnapshotError as error:
         log.info("the compilation is not cached: %s", error)
     else:
         await asyncio.to_thread(compile_cache.put, key, CachedCompilation(stage, content))

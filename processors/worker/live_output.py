@@ -31,7 +31,7 @@ GIVE_UP_MS = 5000
 """Time after which a piece that Kafka did not acknowledge is dropped."""
 
 
-class OutputSource(NamedTuple):
+class PieceSource(NamedTuple):
     """The stage, test case and stream of an attempt that printed a piece."""
 
     stage: Literal["compile", "run"]
@@ -76,15 +76,15 @@ class AttemptOutput:
     def __init__(self, attempt: int, worker: str, publish: Callable[[OutputChunk], None]) -> None:
         self._attempt, self._worker, self._publish = attempt, worker, publish
         self._sequence = 0
-        self._told_bytes: defaultdict[OutputSource, int] = defaultdict(int)
-        self._untold: defaultdict[OutputSource, bytearray] = defaultdict(bytearray)
+        self._told_bytes: defaultdict[PieceSource, int] = defaultdict(int)
+        self._untold: defaultdict[PieceSource, bytearray] = defaultdict(bytearray)
         self._timer: asyncio.TimerHandle | None = None
 
     def listener(self, stage: Literal["compile", "run"], case: int | None = None) -> OnOutput:
         """Return a callback for what one program prints."""
 
         def heard(stream: Literal["stdout", "stderr"], data: bytes) -> None:
-            untold = self._untold[OutputSource(stage, case, stream)]
+            untold = self._untold[PieceSource(stage, case, stream)]
             untold += data
             if self._timer is None or len(untold) >= BATCH_BYTES:
                 self._tell_in(0 if len(untold) >= BATCH_BYTES else BATCH_S)
@@ -109,7 +109,7 @@ class AttemptOutput:
                 self._told_bytes[source] += size
                 self._sequence += 1
 
-    def _chunk(self, source: OutputSource, data: bytes) -> OutputChunk:
+    def _chunk(self, source: PieceSource, data: bytes) -> OutputChunk:
         encoding, [text] = as_texts(data)
         return OutputChunk(
             attempt=self._attempt,

@@ -99,7 +99,7 @@ def test_bad_requests_are_listed_shown_and_tried_again(
     assert shown["value"] == {"content": "/3s=", "encoding": "base64"}
     assert [header["name"] for header in shown["headers"]] == ["traceparent", "x"]
 
-    assert letters("retry", place) == [f"{place} stands at {topics.requests.name}/0/1 again"]
+    assert letters("retry", place) == [f"{place} was produced again, to {topics.requests.name}/0/1"]
     again = json.loads(until(lambda: letters("list", "--json"), 2)[1])
     assert {name: again[name] for name in ("key", "headers", "value")} == {
         name: shown[name] for name in ("key", "headers", "value")

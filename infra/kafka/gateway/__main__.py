@@ -1,4 +1,4 @@
-"""`python -m infra.kafka.gateway`: run by `envicutor up --secure`."""
+"""Entry point of the gateway's process, `python -m infra.kafka.gateway`. `envicutor up --secure` runs it."""
 
 import logging
 import os

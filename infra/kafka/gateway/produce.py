@@ -1,4 +1,4 @@
-"""Produce requests: how the gateway reads, checks and refuses them. Pure.
+"""Parser and checks of Produce requests, and the responses that refuse them. Pure.
 
 https://kafka.apache.org/protocol.html#The_Messages_Produce
 """
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from aiokafka.protocol.types import UnsignedVarInt32
 
-from infra.kafka.gateway.reader import MalformedError, Reader
-from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
+from infra.kafka.gateway.reader import FrameReader, MalformedError
+from infra.kafka.gateway.unpacked import BatchTooLargeError, PackedError, check_unpacked
 from topics.request.limits import MiB
 
 UNPACKED_BYTES = 16 * MiB
-"""Unpacked size of a batch, at most. The request handler has as much of each partition in memory."""
+"""Largest unpacked size of a batch. The request handler holds as much of each partition in memory."""
 RECORDS = 100_000
-"""Records of a batch, at most. The broker keeps about 70 bytes for each while it checks them."""
+"""Largest number of records of a batch. The broker keeps about 70 bytes for each while it checks them."""
 PARTITIONS = 64
-"""Batches of a request, at most."""
+"""Largest number of batches of a request. Each batch is for one partition."""
 
 VERSIONS = range(3, 14)
 POLICY_VIOLATION = 44
@@ -29,65 +29,65 @@ MESSAGE_TOO_LARGE = 10
 INVALID_RECORD = 87
 
 _BATCH = struct.Struct(">qiibIhiqqqhii")
-"""Header of a batch: https://kafka.apache.org/documentation/#recordbatch"""
+"""Layout of a batch's header: https://kafka.apache.org/documentation/#recordbatch"""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """The records of a request for one partition."""
+class RecordBatch:
+    """Records of a Produce request for one partition."""
 
     topic: bytes
-    """The bytes of the request: a name with its length, or an id."""
+    """Topic as it is encoded in the request: a name with its length, or an id."""
     partition: int
     records: bytes
 
     @property
     def producer_id(self) -> int:
-        """Id of an idempotent producer, negative for others; only of batches that `refusal` accepts."""
+        """Id of an idempotent producer, negative for others. Only valid if `refusal` accepts the batch."""
         return int(_BATCH.unpack_from(self.records)[9])
 
 
 @dataclass(frozen=True, slots=True)
 class Produce:
-    """A request to produce."""
+    """Produce request, parsed as far as the gateway needs it."""
 
     version: int
     correlation_id: int
     acks: int
-    batches: tuple[Batch, ...]
+    batches: tuple[RecordBatch, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is refused."""
+    """Reason for refusing a request, as Kafka's response has it."""
 
     code: int
-    """Kafka's error code."""
+    """Error code of Kafka's protocol."""
     reason: str
 
 
 def read_produce(frame: bytes, *, cut: bool = False) -> Produce:
-    """Read a request, without the length before it.
+    """Parse a request that comes without the length before it.
 
-    With `cut` the frame is only the beginning of a request, of which the first partition is read.
+    With `cut`, the frame is only the beginning of a request. Only its first partition is parsed.
 
     Raises:
         MalformedError: the version is unknown, there are too many batches, or the request ends early.
     """
     try:
-        return _read(Reader(frame), cut=cut)
+        return _read(FrameReader(frame), cut=cut)
     except (struct.error, IndexError):
         raise MalformedError("a request to produce ends early") from None
 
 
 def refusal(produce: Produce, most_batch_bytes: int) -> Refusal | None:
-    """Return why the broker must not see a request, None if it may."""
+    """Return the reason why the broker must not receive a request, or None if it may."""
     for batch in produce.batches:
         if len(batch.records) > most_batch_bytes:
             return Refusal(MESSAGE_TOO_LARGE, f"the batch has more than {most_batch_bytes} bytes")
         try:
             _check(batch.records)
-        except TooLargeError as error:
+        except BatchTooLargeError as error:
             return Refusal(MESSAGE_TOO_LARGE, str(error))
         except PackedError as error:
             return Refusal(INVALID_RECORD, str(error))
@@ -95,7 +95,7 @@ def refusal(produce: Produce, most_batch_bytes: int) -> Refusal | None:
 
 
 def refuse(produce: Produce, why: Refusal) -> bytes:
-    """Return the response, with its length, that refuses all batches of a request."""
+    """Return a response that refuses all batches of a request, with its length."""
     topics = b"".join(_refused(produce.version, batch, why) for batch in produce.batches)
     count = len(produce.batches)
     if produce.version < _FLEXIBLE:
@@ -113,20 +113,20 @@ def _check(records: bytes) -> None:
     if magic != _MAGIC or 12 + length != len(records):
         raise PackedError("not one batch of Kafka's message format 2")
     if count > RECORDS:
-        raise TooLargeError(f"the batch has more than {RECORDS} records")
+        raise BatchTooLargeError(f"the batch has more than {RECORDS} records")
     check_unpacked(attributes & 7, records[_BATCH.size :], UNPACKED_BYTES)
 
 
-def _read(reader: Reader, *, cut: bool) -> Produce:
+def _read(reader: FrameReader, *, cut: bool) -> Produce:
     _, version, correlation_id = reader.unpack(">hhi")
     if version not in VERSIONS:
         raise MalformedError(f"a request to produce of version {version}")
-    reader.text()  # the client's id stands before the flexible part of a header
+    reader.text()  # the client id comes before the flexible part of a header
     reader.flexible = version >= _FLEXIBLE
     reader.skip_tags()
     reader.text()  # the transactional id
     acks, _ = reader.unpack(">hi")
-    batches: list[Batch] = []
+    batches: list[RecordBatch] = []
     for _ in range(reader.count(PARTITIONS)):
         start = reader.at
         if version >= _WITH_TOPIC_IDS:
@@ -137,8 +137,8 @@ def _read(reader: Reader, *, cut: bool) -> Produce:
         for _ in range(reader.count(PARTITIONS)):
             (partition,) = reader.unpack(">i")
             if cut:
-                return Produce(version, correlation_id, acks, (Batch(topic, partition, b""),))
-            batches.append(Batch(topic, partition, reader.data()))
+                return Produce(version, correlation_id, acks, (RecordBatch(topic, partition, b""),))
+            batches.append(RecordBatch(topic, partition, reader.data()))
             reader.skip_tags()
         reader.skip_tags()
     reader.skip_tags()
@@ -147,7 +147,7 @@ def _read(reader: Reader, *, cut: bool) -> Produce:
     return Produce(version, correlation_id, acks, tuple(batches))
 
 
-def _refused(version: int, batch: Batch, why: Refusal) -> bytes:
+def _refused(version: int, batch: RecordBatch, why: Refusal) -> bytes:
     partition = struct.pack(">ihqq", batch.partition, why.code, -1, -1)
     if version >= 5:
         partition += struct.pack(">q", -1)  # log start offset

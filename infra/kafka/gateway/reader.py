@@ -1,4 +1,4 @@
-"""Reading requests of Kafka's protocol. Pure.
+"""Decoder of the primitive types of Kafka's protocol. Pure.
 
 https://kafka.apache.org/protocol.html#protocol_types
 """
@@ -6,22 +6,27 @@ https://kafka.apache.org/protocol.html#protocol_types
 import struct
 
 _TAGS = 16
-"""Tagged fields in one place of a request. Kafka's protocol defines none or a few."""
+"""Largest number of tagged fields in one place of a request. Kafka's protocol defines none or a few."""
 
 
 class MalformedError(ValueError):
-    """The request cannot be read."""
+    """A request does not follow Kafka's protocol."""
 
 
-class Reader:
-    """Reads the primitive types of Kafka's protocol; a length never leads beyond the frame."""
+class FrameReader:
+    """Cursor over a request that decodes values in their order. No length can lead beyond the frame.
+
+    Raises:
+        MalformedError: a method finds a length or number that is too large.
+        struct.error: a method finds the end of the frame.
+    """
 
     def __init__(self, frame: bytes) -> None:
         self.frame, self.at = frame, 0
         self.flexible = False
 
     def unpack(self, form: str) -> tuple[int, ...]:
-        """Return fixed-size values in the format of `struct`."""
+        """Return the next values of fixed size; `form` is a format of the module struct."""
         found = struct.unpack_from(form, self.frame, self.at)
         self.at += struct.calcsize(form)
         return found
@@ -34,7 +39,7 @@ class Reader:
         return self.frame[self.at - size : self.at]
 
     def uvarint(self) -> int:
-        """Return an unsigned number of variable length."""
+        """Return the next unsigned number of variable length."""
         number = 0
         for shift in range(0, 35, 7):
             (byte,) = self.unpack(">B")
@@ -44,27 +49,28 @@ class Reader:
         raise MalformedError("a number is too long")
 
     def text(self) -> bytes:
-        """Return a string that may be null."""
+        """Return the next string, empty if it is null."""
         size = self.uvarint() - 1 if self.flexible else self.unpack(">h")[0]
         return self.take(max(0, size))
 
     def data(self) -> bytes:
-        """Return bytes that may be null."""
+        """Return the next byte string, empty if it is null."""
         size = self.uvarint() - 1 if self.flexible else self.unpack(">i")[0]
         return self.take(max(0, size))
 
     def count(self, most: int) -> int:
-        """Return the length of an array."""
+        """Return the length of the next array, which may be at most `most`."""
         count = self.uvarint() - 1 if self.flexible else self.unpack(">i")[0]
         if count > most:
             raise MalformedError(f"a request with {count} parts instead of at most {most}")
         return count
 
     def skip_tags(self) -> None:
-        """Skip tagged fields, of which older versions have none.
+        """Skip tagged fields. Versions that are not flexible have none.
 
         Raises:
-            MalformedError: there are more than any client sends. Each costs a step, for all clients to wait.
+            MalformedError: there are more than any client sends. Each one takes time of the event loop, and
+                all clients wait meanwhile.
         """
         tags = self.uvarint() if self.flexible else 0
         if tags > _TAGS:

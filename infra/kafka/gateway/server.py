@@ -1,4 +1,4 @@
-"""The gateway's process, which accepts connections and runs a session for each."""
+"""Server of the gateway: it accepts connections, and runs a session for each."""
 
 import asyncio
 import logging
@@ -21,26 +21,26 @@ log = logging.getLogger(__name__)
 _BACKLOG = 512
 _BUFFER_BYTES = 64 * 1024
 _NO_DESCRIPTOR_S = 0.1
-"""Pause after a connection that could not be accepted."""
+"""Pause after a connection that could not be accepted, since descriptors become free only with time."""
 
 Streams = tuple[StreamReader, StreamWriter]
 
 
 class Gateway:
-    """All listeners, and their connections."""
+    """Listeners of the gateway, one for each broker, and their connections."""
 
     def __init__(self, settings: GatewaySettings, place: GatewayPlace) -> None:
-        """Read the certificates.
+        """Load the certificates.
 
         Raises:
-            OSError: one cannot be read.
+            OSError: a certificate cannot be read.
         """
         self._place = place
         self._admission = Admission(settings)
-        self._of_clients = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._of_clients.load_cert_chain(place.certificate_file)
-        self._of_brokers = ssl.create_default_context(cafile=place.ca_file)
-        self._of_brokers.load_cert_chain(place.certificate_file)
+        self._client_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._client_tls.load_cert_chain(place.certificate_file)
+        self._broker_tls = ssl.create_default_context(cafile=place.ca_file)
+        self._broker_tls.load_cert_chain(place.certificate_file)
         self._tasks: set[asyncio.Task[None]] = set()
         self._complained_at = 0.0
 
@@ -68,7 +68,7 @@ class Gateway:
             while True:
                 try:
                     client, (address, *_) = await loop.sock_accept(listener)
-                except OSError as error:  # such as no descriptor left: some will be free again
+                except OSError as error:  # for example, no descriptor is left until a connection closes
                     log.warning("gateway: no connection can be accepted: %s", error)
                     await asyncio.sleep(_NO_DESCRIPTOR_S)
                 else:
@@ -100,14 +100,14 @@ class Gateway:
             except (ProtocolError, MalformedError, NotAdmittedError) as error:
                 self._complain(address, session.user if session else None, error)
             except TimeoutError:
-                self._complain(address, session.user if session else None, "it took too long")
+                self._complain(address, session.user if session else None, "timed out")
             except ssl.SSLError as error:
                 self._complain(address, None, error)
-            except (OSError, EOFError):  # the peer is gone
+            except (OSError, EOFError):  # the peer has closed the connection
                 pass
 
     def _complain(self, address: str, user: str | None, error: Exception | str) -> None:
-        """Log why a connection was closed: at most one a second, since clients try again at once."""
+        """Log why a connection was closed, at most once a second, since clients reconnect at once."""
         now = time.monotonic()
         if now - self._complained_at > 1:
             log.warning("gateway: closed a connection from %s, user %r: %s", address, user, error)
@@ -119,9 +119,9 @@ class Gateway:
         reader = StreamReader(limit=_BUFFER_BYTES)
         protocol = StreamReaderProtocol(reader)
         transport, _ = await loop.connect_accepted_socket(
-            lambda: protocol, client, ssl=self._of_clients, ssl_handshake_timeout=LOGIN_S
+            lambda: protocol, client, ssl=self._client_tls, ssl_handshake_timeout=LOGIN_S
         )
         return reader, StreamWriter(transport, protocol, reader, loop)
 
     async def _connect(self, port: int) -> Streams:
-        return await asyncio.open_connection(LOOPBACK, port, ssl=self._of_brokers, limit=_BUFFER_BYTES)
+        return await asyncio.open_connection(LOOPBACK, port, ssl=self._broker_tls, limit=_BUFFER_BYTES)

@@ -1,5 +1,7 @@
-"""One client's connection: its requests are read whole, checked, and passed on one after the other, as the
-broker handles them."""
+"""Session of one client: requests are read whole, checked and forwarded one after the other.
+
+The broker, too, handles the requests of a connection one after the other.
+"""
 
 import asyncio
 import struct
@@ -25,43 +27,43 @@ from infra.kafka.properties import LARGEST_REQUEST_BYTES
 from topics.request.limits import KiB
 
 LOGIN_S = 10.0
-"""Deadline of a login, from the accepted connection on, TLS included."""
+"""Deadline of a login, TLS included, from the time at which the connection was accepted."""
 FRAME_S = 60.0
 """Deadline for the rest of a request after its first byte, and for writing a piece of a response."""
 IDLE_S = 600.0
-"""Deadline for the next request: Kafka's own default (`connections.max.idle.ms`)."""
+"""Deadline for the next request. Kafka's own default is the same (`connections.max.idle.ms`)."""
 LOOK_S = 5.0
-"""How often a session that waits for the broker looks whether its client is still there."""
+"""Interval at which a session that waits for the broker checks that its client is still connected."""
 
 _HEADER_BYTES = 8
-"""Least size of a request: API key, version and correlation id."""
+"""Smallest size of a request: API key, version and correlation id."""
 _LOGIN_BYTES = 8 * KiB
 """Largest request before the end of the login."""
 _REQUEST_BYTES = 64 * KiB
-"""Largest request that produces nothing. Such requests name a few topics."""
+"""Largest request other than Produce. Such requests name a few topics."""
 _GROUP_BYTES = 4 * KiB
-"""Largest request that may create a group or a member. The broker keeps the member's metadata from it."""
+"""Largest request that may create a group or a member. The broker keeps the member's metadata in it."""
 _AROUND_BATCH_BYTES = 16 * KiB
-"""Room for the rest of a request that produces the largest batch."""
+"""Room for the other parts of a Produce request with the largest batch."""
 _PLACE_BYTES = 4 * KiB
-"""Beginning of a request that is too large, of which topic and partition are read for the response."""
+"""Beginning of a request that is too large. Topic and partition are parsed from it for the response."""
 _PIECE_BYTES = 64 * KiB
 
 _PRODUCE, _SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE = 0, 17, 18, 36
-_OF_LOGIN = {_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE}
+_LOGIN_REQUESTS = {_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE}
 _MESSAGES_OF_SCRAM = 2
-"""Messages of each side. After the second one the broker has verified the password."""
+"""Messages of each side in a SCRAM login. After the second one the broker has verified the password."""
 _SASL_AUTHENTICATE_FLEXIBLE = 2
 
 Connect = Callable[[], Awaitable[tuple[StreamReader, StreamWriter]]]
 
 
 class ProtocolError(Exception):
-    """The client sent what no Kafka client sends."""
+    """The client sent a request that no Kafka client sends."""
 
 
 class Session:
-    """A client's connection and its login."""
+    """Connection of a client, its login, and its connection to the broker."""
 
     def __init__(
         self,
@@ -75,18 +77,18 @@ class Session:
         self._largest_batch_bytes = largest_batch_bytes
         self._verified = 0
         self.user: str | None = None
-        """The user that the client logs in as; verified by the broker once the login is over."""
+        """User that the client logs in as. The broker has verified the user once the login is over."""
 
     @property
     def _logged_in(self) -> bool:
         return self._verified == _MESSAGES_OF_SCRAM
 
     async def run(self, login: asyncio.Timeout, task: "asyncio.Task[None]") -> None:
-        """Pass on requests and responses until either side ends; `login` is the deadline of the login.
+        """Forward requests and responses until either side closes; `login` is the deadline of the login.
 
         Raises:
-            ProtocolError, MalformedError, NotAdmittedError: the client is at fault.
-            OSError, EOFError, TimeoutError: the client or the broker is gone, or too slow.
+            ProtocolError, MalformedError, NotAdmittedError: the client sent a request that is not allowed.
+            OSError, EOFError, TimeoutError: the client or the broker closed the connection, or was too slow.
         """
         async with AsyncExitStack() as stack:
             broker: tuple[StreamReader, StreamWriter] | None = None
@@ -101,9 +103,9 @@ class Session:
                     stack.enter_context(self._admission.logged_in(self.user or ""))
 
     async def _next_request(self) -> bytes:
-        """Return the next request for the broker, without its length; empty at the end of the connection.
+        """Return the next request for the broker, without its length, or empty at the end of the connection.
 
-        Requests to produce that the broker must not see are refused here.
+        Produce requests that the broker must not receive are refused here.
         """
         while True:
             async with asyncio.timeout(IDLE_S):
@@ -123,10 +125,10 @@ class Session:
                 return frame
 
     async def _read(self, size: int, key: int) -> bytes:
-        """Return the request; only the beginning of a request to produce that is too large."""
+        """Return a request, or only the beginning of a Produce request that is too large."""
         start = struct.pack(">h", key)
         if not self._logged_in:
-            if key not in _OF_LOGIN:
+            if key not in _LOGIN_REQUESTS:
                 raise ProtocolError(f"a request of kind {key} before the login")
             most_bytes = _LOGIN_BYTES
         elif key == _PRODUCE:
@@ -160,7 +162,7 @@ class Session:
             raise NotAdmittedError(f"user {self.user!r} has used {GROUPS} consumer groups within a day")
 
     async def _look(self, frame: bytes, *, is_whole: bool) -> bytes | None:
-        """Return the response that refuses a request to produce; None if the broker may see the request."""
+        """Return a response that refuses a Produce request, or None if the broker may receive the request."""
         produce = read_produce(frame, cut=not is_whole)
         why: Refusal | None
         if is_whole:
@@ -170,7 +172,7 @@ class Session:
             why = Refusal(MESSAGE_TOO_LARGE, f"the request has more than {self._largest_batch_bytes} bytes")
         if why is None:
             return None
-        if produce.acks == 0:  # the client expects no response: Kafka closes the connection as well
+        if produce.acks == 0:  # the client expects no response, so close the connection as Kafka does
             raise ProtocolError(why.reason)
         return refuse(produce, why)
 
@@ -183,7 +185,7 @@ class Session:
 
     async def _pass_on(self, frame: bytes, reader: StreamReader, writer: StreamWriter) -> None:
         key, version = struct.unpack_from(">hh", frame)
-        if key == _SASL_AUTHENTICATE and self._verified == 0:  # later messages of a login name no user
+        if key == _SASL_AUTHENTICATE and self._verified == 0:  # later messages name no user
             self.user = user_of(frame, flexible=version >= _SASL_AUTHENTICATE_FLEXIBLE)
         writer.write(struct.pack(">i", len(frame)) + frame)
         async with asyncio.timeout(FRAME_S):
@@ -199,7 +201,11 @@ class Session:
         await self._copy(size - len(start), reader)
 
     async def _unless_client_leaves(self, response: Coroutine[Any, Any, bytes]) -> bytes:
-        """Wait for the broker, which may take as long as the request asks, while the client is there."""
+        """Wait for the broker as long as the client stays connected. A request may ask it to wait.
+
+        Raises:
+            EOFError: the client has closed the connection.
+        """
         waiting = asyncio.ensure_future(response)
         try:
             while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
@@ -225,6 +231,6 @@ class Session:
 
 
 def _succeeded(start: bytes, version: int) -> bool:
-    """Whether a response to SaslAuthenticate, of which this is the beginning, has no error code."""
+    """Return whether a response to SaslAuthenticate has no error code; `start` is its beginning."""
     at = 5 if version >= _SASL_AUTHENTICATE_FLEXIBLE else 4
     return len(start) >= at + 2 and start[at : at + 2] == b"\0\0"

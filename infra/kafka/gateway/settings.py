@@ -1,4 +1,4 @@
-"""Settings of the gateway."""
+"""Settings of the gateway: bounds for operators, and addresses that `up` sets."""
 
 from pathlib import Path
 
@@ -22,17 +22,17 @@ class GatewaySettings(BaseSettings):
 
 
 class GatewayPlace(BaseSettings):
-    """Where the gateway listens and what is behind it; set by `up` for this process."""
+    """Addresses and certificates of the gateway's process, which `up` sets."""
 
     model_config = SettingsConfigDict(
         env_prefix="ENVICUTOR_GATEWAY_", extra="ignore", frozen=True, use_attribute_docstrings=True
     )
 
     ports: dict[int, int]
-    """The ports on 127.0.0.1 that clients connect to, each with the port of its broker, as JSON."""
+    """JSON object of ports on 127.0.0.1: the port that clients connect to, and the port of its broker."""
     certificate_file: Path
-    """PEM of the certificate and key that the gateway shows to clients and brokers."""
+    """PEM file of the certificate and key that the gateway presents to clients and brokers."""
     ca_file: Path
-    """PEM of the authority that signed the brokers' certificate."""
+    """PEM file of the authority that signed the brokers' certificate."""
     largest_batch_bytes: int
-    """`max.message.bytes` of the topic of requests."""
+    """Largest batch that clients may produce: `max.message.bytes` of the topic of requests."""

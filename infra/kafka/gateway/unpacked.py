@@ -1,4 +1,4 @@
-"""An upper bound of the unpacked size of a compressed batch, found without unpacking it into memory. Pure.
+"""Upper bound of the unpacked size of a compressed batch, found without unpacking it into memory. Pure.
 
 Formats: RFC 1952 (gzip), RFC 8878 (zstd), https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md,
 https://github.com/google/snappy/blob/main/format_description.txt with the framing of snappy-java.
@@ -12,7 +12,7 @@ from topics.request.limits import KiB, MiB
 
 _PIECE_BYTES = 256 * KiB
 _BLOCKS = 4_096
-"""Blocks of a payload, at most; more than any client makes. Each costs the gateway a step."""
+"""Largest number of blocks of a payload. No client makes as many, and each costs the gateway time."""
 
 _LZ4_MAGIC = 0x184D2204
 _LZ4_BLOCK_BYTES = {4: 64 * KiB, 5: 256 * KiB, 6: MiB, 7: 4 * MiB}
@@ -24,11 +24,11 @@ _SNAPPY_JAVA_BYTES = 16
 
 
 class PackedError(ValueError):
-    """The payload is damaged, of an unknown format, or larger than allowed."""
+    """A payload is damaged, of an unknown format, or larger than allowed."""
 
 
-class TooLargeError(PackedError):
-    """The payload unpacks to more than is allowed."""
+class BatchTooLargeError(PackedError):
+    """A payload unpacks to more bytes than allowed."""
 
 
 def check_unpacked(codec: int, payload: bytes, most_bytes: int) -> None:
@@ -37,8 +37,8 @@ def check_unpacked(codec: int, payload: bytes, most_bytes: int) -> None:
     `codec` is Kafka's number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
 
     Raises:
-        TooLargeError: it unpacks to more.
-        PackedError: it is not well framed, or the codec is unknown.
+        BatchTooLargeError: the payload unpacks to more.
+        PackedError: the payload is not well framed, or the codec is unknown.
     """
     bound = _BOUNDS.get(codec)
     if bound is None:
@@ -48,7 +48,7 @@ def check_unpacked(codec: int, payload: bytes, most_bytes: int) -> None:
     except (struct.error, IndexError, zlib.error):
         raise PackedError("the compressed payload is cut short or damaged") from None
     if unpacked_bytes > most_bytes:
-        raise TooLargeError(f"the batch unpacks to more than {most_bytes} bytes")
+        raise BatchTooLargeError(f"the batch unpacks to more than {most_bytes} bytes")
 
 
 def _plain(payload: bytes, _: int) -> int:
@@ -63,7 +63,7 @@ def _gzip(payload: bytes, most_bytes: int) -> int:
         found_bytes += len(piece)
         if not piece and not rest and not stream.eof:
             raise PackedError("the compressed payload is cut short")
-    # Java would continue with a second member.
+    # Java's decoder would continue with a second member.
     if stream.unused_data:
         raise PackedError("something follows the compressed payload")
     return found_bytes
@@ -85,7 +85,7 @@ def _snappy(payload: bytes, _: int) -> int:
 
 
 def _claimed(payload: bytes, at: int) -> int:
-    """Return the unpacked size that a block of snappy announces. Unpacking fails if it has more."""
+    """Return the unpacked size that a block of snappy announces. Unpacking fails if the block has more."""
     size = 0
     for shift in range(0, 35, 7):
         byte = payload[at]
@@ -127,7 +127,7 @@ def _zstd(payload: bytes, most_bytes: int) -> int:
         at += 1
         # The broker and its consumers allocate the window.
         if (1 << 10 + exponent) // 8 * (8 + mantissa) > most_bytes:
-            raise TooLargeError(f"the window of zstd is larger than {most_bytes} bytes")
+            raise BatchTooLargeError(f"the window of zstd is larger than {most_bytes} bytes")
     at += (0, 1, 2, 4)[descriptor & 3]
     size_bytes = ((1 if is_single else 0), 2, 4, 8)[descriptor >> 6]
     if size_bytes:

@@ -32,6 +32,6 @@ def test_the_system_as_it_is(nodes: Nodes) -> None:
     assert now.running == now.unfinished["started"] == now.leases
     assert now.last_minute.queue_wait_s is not None
     assert now.last_minute.answer_s is not None
-    assert 0 <= now.last_minute.answer_s.p50 <= now.last_minute.answer_s.p99 < 60
+    assert 0 <= now.last_minute.answer_s.p50 <= now.last_minute.answer_s.p99 < 600
     nodes.finish(waiting)
     nodes.finish(running)

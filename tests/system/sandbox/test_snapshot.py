@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.sandbox import NotKeptError, Sandboxes
+from processors.sandbox import Sandboxes, SnapshotError
 from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
 
 LISTING = 'find . -mindepth 1 -printf "%P %y %m %l %s %U\\n" | sort; cat a/b/x; stat -c %.6Y old'
@@ -48,7 +48,7 @@ def test_a_box_is_put_back_as_it_was(laboratory: Laboratory) -> None:
     ],
 )
 def test_what_cannot_be_kept_is_refused(laboratory: Laboratory, script: str, reason: str) -> None:
-    with pytest.raises(NotKeptError, match=reason):
+    with pytest.raises(SnapshotError, match=reason):
         snapshot_after(laboratory, script)
 
 
@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_not_put_back(laboratory: Laboratory) -> None:
 
     async def experiment(sandboxes: Sandboxes) -> None:
         async with sandboxes.box({}, LIMITS.replace(box_bytes=50_000)) as box:
-            with pytest.raises(NotKeptError):
+            with pytest.raises(SnapshotError):
                 await box.restore(kept)
 
     laboratory.run(experiment)

@@ -55,7 +55,7 @@ def test_report_names_what_is_stuck() -> None:
     )
     assert report("submissions", findings) == [
         f"submissions: {counts}",
-        "submissions: 3 of the stored are older than the log, and were not compared",
+        "submissions: 3 stored records are older than the log, and were not compared",
         "submissions: it is not as it was sealed",
         "submissions: it is sealed",
         "submissions: of 1 sealed ranges events are gone by retention",

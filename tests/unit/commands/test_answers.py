@@ -5,7 +5,7 @@ from typing import get_args
 
 from rich.console import Console
 
-from infra.commands.answers import EXIT_CODES, how_it_ended, print_answer, printable, verdict
+from infra.commands.answers import EXIT_CODES, how_it_ended, outcome_or_status, print_answer, printable
 from topics.request.limits import MiB
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, OutputFile, RunStage, Stage
 from topics.submissions.state import FINAL, Answer
@@ -30,7 +30,7 @@ def test_answer_says_what_happened_and_what_it_cost() -> None:
     )
     out = io.StringIO()
     print_answer(answer, Console(file=out, width=20))
-    assert verdict(answer) == "wrong_output"
+    assert outcome_or_status(answer) == "wrong_output"
     assert out.getvalue().splitlines() == [
         "wrong_output  one",
         "dependencies  cached, waited 0.00 s",

@@ -50,7 +50,7 @@ def test_a_file_with_a_key_that_others_may_read_is_refused(config: Path) -> None
 def test_a_server_is_a_url(config: Path, server: str) -> None:
     code, output = told("list", "--server", server)
     assert code == 2
-    assert "begins with http://" in output
+    assert "is not a URL" in output
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_server_is_a_url(config: Path, server: str) -> None:
     [
         ("HTTP_HOST", "0.0.0.0", "Set ENVICUTOR_HTTP_KEYS=true, and make keys with `envicutor keys create`"),
         ("HTTP_PORT", "99999", "ENVICUTOR_HTTP_PORT: .* less than or equal to 65535, not '99999'"),
-        ("HTTP_NAMES", "judge.test", r"""NAMES is not JSON, which it must be, such as '\["judge.test"\]'"""),
-        ("WEBHOOK_ALLOW", "127.0.0.1:8", r"""ENVICUTOR_WEBHOOK_ALLOW is .*, such as '\["127.0.0.1:8"\]'"""),
+        ("HTTP_NAMES", "judge.test", r"""NAMES must be JSON, such as '\["judge.test"\]'"""),
+        ("WEBHOOK_ALLOW", "127.0.0.1:8", r"""WEBHOOK_ALLOW must be .*, such as '\["127.0.0.1:8"\]'"""),
         ("LEASE_TIMEOUT_S", "1", "lease_timeout_s must be at least two times lease_renewal_s"),
         ("LOG_LEVEL", "info", "ENVICUTOR_LOG_LEVEL: .*'DEBUG', 'INFO', .*, not 'info'"),
         ("RETENTION_DAYS", '{"dead-letters": 0}', "ENVICUTOR_RETENTION_DAYS, dead-letters: .*, not '0'"),
@@ -76,8 +76,8 @@ def test_wrong_settings_are_explained(name: str, value: str, message: str) -> No
 def test_a_name_that_is_no_setting_is_told_with_the_nearest() -> None:
     names = ["ENVICUTOR_HTTP_PROT", "ENVICUTOR_http_port", "ENVICUTOR_SANDBOX_BOXES", "ENVICUTOR_?", "HOME"]
     assert list(misspelt(names)) == [
-        "ENVICUTOR_? is no setting, and is ignored",
-        "ENVICUTOR_HTTP_PROT is no setting, and is ignored; did you mean ENVICUTOR_HTTP_PORT?",
+        "ENVICUTOR_? is not a setting, and is ignored",
+        "ENVICUTOR_HTTP_PROT is not a setting, and is ignored; did you mean ENVICUTOR_HTTP_PORT?",
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_process_that_is_to_use_what_was_removed_does_not_start(
 def test_the_former_default_of_a_removed_setting_breaks_no_start() -> None:
     assert removed({"ENVICUTOR_QUEUE": "group", "ENVICUTOR_QUEUES": "share"}) is None
     assert removed({"ENVICUTOR_SANDBOX_ENGINE": "native"}) is None
-    assert list(misspelt(["ENVICUTOR_QUEUE"])) == ["ENVICUTOR_QUEUE is no setting, and is ignored"]
+    assert list(misspelt(["ENVICUTOR_QUEUE"])) == ["ENVICUTOR_QUEUE is not a setting, and is ignored"]
 
 
 def test_up_looks_first_whether_another_has_the_port(tmp_path: Path) -> None:

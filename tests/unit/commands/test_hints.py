@@ -46,7 +46,7 @@ def test_a_server_that_is_not_there(command: tuple[str, ...]) -> None:
     code, output = told(*command, SERVER=f"http://127.0.0.1:{choose_free_port()}")
     assert code == 7
     assert "Connection refused" in output
-    assert "`envicutor up` starts it here; ENVICUTOR_SERVER says" in output
+    assert "`envicutor up` starts it here; set ENVICUTOR_SERVER" in output
 
 
 @pytest.mark.parametrize("command", [("show", "a"), ("packages", "search", "a")])
@@ -64,16 +64,16 @@ def test_a_search_without_a_match() -> None:
     with server(200, b'{"packages": [], "total": 0, "package_set": "one"}') as url:
         code, output = told("packages", "search", "a", SERVER=url)
     assert code == 0
-    assert "nothing has these words in one" in output
+    assert "no package of one has these words" in output
 
 
 @pytest.mark.parametrize(
     ("command", "hints"),
     [
-        (("list", "--outcome", "fine"), ("--outcome", "'fine' is none of ok,")),
-        (("list", "--status", "fine"), ("--status", "'fine' is none of queued,")),
+        (("list", "--outcome", "fine"), ("--outcome", "'fine' is not one of ok,")),
+        (("list", "--status", "fine"), ("--status", "'fine' is not one of queued,")),
         (("list", "--since", "noon"), ("--since", "'noon' is not a time, such as 2026-01-31")),
-        (("keys", "create", "me", "--scope", "all"), ("--scope", "'all' is none of submit, read, read-all")),
+        (("keys", "create", "me", "--scope", "all"), ("--scope", "'all' is not one of submit, read")),
     ],
 )
 def test_a_value_that_an_option_has_not(command: tuple[str, ...], hints: tuple[str, ...]) -> None:

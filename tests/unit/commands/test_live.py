@@ -1,18 +1,18 @@
 """What is shown while a program runs, and at its end, is each byte once."""
 
-from infra.commands.live import LiveOutput, Source
+from infra.commands.live import OutputMerger, OutputSource
 from topics.submissions.output import OutputChunk
 from topics.submissions.stage import RunStage
 from topics.submissions.state import Answer
 
-OUT = Source("run", 0, "stdout")
+OUT = OutputSource("run", 0, "stdout")
 
 
 class Screen:
     def __init__(self) -> None:
-        self.shown: list[tuple[Source, bytes]] = []
+        self.shown: list[tuple[OutputSource, bytes]] = []
         self.restarts: list[int] = []
-        self.live = LiveOutput(lambda source, data: self.shown.append((source, data)), self.restarts.append)
+        self.live = OutputMerger(lambda source, data: self.shown.append((source, data)), self.restarts.append)
 
     def piece(self, offset_bytes: int, text: str, *, attempt: int = 1, worker: str = "w") -> None:
         chunk = OutputChunk(
@@ -39,8 +39,8 @@ def test_the_end_brings_what_no_piece_brought() -> None:
     assert screen.shown == [
         (OUT, b"one "),
         (OUT, b"two three"),
-        (Source("run", 0, "stderr"), b"oh"),
-        (Source("run", 1, "stdout"), b"next"),
+        (OutputSource("run", 0, "stderr"), b"oh"),
+        (OutputSource("run", 1, "stdout"), b"next"),
     ]
 
 

@@ -45,9 +45,9 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     check_new(tmp_path)
     check_new(tmp_path / "new")
     (tmp_path / ".bashrc").touch()
-    with pytest.raises(ValueError, match="there already"):
+    with pytest.raises(ValueError, match="exists already"):
         check_new(tmp_path)
-    with pytest.raises(ValueError, match="there already"):
+    with pytest.raises(ValueError, match="exists already"):
         check_new(tmp_path / ".bashrc")
     with pytest.raises(FileExistsError):
         list(write(answer((".bashrc",)), tmp_path))

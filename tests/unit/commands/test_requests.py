@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.requests import of_directory, read_request
+from infra.commands.requests import read_directory, read_request
 from topics.request.limits import MiB
 from topics.request.model import parse_request
 
@@ -16,7 +16,7 @@ def test_directory_is_sent_as_files(tmp_path: Path) -> None:
     (tmp_path / "cutor-run.sh").write_text("true")
     (tmp_path / "data").write_bytes(b"\xff\x00")
 
-    request = of_directory(tmp_path)
+    request = read_directory(tmp_path)
 
     assert request == {
         "run": "true",
@@ -38,16 +38,16 @@ def test_files_of_the_older_convention_become_fields_that_are_not_given(tmp_path
         "compile": "text of cutor-compile.sh",
         "dependencies": {"nix": "text of shell.nix"},
     }
-    request = of_directory(tmp_path)
+    request = read_directory(tmp_path)
     files = request.pop("files")
     assert request == read
     assert [file["name"] for file in files] == ["cutor-compile.sh", "cutor-run.sh", "shell.nix"]
 
     (tmp_path / "cutor.nix").write_text("text of cutor.nix")
-    assert of_directory(tmp_path)["dependencies"] == {"nix": "text of cutor.nix"}
+    assert read_directory(tmp_path)["dependencies"] == {"nix": "text of cutor.nix"}
     fields = {"run": "cat", "compile": ["cc"], "dependencies": {"packages": []}}
     (tmp_path / "submission.json").write_text(json.dumps(fields))
-    request = of_directory(tmp_path)
+    request = read_directory(tmp_path)
     del request["files"]
     assert request == fields
 
@@ -55,19 +55,19 @@ def test_files_of_the_older_convention_become_fields_that_are_not_given(tmp_path
 def test_a_file_of_the_older_convention_must_be_text(tmp_path: Path) -> None:
     (tmp_path / "cutor-run.sh").write_bytes(b"\xff")
     with pytest.raises(ValueError, match=r"cutor-run\.sh is not UTF-8 text"):
-        of_directory(tmp_path)
+        read_directory(tmp_path)
 
 
 def test_other_fields_are_not_a_file(tmp_path: Path) -> None:
     fields = {"run": "cat", "test_cases": [{"input": "1"}]}
     (tmp_path / "submission.json").write_text(json.dumps(fields))
-    assert of_directory(tmp_path) == {"files": []} | fields
+    assert read_directory(tmp_path) == {"files": []} | fields
 
 
 def test_submission_json_below_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "submission.json").write_text("{}")
-    assert [file["name"] for file in of_directory(tmp_path)["files"]] == ["sub/submission.json"]
+    assert [file["name"] for file in read_directory(tmp_path)["files"]] == ["sub/submission.json"]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_submission_json_below_is_a_file(tmp_path: Path) -> None:
     [
         ("[1]", "not a JSON object"),
         ("{", "not JSON"),
-        ('{"files": []}', "leave out `files`"),
+        ('{"files": []}', "remove `files`"),
     ],
 )
 def test_what_is_no_request_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -95,10 +95,10 @@ def test_a_directory_that_is_no_program_is_not_read_to_its_end(
     with (tmp_path / "disk.img").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(ValueError, match=r"larger than 4 MiB.*: name a directory that has only"):
-        of_directory(tmp_path)
+        read_directory(tmp_path)
     (tmp_path / "disk.img").unlink()
     monkeypatch.setattr("infra.commands.requests.LOOKED_AT", 3)
     for number in range(4):
         (tmp_path / str(number)).mkdir()
     with pytest.raises(ValueError, match="more than 3 files and folders: name"):
-        of_directory(tmp_path)
+        read_directory(tmp_path)

@@ -18,8 +18,8 @@ from infra.kafka.gateway.produce import (
     MESSAGE_TOO_LARGE,
     PARTITIONS,
     VERSIONS,
-    Batch,
     Produce,
+    RecordBatch,
     Refusal,
     read_produce,
     refusal,
@@ -28,7 +28,7 @@ from infra.kafka.gateway.produce import (
 from infra.kafka.gateway.reader import MalformedError
 from infra.kafka.gateway.scram import user_of
 from infra.kafka.gateway.settings import GatewaySettings
-from infra.kafka.gateway.unpacked import PackedError, TooLargeError, check_unpacked
+from infra.kafka.gateway.unpacked import BatchTooLargeError, PackedError, check_unpacked
 from topics.request.limits import KiB, MiB
 
 MOST_BYTES = MiB
@@ -95,7 +95,7 @@ def test_what_fits_passes(codec: int, payload: bytes) -> None:
     ids=short,
 )
 def test_what_does_not_fit_is_too_large(codec: int, payload: bytes) -> None:
-    with pytest.raises(TooLargeError):
+    with pytest.raises(BatchTooLargeError):
         check_unpacked(codec, payload, MOST_BYTES)
 
 
@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_too_large(codec: int, payload: bytes) -> None:
 def test_what_is_no_whole_frame_is_refused(codec: int, payload: bytes) -> None:
     with pytest.raises(PackedError) as refused:
         check_unpacked(codec, payload, MOST_BYTES)
-    assert not isinstance(refused.value, TooLargeError)
+    assert not isinstance(refused.value, BatchTooLargeError)
 
 
 @given(codec=st.integers(0, 7), payload=st.binary(max_size=200))
@@ -155,7 +155,7 @@ def request(version: int, records: bytes, *, topics: int = 1) -> bytes:
 def test_every_version_is_read(version: int) -> None:
     produce = read_produce(request(version, a_batch(b"x" * 100)))
     topic = b"\0\1t" if version < 9 else b"\2t" if version < 13 else bytes(16)
-    assert produce == Produce(version, 77, -1, (Batch(topic, 3, a_batch(b"x" * 100)),))
+    assert produce == Produce(version, 77, -1, (RecordBatch(topic, 3, a_batch(b"x" * 100)),))
     assert refusal(produce, KiB) is None
     cut = read_produce(request(version, a_batch(b"x" * 100))[:60], cut=True)
     assert (cut.batches[0].topic, cut.batches[0].partition) == (topic, 3)
@@ -195,7 +195,7 @@ def test_any_request_is_read_or_malformed(version: int, rest: bytes) -> None:
     ids=short,
 )
 def test_batches_that_the_broker_must_not_see(records: bytes, code: int) -> None:
-    found = refusal(Produce(9, 1, -1, (Batch(b"\2t", 0, records),)), KiB)
+    found = refusal(Produce(9, 1, -1, (RecordBatch(b"\2t", 0, records),)), KiB)
     assert found is not None
     assert found.code == code
     assert KafkaError(code).str()

@@ -95,17 +95,17 @@ def test_pauses_grow_up_to_an_hour() -> None:
 
 
 def test_what_is_committed_lies_below_everything_that_is_open() -> None:
-    offsets = OpenRecords()
+    records = OpenRecords()
     for offset in (5, 6, 9):  # there are gaps: markers of transactions
-        offsets.taken(0, offset)
-    offsets.done(0, 6)
-    assert (offsets.to_commit(), offsets.open) == ({0: 5}, 2)
-    assert offsets.to_commit() == {}
-    offsets.done(0, 5)
-    assert offsets.to_commit() == {0: 9}
-    offsets.done(0, 9)
-    assert offsets.to_commit() == {0: 10}
-    offsets.taken(1, 0)
-    offsets.forget([0])
-    offsets.done(0, 5)
-    assert (offsets.to_commit(), offsets.open) == ({1: 0}, 1)
+        records.add(0, offset)
+    records.remove(0, 6)
+    assert (records.to_commit(), records.count) == ({0: 5}, 2)
+    assert records.to_commit() == {}
+    records.remove(0, 5)
+    assert records.to_commit() == {0: 9}
+    records.remove(0, 9)
+    assert records.to_commit() == {0: 10}
+    records.add(1, 0)
+    records.drop([0])
+    records.remove(0, 5)
+    assert (records.to_commit(), records.count) == ({1: 0}, 1)
