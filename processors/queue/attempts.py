@@ -126,7 +126,7 @@ class Craft(Protocol[WorkT]):
         ...
 
     def carry_out(self, attempt: Attempt[WorkT]) -> Awaitable[None]:
-        """Do the work and call `attempt.conclude`. Called before `ours`; any exception is a host error."""
+        """Do the work and call `attempt.conclude`. May start before `ours`; an exception is a host error."""
         ...
 
     def handed_back(self, work: WorkT, reason: str, *, host_fault: bool) -> Model:
@@ -161,7 +161,7 @@ class WorkerIdentity:
 
 
 class Attempts(Generic[WorkT]):
-    """Attempts that one process of a consumer group consumes, leases, carries out and releases."""
+    """All attempts of one process: it consumes, leases, carries out and releases them."""
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class Attempts(Generic[WorkT]):
         return self._handing_back.most_memory_bytes()
 
     def room_may_have_changed(self) -> None:
-        """Notify the popper: an attempt began or ended to wait, or free slots of another process changed."""
+        """Notify the popper: an attempt started or stopped waiting, or another process has other slots."""
         self._popper.wake()
 
     def cancel(self, id: str, up_to_attempt: int) -> None:

@@ -110,7 +110,7 @@ def _can_hold(room: Room, memory_bytes: int) -> bool:
 
 @dataclass(slots=True)
 class Telling:
-    """Decision when a worker publishes its free slots: seldom, since all workers read each record."""
+    """Schedule of publishing free slots: seldom, since all workers read each record."""
 
     _said: tuple[frozenset[int], int] | None = None
     _said_s: float = field(default=float("-inf"))
@@ -224,11 +224,11 @@ class HandingBack:
         self._tail = Tail(settings, self._topic, self._hear, start_at=end)
 
     async def start(self) -> None:
-        """Start to read the free slots of other processes."""
+        """Start reading the free slots of other processes."""
         await self._tail.start()
 
     async def close(self) -> None:
-        """Stop to read the free slots of other processes."""
+        """Stop reading the free slots of other processes."""
         await self._tail.close()
 
     def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:

@@ -30,7 +30,7 @@ class StopOrders:
         await self._tail.wait_caught_up()
 
     def stopped(self, id: str, attempt: int) -> bool:
-        """Return whether an order for this attempt or a later one was read: it must not run any more."""
+        """Return whether an order for this attempt or a later one was read, so that it must not run."""
         return attempt <= self._latest.get(id, 0)
 
     async def close(self) -> None:
