@@ -1,8 +1,8 @@
 """CacheBuilder.
 
 consumes  `dependencies.queue` (consumer group), `dependencies.store` (as a view)
-does      installs each set of dependencies in the Cache, publishes it to the other hosts, and evicts where
-          the Cache is over its limit
+does      installs each set of dependencies in the Cache, publishes it to the other hosts, and evicts
+          environments when the Cache is over its limit
 produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.events`; leases
 """
 
@@ -16,7 +16,7 @@ from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError, LimitError, PassingError
 from processors.evictions import Evictions
-from processors.queue.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
+from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
 from processors.sandbox import Sandboxes, capabilities
 from processors.settings import WorkSettings
@@ -32,9 +32,9 @@ from topics.views.view import View
 log = logging.getLogger(__name__)
 
 _LOG_CHARACTERS = 8192
-"""How much of a failed build's log an explanation carries: its end."""
+"""Length of the end of a failed build's log that an explanation carries."""
 _LOOK_AGAIN_S = 60.0
-"""Workers fetch environments too, so that a cache grows without a build."""
+"""Time between two evictions; workers fetch environments too, so that a cache grows without a build."""
 
 
 class CacheBuilder:
@@ -69,7 +69,7 @@ class CacheBuilder:
             self,
             Build,
             FACTS,
-            Process(
+            WorkerIdentity(
                 name=self.name,
                 source=f"cache-builder/{self.name}",
                 slots=settings.builder_slots,
@@ -87,12 +87,12 @@ class CacheBuilder:
         self._attempts.stop()
 
     async def run(self) -> bool:
-        """Build until stopped; False where the consumer died and the process must be started again.
+        """Build until stopped; return False if the consumer failed and the process must be started again.
 
         Raises:
-            SandboxError: this host cannot hold what it builds within limits; with what to do about it.
-            CacheError: nothing can be evaluated here, what is built could not be published, or programs of
-                environments cannot be executed; with what to do about it.
+            SandboxError: this host cannot keep builds within their limits; the message names a remedy.
+            CacheError: this host cannot evaluate expressions, publish environments or execute their
+                programs; the message names a remedy.
         """
         await asyncio.to_thread(capabilities.check, capabilities.FOR_BUILDS)
         await self._sandboxes.start()
@@ -121,30 +121,30 @@ class CacheBuilder:
         while True:
             try:
                 await self._cache.make_room(self._evictions.announce)
-            except Exception:  # whatever it is: the next try may find a better moment
-                log.exception("no room could be made in the cache")
+            except Exception:  # of any kind: the next eviction may succeed
+                log.exception("eviction from the cache failed, trying again in %g s", _LOOK_AGAIN_S)
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     # -- the craft ------------------------------------------------------------------------------------
 
     def started(self, work: Build) -> Started:
-        """The fact that this builder is at it."""
+        """Return the fact that this builder started the attempt."""
         return Started(attempt=work.attempt, builder=self.name)
 
     def handed_back(self, work: Build, reason: str, *, host_fault: bool) -> HandedBack:
-        """The fact that another builder must do it."""
+        """Return the fact that this builder gives up the attempt, so that another builder retries it."""
         return HandedBack(attempt=work.attempt, builder=self.name, reason=reason, host_fault=host_fault)
 
     def unrecordable(self, work: Build, reason: str) -> Failed:
-        """The end of a build whose result Kafka does not take."""
+        """Return the end of a build whose result Kafka does not accept."""
         return self._failed(work, "ours", reason, 0.0)
 
     def unwanted(self, work: Build) -> bool:  # noqa: ARG002
-        """Never: others may have come to wait for it."""
+        """Return False: other submissions may wait for the same build."""
         return False
 
     async def carry_out(self, attempt: Attempt[Build]) -> None:
-        """Install the dependencies in the Cache and say what came of it."""
+        """Install the dependencies in the Cache and conclude the attempt with the result."""
         await attempt.until_ours()
         async with self._slots.take(alone=attempt.work.alone):
             attempt.begun = True
@@ -171,7 +171,7 @@ class CacheBuilder:
         except DependenciesError as error:
             log.info(
                 "building %s: failed: %.500r", work.id, str(error)
-            )  # their text: one line, not all of it
+            )  # `repr` and a length: the client's text is to stay on one short line
             fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
             soon = fault == "limit" or isinstance(error, PassingError)
             return self._failed(work, fault, str(error), time.monotonic() - started, soon=soon)
@@ -191,7 +191,7 @@ class CacheBuilder:
     def _failed(
         self, work: Build, fault: Fault, explanation: str, wall_time_s: float, *, soon: bool = True
     ) -> Failed:
-        """`soon`: it may be otherwise in a while, whoever asks again then."""
+        """Return the fact of a failure; with `soon` it expires earlier, since a retry may succeed."""
         settings = self._settings
         expires_s = settings.other_failure_expires_s if soon else settings.failure_expires_s
         return Failed(

@@ -1,6 +1,6 @@
-"""RequestHandler for Kafka.
+"""RequestHandler for Kafka: turns requests on a topic into events.
 
-consumes  `submissions.requests` (consumer group): requests as HTTP takes them, and cancellations
+consumes  `submissions.requests` (consumer group): requests in the format of HTTP, and cancellations
 produces  Requested, Cancelled, Rejected on `submissions.events`; `dead-letters`
 """
 
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 _ID = re.compile(ID_PATTERN)
 _BATCH = 500
-"""Requests that are handed on together, or as many as the client has read ahead, which is 64 MiB of them."""
+"""Requests that are published together, if the client has prefetched so many; it prefetches up to 64 MiB."""
 
 
 def handle(
@@ -54,12 +54,12 @@ def handle(
     webhook_allow: Collection[str] = (),
     refusal: Callable[[str], str | None] = lambda _: None,
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
-    """What a record asks for: a fact about an id, or what is wrong with it.
+    """Return what a record requests: an id and a fact about it, or what is wrong with the request.
 
-    `refusal` says of a reply topic why it takes no answer.
+    `refusal` returns why a reply topic accepts no answer, or None if it accepts them.
 
     Raises:
-        DecodeError: not even its id can be read.
+        DecodeError: the record has no valid id.
     """
     id = decode_key(message)
     if not _ID.fullmatch(id):
@@ -90,10 +90,10 @@ def handle(
 
 
 def _reply_topic(message: Message, refusal: Callable[[str], str | None]) -> str | None:
-    """The topic that the record names for its answer.
+    """Return the topic that the record names for its answer, or None if it names none.
 
     Raises:
-        InvalidRequestError: no answer may be produced there.
+        InvalidRequestError: no answer may be produced to that topic.
     """
     if REPLY_TOPIC not in dict(headers(message)):
         return None
@@ -104,14 +104,14 @@ def _reply_topic(message: Message, refusal: Callable[[str], str | None]) -> str 
 
 
 class HandedOn(NamedTuple):
-    """Requests, and what the broker says of what was made of them."""
+    """Requests, and the acknowledgements of the records that were produced for them."""
 
     messages: list[Message]
     acknowledgements: list[Future[Message]]
 
 
 class RequestHandler:
-    """One process of the consumer group."""
+    """Process that handles the requests of its share of the partitions."""
 
     def __init__(self, settings: KafkaSettings, catalogue: Catalogue, instance: str) -> None:
         self._settings, self._catalogue = settings, catalogue
@@ -129,21 +129,21 @@ class RequestHandler:
             catalogue.submissions.store.name,
             views / f"request-handler-{instance}-submissions",
             flag=unfinished_from("kafka"),
-            in_batches=True,  # what it does not show yet is counted as unfinished
+            in_batches=True,  # ids that the view does not contain yet are counted as unfinished
         )
         self._unseen: set[str] = set()
-        """Ids that were handed on, and that the store does not show yet."""
+        """Ids that were published, and that the view of the store does not contain yet."""
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Ask `run` to return soon."""
+        """Ask `run` to return after the current batch."""
         self._stopping.set()
 
     async def run(self) -> None:
         """Handle requests until stopped.
 
         Raises:
-            KafkaException: the consumer is dead; the process must be started again.
+            KafkaException: the consumer failed; the process must be started again.
         """
         await self._package_sets.start()
         await self._store.start()
@@ -164,19 +164,19 @@ class RequestHandler:
             if (doing := self._doing()) != logged:
                 logged = doing
                 log.info("request-handler: %s", doing)
-            if package_set is None or not self._store.caught_up:  # the records can wait where they are
+            if package_set is None or not self._store.caught_up:  # the records wait on their topic
                 self._stopping.wait(0.1)
                 continue
             messages = self._readable(self._batch(0 if before else 0.1))
             handed_on = self._hand_on(messages, package_set.pin) if messages else None
-            if before:  # the broker has taken them while the next were made
+            if before:  # the broker acknowledged them while the next batch was parsed
                 self._settle(before)
             before = handed_on
         if before:
             self._settle(before)
 
     def _doing(self) -> str:
-        """Return what this process does now, for the log."""
+        """Return what this process does now, as a phrase for the log."""
         if not self._store.caught_up:
             return f"reads {self._catalogue.submissions.store.name}"
         if self._package_sets.in_force is None:
@@ -188,16 +188,16 @@ class RequestHandler:
         return HandedOn(messages, [self._producer.produce(record) for record in records])
 
     def _settle(self, handed_on: HandedOn) -> None:
-        """Once the log has them, they need not be read again."""
+        """Wait for the acknowledgements, then commit: the requests need not be consumed again."""
         wait(handed_on.acknowledgements)
         for acknowledgement in handed_on.acknowledgements:
             acknowledgement.result()
         self._commit(handed_on.messages)
 
     def _batch(self, timeout_s: float) -> list[Message]:
-        """As many records as there may be unfinished submissions from here more."""
+        """Consume as many records as the limit of unfinished submissions from Kafka leaves room for."""
         room = self._room()
-        if room < _BATCH:  # each is looked up: only where that may change something
+        if room < _BATCH:  # looking up each id is slow, so only if the limit is near
             self._unseen = {id for id in self._unseen if self._store.get(id) is None}
             room = self._room()
         if room > 0:
@@ -244,7 +244,7 @@ class RequestHandler:
         return [self._fact(id, fact, beside)]
 
     def _told(self, message: Message) -> str | None:
-        """Where a rejection is told."""
+        """Return the topic to which a rejection is sent, or None if no answer may be produced to it."""
         try:
             return _reply_topic(message, self._replies.refusal)
         except InvalidRequestError:
@@ -259,5 +259,5 @@ class RequestHandler:
                 self._consumer.store_offsets(message)
             self._consumer.commit(asynchronous=False)
         except KafkaException as error:
-            # Another handler reads the records again: the same id with the same content is one submission.
+            # Another handler consumes the records again: the same id with the same content is one submission.
             log.warning("request handler: commit failed: %s", error)

@@ -21,7 +21,7 @@ from topics.kafka.waiting import topics_of, wait_for_topics
 from topics.settings import KafkaSettings
 
 if TYPE_CHECKING:
-    from processors.store.partition import Store
+    from processors.store.partition import Aggregate
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ def _wait(role: Role, kafka: KafkaSettings, process: RoleProcess) -> None:
     wait_for_topics(kafka, topics_of(role, catalogue(kafka)), process.name)
 
 
-def _run_store(process: RoleProcess, kafka: KafkaSettings, store: "Store", instance: str) -> NoReturn:
+def _run_store(process: RoleProcess, kafka: KafkaSettings, store: "Aggregate", instance: str) -> NoReturn:
     from processors.store.processor import StoreProcessor
     from processors.store.transactions import keep_watched
     from processors.store.trimming import keep_trimmed

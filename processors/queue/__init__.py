@@ -1,1 +1,1 @@
-"""What Worker and CacheBuilder share: popping a queue, holding leases, slots."""
+"""Code that Worker and CacheBuilder share: consumption of a queue, leases, slots, stop orders."""

@@ -1,14 +1,14 @@
-"""Attempts: one process's share of the work on a queue, from the popped record to its acknowledged end.
+"""Attempts: one process's share of the work on a queue, from the consumed record to its acknowledged end.
 
-    popped → Started said, lease taken → both acknowledged, offset committed → carried out
-           → what became of it acknowledged → lease released                                (rule 4)
+    consumed → Started published, lease taken → both acknowledged, offset committed → carried out
+             → end acknowledged → lease released                                            (rule 4)
 
-A first attempt that nobody was given before needs neither lease nor commit as long as it is short, and says
-everything together, since each time that something is said costs all who listen:
+The first delivery of a first attempt needs neither lease nor commit as long as it is short. Its facts are
+published together, since every batch of records costs all consumers of the topic:
 
-    popped → carried out → Started and what became of it said and acknowledged → offset committed
+    consumed → carried out → Started and end published and acknowledged → offset committed
 
-What Worker and CacheBuilder do in between is their `Craft`.
+The work that Worker and CacheBuilder do in between is their `Craft`.
 """
 
 import asyncio
@@ -39,77 +39,77 @@ log = logging.getLogger(__name__)
 WorkT = TypeVar("WorkT", bound=QueuedWork)
 
 _PAUSE_S = 0.5
-"""Doubled with each fault of the host in a row."""
+"""Half of the pause after a first host error; each further error in a row doubles the pause."""
 _PAUSE_MAX_S = 30.0
 FLUSH_S = 1.0
-"""How long unsent releases of leases may take when a process ends. A lease that is not released expires."""
+"""Time for unsent releases of leases when a process ends. A lease that is not released expires."""
 _ACKNOWLEDGE_S, _UNREACHABLE_S = 3.0, 0.5
-"""How long a process that stops waits for acknowledgements, first of what it popped and then of what it
-handed back; the second value applies while Kafka is not reachable."""
+"""Time that a process that stops waits for acknowledgements, first of leases and commits, then of ends. The
+second value applies while Kafka is not reachable."""
 _FAULTS_IN_A_ROW = 5
-"""After so many the process ends, and its share of the queue goes to others."""
+"""Host errors in a row after which the process ends, so that its share of the queue goes to others."""
 QUIET_S = 0.05
-"""For how long nothing is said of a first attempt: who looks sees it wait in the queue for so much longer."""
+"""Time for which facts of a first attempt are buffered; clients see it in the queue meanwhile."""
 
 
 def process_name(host: str, instance: str) -> str:
-    """A name for this very process: fresh at every start, so that a lease tells who lives (rule 4)."""
+    """Return a name that is different at every start, so that a lease identifies a process (rule 4)."""
     return f"{host}-{instance}-{uuid.uuid4().hex[:12]}"
 
 
 class Attempt(Generic[WorkT]):
-    """One attempt at this process."""
+    """One attempt that this process holds."""
 
     def __init__(self, work: WorkT, say: "Callable[..., Future[Message]]") -> None:
-        """`say` is `Attempts.say`."""
+        """Hold `work`; `say` is `Attempts.say`, which publishes facts."""
         self.work = work
         self.waiting = False
-        """For what others must do first: takes no slot, and leaves room to pop another."""
+        """True while it waits for other processes, without a slot, so that another record can be consumed."""
         self.begun = False
-        """It has its slot; what has not is handed back at once when this process stops."""
+        """True once it has its slot; attempts without one are handed back at once when this process stops."""
         self.task: asyncio.Task[None] | None = None
         self.end: Future[Message] | None = None
-        """The acknowledgement of what became of it."""
+        """Acknowledgement of its end, None until `conclude`."""
         self._say = say
         self._ours = asyncio.Event()
         self._unsaid: list[tuple[ProgressFact, float]] | None = None
-        """With when it happened; None once everything is said at once."""
+        """Buffered facts with their times; None once each fact is published at once."""
 
     @property
     def ours(self) -> bool:
-        """Whether it may run: its lease and offset are safe, or Kafka gives it to another should we die."""
+        """True if it may run: lease and commit are acknowledged, or Kafka redelivers it after a crash."""
         return self._ours.is_set()
 
     def is_ours(self) -> None:
-        """It may run."""
+        """Permit the attempt to run."""
         self._ours.set()
 
     async def until_ours(self) -> None:
-        """Wait for `ours`. What comes before is preparation, which costs nobody anything."""
+        """Wait for `ours`. Work before this call is preparation, which has no effect outside this process."""
         await self._ours.wait()
 
     def be_quiet(self) -> None:
-        """Keep what happens on the way to oneself, until `speak` or the end."""
+        """Buffer facts of progress until `speak` or the end."""
         self._unsaid = []
 
     def speak(self) -> None:
-        """Say what was kept, and from now on everything at once."""
+        """Publish the buffered facts, and from now on each fact at once."""
         if unsaid := self._take_unsaid():
             self._say(self.work.id, *unsaid)
 
     def forget_unsaid(self) -> None:
-        """Nobody cares any more."""
+        """Discard the buffered facts, since their attempt has no end."""
         self._unsaid = None
 
     def say(self, fact: ProgressFact) -> None:
-        """Say something that happened on the way."""
+        """Publish a fact of progress, or buffer it."""
         if self._unsaid is None:
             self._say(self.work.id, fact)
         else:
             self._unsaid.append((fact, time.monotonic()))
 
     def conclude(self, fact: Model) -> None:
-        """Say what became of it; only the first time counts."""
+        """Publish the end with all buffered facts; only the first call has an effect."""
         if self.end is None:
             self.end = self._say(self.work.id, *self._take_unsaid(), fact)
 
@@ -119,56 +119,56 @@ class Attempt(Generic[WorkT]):
 
 
 class Craft(Protocol[WorkT]):
-    """In what Worker and CacheBuilder differ."""
+    """Everything in which Worker and CacheBuilder differ: the work itself, and its facts."""
 
     def started(self, work: WorkT) -> ProgressFact:
-        """The fact that this process is at it."""
+        """Return the fact that this process started the attempt."""
         ...
 
     def carry_out(self, attempt: Attempt[WorkT]) -> Awaitable[None]:
-        """Do it, and `attempt.conclude`. May be called before it is ours; what it raises is our fault."""
+        """Do the work and call `attempt.conclude`. May start before `ours`; an exception is a host error."""
         ...
 
     def handed_back(self, work: WorkT, reason: str, *, host_fault: bool) -> Model:
-        """The fact that another must do it."""
+        """Return the fact that this process gives up the attempt, so that another process retries it."""
         ...
 
     def unrecordable(self, work: WorkT, reason: str) -> Model:
-        """The end of work whose real end Kafka does not take, such as one that is too large."""
+        """Return the end of work whose real end Kafka does not accept, such as one that is too large."""
         ...
 
     def unwanted(self, work: WorkT) -> bool:
-        """Whether nobody waits for this attempt any more."""
+        """Return whether the result of this attempt is not needed any more."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
-    """Who works, how much at a time, and how it tells that it lives."""
+class WorkerIdentity:
+    """Name, capacity and lease renewal of the process that runs attempts."""
 
     name: str
-    """Of this very process, see `process_name`."""
+    """Name that is different at every start, see `process_name`."""
     source: str
-    """Who speaks in events."""
+    """CloudEvents source of the events that the process publishes."""
     slots: int
     max_waiting: int = 0
-    """How many may wait for what others must do first."""
+    """Attempts that may wait for other processes at the same time."""
     lease_renewal_s: float
     grace_s: float
-    """How long work may go on after `stop`."""
+    """Time for which work may continue after `stop`."""
     memory_bytes: int | None = None
     """The largest memory limit of a stage that this process can hold; None if it can hold any."""
 
 
 class Attempts(Generic[WorkT]):
-    """Pops, leases, has it carried out, and lets go, for one process of a consumer group."""
+    """All attempts of one process: it consumes, leases, carries out and releases them."""
 
     def __init__(
         self,
         craft: Craft[WorkT],
         model: type[WorkT],
         facts: Mapping[str, type[Model]],
-        process: Process,
+        process: WorkerIdentity,
         *,
         kafka: KafkaSettings,
         catalogue: Catalogue,
@@ -211,10 +211,10 @@ class Attempts(Generic[WorkT]):
         self._stop.set()
 
     async def run(self) -> bool:
-        """Work until stopped; False where the process must be started again.
+        """Work until stopped; return False if the process must be started again.
 
-        That is where the consumer died, or where this host was at fault too often in a row: a start looks at
-        the host anew, and others take the work until it succeeds.
+        That is so if the consumer failed, or after too many host errors in a row. A start checks the host
+        again, and other processes take the work until it succeeds.
         """
         self._loop = asyncio.get_running_loop()
         renewing = asyncio.create_task(self._leases.keep())
@@ -255,17 +255,17 @@ class Attempts(Generic[WorkT]):
         return self._handing_back.most_memory_bytes()
 
     def room_may_have_changed(self) -> None:
-        """An attempt began to wait, or waits no more; or another process has other room."""
+        """Notify the popper: an attempt started or stopped waiting, or another process has other slots."""
         self._popper.wake()
 
     def cancel(self, id: str, up_to_attempt: int) -> None:
-        """Stop whatever is held of `id`; `Craft.unwanted` says whether it is handed back."""
+        """Stop the held attempts of `id` up to a number; `Craft.unwanted` decides if they are handed back."""
         for (held, number), attempt in tuple(self._held.items()):
             if held == id and number <= up_to_attempt and attempt.task is not None:
                 attempt.task.cancel()
 
     def say(self, id: str, *facts: Model) -> "Future[Message]":
-        """Append facts about `id` to the log; the acknowledgement of the last."""
+        """Append facts about `id` to the log; return the acknowledgement of the last."""
         records = [encode_fact(self._events, id, fact, self._facts, self._process.source) for fact in facts]
         # One right after the other, so that they go to the broker together.
         return [self._producer.produce(record) for record in records][-1]
@@ -273,9 +273,9 @@ class Attempts(Generic[WorkT]):
     # -- the popper's owner; called from its thread ---------------------------------------------------
 
     def room(self) -> int:
-        """Free slots, as long as not too many wait and nothing is to be alone.
+        """Return the free slots, if not too many attempts wait and none is exclusive.
 
-        None for a while after a fault of this host.
+        Return 0 during the pause after a host error.
         """
         if time.monotonic() < self._paused_until:
             return 0
@@ -287,8 +287,10 @@ class Attempts(Generic[WorkT]):
         return min(room, self._process.max_waiting - waiting) if waiting else room
 
     def begin(self, work: WorkT, *, first_delivery: bool) -> "Future[Message] | None":
-        """A first attempt that nobody was given before runs at once, quietly. Any other is said to be
-        started, and prepared: whoever dies of it is to be blamed, which takes a lease (rule 5).
+        """Run the first delivery of a first attempt at once, and buffer its facts.
+
+        Of any other attempt publish `Started`, and prepare it. It needs a lease before it runs, so that it is
+        charged if it crashes this process (rule 5).
         """
         key, started = (work.id, work.attempt), self._craft.started(work)
         if key in self._held:
@@ -305,16 +307,16 @@ class Attempts(Generic[WorkT]):
         return said
 
     def lease(self, work: WorkT) -> "Future[Message]":
-        """Take the lease."""
+        """Publish the buffered facts and take the lease."""
         self._loop.call_soon_threadsafe(self._speak, work.id, work.attempt)
         return self._leases.take(work.id, work.attempt)
 
     def deliver(self, work: WorkT) -> None:
-        """Let it run."""
+        """Permit the leased and committed attempt to run."""
         self._loop.call_soon_threadsafe(self._delivered, work.id, work.attempt)
 
     def over(self, work: WorkT) -> bool:
-        """Whether it was let go."""
+        """Return whether the attempt was released."""
         return (work.id, work.attempt) not in self._held
 
     def _on_death(self) -> None:
@@ -332,18 +334,18 @@ class Attempts(Generic[WorkT]):
         see_through.add_done_callback(_crash_on_exception)
 
     def _speak(self, id: str, number: int) -> None:
-        """For the health checker's sake: whom it finds dead is blamed for what is known of it."""
+        """Publish buffered facts, since an expired lease is charged by what the log has of the attempt."""
         if attempt := self._held.get((id, number)):
             attempt.speak()
 
     def _delivered(self, id: str, number: int) -> None:
         if attempt := self._held.get((id, number)):
             attempt.is_ours()
-        else:  # it was over before its lease was acknowledged
+        else:  # it ended before its lease was acknowledged
             self._leases.release(id, number)
 
     async def _carry_out(self, attempt: Attempt[WorkT]) -> None:
-        """To a conclusion, or to none where Kafka or the fold gives the work to another by itself."""
+        """Carry an attempt out to its end, or to none if the work goes to another process without one."""
         work = attempt.work
         try:
             if not self._craft.unwanted(work):
@@ -351,8 +353,8 @@ class Attempts(Generic[WorkT]):
         except asyncio.CancelledError:
             if attempt.ours and not self._craft.unwanted(work):
                 attempt.conclude(self._craft.handed_back(work, "its worker was stopped", host_fault=False))
-        except Exception as error:  # whatever it is: no lease is released without an answer
-            log.exception("%s attempt %d: the host is at fault", work.id, work.attempt)
+        except Exception as error:  # of any kind: no lease is released without an end
+            log.exception("%s attempt %d: host error", work.id, work.attempt)
             reason = f"its worker's host is at fault: {error}"
             attempt.conclude(self._craft.handed_back(work, reason, host_fault=True))
             self._host_was_at_fault()
@@ -360,20 +362,21 @@ class Attempts(Generic[WorkT]):
             self._faults_in_a_row = 0
 
     def _host_was_at_fault(self) -> None:
-        """Leave the work to others for a while, ever longer, and then until a new start succeeds."""
+        """Pause after a host error, twice as long each time; after too many, end the process."""
         self._faults_in_a_row += 1
         self._paused_until = time.monotonic() + min(_PAUSE_MAX_S, _PAUSE_S * 2**self._faults_in_a_row)
         if self._faults_in_a_row >= _FAULTS_IN_A_ROW:
-            log.error("this host was at fault %d times in a row: starting again", self._faults_in_a_row)
+            log.error("%d host errors in a row: the process ends, to be started again", self._faults_in_a_row)
             self._died = True
             self._stop.set()
 
     async def _see_through(self, attempt: Attempt[WorkT], task: "asyncio.Task[None]") -> None:
-        """Let go once the conclusion is acknowledged, never before; this task is not cancelled."""
+        """Release the attempt once its end is acknowledged, never before; this task is not cancelled."""
         await asyncio.wait([task])
-        attempt.forget_unsaid()  # of what came to no end, since nobody wanted it any more
+        attempt.forget_unsaid()  # those of an attempt without an end, which is not needed any more
         if attempt.ours and attempt.end is None and not self._craft.unwanted(attempt.work):
-            crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")  # another is given it
+            # The lease expires, or Kafka redelivers the record, and another process retries.
+            crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")
         if attempt.end is not None and (error := await _failure(attempt.end)):
             await self._conclude_otherwise(attempt.work, error)
         self._leases.release(attempt.work.id, attempt.work.attempt)
@@ -381,7 +384,7 @@ class Attempts(Generic[WorkT]):
         self._popper.wake()
 
     async def _conclude_otherwise(self, work: WorkT, error: KafkaException) -> None:
-        log.error("%s attempt %d: its end cannot be recorded: %s", work.id, work.attempt, error)
+        log.error("%s attempt %d: its end cannot be published: %s", work.id, work.attempt, error)
         instead = self._craft.unrecordable(work, f"the result could not be recorded: {error}")
         if error_again := await _failure(self.say(work.id, instead)):
             crash(f"{work.id} attempt {work.attempt} cannot be given an end: {error_again}")
@@ -389,9 +392,9 @@ class Attempts(Generic[WorkT]):
     # -- stopping -------------------------------------------------------------------------------------
 
     async def _drain(self) -> bool:
-        """Let what runs finish, within the grace period; hand the rest back at once.
+        """Let running attempts finish within the grace period; hand the others back at once.
 
-        Return False if the broker does not acknowledge that in time. Then other processes get the work again,
+        Return False if the broker does not acknowledge that in time. Then other processes receive the work,
         since its offset was not committed, or its lease expires.
         """
         tasks = [attempt.task for attempt in self._held.values() if attempt.task]
@@ -399,7 +402,7 @@ class Attempts(Generic[WorkT]):
             if attempt.task and not attempt.begun:
                 attempt.task.cancel()
         if tasks:
-            # Without Kafka no result of what finishes now could be published.
+            # Without Kafka no result of an attempt that finishes now could be published.
             grace_s = self._process.grace_s if OF_THIS_PROCESS.is_reachable else 0.0
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
@@ -414,13 +417,13 @@ def _patience_s() -> float:
 
 
 def _crash_on_exception(task: "asyncio.Task[None]") -> None:
-    """What holds leases must not end unheard: a crash lets them expire."""
+    """Crash if a task failed: a process that renews leases without working would keep them for ever."""
     if not task.cancelled() and (error := task.exception()):
-        crash(f"work cannot be seen through: {error!r}")
+        crash(f"a task that attempts depend on failed: {error!r}")
 
 
 async def _failure(acknowledgement: "Future[Message]") -> KafkaException | None:
-    """Why the broker will never acknowledge it; None once it has."""
+    """Return why the broker will not acknowledge a record; None once it has acknowledged it."""
     try:
         await asyncio.wrap_future(acknowledgement)
     except KafkaException as error:

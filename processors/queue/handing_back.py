@@ -1,11 +1,11 @@
-"""Handing back: what waits at a full worker goes to one that has room.
+"""Redirecting: records that wait at a full worker move to a worker with free slots.
 
-A consumer group binds a record to whoever owns its partition, however long that one is busy. So workers say
-on `X.slots` how much room they have, and one that is full produces what waits to a partition of one that has
-room. The queue's offset is committed once that is acknowledged, and never in the same transaction: whoever
-dies in between leaves the record on the queue twice, which is harmless (rule 3), and never not at all.
+A consumer group binds a record to the owner of its partition, however long that owner is busy. Therefore
+workers publish their free slots on `X.slots`, and a full worker produces waiting records to a partition of a
+worker with free slots. The queue's offset is committed once that is acknowledged, without a transaction. A
+crash in between leaves the record on the queue twice, which is harmless (rule 3), and never loses it.
 
-Here is what decides; `popper.py` talks to the queue.
+This module decides; `popper.py` consumes and produces.
 """
 
 import time
@@ -28,47 +28,47 @@ from topics.leases import Room
 from topics.settings import KafkaSettings
 
 PATIENCE_S = 0.03
-"""How long a record waits at a worker that is full: mostly a slot is free again before that."""
+"""Time for which a record waits at a full worker, since a slot is mostly free again before that."""
 MAX_HOPS = 5
-"""So often a record is handed back; then it waits where it is."""
+"""Redirects of one record; after these it waits at its worker."""
 READ_AHEAD = 16
-"""Records that a full worker holds in memory, at most, to hand them back; each may have some MiB."""
+"""Records that a full worker holds in memory in order to redirect them; each may have some MiB."""
 HOPS = "hops"
-"""Header of a record of a queue: how often it was handed back."""
+"""Header of a queue record: how often it was redirected."""
 
 _REPEAT_S = 2.0
-"""After so long everybody says again what has not changed: for those who are new, or missed it."""
+"""Period in which each worker publishes unchanged free slots, for processes that started since."""
 _FORGOTTEN_S = 3 * _REPEAT_S
 _KNOWN_S = _REPEAT_S + 1.0
-"""After this long without a rebalance every other process has published what it can hold."""
+"""Time without a rebalance after which every other process has published what it can hold."""
 _NEWS_S = 0.1
-"""More or less room is said this often at most; that there is none, or some again, at once."""
+"""Shortest time between two numbers of free slots; a change to or from none is published at once."""
 _ARRIVES_S = 0.1
-"""For so long what was handed to a worker counts as room that it may not have said to be gone."""
+"""Time for which a redirected record counts as a slot that its new worker may still publish as free."""
 
 
 class Waiting(NamedTuple):
-    """A record that was read, and neither begun nor committed."""
+    """A record that was consumed, and neither begun nor committed."""
 
     message: Message
     since_s: float
 
 
 class Board:
-    """How much room others have, as far as they have said so."""
+    """Free slots of other processes, as far as these have published them."""
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[Room, float]] = {}
         self._handed: list[tuple[str, float]] = []
-        """To whom, and when, of late."""
+        """Names of the workers that records were redirected to lately, with the time."""
 
     def hear(self, room: Room, now_s: float) -> None:
-        """Somebody says how much room there is; may be called from another thread."""
+        """Record the free slots that a process published; may be called from another thread."""
         self._said[room.worker] = room, now_s
 
     @property
     def others(self) -> bool:
-        """Whether there are any."""
+        """Whether any other process has published its free slots."""
         return bool(self._said)
 
     def memory_bytes(self, now_s: float) -> int:
@@ -76,14 +76,14 @@ class Board:
         return max((room.memory_bytes or 0 for room, _ in self._rooms(now_s)), default=0)
 
     def free(self, now_s: float) -> int:
-        """How many records others would begin at once."""
+        """Return how many records other processes would begin at once."""
         return sum(free for _, free in self._rooms(now_s))
 
     def choose(self, now_s: float, memory_bytes: int = 0, *, full_too: bool = False) -> int | None:
-        """A partition whose owner has the most room, which it is now thought to have less of.
+        """Return a partition whose owner has the most free slots, and count one of them as taken.
 
-        Only owners that can hold a memory limit of `memory_bytes` count; with `full_too` also those without
-        room.
+        Only owners that can hold a memory limit of `memory_bytes` count. With `full_too`, owners without free
+        slots count as well. Return None if there is no such owner.
         """
         able = [each for each in self._rooms(now_s) if _can_hold(each[0], memory_bytes)]
         room, free = max(able, key=lambda each: each[1], default=(None, 0))
@@ -98,7 +98,7 @@ class Board:
         for worker, (room, said_s) in tuple(self._said.items()):
             if now_s - said_s > _FORGOTTEN_S:
                 self._said.pop(worker, None)
-            elif room.partitions:  # whoever owns none cannot be handed anything
+            elif room.partitions:  # no record can be redirected to a worker without partitions
                 handed = sum(to == worker for to, _ in self._handed)
                 rooms.append((room, max(0, room.free - handed)))
         return rooms
@@ -110,33 +110,33 @@ def _can_hold(room: Room, memory_bytes: int) -> bool:
 
 @dataclass(slots=True)
 class Telling:
-    """When a worker says how much room it has: seldom, as each is read by all."""
+    """Schedule of publishing free slots: seldom, since all workers read each record."""
 
     _said: tuple[frozenset[int], int] | None = None
     _said_s: float = field(default=float("-inf"))
     _none_since_s: float | None = None
 
     def due(self, partitions: frozenset[int], free: int, now_s: float) -> bool:
-        """Whether to say it now."""
+        """Return whether to publish partitions and free slots now."""
         self._none_since_s = None if free else self._none_since_s or now_s
         if self._said is None or self._said[0] != partitions:
             return True
         if self._said[1] and self._none_since_s and now_s - self._none_since_s < PATIENCE_S:
-            return False  # whatever is handed to it will be begun soon
+            return False  # a record that is redirected here will be begun soon
         if bool(free) != bool(self._said[1]):
             return True
         since_s = now_s - self._said_s
         return since_s >= _REPEAT_S or (free != self._said[1] and since_s >= _NEWS_S)
 
     def said(self, partitions: frozenset[int], free: int, now_s: float) -> None:
-        """It was."""
+        """Record what was published, and when."""
         self._said, self._said_s = (partitions, free), now_s
 
 
 def moved(message: Message) -> Record | None:
-    """The record as it is handed back; None where it is not to go anywhere.
+    """Return the record as it is redirected; None if it must stay.
 
-    Work that is to be alone stays: it needs all the slots of wherever it goes, and would go round.
+    An exclusive attempt stays: it needs all slots of any worker, and would be redirected again and again.
     """
     with suppress(DecodeError):
         if not decode(QueuedWork, message.value()).alone:
@@ -165,7 +165,7 @@ def memory_bytes_of(message: Message, model: type[QueuedWork]) -> int:
 
 
 class Moved(NamedTuple):
-    """A record that is handed back."""
+    """A record that is redirected, with its new partition."""
 
     record: Record
     partition: int
@@ -178,10 +178,10 @@ def leaving(
     now_s: float,
     memory_bytes: Callable[[Message], int] = lambda _: 0,
 ) -> list[Moved]:
-    """What is handed back in place of the first of what waits, which is in the order that it came in.
+    """Return the redirects of the first waiting records, which are in the order of consumption.
 
-    That is what has waited for so long, or would at a worker that has been full for so long. `memory_bytes`
-    returns the memory limit that a worker must be able to hold for a record.
+    A record is redirected after it waited for `PATIENCE_S`, or if the worker has been full for that long.
+    `memory_bytes` returns the memory limit that a worker must be able to hold for a record.
     """
     moving: list[Moved] = []
     for each in waiting:
@@ -189,13 +189,13 @@ def leaving(
             break
         record = moved(each.message)
         if record is None or (partition := board.choose(now_s, memory_bytes(each.message))) is None:
-            break  # what comes behind it cannot be committed before it
+            break  # later records cannot be committed before this one
         moving.append(Moved(record, partition))
     return moving
 
 
 class HandingBack:
-    """What a popper asks, and says, about room; all but `start`, `close` in the popper's thread."""
+    """Exchange of free slots and redirects for a popper; only `start` and `close` run outside its thread."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class HandingBack:
         model: type[QueuedWork] = QueuedWork,
         memory_bytes: int | None = None,
     ) -> None:
-        """`name` is this process's; `on_news` is called, from any thread, when others have other room.
+        """`name` is this process's; `on_news` is called, from any thread, if free slots of others changed.
 
         `model` is that of the queue's records, `memory_bytes` the largest memory limit of a stage that this
         process can hold; None if it can hold any.
@@ -224,16 +224,18 @@ class HandingBack:
         self._tail = Tail(settings, self._topic, self._hear, start_at=end)
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Start reading the free slots of other processes."""
         await self._tail.start()
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Stop reading the free slots of other processes."""
         await self._tail.close()
 
     def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:
-        """Say how much room there is and where it is found, if that is news to anybody; none is to be had
-        where something waits for it already, which is when the worker is not `idle`."""
+        """Publish the free slots and partitions of this process, if they changed or are due again.
+
+        Unless the worker is `idle`, it publishes no free slots, since records wait for them here.
+        """
         now_s = time.monotonic()
         if partitions != self._partitions:
             self._partitions, self._assigned_s = partitions, now_s
@@ -242,7 +244,7 @@ class HandingBack:
         elif self._full_since_s is None:
             self._full_since_s = now_s
         if len(partitions) == self._all_partitions or (self._acknowledged and not self._acknowledged.done()):
-            return  # there is nobody else; or the broker is away, and one that waits is enough
+            return  # no other process, or a record is still unacknowledged
         free = max(0, room) if idle else 0
         if self._telling.due(partitions, free, now_s):
             self._telling.said(partitions, free, now_s)
@@ -258,15 +260,15 @@ class HandingBack:
 
     @property
     def others(self) -> bool:
-        """Whether any have said how much room they have."""
+        """Whether any other process has published its free slots."""
         return self._board.others
 
     def elsewhere(self) -> int:
-        """How many more records others would begin at once."""
+        """Return how many records other processes would begin at once."""
         return self._board.free(time.monotonic())
 
     def leaving(self, waiting: Sequence[Waiting]) -> list[Moved]:
-        """What is to be produced in place of the first of what waits."""
+        """Return the redirects of the first waiting records, to be produced by the caller."""
         now_s = time.monotonic()
         full_since_s = self._full_since_s or now_s
         return leaving(self._board, waiting, full_since_s, now_s, partial(memory_bytes_of, model=self._model))
@@ -276,9 +278,9 @@ class HandingBack:
         return self._memory_bytes is not None and memory_bytes > self._memory_bytes
 
     def to_abler(self, message: Message, memory_bytes: int) -> Moved | None:
-        """Return the record to be produced in place of work that is too large here.
+        """Return the redirect of work that is too large here.
 
-        None if no process is known that can hold it, or if it was moved too often.
+        Return None if no process is known that can hold it, or if it was redirected too often.
         """
         record = one_hop_more(message)
         if record is None:

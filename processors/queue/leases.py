@@ -1,4 +1,4 @@
-"""Leases: saying, again and again, that an attempt is being worked on (rule 4)."""
+"""Leases: records that repeatedly confirm that a process runs an attempt (rule 4)."""
 
 import asyncio
 from concurrent.futures import Future
@@ -11,29 +11,29 @@ from topics.leases import Lease
 
 
 class LeaseKeeper:
-    """Takes, renews and releases the leases of one process; `worker` names this very process."""
+    """Leases of one process, which are taken, renewed and released; `worker` names the process."""
 
     def __init__(self, producer: EventProducer, topic: str, worker: str, renewal_s: float) -> None:
         self._producer, self._topic, self._worker = producer, topic, worker
         self._renewal_s = renewal_s
         self._held: dict[tuple[str, int], Future[Message]] = {}
-        """What is held, with the acknowledgement of the last that was said of it."""
+        """Leases by id and attempt, each with the acknowledgement of its last record."""
 
     def take(self, id: str, attempt: int) -> "Future[Message]":
-        """Take a lease; it is held from the moment that the returned future is done."""
+        """Take a lease, which is held as soon as the returned future is done."""
         said = self._held[id, attempt] = self._say("taken", id, attempt)
         return said
 
     def release(self, id: str, attempt: int) -> None:
-        """Let go, if it is held, only after what became of the attempt has been acknowledged."""
+        """Release a lease, if it is held; the end of the attempt must be acknowledged before."""
         if self._held.pop((id, attempt), None):
             self._say("released", id, attempt)
 
     async def keep(self) -> None:
-        """Renew everything that is held, for ever.
+        """Renew all leases that are held, for ever.
 
-        While the broker is away one renewal of each waits, not one a second: else the client's queue would
-        fill, and with it full the event loop would stand still.
+        While the broker is not reachable, one renewal of each lease waits, and no more are produced.
+        Otherwise the client's queue would fill, and a full queue would block the event loop.
         """
         while True:
             await asyncio.sleep(self._renewal_s)

@@ -1,10 +1,12 @@
-"""Popping: lease, commit, then hand over (rule 4). The consumer group is the queue's one discipline.
+"""Consumption of a queue: lease, commit, then run (rule 4). Only the consumer group distributes the records.
 
-A record is begun only when there is room for it; else it waits in memory, and is handed back where another
-worker has room. Work that nobody was given before runs at once; it is committed when it is over, or when it
-takes longer than a renewal may and is leased. Until then Kafka would give it to another. All other work is
-leased and committed before it runs. All of that happens in one thread, and what runs of a partition that is
-revoked is leased and committed first; what only waits goes with the partition.
+A record is begun only if there is a free slot. Otherwise it waits in memory, and is redirected if another
+worker has a free slot. Work of a first delivery runs at once. Its offset is committed when the work is over,
+or when it takes longer than a renewal period and is leased. If this process crashes before that, Kafka
+redelivers the record. All other work is leased and committed before it runs.
+
+All of that happens in one thread. If a partition is revoked, running work of it is leased and committed
+first, and waiting records are dropped.
 """
 
 import logging
@@ -31,46 +33,47 @@ WorkT = TypeVar("WorkT", bound=Model)
 WorkT_contra = TypeVar("WorkT_contra", bound=Model, contravariant=True)
 
 _NO_ROOM_POLL_S = 0.5
-"""A full worker goes on polling, in the end on paused partitions, so that rebalances are answered."""
+"""Period in which a full worker polls, finally with paused partitions, so that rebalances are answered."""
 _ROOM_LOOK_S, _NO_ROOM_LOOK_S = 0.1, 0.02
-"""How long to wait for a record before looking again how much room there is."""
+"""Time to wait for a record before the free slots are counted again, with and without a free slot."""
 _UNDECIDED_LOOK_S = 0.1
-"""How long to wait before asking again which other process can hold what is too large here."""
+"""Time to wait before checking again which other process can hold work that is too large here."""
 _COMMIT_PERIOD_S = 0.1
-"""A commit costs a request; what is over and not committed is done once more if we die."""
+"""Time between commits: each costs a request. Finished work without a commit is redelivered after a crash."""
 _MAX_POLL_INTERVAL_MS = 24 * 3_600_000
-"""While the broker is away, acknowledgements are waited for as long as it takes; heartbeats go on."""
+"""Long enough to wait for acknowledgements while the broker is not reachable; heartbeats continue."""
 
 
 class Owner(Protocol[WorkT_contra]):
-    """Whom the popper works for; all methods are called from the popper's thread."""
+    """Receiver of the consumed work; all methods are called from the popper's thread."""
 
     def room(self) -> int:
-        """How many records may be taken now."""
+        """Return how many records may be begun now."""
         ...
 
     def begin(self, work: WorkT_contra, *, first_delivery: bool) -> "Future[Message] | None":
-        """Begin the work, or prepare it and say so on the log.
+        """Begin the work, or prepare it and publish that it started.
 
-        None where it runs at once; else what must be acknowledged before it is delivered, as must its lease.
+        Return None if the work runs at once. Else return the future of a record that must be acknowledged
+        before `deliver`, as must the lease.
         """
         ...
 
     def lease(self, work: WorkT_contra) -> "Future[Message]":
-        """Take the lease; once that is acknowledged, the work is to be committed and delivered."""
+        """Take the lease; once it is acknowledged, the popper commits and delivers the work."""
         ...
 
     def deliver(self, work: WorkT_contra) -> None:
-        """The work is leased and committed: nobody else will be given this record."""
+        """Let the work run: it is leased and committed, so the record is not redelivered."""
         ...
 
     def over(self, work: WorkT_contra) -> bool:
-        """Whether what came of begun work is acknowledged, or nobody wants it any more."""
+        """Return whether the end of begun work is acknowledged, or its result is not needed any more."""
         ...
 
 
 class Popper(Generic[WorkT]):
-    """A thread that pops one queue for `owner`."""
+    """A thread that consumes one queue for `owner`."""
 
     def __init__(
         self,
@@ -86,19 +89,19 @@ class Popper(Generic[WorkT]):
         lease_after_s: float,
         handing_back: HandingBack | None = None,
     ) -> None:
-        """`on_death` is called, from the thread, when the consumer is dead: the process should end.
+        """Call `on_death`, from the thread, if the consumer fails: the process should end.
 
-        What runs for longer than `lease_after_s` is leased, if it was not before.
+        Work that runs for longer than `lease_after_s` is leased, if it was not before.
         """
         self._handing_back = handing_back
         self._waiting: list[Waiting] = []
-        """In the order of each partition; of partitions that are ours, behind all that was taken."""
+        """Records of assigned partitions, in the order of each, behind all records that were begun."""
         self._offsets: Offsets[WorkT] = Offsets(owner.over)
         self._lease_after_s, self._looked_s = lease_after_s, 0.0
         self._partitions: set[int] = set()
         self._polled_s, self._read_all = 0.0, True
         self._undecided_until_s = 0.0
-        """Until then nothing is taken: others may still publish that they can hold what is too large here."""
+        """Time until which nothing is begun: others may still publish that they can hold larger work."""
         self._queue, self._dead_letters, self._model = queue, dead_letters, model
         self._owner, self._producer, self._on_death = owner, producer, on_death
         limits: dict[str, Any] = {
@@ -112,16 +115,15 @@ class Popper(Generic[WorkT]):
         self._thread = threading.Thread(target=self._run, name=f"pop-{queue}", daemon=True)
 
     def start(self) -> None:
-        """Begin to pop."""
+        """Start the thread that consumes."""
         self._thread.start()
 
     def wake(self) -> None:
-        """There may be room again."""
+        """Notify the thread that the number of free slots may have changed."""
         self._room.set()
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Pop no more. Return True once what was begun is committed and delivered, False after
-        `timeout_s`."""
+        """Stop consuming. Return True once begun work is committed and delivered, False after `timeout_s`."""
         self._stopping.set()
         self._room.set()
         self._thread.join(timeout_s)
@@ -136,7 +138,7 @@ class Popper(Generic[WorkT]):
                 self._step()
             leave(self._consumer)
         except Exception:
-            log.exception("popping %s ends", self._queue)
+            log.exception("consumption of %s failed", self._queue)
             self._on_death()
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
@@ -144,13 +146,15 @@ class Popper(Generic[WorkT]):
         self._partitions.update(tp.partition for tp in assigned)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        """The next owner begins where we committed."""
+        """Lease and commit running work, since the next owner of a partition begins at the commit."""
         self._secure(self._offsets.unsettled({tp.partition for tp in revoked}))
         self._on_lost(consumer, revoked)
 
     def _on_lost(self, _: Consumer, lost: list[TopicPartition]) -> None:
-        """What waits here is not ours any more. What is begun is given to another as well, unless it was
-        committed: two run one attempt (rule 3)."""
+        """Drop waiting records of lost partitions.
+
+        Begun work without a commit is redelivered: two processes then run one attempt (rule 3).
+        """
         partitions = {tp.partition for tp in lost}
         self._partitions -= partitions
         self._offsets.forget(partitions)
@@ -174,8 +178,10 @@ class Popper(Generic[WorkT]):
             self._wait_for_room()
 
     def _read(self, limit: int, timeout_s: float) -> None:
-        """Have up to `limit` records wait; `timeout_s` is for the first. A poll each, so that one which finds
-        a partition revoked finds all that was read of it."""
+        """Read records until `limit` of them wait; `timeout_s` applies to the first.
+
+        Each record has a poll of its own, so that a revocation during a poll finds all records read before.
+        """
         message = self._poll(timeout_s)
         while message is not None:
             error = message.error()
@@ -184,7 +190,7 @@ class Popper(Generic[WorkT]):
             elif is_fatal(error):
                 raise KafkaException(error)
             else:
-                log.warning("popping %s: %s", self._queue, error)
+                log.warning("consuming %s: %s", self._queue, error)
             message = self._poll(0) if len(self._waiting) < limit else None
 
     def _poll(self, timeout_s: float) -> Message | None:
@@ -194,7 +200,7 @@ class Popper(Generic[WorkT]):
         return message
 
     def _hand_back(self) -> bool:
-        """Without room: give others what they would begin at once; False where there is nothing to give."""
+        """Redirect records that others would begin at once; return False if there are none."""
         elsewhere = self._handing_back.elsewhere() if self._handing_back else 0
         if not self._handing_back or not elsewhere:
             return False
@@ -212,10 +218,10 @@ class Popper(Generic[WorkT]):
         return True
 
     def _wait_for_room(self) -> None:
-        # Nobody says that there is room which was only thought to be taken.
+        # A slot elsewhere that was only expected to be taken becomes free again without a message.
         patience_s = PATIENCE_S if self._handing_back and self._handing_back.others else _NO_ROOM_POLL_S
         if not self._room.wait(patience_s) and time.monotonic() - self._polled_s >= _NO_ROOM_POLL_S:
-            # Paused as late as can be: after it the next fetch may not come for `fetch.wait.max.ms`.
+            # Paused as late as possible: after a pause the next fetch may take `fetch.wait.max.ms`.
             if len(self._waiting) >= READ_AHEAD:
                 self._brake.pause()
             self._read(len(self._waiting) + 1, 0)
@@ -239,14 +245,14 @@ class Popper(Generic[WorkT]):
                 if not self._handing_back.knows_others():
                     self._postpone(messages[number:])
                     break
-                # No process can hold it: begin it all the same, so that its owner refuses it.
+                # No process can hold it: begin it, so that its owner refuses it.
             begun = self._owner.begin(work, first_delivery=self._is_first_delivery(message))
             self._taken(message, work)
             if begun:
                 acknowledgements.append(begun)
                 to_secure.add(message.partition() or 0)
         acknowledged(acknowledgements)
-        if to_secure:  # with what is before them in their partitions
+        if to_secure:  # with all records before them in their partitions
             self._secure(self._offsets.unsettled(to_secure))
 
     def _postpone(self, messages: list[Message]) -> None:
@@ -255,7 +261,7 @@ class Popper(Generic[WorkT]):
         self._undecided_until_s = now_s + _UNDECIDED_LOOK_S
 
     def _is_first_delivery(self, message: Message) -> bool:
-        """Whether nobody can have begun it before; of what was handed back we do not know."""
+        """Return whether no process can have begun a record before; a redirected one counts as begun."""
         partition, offset = message.partition() or 0, message.offset() or 0
         where = TopicPartition(self._queue, partition)
         _, high_watermark = self._consumer.get_watermark_offsets(where, cached=True)
@@ -266,14 +272,14 @@ class Popper(Generic[WorkT]):
         self._offsets.take(message.partition() or 0, message.offset() or 0, work, time.monotonic())
 
     def _look_after_what_runs(self) -> None:
-        """Lease what takes long, and commit what is over."""
+        """Lease work that runs for long, and commit work that is over."""
         now_s = time.monotonic()
         if now_s - self._looked_s >= _COMMIT_PERIOD_S:
             self._looked_s = now_s
             self._secure(self._offsets.unsettled(until_s=now_s - self._lease_after_s))
 
     def _secure(self, unsettled: list[Taken[WorkT]]) -> None:
-        """Lease them, commit, deliver; and commit what is over."""
+        """Lease unsettled work, commit, and deliver it; the commit includes work that is over."""
         acknowledged([self._owner.lease(each.work) for each in unsettled])
         for each in unsettled:
             each.settled = True
@@ -288,8 +294,8 @@ class Popper(Generic[WorkT]):
         try:
             done = self._consumer.commit(offsets=next_offsets, asynchronous=False)
         except KafkaException as error:
-            # Unless a later commit succeeds, the records come to another as well (rule 3).
-            log.warning("popping %s: commit failed, redelivery is possible: %s", self._queue, error)
+            # Unless a later commit succeeds, the records are redelivered to another process (rule 3).
+            log.warning("consuming %s: commit failed, redelivery is possible: %s", self._queue, error)
         else:
             self._offsets.committed({tp.partition: tp.offset for tp in done if tp.error is None})
 
@@ -299,7 +305,11 @@ def _memory_bytes(work: Model) -> int:
 
 
 def acknowledged(acknowledgements: "list[Future[Message]]") -> None:
-    """Wait for them; raises KafkaException where one will never be."""
+    """Wait for acknowledgements.
+
+    Raises:
+        KafkaException: the broker will not acknowledge one of them.
+    """
     wait(acknowledgements)
     for acknowledgement in acknowledgements:
         acknowledgement.result()

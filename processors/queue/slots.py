@@ -1,4 +1,4 @@
-"""How much runs at a time."""
+"""Slots, which limit how many attempts of a process run at the same time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class Slots:
-    """A number of places, given out first come, first served; work that runs alone takes them all."""
+    """A number of slots, assigned first come, first served; an exclusive attempt takes all of them."""
 
     def __init__(self, number: int) -> None:
         self._number = self._free = number
@@ -15,9 +15,9 @@ class Slots:
 
     @asynccontextmanager
     async def take(self, *, alone: bool = False) -> AsyncIterator[None]:
-        """Hold one place, or every place, within the context."""
+        """Hold one slot, or all slots if `alone`, within the context."""
         needed = self._number if alone else 1
-        async with self._turn, self._freed:  # whoever is first in turn is not overtaken by smaller needs
+        async with self._turn, self._freed:  # first come, first served: one slot does not overtake all
             await self._freed.wait_for(lambda: self._free >= needed)
             self._free -= needed
         try:

@@ -1,1 +1,1 @@
-"""The two stores: what turns `X.events` into `X.store`, `X.queue` and stops."""
+"""The two stores: processors that turn `X.events` into `X.store`, `X.queue` and stop orders."""

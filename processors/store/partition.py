@@ -1,4 +1,4 @@
-"""Folding one partition of events in memory; no Kafka client here."""
+"""Fold of one partition of events in memory, without a Kafka client."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
@@ -24,28 +24,29 @@ from topics.leases import StopOrder
 from topics.model import Model
 
 PATIENCE_S = 0.05
-"""How long a transaction may wait for company where nobody waits for it."""
+"""Linger of a transaction: how long it may wait for more events if no client waits for its own."""
 END_PATIENCE_S = 0.02
-"""The same for an end: its event tells whoever waits at the node that accepted the submission, only others
-wait longer."""
+"""Linger of a transaction with an end: a client of the node that accepted the submission gets its answer from
+the event, so only other clients wait longer."""
 BUSY_MS = 100
-"""What nobody is known to have taken for so long finds no free worker; workers are quiet for half of it."""
+"""Age at which an attempt without `Started` is taken to find no free worker. Workers publish `Started` after
+half of it."""
 RATE_MS = 50
-"""How far back goes what tells how fast workers are."""
+"""Period over which the rate is measured at which workers start attempts."""
 PAUSE_S = 0.05
-"""For how long events may come together while as much as workers took within `RATE_MS` waits for them."""
+"""Time for which events are gathered while as many attempts wait as workers started within `RATE_MS`."""
 _PARSED = 256
-"""How many states are kept as models; they may be of some MiB each."""
+"""States that are kept as models; each may have some MiB."""
 _REMEDY = "make the store anew with `envicutor rebuild`"
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """What is folded: everything in which the SubmissionStore and the BuildStore differ."""
+class Aggregate:
+    """Everything in which the SubmissionStore and the BuildStore differ: facts, fold, topics and lingers."""
 
     name: str
     subject: str
-    """Of its CloudEvents types: `submission` or `dependencies`."""
+    """Second word of the CloudEvents types: `submission` or `dependencies`."""
     family: Family
     catalogue: Catalogue
     facts: Mapping[str, type[Model]]
@@ -53,43 +54,46 @@ class Store:
     fold_version: int
     apply: Callable[[Any, Recorded[Any]], Folded[Any]]
     patience_s: Mapping[type[Model], float]
-    """How long a transaction for nothing but these facts may wait for company; others wait for nothing."""
+    """Linger of a transaction by the facts that it holds; other facts are committed at once."""
     stops: str | None
-    """Topic of stop orders, None where nobody reads any."""
+    """Topic of stop orders, None if the aggregate has none."""
 
 
 class StaleStoreError(Exception):
-    """A row was made by another version of the fold, or by hand: the store must be rebuilt from the log."""
+    """A row was written by another version of the fold, or by hand: rebuild the store from the log."""
 
 
 class Backlog:
-    """What was enqueued and not taken, as far as the log has told since the assignment; all times are its."""
+    """Ids that were enqueued and not started since the assignment; all times are append times."""
 
     def __init__(self) -> None:
         self._new: set[str] = set()
-        """Those of this transaction, which workers do not see yet."""
+        """Ids of this transaction, which workers cannot consume yet."""
         self._enqueued: dict[str, int] = {}
-        """When, in this order."""
+        """Time of the commit by id, in this order."""
         self._taken: deque[int] = deque()
-        """When, within the last moments."""
+        """Times at which ids were started, within the last `RATE_MS`."""
 
     def enqueue(self, id: str) -> None:
-        """It is to be given to workers."""
+        """Add an id that this transaction enqueues."""
         self._new.add(id)
 
     def committed(self, now_ms: int) -> None:
-        """It is given to them."""
+        """Record that workers can consume the ids of this transaction."""
         self._enqueued |= dict.fromkeys(self._new, now_ms)
         self._new.clear()
 
     def take(self, id: str, now_ms: int) -> None:
-        """A worker has it, or nobody needs it any more."""
+        """Remove an id that a worker started, or that needs no worker any more."""
         self._new.discard(id)
         if self._enqueued.pop(id, None) is not None:
             self._taken.append(now_ms)
 
     def pause_s(self, now_ms: int) -> float:
-        """For how long workers will hardly need anything new; no time where they take nothing anyhow."""
+        """Return for how long workers have enough to do without new records.
+
+        Return 0 if they started nothing lately: then a pause would not relieve them.
+        """
         while self._taken and self._taken[0] <= now_ms - RATE_MS:
             self._taken.popleft()
         enqueued_ms = next(islice(self._enqueued.values(), len(self._taken), None), now_ms)
@@ -98,40 +102,40 @@ class Backlog:
 
 @dataclass(slots=True)
 class Partition:
-    """All memory of one partition; dropped as one object. `dirty` and `out` are not committed yet."""
+    """All memory of one partition, dropped as one object; `dirty` and `out` are not committed yet."""
 
-    store: Store
+    store: Aggregate
     states: MutableMapping[str, bytes] = field(default_factory=dict)
-    """As they stand on the store topic; parsed only when an event needs them."""
+    """Rows as they stand on the store topic; one is parsed when an event needs it."""
     parsed: dict[str, Model] = field(default_factory=dict)
-    """Some of them as models, since the events of one submission come close together."""
+    """Some of the states as models, since the events of one submission follow each other closely."""
     next_offset: int = 0
     committed_offset: int = 0
     time_ms: int = 0
     """Append time of the last event."""
     dirty: dict[str, str] = field(default_factory=dict)
-    """Ids to be stored anew, each with the event that changed it last."""
+    """Ids whose rows changed, each with the event that changed it last."""
     out: list[Record] = field(default_factory=list)
     pending_bytes: int = 0
-    """What there is to be produced; a row that changed several times counts each time."""
+    """Size of what is to be produced; a row that changed several times counts each time."""
     backlog: Backlog = field(default_factory=Backlog)
     replies: list[tuple[Record, Message]] = field(default_factory=list)
-    """Answers for other systems, each with the event that it is due to."""
+    """Answers for other systems, each with the event that caused it."""
     patience_s: float = PATIENCE_S
-    """For how long the commit may wait for company."""
+    """Time for which the commit may wait for more events."""
 
     def restore(self, message: Message) -> None:
-        """Take one record of the store topic in; a rebuild removes rows."""
+        """Apply one record of the store topic; a tombstone of a rebuild removes its row."""
         raw, value = message.key(), message.value()
         assert isinstance(raw, bytes)
-        key = raw.decode(errors="replace")  # somebody may have written it by hand
+        key = raw.decode(errors="replace")  # a row written by hand may have any key
         if isinstance(value, bytes):
             self.states[key] = value
         else:
             self.states.pop(key, None)
 
     def fold(self, message: Message) -> None:
-        """Take one event in. An unreadable one becomes a dead letter and the partition goes on."""
+        """Fold one event. An unreadable event becomes a dead letter, so that the partition goes on."""
         event = f"{message.topic()}/{message.partition()}/{message.offset()}"
         try:
             recorded = decode_fact(message, self.store.facts)
@@ -150,7 +154,7 @@ class Partition:
 
     @property
     def pause_s(self) -> float:
-        """For how long the next events may come together before they are folded."""
+        """Time for which the next events are gathered before they are folded."""
         return self.backlog.pause_s(self.time_ms)
 
     @property
@@ -159,7 +163,7 @@ class Partition:
         return self.next_offset != self.committed_offset
 
     def committed(self) -> None:
-        """Everything up to `next_offset` is on the topics."""
+        """Record that everything up to `next_offset` was committed."""
         self.committed_offset = self.next_offset
         self.backlog.committed(self.time_ms)
         self.dirty.clear()
@@ -169,9 +173,10 @@ class Partition:
         self.patience_s = PATIENCE_S
 
     def records(self, refusal: Callable[[str], str | None] = lambda _: None) -> list[Record]:
-        """What must be produced, besides the offset, for everything folded since the last commit.
+        """Return what must be produced, besides the offset, for all events folded since the last commit.
 
-        `refusal` says of a reply topic why it takes no answer; one that cannot be told is a dead letter.
+        `refusal` returns why a reply topic accepts no answer, or None if it accepts them. An event whose
+        answer is not accepted becomes a dead letter.
         """
         store = self.store.family.store.name
         rows = [

@@ -4,8 +4,8 @@ consumes  `X.events`
 produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`,
           `webhooks.pending`, answers on the topics that requests named
 
-Everything but the watchdog happens in one thread. A crash at any point is safe: the next instance
-fences this one and begins where the last transaction ended.
+Everything but the watchdog runs in one thread. A crash at any point is safe: the next instance fences this
+one and begins where the last committed transaction ended.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from processors.store.partition import Partition, Store
+from processors.store.partition import Aggregate, Partition
 from processors.store.restore import Restorer
 from topics.kafka.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
 from topics.kafka.codec import Record
@@ -34,25 +34,26 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TRANSACTION_TIMEOUT_MS = 5000
-"""After a kill inside a transaction nobody reads past it for this long, unless its slot restarts sooner."""
+"""Time for which consumers cannot read past a killed process's transaction, unless it restarts sooner."""
 STUCK_S = 20.0
-"""librdkafka 2.16 can hang for ever in `send_offsets_to_transaction` after a broker restart (#5456)."""
+"""Time without progress after which the process ends: librdkafka 2.16 can hang for ever in
+`send_offsets_to_transaction` after a broker restart (#5456)."""
 _BATCH = 500
 _PER_TURN = 4
-"""How many records of a transaction go to one partition of the queue. Each partition that has a part in it
-costs the broker five requests more; to hand back what came to a full worker costs a few for each record."""
+"""Records of a transaction that go to one partition of the queue in a row. Each partition in a transaction
+costs the broker five more requests. Redirecting records from a full worker costs a few requests each."""
 _TRANSACTION_BYTES = 16 * MiB
-"""A transaction that holds so much takes no more events, so that each is over within its timeout."""
+"""Size at which a transaction is committed without more events, so that it ends within its timeout."""
 
 
-class Stopping(Exception):  # noqa: N818 - not an error: SIGTERM came while something waited
-    """The process was asked to stop."""
+class Stopping(Exception):  # noqa: N818 - not an error: SIGTERM arrived during a call
+    """The process was asked to stop while a call waited."""
 
 
 class StoreProcessor:
-    """One instance; `slot` tells the instances of one store apart, across their restarts."""
+    """One instance of a store; `slot` distinguishes the instances, and stays the same across restarts."""
 
-    def __init__(self, settings: KafkaSettings, store: Store, slot: str) -> None:
+    def __init__(self, settings: KafkaSettings, store: Aggregate, slot: str) -> None:
         self._settings, self._store, self._slot = settings, store, slot
         self._partitions: dict[int, Partition] = {}
         self._turns = itertools.cycle(range(store.family.queue.partitions(settings.profile)))
@@ -71,10 +72,10 @@ class StoreProcessor:
         """Fold until stopped.
 
         Raises:
-            KafkaException: the consumer is dead; the process must be started again.
+            KafkaException: the consumer failed; the process must be started again.
         """
         threading.Thread(target=self._watchdog, daemon=True).start()
-        # The producer comes before the group: it ends a transaction that its predecessor left open.
+        # The producer comes before the group: it aborts a transaction that its predecessor left open.
         try:
             self._producer = self._new_producer()
             folder = self._settings.data_dir / "views" / f"{self._store.name}-{self._slot}"
@@ -96,7 +97,7 @@ class StoreProcessor:
         except Stopping:
             pass
         finally:
-            with suppress(Stopping):  # raised by a rebalance that is served while leaving
+            with suppress(Stopping):  # raised by a rebalance callback during the call
                 leave(self._consumer, is_static=True)
             self._restorer.close()
             self._ended.set()
@@ -118,7 +119,7 @@ class StoreProcessor:
         return producer
 
     def _retrying(self, call: Callable[[], T]) -> T:
-        """The same call again while the client says that this is allowed (also after its own timeout)."""
+        """Repeat a call while the client marks its error as retriable, which includes a timeout."""
         while True:
             self._progress(alive=False)
             try:
@@ -159,7 +160,7 @@ class StoreProcessor:
         messages = consume_batch(self._consumer, _BATCH, wait_s)
         self._behind = len(messages) == _BATCH
         if self._reassigned and messages:
-            self._rewind()  # some may follow on what was in memory and is gone
+            self._rewind()  # some may follow events that were in memory and are gone
             return
         for message in messages:
             error = message.error()
@@ -172,13 +173,13 @@ class StoreProcessor:
         self._commit_if_due()
 
     def _pause_s(self) -> float:
-        """For how long events may come together."""
+        """Return for how long events are gathered, in seconds."""
         wishes = [partition.pause_s for partition in self._partitions.values()]
         return 0.0 if self._behind else min(wishes, default=0.0)
 
     def _fold(self, message: Message) -> bool:
-        """Whether there is so much to be committed that nothing may be added."""
-        self._progress()  # one may take a while
+        """Fold an event; return whether the transaction is so large that no event may be added."""
+        self._progress()  # the fold of one event may take long
         partition = self._partitions.get(message.partition() or 0)
         if partition is None or (message.offset() or 0) < partition.next_offset:
             return False
@@ -189,7 +190,10 @@ class StoreProcessor:
         return sum(part.pending_bytes for part in self._partitions.values()) >= _TRANSACTION_BYTES
 
     def _commit_if_due(self) -> bool:
-        """False where that failed: memory is then of an earlier moment, and the log is read from there."""
+        """Commit if the linger is over or the transaction is full.
+
+        Return False if that failed: memory is then restored to an earlier offset, and the log read again.
+        """
         due = {p: partition for p, partition in self._partitions.items() if partition.uncommitted}
         now = time.monotonic()
         wishes = [now + partition.patience_s for partition in due.values()]
@@ -205,7 +209,7 @@ class StoreProcessor:
         return True
 
     def _commit(self, due: dict[int, Partition]) -> None:
-        # Before the transaction begins: `refusal` may ask the broker, for longer than a transaction may take.
+        # Before the transaction begins: `refusal` may wait for the broker for longer than its timeout.
         records = {number: partition.records(self._replies.refusal) for number, partition in due.items()}
         producer = self._producer
         producer.begin_transaction()
@@ -215,7 +219,7 @@ class StoreProcessor:
                 place = self._place(record, number, turns)
                 producer.produce(record.topic, record.value, record.key, place, headers=record.headers)
         group = self._consumer.consumer_group_metadata()
-        if not self._consumer.memberid():  # metadata without a member would not be fenced
+        if not self._consumer.memberid():  # metadata without a member id would not be fenced
             raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))
         topic = self._store.family.events.name
         offsets = [TopicPartition(topic, number, partition.next_offset) for number, partition in due.items()]
@@ -226,14 +230,14 @@ class StoreProcessor:
         self._deadline = None
 
     def _place(self, record: Record, consumed: int, turns: Iterator[int]) -> int:
-        """The partition that a record goes to; -1 where its key says it."""
+        """Return the partition that a record goes to; -1 if its key determines it."""
         if record.topic == self._store.family.store.name:
             return consumed
-        # By turns: another attempt usually goes to another partition, since another worker may do better.
+        # By turns, so that another attempt usually goes to another worker, which may succeed.
         return next(turns) if record.topic == self._store.family.queue.name else -1
 
     def _recover(self, cause: BaseException) -> None:
-        """Whatever went wrong: the transaction goes, all memory goes, the log says where we are."""
+        """Abort the transaction and restore all memory from the topics, after any error."""
         log.warning("%s restores after: %s", self._store.name, cause)
         self._replies.look_again()
         error = cause.args[0] if isinstance(cause, KafkaException) else None
@@ -248,7 +252,7 @@ class StoreProcessor:
             self._consumer.seek(start)
 
     def _rewind(self) -> None:
-        """Read on where memory is."""
+        """Seek to the offsets that memory stands at."""
         topic = self._store.family.events.name
         starts = [
             TopicPartition(topic, p, partition.next_offset) for p, partition in self._partitions.items()

@@ -1,12 +1,13 @@
-"""Making a store anew from its log, beside its living processors.
+"""Rebuild of a store from its log, while its processors run.
 
 consumes  `X.events`, as far as the store processors have committed
 produces  `X.store`: rows that differ from the fold, and tombstones for rows that it does not have
 
-The log is folded first, which stops nobody. Then comes the short part: a transaction is opened in every
-partition of the store, for whose end every restore waits (rule 2); after that each instance is fenced, so
-that it loses its memory at its next commit, and restores. What was committed meanwhile is folded too, and
-what differs is written in the transaction. Effects are not repeated: queue and stops stay as they are.
+The log is folded first, while all processors continue. Then the rebuild opens a transaction in every
+partition of the store, and every restore waits for its end (rule 2). After that it fences each instance, so
+that the instance drops its memory at its next commit, and restores. The rebuild folds the events that were
+committed meanwhile, and writes the rows that differ in its transaction. Effects are not repeated: queue and
+stop orders stay as they are.
 """
 
 import uuid
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from processors.store.partition import Partition, Store
+from processors.store.partition import Aggregate, Partition
 from topics.kafka.clients import connection, producer_config
 from topics.kafka.codec import cloud_event
 from topics.kafka.scan import committed_offsets, read_to_end
@@ -26,36 +27,36 @@ from topics.settings import KafkaSettings
 Progress = Callable[[str], None]
 
 _TRANSACTION_TIMEOUT_MS = 300_000
-"""For so long store processors wait if this process is killed, and nobody starts it again."""
+"""Time for which store processors wait if this process is killed and not started again."""
 _TIMEOUT_S = 30.0
 _LOCK = b"/rebuild"
-"""Key of a tombstone; no id has a slash."""
+"""Key of the tombstones that open the transaction; no id has a slash."""
 _PROGRESS_EVENTS = 10_000
 
 
 class MissingEventsError(Exception):
-    """The log does not go back to its beginning: rows of which events are gone cannot be made again."""
+    """The log has lost its beginning: rows whose events are gone cannot be rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was done."""
+    """Numbers of what a rebuild read and changed."""
 
     events: int
-    """Folded."""
+    """Events of the log that were folded."""
     rows: int
     written: int
-    """Rows that were not as the log says, or may have changed meanwhile."""
+    """Rows that differed from the fold, or may have changed meanwhile."""
     removed: int
-    """Rows of which the log knows nothing."""
+    """Rows without any event on the log."""
 
 
-def rebuild(settings: KafkaSettings, store: Store, progress: Progress) -> Rebuilt:
-    """Make `X.store` what the log says; all at once, or not at all.
+def rebuild(settings: KafkaSettings, store: Aggregate, progress: Progress) -> Rebuilt:
+    """Make `X.store` equal to the fold of its log, in one transaction.
 
     Raises:
-        MissingEventsError: nothing was changed.
-        KafkaException: the broker did not do it, or another rebuild took over; nothing was changed.
+        MissingEventsError: the log has lost events; nothing was changed.
+        KafkaException: the broker failed, or another rebuild took over; nothing was changed.
     """
     folding = _Folding(settings, store, progress)
     folding.to_committed()
@@ -69,22 +70,22 @@ def rebuild(settings: KafkaSettings, store: Store, progress: Progress) -> Rebuil
         written, removed = _write(producer, settings, folding.partitions)
         producer.commit_transaction()
     except BaseException:
-        producer.abort_transaction()  # or everybody would wait for its timeout
+        producer.abort_transaction()  # else all processors would wait for its timeout
         raise
     rows = sum(len(partition.states) for partition in folding.partitions.values())
     return Rebuilt(folding.events, rows, written, removed)
 
 
 class _Folding:
-    """The fold of all that is committed; ids that changed since the first time are `dirty`."""
+    """Fold of all committed events; ids that changed since the first call are `dirty`."""
 
-    def __init__(self, settings: KafkaSettings, store: Store, progress: Progress) -> None:
+    def __init__(self, settings: KafkaSettings, store: Aggregate, progress: Progress) -> None:
         self._settings, self._store, self._progress = settings, store, progress
         self.partitions: dict[int, Partition] = {}
         self.events = 0
 
     def to_committed(self) -> None:
-        """Fold on, to where the store processors are; from the beginning, the first time."""
+        """Fold up to the offsets that the store processors committed, the first time from the beginning."""
         topic = self._store.family.events.name
         ends = committed_offsets(self._settings, self._store.name, topic)
         first_time = not self.partitions
@@ -112,7 +113,7 @@ class _Folding:
 
 
 def _transactional(settings: KafkaSettings, name: str) -> Producer:
-    """Fences whoever has this name, and ends what was open."""
+    """Return a producer that fences an earlier one with this name and aborts its transaction."""
     config = producer_config(settings, message_timeout_ms=_TRANSACTION_TIMEOUT_MS) | {
         "transactional.id": f"{settings.topic_prefix}{name}",
         "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
@@ -128,23 +129,23 @@ def _lock(producer: Producer, topic: str, partitions: int) -> None:
     producer.flush()
 
 
-def _fence(settings: KafkaSettings, store: Store) -> None:
-    """Every instance that may hold rows from before the lock is a member of the group now."""
-    admin = AdminClient(connection(settings))  # without a name it would be gone before it has the answer
+def _fence(settings: KafkaSettings, store: Aggregate) -> None:
+    """Fence every instance that may hold rows from before the lock: each is a member of the group now."""
+    admin = AdminClient(connection(settings))  # named, since it must live until it has the answer
     [future] = admin.describe_consumer_groups([settings.topic_prefix + store.name]).values()
     try:
         members = future.result().members
     except KafkaException as error:
         if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
             raise
-        return  # no store processor ever ran
+        return  # no store processor has run yet
     for member in members:
         # An instance's transactional id is its `group.instance.id`.
         _transactional(settings, member.group_instance_id.removeprefix(settings.topic_prefix))
 
 
 def _write(producer: Producer, settings: KafkaSettings, partitions: dict[int, Partition]) -> tuple[int, int]:
-    """How many rows were written and removed."""
+    """Write the rows that differ; return how many were written and removed."""
     store = partitions[0].store
     found = _rows(settings, store.family.store.name)
     written = removed = 0
@@ -162,7 +163,7 @@ def _write(producer: Producer, settings: KafkaSettings, partitions: dict[int, Pa
 
 
 def _rows(settings: KafkaSettings, topic: str) -> defaultdict[int, dict[bytes, bytes]]:
-    """By partition, as they stand below the lock."""
+    """Return the rows by partition, as they stand below the lock."""
     rows: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
     for message in read_to_end(settings, topic):
         key, value = message.key(), message.value()
@@ -174,7 +175,7 @@ def _rows(settings: KafkaSettings, topic: str) -> defaultdict[int, dict[bytes, b
     return rows
 
 
-def _produce(producer: Producer, store: Store, partition: int, key: bytes, value: bytes | None) -> None:
+def _produce(producer: Producer, store: Aggregate, partition: int, key: bytes, value: bytes | None) -> None:
     id = key.decode(errors="backslashreplace")
     headers = cloud_event(
         f"envicutor.{store.subject}.stored.v1", uuid.uuid4().hex, id, f"{store.name}/rebuild"
@@ -182,7 +183,7 @@ def _produce(producer: Producer, store: Store, partition: int, key: bytes, value
     while True:
         try:
             producer.produce(store.family.store.name, value, key, partition, headers=headers)
-        except BufferError:  # the local queue is full: wait for room
+        except BufferError:  # the local queue is full: wait until it is shorter
             producer.poll(0.1)
         else:
             return

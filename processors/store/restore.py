@@ -1,4 +1,4 @@
-"""What a partition's memory is made of when it is assigned (rule 2)."""
+"""Restoring a partition's memory from the store topic when the partition is assigned (rule 2)."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from processors.store.partition import Partition, Store
+from processors.store.partition import Aggregate, Partition
 from processors.store.states import States
 from topics.kafka.clients import READER, connection, consume_batch, consumer_config
 from topics.settings import KafkaSettings
@@ -26,14 +26,15 @@ _BATCH = 1000
 
 
 class Restorer:
-    """Reads the store topic up to where the committed offsets say that it is complete."""
+    """Reader of the store topic, up to an end that covers the committed offsets."""
 
     def __init__(
-        self, settings: KafkaSettings, store: Store, folder: Path, progress: Callable[..., None]
+        self, settings: KafkaSettings, store: Aggregate, folder: Path, progress: Callable[..., None]
     ) -> None:
-        """`folder` belongs to this instance alone.
+        """Keep the rows below `folder`, which this instance alone uses.
 
-        `progress` is called again and again, `alive=False` while nothing comes; it raises to give up.
+        `progress` is called repeatedly, with `alive=False` while no record arrives. An exception that it
+        raises ends the restore.
         """
         self._folder = folder
         self._states: dict[int, States] = {}
@@ -46,9 +47,9 @@ class Restorer:
         self._reader.list_topics(store.family.store.name, 10)  # cold metadata costs the first restore 500 ms
 
     def restore(self, consumer: Consumer, partitions: list[int]) -> dict[int, Partition]:
-        """The memory of `partitions`, none of which may be remembered elsewhere.
+        """Return the memory of `partitions`, of which no other object may exist.
 
-        `consumer` is the group's own, read_committed, so that `committed()` waits for pending offsets.
+        `consumer` is the group's own and read_committed, so that `committed()` waits for pending offsets.
         The order matters: committed offsets, then the end of the store, then everything below that end.
         """
         started = time.monotonic()
@@ -66,13 +67,13 @@ class Restorer:
         return restored
 
     def close(self) -> None:
-        """Let go of the connections and the disk."""
+        """Close the connections and remove the files."""
         self._reader.close()
         for states in self._states.values():
             states.close()
 
     def _fresh(self, partition: int) -> States:
-        """Of an earlier assignment there may be one, which nobody uses any more."""
+        """Return an empty database; one of an earlier assignment is removed."""
         if (earlier := self._states.pop(partition, None)) is not None:
             earlier.close()
         self._states[partition] = States(self._folder / str(partition))
@@ -107,7 +108,7 @@ class Restorer:
         return {tp.partition: future.result().offset for tp, future in futures.items()}
 
     def _refresh(self) -> None:
-        """A client may keep stale leader epochs, or time out for ever, after a broker's restart."""
+        """Replace the client, which may keep stale leader epochs or time out for ever after a restart."""
         self._admin = AdminClient(connection(self._settings))
         try:
             self._admin.list_topics(timeout=5)

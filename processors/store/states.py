@@ -1,4 +1,4 @@
-"""The rows of one partition on disk (RocksDB): in little memory, however many and however large they are."""
+"""The rows of one partition on disk (RocksDB), so that memory does not grow with their number or size."""
 
 import shutil
 from collections.abc import Iterator, MutableMapping
@@ -10,10 +10,10 @@ _BUFFER_BYTES = 16 << 20
 
 
 class States(MutableMapping[str, bytes]):
-    """A scratch: made anew from the store at each assignment; nothing needs it after its process."""
+    """Scratch database of rows, which is restored from the store at each assignment."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` belongs to this instance alone; what was in it is removed."""
+        """Create an empty database in `folder`, which this instance alone uses; its contents are removed."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         options = Options(raw_mode=True)
@@ -24,7 +24,7 @@ class States(MutableMapping[str, bytes]):
         self._rows = 0
 
     def close(self) -> None:
-        """Remove it."""
+        """Close the database and remove its folder."""
         self._db.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

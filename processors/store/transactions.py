@@ -1,7 +1,7 @@
-"""An alert where a transaction stays open: nobody reads past it, so everything behind it stands still.
+"""Alert about transactions that stay open: consumers do not read past them, so the partition stands still.
 
-The broker ends those whose time is over. One that its coordinator forgot stays until an operator ends it
-(`kafka-transactions.sh abort`).
+The broker aborts transactions that exceed their timeout. A transaction that its coordinator lost stays open
+until an operator ends it (`kafka-transactions.sh abort`).
 """
 
 import logging
@@ -20,27 +20,27 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 OPEN_S = 30.0
-"""Six times the timeout of a store processor's transaction."""
+"""Age of a transaction that is reported: six times the timeout of a store processor's transaction."""
 _PERIOD_S = 10.0
 _ANSWER_S = 5.0
 
 
-class Ends(NamedTuple):
-    """Of one partition."""
+class StableAndEnd(NamedTuple):
+    """The two end offsets of one partition."""
 
     stable: int
-    """The last stable offset: where the first open transaction begins."""
+    """The last stable offset: the first offset of the first open transaction, or `end` if there is none."""
     end: int
 
 
 class OpenTransactions:
-    """Which partitions have waited for the same transaction for too long."""
+    """Record of how long the last stable offset of each partition has not moved."""
 
     def __init__(self) -> None:
         self._since: dict[int, tuple[int, float]] = {}
 
-    def open_too_long(self, ends: Mapping[int, Ends], now_s: float) -> list[int]:
-        """Take in where the partitions end now; those that stand still."""
+    def open_too_long(self, ends: Mapping[int, StableAndEnd], now_s: float) -> list[int]:
+        """Record the current end offsets; return partitions with a transaction older than `OPEN_S`."""
         for partition, (stable, end) in ends.items():
             before = self._since.get(partition)
             if stable == end:
@@ -50,20 +50,20 @@ class OpenTransactions:
         return sorted(p for p, (_, since_s) in self._since.items() if now_s - since_s > OPEN_S)
 
 
-def read_ends(settings: KafkaSettings, topic: str, partitions: int) -> dict[int, Ends]:
-    """Where the partitions of a topic end for who reads what is committed, and for who reads all.
+def read_ends(settings: KafkaSettings, topic: str, partitions: int) -> dict[int, StableAndEnd]:
+    """Return where the partitions of a topic end for consumers of committed records, and of all records.
 
     Raises:
-        KafkaException: the broker does not say.
+        KafkaException: the broker did not answer.
     """
-    admin = AdminClient(connection(settings))  # a fresh one: an old one may not find a restarted broker
+    admin = AdminClient(connection(settings))  # a new client: an old one may not find a restarted broker
     found = []
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
         asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in range(partitions)}
         futures = admin.list_offsets(asked, isolation_level=level, request_timeout=_ANSWER_S)
         found.append({tp.partition: future.result().offset for tp, future in futures.items()})
     stable, end = found
-    return {p: Ends(stable[p], max(end[p], stable[p])) for p in stable}
+    return {p: StableAndEnd(stable[p], max(end[p], stable[p])) for p in stable}
 
 
 def keep_watched(settings: KafkaSettings, family: Family) -> None:
@@ -78,7 +78,7 @@ def _watch(settings: KafkaSettings, family: Family) -> None:
         try:
             ends = read_ends(settings, family.store.name, partitions)
         except KafkaException:
-            pass  # whoever works says so
+            pass  # the clients that need the broker log this
         else:
             for partition in transactions.open_too_long(ends, time.monotonic()):
                 log.critical(

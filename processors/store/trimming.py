@@ -1,7 +1,7 @@
-"""Deleting what was popped: the store processor is the writer of the queue, so it tidies it up.
+"""Deletion of consumed queue records: the store processor writes the queue, so it also deletes from it.
 
-A record below the committed offset is leased or finished (rule 4), or was handed back and stands elsewhere in
-the queue; nobody needs it for another attempt, which the fold enqueues from its state.
+A record below the committed offset is leased or finished (rule 4), or was redirected and stands elsewhere in
+the queue. Another attempt does not need it, since the fold enqueues attempts from its state.
 """
 
 import logging
@@ -23,22 +23,22 @@ _TIMEOUT_S = 30.0
 
 
 def trim(settings: KafkaSettings, family: Family) -> None:
-    """Delete the records of the queue that were popped. The broker frees whole segments, minutes later.
+    """Delete the records of the queue that were consumed. The broker frees whole segments, minutes later.
 
     Raises:
-        KafkaException: the broker did not do it, or not in every partition.
+        KafkaException: the broker did not delete the records of every partition.
     """
     popped = committed_offsets(settings, family.work_group, family.queue.name, _TIMEOUT_S)
     below = [TopicPartition(family.queue.name, p, offset) for p, offset in popped.items() if offset > 0]
     if not below:
         return
-    admin = AdminClient(connection(settings))  # a fresh one: an old one may not find a restarted broker
+    admin = AdminClient(connection(settings))  # a new client: an old one may not find a restarted broker
     for deletion in admin.delete_records(below, request_timeout=_TIMEOUT_S).values():
         deletion.result()
 
 
 def keep_trimmed(settings: KafkaSettings, family: Family) -> None:
-    """Trim in a thread of its own, as long as the process lives; it may end at any moment."""
+    """Trim in a daemon thread, which may end with the process at any moment."""
     threading.Thread(target=_trim_for_ever, args=(settings, family), name="trim", daemon=True).start()
 
 

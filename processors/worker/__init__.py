@@ -1,1 +1,1 @@
-"""Worker: pops submissions, sees that their dependencies are there, runs them, says what came of it."""
+"""Worker: consumes submissions, obtains their dependencies, runs them and publishes the results."""

@@ -1,10 +1,10 @@
-"""What was compiled on this host: a submission that asks for the same again need not wait for it.
+"""Cache of compilations on this host: a submission that equals an earlier one is not compiled again.
 
-KEY         SHA-256 of the rest, the stage as JSON, what was in the box; last used when it was last changed
-.KEY-*      about to be one
+KEY         SHA-256 of the rest, the stage as JSON, the contents of the box; modified when last used
+.KEY-*      an entry that is being written
 
-A compiler is taken to do the same on the same files; one that reads the clock or random numbers gets what it
-made of them the first time.
+The cache assumes that a compiler makes the same of the same files. If one reads the clock or random numbers,
+later submissions get the result of its first run.
 """
 
 import hashlib
@@ -27,21 +27,21 @@ from topics.submissions.state import Work
 log = logging.getLogger(__name__)
 
 VERSION = 1
-"""Of the files, and of how a box is made: raised, it makes all that was compiled before useless."""
+"""Version of the files and of how a box is made; a new value invalidates all earlier entries."""
 SWEEP_SHARE = 1 / 32
-"""How much of the limit may be written before the folder is looked through for what must go."""
+"""Share of the limit that may be written before the folder is scanned for entries to remove."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-class Compiled(NamedTuple):
-    """A stage that ended well, and what was in the box then."""
+class CachedCompilation(NamedTuple):
+    """A compile stage that succeeded, and a snapshot of its box."""
 
     stage: CompileStage
     box: bytes
 
 
 def key_of(work: Work, rootfs: Rootfs, env: Mapping[str, str], answer_bytes: int) -> str:
-    """Name all that the compile stage depends on, and whose it is."""
+    """Return a hash of all that the compile stage depends on, and of the submission's owner."""
     request = work.request
     files = sorted((file.name, hashlib.sha256(file.data()).hexdigest()) for file in request.files)
     parts = {
@@ -58,20 +58,20 @@ def key_of(work: Work, rootfs: Rootfs, env: Mapping[str, str], answer_bytes: int
 
 
 class CompileCache:
-    """A folder that the workers of a host share; its methods read and write files, for some milliseconds."""
+    """A folder that the workers of a host share; its methods block on files for some milliseconds."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes = folder, max_bytes
-        self._unswept_bytes = max_bytes  # workers before us may have left more than is allowed now
+        self._unswept_bytes = max_bytes  # earlier workers may have had a higher limit
         self._sweeping = threading.Lock()
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is kept."""
+        """Whether compilations are kept."""
         return self._max_bytes > 0
 
-    def get(self, key: str) -> Compiled | None:
-        """What was kept, unless it is gone or spoilt."""
+    def get(self, key: str) -> CachedCompilation | None:
+        """Return the entry of a key and mark it as used; None if it is absent or damaged."""
         path = self._folder / key
         try:
             content = path.read_bytes()
@@ -81,16 +81,16 @@ class CompileCache:
         try:
             return decode(content)
         except ValueError as error:
-            log.warning("%s is spoilt, which a power failure may do: %s", path, error)
+            log.warning("%s is damaged and removed; a power failure may cause that: %s", path, error)
             self.drop(key)
             return None
 
     def drop(self, key: str) -> None:
-        """Keep it no longer."""
+        """Remove the entry of a key, if there is one."""
         (self._folder / key).unlink(missing_ok=True)
 
-    def put(self, key: str, compiled: Compiled) -> None:
-        """Keep it, and let go what was not used for longest; a disk that is full is only logged."""
+    def put(self, key: str, compiled: CachedCompilation) -> None:
+        """Write an entry and remove the least recently used ones; a full disk is only logged."""
         content = encode(compiled)
         if len(content) > self._max_bytes:
             return
@@ -99,13 +99,13 @@ class CompileCache:
             self._write(key, content)
             self._sweep(len(content))
         except OSError as error:
-            log.warning("what was compiled cannot be kept in %s: %s", self._folder, error)
+            log.warning("the compilation cannot be kept in %s: %s", self._folder, error)
 
     def _write(self, key: str, content: bytes) -> None:
         with tempfile.NamedTemporaryFile(prefix=f".{key}-", dir=self._folder) as file:
             file.write(content)
             file.flush()
-            with suppress(FileExistsError):  # another worker of this host was as quick
+            with suppress(FileExistsError):  # another worker of this host wrote the same entry
                 os.link(file.name, self._folder / key)
 
     def _sweep(self, written_bytes: int) -> None:
@@ -118,32 +118,36 @@ class CompileCache:
             for used_at, size_bytes, path in sorted(self._entries(), reverse=True):
                 room_bytes -= size_bytes
                 if room_bytes < 0:
-                    log.debug("%s goes, last used at %f", path, used_at)
+                    log.debug("removing %s, last used at %f", path, used_at)
                     path.unlink(missing_ok=True)
 
     def _entries(self) -> list[tuple[float, int, Path]]:
-        """Also what killed workers left half written, which is old some day."""
+        """Return time of use, size and path of each file, half-written ones of killed workers included."""
         found = []
         for entry in os.scandir(self._folder):
-            with suppress(FileNotFoundError):  # another worker's sweep
+            with suppress(FileNotFoundError):  # another worker removed it
                 state = entry.stat(follow_symlinks=False)
                 found.append((state.st_mtime, state.st_blocks * 512, Path(entry.path)))
         return found
 
 
-def encode(compiled: Compiled) -> bytes:
-    """To what `decode` reads."""
+def encode(compiled: CachedCompilation) -> bytes:
+    """Return an entry as bytes, in the format that `decode` reads."""
     content = compiled.stage.model_dump_json().encode() + b"\n" + compiled.box
     return hashlib.sha256(content).digest() + content
 
 
-def decode(content: bytes) -> Compiled:
-    """Read what `encode` wrote; ValueError if it is not all there."""
+def decode(content: bytes) -> CachedCompilation:
+    """Return the entry that `encode` wrote.
+
+    Raises:
+        ValueError: the bytes are incomplete, damaged, or of another version.
+    """
     digest, rest = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(rest).digest() != digest:
         raise ValueError("its checksum is wrong")
     stage, _, box = rest.partition(b"\n")
     try:
-        return Compiled(CompileStage.model_validate_json(stage), box)
-    except ValidationError as error:  # of another version of ourselves
+        return CachedCompilation(CompileStage.model_validate_json(stage), box)
+    except ValidationError as error:  # of another version of this program
         raise ValueError("its stage cannot be read") from error

@@ -1,4 +1,4 @@
-"""Seeing that a submission's dependencies are in this host's Cache, whoever must build them."""
+"""Making a submission's dependencies available in this host's Cache, built here or on another host."""
 
 import asyncio
 import logging
@@ -23,8 +23,8 @@ from topics.views.view import View
 log = logging.getLogger(__name__)
 
 
-class Environments:
-    """The BuildStore as a worker sees it: a view to look into, and events to ask with."""
+class EnvironmentClient:
+    """A worker's access to environments: a view of `dependencies.store`, requests, and the host's Cache."""
 
     def __init__(
         self,
@@ -43,18 +43,18 @@ class Environments:
         self._evictions = Evictions(catalogue, view, producer, host=host, source=source)
 
     def known(self, id: str) -> EnvironmentState | None:
-        """The dependencies as far as this worker has heard."""
+        """Return the state of dependencies as far as the view has read; None if they are unknown."""
         return _read(self._view.get(id))
 
     async def wait(self, work: Work) -> EnvironmentState:
-        """Ask for the dependencies, unless somebody is at work on them, and wait until it is decided."""
+        """Request the dependencies, unless that is pending, and wait until they are installed or failed."""
         state = self.known(work.dependencies_id)
         while True:
             asked_at_ms = 0
             if state is None or state.final:
                 asked_at_ms = await self._say(work.dependencies_id, self._request(work))
             state = await self._decided(work.dependencies_id, asked_at_ms)
-            # It may be evicted or lost again before we looked, or have failed for less than we allow.
+            # The environment may be evicted or lost by now, or its build may have failed at lower limits.
             if state.status != "gone" and not state.may_do_with(work.request.limits.dependencies):
                 return state
 
@@ -69,20 +69,20 @@ class Environments:
 
     @contextmanager
     def mounted(self, state: EnvironmentState) -> Iterator[Path]:
-        """Hold the environment in the Cache; yields its tree.
+        """Hold the environment in the Cache and yield its tree.
 
         Raises:
-            MissingError: this host has it not; see `obtain`.
+            MissingError: this host does not have the environment; see `obtain`.
         """
         assert state.store_path
         with self._cache.hold(state.store_path) as tree:
             yield tree
 
     async def obtain(self, state: EnvironmentState) -> None:
-        """Fetch what another host built; where that cannot be, say Lost, so that it is built again.
+        """Fetch an environment that another host built; if it cannot be had, publish Lost for a rebuild.
 
         Raises:
-            MissingError: it was lost, or another was built meanwhile.
+            MissingError: the environment was lost or evicted, or another was built meanwhile.
         """
         assert state.store_path
 
@@ -99,7 +99,7 @@ class Environments:
                 log.warning("dependencies %s are lost: %s", state.id, error)
                 fact = Lost(generation=state.generation, host=self._host, reason=str(error))
                 await self._say(state.id, fact)
-                await self._view.wait_for(state.id, over, None)  # others here need not say it as well
+                await self._view.wait_for(state.id, over, None)  # so that Lost is published once
                 raise
 
     def _request(self, work: Work) -> Requested:
@@ -112,7 +112,7 @@ class Environments:
         )
 
     async def _say(self, id: str, fact: DependenciesFact) -> int:
-        """The fact's append time, in milliseconds."""
+        """Append a fact about dependencies; return its append time in milliseconds."""
         message = await self._producer.send(encode_fact(self._topic, id, fact, FACTS, self._source))
         return message.timestamp()[1]
 

@@ -1,4 +1,4 @@
-"""One submission in the sandbox: compiled once, if not before, then each test case on that box."""
+"""One submission in the sandbox: compilation, unless it is cached, then each test case on that box."""
 
 import asyncio
 import logging
@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from processors.sandbox import Box, Command, OnOutput, Rootfs, Sandboxes, SnapshotError
-from processors.worker.compile_cache import CompileCache, Compiled, key_of
+from processors.worker.compile_cache import CachedCompilation, CompileCache, key_of
+from processors.worker.grading import AnswerBudget, outcome_of
 from processors.worker.live_output import AttemptOutput
-from processors.worker.verdict import AnswerBudget, outcome_of
 from topics.request.limits import RunLimits
 from topics.request.model import SubmissionRequest, TestCase
 from topics.submissions.stage import CompileStage, Outcome, RunStage
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Executed(NamedTuple):
-    """What came of it."""
+    """Outcome and stages of a submission."""
 
     outcome: Outcome
     compile: CompileStage | None
@@ -41,12 +41,12 @@ async def executed(
 ) -> AsyncIterator[Executed]:
     """Run `work` on `rootfs`; `variables` are the environment's, overridden by the request's.
 
-    Boxes and sandboxes are made at once, programs start after `may_run`. What came of it is yielded before
-    what was compiled is kept, and the last box taken down: nobody has to wait for that.
+    Boxes and sandboxes are made at once, programs start after `may_run`. The result is yielded before the
+    compilation is cached and the last box removed, so that the client need not wait for either.
 
     Raises:
-        SandboxError: a sandbox could not be set up; another host may do better.
-        BoxTooSmallError: the files do not fit.
+        SandboxError: a sandbox could not be set up; another host may succeed.
+        BoxTooSmallError: the files do not fit into the box.
     """
     request, budget = work.request, AnswerBudget(answer_bytes)
     env = {**variables, **request.env}
@@ -74,10 +74,10 @@ async def executed(
         case_stack = await stack.enter_async_context(AsyncExitStack())
         runs = []
         for number, case in enumerate(request.cases):
-            await case_stack.aclose()  # of the case before
+            await case_stack.aclose()  # the box of the case before
             if keep_as or number < len(request.cases) - 1:
                 place = await case_stack.enter_async_context(box.fork(request.limits.run))
-            else:  # nobody needs the box as it is any more
+            else:  # the box is not needed unchanged any more
                 place = box
                 place.make_room(request.limits.run)
             told = output.listener("run", number)
@@ -90,7 +90,7 @@ async def executed(
 async def _compiled_before(
     stack: AsyncExitStack, sandboxes: Sandboxes, compile_cache: CompileCache, key: str, limits: RunLimits
 ) -> tuple[Box, CompileStage] | None:
-    """A box as it was after the same compile stage, to live as long as `stack`."""
+    """Return a box as the same compile stage left it, until `stack` closes; None if none is cached."""
     kept = await asyncio.to_thread(compile_cache.get, key)
     if kept is None:
         return None
@@ -99,7 +99,7 @@ async def _compiled_before(
         try:
             await box.restore(kept.box)
         except SnapshotError as error:
-            log.warning("what was compiled is compiled again: %s", error)
+            log.warning("the cached compilation cannot be used, compiling again: %s", error)
             await asyncio.to_thread(compile_cache.drop, key)
             return None
         stack.push_async_exit(tried.pop_all())
@@ -110,9 +110,9 @@ async def _keep(compile_cache: CompileCache, key: str, stage: CompileStage, box:
     try:
         content = await box.snapshot()
     except SnapshotError as error:
-        log.info("what was compiled is not kept: %s", error)
+        log.info("the compilation is not cached: %s", error)
     else:
-        await asyncio.to_thread(compile_cache.put, key, Compiled(stage, content))
+        await asyncio.to_thread(compile_cache.put, key, CachedCompilation(stage, content))
 
 
 async def _run_case(
@@ -134,7 +134,7 @@ async def _run_case(
 
 
 def _argv(program: str | tuple[str, ...], name: str, args: Sequence[str]) -> list[str]:
-    """A script is run by bash, with the arguments as `"$@"`; an argv as it is, with them appended."""
+    """Return the command of a program: bash for a script, with `args` as `"$@"`; else argv and `args`."""
     if isinstance(program, str):
         return ["/bin/bash", "-c", program, name, *args]
     return [*program, *args]

@@ -1,9 +1,10 @@
-"""Live output: what programs print, told while they run, as long as that costs the work nothing.
+"""Live output: what programs print, published while they run, as long as that does not delay them.
 
 produces  pieces on `submissions.output`
 
-Pieces wait a moment for each other, never the program for them: what Kafka does not take in time is dropped.
-What is printed in the last moment of an attempt is not told here, since its end tells it.
+Output is gathered into pieces for a short time. A program never waits for Kafka: pieces that Kafka does not
+accept in time are dropped. Output of the last moment of an attempt is not published here, since `Finished`
+contains it.
 """
 
 import asyncio
@@ -14,32 +15,32 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from processors.sandbox import OnOutput
-from processors.worker.verdict import as_texts
+from processors.worker.grading import as_texts
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, encode, unique
 from topics.settings import KafkaSettings
 from topics.submissions.output import OUTPUT, OutputChunk
 
 BATCH_S = 0.05
-"""How long the first byte of a piece waits for more."""
+"""Time for which the first byte of a piece waits for more."""
 BATCH_BYTES = 16 * 1024
-"""A piece this large waits for nothing."""
+"""Size at which a piece is published at once."""
 UNACKNOWLEDGED = 256
-"""Pieces that may wait for Kafka; what comes beyond them is dropped."""
+"""Pieces that may wait for their acknowledgement; further pieces are dropped."""
 GIVE_UP_MS = 5000
-"""After which a piece that Kafka did not take is dropped."""
+"""Time after which a piece that Kafka did not acknowledge is dropped."""
 
 
-class Source(NamedTuple):
-    """Where output comes from within an attempt."""
+class PieceSource(NamedTuple):
+    """The stage, test case and stream of an attempt that printed a piece."""
 
     stage: Literal["compile", "run"]
     case: int | None
     stream: Literal["stdout", "stderr"]
 
 
-class LiveOutput:
-    """Of one worker process."""
+class LiveOutputPublisher:
+    """Publisher of the live output of one worker process."""
 
     def __init__(self, kafka: KafkaSettings, topic: str, worker: str) -> None:
         self._topic, self._worker = topic, worker
@@ -47,7 +48,7 @@ class LiveOutput:
 
     @contextmanager
     def of(self, id: str, attempt: int) -> Iterator["AttemptOutput"]:
-        """Tell what the attempt's programs print, until the context ends."""
+        """Publish what the attempt's programs print, until the context ends."""
         output = AttemptOutput(attempt, self._worker, lambda chunk: self._offer(id, chunk))
         try:
             yield output
@@ -56,11 +57,11 @@ class LiveOutput:
 
     @property
     def unacknowledged(self) -> int:
-        """How many pieces wait for Kafka."""
+        """Number of pieces that Kafka has not acknowledged."""
         return self._producer.unacknowledged
 
     def close(self) -> None:
-        """Tell no more."""
+        """Close the producer; pieces that are not acknowledged within 0.5 s are lost."""
         self._producer.close(timeout_s=0.5)
 
     def _offer(self, id: str, chunk: OutputChunk) -> None:
@@ -70,20 +71,20 @@ class LiveOutput:
 
 
 class AttemptOutput:
-    """Gathers what the programs of one attempt print, and publishes it piece by piece."""
+    """Buffer that gathers what the programs of one attempt print, and publishes it piece by piece."""
 
     def __init__(self, attempt: int, worker: str, publish: Callable[[OutputChunk], None]) -> None:
         self._attempt, self._worker, self._publish = attempt, worker, publish
         self._sequence = 0
-        self._told_bytes: defaultdict[Source, int] = defaultdict(int)
-        self._untold: defaultdict[Source, bytearray] = defaultdict(bytearray)
+        self._told_bytes: defaultdict[PieceSource, int] = defaultdict(int)
+        self._untold: defaultdict[PieceSource, bytearray] = defaultdict(bytearray)
         self._timer: asyncio.TimerHandle | None = None
 
     def listener(self, stage: Literal["compile", "run"], case: int | None = None) -> OnOutput:
-        """To be told what one program prints."""
+        """Return a callback for what one program prints."""
 
         def heard(stream: Literal["stdout", "stderr"], data: bytes) -> None:
-            untold = self._untold[Source(stage, case, stream)]
+            untold = self._untold[PieceSource(stage, case, stream)]
             untold += data
             if self._timer is None or len(untold) >= BATCH_BYTES:
                 self._tell_in(0 if len(untold) >= BATCH_BYTES else BATCH_S)
@@ -91,7 +92,7 @@ class AttemptOutput:
         return heard
 
     def close(self) -> None:
-        """Tell no more of it."""
+        """Publish no further piece of the attempt."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -108,7 +109,7 @@ class AttemptOutput:
                 self._told_bytes[source] += size
                 self._sequence += 1
 
-    def _chunk(self, source: Source, data: bytes) -> OutputChunk:
+    def _chunk(self, source: PieceSource, data: bytes) -> OutputChunk:
         encoding, [text] = as_texts(data)
         return OutputChunk(
             attempt=self._attempt,
@@ -124,7 +125,7 @@ class AttemptOutput:
 
 
 def _whole_characters(data: bytearray) -> int:
-    """How many bytes there are up to a character that is not complete yet; all where they are not UTF-8."""
+    """Return the number of bytes before an incomplete last character; all bytes if they are not UTF-8."""
     try:
         return codecs.utf_8_decode(data, "strict", False)[1]
     except UnicodeDecodeError:

@@ -1,9 +1,9 @@
-"""Worker.
+"""Worker: runs submissions.
 
 consumes  `submissions.queue` (consumer group), `submissions.stops`, `dependencies.store` (as a view)
-does      sees that the dependencies are in the Cache, compiles and runs in the sandbox
+does      obtains the dependencies in the Cache, compiles and runs in the sandbox
 produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases; live output; requests for
-          dependencies, and Lost or Evicted of them
+          dependencies, and Lost or Evicted about them
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from contextlib import contextmanager
 
 from nix.cache import Cache
 from nix.errors import MissingError
-from processors.queue.attempts import FLUSH_S, Attempt, Attempts, Process, process_name
+from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
 from processors.queue.stops import StopOrders
 from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
 from processors.worker.compile_cache import CompileCache
-from processors.worker.environments import Environments
+from processors.worker.environments import EnvironmentClient
 from processors.worker.execute import Executed, executed
-from processors.worker.live_output import LiveOutput
+from processors.worker.live_output import LiveOutputPublisher
 from topics.catalogue import Catalogue
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.clients import EventProducer
@@ -52,12 +52,12 @@ class Worker:
         source = f"worker/{self.name}"
         self._slots = Slots(settings.worker_slots)
         self._producer = EventProducer(kafka)
-        self._live_output = LiveOutput(kafka, catalogue.output.name, self.name)
+        self._live_output = LiveOutputPublisher(kafka, catalogue.output.name, self.name)
         self._attempts = Attempts(
             self,
             Work,
             FACTS,
-            Process(
+            WorkerIdentity(
                 name=self.name,
                 source=source,
                 slots=settings.worker_slots,
@@ -75,7 +75,7 @@ class Worker:
         self._view = View(
             kafka, catalogue.dependencies.store.name, kafka.data_dir / "views" / f"worker-{settings.instance}"
         )
-        self._environments = Environments(
+        self._environments = EnvironmentClient(
             catalogue, self._view, self._producer, cache, host=settings.host, source=source
         )
 
@@ -84,11 +84,11 @@ class Worker:
         self._attempts.stop()
 
     async def run(self) -> bool:
-        """Work until stopped; False where the consumer died and the process must be started again.
+        """Work until stopped; return False if the consumer failed and the process must be started again.
 
         Raises:
-            SandboxError: this host would give wrong answers; with what to do about it.
-            CacheError: the same, since programs of environments cannot be executed.
+            SandboxError: this host would give wrong answers; the message names a remedy.
+            CacheError: this host cannot execute programs of environments; the message names a remedy.
         """
         await self._sandboxes.start()
         try:
@@ -101,7 +101,7 @@ class Worker:
             self._live_output.close()
 
     async def _read(self) -> None:
-        """Read what must be known before the first attempt."""
+        """Read the environments and the stop orders, which must be known before the first attempt."""
         await until_topics(self._kafka, topics_of("worker", self._catalogue), "worker")
         await self._view.start()
         await self._view.wait_caught_up()
@@ -110,23 +110,23 @@ class Worker:
     # -- the craft ------------------------------------------------------------------------------------
 
     def started(self, work: Work) -> Started:
-        """The fact that this worker is at it."""
+        """Return the fact that this worker started the attempt."""
         return Started(attempt=work.attempt, worker=self.name)
 
     def handed_back(self, work: Work, reason: str, *, host_fault: bool) -> HandedBack:
-        """The fact that another worker must do it."""
+        """Return the fact that this worker gives up the attempt, so that another worker retries it."""
         return HandedBack(attempt=work.attempt, worker=self.name, reason=reason, host_fault=host_fault)
 
     def unrecordable(self, work: Work, reason: str) -> Finished:
-        """The end of a submission whose answer Kafka does not take."""
+        """Return the end of a submission whose result Kafka does not accept."""
         return self._finished(work, Executed("internal_error", None, ()), None, reason)
 
     def unwanted(self, work: Work) -> bool:
-        """Whether a stop order came."""
+        """Return whether a stop order for this attempt arrived."""
         return self._stops.stopped(work.id, work.attempt)
 
     async def carry_out(self, attempt: Attempt[Work]) -> None:
-        """See that the dependencies are there, compile, run every test case, and say what came of it."""
+        """Obtain the dependencies, compile, run every test case, and conclude the attempt with the result."""
         # Work of an earlier release may follow the older file convention.
         attempt.work = attempt.work.replace(request=attempt.work.request.ordinary())
         if reason := self._too_large(attempt.work):
@@ -156,7 +156,7 @@ class Worker:
                 try:
                     await self._obtain(attempt, state)
                 except MissingError:
-                    if was_lost:  # built for us, and not to be had: round and round would help nobody
+                    if was_lost:  # lost again after a rebuild: a third build would not help
                         raise
                     state, was_lost = None, True
             else:
@@ -182,7 +182,7 @@ class Worker:
 
     @contextmanager
     def _waiting(self, attempt: Attempt[Work]) -> Iterator[None]:
-        """Take no slot meanwhile."""
+        """Hold no slot within the context."""
         attempt.waiting = True
         self._attempts.room_may_have_changed()
         try:
@@ -198,7 +198,7 @@ class Worker:
         def on_compiled(stage: CompileStage) -> None:
             attempt.say(Compiled(attempt=work.attempt, worker=self.name, compile=stage))
 
-        # Held first: what a submission waits with for a slot is not evicted meanwhile.
+        # Held before the slot is: the environment is not evicted while the attempt waits for a slot.
         with self._environments.mounted(state) as tree:
             async with self._slots.take(alone=work.alone):
                 attempt.begun = True
@@ -253,7 +253,7 @@ def _stage_of(state: EnvironmentState, *, cached: bool, wall_time_s: float) -> D
 
 
 def _too_small(work: Work, error: BoxTooSmallError) -> Executed:
-    """The files do not fit into the box: the first stage fails for that limit, in each test case."""
+    """Return the result if the files do not fit into the box: the first stage exceeds that limit."""
     if work.request.compile:
         return Executed("compile_failed", CompileStage(stderr=str(error), limit_exceeded=error.limit), ())
     cases = work.request.cases

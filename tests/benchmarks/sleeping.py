@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from processors.queue import handing_back
-from processors.queue.attempts import Attempt, Attempts, Process, process_name
+from processors.queue.attempts import Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
 from processors.settings import WorkSettings
 from topics.catalogue import catalogue
@@ -36,7 +36,7 @@ class Sleeper:
             self,
             Work,
             FACTS,
-            Process(
+            WorkerIdentity(
                 name=self._name,
                 source=f"worker/{self._name}",
                 slots=slots,

@@ -2,7 +2,7 @@
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from processors.store.transactions import Ends, read_ends
+from processors.store.transactions import StableAndEnd, read_ends
 from tests.support.polling import eventually
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
@@ -41,10 +41,10 @@ def test_the_ends_differ_while_a_transaction_is_open(kafka: str, topic_prefix: s
     producer.begin_transaction()
     producer.produce(store.name, b"{}", b"id", 0)
     producer.flush(30)
-    assert read_ends(settings, store.name, 1) == {0: Ends(0, 1)}
+    assert read_ends(settings, store.name, 1) == {0: StableAndEnd(0, 1)}
     producer.commit_transaction(30)
     eventually(
         lambda: read_ends(settings, store.name, 1),
         "the marker comes a moment later",
-        enough=lambda ends: ends == {0: Ends(2, 2)},
+        enough=lambda ends: ends == {0: StableAndEnd(2, 2)},
     )

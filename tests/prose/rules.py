@@ -59,8 +59,12 @@ FILLERS = set(
 RAISES = re.compile(r"\bRaises\b(?!:\n)|\braises\s+[A-Z]\w*(Error|Exception)")
 
 
-FROZEN = {"its worker was not heard of any more", "its builder was not heard of any more"}
-"""Messages that the folds write into states: other words would fold an old log to other bytes (rule 1)."""
+FROZEN = {
+    "its worker was not heard of any more",
+    "its builder was not heard of any more",
+    "its answer was not told: ",
+}
+"""Messages that folds and stores write: other words would turn an old log into other bytes (rule 1)."""
 
 
 def persons(text: Text) -> Found:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from processors.store.build_store import build_store
-from processors.store.partition import Store
+from processors.store.partition import Aggregate
 from processors.store.submission_store import submission_store
 from tests.simulator.broker import Broker
 from tests.simulator.groups import Group
@@ -45,7 +45,7 @@ class Family:
         queue_partitions: int,
     ) -> None:
         self.subject = subject
-        self.store: Store = (submission_store if subject == "submissions" else build_store)(CATALOGUE)
+        self.store: Aggregate = (submission_store if subject == "submissions" else build_store)(CATALOGUE)
         self.facts: Mapping[str, type[Model]] = self.store.facts
         self.lease_expired: type[Model] = (
             submissions.LeaseExpired if subject == "submissions" else dependencies.LeaseExpired

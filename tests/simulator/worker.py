@@ -143,7 +143,7 @@ class Worker:
             attempt.waiting = False
 
     def _environment(self, work: Work) -> Wait:
-        """`Environments.wait`: ask for it, unless somebody is at work on it, and wait until it is decided."""
+        """Ask for it, unless it is being built, and wait for the result, as `EnvironmentClient.wait` does."""
         state = self._view.get(work.dependencies_id)
         while True:
             asked_at_ms = 0

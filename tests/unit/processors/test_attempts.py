@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from confluent_kafka import Message
 
-from processors.queue.attempts import QUIET_S, Attempt, Attempts, Process
+from processors.queue.attempts import QUIET_S, Attempt, Attempts, WorkerIdentity
 from processors.queue.handing_back import HandingBack
 from processors.queue.popper import Popper
 from processors.queue.slots import Slots
@@ -109,7 +109,7 @@ class AttemptsOfOneProcess:
             self.craft,
             Work,
             FACTS,
-            Process(
+            WorkerIdentity(
                 name="w", source="worker/w", slots=slots, max_waiting=2, lease_renewal_s=1.0, grace_s=grace_s
             ),
             kafka=NOWHERE,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from processors.sandbox import Rootfs
-from processors.worker.compile_cache import CompileCache, Compiled, decode, encode, key_of
+from processors.worker.compile_cache import CachedCompilation, CompileCache, decode, encode, key_of
 from topics.request.limits import CompileLimits, Limits, RunLimits
 from topics.request.model import File, SubmissionRequest, TestCase
 from topics.submissions.stage import CompileStage
@@ -59,7 +59,7 @@ def test_all_else_does(other: str) -> None:
 
 
 def test_what_is_read_is_what_was_written_or_nothing(tmp_path: Path) -> None:
-    cache, compiled = CompileCache(tmp_path / "new", 1 << 20), Compiled(STAGE, b"a\nbox\0")
+    cache, compiled = CompileCache(tmp_path / "new", 1 << 20), CachedCompilation(STAGE, b"a\nbox\0")
     assert cache.get("k") is None
     cache.put("k", compiled)
     cache.put("k", compiled)  # as two workers may
@@ -69,7 +69,7 @@ def test_what_is_read_is_what_was_written_or_nothing(tmp_path: Path) -> None:
     assert not any((tmp_path / "new").iterdir())
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"short", encode(Compiled(STAGE, b"x")) + b"y"])
+@pytest.mark.parametrize("spoilt", [b"", b"short", encode(CachedCompilation(STAGE, b"x")) + b"y"])
 def test_what_is_spoilt_is_refused(spoilt: bytes) -> None:
     with pytest.raises(ValueError, match="checksum"):
         decode(spoilt)
@@ -78,22 +78,22 @@ def test_what_is_spoilt_is_refused(spoilt: bytes) -> None:
 def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
     cache = CompileCache(tmp_path, 100_000)
     for number in range(20):
-        cache.put(str(number), Compiled(STAGE, bytes(8000)))
+        cache.put(str(number), CachedCompilation(STAGE, bytes(8000)))
         os.utime(tmp_path / str(number), (number, number))
         assert cache.get("0") is not None  # in use
     assert [cache.get(name) is not None for name in ("0", "1", "19")] == [True, False, True]
     assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) <= 100_000
-    CompileCache(tmp_path, 20_000).put("new", Compiled(STAGE, b""))  # a smaller limit than before
+    CompileCache(tmp_path, 20_000).put("new", CachedCompilation(STAGE, b""))  # a smaller limit than before
     assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) <= 20_000
 
 
 def test_what_is_too_large_is_not_kept_nor_anything_at_a_limit_of_nothing(tmp_path: Path) -> None:
-    CompileCache(tmp_path, 1000).put("k", Compiled(STAGE, bytes(1000)))
-    CompileCache(tmp_path, 0).put("k", Compiled(STAGE, b""))
+    CompileCache(tmp_path, 1000).put("k", CachedCompilation(STAGE, bytes(1000)))
+    CompileCache(tmp_path, 0).put("k", CachedCompilation(STAGE, b""))
     assert not any(tmp_path.iterdir())
     assert not CompileCache(tmp_path, 0).enabled
 
 
 def test_a_disk_that_cannot_be_written_to_is_no_fault_of_the_submission(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    CompileCache(tmp_path / "file", 1000).put("k", Compiled(STAGE, b""))
+    CompileCache(tmp_path / "file", 1000).put("k", CachedCompilation(STAGE, b""))

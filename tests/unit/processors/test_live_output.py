@@ -9,7 +9,7 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.worker.live_output import BATCH_BYTES, UNACKNOWLEDGED, AttemptOutput, LiveOutput
+from processors.worker.live_output import BATCH_BYTES, UNACKNOWLEDGED, AttemptOutput, LiveOutputPublisher
 from topics.settings import KafkaSettings
 from topics.submissions.output import OutputChunk
 
@@ -81,7 +81,7 @@ def test_nothing_is_told_after_the_end() -> None:
 
 def test_a_broker_that_is_away_costs_the_work_nothing() -> None:
     async def scenario() -> tuple[int, float]:
-        output = LiveOutput(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "output", "w")
+        output = LiveOutputPublisher(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "output", "w")
         with output.of("id", 1) as attempt:
             for case in range(3 * UNACKNOWLEDGED):
                 attempt.listener("run", case)("stdout", b"x" * BATCH_BYTES)

@@ -1,4 +1,4 @@
-"""From what programs did to what clients are told; pure."""
+"""Grading: pure functions from what programs did to the stages and outcome in the answer."""
 
 import base64
 from collections.abc import Sequence
@@ -17,32 +17,32 @@ Encoding = Literal["utf8", "base64"]
 
 NOTHING = Collected()
 FILES_SHARE = 3 / 4
-"""Of the answer for output files, at most: what later test cases print should not be lost to them."""
+"""Largest share of the answer for output files, so that the output of later test cases still fits."""
 _MEDIA_TYPES = MimeTypes()
-"""Python's own, the same on every host; what a host's /etc/mime.types says does not count."""
+"""Python's own types, which are the same on every host; a host's /etc/mime.types is not read."""
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
 class AnswerBudget:
-    """The bytes that all output of one submission may take, as JSON, together."""
+    """Bytes of JSON that all output of one submission may take together."""
 
     def __init__(self, answer_bytes: int) -> None:
         self._left = answer_bytes
         self._left_for_files = int(answer_bytes * FILES_SHARE)
 
     def compile_stage(self, completed: Completed) -> CompileStage:
-        """The stage as clients see it, cut to what is left of the budget."""
+        """Return the compile stage for the answer, with its output cut to what is left of the budget."""
         return CompileStage(**self._fields(completed))
 
     def compiled_before(self, stage: CompileStage) -> CompileStage:
-        """The stage of another submission that had as much to begin with, again."""
+        """Return the cached stage of an earlier submission with the same budget, and count its output."""
         self._left -= _json_bytes(stage.stdout) + _json_bytes(stage.stderr)
         return stage.replace(cached=True)
 
     def run_stage(self, completed: Completed, case: TestCase, collected: Collected = NOTHING) -> RunStage:
-        """The stage of one test case, judged before it is cut; what is printed goes before files.
+        """Return the stage of one test case, graded before it is cut; its streams take precedence over files.
 
-        Its CPU time includes what the worker took to search for its output files.
+        Its CPU time includes the worker's search for output files.
         """
         fields = self._fields(completed)
         fields["cpu_time_s"] = round(completed.cpu_time_s + collected.cpu_time_s, 6)
@@ -54,11 +54,11 @@ class AnswerBudget:
 
     @property
     def room_bytes(self) -> int:
-        """How much more of output files could be in the answer, before it is encoded."""
+        """Bytes of output files that still fit into the answer, before they are encoded."""
         return min(self._left, self._left_for_files) // 4 * 3
 
     def _output(self, found: CollectedFile) -> OutputFile | None:
-        """The file with its content, else without, else nothing: as there is room."""
+        """Return the file with its content, or without it, or None, as the budget permits."""
         file = OutputFile(name=found.name, size_bytes=found.size_bytes, media_type=media_type(found.name))
         too_large = found.size_bytes > OUTPUT_FILE_BYTES
         omitted = file.replace(omitted="output_file_bytes" if too_large else "answer_bytes")
@@ -94,9 +94,9 @@ class AnswerBudget:
     def _take(self, text: str, encoding: str) -> tuple[str, bool]:
         if _json_bytes(text) <= self._left:
             kept = text
-        elif encoding == "base64":  # cut in whole groups, which nothing in JSON escapes
+        elif encoding == "base64":  # cut between groups of four; JSON escapes none of these characters
             kept = text[: self._left // 4 * 4]
-        else:  # cut the JSON, and leave out a character or an escape that the cut goes through
+        else:  # cut the JSON, and drop a character or an escape that is incomplete then
             cut = to_json(text)[: self._left + 1].decode(errors="ignore")
             kept = from_json(cut, allow_partial="trailing-strings")
         self._left -= _json_bytes(kept)
@@ -104,12 +104,12 @@ class AnswerBudget:
 
 
 def _json_bytes(text: str) -> int:
-    """As JSON, without the quotes around it."""
+    """Return the length of a text as JSON, without the quotes."""
     return len(to_json(text)) - 2
 
 
 def as_texts(*outputs: bytes) -> tuple[Encoding, list[str]]:
-    """Their encoding, and they: text where they are UTF-8 that JSON does not double."""
+    """Return the encoding and texts of outputs: UTF-8 if valid and at most doubled by JSON, else base64."""
     try:
         texts = [output.decode() for output in outputs]
     except UnicodeDecodeError:
@@ -121,15 +121,16 @@ def as_texts(*outputs: bytes) -> tuple[Encoding, list[str]]:
 
 
 def media_type(name: str) -> str:
-    """What a file is, as far as its name tells."""
-    known, compression = _MEDIA_TYPES.guess_type("/" + PurePosixPath(name).name)  # or a scheme would count
+    """Return the media type of a file by its name, `application/octet-stream` if it is unknown."""
+    # The slash keeps a colon from being read as a URL scheme.
+    known, compression = _MEDIA_TYPES.guess_type("/" + PurePosixPath(name).name)
     if compression is not None:
         return _COMPRESSED.get(compression, "application/octet-stream")
     return known or "application/octet-stream"
 
 
 def passed(completed: Completed, case: TestCase) -> bool | None:
-    """Whether the output is the expected one, as judges compare; None where none was given."""
+    """Return whether the run succeeded with the expected output; None if the test case expects none."""
     if case.expected_output is None:
         return None
     same = _judged(completed.stdout) == _judged(case.expected_output.encode())
@@ -137,12 +138,12 @@ def passed(completed: Completed, case: TestCase) -> bool | None:
 
 
 def _judged(output: bytes) -> list[bytes]:
-    """Lines without the white space that does not count: at line ends and at the end."""
+    """Return the lines that are compared, without white space at the ends of lines and of the output."""
     return [line.rstrip() for line in output.rstrip().split(b"\n")]
 
 
 def outcome_of(runs: Sequence[RunStage]) -> Outcome:
-    """A failed run outranks a wrong output."""
+    """Return the outcome of all runs; a failed run takes precedence over a wrong output."""
     if not all(run.ok for run in runs):
         return "run_failed"
     return "wrong_output" if any(run.passed is False for run in runs) else "ok"

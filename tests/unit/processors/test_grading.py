@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from processors.sandbox import Collected, CollectedFile, Completed
-from processors.worker.verdict import AnswerBudget, media_type, outcome_of, passed
+from processors.worker.grading import AnswerBudget, media_type, outcome_of, passed
 from topics.request.model import TestCase
 from topics.request.output_patterns import OUTPUT_FILE_BYTES
 from topics.submissions.stage import CompileStage, OutputFile, RunStage, StageResult
