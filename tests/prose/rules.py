@@ -1,9 +1,6 @@
 """The rules; each yields what it refuses of a text, as pairs of an offset and a reason."""
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -142,21 +139,9 @@ def violations(file: str, source: str) -> Iterator[Violation]:
                 yield Violation(file, line, rule, reason)
 
 
-def d401(files: list[Path]) -> Iterator[Violation]:
-    """Yield what ruff's D401 refuses: verbs at the beginning that are not in the imperative."""
-    python = [str(file) for file in files if file.suffix == ".py"]
-    if not python:
-        return
-    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select=D401"]
-    done = subprocess.run([*command, "--output-format=json", *python], capture_output=True, text=True)
-    for found in json.loads(done.stdout):
-        file = str(Path(found["filename"]).relative_to(ROOT))
-        yield Violation(file, found["location"]["row"], "mood", found["message"])
-
-
 def check(files: list[Path]) -> list[Violation]:
     """Return all violations of files, in their order, one per line and rule."""
-    found = set(d401(files))
+    found: set[Violation] = set()
     for file in files:
         found.update(violations(str(file.relative_to(ROOT)), file.read_text()))
     return sorted({violation[:3]: violation for violation in found}.values())

@@ -3,13 +3,11 @@
 import ast
 import re
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
-from tests.prose.pending import is_pending
 from tests.prose.rules import FROZEN, RULES, check, violations
-from tests.prose.texts import PRODUCT, ROOT, files, texts
+from tests.prose.texts import DOCUMENTS, PRODUCT, ROOT, files, texts
 
 SHARED_NAMES = {
     "HandedBack": "a fact of submissions and one of dependencies; facts are named on the log",
@@ -23,17 +21,13 @@ DOCSTRINGS, COMMENT_LINES = 2719, 364
 """What the product had before its prose was converted, without benchmarks."""
 
 
-def checked(paths: tuple[str, ...]) -> list[Path]:
-    return [file for file in files(paths) if not is_pending(file.relative_to(ROOT))]
-
-
 def test_prose() -> None:
-    assert [str(violation) for violation in check(checked((*PRODUCT, "docs", "README.md")))] == []
+    assert [str(violation) for violation in check(list(files(PRODUCT + DOCUMENTS)))] == []
 
 
 def test_each_class_name_once() -> None:
     defined = defaultdict(list)
-    for file in checked(PRODUCT):
+    for file in files(PRODUCT):
         for node in ast.walk(ast.parse(file.read_text() if file.suffix == ".py" else "")):
             if isinstance(node, ast.ClassDef):
                 defined[node.name].append(str(file.relative_to(ROOT)))
