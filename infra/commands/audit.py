@@ -13,13 +13,13 @@ from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.event_files import Format, MissingLibraryError, write_events
 from infra.commands.output import fail, say
 from processors.health_checker.settings import HealthCheckerSettings
+from topics.aggregate import Aggregate, aggregates
 from topics.audit.history import AuditedEvent, read_history
 from topics.audit.past import export, stores_at
 from topics.audit.repair import repair
 from topics.audit.replay import Difference
 from topics.audit.sealed import Sealing, Seals, read_seals
 from topics.audit.signing import public_key, public_key_file
-from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
 from topics.kafka.scan import read_to_end
@@ -55,7 +55,7 @@ def show(
     """
     kafka = connect(bootstrap_servers)
     try:
-        events = [event for subject in _subjects(kafka) for event in read_history(kafka, subject, id)]
+        events = [event for aggregate in _aggregates(kafka) for event in read_history(kafka, aggregate, id)]
     except KafkaException as error:
         no_answer(kafka, error)
     if not events:
@@ -84,15 +84,15 @@ def verify_all(
     for flaw in seals.flaws:
         typer.echo(flaw)
     clean = not seals.flaws
-    for subject in _subjects(kafka):
+    for aggregate in _aggregates(kafka):
         try:
-            findings = verify(kafka, subject, seals, lease_timeout_s, say)
+            findings = verify(kafka, aggregate, seals, lease_timeout_s, say)
             if mend and findings.ownerless:
-                repair(kafka, subject, findings.ownerless)
-                say(f"{subject.name}: published that the leases of stuck attempts expired; verify again")
+                repair(kafka, aggregate, findings.ownerless)
+                say(f"{aggregate.name}: published that the leases of stuck attempts expired; verify again")
         except KafkaException as error:
             no_answer(kafka, error)
-        for text in report(subject.name, findings):
+        for text in report(aggregate.name, findings):
             typer.echo(text)
         clean = clean and findings.clean
     typer.echo("clean" if clean else "not clean")
@@ -125,10 +125,10 @@ def at(
     time_ms, kafka = _milliseconds(time), connect(bootstrap_servers)
     found = False
     try:
-        for subject in _subjects(kafka):
-            states = stores_at(subject, read_to_end(kafka, subject.family.events.name), time_ms)
+        for aggregate in _aggregates(kafka):
+            states = stores_at(aggregate, read_to_end(kafka, aggregate.family.events.name), time_ms)
             for key in sorted(states if id is None else states.keys() & {id}):
-                typer.echo(f'{{"subject":"{subject.name}","state":{states[key].decode()}}}')
+                typer.echo(f'{{"subject":"{aggregate.name}","state":{states[key].decode()}}}')
                 found = True
     except KafkaException as error:
         no_answer(kafka, error)
@@ -156,8 +156,8 @@ def export_all(
     from_ms, to_ms, kafka = _milliseconds(since), _milliseconds(until), connect(bootstrap_servers)
     events = (
         event
-        for subject in _subjects(kafka)
-        for event in export(subject, read_to_end(kafka, subject.family.events.name), from_ms, to_ms)
+        for aggregate in _aggregates(kafka)
+        for event in export(aggregate, read_to_end(kafka, aggregate.family.events.name), from_ms, to_ms)
     )
     try:
         with output.open("wb") if output else nullcontext(sys.stdout.buffer) as file:
@@ -254,5 +254,5 @@ def _seals(kafka: KafkaSettings, files: list[Path] | None) -> Seals:
     return seals
 
 
-def _subjects(kafka: KafkaSettings) -> tuple[Subject, Subject]:
-    return subjects(catalogue(kafka))
+def _aggregates(kafka: KafkaSettings) -> tuple[Aggregate, Aggregate]:
+    return aggregates(catalogue(kafka))

@@ -21,7 +21,7 @@ from topics.kafka.waiting import topics_of, wait_for_topics
 from topics.settings import KafkaSettings
 
 if TYPE_CHECKING:
-    from processors.store.partition import Aggregate
+    from processors.store.partition import StoreDefinition
 
 log = logging.getLogger(__name__)
 
@@ -203,15 +203,17 @@ def _wait(role: Role, kafka: KafkaSettings, process: RoleProcess) -> None:
     wait_for_topics(kafka, topics_of(role, catalogue(kafka)), process.name)
 
 
-def _run_store(process: RoleProcess, kafka: KafkaSettings, store: "Aggregate", instance: str) -> NoReturn:
+def _run_store(
+    process: RoleProcess, kafka: KafkaSettings, store: "StoreDefinition", instance: str
+) -> NoReturn:
     from processors.store.processor import StoreProcessor
     from processors.store.transactions import keep_watched
     from processors.store.trimming import keep_trimmed
 
     processor = StoreProcessor(kafka, store, instance)
     process.on_stop(processor.stop)
-    keep_trimmed(kafka, store.family)
-    keep_watched(kafka, store.family)
+    keep_trimmed(kafka, store.aggregate.family)
+    keep_watched(kafka, store.aggregate.family)
     _end_thread(process, processor.run)
 
 

@@ -11,11 +11,11 @@ import os
 import signal
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NoReturn
 
 import faust
 from confluent_kafka import KafkaException
@@ -27,15 +27,13 @@ from processors.health_checker.lease_monitor import Held, Late, LeaseMonitor, Ta
 from processors.health_checker.records import read, tick_record
 from processors.health_checker.settings import HealthCheckerSettings
 from processors.health_checker.watchdog import PartitionWatchdog
-from topics.catalogue import Catalogue, Family, catalogue
-from topics.dependencies import facts as dependencies
+from topics.aggregate import Aggregate, dependencies, submissions
+from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import DecodeError, Headers, Letter, Record, close_letter, encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.leases import Tick
-from topics.model import Model
 from topics.settings import KafkaSettings
-from topics.submissions import facts as submissions
 
 logger = logging.getLogger(__name__)
 
@@ -63,22 +61,8 @@ def run(
     Raises:
         SystemExit: always, at the end.
     """
-    HealthChecker(kafka, settings, watched(of, catalogue(kafka))).run(on_signal)
-
-
-class Watched(NamedTuple):
-    """Topics and facts by which the two health checkers differ."""
-
-    topics: Family
-    lease_expired: type[submissions.LeaseExpired] | type[dependencies.LeaseExpired]
-    facts: Mapping[str, type[Model]]
-
-
-def watched(of: Literal["submissions", "dependencies"], topics: Catalogue) -> Watched:
-    """Return the topics and facts of the health checker of one aggregate."""
-    if of == "submissions":
-        return Watched(topics.submissions, submissions.LeaseExpired, submissions.FACTS)
-    return Watched(topics.dependencies, dependencies.LeaseExpired, dependencies.FACTS)
+    aggregate = {"submissions": submissions, "dependencies": dependencies}[of](catalogue(kafka))
+    HealthChecker(kafka, settings, aggregate).run(on_signal)
 
 
 @dataclass(slots=True)
@@ -110,25 +94,25 @@ class _Worker(faust.Worker):
 class HealthChecker:
     """Faust app that watches the leases of one aggregate."""
 
-    def __init__(self, kafka: KafkaSettings, settings: HealthCheckerSettings, watched: Watched) -> None:
-        self.name = f"{watched.topics.checker_group}/{uuid.uuid4().hex[:8]}"
+    def __init__(self, kafka: KafkaSettings, settings: HealthCheckerSettings, aggregate: Aggregate) -> None:
+        self.name = f"{aggregate.family.checker_group}/{uuid.uuid4().hex[:8]}"
         """Name in facts and log lines; new at every start of a process."""
-        self._watched = watched
+        self._aggregate = aggregate
         self._settings = settings
-        self._leases = watched.topics.leases.name
+        self._leases = aggregate.family.leases.name
         self._dead_letters = catalogue(kafka).dead_letters.name
         self._producer = EventProducer(kafka)
         self._owned: dict[int, _OwnedPartition] = {}
         self._assigned = False
         self._unassigned_s = 0.0
 
-        partitions = watched.topics.leases.partitions(kafka.profile)
-        self.app = faust_app(kafka, watched.topics.checker_group, partitions)
+        partitions = aggregate.family.leases.partitions(kafka.profile)
+        self.app = faust_app(kafka, aggregate.family.checker_group, partitions)
         # Maps Held to {"partition": number}.
         self._table = self.app.Table(
             "leases",
             partitions=partitions,
-            extra_topic_configs=dict(watched.topics.changelog.more),
+            extra_topic_configs=dict(aggregate.family.changelog.more),
             on_recover=self._on_recover,
         )
         raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw"}
@@ -252,8 +236,8 @@ class HealthChecker:
     async def _publish_expiry(self, late: Late) -> None:
         workers = ", ".join(late.workers)
         logger.warning("%s: lease of %s expired, attempt %d: %s", self.name, late.id, late.attempt, workers)
-        expired = self._watched.lease_expired(attempt=late.attempt, checker=self.name)
-        events, facts = self._watched.topics.events.name, self._watched.facts
+        expired = self._aggregate.lease_expired(attempt=late.attempt, checker=self.name)
+        events, facts = self._aggregate.family.events.name, self._aggregate.facts
         await self._producer.send(encode_fact(events, late.id, expired, facts, self.name))
 
     def _apply(self, change: TableChange, partition: int) -> None:

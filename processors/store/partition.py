@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 from confluent_kafka import Message
 from pydantic import ValidationError
 
-from topics.catalogue import Catalogue, Family
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
+from topics.aggregate import Aggregate
+from topics.catalogue import Catalogue
+from topics.fold import DeadLetter, Effect, Enqueue, Notify, Reply, Stop
 from topics.kafka.codec import (
     DecodeError,
     Headers,
@@ -41,22 +41,20 @@ _REMEDY = "make the store anew with `envicutor rebuild`"
 
 
 @dataclass(frozen=True, slots=True)
-class Aggregate:
-    """Everything in which the SubmissionStore and the BuildStore differ: facts, fold, topics and lingers."""
+class StoreDefinition:
+    """Everything by which the SubmissionStore and the BuildStore differ: the aggregate, and lingers."""
 
-    name: str
-    subject: str
-    """Second word of the CloudEvents types: `submission` or `dependencies`."""
-    family: Family
+    aggregate: Aggregate
     catalogue: Catalogue
-    facts: Mapping[str, type[Model]]
-    state: type[Model]
-    fold_version: int
-    apply: Callable[[Any, Recorded[Any]], Folded[Any]]
     patience_s: Mapping[type[Model], float]
     """Linger of a transaction by the facts that it holds; other facts are committed at once."""
     stops: str | None
     """Topic of stop orders, None if the aggregate has none."""
+
+    @property
+    def name(self) -> str:
+        """Consumer group of the store processor, without the prefix of topics."""
+        return self.aggregate.family.store_group
 
 
 class StaleStoreError(Exception):
@@ -104,7 +102,7 @@ class Backlog:
 class Partition:
     """All memory of one partition, dropped as one object; `dirty` and `out` are not committed yet."""
 
-    store: Aggregate
+    store: StoreDefinition
     states: MutableMapping[str, bytes] = field(default_factory=dict)
     """Rows as they stand on the store topic; one is parsed when an event needs it."""
     parsed: dict[str, Model] = field(default_factory=dict)
@@ -138,11 +136,11 @@ class Partition:
         """Fold one event. An unreadable event becomes a dead letter, so that the partition goes on."""
         event = f"{message.topic()}/{message.partition()}/{message.offset()}"
         try:
-            recorded = decode_fact(message, self.store.facts)
+            recorded = decode_fact(message, self.store.aggregate.facts)
         except DecodeError as error:
             self._dead_letter(message, str(error))
         else:
-            folded = self.store.apply(self._state(recorded.id), recorded)
+            folded = self.store.aggregate.apply(self._state(recorded.id), recorded)
             if folded.state is not None and folded.refused is None:
                 self._remember(recorded.id, folded.state)
                 self.dirty[recorded.id] = event
@@ -178,7 +176,7 @@ class Partition:
         `refusal` returns why a reply topic accepts no answer, or None if it accepts them. An event whose
         answer is not accepted becomes a dead letter.
         """
-        store = self.store.family.store.name
+        store = self.store.aggregate.family.store.name
         rows = [
             Record(store, key.encode(), self.states[key], self._headers("stored", event, key))
             for key, event in sorted(self.dirty.items())
@@ -197,14 +195,14 @@ class Partition:
         raw = self.states.get(key)
         if raw is None or key in self.parsed:
             return self.parsed.get(key)
-        topic = self.store.family.store.name
+        topic = self.store.aggregate.family.store.name
         try:
-            state = self.store.state.read(raw)
+            state = self.store.aggregate.state.read(raw)
         except ValidationError as error:
             raise StaleStoreError(f"{key} in {topic} cannot be read, {_REMEDY}: {error}") from None
         found = getattr(state, "fold_version", None)
-        if found != self.store.fold_version:
-            versions = f"by version {found} of the fold, this is {self.store.fold_version}"
+        if found != self.store.aggregate.fold_version:
+            versions = f"by version {found} of the fold, this is {self.store.aggregate.fold_version}"
             raise StaleStoreError(f"{key} in {topic} was made {versions}: {_REMEDY}")
         return state
 
@@ -213,7 +211,7 @@ class Partition:
         match effect:
             case Enqueue(id=key, work=work):
                 self.backlog.enqueue(key)
-                self._put(self.store.family.queue.name, key, work, "enqueued", event)
+                self._put(self.store.aggregate.family.queue.name, key, work, "enqueued", event)
             case Stop(id=key, attempt=attempt):
                 if self.store.stops:
                     self._put(self.store.stops, key, StopOrder(id=key, attempt=attempt), "stopped", event)
@@ -236,7 +234,7 @@ class Partition:
         self._produce(Record(topic, key.encode(), encode(model), self._headers(what, event, key)))
 
     def _headers(self, what: str, event: str, key: str) -> Headers:
-        return cloud_event(f"envicutor.{self.store.subject}.{what}.v1", event, key, self.store.name)
+        return cloud_event(f"envicutor.{self.store.aggregate.noun}.{what}.v1", event, key, self.store.name)
 
     def _dead_letter(self, message: Message, reason: str) -> None:
         self.patience_s = 0

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from processors.store.partition import Aggregate, Partition
+from processors.store.partition import Partition, StoreDefinition
 from processors.store.restore import Restorer
 from topics.kafka.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
 from topics.kafka.codec import Record
@@ -53,10 +53,10 @@ class Stopping(Exception):  # noqa: N818 - not an error: SIGTERM arrived during 
 class StoreProcessor:
     """One instance of a store; `slot` distinguishes the instances, and stays the same across restarts."""
 
-    def __init__(self, settings: KafkaSettings, store: Aggregate, slot: str) -> None:
+    def __init__(self, settings: KafkaSettings, store: StoreDefinition, slot: str) -> None:
         self._settings, self._store, self._slot = settings, store, slot
         self._partitions: dict[int, Partition] = {}
-        self._turns = itertools.cycle(range(store.family.queue.partitions(settings.profile)))
+        self._turns = itertools.cycle(range(store.aggregate.family.queue.partitions(settings.profile)))
         self._replies = ReplyTopics(settings, store.catalogue)
         self._stopping = threading.Event()
         self._ended = threading.Event()
@@ -84,13 +84,13 @@ class StoreProcessor:
         except Stopping:
             return
         self._consumer.subscribe(
-            [self._store.family.events.name],
+            [self._store.aggregate.family.events.name],
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )
         tune_gc()
-        log.info("%s %s: folds %s", self._store.name, self._slot, self._store.family.events.name)
+        log.info("%s %s: folds %s", self._store.name, self._slot, self._store.aggregate.family.events.name)
         try:
             while not self._stopping.is_set():
                 self._step()
@@ -147,7 +147,7 @@ class StoreProcessor:
         if not partitions:
             return []
         self._partitions |= self._restorer.restore(self._consumer, partitions)
-        topic = self._store.family.events.name
+        topic = self._store.aggregate.family.events.name
         return [TopicPartition(topic, p, self._partitions[p].next_offset) for p in partitions]
 
     # -- fold and commit -------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class StoreProcessor:
         group = self._consumer.consumer_group_metadata()
         if not self._consumer.memberid():  # metadata without a member id would not be fenced
             raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))
-        topic = self._store.family.events.name
+        topic = self._store.aggregate.family.events.name
         offsets = [TopicPartition(topic, number, partition.next_offset) for number, partition in due.items()]
         self._retrying(lambda: producer.send_offsets_to_transaction(offsets, group, 10))
         self._retrying(lambda: producer.commit_transaction(10))
@@ -231,10 +231,10 @@ class StoreProcessor:
 
     def _place(self, record: Record, consumed: int, turns: Iterator[int]) -> int:
         """Return the partition that a record goes to; -1 if its key determines it."""
-        if record.topic == self._store.family.store.name:
+        if record.topic == self._store.aggregate.family.store.name:
             return consumed
         # By turns, so that another attempt usually goes to another worker, which may succeed.
-        return next(turns) if record.topic == self._store.family.queue.name else -1
+        return next(turns) if record.topic == self._store.aggregate.family.queue.name else -1
 
     def _recover(self, cause: BaseException) -> None:
         """Abort the transaction and restore all memory from the topics, after any error."""
@@ -253,7 +253,7 @@ class StoreProcessor:
 
     def _rewind(self) -> None:
         """Seek to the offsets that memory stands at."""
-        topic = self._store.family.events.name
+        topic = self._store.aggregate.family.events.name
         starts = [
             TopicPartition(topic, p, partition.next_offset) for p, partition in self._partitions.items()
         ]

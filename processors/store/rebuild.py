@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from processors.store.partition import Aggregate, Partition
+from processors.store.partition import Partition, StoreDefinition
 from topics.kafka.clients import connection, producer_config
 from topics.kafka.codec import cloud_event
 from topics.kafka.scan import committed_offsets, read_to_end
@@ -51,7 +51,7 @@ class Rebuilt:
     """Rows without any event on the log."""
 
 
-def rebuild(settings: KafkaSettings, store: Aggregate, progress: Progress) -> Rebuilt:
+def rebuild(settings: KafkaSettings, store: StoreDefinition, progress: Progress) -> Rebuilt:
     """Make `X.store` equal to the fold of its log, in one transaction.
 
     Raises:
@@ -63,9 +63,9 @@ def rebuild(settings: KafkaSettings, store: Aggregate, progress: Progress) -> Re
     producer = _transactional(settings, f"{store.name}-rebuild")
     producer.begin_transaction()
     try:
-        _lock(producer, store.family.store.name, len(folding.partitions))
+        _lock(producer, store.aggregate.family.store.name, len(folding.partitions))
         _fence(settings, store)
-        progress(f"{store.subject}: its store processors wait")
+        progress(f"{store.aggregate.noun}: its store processors wait")
         folding.to_committed()
         written, removed = _write(producer, settings, folding.partitions)
         producer.commit_transaction()
@@ -79,14 +79,14 @@ def rebuild(settings: KafkaSettings, store: Aggregate, progress: Progress) -> Re
 class _Folding:
     """Fold of all committed events; ids that changed since the first call are `dirty`."""
 
-    def __init__(self, settings: KafkaSettings, store: Aggregate, progress: Progress) -> None:
+    def __init__(self, settings: KafkaSettings, store: StoreDefinition, progress: Progress) -> None:
         self._settings, self._store, self._progress = settings, store, progress
         self.partitions: dict[int, Partition] = {}
         self.events = 0
 
     def to_committed(self) -> None:
         """Fold up to the offsets that the store processors committed, the first time from the beginning."""
-        topic = self._store.family.events.name
+        topic = self._store.aggregate.family.events.name
         ends = committed_offsets(self._settings, self._store.name, topic)
         first_time = not self.partitions
         self.partitions = self.partitions or {p: Partition(self._store) for p in ends}
@@ -109,7 +109,7 @@ class _Folding:
         partition.out.clear()
         self.events += 1
         if self.events % _PROGRESS_EVENTS == 0:
-            self._progress(f"{self._store.subject}: {self.events} events folded")
+            self._progress(f"{self._store.aggregate.noun}: {self.events} events folded")
 
 
 def _transactional(settings: KafkaSettings, name: str) -> Producer:
@@ -129,7 +129,7 @@ def _lock(producer: Producer, topic: str, partitions: int) -> None:
     producer.flush()
 
 
-def _fence(settings: KafkaSettings, store: Aggregate) -> None:
+def _fence(settings: KafkaSettings, store: StoreDefinition) -> None:
     """Fence every instance that may hold rows from before the lock: each is a member of the group now."""
     admin = AdminClient(connection(settings))  # named, since it must live until it has the answer
     [future] = admin.describe_consumer_groups([settings.topic_prefix + store.name]).values()
@@ -147,7 +147,7 @@ def _fence(settings: KafkaSettings, store: Aggregate) -> None:
 def _write(producer: Producer, settings: KafkaSettings, partitions: dict[int, Partition]) -> tuple[int, int]:
     """Write the rows that differ; return how many were written and removed."""
     store = partitions[0].store
-    found = _rows(settings, store.family.store.name)
+    found = _rows(settings, store.aggregate.family.store.name)
     written = removed = 0
     for number, partition in partitions.items():
         states = {key.encode(): value for key, value in partition.states.items()}
@@ -175,14 +175,16 @@ def _rows(settings: KafkaSettings, topic: str) -> defaultdict[int, dict[bytes, b
     return rows
 
 
-def _produce(producer: Producer, store: Aggregate, partition: int, key: bytes, value: bytes | None) -> None:
+def _produce(
+    producer: Producer, store: StoreDefinition, partition: int, key: bytes, value: bytes | None
+) -> None:
     id = key.decode(errors="backslashreplace")
     headers = cloud_event(
-        f"envicutor.{store.subject}.stored.v1", uuid.uuid4().hex, id, f"{store.name}/rebuild"
+        f"envicutor.{store.aggregate.noun}.stored.v1", uuid.uuid4().hex, id, f"{store.name}/rebuild"
     )
     while True:
         try:
-            producer.produce(store.family.store.name, value, key, partition, headers=headers)
+            producer.produce(store.aggregate.family.store.name, value, key, partition, headers=headers)
         except BufferError:  # the local queue is full: wait until it is shorter
             producer.poll(0.1)
         else:

@@ -15,7 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from processors.store.partition import Aggregate, Partition
+from processors.store.partition import Partition, StoreDefinition
 from processors.store.states import States
 from topics.kafka.clients import READER, connection, consume_batch, consumer_config
 from topics.settings import KafkaSettings
@@ -29,7 +29,7 @@ class Restorer:
     """Reader of the store topic, up to an end that covers the committed offsets."""
 
     def __init__(
-        self, settings: KafkaSettings, store: Aggregate, folder: Path, progress: Callable[..., None]
+        self, settings: KafkaSettings, store: StoreDefinition, folder: Path, progress: Callable[..., None]
     ) -> None:
         """Keep the rows below `folder`, which this instance alone uses.
 
@@ -44,7 +44,8 @@ class Restorer:
         self._admin = AdminClient(connection(settings))
         options = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
         self._reader = Consumer(consumer_config(settings, READER) | options)
-        self._reader.list_topics(store.family.store.name, 10)  # cold metadata costs the first restore 500 ms
+        # Without metadata the first restore takes 500 ms more.
+        self._reader.list_topics(store.aggregate.family.store.name, 10)
 
     def restore(self, consumer: Consumer, partitions: list[int]) -> dict[int, Partition]:
         """Return the memory of `partitions`, of which no other object may exist.
@@ -91,7 +92,7 @@ class Restorer:
                 self._refresh()
 
     def _committed(self, consumer: Consumer, partitions: list[int]) -> dict[int, int]:
-        asked = [TopicPartition(self._store.family.events.name, p) for p in partitions]
+        asked = [TopicPartition(self._store.aggregate.family.events.name, p) for p in partitions]
         offsets = consumer.committed(asked, timeout=10)
         for offset in offsets:
             if offset.error:  # errors come per partition, not as an exception
@@ -101,7 +102,10 @@ class Restorer:
     def _ends(self, partitions: list[int]) -> dict[int, int]:
         # read_uncommitted: the read_committed end stops below the first open transaction.
         futures = self._admin.list_offsets(
-            {TopicPartition(self._store.family.store.name, p): OffsetSpec.latest() for p in partitions},
+            {
+                TopicPartition(self._store.aggregate.family.store.name, p): OffsetSpec.latest()
+                for p in partitions
+            },
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=10,
         )
@@ -117,7 +121,7 @@ class Restorer:
 
     def _read(self, restored: dict[int, Partition], ends: dict[int, int]) -> None:
         todo = {p for p in restored if ends[p] > 0}
-        topic = self._store.family.store.name
+        topic = self._store.aggregate.family.store.name
         self._reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in todo])
         while todo:
             messages = consume_batch(self._reader, _BATCH, 1.0)

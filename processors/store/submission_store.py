@@ -1,23 +1,16 @@
 """SubmissionStore: folds `submissions.events` into `submissions.store`, enqueues on `submissions.queue`."""
 
-from processors.store.partition import END_PATIENCE_S, PATIENCE_S, Aggregate
+from processors.store.partition import END_PATIENCE_S, PATIENCE_S, StoreDefinition
+from topics.aggregate import submissions
 from topics.catalogue import Catalogue
-from topics.submissions.facts import FACTS, Compiled, DependenciesInstalled, Finished, Requested, Started
-from topics.submissions.fold import apply
-from topics.submissions.state import FOLD_VERSION, Submission
+from topics.submissions.facts import Compiled, DependenciesInstalled, Finished, Requested, Started
 
 
-def submission_store(catalogue: Catalogue) -> Aggregate:
-    """Return the aggregate that makes a StoreProcessor the SubmissionStore."""
-    return Aggregate(
-        name=catalogue.submissions.store_group,
-        subject="submission",
-        family=catalogue.submissions,
+def submission_store(catalogue: Catalogue) -> StoreDefinition:
+    """Return the definition that makes a StoreProcessor the SubmissionStore."""
+    return StoreDefinition(
+        aggregate=submissions(catalogue),
         catalogue=catalogue,
-        facts=FACTS,
-        state=Submission,
-        fold_version=FOLD_VERSION,
-        apply=apply,
         patience_s={
             Started: PATIENCE_S,
             DependenciesInstalled: PATIENCE_S,

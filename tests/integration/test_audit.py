@@ -18,9 +18,9 @@ from processors.store.trimming import trim
 from tests.support.polling import eventually
 from tests.support.roles import Process, role_environment, start_role
 from tests.support.submissions import finished, request
+from topics.aggregate import Aggregate, aggregates
 from topics.audit.history import read_history
 from topics.audit.sealed import Seals
-from topics.audit.subjects import Subject, subjects
 from topics.audit.verify import Findings, verify
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
@@ -48,8 +48,8 @@ def settings(kafka: str, topic_prefix: str) -> KafkaSettings:
 
 
 @pytest.fixture
-def submissions(settings: KafkaSettings) -> Subject:
-    return subjects(catalogue(settings))[0]
+def submissions(settings: KafkaSettings) -> Aggregate:
+    return aggregates(catalogue(settings))[0]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
 
 
 @pytest.fixture
-def log(submissions: Subject, producer: EventProducer) -> None:
+def log(submissions: Aggregate, producer: EventProducer) -> None:
     """One submission that is finished, with facts that come too late; one that waits; and rubbish."""
     facts: list[tuple[str, SubmissionFact]] = [
         ("done", request(b'{"run": "echo hello"}')),
@@ -92,7 +92,7 @@ def log(submissions: Subject, producer: EventProducer) -> None:
 
 
 @pytest.fixture
-def folded(settings: KafkaSettings, submissions: Subject, log: None, store_processor: object) -> Findings:
+def folded(settings: KafkaSettings, submissions: Aggregate, log: None, store_processor: object) -> Findings:
     """What an audit finds when the store processor has caught up."""
 
     def look() -> Findings:
@@ -112,7 +112,7 @@ def test_store_of_the_real_processor_is_clean(folded: Findings) -> None:
 
 
 def test_history_says_what_was_refused_and_why(
-    settings: KafkaSettings, submissions: Subject, log: None
+    settings: KafkaSettings, submissions: Aggregate, log: None
 ) -> None:
     history = read_history(settings, submissions, "done")
 
@@ -131,7 +131,7 @@ def test_history_says_what_was_refused_and_why(
 
 @pytest.mark.usefixtures("folded")
 def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
-    settings: KafkaSettings, submissions: Subject, producer: EventProducer, environment: dict[str, str]
+    settings: KafkaSettings, submissions: Aggregate, producer: EventProducer, environment: dict[str, str]
 ) -> None:
     queue = submissions.family.queue.name
     consumer = Consumer(consumer_config(settings, submissions.family.work_group))
@@ -162,7 +162,7 @@ def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
 @pytest.mark.usefixtures("folded")
 def test_tampered_store_is_found(
     settings: KafkaSettings,
-    submissions: Subject,
+    submissions: Aggregate,
     producer: EventProducer,
     store_processor: Process,
     environment: dict[str, str],

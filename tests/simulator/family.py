@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from processors.store.build_store import build_store
-from processors.store.partition import Aggregate
+from processors.store.partition import StoreDefinition
 from processors.store.submission_store import submission_store
 from tests.simulator.broker import Broker
 from tests.simulator.groups import Group
@@ -12,14 +12,12 @@ from tests.simulator.network import Network
 from tests.simulator.scheduler import Future, Process, Scheduler
 from tests.simulator.transactions import Coordinator
 from topics.catalogue import catalogue
-from topics.dependencies import facts as dependencies
 from topics.dependencies.state import Build
 from topics.fold import QueuedWork
 from topics.kafka.codec import Headers, encode
 from topics.leases import Lease
 from topics.model import Model
 from topics.settings import KafkaSettings
-from topics.submissions import facts as submissions
 from topics.submissions.state import Work
 
 CATALOGUE = catalogue(KafkaSettings())
@@ -45,13 +43,12 @@ class Family:
         queue_partitions: int,
     ) -> None:
         self.subject = subject
-        self.store: Aggregate = (submission_store if subject == "submissions" else build_store)(CATALOGUE)
-        self.facts: Mapping[str, type[Model]] = self.store.facts
-        self.lease_expired: type[Model] = (
-            submissions.LeaseExpired if subject == "submissions" else dependencies.LeaseExpired
-        )
+        define = submission_store if subject == "submissions" else build_store
+        self.store: StoreDefinition = define(CATALOGUE)
+        self.facts: Mapping[str, type[Model]] = self.store.aggregate.facts
+        self.lease_expired: type[Model] = self.store.aggregate.lease_expired
         self.work: type[QueuedWork] = Work if subject == "submissions" else Build
-        topics = self.store.family
+        topics = self.store.aggregate.family
         self.events = broker.create(topics.events.name, partitions)
         self.rows = broker.create(topics.store.name, partitions)
         self.queue = broker.create(topics.queue.name, queue_partitions)
@@ -71,7 +68,7 @@ class Family:
         """Append a fact about `id` to the log."""
         headers = self._headers[type(fact)]
         return self._network.produce(
-            process, self.store.family.events.name, id.encode(), encode(fact), headers
+            process, self.store.aggregate.family.events.name, id.encode(), encode(fact), headers
         )
 
     def say_lease(
@@ -83,4 +80,6 @@ class Family:
     ) -> Future:
         """Append what a worker, which is called as its process, says of an attempt."""
         lease = Lease(kind=kind, id=id, attempt=attempt, worker=process.name)
-        return self._network.produce(process, self.store.family.leases.name, id.encode(), encode(lease), [])
+        return self._network.produce(
+            process, self.store.aggregate.family.leases.name, id.encode(), encode(lease), []
+        )

@@ -205,7 +205,7 @@ class HealthChecker:
             owned.watchdog.tick_acknowledged()
         if owned.watchdog.trouble(owned.committed):
             yield from self._leave("stuck")
-        topic = self._family.store.family.leases.name
+        topic = self._family.store.aggregate.family.leases.name
         owned.tick = self._world.network.produce(
             self._process, topic, None, encode(Tick(mark=owned.monitor.mark)), [], number
         )

@@ -134,7 +134,7 @@ class Invariants:
             recorded = decode_fact(message, subject.family.facts)
         except DecodeError:
             return
-        folded = subject.family.store.apply(subject.truth.get(recorded.id), recorded)
+        folded = subject.family.store.aggregate.apply(subject.truth.get(recorded.id), recorded)
         accepted = folded.refused is None
         self.facts[type(recorded.fact).__name__ if accepted else "refused"] += 1
         self._world.note(recorded.id, "event" if accepted else f"refused ({folded.refused})", recorded.fact)

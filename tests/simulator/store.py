@@ -159,7 +159,7 @@ class StoreProcessor:
         by_log: dict[Log, list[Record]] = defaultdict(list)
         for number, partition in due.items():
             for record in partition.records():
-                own = record.topic == self._family.store.family.store.name
+                own = record.topic == self._family.store.aggregate.family.store.name
                 key = record.key if isinstance(record.key, bytes) else None
                 by_log[self._world.broker.log_of(record.topic, key, number if own else -1)].append(record)
         return by_log

@@ -5,7 +5,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from topics.audit.subjects import Subject
+from topics.aggregate import Aggregate
 from topics.kafka.codec import DecodeError, decode_fact, header
 from topics.kafka.scan import read_to_end
 from topics.model import Model
@@ -36,27 +36,27 @@ class AuditedEvent(Model):
         return "accepted" if self.refused is None else f"refused: {self.refused}"
 
 
-def read_history(settings: KafkaSettings, subject: Subject, id: str) -> list[AuditedEvent]:
+def read_history(settings: KafkaSettings, aggregate: Aggregate, id: str) -> list[AuditedEvent]:
     """Return the history of `id`, which is empty if the log has no event of it.
 
     Raises:
         KafkaException: the broker or the topic is not there.
     """
     key = id.encode()
-    messages = read_to_end(settings, subject.family.events.name)
-    return list(history(subject, (message for message in messages if message.key() == key)))
+    messages = read_to_end(settings, aggregate.family.events.name)
+    return list(history(aggregate, (message for message in messages if message.key() == key)))
 
 
-def history(subject: Subject, messages: Iterable[Message]) -> Iterator[AuditedEvent]:
+def history(aggregate: Aggregate, messages: Iterable[Message]) -> Iterator[AuditedEvent]:
     """Fold all events of one id in their order, and yield each with the fold's reaction."""
     state: Any = None
     for message in messages:
         try:
-            recorded = decode_fact(message, subject.facts)
+            recorded = decode_fact(message, aggregate.facts)
         except DecodeError as error:
             yield event_of(message, None, f"unreadable: {error}")
             continue
-        folded = subject.apply(state, recorded)
+        folded = aggregate.apply(state, recorded)
         if folded.refused is None:
             state = folded.state
         yield event_of(message, recorded.fact, folded.refused)

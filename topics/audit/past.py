@@ -7,9 +7,9 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from topics.aggregate import Aggregate
 from topics.audit.history import AuditedEvent, event_of
 from topics.audit.ownership import Attempt
-from topics.audit.subjects import Subject
 from topics.fold import Recorded
 from topics.kafka.codec import DecodeError, decode_fact, encode
 from topics.model import Model
@@ -32,7 +32,7 @@ class ExportedEvent(AuditedEvent):
 class Past:
     """States by id, folded from the events added so far."""
 
-    subject: Subject
+    aggregate: Aggregate
     _encoded: dict[str, bytes] = field(default_factory=dict)
     _parsed: dict[str, Model] = field(default_factory=dict)
     """States newer than `_encoded`; events of one id are close together, so most are never encoded."""
@@ -41,7 +41,7 @@ class Past:
 
     def add(self, recorded: Recorded[Any]) -> str | None:
         """Fold an event, in the order of its partition. Return why it changes nothing, or None if it does."""
-        folded = self.subject.apply(self._state(recorded.id), recorded)
+        folded = self.aggregate.apply(self._state(recorded.id), recorded)
         if folded.state is not None and folded.refused is None:
             if len(self._parsed) >= _PARSED:
                 self._encode()
@@ -67,50 +67,50 @@ class Past:
 
     def _state(self, id: str) -> Model | None:
         state, raw = self._parsed.get(id), self._encoded.get(id)
-        return self.subject.state.read(raw) if state is None and raw else state
+        return self.aggregate.state.read(raw) if state is None and raw else state
 
     def _encode(self) -> None:
         self._encoded.update((id, encode(state)) for id, state in self._parsed.items())
         self._parsed.clear()
 
 
-def stores_at(subject: Subject, messages: Iterable[Message], time_ms: int) -> Mapping[str, bytes]:
+def stores_at(aggregate: Aggregate, messages: Iterable[Message], time_ms: int) -> Mapping[str, bytes]:
     """Return the rows of the store by id, folded from the events until `time_ms`."""
-    past = Past(subject)
+    past = Past(aggregate)
     for message in messages:
         if message.timestamp()[1] > time_ms:
             continue
         try:
-            past.add(decode_fact(message, subject.facts))
+            past.add(decode_fact(message, aggregate.facts))
         except DecodeError:
             continue  # it is a dead letter
     return past.states
 
 
 def export(
-    subject: Subject, messages: Iterable[Message], from_ms: int, to_ms: int
+    aggregate: Aggregate, messages: Iterable[Message], from_ms: int, to_ms: int
 ) -> Iterator[ExportedEvent]:
     """Yield the events that were appended from `from_ms` until before `to_ms`.
 
     `messages` begin with the log, as the fold's reaction to an event depends on earlier ones.
     """
-    past = Past(subject)
+    past = Past(aggregate)
     for message in messages:
         try:
-            recorded = decode_fact(message, subject.facts)
+            recorded = decode_fact(message, aggregate.facts)
         except DecodeError as error:
             event = event_of(message, None, f"unreadable: {error}")
         else:
             event = event_of(message, recorded.fact, past.add(recorded))
         if from_ms <= message.timestamp()[1] < to_ms:
-            yield _exported(subject, message, event)
+            yield _exported(aggregate, message, event)
 
 
-def _exported(subject: Subject, message: Message, event: AuditedEvent) -> ExportedEvent:
+def _exported(aggregate: Aggregate, message: Message, event: AuditedEvent) -> ExportedEvent:
     key, readable = message.key() or b"", not (event.refused or "").startswith("unreadable")
     return ExportedEvent(
         **event.model_dump(),
-        subject=subject.name,
+        subject=aggregate.name,
         id=key.decode(errors="backslashreplace") if isinstance(key, bytes) else key,
         fact=json.loads(message.value() or b"null") if readable else None,
     )

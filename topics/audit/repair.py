@@ -1,7 +1,7 @@
 """Repair of attempts that an audit found to be neither queued nor leased."""
 
+from topics.aggregate import Aggregate
 from topics.audit.ownership import Attempt
-from topics.audit.subjects import Subject
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
 from topics.settings import KafkaSettings
@@ -10,17 +10,17 @@ _BY = "operator"
 _TIMEOUT_MS = 30_000
 
 
-def repair(settings: KafkaSettings, subject: Subject, stuck: list[Attempt]) -> None:
+def repair(settings: KafkaSettings, aggregate: Aggregate, stuck: list[Attempt]) -> None:
     """Publish LeaseExpired for each attempt, so that the fold retries it or gives it up.
 
     Raises:
         KafkaException: the broker did not acknowledge. Another call is safe (rule 3).
     """
-    events = subject.family.events.name
-    facts = ((id, subject.lease_expired(attempt=attempt, checker=_BY)) for id, attempt in stuck)
+    events = aggregate.family.events.name
+    facts = ((id, aggregate.lease_expired(attempt=attempt, checker=_BY)) for id, attempt in stuck)
     producer = EventProducer(settings, message_timeout_ms=_TIMEOUT_MS)
     try:
-        sent = [producer.produce(encode_fact(events, id, fact, subject.facts, _BY)) for id, fact in facts]
+        sent = [producer.produce(encode_fact(events, id, fact, aggregate.facts, _BY)) for id, fact in facts]
         for acknowledgement in sent:
             acknowledgement.result()
     finally:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 from pydantic_core import from_json
 
+from topics.aggregate import Aggregate
 from topics.audit.past import Past
-from topics.audit.subjects import Subject
 from topics.kafka.codec import DecodeError, decode_fact
 from topics.times import rfc3339
 
@@ -35,7 +35,7 @@ class Difference:
 class Replay:
     """The fold of all events, by id."""
 
-    subject: Subject
+    aggregate: Aggregate
     before: Mapping[int, int]
     """Committed offsets by partition before the store was read: the store contains all events below."""
     after: Mapping[int, int]
@@ -58,7 +58,7 @@ class Replay:
     """Events that changed nothing: late, of an older attempt, a conflict."""
 
     def __post_init__(self) -> None:
-        self.past = Past(self.subject)
+        self.past = Past(self.aggregate)
         self._unseen = set(self.after)
 
     def add(self, message: Message) -> None:
@@ -67,7 +67,7 @@ class Replay:
         if partition in self._unseen:
             self._begin(message)
         try:
-            recorded = decode_fact(message, self.subject.facts)
+            recorded = decode_fact(message, self.aggregate.facts)
         except DecodeError:
             self.unreadable += 1
             return

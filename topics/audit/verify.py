@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer, TopicPartition
 from pydantic import BaseModel, ValidationError
 
+from topics.aggregate import Aggregate
 from topics.audit.ownership import Attempt, Leases, ownerless
 from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
-from topics.audit.subjects import Subject
 from topics.kafka.clients import READER, SHORT_LIVED, consumer_config
 from topics.kafka.codec import DecodeError, decode
 from topics.kafka.scan import committed_offsets, partitions, read_to_end
@@ -34,7 +34,7 @@ _PROGRESS_EVENTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Result of the audit of one subject."""
+    """Result of the audit of one aggregate."""
 
     events: int
     """Number of folded events."""
@@ -61,21 +61,21 @@ class Findings:
 
 
 def verify(
-    settings: KafkaSettings, subject: Subject, seals: Seals, lease_timeout_s: float, progress: Progress
+    settings: KafkaSettings, aggregate: Aggregate, seals: Seals, lease_timeout_s: float, progress: Progress
 ) -> Findings:
-    """Audit all of `subject`; a suspect is reported if a second look after `lease_timeout_s` confirms it.
+    """Audit all of `aggregate`; a suspect is reported if a second look after `lease_timeout_s` confirms it.
 
     `seals` were read before, so all records that they cover are on the log by now.
 
     Raises:
         KafkaException: the broker or a topic is not there.
     """
-    first = _look(settings, subject, seals, lease_timeout_s, progress)
+    first = _look(settings, aggregate, seals, lease_timeout_s, progress)
     if first.clean:
         return first
-    progress(f"{subject.name}: looking again in {lease_timeout_s:g} s, something may have been on its way")
+    progress(f"{aggregate.name}: looking again in {lease_timeout_s:g} s, something may have been on its way")
     time.sleep(lease_timeout_s)
-    second = _look(settings, subject, seals, lease_timeout_s, progress)
+    second = _look(settings, aggregate, seals, lease_timeout_s, progress)
     suspects = {difference.id for difference in first.differences}
     return replace(
         second,
@@ -85,23 +85,23 @@ def verify(
 
 
 def _look(
-    settings: KafkaSettings, subject: Subject, seals: Seals, lease_timeout_s: float, progress: Progress
+    settings: KafkaSettings, aggregate: Aggregate, seals: Seals, lease_timeout_s: float, progress: Progress
 ) -> Findings:
-    family = subject.family
+    family = aggregate.family
     before = committed_offsets(settings, family.store_group, family.events.name)
     stored = _stored(settings, family.store.name)
     after = committed_offsets(settings, family.store_group, family.events.name)
-    progress(f"{subject.name}: {len(stored)} records in the store")
+    progress(f"{aggregate.name}: {len(stored)} records in the store")
     popped = committed_offsets(settings, family.work_group, family.queue.name)
     leased = _leased(settings, family.leases.name, lease_timeout_s)
     queued = _queued(settings, family.queue.name, popped)
-    replay = Replay(subject, before, after)
+    replay = Replay(aggregate, before, after)
     inspection = Inspection(family.events, seals.chains, time.time_ns() // 1_000_000)
     for count, message in enumerate(read_to_end(settings, family.events.name), 1):
         replay.add(message)
         inspection.add(message)
         if count % _PROGRESS_EVENTS == 0:
-            progress(f"{subject.name}: {count} events read")
+            progress(f"{aggregate.name}: {count} events read")
     differences = replay.differences(stored)
     open_attempts = replay.past.unfinished
     return Findings(

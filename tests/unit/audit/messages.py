@@ -2,7 +2,7 @@
 
 from confluent_kafka import Message
 
-from topics.audit.subjects import subjects
+from topics.aggregate import aggregates
 from topics.catalogue import catalogue
 from topics.kafka.codec import Headers, encode, fact_headers
 from topics.request.model import SubmissionRequest
@@ -10,7 +10,7 @@ from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Requested, SubmissionFact
 
-SUBMISSIONS, DEPENDENCIES = subjects(catalogue(KafkaSettings()))
+SUBMISSIONS, DEPENDENCIES = aggregates(catalogue(KafkaSettings()))
 
 
 def request(run: str = "true") -> Requested:

@@ -7,8 +7,8 @@ import pytest
 from confluent_kafka import Message
 
 from tests.support.recorded_log import BUSY_SYSTEM, read
+from topics.aggregate import Aggregate, aggregates
 from topics.audit.past import stores_at
-from topics.audit.subjects import Subject, subjects
 from topics.catalogue import catalogue
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
@@ -23,12 +23,14 @@ def recorded() -> dict[str, list[Message]]:
     return records
 
 
-@pytest.mark.parametrize("subject", subjects(catalogue(KafkaSettings())), ids=lambda subject: subject.name)
-def test_events_fold_to_the_recorded_rows(subject: Subject, recorded: dict[str, list[Message]]) -> None:
+@pytest.mark.parametrize(
+    "aggregate", aggregates(catalogue(KafkaSettings())), ids=lambda aggregate: aggregate.name
+)
+def test_events_fold_to_the_recorded_rows(aggregate: Aggregate, recorded: dict[str, list[Message]]) -> None:
     rows = {
-        (message.key() or b"").decode(): message.value() for message in recorded[subject.family.store.name]
+        (message.key() or b"").decode(): message.value() for message in recorded[aggregate.family.store.name]
     }
-    assert stores_at(subject, recorded[subject.family.events.name], sys.maxsize) == rows
+    assert stores_at(aggregate, recorded[aggregate.family.events.name], sys.maxsize) == rows
 
 
 def test_events_of_every_kind_are_recorded(recorded: dict[str, list[Message]]) -> None:
