@@ -12,6 +12,9 @@ RATIO = float(os.environ.get("COSTLY_RATIO", "10"))
 Five times is promised, and `make soak-http` asserts it; processors differ too much to assert it everywhere.
 """
 
+BYTES = int(os.environ.get("COSTLY_BYTES", 1 << 20))
+"""Size of the requests that are compared."""
+
 _TEXT = "for line in open(0): print(line)\n"
 
 

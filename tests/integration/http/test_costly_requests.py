@@ -13,7 +13,7 @@ import pytest
 
 from infra.kafka.ports import choose_free_port
 from tests.integration.http.nodes import DEADLINE_S
-from tests.support.costly_requests import RATIO, costly, ordinary
+from tests.support.costly_requests import BYTES, RATIO, costly, ordinary
 from tests.support.polling import eventually
 from tests.support.roles import running_roles
 from tests.support.submissions import package_set
@@ -102,9 +102,9 @@ def batch(request: bytes) -> bytes:
 
 
 def test_no_request_takes_much_more_memory_than_an_ordinary_one(node: Node) -> None:
-    node.post("/submissions", ordinary(MiB - 2))
+    node.post("/submissions", ordinary(BYTES - 2))
     before = node.peak_bytes()
-    for request in costly(MiB - 2).values():
+    for request in costly(BYTES - 2).values():
         node.post("/submissions", request)
     assert node.peak_bytes() - before < 100 * MiB
 
@@ -115,7 +115,7 @@ IN_A_BATCH = ("numbers as tags", "bad names of variables", "variables", "unknown
 @pytest.mark.parametrize("path", ["/submissions", "/submissions/batch"])
 def test_no_request_stalls_others_much_longer_than_an_ordinary_one(node: Node, path: str) -> None:
     is_batch = path.endswith("batch")
-    bodies = {"ordinary": ordinary(MiB - 2)} | costly(MiB - 2)
+    bodies = {"ordinary": ordinary(BYTES - 2)} | costly(BYTES - 2)
     if is_batch:
         bodies = {name: batch(bodies[name]) for name in ("ordinary", *IN_A_BATCH)}
     usual = bodies.pop("ordinary")

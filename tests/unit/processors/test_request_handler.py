@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.ids import derive_id
 from processors.request_handler import handle
-from tests.support.costly_requests import RATIO, costly, ordinary
+from tests.support.costly_requests import BYTES, RATIO, costly, ordinary
 from topics.kafka.codec import DecodeError
 from topics.request.limits import MiB
 from topics.request.model import InvalidRequestError, NotJsonError, RequestTooLargeError, content_hash
@@ -147,6 +147,6 @@ def cpu_s(value: bytes) -> float:
 
 
 def test_no_record_delays_others_much_longer_than_an_ordinary_one() -> None:
-    usual_s = cpu_s(ordinary(MiB - 2))
-    ratios = {name: round(cpu_s(value) / usual_s, 1) for name, value in costly(MiB - 2).items()}
+    usual_s = cpu_s(ordinary(BYTES - 2))
+    ratios = {name: round(cpu_s(value) / usual_s, 1) for name, value in costly(BYTES - 2).items()}
     assert {name: ratio for name, ratio in ratios.items() if ratio > RATIO} == {}
