@@ -153,7 +153,7 @@ class StageRun:
         Args:
             launched: the launcher; it is killed if it cannot be watched.
             group: control group that the program joins.
-            bounds: limits to enforce.
+            bounds: limits that this process enforces or attributes; the control group enforces memory.
             on_output: callback for output.
             gate: gate that the program waits at; the time until it opens does not count.
             uncounted: meter of memory that the group does not count; None for a trusted program.

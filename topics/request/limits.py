@@ -2,7 +2,7 @@
 
 A field's default applies if a request does not set it. A value above its ceiling is refused. So is a value
 below its floor, with which not even `true` runs reliably. The resolved limits are written into Requested,
-so later changes of this table never change the past.
+so later changes of this table never change the past. The package `processors.sandbox` enforces them.
 """
 
 from collections.abc import Sequence

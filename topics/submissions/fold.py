@@ -1,4 +1,7 @@
-"""The fold of submissions. The first Finished of the current attempt wins (rule 3)."""
+"""The fold of submissions, which decides their ends (rule 3).
+
+The first end counts: Finished of the current attempt, Cancelled, or giving up. Later facts are refused.
+"""
 
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.request.model import FieldError

@@ -88,3 +88,8 @@ class DependenciesStage(Model):
 Outcome = Literal[
     "ok", "dependencies_failed", "compile_failed", "run_failed", "wrong_output", "internal_error"
 ]
+"""Result of a submission as one word.
+
+The worker decides it (`processors/worker`), and the fold decides `internal_error` of a submission that is given
+up. Of several test cases, a failed run takes precedence over a wrong output.
+"""
