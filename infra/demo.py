@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.commands.answers import outcome_or_status
+from infra.commands.known_settings import removed
 from infra.commands.output import fail, say
 from infra.commands.requests import read_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
@@ -249,6 +251,8 @@ def main(
 ) -> None:
     """Run all examples on a separate system, and print a table of the results."""
     logging.basicConfig(level=logging.WARNING)
+    if reason := removed(os.environ):
+        fail(reason, 2)
     settings = demo_settings()
     if data_dir:
         settings = settings.model_copy(update={"data_dir": data_dir})

@@ -25,7 +25,8 @@ BootstrapServers = Annotated[
 def connect(bootstrap_servers: str | None) -> KafkaSettings:
     """Return the settings of Kafka once a broker has answered, or exit with a message.
 
-    Without this check, librdkafka would log its failures to standard error.
+    With this check, a broker that does not answer, or refuses the credentials, ends a command soon and with
+    one message.
     """
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers) if bootstrap_servers else KafkaSettings()
     errors: list[KafkaError] = []

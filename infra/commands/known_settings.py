@@ -49,9 +49,10 @@ def removed(environment: Mapping[str, str]) -> str | None:
     harmless; `misspelt` warns of it.
     """
     for name, value in environment.items():
-        present, why = _REMOVED.get(name.upper().removeprefix(PREFIX), (value, ""))
-        if value != present:
-            return f"{name}={value}: {why}"
+        if name.upper().startswith(PREFIX):
+            present, why = _REMOVED.get(name.upper().removeprefix(PREFIX), (value, ""))
+            if value != present:
+                return f"{name}={value}: {why}"
     return None
 
 

@@ -346,7 +346,7 @@ class EmbeddedKafka:
             "-XX:+UseTransparentHugePages",
             "-XX:MetaspaceSize=96m",
             "-XX:+ExitOnOutOfMemoryError",
-            "-XX:-UsePerfData",  # this option would leave a file in /tmp after a kill
+            "-XX:-UsePerfData",  # performance data would leave a file in /tmp after a kill
             self._distribution.class_sharing,
             f"-Djava.io.tmpdir={self._broker_dir / 'tmp'}",
             f"-Denvicutor.kafka.log={self._broker_dir / 'broker.log'}",

@@ -25,14 +25,14 @@ MAX_PATH_BYTES = 2048
 
 
 class SnapshotError(Exception):
-    """The content of a box is too large, or has files that an archive cannot hold."""
+    """A snapshot cannot be made or extracted; the message has the reason."""
 
 
 def snapshot(box: Path) -> bytes:
     """Return the content of a box as a tar archive.
 
     Raises:
-        SnapshotError: the content is too large, or has files that an archive cannot hold.
+        SnapshotError: the content is too large, has files that an archive cannot hold, or cannot be read.
     """
     into = io.BytesIO()
     with (

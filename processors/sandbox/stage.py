@@ -24,8 +24,8 @@ KILL_LAUNCHER_S = 1.0
 """Time after which the launcher is killed as well, if killing the program's processes has not ended the
 stage."""
 WATCH_S = 0.1
-"""Longest time between two checks of a stage, also for memory that no control group counts. docs/sandbox.md
-gives the amount that a program can use meanwhile."""
+"""Longest time between two checks of a stage, and shortest between two checks for uncounted memory.
+docs/sandbox.md gives the amount that a program can use meanwhile."""
 WATCH_SHARE = 5
 """Shortest time between two checks for uncounted memory, as a multiple of the duration of a check."""
 GIVE_UP_S = 600.0

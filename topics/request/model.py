@@ -51,7 +51,8 @@ FILES_OF_FIELDS = {
 }
 """The older file convention: the first of these files that is not empty stands for a field that is missing.
 
-Clients read it, the server does not: see `SubmissionRequest.ordinary`.
+`envicutor submit` and the page read it. The server refuses new requests that rely on it, and workers still
+run those that it accepted earlier, see `SubmissionRequest.ordinary`.
 """
 _INSTEAD = {
     "run": "give the script as `run`",

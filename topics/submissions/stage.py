@@ -90,6 +90,6 @@ Outcome = Literal[
 ]
 """Result of a submission as one word.
 
-The worker decides it (`processors/worker`), and the fold decides `internal_error` of a submission that is given
-up. Of several test cases, a failed run takes precedence over a wrong output.
+The worker decides it (`processors/worker`), and the fold decides `internal_error` of a submission that is
+given up. Of several test cases, a failed run takes precedence over a wrong output.
 """

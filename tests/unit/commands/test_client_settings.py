@@ -101,6 +101,7 @@ def test_a_process_that_is_to_use_what_was_removed_does_not_start(
 def test_the_former_default_of_a_removed_setting_breaks_no_start() -> None:
     assert removed({"ENVICUTOR_QUEUE": "group", "ENVICUTOR_QUEUES": "share"}) is None
     assert removed({"ENVICUTOR_SANDBOX_ENGINE": "native"}) is None
+    assert removed({"QUEUE": "share"}) is None
     assert list(misspelt(["ENVICUTOR_QUEUE"])) == ["ENVICUTOR_QUEUE is not a setting, and is ignored"]
 
 
