@@ -23,6 +23,8 @@ from topics.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _BATCH = 1000
+_DOUBTS = 3
+"""Times that an empty store is doubted although events were folded. It is empty if no event could be read."""
 
 
 class Restorer:
@@ -83,13 +85,19 @@ class Restorer:
     def _committed_and_ends(
         self, consumer: Consumer, partitions: list[int]
     ) -> tuple[dict[int, int], dict[int, int]]:
+        doubts = 0
         while True:
             self._progress(alive=False)
             try:
-                return self._committed(consumer, partitions), self._ends(partitions)
+                offsets, ends = self._committed(consumer, partitions), self._ends(partitions)
             except KafkaException as error:
                 log.info("%s waits to restore: %s", self._store.name, error)
-                self._refresh()
+            else:
+                if doubts == _DOUBTS or all(ends[p] > 0 or offsets[p] == 0 for p in partitions):
+                    return offsets, ends
+                doubts += 1
+                log.info("%s asks again for the end of its store, which seems to be empty", self._store.name)
+            self._refresh()
 
     def _committed(self, consumer: Consumer, partitions: list[int]) -> dict[int, int]:
         asked = [TopicPartition(self._store.aggregate.family.events.name, p) for p in partitions]
@@ -109,7 +117,11 @@ class Restorer:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=10,
         )
-        return {tp.partition: future.result().offset for tp, future in futures.items()}
+        ends = {tp.partition: future.result().offset for tp, future in futures.items()}
+        if min(ends.values(), default=0) < 0:
+            # A new leader whose high watermark is behind (KIP-207): taken for an end, it would hide all rows.
+            raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+        return ends
 
     def _refresh(self) -> None:
         """Replace the client, which may keep stale leader epochs or time out for ever after a restart."""

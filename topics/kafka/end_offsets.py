@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from topics.kafka.clients import connection
@@ -45,4 +45,7 @@ class EndOffsets:
             self._admin = admin
         asked = dict.fromkeys(self._partitions, OffsetSpec.latest())
         futures = self._admin.list_offsets(asked, request_timeout=_ANSWER_S)
-        return {tp.partition: (await asyncio.wrap_future(f)).offset for tp, f in futures.items()}
+        ends = {tp.partition: (await asyncio.wrap_future(f)).offset for tp, f in futures.items()}
+        if min(ends.values(), default=0) < 0:  # a new leader whose high watermark is behind (KIP-207)
+            raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+        return ends
