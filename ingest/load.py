@@ -17,7 +17,7 @@ class Load:
         self._awaiting_verdict: Counter[str | None] = Counter()
 
     @contextmanager
-    def awaiting_verdict(self, owner: str | None) -> Iterator[None]:
+    def resolving_id(self, owner: str | None) -> Iterator[None]:
         """Count a request whose id may have been used before, until the store shows its result."""
         self._awaiting_verdict[owner] += 1
         try:

@@ -169,7 +169,7 @@ class Submissions:
             if first is not None:
                 return _require_same(first, fact, named)
             return await self._resolve_id(id, fact, named)
-        with self._load.awaiting_verdict(fact.owner):
+        with self._load.resolving_id(fact.owner):
             await self._append(id, fact, extra_headers)
             return await self._resolve_id(id, fact, named)
 

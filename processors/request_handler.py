@@ -122,7 +122,7 @@ class RequestHandler:
         )
         self._consumer = Consumer(with_liveness_check(consumer_config(settings, REQUEST_GROUP)))
         self._replies = ReplyTopics(settings, catalogue)
-        self._brake = PauseControl(self._consumer)
+        self._pause_control = PauseControl(self._consumer)
         views = settings.data_dir / "views"
         self._store = View(
             settings,
@@ -147,7 +147,7 @@ class RequestHandler:
         """
         await self._package_sets.start()
         await self._store.start()
-        self._consumer.subscribe([self._catalogue.requests.name], on_assign=self._brake.on_assign)
+        self._consumer.subscribe([self._catalogue.requests.name], on_assign=self._pause_control.on_assign)
         try:
             await asyncio.to_thread(self._loop)
         finally:
@@ -201,9 +201,9 @@ class RequestHandler:
             self._unseen = {id for id in self._unseen if self._store.get(id) is None}
             room = self._room()
         if room > 0:
-            self._brake.release()
+            self._pause_control.release()
             return consume_batch(self._consumer, min(_BATCH, room), timeout_s)
-        self._brake.pause()
+        self._pause_control.pause()
         return consume_batch(self._consumer, 1, timeout_s)
 
     def _room(self) -> int:

@@ -109,7 +109,7 @@ class Popper(Generic[WorkT]):
             "queued.max.messages.kbytes": 16384,
         }
         self._consumer = Consumer(with_liveness_check(consumer_config(settings, group) | limits))
-        self._brake = PauseControl(self._consumer)
+        self._pause_control = PauseControl(self._consumer)
         self._stopping = threading.Event()
         self._room = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pop-{queue}", daemon=True)
@@ -142,7 +142,7 @@ class Popper(Generic[WorkT]):
             self._on_death()
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        self._brake.on_assign(consumer, assigned)
+        self._pause_control.on_assign(consumer, assigned)
         self._partitions.update(tp.partition for tp in assigned)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -172,7 +172,7 @@ class Popper(Generic[WorkT]):
             return
         self._look_after_what_runs()
         if not self._waiting:
-            self._brake.release()
+            self._pause_control.release()
             self._read(max(room, 1), _ROOM_LOOK_S if room > 0 else _NO_ROOM_LOOK_S)
         elif not self._hand_back():
             self._wait_for_room()
@@ -205,7 +205,7 @@ class Popper(Generic[WorkT]):
         if not self._handing_back or not elsewhere:
             return False
         if (missing := min(elsewhere, READ_AHEAD) - len(self._waiting)) > 0:
-            self._brake.release()
+            self._pause_control.release()
             self._read(len(self._waiting) + missing, 0)
         leaving = self._handing_back.leaving(self._waiting)
         if not leaving:
@@ -223,7 +223,7 @@ class Popper(Generic[WorkT]):
         if not self._room.wait(patience_s) and time.monotonic() - self._polled_s >= _NO_ROOM_POLL_S:
             # Paused as late as possible: after a pause the next fetch may take `fetch.wait.max.ms`.
             if len(self._waiting) >= READ_AHEAD:
-                self._brake.pause()
+                self._pause_control.pause()
             self._read(len(self._waiting) + 1, 0)
 
     def _take(self, messages: list[Message]) -> None:

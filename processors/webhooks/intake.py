@@ -78,7 +78,7 @@ class Intake:
         """
         self._topic, self._on_record, self._on_failure = topic, on_record, on_failure
         self._consumer = Consumer(with_liveness_check(consumer_config(settings, group)))
-        self._brake = PauseControl(self._consumer)
+        self._pause_control = PauseControl(self._consumer)
         self._records = OpenRecords()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -86,7 +86,9 @@ class Intake:
 
     def start(self) -> None:
         """Subscribe to the topic and start the thread."""
-        self._consumer.subscribe([self._topic], on_assign=self._brake.on_assign, on_revoke=self._on_revoke)
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._pause_control.on_assign, on_revoke=self._on_revoke
+        )
         self._thread.start()
 
     def done(self, message: Message) -> None:
@@ -115,9 +117,9 @@ class Intake:
     def _step(self) -> None:
         self._commit()
         if self._records.count < MOST_OPEN:
-            self._brake.release()
+            self._pause_control.release()
         else:
-            self._brake.pause()
+            self._pause_control.pause()
         for message in consume_batch(self._consumer, _BATCH, 0.1):
             if error := message.error():
                 if is_fatal(error):
