@@ -69,9 +69,7 @@ def kept_by_sockets(pids: Iterable[int]) -> int:
     """Return the uncounted bytes of the sockets in the network namespace of these processes."""
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").glob("*"):
-            with suppress(
-                OSError
-            ):  # the thread has ended; a process's first thread may end before the others
+            with suppress(OSError):  # this thread has ended, as a first thread may before the others
                 return _kept_in(task / "net")
     return 0
 
