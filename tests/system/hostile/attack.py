@@ -14,11 +14,11 @@ from processors.sandbox import Box, Completed
 from topics.request.limits import RunLimits
 
 MIB = 1 << 20
-LIMITS = RunLimits(wall_time_s=30, cpu_time_s=20)
-"""More than any attack needs that is not ended by them, on a busy machine too."""
 CGROUP_V2 = not Path("/sys/fs/cgroup/memory").exists()
 IPV6 = Path("/proc/net/if_inet6").exists()
 USER_MODE_LINUX = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+LIMITS = RunLimits(wall_time_s=60 if USER_MODE_LINUX else 30, cpu_time_s=40 if USER_MODE_LINUX else 20)
+"""More than any attack needs that is not ended by them, on a busy machine too."""
 
 
 @dataclass(frozen=True)
