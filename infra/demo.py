@@ -30,7 +30,8 @@ from infra.commands.answers import outcome_or_status
 from infra.commands.known_settings import removed
 from infra.commands.output import fail, say
 from infra.commands.requests import read_directory
-from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
+from infra.local import LocalCluster, NotRootError, PortTakenError
+from infra.service_user import ServiceUserError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RequestRefusedError
 from nix.settings import NixSettings

@@ -5,9 +5,7 @@ import json
 import logging
 import os
 import pwd
-import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from infra.accounts import PRIVATE_UMASK, close, give_to
+from infra.accounts import close, give_to
 from infra.credentials import Credentials, environment
 from infra.kafka.cluster import local_brokers
 from infra.kafka.embedded import HEAP_BYTES, SUPER_USER, Distribution, EmbeddedKafka
@@ -29,6 +27,7 @@ from infra.kafka.properties import replicas_of
 from infra.kafka.tls import Tls
 from infra.package_sets import ensure_package_set, read_environments, request_environments
 from infra.secret_files import write_secret
+from infra.service_user import can_run, guard_command, role_umask, service_account
 from infra.settings import LocalSettings
 from infra.supervisor import Program, Supervisor, write_pid
 from ingest.settings import IngestSettings
@@ -36,10 +35,11 @@ from nix.binary_cache import checked_secret_key_file
 from nix.settings import NixSettings
 from processors.webhooks.signing import new_secret
 from topics.audit.signing import FOLDER
-from topics.catalogue import Catalogue, Topic, catalogue
+from topics.catalogue import Catalogue, catalogue
 from topics.kafka.admin import ensure_topics
 from topics.request.model import BASE
 from topics.settings import KafkaSettings
+from topics.topic import Topic
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,6 @@ class NotRootError(Exception):
 
 class PortTakenError(Exception):
     """Another server listens on the HTTP port. It would answer the readiness check of this system."""
-
-
-class ServiceUserError(Exception):
-    """The system user of roles without privileges does not exist. The message names the setting."""
 
 
 class LocalCluster:
@@ -201,7 +197,7 @@ class LocalCluster:
             ServiceUserError: the system user of the settings does not exist.
         """
         settings = self._settings
-        account = _service_account(settings.service_user)
+        account = service_account(settings.service_user)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
         self._run_dir.mkdir(exist_ok=True)
@@ -212,7 +208,7 @@ class LocalCluster:
             folder.mkdir(exist_ok=True)
         for folder in (views, faust, sealer, self._root_data_dir, self._run_dir):
             close(folder)
-        if account and not _reachable(account, settings.data_dir):
+        if account and not can_run(account, settings.data_dir):
             log.warning(
                 "user %s cannot read this code: roles run as root without capabilities", account.pw_name
             )
@@ -296,8 +292,8 @@ class LocalCluster:
         environment = self._environment("gateway", user) | {
             f"ENVICUTOR_GATEWAY_{name}": value for name, value in place.items()
         }
-        argv = [*_guard(user), sys.executable, "-m", "infra.kafka.gateway"]
-        return Program("kafka-gateway", argv, environment, stop_order=1, umask=_umask(user))
+        argv = [*guard_command(user), sys.executable, "-m", "infra.kafka.gateway"]
+        return Program("kafka-gateway", argv, environment, stop_order=1, umask=role_umask(user))
 
     def _program(
         self,
@@ -313,7 +309,7 @@ class LocalCluster:
         identity = () if role == "sealer" else ("--instance", str(instance))
         argv = [sys.executable, "-m", "infra.cli", role, *(arguments or identity)]
         environment = self._environment(role, user)
-        return Program(name, [*_guard(user), *argv], environment, stop_order, umask=_umask(user))
+        return Program(name, [*guard_command(user), *argv], environment, stop_order, umask=role_umask(user))
 
     def _environment(self, role: str, user: str | None) -> dict[str, str]:
         """Return the environment of a role: the operator's variables and those that `up` decides."""
@@ -355,51 +351,3 @@ class LocalCluster:
 def _requests_under_way_bytes() -> int:
     """Return the memory of a broker that simultaneous requests of all clients can take."""
     return GatewaySettings().connections * catalogue(KafkaSettings()).requests.max_message_bytes
-
-
-def _service_account(name: str) -> pwd.struct_passwd | None:
-    """Return the system user of the roles without privileges, or None for root.
-
-    Raises:
-        ServiceUserError: there is no user of that name.
-    """
-    if name == "root":
-        return None
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        raise ServiceUserError(
-            f"ENVICUTOR_SERVICE_USER: there is no system user {name!r}; `make system` adds 'envicutor', and "
-            "'root' runs every role as root without capabilities"
-        ) from None
-
-
-def _umask(user: str | None) -> int:
-    """Return the umask of a role; -1 keeps that of `up`.
-
-    Users of sandboxes must be able to read the files of worker and cache builder. Other files of these two
-    are in a closed folder.
-    """
-    return -1 if user == "root" else PRIVATE_UMASK
-
-
-def _guard(user: str | None) -> list[str]:
-    """Return the command that starts a role: the role gains no privileges, and is killed when `up` ends."""
-    setpriv = [shutil.which("setpriv") or "setpriv", "--pdeathsig=KILL"]
-    match user:
-        case "root":
-            return setpriv
-        case None:
-            return [*setpriv, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
-        case name:
-            return [*setpriv, "--no-new-privs", f"--reuid={name}", f"--regid={name}", "--clear-groups"]
-
-
-def _reachable(account: pwd.struct_passwd, data_dir: Path) -> bool:
-    """Return whether a user can read this code and pass through the data folder."""
-    paths = [sys.executable, __file__, httpx.__file__]
-    tests = [*(argument for path in paths for argument in ("-r", path, "-a")), "-x", str(data_dir)]
-    done = subprocess.run(
-        ["test", *tests], user=account.pw_uid, group=account.pw_gid, extra_groups=(), check=False
-    )
-    return done.returncode == 0

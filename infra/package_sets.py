@@ -15,7 +15,8 @@ from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, decode, encode, encode_fact
 from topics.kafka.scan import read_to_end
 from topics.request.limits import DependenciesLimits
-from topics.request.model import Dependencies, field_errors
+from topics.request.model import Dependencies
+from topics.request.parsing import field_errors
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import SYSTEM
 from topics.times import now

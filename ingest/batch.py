@@ -10,7 +10,8 @@ from ingest.models import BatchItem, BatchResults
 from ingest.problems import ProblemError, invalid
 from ingest.submissions import Submissions
 from topics.kafka.codec import Headers
-from topics.request.model import InvalidRequestError, parse_json
+from topics.request.errors import InvalidRequestError
+from topics.request.parsing import parse_json
 from topics.submissions.state import Answer
 
 MAX_REQUESTS = 100

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from topics.request.model import FieldError
+from topics.request.errors import FieldError
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Answer, Status
 

@@ -9,13 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ingest.models import Problem
-from topics.request.model import (
-    MAX_FIELD_ERRORS,
-    FieldError,
-    InvalidRequestError,
-    NotJsonError,
-    RequestTooLargeError,
-)
+from topics.request.errors import FieldError, InvalidRequestError, NotJsonError, RequestTooLargeError
+from topics.request.parsing import MAX_FIELD_ERRORS
 
 _INTERNAL_ERROR = "whether anything was accepted is unknown: the same request with its id may be sent again"
 CLIENT_GONE = 499

@@ -21,7 +21,8 @@ from topics.catalogue import Catalogue
 from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Headers, encode_fact
-from topics.request.model import FieldError, InvalidRequestError, parse_request
+from topics.request.errors import FieldError, InvalidRequestError
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact

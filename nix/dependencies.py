@@ -1,12 +1,8 @@
 """The dependencies of a request: package names or a Nix expression, with pinned packages."""
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-SYSTEM = f"{platform.machine()}-linux"
-"""Nix's name of the system that environments are built for, such as `x86_64-linux`."""
 
 
 @dataclass(frozen=True)

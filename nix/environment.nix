@@ -4,7 +4,7 @@
 # are not store paths themselves: Nix would copy, register and later collect each, while the hashes, which the build
 # checks, make the result depend on their content all the same. `files` is a folder of small files that go below /usr.
 # `layer` is the sha256 of one more archive, with all that goes below /usr/local. `format` is written into the tree.
-{ archives, files, architecture, system, busybox, format, layer ? "" }:
+{ archives, files, architecture, busybox, format, layer ? "", system ? builtins.currentSystem }:
 let
   tools = builtins.path {
     name = "busybox";

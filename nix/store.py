@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
-from nix.dependencies import SYSTEM
 from nix.errors import CacheError, DependenciesError, LimitError, MissingError
 from nix.runner import Ran, Runner
 
@@ -112,7 +111,6 @@ class Store:
             "archives": str(listed),
             "files": str(files),
             "architecture": contents.architecture,
-            "system": SYSTEM,
             "busybox": str(BUSYBOX),
             "format": str(ENVIRONMENT_FORMAT),
             "layer": layer,

@@ -31,7 +31,9 @@ from topics.kafka.codec import (
 )
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.replies import ReplyTopics
-from topics.request.model import ID_PATTERN, FieldError, InvalidRequestError, check_chosen_id, parse_request
+from topics.request.errors import FieldError, InvalidRequestError
+from topics.request.model import ID_PATTERN
+from topics.request.parsing import check_chosen_id, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from topics.catalogue import Catalogue, Family
+from topics.catalogue import Catalogue
 from topics.dependencies import facts as dependencies_facts
 from topics.dependencies import fold as dependencies_fold
 from topics.dependencies import state as dependencies_state
@@ -16,6 +16,7 @@ from topics.model import Model
 from topics.submissions import facts as submissions_facts
 from topics.submissions import fold as submissions_fold
 from topics.submissions import state as submissions_state
+from topics.topic import Family
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pydantic_settings import (
 from infra.commands.output import fail, say
 from ingest.client import Client, RequestRefusedError, UnavailableError
 from ingest.client.calls import authorization
-from topics.request.model import field_errors
+from topics.request.parsing import field_errors
 
 USAGE = 2
 NO_ANSWER = 7

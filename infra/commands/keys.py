@@ -16,13 +16,14 @@ from infra.commands.broker import USAGE, BootstrapServers, connect, no_answer
 from infra.commands.client import target
 from infra.commands.options import one_of
 from infra.commands.output import fail, say
-from topics.catalogue import DAY_MS, catalogue
+from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, decode, decode_key, encode
 from topics.kafka.scan import read_to_end
 from topics.security.api_keys import STORED, ApiKey, Quotas, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
 from topics.times import now, rfc3339
+from topics.topic import DAY_MS
 
 app = typer.Typer(
     no_args_is_help=True, help="Manage API keys, which HTTP requires if ENVICUTOR_HTTP_KEYS is on."

@@ -16,9 +16,10 @@ from infra import role_process
 from infra.commands.client import USAGE
 from infra.commands.output import fail
 from infra.role_process import DEADLINE_S, RoleProcess
-from topics.catalogue import Role, catalogue
+from topics.catalogue import catalogue
 from topics.kafka.waiting import topics_of, wait_for_topics
 from topics.settings import KafkaSettings
+from topics.topic import Role
 
 if TYPE_CHECKING:
     from processors.store.partition import StoreDefinition

@@ -14,8 +14,9 @@ from infra.commands.output import fail, reason, say
 from infra.commands.settings_errors import USAGE
 from infra.kafka.embedded import KafkaStartError
 from infra.kafka.install import KafkaInstallError
-from infra.local import LocalCluster, NotRootError, PortTakenError, ServiceUserError
+from infra.local import LocalCluster, NotRootError, PortTakenError
 from infra.package_sets import EnvironmentsFileError
+from infra.service_user import ServiceUserError
 from infra.settings import LocalSettings
 from nix.errors import CacheError
 from topics.kafka.admin import TopicMismatchError

@@ -16,7 +16,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ingest.client.errors import RequestRefusedError, UnavailableError
 from ingest.models import BatchResults, SubmissionPage, System
-from topics.request.model import FieldError, SubmissionRequest
+from topics.request.errors import FieldError
+from topics.request.model import SubmissionRequest
 from topics.submissions.state import Answer
 
 T = TypeVar("T")

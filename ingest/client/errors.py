@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from topics.request.model import FieldError
+from topics.request.errors import FieldError
 
 
 class ClientError(Exception):

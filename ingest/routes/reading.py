@@ -19,7 +19,8 @@ from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
 from ingest.problems import ProblemError
 from ingest.routes.router import Id, submissions_router
 from ingest.submissions import Submissions
-from topics.request.model import FieldError, SubmissionRequest
+from topics.request.errors import FieldError
+from topics.request.model import SubmissionRequest
 from topics.security.api_keys import Scope
 from topics.submissions.state import Answer
 

@@ -25,7 +25,7 @@ from confluent_kafka import KafkaException, Message
 from processors.queue.handing_back import HandingBack
 from processors.queue.leases import LeaseKeeper
 from processors.queue.popper import Popper
-from topics.catalogue import Catalogue, Family
+from topics.catalogue import Catalogue
 from topics.fold import ProgressFact, QueuedWork
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
@@ -33,6 +33,7 @@ from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.model import Model
 from topics.process import crash
 from topics.settings import KafkaSettings
+from topics.topic import Family
 
 log = logging.getLogger(__name__)
 

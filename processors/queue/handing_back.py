@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
-from topics.catalogue import Family
 from topics.fold import QueuedWork
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import DecodeError, Record, cloud_event, decode, encode, header, headers
 from topics.kafka.tail import Tail, end
 from topics.leases import Room
 from topics.settings import KafkaSettings
+from topics.topic import Family
 
 PATIENCE_S = 0.03
 """Time for which a record waits at a full worker, since a slot is mostly free again before that."""

@@ -3,38 +3,22 @@
 import hashlib
 import itertools
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from processors.sandbox.descriptors import sealed_memory
 from processors.sandbox.model import SandboxError
-from topics.request.limits import RunLimits
-
-Order = tuple[str, ...]
-"""A step for the launcher, see `launcher.c`."""
+from processors.sandbox.orders import Descriptors, encode_words
 
 SOURCE = Path(__file__).with_name("launcher.c")
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")
-DEFAULT_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/box", "LANG": "C.UTF-8"}
-_MASKED = """
-acpi asound bus cmdline fs interrupts irq kcore key-users keys latency_stats locks pressure sched_debug scsi
-sysrq-trigger timer_list timer_stats
-"""
-MASKED = _MASKED.split()
-"""Files and folders below /proc that reveal facts of the host, or act on it."""
-STACK_BYTES = 8 << 20
-"""Soft limit on a program's stack, the default of Linux; a program may raise it."""
-GRACE_CPU_S = 2
-"""Excess of the kernel's limit on CPU time over the submission's, which the worker enforces more exactly."""
 
 
 def build_launcher(into: Path) -> Path:
@@ -134,7 +118,7 @@ class LauncherServer:
             self._socket.close()
             self._start()
         try:
-            socket.send_fds(self._socket, [_words(argv)], descriptors)
+            socket.send_fds(self._socket, [encode_words(argv)], descriptors)
             answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
         except TimeoutError:  # the launcher was stopped by a signal: the next fork starts a new one
             self._process.kill()
@@ -149,18 +133,6 @@ class LauncherServer:
         self._process.kill()
         self._process.wait()
         self._socket.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptors:
-    """Numbers, in the launcher, of its descriptors beyond standard input, output and the report."""
-
-    stderr: int
-    """Standard error of the program."""
-    groups: Sequence[int]
-    """Files of control groups to write "0" to."""
-    passed: Sequence[int] = ()
-    """Further descriptors, such as the system call filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,87 +206,3 @@ def _kept(stack: ExitStack, descriptor: int) -> int:
 def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     return _kept(ours, reading), _kept(theirs, writing)
-
-
-def orders_for_box(
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    limits: RunLimits,
-    descriptors: Descriptors,
-    root: Sequence[Order],
-) -> bytes:
-    """Return the encoded orders for the launcher that becomes pid 1 of a sandbox.
-
-    The orders `root` come first. The system call filter and the gate are the last two passed descriptors.
-
-    Raises:
-        ValueError: `argv` is empty, or an argument or a variable has a NUL.
-    """
-    *_, seccomp, gate = descriptors.passed
-    of_this = [("seccomp", str(seccomp)), ("gate", str(gate)), *_orders_for(descriptors)]
-    return _encode(argv, DEFAULT_ENV | dict(env), root, of_this, always=_orders_of(limits))
-
-
-@lru_cache(maxsize=64)
-def _orders_of(limits: RunLimits) -> bytes:
-    shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
-    cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
-    # Limits that the control group lacks, and a second limit on CPU time in case the worker is too busy to
-    # check.
-    rlimits = (
-        (resource.RLIMIT_FSIZE, limits.file_size_bytes, limits.file_size_bytes),
-        (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
-        (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
-        (
-            resource.RLIMIT_CORE,
-            1,
-            1,
-        ),  # with 1, unlike 0, the kernel does not start the host's core dump handler either
-        (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
-        (resource.RLIMIT_MSGQUEUE, 0, 0),
-        (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),
-    )
-    orders: list[Order] = [
-        *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
-        ("restrict-proc", "/proc"),
-        *(("mask", f"/proc/{name}") for name in MASKED),
-        *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),
-    ]
-    return _words(word for order in orders for word in order)
-
-
-def orders_for_host(
-    argv: Sequence[str], env: Mapping[str, str], descriptors: Descriptors, directory: Path
-) -> bytes:
-    """Return the encoded orders for `launcher bounded`.
-
-    Raises:
-        ValueError: `argv` is empty, or an argument or a variable has a NUL.
-    """
-    return _encode(argv, env, [("directory", str(directory))], _orders_for(descriptors))
-
-
-def _orders_for(descriptors: Descriptors) -> list[Order]:
-    return [("stderr", str(descriptors.stderr)), *(("join", str(group)) for group in descriptors.groups)]
-
-
-def _encode(
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    before: Sequence[Order],
-    after: Sequence[Order],
-    always: bytes = b"",
-) -> bytes:
-    """Encode the program, the orders `before`, the encoded orders `always` and the orders `after`."""
-    variables = [f"{name}={value}" for name, value in env.items()]
-    if not argv:
-        raise ValueError("there is no program to run")
-    if any("\0" in text for text in (*argv, *variables)):
-        raise ValueError("arguments and variables cannot hold a NUL")
-    program = _words([str(len(argv)), str(len(variables)), *argv, *variables])
-    first, last = (_words(word for order in orders for word in order) for orders in (before, after))
-    return program + first + always + last
-
-
-def _words(words: Iterable[str]) -> bytes:
-    return b"".join(os.fsencode(word) + b"\0" for word in words)

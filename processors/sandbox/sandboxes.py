@@ -14,10 +14,10 @@ from processors.sandbox import capabilities, cgroups, inherited, launcher, mount
 from processors.sandbox.attribution import Bounds
 from processors.sandbox.boxes import Box, place_to_mount
 from processors.sandbox.cgroups import Group, GroupLimits, share
+from processors.sandbox.completion import evaluate
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
-from processors.sandbox.native import root_orders, sandbox_command
-from processors.sandbox.outcome import evaluate
+from processors.sandbox.orders import orders_for_box, orders_for_host, root_orders, sandbox_command
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import StageRun, shielded
 from processors.sandbox.uncounted import Uncounted
@@ -192,7 +192,7 @@ class Sandboxes:
             launched = launcher.launch(
                 self._server,
                 ["bounded", str(os.getpid())],
-                lambda descriptors: launcher.orders_for_host(argv, env, descriptors, cwd or Path("/")),
+                lambda descriptors: orders_for_host(argv, env, descriptors, cwd or Path("/")),
                 stdin=stdin,
                 groups=group.join_files(),
             )
@@ -218,9 +218,7 @@ class Sandboxes:
             launched = launcher.launch(
                 self._server,
                 sandbox_command(box.uid),
-                lambda descriptors: launcher.orders_for_box(
-                    command.argv, command.env, limits, descriptors, root
-                ),
+                lambda descriptors: orders_for_box(command.argv, command.env, limits, descriptors, root),
                 stdin=command.stdin,
                 groups=group.join_files(),
                 passed=[self._seccomp, at.descriptor],

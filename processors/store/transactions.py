@@ -13,9 +13,9 @@ from typing import NamedTuple
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from topics.catalogue import Family
 from topics.kafka.clients import connection
 from topics.settings import KafkaSettings
+from topics.topic import Family
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import time
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from topics.catalogue import Family
 from topics.kafka.clients import connection
 from topics.kafka.scan import committed_offsets
 from topics.settings import KafkaSettings
+from topics.topic import Family
 
 log = logging.getLogger(__name__)
 

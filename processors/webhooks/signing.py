@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook as Signer
 
 _PREFIX = "whsec_"
 _KEY_BYTES = range(24, 65)
@@ -22,7 +22,7 @@ def new_secret() -> str:
     return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def read_secrets(file: Path) -> list[Webhook]:
+def read_secrets(file: Path) -> list[Signer]:
     """Return a signer for each secret in `file`, one per line: `whsec_` and 24 to 64 bytes in base64.
 
     Every secret signs, so that an operator can add a new one before receivers drop the old one.
@@ -36,11 +36,11 @@ def read_secrets(file: Path) -> list[Webhook]:
         raise SecretError(f"the secrets of webhooks cannot be read: {error}") from None
     if not lines:
         raise SecretError(f"{file} holds no secret: write a line `whsec_…`")
-    return [Webhook(_key(file, number, line)) for number, line in enumerate(lines, 1)]
+    return [Signer(_key(file, number, line)) for number, line in enumerate(lines, 1)]
 
 
 def _key(file: Path, number: int, line: str) -> bytes:
-    # `Webhook` skips characters that are not base64 and accepts keys of one byte.
+    # `Signer` skips characters that are not base64 and accepts keys of one byte.
     try:
         key = base64.b64decode(line.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
@@ -50,7 +50,7 @@ def _key(file: Path, number: int, line: str) -> bytes:
     return key
 
 
-def signed_headers(signers: Sequence[Webhook], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+def signed_headers(signers: Sequence[Signer], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
     """Return the headers that go with `body`, which is UTF-8.
 
     They are the webhook's `id`, the Unix time at which it is sent, and one signature per signer.

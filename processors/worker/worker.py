@@ -19,7 +19,7 @@ from processors.queue.stops import StopOrders
 from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
 from processors.worker.compile_cache import CompileCache
-from processors.worker.environments import EnvironmentClient
+from processors.worker.environment_client import EnvironmentClient
 from processors.worker.execute import Executed, executed
 from processors.worker.live_output import LiveOutputPublisher
 from topics.catalogue import Catalogue

@@ -24,16 +24,17 @@ from infra.kafka.ports import choose_free_port
 from infra.settings import LocalSettings
 from tests.benchmarks import kafka_load as load
 from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
-from topics.catalogue import Family, catalogue
+from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import consumer_config
 from topics.kafka.codec import encode_fact
 from topics.kafka.scan import read_to_end
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS
+from topics.topic import Family
 
 DEADLINE_S = 1800.0
 AIM_EVENTS_PER_S = 20_000

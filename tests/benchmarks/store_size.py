@@ -12,7 +12,7 @@ from tests.benchmarks.measuring import milliseconds, print_table, write_results
 from topics.fold import Recorded
 from topics.kafka.codec import Record, encode
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import Finished, Requested
 from topics.submissions.fold import apply

@@ -14,7 +14,7 @@ from tests.chaos.submissions import POISON_ATTEMPTS, Planned
 from topics.catalogue import Catalogue
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, encode_fact
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import CANCEL, FACTS

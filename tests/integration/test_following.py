@@ -15,7 +15,7 @@ from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Record, encode, encode_fact
 from topics.model import Model
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Finished, Started

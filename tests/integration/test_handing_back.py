@@ -19,7 +19,7 @@ from topics.kafka.codec import Record, decode, decode_fact, encode
 from topics.kafka.scan import read_to_end
 from topics.leases import Lease, Room
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Finished, Started

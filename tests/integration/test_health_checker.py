@@ -25,7 +25,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from tests.support.polling import eventually
 from tests.support.roles import role_environment
-from topics.catalogue import Topic, catalogue
+from topics.catalogue import catalogue
 from topics.dependencies import facts as dependencies
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, consumer_config
@@ -34,6 +34,7 @@ from topics.leases import Lease
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
+from topics.topic import Topic
 
 DEADLINE_S = 90.0
 LEASE_TIMEOUT_S = 2.0

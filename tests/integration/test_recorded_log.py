@@ -13,11 +13,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.support.polling import eventually
 from tests.support.recorded_log import BUSY_SYSTEM, read
 from tests.support.roles import role_environment, running_roles
-from topics.catalogue import Family, Topic, catalogue
+from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import connection, producer_config
 from topics.kafka.scan import committed_offsets, read_to_end
 from topics.settings import KafkaSettings
+from topics.topic import Family, Topic
 
 DEADLINE_S = 90.0
 STORES = ("submission-store", "build-store")

@@ -21,7 +21,7 @@ from topics.kafka.codec import Record, decode, decode_fact, encode_fact, header,
 from topics.kafka.replies import ReplyTopics
 from topics.kafka.scan import read_to_end
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import CANCEL, FACTS, Rejected

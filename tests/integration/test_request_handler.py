@@ -12,7 +12,7 @@ from confluent_kafka import Message, Producer
 from processors.request_handler import RequestHandler
 from tests.support.polling import at_least, eventually
 from tests.support.submissions import GOOD, package_set
-from topics.catalogue import Topic, catalogue
+from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, decode_fact, encode, header
@@ -21,6 +21,7 @@ from topics.request.limits import KiB
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import Submission
+from topics.topic import Topic
 
 DEADLINE_S = 60.0
 MAX_UNFINISHED = 5

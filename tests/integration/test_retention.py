@@ -9,11 +9,12 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tests.support.polling import eventually
-from topics.catalogue import DAY_MS, FOR_EVER, catalogue
+from topics.catalogue import catalogue
 from topics.kafka.admin import TopicMismatchError, ensure_topics
 from topics.kafka.clients import connection
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
+from topics.topic import DAY_MS, FOR_EVER
 
 
 def test_a_start_applies_what_was_changed_meanwhile(kafka: str, topic_prefix: str) -> None:

@@ -29,7 +29,7 @@ from topics.kafka.codec import encode_fact, open_letter
 from topics.kafka.scan import read_to_end
 from topics.request.callback_urls import target
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, Cancelled, SubmissionFact

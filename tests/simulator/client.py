@@ -4,8 +4,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tests.simulator.scheduler import Future, Process, Wait
+from topics.request.errors import FieldError
 from topics.request.limits import MiB
-from topics.request.model import FieldError, parse_request
+from topics.request.parsing import parse_request
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import Cancelled, Rejected, Requested
 

@@ -5,7 +5,7 @@ from typing import Literal
 from topics.catalogue import Catalogue
 from topics.kafka.codec import Record, encode
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import Finished, Requested, Started
 from topics.submissions.stage import Outcome, RunStage

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from topics.catalogue import DAY_MS, HOUR_MS, Topic, catalogue
+from topics.catalogue import catalogue
 from topics.request.limits import GiB, Limits, MiB, range_of
 from topics.settings import KafkaSettings
+from topics.topic import DAY_MS, HOUR_MS, Topic
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
 

@@ -8,9 +8,9 @@ from confluent_kafka import Message
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from topics.audit.seals import OffsetRange, Seal, fingerprint, open_seal
-from topics.catalogue import FOR_EVER, Topic
 from topics.kafka.codec import DecodeError
 from topics.times import rfc3339
+from topics.topic import FOR_EVER, Topic
 
 Chain = list[Seal]
 """Seals of one partition, in their order."""

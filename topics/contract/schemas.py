@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from topics.audit.seals import SEALED, Seal
-from topics.catalogue import Catalogue, Topic
+from topics.catalogue import Catalogue
 from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.codec import REPLY_TOPIC
@@ -20,6 +20,7 @@ from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 from topics.submissions.state import Answer, Submission
 from topics.submissions.webhook import ENDED, Ended
+from topics.topic import Topic
 from topics.views.package_sets import PackageSetInForce
 
 Direction = Literal["read", "written"]

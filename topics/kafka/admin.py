@@ -4,9 +4,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
-from topics.catalogue import Topic
 from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
+from topics.topic import Topic
 
 _CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
 """Settings of a topic that are also changed on existing topics; partition counts cannot be changed."""

@@ -8,9 +8,10 @@ from collections.abc import Collection
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from topics.catalogue import Catalogue, Role
+from topics.catalogue import Catalogue
 from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
+from topics.topic import Role
 
 log = logging.getLogger(__name__)
 

@@ -2,40 +2,25 @@
 
 import base64
 import binascii
-import hashlib
-import json
-from collections.abc import Collection, Mapping
-from itertools import islice
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import pydantic
 from pydantic import (
     AfterValidator,
     Discriminator,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import from_json
 
 from topics.model import Model
-from topics.request.callback_urls import check_callback_url, refusal
-from topics.request.field_names import unknown_field
+from topics.request.callback_urls import check_callback_url
 from topics.request.file_names import check_file_names
-from topics.request.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
-from topics.request.limits import Limits, MiB, range_of
+from topics.request.limits import Limits, MiB
 from topics.request.output_patterns import OUTPUT_PATTERNS, check_output_pattern
 from topics.request.pins import PIN_CHARACTERS, PINS, normal_npm, normal_pypi
 
 REQUEST_BYTES_CEILING = 4 * MiB
-MAX_FIELD_ERRORS = 20
-"""Errors of one request that are reported one by one. One more entry has the number of the others."""
-_ERRORS_CHARACTERS = 16_384
-"""Characters of all reported errors together. No further error is reported beyond it."""
-_SHOWN_CHARACTERS = 1500
-"""Characters that are kept of the beginning and of the end of a message that quotes a long request."""
-
 ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
 """Regular expression of a submission's id, for JSON Schema as well as for Python."""
 SubmissionId = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -54,42 +39,6 @@ FILES_OF_FIELDS = {
 `envicutor submit` and the page read it. The server refuses new requests that rely on it, and workers still
 run those that it accepted earlier, see `SubmissionRequest.ordinary`.
 """
-_INSTEAD = {
-    "run": "give the script as `run`",
-    "compile": "give the script as `compile`",
-    "dependencies": 'give the expression as `dependencies`: {"nix": "…"}, or {"packages": []} for none',
-}
-"""Advice for clients that send a file of the older convention, by field."""
-
-
-class InvalidRequestError(ValueError):
-    """The request cannot be accepted; `errors` have field, reason, and limit if there is one."""
-
-    def __init__(self, errors: "tuple[FieldError, ...]") -> None:
-        super().__init__("; ".join(map(str, errors)))
-        self.errors = errors
-
-
-class NotJsonError(InvalidRequestError):
-    """The bytes of the request are not JSON."""
-
-
-class RequestTooLargeError(InvalidRequestError):
-    """The request has more bytes than are allowed."""
-
-
-class FieldError(Model):
-    """One error of a request."""
-
-    field: str
-    """Path of the field, such as `limits.run.wall_time_s` or `files.0.name`; empty for the whole request."""
-    message: str
-    """Reason of the error, for people."""
-    limit: float | int | str | None = None
-    """Limit that the field violates, such as its largest value; None if there is none."""
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
 
 
 class File(Model):
@@ -287,166 +236,3 @@ def _without_nul(texts: tuple[str, ...]) -> tuple[str, ...]:
     if any("\0" in text for text in texts):
         raise ValueError("must not contain NUL")
     return texts
-
-
-def parse_request(
-    raw: bytes, request_bytes: int, webhook_allow: Collection[str] = ()
-) -> tuple[SubmissionRequest, str]:
-    """Read a request and the hash of its content as sent, without its id.
-
-    `webhook_allow` are the places that a `callback_url` may name. The decision is made here, before the
-    request is on the log, so that all folds of the log agree.
-
-    Raises:
-        RequestTooLargeError: it is longer than `request_bytes`.
-        NotJsonError: it is not JSON.
-        InvalidRequestError: a field is wrong, or there are more values or fields than any request has.
-    """
-    if len(raw) > request_bytes:
-        message = (
-            f"the request has more than {request_bytes} bytes, the limit request_bytes: send less, or have "
-            "the operator raise ENVICUTOR_REQUEST_BYTES"
-        )
-        raise RequestTooLargeError((FieldError(field="", message=message, limit=request_bytes),))
-    body = parse_json(raw)
-    _check_members(body)
-    try:
-        request = SubmissionRequest.model_validate_json(raw)
-    except ValidationError as error:
-        raise InvalidRequestError(field_errors(error)) from None
-    check_chosen_id(request.id)
-    _check_convention(request)
-    if why := refusal(request.callback_url, webhook_allow):
-        raise InvalidRequestError((FieldError(field="callback_url", message=why),))
-    return request, content_hash(body)
-
-
-def _check_convention(request: SubmissionRequest) -> None:
-    """Accept a request that has no file of the older convention in place of a field.
-
-    Raises:
-        InvalidRequestError: naming the fields, the files, and what to do.
-    """
-    errors = tuple(
-        FieldError(
-            field=field,
-            message=f"is missing, and the server does not read {file.name}: {_INSTEAD[field]}; "
-            "`envicutor submit DIR` does so",
-        )
-        for field in FILES_OF_FIELDS
-        if (file := request.older_file(field))
-    )
-    if errors:
-        raise InvalidRequestError(errors)
-
-
-def check_chosen_id(id: str | None) -> None:
-    """Accept an id that a client chose, or none.
-
-    Raises:
-        InvalidRequestError: it is one that could be made of an `Idempotency-Key`.
-    """
-    if id is not None and id.startswith(DERIVED_ID_PREFIX):
-        message = f"must not begin with {DERIVED_ID_PREFIX!r}: such ids are made of Idempotency-Key headers"
-        raise InvalidRequestError((FieldError(field="id", message=message),))
-
-
-def parse_json(raw: bytes, scale: int = 1) -> Any:
-    """Parse JSON that has at most `scale` times as many values as one request may have.
-
-    Raises:
-        NotJsonError: it is not JSON.
-        InvalidRequestError: it has too many values.
-    """
-    try:
-        check_structure(raw, scale)
-        return from_json(raw)
-    except StructureError as error:
-        raise InvalidRequestError((FieldError(field="", message=str(error), limit=error.limit),)) from None
-    except ValueError as error:
-        raise NotJsonError((FieldError(field="", message=f"Invalid JSON: {error}"),)) from None
-
-
-def _check_members(body: Any) -> None:
-    """Accept a request whose objects, apart from `env`, have at most `MEMBERS` members each.
-
-    Validation would report each unknown member, which takes long.
-
-    Raises:
-        InvalidRequestError: naming the objects.
-    """
-    if not isinstance(body, dict):
-        return
-    if len(body) > MEMBERS:
-        crowded = iter([("", len(body))])
-    else:  # values of fields that do not exist are not validated, so they may be of any shape
-        known = body.keys() & SubmissionRequest.model_fields.keys() - {"env"}
-        crowded = crowded_objects({name: body[name] for name in known})
-    errors = tuple(
-        FieldError(field=_shown(path), message=f"has {count} members, and may have {MEMBERS}", limit=MEMBERS)
-        for path, count in islice(crowded, MAX_FIELD_ERRORS)
-    )
-    if errors:
-        raise InvalidRequestError(errors)
-
-
-def content_hash(body: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a request's canonical JSON without its id; equal hashes mean the same request."""
-    content = {name: value for name, value in body.items() if name != "id"}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def field_errors(
-    error: ValidationError, root: type[pydantic.BaseModel] = SubmissionRequest
-) -> tuple[FieldError, ...]:
-    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, and how many more there are.
-
-    Long messages may make them fewer. `root` is the model that was read, for advice about unknown fields.
-    """
-    found = error.errors(include_url=False, include_input=False)
-    reported: list[FieldError] = []
-    characters = 0
-    for details in found[:MAX_FIELD_ERRORS]:
-        reported.append(_field_error(details, root))
-        characters += len(str(reported[-1]))
-        if characters > _ERRORS_CHARACTERS:
-            break
-    if more := len(found) - len(reported):
-        reported.append(FieldError(field="", message=f"and {more} more"))
-    return tuple(reported)
-
-
-_OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
-_BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
-
-
-def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
-    location = [str(part) for part in details["loc"] if not str(part).startswith("(")]  # without union tags
-    context = details.get("ctx", {})
-    message = details["msg"].removeprefix("Value error, ")
-    if details["type"] == "extra_forbidden":
-        message = unknown_field(root, location)
-    if location in (["run"], ["compile"]) and details["type"].endswith("_type"):
-        message = (
-            'must be a script, such as "python3 main.py", or a list of words, such as ["python3", "main.py"]'
-        )
-    if location == ["dependencies"] and details["type"].endswith("_type"):
-        message += ', such as {"packages": ["python3"]}'
-    allowed = range_of(location[1:]) if location[:1] == ["limits"] else None
-    if allowed is not None:
-        wrong = "must be" if details["type"] in _OUT_OF_RANGE else f"{message},"
-        too_low = details["type"] == "greater_than_equal"
-        return FieldError(
-            field=".".join(location),
-            message=f"{wrong} at least {allowed.floor} and at most {allowed.ceiling}",
-            limit=allowed.floor if too_low else allowed.ceiling,
-        )
-    limit = next((context[name] for name in _BOUNDS if name in context), None)
-    return FieldError(field=_shown(".".join(location)), message=_shown(message), limit=limit)
-
-
-def _shown(text: str) -> str:
-    if len(text) <= 2 * _SHOWN_CHARACTERS:
-        return text
-    return f"{text[:_SHOWN_CHARACTERS]}…{text[-_SHOWN_CHARACTERS:]}"

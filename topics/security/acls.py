@@ -14,9 +14,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from topics.catalogue import REQUEST_GROUP, SEALER_TRANSACTIONS, WEBHOOK_GROUP, Catalogue, Family, Role
+from topics.catalogue import REQUEST_GROUP, SEALER_TRANSACTIONS, WEBHOOK_GROUP, Catalogue
 from topics.kafka.clients import READER
 from topics.settings import KafkaSettings
+from topics.topic import Family, Role
 
 ROLES: tuple[Role, ...] = tuple(role for role in get_args(Role) if role != "external")
 """Roles that run as a user of the broker, each under its own name."""

@@ -4,7 +4,8 @@ from typing import Literal
 
 from topics.fold import ProgressFact
 from topics.model import Model
-from topics.request.model import FieldError, SubmissionRequest
+from topics.request.errors import FieldError
+from topics.request.model import SubmissionRequest
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 

@@ -4,7 +4,7 @@ The first end counts: Finished of the current attempt, Cancelled, or giving up. 
 """
 
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
-from topics.request.model import FieldError
+from topics.request.errors import FieldError
 from topics.submissions.facts import (
     Cancelled,
     Compiled,

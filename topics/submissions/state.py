@@ -8,7 +8,8 @@ from pydantic_core import from_json
 
 from topics.fold import QueuedWork
 from topics.model import Model
-from topics.request.model import FieldError, SubmissionRequest
+from topics.request.errors import FieldError
+from topics.request.model import SubmissionRequest
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
 FOLD_VERSION = 2

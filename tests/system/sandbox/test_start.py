@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from processors.sandbox import SandboxError, Sandboxes, SandboxSettings, launcher, sandboxes
+from processors.sandbox import SandboxError, Sandboxes, SandboxSettings, orders, sandboxes
 from tests.system.sandbox.laboratory import Laboratory
 
 
@@ -25,9 +25,9 @@ def test_a_program_that_is_not_stopped_by_its_limit(
 def test_a_program_that_could_lower_its_oom_score(
     settings: SandboxSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders_of = launcher._orders_of
+    orders_of = orders._orders_of
     monkeypatch.setattr(
-        launcher, "_orders_of", lambda limits: orders_of(limits).replace(b"restrict-proc\0/proc\0", b"")
+        orders, "_orders_of", lambda limits: orders_of(limits).replace(b"restrict-proc\0/proc\0", b"")
     )
     with pytest.raises(SandboxError, match="can change its oom_score_adj"):
         start(settings)

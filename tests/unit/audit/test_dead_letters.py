@@ -7,9 +7,10 @@ from confluent_kafka import Message
 
 from infra.commands.dead_letters import line
 from topics.audit.dead_letters import NotRetriableError, describe, original
-from topics.catalogue import Topic, catalogue
+from topics.catalogue import catalogue
 from topics.kafka.codec import Headers, dead_letter
 from topics.settings import KafkaSettings
+from topics.topic import Topic
 
 TOPICS = catalogue(KafkaSettings())
 ODD: Headers = [("a", b"1"), ("a", b"\xff"), ("b", None)]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.unit.audit.messages import SUBMISSIONS
 from topics.audit.sealed import Inspection, Sealing, Seals, read_seals
 from topics.audit.seals import OffsetRange, canonical, fingerprint, sealed
-from topics.catalogue import Topic
 from topics.kafka.codec import Headers
+from topics.topic import Topic
 
 KEY, OTHER_KEY = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 TOPIC = SUBMISSIONS.family.events

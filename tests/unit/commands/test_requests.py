@@ -7,7 +7,7 @@ import pytest
 
 from infra.commands.requests import read_directory, read_request
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 
 
 def test_directory_is_sent_as_files(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from infra.demo import Example, Expected, load_examples, runnable
 from nix.settings import NixSettings
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.submissions.stage import DependenciesStage, OutputFile, RunStage
 from topics.submissions.state import Answer
 

@@ -15,7 +15,7 @@ from topics.catalogue import catalogue
 from topics.contract.schemas import MessageType, message_types, schema
 from topics.kafka.codec import CARRIED_BYTES, CARRIED_HEADERS
 from topics.request.limits import KiB
-from topics.request.model import MAX_FIELD_ERRORS
+from topics.request.parsing import MAX_FIELD_ERRORS
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 

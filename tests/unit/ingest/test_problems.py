@@ -10,7 +10,8 @@ from fastapi import FastAPI, Query
 from starlette.exceptions import HTTPException
 
 from ingest.problems import ProblemError, install, invalid, response
-from topics.request.model import InvalidRequestError, parse_request
+from topics.request.errors import InvalidRequestError
+from topics.request.parsing import parse_request
 
 APP = FastAPI()
 install(APP)

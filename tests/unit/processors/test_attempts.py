@@ -19,7 +19,7 @@ from topics.fold import Enqueue, Recorded
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, header
 from topics.request.limits import MiB
-from topics.request.model import parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import requested
 from topics.submissions.facts import FACTS, DependenciesInstalled, Finished, HandedBack, Started

@@ -12,8 +12,9 @@ from ingest.ids import derive_id
 from processors.request_handler import handle
 from tests.support.costly_requests import BYTES, RATIO, costly, ordinary
 from topics.kafka.codec import DecodeError
+from topics.request.errors import InvalidRequestError, NotJsonError, RequestTooLargeError
 from topics.request.limits import MiB
-from topics.request.model import InvalidRequestError, NotJsonError, RequestTooLargeError, content_hash
+from topics.request.parsing import content_hash
 from topics.submissions.facts import CANCEL, Cancelled, Requested
 
 BODY = {"run": "true"}

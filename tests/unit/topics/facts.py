@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from topics.dependencies import facts as dependencies
 from topics.dependencies.artifacts import Artifact
+from topics.request.errors import FieldError
 from topics.request.limits import DependenciesLimits, Limits, RunLimits
-from topics.request.model import Dependencies, FieldError, File, SubmissionRequest, TestCase
+from topics.request.model import Dependencies, File, SubmissionRequest, TestCase
 from topics.submissions import facts as submissions
 from topics.submissions.stage import CompileStage, DependenciesStage, RunStage
 

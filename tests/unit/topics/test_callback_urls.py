@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from topics.kafka.codec import encode
 from topics.request.callback_urls import AllowedPlace, refusal, target
+from topics.request.errors import InvalidRequestError
 from topics.request.limits import MiB
-from topics.request.model import InvalidRequestError, parse_request
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 
 entry = TypeAdapter(AllowedPlace).validate_python

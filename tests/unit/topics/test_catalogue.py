@@ -5,8 +5,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from topics.catalogue import DAY_MS, FOR_EVER, catalogue
+from topics.catalogue import catalogue
 from topics.settings import KafkaSettings, RetainedTopic
+from topics.topic import DAY_MS, FOR_EVER
 
 
 def test_every_topic_whose_records_go_by_age_has_a_setting() -> None:

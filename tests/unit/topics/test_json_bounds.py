@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from topics.request.errors import InvalidRequestError
 from topics.request.json_bounds import (
     CONTAINERS,
     MEMBERS,
@@ -16,7 +17,7 @@ from topics.request.json_bounds import (
     crowded_objects,
 )
 from topics.request.limits import MiB
-from topics.request.model import MAX_FIELD_ERRORS, InvalidRequestError, parse_request
+from topics.request.parsing import MAX_FIELD_ERRORS, parse_request
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from topics.dependencies import dependencies_id
-from topics.request.model import Dependencies, field_errors
+from topics.request.model import Dependencies
+from topics.request.parsing import field_errors
 
 PYPI = ["requests==2.32.5", "Flask-SQLAlchemy==3.1.1", "uvicorn[standard]==0.30", "a.b_c==1!2.0rc1+cpu.1"]
 NPM = ["lodash@4.17.21", "@types/node@20.0.0", "JSONStream@1.3.5", "a@1.0.0-rc.1+b.2"]

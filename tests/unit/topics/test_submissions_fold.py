@@ -11,8 +11,10 @@ from tests.support.submissions import finished
 from tests.unit.topics import facts
 from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
 from topics.kafka.codec import encode
+from topics.request.errors import FieldError
 from topics.request.limits import MiB
-from topics.request.model import FieldError, SubmissionRequest, parse_request
+from topics.request.model import SubmissionRequest
+from topics.request.parsing import parse_request
 from topics.submissions.facts import (
     Cancelled,
     Compiled,

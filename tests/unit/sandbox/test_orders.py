@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.sandbox import Rootfs
-from processors.sandbox.launcher import DEFAULT_ENV, Descriptors, orders_for_box, orders_for_host
 from processors.sandbox.mounts import unescape
-from processors.sandbox.native import root_orders, sandbox_command
+from processors.sandbox.orders import (
+    DEFAULT_ENV,
+    Descriptors,
+    orders_for_box,
+    orders_for_host,
+    root_orders,
+    sandbox_command,
+)
 from topics.request.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
