@@ -9,12 +9,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
-from fastapi.responses import PlainTextResponse
 from fastapi_offline import FastAPIOffline
 
 from ingest import metrics as measured
@@ -22,12 +20,11 @@ from ingest import problems
 from ingest.access import Access
 from ingest.events import EventStreams
 from ingest.middleware import REQUEST_ID, HostChecked, Observed, ProxiesRefused
-from ingest.openapi import document_models
-from ingest.openapi import problems as documented
-from ingest.problems import ProblemError
+from ingest.openapi import document_models, document_webhooks
 from ingest.readiness import Readiness
 from ingest.routes import page
 from ingest.routes.environments import environment_routes
+from ingest.routes.operations import operation_routes
 from ingest.routes.reading import reading_routes
 from ingest.routes.submit import submit_routes
 from ingest.routes.system import system_routes
@@ -39,9 +36,7 @@ from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.contract.schemas import asyncapi
 from topics.dependencies.state import unfinished
-from topics.security.api_keys import Scope
 from topics.settings import KafkaSettings
-from topics.submissions.webhook import Ended
 from topics.views.journal import Journal
 from topics.views.view import View
 
@@ -123,46 +118,11 @@ def make_app(
     app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
     overview = Overview(submissions.view, environments, submissions.recent, readiness.workers)
     app.include_router(system_routes(overview, access, settings))
-
-    @app.get("/health", responses=documented(421), summary="Liveness of the process")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get(
-        "/metrics",
-        response_class=PlainTextResponse,
-        responses=documented(401, 403, 421, 429, 503),
-        dependencies=[Depends(access.needs(Scope.OPERATE))],
-        summary="Metrics of this node, for Prometheus",
-    )
-    async def get_metrics() -> Response:
-        return Response(await metrics.text(), headers={"Content-Type": measured.CONTENT_TYPE})
-
-    @app.get("/ready", responses=documented(421, 503), summary="Readiness of the system to run a submission")
-    async def ready() -> dict[str, str]:
-        if missing := await readiness.missing():
-            raise ProblemError(
-                503,
-                "not-ready",
-                f"not ready: {missing}",
-                headers={"Retry-After": str(settings.retry_after_s)},
-            )
-        return {"status": "ready"}
-
-    contract = asyncapi(kafka, catalogue)
-
-    @app.get("/asyncapi.json", responses=documented(421), summary="Kafka's topics, as AsyncAPI 3")
-    async def get_asyncapi() -> dict[str, Any]:
-        return contract
-
-    @app.webhooks.post(
-        "submission-ended", responses={200: {"description": "The receiver has accepted the webhook."}}
-    )
-    def submission_ended(body: Ended) -> None:
-        """Receive a signed POST at a request's `callback_url` when its submission ends; see docs/http.md."""
+    app.include_router(operation_routes(readiness, metrics, access, settings, asyncapi(kafka, catalogue)))
 
     page.install(app)
     document_models(app)
+    document_webhooks(app)
     app.state.events = events
     return app
 

@@ -10,6 +10,7 @@ from ingest.models import EventPayload, Problem
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
+from topics.submissions.webhook import Ended
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -89,3 +90,13 @@ def document_models(app: FastAPI) -> None:
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
+
+
+def document_webhooks(app: FastAPI) -> None:
+    """Describe the webhooks that the system sends in the OpenAPI document of `app`."""
+
+    @app.webhooks.post(
+        "submission-ended", responses={200: {"description": "The receiver has accepted the webhook."}}
+    )
+    def submission_ended(body: Ended) -> None:
+        """Receive a signed POST at a request's `callback_url` when its submission ends; see docs/http.md."""
