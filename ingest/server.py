@@ -196,7 +196,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_deadline.set(BODY_S + _BODY_GRACE_S)
         super().on_headers_complete()
         self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
-        self.cycle.transport = _Closing(self.transport, partial(self._close, self.cycle))  # type: ignore[assignment]
+        self.cycle.transport = _Closing(self.transport, partial(self._close, self.cycle))  # type: ignore[assignment]  # acts as one
 
     def on_message_complete(self) -> None:
         """Restore keep-alive, unless the response began before the end of the request."""

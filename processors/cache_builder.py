@@ -139,7 +139,7 @@ class CacheBuilder:
         """Return the end of a build whose result Kafka does not accept."""
         return self._failed(work, "ours", reason, 0.0)
 
-    def unwanted(self, work: Build) -> bool:  # noqa: ARG002
+    def unwanted(self, work: Build) -> bool:  # noqa: ARG002 - a protocol's method
         """Return False: other submissions may wait for the same build."""
         return False
 

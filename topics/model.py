@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict
 class Model(BaseModel):
     """Base class: types are never coerced, unknown fields are refused, instances are immutable."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @classmethod
     def read(cls, raw: str | bytes) -> Self:

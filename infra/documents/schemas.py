@@ -15,7 +15,7 @@ def documents() -> dict[str, str]:
     """Return the text of each document by its file name in `DIRECTORY`."""
     settings = KafkaSettings.model_construct()  # the defaults, without the environment
     topics = catalogue(settings)
-    schemas = {f"{said.name}.json": _text(schema(said)) for said in message_types(topics)}
+    schemas = {f"{type_.name}.json": _text(schema(type_)) for type_ in message_types(topics)}
     return schemas | {"asyncapi.json": _text(asyncapi(settings, topics))}
 
 

@@ -44,7 +44,7 @@ class LockEntry(ProgramAnswer):
     cpu: list[Text] | Text = ""
     libc: list[Text] | Text = ""
     link: bool = False
-    inBundle: bool = False  # noqa: N815
+    inBundle: bool = False  # noqa: N815 - npm's name
 
 
 class NpmResolution(ProgramAnswer):

@@ -52,7 +52,7 @@ def root_orders(rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:
         ("begin-root", str(box)),
         *(("link", text, link) for link, text in rootfs.symlinks.items()),
         ("proc", "/proc"),
-        ("folder", "/tmp"),  # noqa: S108
+        ("folder", "/tmp"),  # noqa: S108 - the sandbox's own
         ("end-root", "/box"),
     ]
 
@@ -93,7 +93,7 @@ def _orders_of(limits: RunLimits) -> bytes:
         (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),
     )
     orders: list[Order] = [
-        *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108
+        *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108 - the sandbox's own
         ("restrict-proc", "/proc"),
         *(("mask", f"/proc/{name}") for name in MASKED),
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),

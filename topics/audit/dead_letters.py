@@ -138,4 +138,4 @@ def _bytes(raw: str | bytes | None) -> Bytes | None:
     try:
         return Bytes(content=raw.decode() if isinstance(raw, bytes) else raw, encoding="utf8")
     except UnicodeDecodeError:
-        return Bytes(content=base64.b64encode(raw).decode(), encoding="base64")  # type: ignore[arg-type]
+        return Bytes(content=base64.b64encode(raw).decode(), encoding="base64")  # type: ignore[arg-type]  # pydantic takes the encoded text

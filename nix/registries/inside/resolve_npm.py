@@ -14,7 +14,7 @@ from nix.registries.inside.tunnel import open_tunnel
 
 MESSAGES_CHARACTERS = 20_000
 KEPT = ("name", "version", "resolved", "integrity", "os", "cpu", "libc", "link", "inBundle")
-SCRATCH = "/tmp/npm"  # noqa: S108
+SCRATCH = "/tmp/npm"  # noqa: S108 - a sandbox's own /tmp
 
 
 def main(registry: str, *pins: str) -> None:

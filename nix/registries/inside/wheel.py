@@ -85,7 +85,7 @@ def _begins(wheel: zipfile.ZipFile, info: zipfile.ZipInfo, text: bytes) -> bool:
 
 def _entry_points(text: bytes) -> Iterator[Member]:
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.optionxform = str  # type: ignore[assignment, method-assign]  # as configparser documents it
     try:
         parser.read_string(text.decode())
     except (configparser.Error, ValueError):

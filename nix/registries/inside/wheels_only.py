@@ -28,7 +28,7 @@ def _from_the_index(
         InstallationError: the requirement has an address.
     """
     if wanted.link and wanted.match_markers(requested_extras):
-        needs = f" (which {wanted.comes_from.name} needs)" if wanted.comes_from else ""  # type: ignore[union-attr]
+        needs = f" (which {wanted.comes_from.name} needs)" if wanted.comes_from else ""  # type: ignore[union-attr]  # None has no name: excluded
         raise InstallationError(
             f"{wanted.name}{needs} is named by the address {wanted.link.url_without_fragment[:300]}, and "
             "only wheels that the index lists are installed"
@@ -46,7 +46,7 @@ def restrict() -> None:
     Raises:
         AttributeError: pip's internals differ from those that are patched.
     """
-    Factory._make_requirements_from_install_req = _from_the_index  # type: ignore[method-assign, assignment]
+    Factory._make_requirements_from_install_req = _from_the_index  # type: ignore[method-assign, assignment]  # pip has no setting for it
     # Independent of a requirement's origin, none of its code is executed and no repository is checked out.
     for place, name in ((SourceDistribution, "prepare_distribution_metadata"), (prepare, "unpack_vcs_link")):
         getattr(place, name)
