@@ -62,7 +62,7 @@ def make_app(
     metrics = measured.Metrics()
     events = EventStreams(submissions.history, output, submissions.view, settings.http_streams_per_key)
     directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
-    environments = View(kafka, catalogue.dependencies.store.name, directory, flag=unfinished)
+    environments = View(kafka, catalogue.dependencies.store.name, directory, status_of=unfinished)
     access = Access(kafka, catalogue, settings, kafka.data_dir / "views" / f"ingest-{instance}-keys")
     readiness = Readiness(kafka, catalogue, submissions, environments, access)
 
@@ -89,7 +89,7 @@ def make_app(
             catalogue.submissions.store.name: submissions.view.lag,
             catalogue.submissions.events.name: submissions.history.lag,
         },
-        submissions_unfinished=lambda: submissions.view.flagged,
+        submissions_unfinished=lambda: submissions.view.with_status,
         http_event_streams=lambda: events.listeners,
     )
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)

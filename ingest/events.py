@@ -91,8 +91,8 @@ class EventStreams:
     def close(self) -> None:
         """End every stream; clients reconnect to another node, or to this one after its restart."""
         self._closing = True
-        for news in self._listeners:
-            news.set()
+        for changed in self._listeners:
+            changed.set()
 
     async def follow(
         self, submission: Submission, position: Position, still_allowed: Callable[[], bool]
@@ -103,12 +103,12 @@ class EventStreams:
         """
         yield f"retry: {RECONNECT_MS}\n\n".encode()
         id = submission.id
-        story, news, waited = Story(id, submission.owner), asyncio.Event(), False
+        story, changed, waited = Story(id, submission.owner), asyncio.Event(), False
         with ExitStack() as stack:
-            self._listeners.add(news)
-            stack.callback(self._listeners.discard, news)
+            self._listeners.add(changed)
+            stack.callback(self._listeners.discard, changed)
             for source in (self._history, self._output, self._view):
-                stack.enter_context(source.news(id, news))
+                stack.enter_context(source.subscribe(id, changed))
             while not self._closing and still_allowed():
                 for entry in self._history.since(id, story.read_to):
                     name, happened = story.take(entry)
@@ -123,8 +123,8 @@ class EventStreams:
                 for piece in () if story.final else self._output.since(id, position.output):
                     position = position._replace(output=piece.offset + 1)
                     yield _event("output", piece.value.decode(), position)
-                waited = not await _within(KEEP_ALIVE_S, news)
-                news.clear()
+                waited = not await _within(KEEP_ALIVE_S, changed)
+                changed.clear()
                 if waited:
                     yield b": still there\n\n"
 
@@ -133,11 +133,11 @@ class EventStreams:
         return None if raw is None or unfinished(raw) else Submission.read(raw).answer()
 
 
-async def _within(timeout_s: float, news: asyncio.Event) -> bool:
-    """Wait for `news` and return True, or False if it was not set within `timeout_s`."""
+async def _within(timeout_s: float, changed: asyncio.Event) -> bool:
+    """Wait for `changed` and return True, or False if it was not set within `timeout_s`."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await news.wait()
+            return await changed.wait()
     except TimeoutError:
         return False
 

@@ -27,14 +27,14 @@ class Load:
 
     def reaches(self, bound: int) -> bool:
         """Return whether at least `bound` submissions are unfinished."""
-        known = self._view.flagged + self._awaiting_verdict.total()
+        known = self._view.with_status + self._awaiting_verdict.total()
         return self._following.unseen_at_most + known >= bound and (
             known + self._following.unfinished_beside_view() >= bound
         )
 
     def reaches_of(self, owner: str | None, bound: int) -> bool:
         """Return whether at least `bound` submissions of this owner are unfinished."""
-        known = self._view.flagged_as(owner or "") + self._awaiting_verdict[owner]
+        known = self._view.count(owner or "") + self._awaiting_verdict[owner]
         return self._following.unseen_at_most + known >= bound and (
             known + self._following.unfinished_beside_view_of(owner) >= bound
         )

@@ -51,16 +51,16 @@ class Submissions:
             kafka,
             catalogue.submissions.store.name,
             views / f"ingest-{instance}",
-            flag=unfinished_from("http"),
+            status_of=unfinished_from("http"),
             index=listing.index(),
-            taken=self._on_rows,
+            on_applied=self._on_rows,
         )
         self.recent = RecentStats(self.view.summary)
         self.package_sets = PackageSets(kafka, catalogue, views / f"ingest-{instance}-package-sets")
         self._following = Following(self.view)
         self._load = Load(self.view, self._following)
         self.history = Journal(
-            kafka, self._events, views / f"ingest-{instance}-history", taken=self._on_events
+            kafka, self._events, views / f"ingest-{instance}-history", on_applied=self._on_events
         )
 
     async def start(self) -> None:

@@ -55,7 +55,7 @@ class Overview:
         waiting = len(listing.ids(self._submissions, "queued"))
         ids = {status: listing.ids(self._submissions, status) for status in _RUNNING}
         running = {status: len(found) for status, found in ids.items()}
-        waiting_builds, builds = map(self._environments.flagged_as, ("queued", "started"))
+        waiting_builds, builds = map(self._environments.count, ("queued", "started"))
         return System(
             time=now(),
             unfinished={"queued": waiting} | running,

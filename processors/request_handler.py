@@ -23,11 +23,11 @@ from topics.kafka.codec import (
     Headers,
     Record,
     carried,
-    dead_letter,
     decode_key,
     encode_fact,
     header,
     headers,
+    make_dead_letter,
 )
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.replies import ReplyTopics
@@ -130,7 +130,7 @@ class RequestHandler:
             settings,
             catalogue.submissions.store.name,
             views / f"request-handler-{instance}-submissions",
-            flag=unfinished_from("kafka"),
+            status_of=unfinished_from("kafka"),
             in_batches=True,  # ids that the view does not contain yet are counted as unfinished
         )
         self._unseen: set[str] = set()
@@ -209,7 +209,7 @@ class RequestHandler:
         return consume_batch(self._consumer, 1, timeout_s)
 
     def _room(self) -> int:
-        return self._settings.max_unfinished_from_kafka - self._store.flagged - len(self._unseen)
+        return self._settings.max_unfinished_from_kafka - self._store.with_status - len(self._unseen)
 
     def _readable(self, messages: list[Message]) -> list[Message]:
         readable = []
@@ -234,12 +234,12 @@ class RequestHandler:
                 self._replies.refusal,
             )
         except DecodeError as error:
-            return [dead_letter(letters, message, str(error))]
+            return [make_dead_letter(letters, message, str(error))]
         beside = carried(headers(message))
         if isinstance(handled, InvalidRequestError):
             rejected = Rejected(errors=handled.errors, reply_topic=self._told(message))
             event = self._fact(decode_key(message), rejected, beside)
-            return [event, dead_letter(letters, message, str(handled))]
+            return [event, make_dead_letter(letters, message, str(handled))]
         id, fact = handled
         if isinstance(fact, Requested):
             self._unseen.add(id)

@@ -68,13 +68,13 @@ class Stop(NamedTuple):
     attempt: int
 
 
-class DeadLetter(NamedTuple):
+class SendDeadLetter(NamedTuple):
     """Effect: copy the event to the dead letters, since its producer gets no other notice."""
 
     reason: str
 
 
-class Reply(NamedTuple):
+class SendReply(NamedTuple):
     """Effect: produce the answer to the reply topic that the request named."""
 
     topic: str
@@ -83,14 +83,14 @@ class Reply(NamedTuple):
     """Answer in JSON, as clients see it."""
 
 
-class Notify(NamedTuple):
+class SendWebhook(NamedTuple):
     """Effect: append a webhook, which the webhook sender sends over HTTP."""
 
     id: str
     webhook: Model
 
 
-Effect = Enqueue | Stop | DeadLetter | Reply | Notify
+Effect = Enqueue | Stop | SendDeadLetter | SendReply | SendWebhook
 
 
 class Folded(NamedTuple, Generic[StateT]):

@@ -14,8 +14,8 @@ from infra.commands.event_files import Format, MissingLibraryError, write_events
 from infra.commands.output import fail, say
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.aggregate import Aggregate, aggregates
+from topics.audit.folded_states import export, stores_at
 from topics.audit.history import AuditedEvent, read_history
-from topics.audit.past import export, stores_at
 from topics.audit.repair import repair
 from topics.audit.replay import Difference
 from topics.audit.sealed import Sealing, Seals, read_seals
@@ -87,8 +87,8 @@ def verify_all(
     for aggregate in _aggregates(kafka):
         try:
             findings = verify(kafka, aggregate, seals, lease_timeout_s, say)
-            if mend and findings.ownerless:
-                repair(kafka, aggregate, findings.ownerless)
+            if mend and findings.unowned_attempts:
+                repair(kafka, aggregate, findings.unowned_attempts)
                 say(f"{aggregate.name}: published that the leases of stuck attempts expired; verify again")
         except KafkaException as error:
             no_answer(kafka, error)
@@ -197,7 +197,7 @@ def report(name: str, findings: Findings) -> list[str]:
         )
         lines += [f"  {text}" for text in describe(findings.differences[0])]
     lines += sealing(name, findings.sealing)
-    stuck = (f"{name}: {id} attempt {attempt} is stuck" for id, attempt in findings.ownerless)
+    stuck = (f"{name}: {id} attempt {attempt} is stuck" for id, attempt in findings.unowned_attempts)
     return [*lines, *(f"{text}: neither finished, queued nor leased" for text in stuck)]
 
 

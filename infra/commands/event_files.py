@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
-from topics.audit.past import ExportedEvent
+from topics.audit.folded_states import ExportedEvent
 from topics.request.limits import MiB
 from topics.times import milliseconds
 

@@ -30,7 +30,7 @@ from processors.health_checker.watchdog import PartitionWatchdog
 from topics.aggregate import Aggregate, dependencies, submissions
 from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import DecodeError, Headers, Letter, Record, close_letter, encode_fact
+from topics.kafka.codec import DeadLetter, DecodeError, Headers, Record, encode_dead_letter, encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.leases import Tick
 from topics.settings import KafkaSettings
@@ -251,7 +251,7 @@ class HealthChecker:
         logger.warning("%s cannot decode %s: %s", self.name, origin, reason)
         headers: Headers = [*(message.headers or ())]
         original = Record(message.topic, message.key, message.value, headers)
-        letter = close_letter(self._dead_letters, Letter(origin, reason, original))
+        letter = encode_dead_letter(self._dead_letters, DeadLetter(origin, reason, original))
         try:
             await self._producer.send(letter)
         except KafkaException as error:  # a retry would fail, too; the other leases matter more

@@ -22,7 +22,7 @@ from processors.queue.handing_back import HOPS, PATIENCE_S, READ_AHEAD, HandingB
 from processors.queue.offsets import Offsets, Taken
 from topics.fold import QueuedWork
 from topics.kafka.clients import EventProducer, PauseControl, consumer_config, is_fatal, leave
-from topics.kafka.codec import DecodeError, dead_letter, decode, header
+from topics.kafka.codec import DecodeError, decode, header, make_dead_letter
 from topics.kafka.liveness import with_liveness_check
 from topics.model import Model
 from topics.settings import KafkaSettings
@@ -233,7 +233,7 @@ class Popper(Generic[WorkT]):
             try:
                 work = decode(self._model, message.value())
             except DecodeError as unreadable:
-                letter = dead_letter(self._dead_letters, message, str(unreadable))
+                letter = make_dead_letter(self._dead_letters, message, str(unreadable))
                 acknowledgements.append(self._producer.produce(letter))
                 self._taken(message, None)
                 continue

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from topics.aggregate import Aggregate
 from topics.catalogue import Catalogue
-from topics.fold import DeadLetter, Effect, Enqueue, Notify, Reply, Stop
+from topics.fold import Effect, Enqueue, SendDeadLetter, SendReply, SendWebhook, Stop
 from topics.kafka.codec import (
     DecodeError,
     Headers,
     Record,
     cloud_event,
-    dead_letter,
     decode_fact,
     encode,
+    make_dead_letter,
 )
 from topics.leases import StopOrder
 from topics.model import Model
@@ -215,20 +215,22 @@ class Partition:
             case Stop(id=key, attempt=attempt):
                 if self.store.stops:
                     self._put(self.store.stops, key, StopOrder(id=key, attempt=attempt), "stopped", event)
-            case Reply(topic=topic, id=key, answer=answer):
+            case SendReply(topic=topic, id=key, answer=answer):
                 told = Record(topic, key.encode(), answer.encode(), self._headers("answered", event, key))
                 self.replies.append((told, message))
                 self.pending_bytes += len(answer)
-            case Notify(id=key, webhook=webhook):
+            case SendWebhook(id=key, webhook=webhook):
                 self._put(self.store.catalogue.webhooks.name, key, webhook, "webhook", event)
-            case DeadLetter(reason=reason):
+            case SendDeadLetter(reason=reason):
                 self._dead_letter(message, reason)
 
     def _reply(self, reply: Record, event: Message, refusal: Callable[[str], str | None]) -> Record:
         why = refusal(reply.topic)
         if why is None:
             return reply
-        return dead_letter(self.store.catalogue.dead_letters.name, event, f"its answer was not told: {why}")
+        return make_dead_letter(
+            self.store.catalogue.dead_letters.name, event, f"its answer was not told: {why}"
+        )
 
     def _put(self, topic: str, key: str, model: Model, what: str, event: str) -> None:
         self._produce(Record(topic, key.encode(), encode(model), self._headers(what, event, key)))
@@ -238,7 +240,7 @@ class Partition:
 
     def _dead_letter(self, message: Message, reason: str) -> None:
         self.patience_s = 0
-        self._produce(dead_letter(self.store.catalogue.dead_letters.name, message, reason))
+        self._produce(make_dead_letter(self.store.catalogue.dead_letters.name, message, reason))
 
     def _produce(self, record: Record) -> None:
         self.out.append(record)

@@ -24,7 +24,7 @@ from processors.webhooks.post import TIMEOUT_S, NotDeliveredError, Poster, Resol
 from processors.webhooks.signing import SecretError, read_secrets, signed_headers
 from topics.catalogue import WEBHOOK_GROUP, Catalogue
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Record, cloud_event, dead_letter, decode, encode
+from topics.kafka.codec import Record, cloud_event, decode, encode, make_dead_letter
 from topics.process import crash
 from topics.request.callback_urls import Target, refusal, target
 from topics.settings import KafkaSettings
@@ -193,4 +193,4 @@ class WebhookSender:
 
     def _given_up(self, message: Message, why: str) -> Record:
         log.warning("webhook of submission %r becomes a dead letter: %s", message.key(), why)
-        return dead_letter(self._catalogue.dead_letters.name, message, why)
+        return make_dead_letter(self._catalogue.dead_letters.name, message, why)

@@ -55,7 +55,7 @@ class EnvironmentClient:
                 asked_at_ms = await self._say(work.dependencies_id, self._request(work))
             state = await self._decided(work.dependencies_id, asked_at_ms)
             # The environment may be evicted or lost by now, or its build may have failed at lower limits.
-            if state.status != "gone" and not state.may_do_with(work.request.limits.dependencies):
+            if state.status != "gone" and not state.failed_below(work.request.limits.dependencies):
                 return state
 
     async def _decided(self, id: str, asked_at_ms: int) -> EnvironmentState:

@@ -140,7 +140,7 @@ def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
     consumer.close()
     trim(settings, submissions.family)
 
-    assert verify(settings, submissions, Seals(), SOON_S, print).ownerless == [("open", 1)]
+    assert verify(settings, submissions, Seals(), SOON_S, print).unowned_attempts == [("open", 1)]
 
     def say(kind: str) -> None:
         lease = Lease.model_validate({"kind": kind, "id": "open", "attempt": 1, "worker": "w"})
@@ -150,7 +150,7 @@ def test_popped_and_not_leased_is_stuck_until_it_is_repaired(
     say("taken")
     assert verify(settings, submissions, Seals(), DEADLINE_S, print).clean
     say("released")
-    assert verify(settings, submissions, Seals(), SOON_S, print).ownerless == [("open", 1)]
+    assert verify(settings, submissions, Seals(), SOON_S, print).unowned_attempts == [("open", 1)]
 
     mended = CliRunner().invoke(app, ["audit", "verify", "--repair"], env=environment)
     assert (mended.exit_code, mended.stdout.splitlines()[-1]) == (1, "not clean")

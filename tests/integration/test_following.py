@@ -47,10 +47,12 @@ class Node:
         self.admin = AdminClient(connection(settings))
         self._producer = EventProducer(settings)
         self.view = View(
-            settings, family.store.name, folder / "view", taken=lambda rows: self.following.rows(rows)
+            settings, family.store.name, folder / "view", on_applied=lambda rows: self.following.rows(rows)
         )
         self.following = Following(self.view)
-        self.history = Journal(settings, family.events.name, folder / "history", taken=self.following.take)
+        self.history = Journal(
+            settings, family.events.name, folder / "history", on_applied=self.following.take
+        )
 
     async def append(self, id: str, fact: Model) -> int:
         events = self.topics.submissions.events.name

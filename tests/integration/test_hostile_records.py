@@ -24,7 +24,7 @@ from tests.support.submissions import GOOD, package_set
 from topics.catalogue import REQUEST_GROUP, Catalogue, catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, producer_config
-from topics.kafka.codec import REPLY_TOPIC, Headers, Record, decode_fact, open_letter
+from topics.kafka.codec import REPLY_TOPIC, Headers, Record, decode_dead_letter, decode_fact
 from topics.kafka.scan import committed_offsets, read_to_end
 from topics.request.limits import KiB, MiB
 from topics.settings import KafkaSettings
@@ -213,7 +213,7 @@ def test_hostile_records_are_kept_and_hurt_nobody(
     handled(settings, REQUEST_GROUP, topics.requests.name, RECORDS, roles)
     kept: Counter[bytes] = Counter()
     for message in read_to_end(settings, topics.dead_letters.name):
-        letter = open_letter(message)
+        letter = decode_dead_letter(message)
         assert letter.reason
         kept[identity(letter.original)] += 1
     assert kept == bad
@@ -235,7 +235,7 @@ def test_other_content_under_a_used_id_is_kept_too(
     for value in (GOOD, b'{"run": "false"}', b'{"run" : "true", "id": "same"}', b"{"):
         producer.produce(Record(topics.requests.name, b"same", value, [("x", b"y")])).result(60)
     handled(settings, topics.submissions.store_group, topics.submissions.events.name, 4, roles)
-    letters = [open_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
+    letters = [decode_dead_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
     assert sorted(letter.origin.rsplit("/", 2)[0] for letter in letters) == sorted(
         [topics.submissions.events.name, topics.requests.name]
     )
@@ -263,5 +263,5 @@ def test_the_largest_record_that_the_broker_takes_is_kept(
     headers: Headers = [("x", b"y" * 2 * KiB)]
     producer.produce(Record(topics.requests.name, b"large", value, headers)).result(60)
     handled(settings, REQUEST_GROUP, topics.requests.name, 1, roles)
-    [letter] = [open_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
+    [letter] = [decode_dead_letter(message) for message in read_to_end(settings, topics.dead_letters.name)]
     assert (letter.original.value, letter.original.headers) == (value, headers)

@@ -17,7 +17,7 @@ from tests.support.submissions import GOOD, finished, package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
-from topics.kafka.codec import Record, decode, decode_fact, encode_fact, header, open_letter
+from topics.kafka.codec import Record, decode, decode_dead_letter, decode_fact, encode_fact, header
 from topics.kafka.replies import ReplyTopics
 from topics.kafka.scan import read_to_end
 from topics.request.limits import MiB
@@ -86,7 +86,7 @@ class RepliesToClients:
         """Key and reason."""
         name = self.topics.dead_letters.name
         records = eventually(lambda: self._read(name), f"{count} dead letters", enough=at_least(count))
-        letters = [open_letter(record) for record in records]
+        letters = [decode_dead_letter(record) for record in records]
         return [
             (str(key, "utf-8"), reason) for _, reason, (_, key, _, _) in letters if isinstance(key, bytes)
         ]

@@ -25,7 +25,7 @@ from topics.audit.dead_letters import original, retry
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import encode_fact, open_letter
+from topics.kafka.codec import decode_dead_letter, encode_fact
 from topics.kafka.scan import read_to_end
 from topics.request.callback_urls import target
 from topics.request.limits import MiB
@@ -194,7 +194,7 @@ class WebhookRoles:
 
     def letters(self) -> dict[str, str]:
         """Reasons, by id."""
-        letters = map(open_letter, read_to_end(self.kafka, self.topics.dead_letters.name))
+        letters = map(decode_dead_letter, read_to_end(self.kafka, self.topics.dead_letters.name))
         return {str(letter.original.key, "utf-8"): letter.reason for letter in letters}  # type: ignore[arg-type]
 
 

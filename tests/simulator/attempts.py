@@ -202,12 +202,12 @@ class Attempts:
         if not self._waiting:
             yield from self._read(max(1, room))
             if not self._waiting:
-                yield self._world.news(self._family.queue)
+                yield self._world.subscribe(self._family.queue)
         elif self._world.scheduler.now_s < self._undecided_until_s:
             yield UNDECIDED_LOOK_S
             yield from self._consumer.poll(0)
         elif not (yield from self._hand_back()):
-            yield self._world.news((*self._family.queue, self._family.slots))
+            yield self._world.subscribe((*self._family.queue, self._family.slots))
             if len(self._waiting) < READ_AHEAD:
                 yield from self._read(len(self._waiting) + 1)
             else:

@@ -87,7 +87,7 @@ class HealthChecker:
                 if owned is not None:  # else its next owner reads it
                     yield from self._handle(owned, message)
             if not messages:
-                yield self._world.news(self._family.leases)
+                yield self._world.subscribe(self._family.leases)
         yield from self._consumer.close()
         scheduler.end(self._process)
 

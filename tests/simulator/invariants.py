@@ -13,7 +13,7 @@ from tests.simulator.groups import Group
 from tests.simulator.health import HELD, SETTINGS, held_of, value_of
 from tests.simulator.scheduler import Process
 from topics.dependencies.state import EnvironmentState
-from topics.fold import Enqueue, Notify, QueuedWork
+from topics.fold import Enqueue, QueuedWork, SendWebhook
 from topics.kafka.codec import DecodeError, decode, decode_fact, encode
 from topics.leases import Lease
 
@@ -142,7 +142,7 @@ class Invariants:
         if state is None or folded.refused is not None:
             return
         works = [effect.work for effect in folded.effects if isinstance(effect, Enqueue)]
-        told = [effect.webhook for effect in folded.effects if isinstance(effect, Notify)]
+        told = [effect.webhook for effect in folded.effects if isinstance(effect, SendWebhook)]
         row, sent = encode(state), tuple(encode(record) for record in (*works, *told))
         self._check_state(subject, state, row, works)
         subject.truth[recorded.id] = state

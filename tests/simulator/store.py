@@ -64,7 +64,7 @@ class StoreProcessor:
         if self._deadline_s is not None:
             yield max(0.0, self._deadline_s - self._world.scheduler.now_s)
         else:
-            yield self._world.news(self._family.events)
+            yield self._world.subscribe(self._family.events)
 
     def _call(self, request: Callable[[], Any], channel: object = None) -> Any:
         return self._world.network.call(self._process, request, channel)

@@ -90,7 +90,7 @@ class Worker:
 
     def _read(self) -> Wait:
         while True:
-            yield self._world.news((*self._world.dependencies.rows, self._world.stops))
+            yield self._world.subscribe((*self._world.dependencies.rows, self._world.stops))
             if self._world.network.reaches(self._process):
                 self._view.read()
                 self._stops.read()

@@ -162,7 +162,7 @@ class World:
         """Of any time."""
         return self._processes[name]
 
-    def news(self, logs: Iterable[Log]) -> Future:
+    def subscribe(self, logs: Iterable[Log]) -> Future:
         """Known once there may be something to read, or it is time to look after other things."""
         news = Future(self.scheduler)
         for log in logs:

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from topics.catalogue import Catalogue
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import DecodeError, Letter, Record, open_letter
+from topics.kafka.codec import DeadLetter, DecodeError, Record, decode_dead_letter
 from topics.kafka.scan import read_to_end
 from topics.model import Model
 from topics.settings import KafkaSettings
@@ -76,9 +76,9 @@ def find_letter(settings: KafkaSettings, catalogue: Catalogue, letter: str) -> M
 def describe(message: Message) -> DescribedLetter:
     """Return the description of a record of `dead-letters`, also if it was not written by this system."""
     try:
-        opened = open_letter(message)
+        opened = decode_dead_letter(message)
     except DecodeError as error:
-        opened = Letter("", str(error), Record("", message.key(), message.value(), []))
+        opened = DeadLetter("", str(error), Record("", message.key(), message.value(), []))
     return DescribedLetter(
         letter=f"{message.partition()}/{message.offset()}",
         time=rfc3339(message.timestamp()[1]),
@@ -97,7 +97,7 @@ def original(catalogue: Catalogue, message: Message) -> Record:
         NotRetriableError: the record would do harm there, or have no effect.
     """
     try:
-        record = open_letter(message).original
+        record = decode_dead_letter(message).original
     except DecodeError as error:
         raise NotRetriableError(str(error)) from None
     if record.topic not in _retriable(catalogue):

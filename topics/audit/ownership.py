@@ -30,7 +30,7 @@ class Leases:
         return {attempt for attempt, workers in self.held.items() if workers}
 
 
-def ownerless(
+def unowned_attempts(
     unfinished: Iterable[Attempt], queued: set[Attempt], leased: set[Attempt], waiting: set[str]
 ) -> list[Attempt]:
     """Return the unfinished attempts that are neither queued nor leased, so that no worker will process them.

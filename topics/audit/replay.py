@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from pydantic_core import from_json
 
 from topics.aggregate import Aggregate
-from topics.audit.past import Past
+from topics.audit.folded_states import FoldedStates
 from topics.kafka.codec import DecodeError, decode_fact
 from topics.times import rfc3339
 
@@ -40,7 +40,7 @@ class Replay:
     """Committed offsets by partition before the store was read: the store contains all events below."""
     after: Mapping[int, int]
     """Committed offsets by partition after the store was read: the store contains no event from here on."""
-    past: Past = field(init=False)
+    folded: FoldedStates = field(init=False)
     """States folded from all events before `after`."""
     _unseen: set[int] = field(init=False)
     """Partitions of which no event was added yet."""
@@ -58,7 +58,7 @@ class Replay:
     """Events that changed nothing: late, of an older attempt, a conflict."""
 
     def __post_init__(self) -> None:
-        self.past = Past(self.aggregate)
+        self.folded = FoldedStates(self.aggregate)
         self._unseen = set(self.after)
 
     def add(self, message: Message) -> None:
@@ -76,8 +76,8 @@ class Replay:
             return
         self.events += 1
         if offset >= self.before.get(partition, 0):
-            self.earlier[recorded.id].append(self.past.get(recorded.id))
-        if self.past.add(recorded) is not None:
+            self.earlier[recorded.id].append(self.folded.get(recorded.id))
+        if self.folded.add(recorded) is not None:
             self.refused += 1
 
     def _begin(self, message: Message) -> None:
@@ -90,7 +90,7 @@ class Replay:
         """Return the rows that are wrong, in the order of ids. Call it after all events were added."""
         if any(self.after[partition] for partition in self._unseen):  # every event of it is gone
             self.begins = _NEVER
-        states = self.past.states
+        states = self.folded.states
         different = [
             Difference(id, states.get(id), stored.get(id))
             for id in sorted(states.keys() | stored.keys())

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from pydantic import BaseModel, ValidationError
 
 from topics.aggregate import Aggregate
-from topics.audit.ownership import Attempt, Leases, ownerless
+from topics.audit.ownership import Attempt, Leases, unowned_attempts
 from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.kafka.clients import READER, SHORT_LIVED, consumer_config
@@ -50,14 +50,14 @@ class Findings:
     """Rows from before the log's first remaining event; they are not compared."""
     unfinished: int
     differences: list[Difference]
-    ownerless: list[Attempt]
+    unowned_attempts: list[Attempt]
     """Attempts that are neither finished nor queued nor leased."""
     sealing: Sealing
 
     @property
     def clean(self) -> bool:
         """Whether the audit found no differences, stuck attempts or flaws of seals."""
-        return not (self.differences or self.ownerless or self.sealing.flaws)
+        return not (self.differences or self.unowned_attempts or self.sealing.flaws)
 
 
 def verify(
@@ -80,7 +80,7 @@ def verify(
     return replace(
         second,
         differences=[difference for difference in second.differences if difference.id in suspects],
-        ownerless=sorted(set(first.ownerless) & set(second.ownerless)),
+        unowned_attempts=sorted(set(first.unowned_attempts) & set(second.unowned_attempts)),
     )
 
 
@@ -103,7 +103,7 @@ def _look(
         if count % _PROGRESS_EVENTS == 0:
             progress(f"{aggregate.name}: {count} events read")
     differences = replay.differences(stored)
-    open_attempts = replay.past.unfinished
+    open_attempts = replay.folded.unfinished
     return Findings(
         events=replay.events,
         refused=replay.refused,
@@ -113,7 +113,7 @@ def _look(
         unfinished=len(open_attempts),
         differences=differences,
         older=replay.older,
-        ownerless=ownerless(open_attempts, queued, leased, replay.waiting),
+        unowned_attempts=unowned_attempts(open_attempts, queued, leased, replay.waiting),
         sealing=inspection.finish(),
     )
 

@@ -36,7 +36,7 @@ def _requested(
 ) -> Folded[EnvironmentState]:
     if state is None:
         return _queued(_generation(fact, recorded, generation=1, attempt=1))
-    if state.status == "gone" or _expired(state, recorded) or state.may_do_with(fact.limits):
+    if state.status == "gone" or _expired(state, recorded) or state.failed_below(fact.limits):
         if state.fault == "limit":
             # Take the larger of each limit: requests that raise different limits would alternate for ever.
             fact = fact.replace(limits=state.limits.joined(fact.limits))

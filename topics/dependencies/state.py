@@ -83,7 +83,7 @@ class EnvironmentState(Model):
         """Whether no attempt is queued or running."""
         return self.status in {"installed", "failed", "gone"}
 
-    def may_do_with(self, limits: DependenciesLimits) -> bool:
+    def failed_below(self, limits: DependenciesLimits) -> bool:
         """Return whether the build exceeded a limit, and `limits` allow more."""
         return self.fault == "limit" and self.limits.joined(limits) != self.limits
 

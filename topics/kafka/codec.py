@@ -179,7 +179,7 @@ def _text(raw: str | bytes | None) -> str | None:
         return None
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """A dead letter: a record with its origin and the reason why it was refused."""
 
     origin: str
@@ -189,15 +189,15 @@ class Letter(NamedTuple):
     """The refused record, unchanged, to be produced to the topic that it came from."""
 
 
-def dead_letter(topic: str, message: Message, reason: str) -> Record:
+def make_dead_letter(topic: str, message: Message, reason: str) -> Record:
     """Return the unchanged record with headers for its origin (`topic/partition/offset`) and the reason."""
     origin = f"{message.topic()}/{message.partition()}/{message.offset()}"
     original = Record(message.topic() or "", message.key(), message.value(), headers(message))
-    return close_letter(topic, Letter(origin, reason, original))
+    return encode_dead_letter(topic, DeadLetter(origin, reason, original))
 
 
-def close_letter(topic: str, letter: Letter) -> Record:
-    """Return the record of `dead-letters` from which `open_letter` reads `letter`."""
+def encode_dead_letter(topic: str, letter: DeadLetter) -> Record:
+    """Return the record of `dead-letters` from which `decode_dead_letter` reads `letter`."""
     why: Headers = [
         (_LETTER_FROM, letter.origin.encode()),
         (_LETTER_REASON, letter.reason[:1000].encode(errors="backslashreplace")),
@@ -205,11 +205,11 @@ def close_letter(topic: str, letter: Letter) -> Record:
     return letter.original._replace(topic=topic, headers=[*letter.original.headers, *why])
 
 
-def open_letter(message: Message) -> Letter:
+def decode_dead_letter(message: Message) -> DeadLetter:
     """Decode a record of `dead-letters`.
 
     Raises:
-        DecodeError: the record was not made by `dead_letter`.
+        DecodeError: the record was not made by `make_dead_letter`.
     """
     found = headers(message)
     if [name for name, _ in found[-2:]] != [_LETTER_FROM, _LETTER_REASON]:
@@ -217,4 +217,4 @@ def open_letter(message: Message) -> Letter:
     *original, (_, origin), (_, reason) = found
     where = _text(origin) or ""
     record = Record(where.rsplit("/", 2)[0], message.key(), message.value(), original)
-    return Letter(where, _text(reason) or "", record)
+    return DeadLetter(where, _text(reason) or "", record)

@@ -3,7 +3,7 @@
 The first end counts: Finished of the current attempt, Cancelled, or giving up. Later facts are refused.
 """
 
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
+from topics.fold import Effect, Enqueue, Folded, Recorded, SendDeadLetter, SendReply, SendWebhook, Stop
 from topics.request.errors import FieldError
 from topics.submissions.facts import (
     Cancelled,
@@ -82,7 +82,7 @@ def _again(state: Submission, fact: Requested, recorded: Recorded[SubmissionFact
     if fact.source == "http":
         return Folded(state, refused=reason)
     verdict = _rejection(recorded, (FieldError(field="id", message=reason),))
-    return Folded(state, (DeadLetter(reason), *_reply(fact.reply_topic, verdict)), refused=reason)
+    return Folded(state, (SendDeadLetter(reason), *_reply(fact.reply_topic, verdict)), refused=reason)
 
 
 def _rejected(
@@ -107,12 +107,12 @@ def _rejection(recorded: Recorded[SubmissionFact], errors: tuple[FieldError, ...
 
 
 def _reply(topic: str | None, answered: Submission) -> tuple[Effect, ...]:
-    return (Reply(topic, answered.id, answered.answer()),) if topic else ()
+    return (SendReply(topic, answered.id, answered.answer()),) if topic else ()
 
 
 def _notify(state: Submission) -> tuple[Effect, ...]:
     record = webhook(state)
-    return (Notify(state.id, record),) if record else ()
+    return (SendWebhook(state.id, record),) if record else ()
 
 
 def _cancelled(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:

@@ -45,18 +45,18 @@ class Journal:
         directory: Path,
         *,
         kept_s: int | None = None,
-        taken: Callable[[list[Message]], None] = lambda _: None,
+        on_applied: Callable[[list[Message]], None] = lambda _: None,
     ) -> None:
         """Prepare a journal; `start` begins to read.
 
-        Records are kept for `kept_s` or a bit longer. The reader's thread calls `taken` with records that
-        are in the table.
+        Records are kept for `kept_s` or a bit longer. The reader's thread calls `on_applied` with records
+        that are in the table.
         """
         self._table = Table(directory, kept_s=kept_s)
         self._topic, self._resume = topic, resuming(self._table, settings, topic)
         self._complete = False
         self._tail = Tail(settings, topic, self._take, start_at=self._start_at)
-        self._taken = taken
+        self._on_applied = on_applied
         self._end_offsets = EndOffsets(settings, topic)
         self._notifier = KeyNotifier()
 
@@ -104,9 +104,9 @@ class Journal:
             time_ms, _, type = head.decode().partition(" ")
             yield JournalEntry(int.from_bytes(at), int(time_ms), type, value)
 
-    def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
-        """Set `event` at each change of `key`, as `KeyNotifier.news` does."""
-        return self._notifier.news(key, event)
+    def subscribe(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
+        """Set `event` at each change of `key`, as `KeyNotifier.subscribe` does."""
+        return self._notifier.subscribe(key, event)
 
     # -- the reader's thread ---------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Journal:
             changed.add(key)
             changes.append(_change(key, message))
         self._table.write(changes)
-        self._taken(messages)
+        self._on_applied(messages)
         self._notifier.notify(changed)
 
 

@@ -17,7 +17,7 @@ class KeyNotifier:
         self._loop = asyncio.get_running_loop()
 
     @contextmanager
-    def news(self, key: str, event: asyncio.Event) -> Iterator[None]:
+    def subscribe(self, key: str, event: asyncio.Event) -> Iterator[None]:
         """Set `event` at each change of `key`; enter before the first query, so that no change is missed."""
         self._events[key].add(event)
         try:

@@ -16,7 +16,7 @@ from topics.request.limits import MiB
 
 log = logging.getLogger(__name__)
 
-_ROW, _FLAG, _OFFSET, _META, _SUMMARY, _INDEX = b"=", b"~", b"@", b"!", b"%", b"#"
+_ROW, _STATUS, _OFFSET, _META, _SUMMARY, _INDEX = b"=", b"~", b"@", b"!", b"%", b"#"
 _LAST = b"\xff"
 _BUFFER_BYTES = 8 * MiB
 """Size of a write buffer in memory, of which there are up to two; RocksDB's default is 64 MiB."""
@@ -48,21 +48,21 @@ class Table:
     def __init__(
         self,
         directory: Path,
-        flag: Callable[[bytes], str | None] | None = None,
+        status_of: Callable[[bytes], str | None] | None = None,
         *,
         index: TableIndex | None = None,
         kept_s: int | None = None,
     ) -> None:
         """Prepare a table; `open` opens its files.
 
-        The keys of rows to which `flag` gives a label are kept in memory as `flagged`. Rows older than
+        The keys of rows to which `status_of` gives a status are kept in memory as `statuses`. Rows older than
         `kept_s` are removed when RocksDB compacts its files.
         """
-        self._directory, self._flag, self._index, self._kept_s = directory, flag, index, kept_s
+        self._directory, self._status_of, self._index, self._kept_s = directory, status_of, index, kept_s
         self._db: Rdict | None = None
-        self.flagged: dict[bytes, bytes] = {}
-        self.labels: Counter[bytes] = Counter()
-        """Number of rows by label."""
+        self.statuses: dict[bytes, bytes] = {}
+        self.counts: Counter[bytes] = Counter()
+        """Number of rows by status."""
 
     def open(
         self, identity: str, may_resume: Callable[[float, Mapping[int, int]], bool]
@@ -72,7 +72,7 @@ class Table:
         The table is made anew if it is corrupt, was written with another `identity`, or
         `may_resume(age_s, offsets)` is False.
         """
-        kinds = ["labelled"] * (self._flag is not None) + ([self._index.name] if self._index else [])
+        kinds = ["labelled"] * (self._status_of is not None) + ([self._index.name] if self._index else [])
         whose = "/".join([identity, *kinds]).encode()
         with self._whole():
             db = self._db_if_whole()
@@ -82,8 +82,8 @@ class Table:
                 shutil.rmtree(self._directory)
                 db = self._open()
             db[_META + b"identity"] = whose
-            self.flagged = dict(_below(db, _FLAG))
-            self.labels = Counter(self.flagged.values())
+            self.statuses = dict(_below(db, _STATUS))
+            self.counts = Counter(self.statuses.values())
             self._db = db
             return _offsets(db)
 
@@ -163,16 +163,16 @@ class Table:
             batch.delete(_ROW + key)
         else:
             batch.put(_ROW + key, value)
-        if self._flag is None:
+        if self._status_of is None:
             return
-        if (before := self.flagged.pop(key, None)) is not None:
-            self.labels[before] -= 1
-        if value is not None and (label := self._flag(value)) is not None:
-            self.flagged[key] = label.encode()
-            self.labels[self.flagged[key]] += 1
-            batch.put(_FLAG + key, self.flagged[key])
+        if (before := self.statuses.pop(key, None)) is not None:
+            self.counts[before] -= 1
+        if value is not None and (status := self._status_of(value)) is not None:
+            self.statuses[key] = status.encode()
+            self.counts[self.statuses[key]] += 1
+            batch.put(_STATUS + key, self.statuses[key])
         else:
-            batch.delete(_FLAG + key)
+            batch.delete(_STATUS + key)
 
     def _order(
         self, batch: WriteBatch, index: TableIndex, change: RowChange, summaries: dict[bytes, bytes | None]

@@ -32,18 +32,18 @@ class View:
         topic: str,
         directory: Path,
         *,
-        flag: Callable[[bytes], str | None] | None = None,
+        status_of: Callable[[bytes], str | None] | None = None,
         index: TableIndex | None = None,
-        taken: Callable[[list[Message]], None] = lambda _: None,
+        on_applied: Callable[[list[Message]], None] = lambda _: None,
         in_batches: bool = False,
     ) -> None:
         """Prepare a view; `start` begins to read.
 
-        `flagged` counts the rows to which `flag` gives a label; `in_batches` is that of `Tail`. The reader's
-        thread calls `taken` with records that are in the table.
+        `with_status` counts the rows to which `status_of` gives a status; `in_batches` is that of `Tail`. The
+        reader's thread calls `on_applied` with records that are in the table.
         """
-        self._taken = taken
-        self._table = Table(directory, flag, index=index)
+        self._on_applied = on_applied
+        self._table = Table(directory, status_of, index=index)
         start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
         self._tail = Tail(settings, topic, self._take, start_at=start_at, in_batches=in_batches)
         self._notifier = KeyNotifier()
@@ -64,13 +64,13 @@ class View:
         await self._tail.wait_caught_up()
 
     @property
-    def flagged(self) -> int:
-        """Number of rows to which `flag` gives a label."""
-        return len(self._table.flagged)
+    def with_status(self) -> int:
+        """Number of rows to which `status_of` gives a status."""
+        return len(self._table.statuses)
 
-    def flagged_as(self, label: str) -> int:
-        """Return the number of rows to which `flag` gives this label."""
-        return self._table.labels[label.encode()]
+    def count(self, status: str) -> int:
+        """Return the number of rows to which `status_of` gives this status."""
+        return self._table.counts[status.encode()]
 
     def get(self, key: str) -> bytes | None:
         """Return the latest value of `key`, or None if there is none (yet)."""
@@ -97,16 +97,16 @@ class View:
             TimeoutError: `accept` accepted no value within `timeout_s`.
         """
         changed = asyncio.Event()
-        with self.news(key, changed):
+        with self.subscribe(key, changed):
             async with asyncio.timeout(timeout_s):
                 while not accept(value := self.get(key)):
                     await changed.wait()
                     changed.clear()
                 return value
 
-    def news(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
-        """Set `event` at each change of `key`, as `KeyNotifier.news` does."""
-        return self._notifier.news(key, event)
+    def subscribe(self, key: str, event: asyncio.Event) -> AbstractContextManager[None]:
+        """Set `event` at each change of `key`, as `KeyNotifier.subscribe` does."""
+        return self._notifier.subscribe(key, event)
 
     async def lag(self) -> int:
         """Return the number of records that have not been read yet; ask until the broker answers."""
@@ -122,7 +122,7 @@ class View:
     def _take(self, messages: list[Message]) -> None:
         changes = [_change(message) for message in messages]
         self._table.write(changes)
-        self._taken(messages)
+        self._on_applied(messages)
         self._notifier.notify(change.key.decode(errors="replace") for change in changes)
 
 

@@ -38,7 +38,7 @@ class Layer:
     """Tar that is being written, of at most `limit_bytes` of file contents."""
 
     def __init__(self, output: Output, limit_bytes: int) -> None:
-        self._tar = tarfile.open(  # noqa: SIM115 - closed by __exit__
+        self._tar = tarfile.open(  # noqa: SIM115 - closed by `close`
             fileobj=cast(IO[bytes], output), mode="w|", bufsize=PIECE_BYTES, format=tarfile.GNU_FORMAT
         )
         self._left_bytes, self._left_files = limit_bytes, FILES

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 from infra.commands.dead_letters import line
 from topics.audit.dead_letters import NotRetriableError, describe, original
 from topics.catalogue import catalogue
-from topics.kafka.codec import Headers, dead_letter
+from topics.kafka.codec import Headers, make_dead_letter
 from topics.settings import KafkaSettings
 from topics.topic import Topic
 
@@ -17,7 +17,9 @@ ODD: Headers = [("a", b"1"), ("a", b"\xff"), ("b", None)]
 
 
 def letter(topic: str, key: bytes | None = b"id", value: bytes | None = b"\xff{") -> Message:
-    record = dead_letter(TOPICS.dead_letters.name, Message(topic, 3, 7, key, value, ODD), "it is\nnot JSON")
+    record = make_dead_letter(
+        TOPICS.dead_letters.name, Message(topic, 3, 7, key, value, ODD), "it is\nnot JSON"
+    )
     assert not isinstance(record.value, str)
     return Message(record.topic, 1, 17, key, record.value, record.headers, timestamp=(2, 1_700_000_000_123))
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from tests.unit.audit.messages import SUBMISSIONS, event, request
-from topics.audit.ownership import Leases, ownerless
+from topics.audit.ownership import Leases, unowned_attempts
 from topics.audit.replay import Replay
 from topics.leases import Lease
 from topics.submissions.facts import Cancelled
@@ -27,14 +27,14 @@ def test_a_lease_is_held_until_its_worker_releases_it() -> None:
 
 
 def test_an_attempt_needs_an_owner_or_news() -> None:
-    assert ownerless({ATTEMPT}, set(), set(), set()) == [ATTEMPT]
-    assert ownerless({ATTEMPT}, {ATTEMPT}, set(), set()) == []
-    assert ownerless({ATTEMPT}, set(), {ATTEMPT}, set()) == []
-    assert ownerless({ATTEMPT}, set(), set(), {"one"}) == []
+    assert unowned_attempts({ATTEMPT}, set(), set(), set()) == [ATTEMPT]
+    assert unowned_attempts({ATTEMPT}, {ATTEMPT}, set(), set()) == []
+    assert unowned_attempts({ATTEMPT}, set(), {ATTEMPT}, set()) == []
+    assert unowned_attempts({ATTEMPT}, set(), set(), {"one"}) == []
 
 
 def test_another_attempt_on_the_queue_is_no_owner() -> None:
-    assert ownerless({("one", 2)}, {ATTEMPT}, {ATTEMPT}, set()) == [("one", 2)]
+    assert unowned_attempts({("one", 2)}, {ATTEMPT}, {ATTEMPT}, set()) == [("one", 2)]
 
 
 def test_what_is_final_needs_nobody() -> None:
@@ -42,4 +42,4 @@ def test_what_is_final_needs_nobody() -> None:
     replay.add(event("one", request(), 0))
     replay.add(event("two", request(), 1))
     replay.add(event("two", Cancelled(), 2))
-    assert replay.past.unfinished == {ATTEMPT}
+    assert replay.folded.unfinished == {ATTEMPT}

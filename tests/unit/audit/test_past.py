@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import Message
 
 from tests.unit.audit.messages import SUBMISSIONS, request
-from topics.audit.past import export, stores_at
+from topics.audit.folded_states import export, stores_at
 from topics.fold import Recorded
 from topics.kafka.codec import encode, encode_fact
 from topics.submissions.facts import FACTS, Cancelled, Started, SubmissionFact

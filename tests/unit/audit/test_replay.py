@@ -55,7 +55,7 @@ def test_store_may_say_what_the_log_made_between_the_reads(before: int, after: i
 def test_refused_events_change_nothing_and_count() -> None:
     replay = replayed(4, 4)
     assert (replay.events, replay.refused) == (4, 1)
-    assert replay.past.states["one"] == states()[-1]
+    assert replay.folded.states["one"] == states()[-1]
 
 
 def test_events_that_are_not_folded_yet_are_news() -> None:

@@ -45,7 +45,7 @@ def test_report_names_what_is_stuck() -> None:
         older=3,
         unfinished=1,
         differences=[],
-        ownerless=[("one", 2)],
+        unowned_attempts=[("one", 2)],
         sealing=Sealing(flaws=["it is not as it was sealed"], sealed=["it is sealed"], expired=1, unsealed=2),
     )
     assert not findings.clean

@@ -10,7 +10,7 @@ from pyarrow import parquet
 from infra.commands import event_files
 from infra.commands.event_files import Format, write_events
 from tests.unit.audit.messages import SUBMISSIONS, event, request, rubbish
-from topics.audit.past import ExportedEvent, export
+from topics.audit.folded_states import ExportedEvent, export
 from topics.submissions.facts import Started
 
 

@@ -18,13 +18,13 @@ from topics.kafka.codec import (
     Headers,
     Record,
     carried,
-    dead_letter,
+    decode_dead_letter,
     decode_fact,
     encode,
     encode_fact,
     fact_headers,
     header,
-    open_letter,
+    make_dead_letter,
 )
 from topics.submissions.facts import FACTS as SUBMISSION_FACTS
 from topics.submissions.facts import Started, SubmissionFact
@@ -118,7 +118,7 @@ def test_nothing_else_is_raised(key: bytes | None, value: bytes | None, ce_type:
 
 
 def test_dead_letters_are_the_record_as_it_came_and_say_from_where_and_why() -> None:
-    letter = dead_letter("dead-letters", message(b"\xff", b"\xfe"), "because " * 1000)
+    letter = make_dead_letter("dead-letters", message(b"\xff", b"\xfe"), "because " * 1000)
     assert (letter.topic, letter.key, letter.value) == ("dead-letters", b"\xff", b"\xfe")
     assert letter.headers[:1] == TYPE
     assert dict(letter.headers)["dead_letter_from"] == b"events/3/7"
@@ -127,11 +127,11 @@ def test_dead_letters_are_the_record_as_it_came_and_say_from_where_and_why() -> 
 
 def test_dead_letters_give_the_record_back_even_one_that_looks_like_a_dead_letter() -> None:
     odd: Headers = [*TYPE, ("dead_letter_from", b"elsewhere/0/0"), ("a", None), ("a", b"\xff")]
-    letter = dead_letter("dead-letters", message(b"\xff", None, odd), "because \ud800")
-    opened = open_letter(Message("dead-letters", 0, 1, b"\xff", None, letter.headers))
+    letter = make_dead_letter("dead-letters", message(b"\xff", None, odd), "because \ud800")
+    opened = decode_dead_letter(Message("dead-letters", 0, 1, b"\xff", None, letter.headers))
     assert opened == ("events/3/7", "because \\ud800", Record("events", b"\xff", None, odd))
     with pytest.raises(DecodeError):
-        open_letter(message(headers=odd))
+        decode_dead_letter(message(headers=odd))
 
 
 def test_own_headers_are_not_carried_and_others_are_in_order() -> None:

@@ -264,7 +264,7 @@ def test_hand_backs_are_not_charged_but_host_faults_are_bounded() -> None:
 def test_who_allows_more_is_not_told_that_it_was_too_little_for_another() -> None:
     little = state(allowing(5), Started(attempt=1, builder="b"), too_small())
     assert (little.status, little.fault) == ("failed", "limit")
-    assert not little.may_do_with(DependenciesLimits(wall_time_s=5))
+    assert not little.failed_below(DependenciesLimits(wall_time_s=5))
     again = fold(allowing(5), too_small(), allowing(9))
     assert again.state is not None
     assert (again.state.status, again.state.generation, again.state.attempt) == ("queued", 2, 2)

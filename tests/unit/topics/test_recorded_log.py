@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from tests.support.recorded_log import BUSY_SYSTEM, read
 from topics.aggregate import Aggregate, aggregates
-from topics.audit.past import stores_at
+from topics.audit.folded_states import stores_at
 from topics.catalogue import catalogue
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.submissions import finished
 from tests.unit.topics import facts
-from topics.fold import DeadLetter, Effect, Enqueue, Folded, Notify, Recorded, Reply, Stop
+from topics.fold import Effect, Enqueue, Folded, Recorded, SendDeadLetter, SendReply, SendWebhook, Stop
 from topics.kafka.codec import encode
 from topics.request.errors import FieldError
 from topics.request.limits import MiB
@@ -144,11 +144,11 @@ def assert_effects(folded: Folded[Submission], fact: SubmissionFact) -> None:
                 assert folded.state
                 assert attempt <= folded.state.attempt
                 assert folded.state.final or attempt < folded.state.attempt, "what is enqueued may run"
-            case DeadLetter():
+            case SendDeadLetter():
                 assert isinstance(fact, Requested)
                 assert fact.source == "kafka"
                 assert folded.refused
-            case Reply(topic=topic, id=id, answer=answer):
+            case SendReply(topic=topic, id=id, answer=answer):
                 assert id == "id"
                 told = Answer.model_validate_json(answer)
                 if folded.refused:
@@ -158,7 +158,7 @@ def assert_effects(folded: Folded[Submission], fact: SubmissionFact) -> None:
                     assert folded.state
                     assert (topic, answer) == (folded.state.reply_topic, folded.state.answer())
                 assert told.status in FINAL
-            case Notify(id=id, webhook=Webhook() as webhook):
+            case SendWebhook(id=id, webhook=Webhook() as webhook):
                 assert folded.refused is None, "an end is told when it comes"
                 assert folded.state
                 assert folded.state.request
@@ -238,7 +238,7 @@ def test_the_same_request_again_changes_nothing_and_another_one_conflicts() -> N
     assert fold(requested(), requested(owner="somebody else")).refused
     assert fold(requested(), requested("other")).effects == ()
     [letter] = fold(requested(), requested("other", source="kafka")).effects
-    assert isinstance(letter, DeadLetter)
+    assert isinstance(letter, SendDeadLetter)
 
 
 def test_a_new_attempt_forgets_what_the_old_one_did() -> None:
@@ -317,7 +317,7 @@ REJECTED = Rejected(errors=(FieldError(field="run", message="is missing"),), rep
 
 def told(*log: SubmissionFact) -> list[tuple[str, str, str]]:
     """Topic, status and outcome or reason of what the last fact makes us tell."""
-    replies = [effect for effect in fold(*log).effects if isinstance(effect, Reply)]
+    replies = [effect for effect in fold(*log).effects if isinstance(effect, SendReply)]
     answers = [(reply.topic, Answer.model_validate_json(reply.answer)) for reply in replies]
     return [
         (topic, answer.status, answer.outcome or (answer.errors[0].message if answer.errors else ""))
@@ -390,11 +390,11 @@ def test_each_end_is_told_over_http_once(
         path="/submissions/id",
     )
     body = Ended(timestamp=data.finished_at, data=data)
-    assert notify == Notify("id", Webhook(url=URL, body=body))
+    assert notify == SendWebhook("id", Webhook(url=URL, body=body))
     for again in (asked, *end):
         assert not fold(asked, *end, again).effects
 
 
 def test_nobody_is_told_over_http_who_did_not_ask() -> None:
     assert fold(requested(), finished()).effects == ()
-    assert not any(isinstance(effect, Notify) for effect in fold(REJECTED).effects)
+    assert not any(isinstance(effect, SendWebhook) for effect in fold(REJECTED).effects)

@@ -61,7 +61,7 @@ def test_it_is_read_from_the_last_key_or_before_another(tmp_path: Path) -> None:
 
 def test_labels_are_counted_across_restarts(tmp_path: Path) -> None:
     def opened() -> Table:
-        table = Table(tmp_path, flag=lambda row: None if row == b"-" else row.decode())
+        table = Table(tmp_path, status_of=lambda row: None if row == b"-" else row.decode())
         table.open("topic", lambda *_: True)
         return table
 
@@ -69,7 +69,7 @@ def test_labels_are_counted_across_restarts(tmp_path: Path) -> None:
     rows = [(b"a", b"x"), (b"b", b"x"), (b"c", b"y"), (b"a", b"y"), (b"b", b"-"), (b"c", None)]
     table.write([RowChange(0, offset, key, row) for offset, (key, row) in enumerate(rows)])
     for _ in range(2):
-        assert (table.flagged, table.labels[b"x"], table.labels[b"y"]) == ({b"a": b"y"}, 0, 1)
+        assert (table.statuses, table.counts[b"x"], table.counts[b"y"]) == ({b"a": b"y"}, 0, 1)
         table.close()
         table = opened()
     table.close()

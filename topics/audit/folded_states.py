@@ -29,7 +29,7 @@ class ExportedEvent(AuditedEvent):
 
 
 @dataclass(slots=True)
-class Past:
+class FoldedStates:
     """States by id, folded from the events added so far."""
 
     aggregate: Aggregate
@@ -76,15 +76,15 @@ class Past:
 
 def stores_at(aggregate: Aggregate, messages: Iterable[Message], time_ms: int) -> Mapping[str, bytes]:
     """Return the rows of the store by id, folded from the events until `time_ms`."""
-    past = Past(aggregate)
+    folded = FoldedStates(aggregate)
     for message in messages:
         if message.timestamp()[1] > time_ms:
             continue
         try:
-            past.add(decode_fact(message, aggregate.facts))
+            folded.add(decode_fact(message, aggregate.facts))
         except DecodeError:
             continue  # it is a dead letter
-    return past.states
+    return folded.states
 
 
 def export(
@@ -94,14 +94,14 @@ def export(
 
     `messages` begin with the log, as the fold's reaction to an event depends on earlier ones.
     """
-    past = Past(aggregate)
+    folded = FoldedStates(aggregate)
     for message in messages:
         try:
             recorded = decode_fact(message, aggregate.facts)
         except DecodeError as error:
             event = event_of(message, None, f"unreadable: {error}")
         else:
-            event = event_of(message, recorded.fact, past.add(recorded))
+            event = event_of(message, recorded.fact, folded.add(recorded))
         if from_ms <= message.timestamp()[1] < to_ms:
             yield _exported(aggregate, message, event)
 
