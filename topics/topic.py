@@ -1,4 +1,4 @@
-"""What a topic is: its settings, its partitions, and the roles that write and read it."""
+"""Definition of a topic: its settings, its partitions, and the roles that write and read it."""
 
 from dataclasses import dataclass
 from typing import Literal
