@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
-from infra.commands.output import fail, say
+from infra.commands.output import USAGE, fail, say
 
-USAGE = 2
 _SHOWN_CHARACTERS = 100
 
 

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from infra.commands import client
-from infra.commands.known_settings import misspelt, removed
+from infra.commands.known_settings import misspelt
+from infra.commands.removed_settings import removed
 
 SERVER = "http://127.0.0.1:9"
 
