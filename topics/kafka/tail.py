@@ -17,7 +17,7 @@ from confluent_kafka import (
 
 from topics.kafka.clients import BATCH_FETCH, READER, consume_batch, consumer_config, is_fatal
 from topics.kafka.liveness import BrokersLostError, with_liveness_check
-from topics.process import crash
+from topics.process import crash, release_memory
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,18 @@ log = logging.getLogger(__name__)
 _BATCH = 1000
 _TO_THE_END = {"fetch.wait.max.ms": 10}
 """Settings until the end is reached: a broker reports the end of a partition after this wait only."""
-_READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024}
-"""Bound on fetched records that wait in memory until they are taken; the default is eight times as much."""
+_READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024, "fetch.message.max.bytes": 1024 * 1024}
+"""Bounds on fetched records that wait in memory until they are taken, and on the records of one fetch.
+
+Other consumers fetch up to 18 MiB. Reading 100,000 submissions then takes 250 MiB at its peak instead of 80.
+The first batch of a fetch may be larger than its bound, so that every record can be fetched (KIP-74).
+"""
+
+_IDLE_FETCH = {"fetch.wait.max.ms": 1000}
+"""Longest wait of a fetch at the end of a topic. A record ends the wait, so it comes no later.
+
+The default of 500 ms costs the broker twice as many requests while nothing happens.
+"""
 
 _CLOSE_S = 3.0
 """Longest wait for the end of the reader's thread: ten times what it takes while the broker answers."""
@@ -68,7 +78,7 @@ class Tail:
         """
         self._topic, self._take, self._start_at = topic, take, start_at
         self._reading = consumer_config(settings, READER) | _READ_AHEAD | {"enable.partition.eof": True}
-        self._reading_on = self._reading | (BATCH_FETCH if in_batches else {})
+        self._reading_on = self._reading | (BATCH_FETCH if in_batches else _IDLE_FETCH)
         self._config = self._reading | _TO_THE_END
         self._consumer = Consumer(with_liveness_check(self._config))
         self._starts: Mapping[int, int] = {}
@@ -133,6 +143,7 @@ class Tail:
                     to_the_end, self._config = self._consumer, self._reading_on
                     self._go_on()
                     to_the_end.close()
+                    release_memory()
             self._consumer.close()
         except Exception:
             log.exception("the thread that reads %s failed", self._topic)
