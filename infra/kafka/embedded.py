@@ -348,7 +348,7 @@ class EmbeddedKafka:
             self._distribution.java,
             f"-Xms{min(_FIRST_HEAP_BYTES, self._heap_bytes) // 1024}k",
             f"-Xmx{self._heap_bytes // 1024}k",
-            f"-Xmn{min(_YOUNG_BYTES, self._heap_bytes // 2) // 1024}k",
+            f"-Xmn{_YOUNG_BYTES // 1024}k",
             "-XX:+UseSerialGC",
             # The full compiler takes four times the CPU in the first seconds, and pays off after minutes.
             "-XX:TieredStopAtLevel=1",

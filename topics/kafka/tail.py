@@ -22,7 +22,7 @@ from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-_BATCH = 1000
+_BATCH = 250
 _TO_THE_END = {"fetch.wait.max.ms": 10}
 """Settings until the end is reached: a broker reports the end of a partition after this wait only."""
 _READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024, "fetch.message.max.bytes": 1024 * 1024}
