@@ -86,7 +86,7 @@ def test_an_empty_topic_is_caught_up_with(table: Table) -> None:
     run(test())
 
 
-def test_a_row_larger_than_a_fetch_is_read(table: Table) -> None:
+def test_a_large_row_is_read(table: Table) -> None:
     async def test() -> None:
         before, after = os.urandom(8 * MiB), os.urandom(8 * MiB)
         await table.put(a=before)

@@ -25,12 +25,8 @@ log = logging.getLogger(__name__)
 _BATCH = 250
 _TO_THE_END = {"fetch.wait.max.ms": 10}
 """Settings until the end is reached: a broker reports the end of a partition after this wait only."""
-_READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024, "fetch.message.max.bytes": 1024 * 1024}
-"""Bounds on fetched records that wait in memory until they are taken, and on the records of one fetch.
-
-Other consumers fetch up to 18 MiB. Reading 100,000 submissions then takes 250 MiB at its peak instead of 80.
-The first batch of a fetch may be larger than its bound, so that every record can be fetched (KIP-74).
-"""
+_READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024}
+"""Bound on fetched records that wait in memory until they are taken; the default is eight times as much."""
 
 _IDLE_FETCH = {"fetch.wait.max.ms": 1000}
 """Longest wait of a fetch at the end of a topic. A record ends the wait, so it comes no later.
