@@ -196,7 +196,7 @@ def report(examples: Sequence[Example], results: Sequence[Answer | str], console
     table = Table(box=box.SIMPLE)
     table.add_column("example", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
-    for column in ("dependencies", "compile", "run", "memory"):
+    for column in ("waited for dependencies", "compile", "run", "memory"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("as expected")
     good = True

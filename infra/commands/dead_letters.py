@@ -37,7 +37,7 @@ def list_all(
     ] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """List dead letters: place, time, origin, key and reason, one per line.
+    """List dead letters: position, time, origin, key and reason, one per line.
 
     Exit codes: 0 ok, 7 Kafka does not answer.
     """

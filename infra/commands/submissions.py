@@ -50,7 +50,7 @@ def list_submissions(
         typer.Option(
             parser=one_of(*get_args(Status)),
             metavar="STATUS",
-            help="Status, such as queued, started, finished.",
+            help="Status. A running program has dependencies_installed or compiled.",
         ),
     ] = None,
     outcome: Annotated[
