@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
-from nix.errors import CacheError, DependenciesError, LimitError, MissingError
+from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
 from nix.runner import Ran, Runner
 
 DERIVATION = Path(__file__).with_name("environment.nix")
@@ -164,7 +164,7 @@ class Store:
         A GC root in the folder `work` keeps it from garbage collection.
 
         Raises:
-            MissingError: the environment is not in the binary cache, or its signature is not valid.
+            EnvironmentNotFoundError: it is not in the binary cache, or its signature is not valid.
             CacheError: a host error, such as a full disk.
         """
         command = ["nix-store", "--realise", store_path, "--add-root", str(work / "result")]
@@ -173,7 +173,7 @@ class Store:
         if ran.limit_exceeded or b"No space left on device" in ran.stderr:
             raise CacheError(f"{store_path} could not be fetched: {_complaint(ran)}")
         if ran.exit_code != 0:
-            raise MissingError(f"{store_path} could not be fetched: {_complaint(ran)}")
+            raise EnvironmentNotFoundError(f"{store_path} could not be fetched: {_complaint(ran)}")
 
     async def _nix(
         self,

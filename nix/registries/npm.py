@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nix.artifacts import ResolvedArtifact, hash_of
 from nix.deadline import Deadline
-from nix.errors import CacheError, DependenciesError, PassingError
+from nix.errors import CacheError, DependenciesError, TransientError
 from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask
@@ -61,7 +61,7 @@ async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadlin
 
     Raises:
         DependenciesError: the packages cannot be resolved.
-        PassingError: npm failed with a code of neither `THEIRS` nor `OURS`.
+        TransientError: npm failed with a code of neither `THEIRS` nor `OURS`.
         LimitError: the resolution hit a limit.
         CacheError: the registry failed.
     """
@@ -127,4 +127,4 @@ def explain(messages: str, relay: Relay) -> Exception:
         )
     if code and OURS.fullmatch(code[1]):
         return CacheError(f"npm could not reach the registry: {said}")
-    return (DependenciesError if code and code[1] in THEIRS else PassingError)(f"npm: {said}")
+    return (DependenciesError if code and code[1] in THEIRS else TransientError)(f"npm: {said}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nix.cache import Cache
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
 from processors.queue.stops import StopOrders
@@ -151,11 +151,11 @@ class Worker:
                 return
             try:
                 await self._execute(attempt, state, dependencies)
-            except MissingError:
+            except EnvironmentNotFoundError:
                 cached = False
                 try:
                     await self._obtain(attempt, state)
-                except MissingError:
+                except EnvironmentNotFoundError:
                     if was_lost:  # lost again after a rebuild: a third build would not help
                         raise
                     state, was_lost = None, True
