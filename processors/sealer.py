@@ -16,7 +16,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from processors.settings import SealerSettings
-from topics.audit.seals import OffsetRange, Seal, fingerprint, sealed
+from topics.audit.seals import OffsetRange, Seal, fingerprint, make_seal_record
 from topics.audit.signing import private_key
 from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
 from topics.kafka.clients import (
@@ -163,7 +163,7 @@ class Sealer:
         if not seals:
             return
         topic = self._catalogue.seals.name
-        records = [(seal, sealed(topic, seal, self._key, "sealer")) for seal in seals]
+        records = [(seal, make_seal_record(topic, seal, self._key, "sealer")) for seal in seals]
         producer.begin_transaction()
         for _, record in records:
             producer.produce(record.topic, record.value, record.key, headers=record.headers)

@@ -20,7 +20,7 @@ from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask, pip
 
-OURS = (
+INDEX_FAILURES = (
     "Retrying (",
     "CERTIFICATE_VERIFY_FAILED",
     "SSLError",
@@ -131,7 +131,7 @@ def explain(found: PypiResolution, python_version: str, relay: Relay) -> Excepti
         return _elsewhere(relay.refused[-1])
     if ONLY_WHEELS in messages:  # first, since a hostile address may contain the other texts
         return DependenciesError(_errors_of(messages))
-    if any(words in messages for words in OURS):
+    if any(words in messages for words in INDEX_FAILURES):
         return CacheError(f"pip could not reach the index: {messages[-2000:]}")
     if found.fault:
         return TransientError(f"the index does not list its files: {found.fault}")

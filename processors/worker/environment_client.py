@@ -52,7 +52,7 @@ class EnvironmentClient:
         while True:
             asked_at_ms = 0
             if state is None or state.final:
-                asked_at_ms = await self._say(work.dependencies_id, self._request(work))
+                asked_at_ms = await self._append(work.dependencies_id, self._request(work))
             state = await self._decided(work.dependencies_id, asked_at_ms)
             # The environment may be evicted or lost by now, or its build may have failed at lower limits.
             if state.status != "gone" and not state.failed_below(work.request.limits.dependencies):
@@ -98,7 +98,7 @@ class EnvironmentClient:
             except EnvironmentNotFoundError as error:
                 log.warning("dependencies %s are lost: %s", state.id, error)
                 fact = Lost(generation=state.generation, host=self._host, reason=str(error))
-                await self._say(state.id, fact)
+                await self._append(state.id, fact)
                 await self._view.wait_for(state.id, over, None)  # so that Lost is published once
                 raise
 
@@ -111,7 +111,7 @@ class EnvironmentClient:
             limits=request.limits.dependencies,
         )
 
-    async def _say(self, id: str, fact: DependenciesFact) -> int:
+    async def _append(self, id: str, fact: DependenciesFact) -> int:
         """Append a fact about dependencies; return its append time in milliseconds."""
         message = await self._producer.send(encode_fact(self._topic, id, fact, FACTS, self._source))
         return message.timestamp()[1]

@@ -20,7 +20,7 @@ from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
 from processors.worker.compile_cache import CompileCache
 from processors.worker.environment_client import EnvironmentClient
-from processors.worker.execute import Executed, executed
+from processors.worker.execute import Executed, execute
 from processors.worker.live_output import LiveOutputPublisher
 from topics.catalogue import Catalogue
 from topics.dependencies.state import EnvironmentState
@@ -207,7 +207,7 @@ class Worker:
                 )
                 with self._live_output.of(work.id, work.attempt) as output:
                     try:
-                        async with executed(
+                        async with execute(
                             self._sandboxes,
                             self._compile_cache,
                             Rootfs.of_environment(tree),

@@ -104,11 +104,12 @@ def fingerprint(value: str | bytes | None) -> str:
     return hashlib.sha256(value.encode() if isinstance(value, str) else value or b"").hexdigest()
 
 
-def sealed(topic: str, seal: Seal, key: Ed25519PrivateKey, source: str) -> Record:
+def make_seal_record(topic: str, seal: Seal, key: Ed25519PrivateKey, source: str) -> Record:
     """Return the record of `seal`, signed by `key`."""
-    value, of = encode(seal), f"{seal.topic}/{seal.partition}"
+    value, subject = encode(seal), f"{seal.topic}/{seal.partition}"
     signature: Headers = [(SIGNATURE, key.sign(value))]
-    return Record(topic, of.encode(), value, cloud_event(SEALED, fingerprint(value), of, source) + signature)
+    event = cloud_event(SEALED, fingerprint(value), subject, source)
+    return Record(topic, subject.encode(), value, event + signature)
 
 
 def open_seal(message: Message, keys: tuple[Ed25519PublicKey, ...]) -> Seal:
