@@ -15,7 +15,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.catalogue import REQUEST_GROUP, Catalogue
-from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.codec import (
     REPLY_TOPIC,
     UNREADABLE_HEADERS,
@@ -30,6 +30,7 @@ from topics.kafka.codec import (
     make_dead_letter,
 )
 from topics.kafka.liveness import with_liveness_check
+from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.model import ID_PATTERN
@@ -169,7 +170,7 @@ class RequestHandler:
             if package_set is None or not self._store.caught_up:  # the records wait on their topic
                 self._stopping.wait(0.1)
                 continue
-            messages = self._readable(self._batch(0 if earlier else 0.1))
+            messages = list(usable(self._batch(0 if earlier else 0.1), "request-handler"))
             published = self._publish(messages, package_set.pin) if messages else None
             if earlier:  # the broker acknowledged them while the next batch was parsed
                 self._settle(earlier)
@@ -210,17 +211,6 @@ class RequestHandler:
 
     def _room(self) -> int:
         return self._settings.max_unfinished_from_kafka - self._store.with_status - len(self._unseen)
-
-    def _readable(self, messages: list[Message]) -> list[Message]:
-        readable = []
-        for message in messages:
-            if error := message.error():
-                if is_fatal(error):
-                    raise KafkaException(error)
-                log.warning("request-handler: %s", error)
-            else:
-                readable.append(message)
-        return readable
 
     def _records(self, message: Message, package_set: str) -> list[Record]:
         letters = self._catalogue.dead_letters.name

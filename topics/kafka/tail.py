@@ -17,6 +17,7 @@ from confluent_kafka import (
 
 from topics.kafka.clients import BATCH_FETCH, READER, consume_batch, consumer_config, is_fatal
 from topics.kafka.liveness import BrokersLostError, with_liveness_check
+from topics.kafka.records import position
 from topics.process import crash
 from topics.settings import KafkaSettings
 
@@ -174,13 +175,13 @@ class Tail:
         ends: set[int] = set()
         read_to: dict[int, int] = {}
         for message in consume_batch(self._consumer, _BATCH, 0.1):
-            error = message.error()
+            error, (partition, offset) = message.error(), position(message)
             if error is None:
-                read_to[message.partition() or 0] = (message.offset() or 0) + 1
+                read_to[partition] = offset + 1
                 taken.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                ends.add(message.partition() or 0)
-                read_to[message.partition() or 0] = message.offset() or 0
+                ends.add(partition)
+                read_to[partition] = offset
             elif is_fatal(error):
                 raise KafkaException(error)
             else:
