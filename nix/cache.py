@@ -34,9 +34,9 @@ from nix.package_set import OpenPackageSet, load
 from nix.programs import check_programs
 from nix.registries import pinned
 from nix.registries.sandbox import Registries
-from nix.runner import Runner
+from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
-from nix.store import BuildLimits, Store
+from nix.store import Store
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
