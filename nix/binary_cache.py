@@ -80,7 +80,7 @@ class BinaryCache:
         """Copy an environment into the Nix store; a GC root in `work` keeps it there.
 
         Raises:
-            MissingError: the environment is not in the binary cache, or its signature is not valid.
+            EnvironmentNotFoundError: it is not in the binary cache, or its signature is not valid.
             CacheError: a host error, such as a full disk.
         """
         if not await asyncio.to_thread((self._folder / INFO).exists):

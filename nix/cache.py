@@ -25,7 +25,7 @@ from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages
 from nix.environments import STORE_PATH, Environments, InstalledEnvironment
-from nix.errors import CacheError, DependenciesError, LimitError, MissingError
+from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
 from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
@@ -34,9 +34,9 @@ from nix.package_set import OpenPackageSet, load
 from nix.programs import check_programs
 from nix.registries import pinned
 from nix.registries.sandbox import Registries
-from nix.runner import Runner
+from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
-from nix.store import BuildLimits, Store
+from nix.store import Store
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
@@ -140,11 +140,11 @@ class Cache:
         Other environments are evicted if there is no room for `size_bytes`.
 
         Raises:
-            MissingError: the environment is not available or its format is too old; it must be built again.
+            EnvironmentNotFoundError: it is not available or its format is too old; it must be built again.
             CacheError: a host error.
         """
         if not STORE_PATH.fullmatch(store_path):
-            raise MissingError(f"{store_path!r} is not the store path of an environment")
+            raise EnvironmentNotFoundError(f"{store_path!r} is not the store path of an environment")
         name = f"{Path(store_path).name}.fetch"
         try:
             async with self._environments.key(name):
@@ -152,7 +152,7 @@ class Cache:
                     _check_format(self._store.physical(store_path))
                     return
                 if not self._binary_cache:
-                    raise MissingError(f"{store_path} is not in the Cache of this host")
+                    raise EnvironmentNotFoundError(f"{store_path} is not in the Cache of this host")
                 await self._eviction.make_room(size_bytes, announce)
                 async with self._workplace(name) as work:
                     await self._binary_cache.fetch(store_path, work)
@@ -167,7 +167,7 @@ class Cache:
         """Keep an environment from eviction; yield the folder of its tree (usr, etc, var).
 
         Raises:
-            MissingError: the environment is not in this Cache, or its format is too old.
+            EnvironmentNotFoundError: the environment is not in this Cache, or its format is too old.
         """
         with self._environments.held(store_path):
             tree = self._store.physical(store_path)
@@ -196,7 +196,7 @@ class Cache:
                         if await self._binary_cache.publish(store_path, work, again=False):
                             progress(f"published {store_path}")
                             published += 1
-                except MissingError as error:
+                except EnvironmentNotFoundError as error:
                     progress(f"left out {store_path}: {error}")
         return published
 
@@ -309,16 +309,16 @@ class Cache:
 
 
 def _check_format(tree: Path) -> None:
-    """Raise MissingError for an environment of an older format, so that it is built again.
+    """Raise EnvironmentNotFoundError for an environment of an older format, so that it is built again.
 
     Environments of later versions are accepted, since hosts with builders are upgraded first.
     """
     try:
         found = format_of(tree)
     except (OSError, ValueError) as error:
-        raise MissingError(f"the format of {tree.name} cannot be read: {error}") from error
+        raise EnvironmentNotFoundError(f"the format of {tree.name} cannot be read: {error}") from error
     if found < ENVIRONMENT_FORMAT:
-        raise MissingError(
+        raise EnvironmentNotFoundError(
             f"{tree.name} was built in format {found}, and this host needs format {ENVIRONMENT_FORMAT}; "
             "upgrade all cache builders if this message repeats"
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
-from nix.errors import CacheError, DependenciesError, LimitError, MissingError
-from nix.runner import Ran, Runner
+from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
+from nix.runner import BuildLimits, Ran, Runner
 
 DERIVATION = Path(__file__).with_name("environment.nix")
 BUSYBOX = Path("/usr/bin/busybox")
@@ -29,17 +29,6 @@ NOISE = re.compile(
 )
 COMPLAINT = re.compile(r"(error|warning): |don't know how")
 """Lines of Nix's output that give the reason of a failed copy, among progress lines."""
-
-
-@dataclass(frozen=True)
-class BuildLimits:
-    """Limits of evaluating and building one environment."""
-
-    wall_time_s: float = 300.0
-    memory_bytes: int = 2 << 30
-    stdout_bytes: int = 1 << 20
-    stderr_bytes: int = 1 << 20
-    """Limit of the build's log as well."""
 
 
 QUERY_LIMITS = BuildLimits()
@@ -164,7 +153,7 @@ class Store:
         A GC root in the folder `work` keeps it from garbage collection.
 
         Raises:
-            MissingError: the environment is not in the binary cache, or its signature is not valid.
+            EnvironmentNotFoundError: it is not in the binary cache, or its signature is not valid.
             CacheError: a host error, such as a full disk.
         """
         command = ["nix-store", "--realise", store_path, "--add-root", str(work / "result")]
@@ -173,7 +162,7 @@ class Store:
         if ran.limit_exceeded or b"No space left on device" in ran.stderr:
             raise CacheError(f"{store_path} could not be fetched: {_complaint(ran)}")
         if ran.exit_code != 0:
-            raise MissingError(f"{store_path} could not be fetched: {_complaint(ran)}")
+            raise EnvironmentNotFoundError(f"{store_path} could not be fetched: {_complaint(ran)}")
 
     async def _nix(
         self,
@@ -209,10 +198,7 @@ class Store:
                 "NIX_CONF_DIR": "/nonexistent",
                 "NIX_CONFIG": configuration(limits.stderr_bytes, settings),
             },
-            wall_time_s=limits.wall_time_s,
-            memory_bytes=limits.memory_bytes,
-            stdout_bytes=limits.stdout_bytes,
-            stderr_bytes=limits.stderr_bytes,
+            limits=limits,
             processes=PROCESSES,
         )
 

@@ -178,7 +178,7 @@ def line(event: AuditedEvent) -> str:
     attempt = "" if event.attempt is None else f"attempt {event.attempt}"
     columns = f"{event.time}  {kind:36}  {attempt:10}  {event.source.removeprefix('/envicutor/'):32}"
     named = f"  {event.worker}" if event.worker and event.worker not in event.source else ""
-    return f"{columns}{named}  {event.verdict}"
+    return f"{columns}{named}  {event.disposition}"
 
 
 def report(name: str, findings: Findings) -> list[str]:

@@ -133,11 +133,11 @@ def passed(completed: Completed, case: TestCase) -> bool | None:
     """Return whether the run succeeded with the expected output; None if the test case expects none."""
     if case.expected_output is None:
         return None
-    same = _judged(completed.stdout) == _judged(case.expected_output.encode())
+    same = _normalize_lines(completed.stdout) == _normalize_lines(case.expected_output.encode())
     return completed.exit_code == 0 and completed.limit_exceeded is None and same
 
 
-def _judged(output: bytes) -> list[bytes]:
+def _normalize_lines(output: bytes) -> list[bytes]:
     """Return the lines that are compared, without white space at the ends of lines and of the output."""
     return [line.rstrip() for line in output.rstrip().split(b"\n")]
 

@@ -32,7 +32,7 @@ from topics.kafka.scan import read_to_end
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS
 from topics.topic import Family
 
@@ -265,7 +265,7 @@ def _print_reads(console: Console, submissions: int, ingest: dict[str, float]) -
 
 
 def _ask(log: Log, id: str) -> None:
-    request = requested(*parse_request(b'{"run": "true"}', 1024), "bench", source="http")
+    request = make_requested(*parse_request(b'{"run": "true"}', 1024), "bench", source="http")
     load.produce(log.settings, [encode_fact(log.topics.submissions.events.name, id, request, FACTS, "bench")])
 
 

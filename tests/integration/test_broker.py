@@ -305,7 +305,7 @@ def test_a_producer_that_begins_anew_loses_nothing(broker: EmbeddedKafka) -> Non
     producer.produce(Record("events", b"id", b"before", [])).result(DEADLINE_S)
     broker.kill()
     waiting = [producer.produce(Record("events", b"id", b"%d" % number, [])) for number in range(3)]
-    producer._begin_anew(BrokersLostError("as far as it knows"))
+    producer._recreate(BrokersLostError("as far as it knows"))
     broker.start()
     assert [waited.result(DEADLINE_S).value() for waited in waiting] == [b"0", b"1", b"2"]
     producer.close()

@@ -31,7 +31,7 @@ class AuditedEvent(Model):
     """Position of the event: `topic/partition/offset`."""
 
     @property
-    def verdict(self) -> str:
+    def disposition(self) -> str:
         """`accepted`, or `refused: ` with the reason."""
         return "accepted" if self.refused is None else f"refused: {self.refused}"
 

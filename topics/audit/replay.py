@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from topics.aggregate import Aggregate
 from topics.audit.folded_states import FoldedStates
 from topics.kafka.codec import DecodeError, decode_fact
+from topics.kafka.records import position
 from topics.times import rfc3339
 
 _NEVER = "9999"
@@ -63,9 +64,9 @@ class Replay:
 
     def add(self, message: Message) -> None:
         """Fold one event, in the order of its partition."""
-        partition, offset = message.partition() or 0, message.offset() or 0
+        partition, offset = position(message)
         if partition in self._unseen:
-            self._begin(message)
+            self._begin(partition, message)
         try:
             recorded = decode_fact(message, self.aggregate.facts)
         except DecodeError:
@@ -80,9 +81,9 @@ class Replay:
         if self.folded.add(recorded) is not None:
             self.refused += 1
 
-    def _begin(self, message: Message) -> None:
+    def _begin(self, partition: int, message: Message) -> None:
         """Note when the log begins, if this first event of its partition was not always the first."""
-        self._unseen.discard(message.partition() or 0)
+        self._unseen.discard(partition)
         if message.offset():
             self.begins = max(self.begins, rfc3339(message.timestamp()[1]))
 

@@ -92,9 +92,9 @@ def _look(
     stored = _stored(settings, family.store.name)
     after = committed_offsets(settings, family.store_group, family.events.name)
     progress(f"{aggregate.name}: {len(stored)} records in the store")
-    popped = committed_offsets(settings, family.work_group, family.queue.name)
+    consumed = committed_offsets(settings, family.work_group, family.queue.name)
     leased = _leased(settings, family.leases.name, lease_timeout_s)
-    queued = _queued(settings, family.queue.name, popped)
+    queued = _queued(settings, family.queue.name, consumed)
     replay = Replay(aggregate, before, after)
     inspection = Inspection(family.events, seals.chains, time.time_ns() // 1_000_000)
     for count, message in enumerate(read_to_end(settings, family.events.name), 1):
@@ -137,9 +137,9 @@ class _Entry(BaseModel):
     attempt: int
 
 
-def _queued(settings: KafkaSettings, topic: str, popped: dict[int, int]) -> set[Attempt]:
+def _queued(settings: KafkaSettings, topic: str, consumed: dict[int, int]) -> set[Attempt]:
     queued = set()
-    for message in read_to_end(settings, topic, popped):
+    for message in read_to_end(settings, topic, consumed):
         try:
             entry = _Entry.model_validate_json(message.value() or b"")
         except ValidationError:

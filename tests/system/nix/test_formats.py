@@ -13,7 +13,7 @@ from nix import store
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.contents import manifest
 from nix.dependencies import Packages
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 from nix.package_set import load
 from nix.resolve import closure
 from nix.settings import NixSettings
@@ -69,9 +69,9 @@ def test_an_environment_of_an_older_format_is_missing_until_it_is_built_again(
     async def fetch() -> None:
         await cache.fetch(old.store_path, old.size_bytes, agree)
 
-    with pytest.raises(MissingError, match="was built in format 1"), cache.hold(old.store_path):
+    with pytest.raises(EnvironmentNotFoundError, match="was built in format 1"), cache.hold(old.store_path):
         pass
-    with pytest.raises(MissingError, match="was built in format 1"):
+    with pytest.raises(EnvironmentNotFoundError, match="was built in format 1"):
         host.loop.run(fetch())
     new = host.loop.run(cache.install(Packages(("one",)), pin, BuildLimits(), print))
     assert new.store_path != old.store_path
