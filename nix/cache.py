@@ -30,13 +30,13 @@ from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
+from nix.nix_store import NixStore
 from nix.package_set import OpenPackageSet, load
 from nix.programs import check_programs
 from nix.registries import pinned
 from nix.registries.sandbox import Registries
 from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
-from nix.store import Store
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
@@ -55,7 +55,7 @@ class Cache:
         self._registries = Registries(settings, runner)
         self._work = settings.nix_root / "work"
         self._work.mkdir(parents=True, exist_ok=True)
-        self._store = Store(settings.nix_root, runner, settings.environment_bytes)
+        self._store = NixStore(settings.nix_root, runner, settings.environment_bytes)
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
         folder = settings.binary_cache_dir
@@ -121,7 +121,7 @@ class Cache:
             )
             pinned.check(artifacts, self._settings)
             contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
-            async with self._alone(contents.key(), deadline) as work:
+            async with self._exclusive(contents.key(), deadline) as work:
                 installed = await self._environments.known(contents.key())
                 if not installed:
                     installed = await self._build(contents, package_set, work, deadline, progress, announce)
@@ -228,7 +228,7 @@ class Cache:
                     shutil.rmtree(work, ignore_errors=True)
 
     @asynccontextmanager
-    async def _alone(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
+    async def _exclusive(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
         """Lock the key, without charging the wait to the deadline; yield a work folder."""
         async with AsyncExitStack() as stack:
             with deadline.stopped():
