@@ -314,7 +314,7 @@ class LocalCluster:
     def _environment(self, role: str, user: str | None) -> dict[str, str]:
         """Return the environment of a role: the operator's variables and those that `up` decides."""
         kafka = self._kafka_as(role)
-        ours = environment(kafka) | {
+        decided = environment(kafka) | {
             "REPLICATION_FACTOR": kafka.replication_factor,
             "DATA_DIR": self._root_data_dir if user == "root" else self._settings.data_dir,
             "CACHE_DIR": self._settings.cache_dir,
@@ -326,7 +326,7 @@ class LocalCluster:
         return (
             {"ENVICUTOR_WEBHOOK_SECRET_FILE": str(self._webhook_secret)}
             | dict(os.environ)
-            | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
+            | {f"ENVICUTOR_{name}": str(value) for name, value in decided.items()}
             | {"PYTHONPATH": str(_SOURCE), "PYTHONUNBUFFERED": "1"}
         )
 

@@ -125,15 +125,15 @@ def _sweep(folder: Path) -> None:
 
 def _take(package: Package, folder: Path) -> bool:
     """Link an archive from the pool; return False if it is missing, or truncated by a crash of the host."""
-    pooled, ours = folder.parent / _file(package), folder / _file(package)
+    pooled, linked = folder.parent / _file(package), folder / _file(package)
     try:
-        os.link(pooled, ours)
+        os.link(pooled, linked)
     except FileNotFoundError:
         return False
-    if ours.stat().st_size != package.archive_bytes:
-        ours.unlink()
+    if linked.stat().st_size != package.archive_bytes:
+        linked.unlink()
         return False
-    os.utime(ours)
+    os.utime(linked)
     return True
 
 

@@ -121,7 +121,7 @@ class Cache:
             )
             pinned.check(artifacts, self._settings)
             contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
-            async with self._alone(contents.key(), deadline) as work:
+            async with self._exclusive(contents.key(), deadline) as work:
                 installed = await self._environments.known(contents.key())
                 if not installed:
                     installed = await self._build(contents, package_set, work, deadline, progress, announce)
@@ -228,7 +228,7 @@ class Cache:
                     shutil.rmtree(work, ignore_errors=True)
 
     @asynccontextmanager
-    async def _alone(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
+    async def _exclusive(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
         """Lock the key, without charging the wait to the deadline; yield a work folder."""
         async with AsyncExitStack() as stack:
             with deadline.stopped():

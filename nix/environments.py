@@ -76,8 +76,8 @@ class Environments:
     @contextmanager
     def going(self, store_path: str) -> Iterator[bool]:
         """Hold the exclusive lock of an environment to evict it; yield False if it is in use or absent."""
-        with locks.try_exclusive(self._lock(store_path)) as alone:
-            yield alone and self.installed(store_path)
+        with locks.try_exclusive(self._lock(store_path)) as exclusive:
+            yield exclusive and self.installed(store_path)
 
     @asynccontextmanager
     async def key(self, key: str) -> AsyncIterator[None]:

@@ -54,8 +54,8 @@ class Eviction:
         The announcement comes first. If the process is killed after it, the environment counts as evicted but
         is still installed; the next build of its key finds it.
         """
-        with self._environments.going(store_path) as ours:
-            if not ours or not await announce(store_path):
+        with self._environments.going(store_path) as locked:
+            if not locked or not await announce(store_path):
                 return False
             await asyncio.to_thread(self._environments.remove, store_path)
         log.info("evicted %s", store_path)

@@ -40,7 +40,7 @@ GARBAGE_LIMITS = BuildLimits(wall_time_s=3600.0, stdout_bytes=64 << 20, stderr_b
 
 BUSY, BUSY_TRIES, BUSY_PAUSE_S = b"db.sqlite' is busy", 5, 0.2
 """Nix waits for other users of its database, but fails at once if two open it at the same moment."""
-ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+WITHOUT_OTHER_PROCESSES = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Wrapper that hides other processes from garbage collection.
 
 Garbage collection reads the open files of all processes, and fails if an untrusted one has a file open whose
@@ -131,7 +131,9 @@ class Store:
         Raises:
             CacheError: Nix failed.
         """
-        ran = await self._nix(["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, wrapper=ALONE)
+        ran = await self._nix(
+            ["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, wrapper=WITHOUT_OTHER_PROCESSES
+        )
         if ran.exit_code != 0:
             raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')[-4000:]}")
 

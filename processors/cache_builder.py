@@ -125,7 +125,7 @@ class CacheBuilder:
                 log.exception("eviction from the cache failed, trying again in %g s", _LOOK_AGAIN_S)
             await asyncio.sleep(_LOOK_AGAIN_S)
 
-    # -- the craft ------------------------------------------------------------------------------------
+    # -- Craft ----------------------------------------------------------------------------------------
 
     def started(self, work: Build) -> Started:
         """Return the fact that this builder started the attempt."""

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.event_files import Format, MissingLibraryError, write_events
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.aggregate import Aggregate, aggregates
 from topics.audit.folded_states import export, stores_at
@@ -86,10 +86,12 @@ def verify_all(
     clean = not seals.flaws
     for aggregate in _aggregates(kafka):
         try:
-            findings = verify(kafka, aggregate, seals, lease_timeout_s, say)
+            findings = verify(kafka, aggregate, seals, lease_timeout_s, print_note)
             if mend and findings.unowned_attempts:
                 repair(kafka, aggregate, findings.unowned_attempts)
-                say(f"{aggregate.name}: published that the leases of stuck attempts expired; verify again")
+                print_note(
+                    f"{aggregate.name}: published that the leases of stuck attempts expired; verify again"
+                )
         except KafkaException as error:
             no_answer(kafka, error)
         for text in report(aggregate.name, findings):
@@ -189,8 +191,8 @@ def report(name: str, findings: Findings) -> list[str]:
         f"{findings.waiting} with events to be folded, {findings.unreadable} unreadable events"
     )
     lines = [counts]
-    if findings.older:
-        lines.append(f"{name}: {findings.older} stored records are older than the log, and were not compared")
+    if older := findings.rows_before_log_start:
+        lines.append(f"{name}: {older} stored records are older than the log, and were not compared")
     if findings.differences:
         lines.append(
             f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"

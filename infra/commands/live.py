@@ -39,8 +39,8 @@ class OutputMerger:
             self._begin(chunk.attempt)
         self._worker = self._worker or chunk.worker
         source = OutputSource(chunk.stage, chunk.case, chunk.stream)
-        ours = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
-        if ours and chunk.offset_bytes == self._shown[source]:
+        current = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
+        if current and chunk.offset_bytes == self._shown[source]:
             self._take(source, _bytes(chunk.text, chunk.encoding))
 
     def end(self, answer: Answer) -> None:

@@ -23,7 +23,7 @@ class Deposit:
         A name may be a hash such as `sha256:HEX`; the file must then have this hash.
         """
         self._folder, self._expected, self._left_bytes = folder, set(expected), limit_bytes
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self.files: dict[str, Path] = {}
         """Paths of complete files by name."""
         self.hashes: dict[str, str] = {}
@@ -44,11 +44,11 @@ class Deposit:
         name = (await reader.readuntil(b"\n"))[:NAME_BYTES].decode(errors="replace").strip()
         if name not in self._expected:
             why = "no file of this name is expected"
-        elif name in self._begun:
+        elif name in self._started:
             why = TWICE
             self._refuse(name, why)
         else:
-            self._begun.add(name)
+            self._started.add(name)
             why = await self._take(name, reader) or self.refused.get(name, "")
             if why:
                 self._refuse(name, why)

@@ -138,19 +138,19 @@ def _take(artifact: ResolvedArtifact, folder: Path) -> bool:
 
     A damaged archive is removed from the pool.
     """
-    pooled, ours = folder.parent / artifact.file, folder / artifact.file
+    pooled, linked = folder.parent / artifact.file, folder / artifact.file
     try:
-        os.link(pooled, ours)
+        os.link(pooled, linked)
     except FileNotFoundError:
         return False
     algorithm, _, wanted = artifact.hash.partition(":")
-    with ours.open("rb") as file:
+    with linked.open("rb") as file:
         intact = hashlib.file_digest(file, algorithm).hexdigest() == wanted
     if not intact:
         pooled.unlink(missing_ok=True)
-        ours.unlink()
+        linked.unlink()
         return False
-    os.utime(ours)
+    os.utime(linked)
     return True
 
 

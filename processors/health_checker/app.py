@@ -1,4 +1,4 @@
-"""WorkerHealthChecker and CacheBuilderHealthChecker: one Faust app, on the topics of one of two families.
+"""WorkerHealthChecker and CacheBuilderHealthChecker: one Faust app, on the topics of one aggregate.
 
 consumes  `X.leases`: leases and ticks; at each of its own ticks it looks for expired leases
 keeps     a table of current leases; their renewal times are only in memory (`lease_monitor`)
@@ -33,6 +33,7 @@ from topics.kafka.clients import EventProducer
 from topics.kafka.codec import DeadLetter, DecodeError, Headers, Record, encode_dead_letter, encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.leases import Tick
+from topics.process import crash
 from topics.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ ASSIGNMENT_TIMEOUT_S = 30.0
 def run(
     kafka: KafkaSettings,
     settings: HealthCheckerSettings,
-    of: Literal["submissions", "dependencies"],
+    aggregate: Literal["submissions", "dependencies"],
     on_signal: Callable[[int], None] = lambda _: None,
 ) -> NoReturn:
     """Run a health checker until SIGTERM or SIGINT, in a process of its own; the topics must exist.
@@ -55,14 +56,14 @@ def run(
     Args:
         kafka: the connection.
         settings: timeouts.
-        of: the aggregate whose leases are watched.
+        aggregate: name of the aggregate whose leases are watched.
         on_signal: called with the number of a signal as soon as it arrives.
 
     Raises:
         SystemExit: always, at the end.
     """
-    aggregate = {"submissions": submissions, "dependencies": dependencies}[of](catalogue(kafka))
-    HealthChecker(kafka, settings, aggregate).run(on_signal)
+    make = {"submissions": submissions, "dependencies": dependencies}[aggregate]
+    HealthChecker(kafka, settings, make(catalogue(kafka))).run(on_signal)
 
 
 @dataclass(slots=True)
@@ -290,6 +291,4 @@ class HealthChecker:
 
     def _leave(self, reason: str) -> NoReturn:
         """End the process at once, because Faust's own shutdown may be stuck."""
-        logger.critical("%s ends and must be started again: %s", self.name, reason)
-        logging.shutdown()
-        os._exit(os.EX_TEMPFAIL)
+        crash(f"{self.name}: {reason}", os.EX_TEMPFAIL)

@@ -107,7 +107,7 @@ class Worker:
         await self._view.wait_caught_up()
         await self._stops.start()
 
-    # -- the craft ------------------------------------------------------------------------------------
+    # -- Craft ----------------------------------------------------------------------------------------
 
     def started(self, work: Work) -> Started:
         """Return the fact that this worker started the attempt."""

@@ -51,7 +51,7 @@ class Replay:
     """Ids with events that the store processor has not folded yet."""
     begins: str = ""
     """Append time of the first remaining event, if the beginning of the log was deleted; else empty."""
-    older: int = 0
+    rows_before_log_start: int = 0
     """Rows of the store from before `begins`, which cannot be compared."""
     events: int = 0
     unreadable: int = 0
@@ -97,11 +97,11 @@ class Replay:
             for id in sorted(states.keys() | stored.keys())
             if stored.get(id) not in (states.get(id), *self.earlier.get(id, ()))
         ]
-        wrong = [difference for difference in different if not self._is_older(difference.found)]
-        self.older = len(different) - len(wrong)
+        wrong = [difference for difference in different if not self._is_before_log_start(difference.found)]
+        self.rows_before_log_start = len(different) - len(wrong)
         return wrong
 
-    def _is_older(self, row: bytes | None) -> bool:
+    def _is_before_log_start(self, row: bytes | None) -> bool:
         """Return whether events of a row may have been deleted."""
         if not self.begins or row is None:
             return False

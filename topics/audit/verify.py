@@ -46,7 +46,7 @@ class Findings:
     """Ids with events that the store processor has not folded yet."""
     stored: int
     """Rows of the store, one per id."""
-    older: int
+    rows_before_log_start: int
     """Rows from before the log's first remaining event; they are not compared."""
     unfinished: int
     differences: list[Difference]
@@ -112,7 +112,7 @@ def _look(
         stored=len(stored),
         unfinished=len(open_attempts),
         differences=differences,
-        older=replay.older,
+        rows_before_log_start=replay.rows_before_log_start,
         unowned_attempts=unowned_attempts(open_attempts, queued, leased, replay.waiting),
         sealing=inspection.finish(),
     )
