@@ -24,6 +24,7 @@ from infra.kafka.ports import choose_free_port
 from infra.settings import LocalSettings
 from tests.benchmarks import kafka_load as load
 from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
+from tests.support.polling import eventually
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import consumer_config
@@ -287,9 +288,4 @@ def a_log() -> Iterator[Log]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again and again; TimeoutError after half an hour."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not done after {DEADLINE_S:g} s")
-        time.sleep(0.05)
+    eventually(condition, "the log is processed", DEADLINE_S)
