@@ -46,7 +46,7 @@ def try_shared(path: Path) -> Iterator[bool]:
 @asynccontextmanager
 async def _waited(path: Path, kind: int) -> AsyncIterator[None]:
     with _opened(path) as lock:
-        while not _taken(lock, kind):  # noqa: ASYNC110 - other processes set no event of ours
+        while not _taken(lock, kind):  # noqa: ASYNC110 - no event is set by other processes
             await asyncio.sleep(POLL_S)
         yield
 

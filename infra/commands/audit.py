@@ -66,7 +66,7 @@ def show(
 
 @app.command(name="verify")
 def verify_all(
-    mend: Annotated[
+    expire_leases: Annotated[
         bool,
         typer.Option("--repair", help="Let the leases of stuck attempts expire, so that they are retried."),
     ] = False,
@@ -87,7 +87,7 @@ def verify_all(
     for aggregate in _aggregates(kafka):
         try:
             findings = verify(kafka, aggregate, seals, lease_timeout_s, print_note)
-            if mend and findings.unowned_attempts:
+            if expire_leases and findings.unowned_attempts:
                 repair(kafka, aggregate, findings.unowned_attempts)
                 print_note(
                     f"{aggregate.name}: published that the leases of stuck attempts expired; verify again"

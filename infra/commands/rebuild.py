@@ -15,7 +15,7 @@ def rebuild(
     which: Annotated[AggregateName, typer.Argument(metavar="STORE", help="Store to rebuild.")],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Rebuild a store topic, and with it its views, from the log: after a changed fold, or to mend a store.
+    """Rebuild a store topic, and with it its views, from the log: after a changed fold, or to repair a store.
 
     The system may run meanwhile. It accepts requests all the time. New work waits for the last part of the
     rebuild, which takes seconds.

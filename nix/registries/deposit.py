@@ -11,7 +11,7 @@ from nix.registries.inside.deposit import ACCEPTED
 NAME_BYTES = 200
 PIECE_BYTES = 1 << 20
 LIMIT = "environment_bytes"
-TWICE = "it was handed over twice"
+TWICE = "it was sent twice"
 
 
 class Deposit:

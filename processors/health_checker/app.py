@@ -130,7 +130,7 @@ class HealthChecker:
         # Each start and rebalance fills a page with log lines of these libraries.
         for library in ("faust", "mode", faust_app.__module__):
             logging.getLogger(library).setLevel(logging.WARNING)
-        # aiokafka logs an error for each request while Kafka is away; our own producer logs that once.
+        # aiokafka logs an error for each request while Kafka is away; this process's producer logs that once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         worker = _Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
         worker.spinner, worker.on_signal = None, on_signal

@@ -1,6 +1,6 @@
 """Seals: signed digests of ranges of the log, each naming its predecessor. No Kafka client here.
 
-To alter, remove or move a sealed record, an attacker must make its seal and all later ones anew, which needs
+To alter, remove or move a sealed record, an attacker must replace its seal and all later ones, which needs
 the key. Seals do not show that the last ones of a chain are missing. To detect that, keep the newest seal
 elsewhere.
 """

@@ -4,7 +4,7 @@ The order of reads makes it correct while the system runs:
 
 - Committed offsets before and after the store bound the states that the store may contain.
 - The queue's offsets are read before the queue and the leases, and these before the events. A worker's
-  lease, or the attempt that it hands back, is on the log before the worker commits the queue. The attempt's
+  lease, or the `HandedBack` of its attempt, is on the log before the worker commits the queue. The attempt's
   result is on the log before the worker releases the lease.
 - An attempt whose lease has just expired has no owner for a moment, so suspects are checked twice.
 """

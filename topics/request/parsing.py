@@ -143,7 +143,7 @@ def content_hash(body: Mapping[str, Any]) -> str:
 def field_errors(
     error: ValidationError, root: type[pydantic.BaseModel] = SubmissionRequest
 ) -> tuple[FieldError, ...]:
-    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, and how many more there are.
+    """Return pydantic's errors as field errors: the first `MAX_FIELD_ERRORS`, and how many more there are.
 
     Long messages may make them fewer. `root` is the model that was read, for advice about unknown fields.
     """

@@ -16,7 +16,7 @@ from topics.views.resuming import resuming
 from topics.views.table import RowChange, Table, TableIndex
 
 _STALE_AFTER_S = 12 * 3600.0
-"""Age from which a table is made anew: half of Kafka's default `delete.retention.ms`, as an older table could
+"""Age from which a table is recreated: half of Kafka's default `delete.retention.ms`, as an older table could
 have missed a tombstone."""
 
 
