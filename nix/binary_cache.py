@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nix.errors import CacheError
 from nix.settings import NixSettings
-from nix.store import COPY_LIMITS, Store
+from nix.store import COPY_LIMITS, NixStore
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ HASH_LENGTH = 32
 class BinaryCache:
     """One host's access to the binary cache."""
 
-    def __init__(self, folder: Path, settings: NixSettings, store: Store) -> None:
+    def __init__(self, folder: Path, settings: NixSettings, store: NixStore) -> None:
         self._folder, self._settings, self._store = folder, settings, store
 
     async def prepare(self) -> None:

@@ -36,7 +36,7 @@ from nix.registries import pinned
 from nix.registries.sandbox import Registries
 from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
-from nix.store import Store
+from nix.store import NixStore
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
@@ -55,7 +55,7 @@ class Cache:
         self._registries = Registries(settings, runner)
         self._work = settings.nix_root / "work"
         self._work.mkdir(parents=True, exist_ok=True)
-        self._store = Store(settings.nix_root, runner, settings.environment_bytes)
+        self._store = NixStore(settings.nix_root, runner, settings.environment_bytes)
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
         folder = settings.binary_cache_dir

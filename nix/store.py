@@ -56,7 +56,7 @@ class Realised:
     log: str
 
 
-class Store:
+class NixStore:
     """Runs the commands of one Nix store."""
 
     def __init__(self, root: Path, runner: Runner, environment_bytes: int) -> None:

@@ -49,7 +49,7 @@ class Deposit:
             self._refuse(name, why)
         else:
             self._started.add(name)
-            why = await self._take(name, reader) or self.refused.get(name, "")
+            why = await self._receive(name, reader) or self.refused.get(name, "")
             if why:
                 self._refuse(name, why)
         writer.write(why.encode() or ACCEPTED)
@@ -60,7 +60,7 @@ class Deposit:
         self.files.pop(name, None)
         self.hashes.pop(name, None)
 
-    async def _take(self, name: str, reader: asyncio.StreamReader) -> str:
+    async def _receive(self, name: str, reader: asyncio.StreamReader) -> str:
         """Write a file and return the reason for its refusal, empty if it is accepted."""
         algorithm, _, wanted = name.partition(":")
         digests = [hashlib.sha256(), *([hashlib.new(algorithm)] if wanted else [])]

@@ -146,9 +146,9 @@ class HealthChecker:
             # Faust resumes partitions, then empties its queues. Until it resumes the flow, no record may
             # arrive.
             self.app.consumer.stop_flow()
-            await self._take_over()
+            await self._start_partitions()
 
-    async def _take_over(self) -> None:
+    async def _start_partitions(self) -> None:
         """Create a monitor and a watchdog for each partition that is assigned now."""
         self._forget_partitions_that_left()
         held: dict[int, list[Held]] = defaultdict(list)

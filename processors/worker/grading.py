@@ -76,8 +76,8 @@ class AnswerBudget:
 
     def _fields(self, completed: Completed) -> dict[str, Any]:
         encoding, (stdout, stderr) = as_texts(completed.stdout, completed.stderr)
-        stdout, cut_stdout = self._take(stdout, encoding)
-        stderr, cut_stderr = self._take(stderr, encoding)
+        stdout, cut_stdout = self._cut(stdout, encoding)
+        stderr, cut_stderr = self._cut(stderr, encoding)
         return {
             "stdout": stdout,
             "stderr": stderr,
@@ -91,7 +91,7 @@ class AnswerBudget:
             "truncated": completed.truncated or cut_stdout or cut_stderr,
         }
 
-    def _take(self, text: str, encoding: str) -> tuple[str, bool]:
+    def _cut(self, text: str, encoding: str) -> tuple[str, bool]:
         if _json_bytes(text) <= self._left:
             kept = text
         elif encoding == "base64":  # cut between groups of four; JSON escapes none of these characters

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from pydantic import BaseModel, ValidationError
 
 from topics.aggregate import Aggregate
-from topics.audit.ownership import Attempt, Leases, unowned_attempts
+from topics.audit.ownership import AttemptId, Leases, unowned_attempts
 from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.kafka.clients import READER, SHORT_LIVED, consumer_config
@@ -50,7 +50,7 @@ class Findings:
     """Rows from before the log's first remaining event; they are not compared."""
     unfinished: int
     differences: list[Difference]
-    unowned_attempts: list[Attempt]
+    unowned_attempts: list[AttemptId]
     """Attempts that are neither finished nor queued nor leased."""
     sealing: Sealing
 
@@ -137,7 +137,7 @@ class _Entry(BaseModel):
     attempt: int
 
 
-def _queued(settings: KafkaSettings, topic: str, consumed: dict[int, int]) -> set[Attempt]:
+def _queued(settings: KafkaSettings, topic: str, consumed: dict[int, int]) -> set[AttemptId]:
     queued = set()
     for message in read_to_end(settings, topic, consumed):
         try:
@@ -148,7 +148,7 @@ def _queued(settings: KafkaSettings, topic: str, consumed: dict[int, int]) -> se
     return queued
 
 
-def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[Attempt]:
+def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[AttemptId]:
     leases = Leases()
     for message in read_to_end(settings, topic, _since(settings, topic, lease_timeout_s)):
         try:

@@ -128,11 +128,11 @@ class Tail:
                 try:
                     unread -= self._read()
                 except BrokersLostError as error:
-                    self._recreate(error)
+                    self._recreate_client(error)
                 if not unread and self._config is not self._reading_on:
                     self._loop.call_soon_threadsafe(self._caught_up.set)
                     to_the_end, self._config = self._consumer, self._reading_on
-                    self._go_on()
+                    self._replace_client()
                     to_the_end.close()
             self._consumer.close()
         except Exception:
@@ -156,12 +156,12 @@ class Tail:
             self._closing.wait(0.2)
         return set()
 
-    def _recreate(self, why: BrokersLostError) -> None:
+    def _recreate_client(self, why: BrokersLostError) -> None:
         """Replace the client, which is lost."""
         log.warning("recreating the consumer of %s: %s", self._topic, why)
-        self._go_on()
+        self._replace_client()
 
-    def _go_on(self) -> None:
+    def _replace_client(self) -> None:
         """Replace the client by another one at the same offsets."""
         where = self._consumer.position(self._consumer.assignment())
         for tp in where:
