@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from nix.errors import CacheError
+from nix.nix_store import COPY_LIMITS, NixStore
 from nix.settings import NixSettings
-from nix.store import COPY_LIMITS, NixStore
 
 log = logging.getLogger(__name__)
 

@@ -30,13 +30,13 @@ from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
+from nix.nix_store import NixStore
 from nix.package_set import OpenPackageSet, load
 from nix.programs import check_programs
 from nix.registries import pinned
 from nix.registries.sandbox import Registries
 from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
-from nix.store import NixStore
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 

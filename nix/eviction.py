@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nix import locks
 from nix.environments import Environments
-from nix.store import NixStore
+from nix.nix_store import NixStore
 
 log = logging.getLogger(__name__)
 

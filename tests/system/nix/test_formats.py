@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nix import store
+from nix import nix_store
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.contents import manifest
 from nix.dependencies import Packages
@@ -29,13 +29,13 @@ async def build_in_format_1(
     cache: Cache, settings: NixSettings, pin: str, names: tuple[str, ...], folder: Path
 ) -> InstalledEnvironment:
     """Build packages as the first version did: by another script, for a key without a format."""
-    shutil.copy(store.DERIVATION, folder / "environment.nix")
-    script = store.DERIVATION.with_name("environment.sh").read_text()
+    shutil.copy(nix_store.DERIVATION, folder / "environment.nix")
+    script = nix_store.DERIVATION.with_name("environment.sh").read_text()
     (folder / "environment.sh").write_text(
         "".join(line for line in script.splitlines(keepends=True) if "> format" not in line) + "# older\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "DERIVATION", folder / "environment.nix")
+        patch.setattr(nix_store, "DERIVATION", folder / "environment.nix")
         installed = await cache.install(Packages(names), pin, BuildLimits(), print)
     package_set = load(settings, pin)
     packages = closure([*package_set.names.base, *names], package_set.index)
