@@ -18,7 +18,7 @@ _TIMEOUT_MS = 30_000
 
 
 class NotRetriableError(Exception):
-    """The dead letter must not be produced again; the message is what to do instead."""
+    """The dead letter must not be produced again; the message has the reason and the remedy."""
 
 
 class Bytes(Model):
