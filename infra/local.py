@@ -283,14 +283,14 @@ class LocalCluster:
     def _gateway(self, user: str | None, tls: Tls) -> Program:
         """Return the gateway process, which stands between clients and brokers."""
         ports = {broker.port: broker.gateway.behind_port for broker in self._brokers if broker.gateway}
-        place = {
+        variables = {
             "PORTS": json.dumps(ports),
             "CERTIFICATE_FILE": str(tls.member_file),
             "CA_FILE": str(tls.ca_file),
             "LARGEST_BATCH_BYTES": str(catalogue(self.kafka).requests.max_message_bytes),
         }
         environment = self._environment("gateway", user) | {
-            f"ENVICUTOR_GATEWAY_{name}": value for name, value in place.items()
+            f"ENVICUTOR_GATEWAY_{name}": value for name, value in variables.items()
         }
         argv = [*guard_command(user), sys.executable, "-m", "infra.kafka.gateway"]
         return Program("kafka-gateway", argv, environment, stop_order=1, umask=role_umask(user))

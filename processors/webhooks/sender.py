@@ -149,7 +149,7 @@ class WebhookSender:
         if why := refusal(webhook.url, self._allowed):
             return self._given_up(message, why)
         await asyncio.sleep(pause_s)
-        if self._in_line[where.place] >= IN_LINE:
+        if self._in_line[where.host_and_port] >= IN_LINE:
             return self._later(webhook, _ASIDE_S)
         try:
             await self._post(webhook, where)
@@ -162,9 +162,9 @@ class WebhookSender:
         return self._failed(webhook.replace(tries=webhook.tries + 1), message, why)
 
     async def _post(self, webhook: Webhook, where: Target) -> None:
-        self._in_line[where.place] += 1
+        self._in_line[where.host_and_port] += 1
         try:
-            async with self._receivers[where.place]:
+            async with self._receivers[where.host_and_port]:
                 task = asyncio.current_task()
                 assert task is not None
                 self._under_way.add(task)
@@ -173,7 +173,7 @@ class WebhookSender:
                 headers["Content-Type"] = "application/json"
                 await self._poster.post(where, body, headers, webhook.tries)
         finally:
-            self._in_line[where.place] -= 1
+            self._in_line[where.host_and_port] -= 1
 
     def _failed(self, webhook: Webhook, message: Message, why: str) -> Record:
         log.info(

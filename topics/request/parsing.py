@@ -37,7 +37,7 @@ def parse_request(
 ) -> tuple[SubmissionRequest, str]:
     """Read a request and the hash of its content as sent, without its id.
 
-    `webhook_allow` are the places that a `callback_url` may name. The decision is made here, before the
+    `webhook_allow` are the receivers that a `callback_url` may name. The decision is made here, before the
     request is on the log, so that all folds of the log agree.
 
     Raises:
