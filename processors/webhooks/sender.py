@@ -1,7 +1,8 @@
 """WebhookSender: delivers webhooks and schedules their retries.
 
-consumes  `webhooks.pending`, `webhooks.retries` (two consumer groups) produces  `webhooks.retries`: failed
-deliveries, with the time of the next attempt; `dead-letters`: after the last
+consumes  `webhooks.pending`, `webhooks.retries` (two consumer groups)
+produces  `webhooks.retries`: failed deliveries, with the time of the next attempt
+          `dead-letters`: webhooks whose last attempt failed
 
 A record is done once its receiver accepted the webhook, or once it was published to another topic. Deliveries
 in progress when this process ends are repeated, with the same id.
