@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from importlib import metadata
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -99,8 +100,19 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("envicutor"))
+        raise typer.Exit
+
+
 @app.callback()
-def configure(context: typer.Context) -> None:
+def configure(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Run programs of other people in sandboxes, each with its own dependencies."""
     is_logging = context.invoked_subcommand in _LOGGING
     if is_logging and (reason := removed(os.environ)):

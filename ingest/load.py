@@ -12,7 +12,7 @@ class Load:
     """Unfinished submissions that this node knows, including those that the store does not have yet."""
 
     def __init__(self, view: View, following: Following) -> None:
-        """Count the rows that `view` flags as unfinished, by owner."""
+        """Count the rows to which `view` gives a status, which is their owner: the unfinished ones."""
         self._view, self._following = view, following
         self._awaiting_verdict: Counter[str | None] = Counter()
 

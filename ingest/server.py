@@ -39,7 +39,7 @@ _BODY_GRACE_S = 5.0
 """Time after `BODY_S` until the connection ends, in which `json_body` answers 408."""
 _RELEASE_S = 60.0
 """Period in which freed memory is returned to the kernel. Without it, 20,000 submissions leave 5 MiB more."""
-_FILES_BESIDE = 256
+_OTHER_FILES = 256
 """File descriptors reserved for everything but connections: tables, Kafka clients, files of the page."""
 
 
@@ -282,10 +282,10 @@ class BoundedProtocol(HttpToolsProtocol):
 def _allowed(connections: int) -> int:
     """Return how many connections the limit of open files allows, after raising it as far as needed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _FILES_BESIDE
+    wanted = connections + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return connections
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted - _FILES_BESIDE
+    return wanted - _OTHER_FILES

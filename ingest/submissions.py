@@ -24,7 +24,7 @@ from topics.kafka.codec import Headers, encode_fact
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission, unfinished, unfinished_from
@@ -113,7 +113,7 @@ class Submissions:
         if package_set is None:
             raise self._unavailable("no package set is in force yet", None)
         self._check_load(caller)
-        fact = requested(
+        fact = make_requested(
             request,
             content_hash,
             package_set.pin,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pydantic_settings import BaseSettings
 
 from infra.commands.client import ClientSettings
-from infra.commands.removed_settings import PREFIX
+from infra.commands.removed_settings import PREFIX, REMOVED
 from infra.kafka.gateway.settings import GatewaySettings
 from infra.settings import LocalSettings
 from ingest.settings import IngestSettings
@@ -46,4 +46,6 @@ def misspelt(names: Iterable[str]) -> Iterator[str]:
         if name.upper().startswith(PREFIX) and rest not in known:
             nearest = difflib.get_close_matches(rest, known, n=1)
             hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+            if rest in REMOVED:
+                hint = "; it was removed, and this value changes nothing"
             yield f"{name} is not a setting, and is ignored{hint}"

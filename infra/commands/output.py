@@ -13,7 +13,7 @@ USAGE = 2
 """Exit code of a command that was called wrongly, or with a wrong setting."""
 
 
-def say(message: str) -> None:
+def print_note(message: str) -> None:
     """Print a line of progress, or a note, to standard error."""
     typer.echo(f"envicutor: {message}", err=True)
 

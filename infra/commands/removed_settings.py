@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 PREFIX = "ENVICUTOR_"
 
-_REMOVED = {
+REMOVED = {
     "QUEUE": (
         "group",
         "share groups were removed, workers form a consumer group. Unset it, and use a new data folder",
@@ -22,7 +22,7 @@ def removed(environment: Mapping[str, str]) -> str | None:
     """
     for name, value in environment.items():
         if name.upper().startswith(PREFIX):
-            present, why = _REMOVED.get(name.upper().removeprefix(PREFIX), (value, ""))
+            present, why = REMOVED.get(name.upper().removeprefix(PREFIX), (value, ""))
             if value != present:
                 return f"{name}={value}: {why}"
     return None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from tests.benchmarks.cpu import cpu_time_s, pids
 from tests.benchmarks.http_load import Connection, answered, connections
 from tests.benchmarks.load import NO_OP, BenchCluster, settings, warm_up
@@ -51,7 +51,7 @@ def measure(submissions: int, minutes: float) -> None:
     """Measure, print and write the results."""
     console = Console()
     with idle_system() as system:
-        say(f"waiting {minutes:g} minutes")
+        print_note(f"waiting {minutes:g} minutes")
         time.sleep(minutes * 60)
         found: dict[str, Any] = {"idle": idle(system), "first_search_bytes": first_search(system)}
     _print_idle(console, found["idle"])
@@ -117,7 +117,7 @@ async def growth(submissions: int) -> list[tuple[int, int]]:
                 await asyncio.gather(*(_answers(client, count // AT_ONCE) for client in clients))
                 await asyncio.sleep(SETTLE_S)
                 found.append((step * count, resident_bytes(pid)))
-                say(f"{step * count} submissions: {found[-1][1] / MiB:.1f} MiB")
+                print_note(f"{step * count} submissions: {found[-1][1] / MiB:.1f} MiB")
     return found
 
 

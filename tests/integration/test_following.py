@@ -17,7 +17,7 @@ from topics.kafka.codec import Record, encode, encode_fact
 from topics.model import Model
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Finished, Started
 from topics.submissions.state import Submission
 from topics.views.journal import Journal
@@ -28,7 +28,7 @@ DEADLINE_S = 60.0
 
 def a_request(run: str = "true") -> Model:
     request, content_hash = parse_request(f'{{"run": "{run}"}}'.encode(), 1024)
-    return requested(request, content_hash, "debian-1", source="http")
+    return make_requested(request, content_hash, "debian-1", source="http")
 
 
 def finished(outcome: str = "ok") -> Finished:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from topics.kafka.clients import READER, SHORT_LIVED, consume_batch, consumer_config
+from topics.kafka.records import position
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
@@ -37,7 +38,7 @@ def read_to_end(
                 if error is None:
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard(message.partition() or 0)
+                    unread.discard(position(message).partition)
                 else:
                     raise KafkaException(error)
     finally:

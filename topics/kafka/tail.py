@@ -17,6 +17,7 @@ from confluent_kafka import (
 
 from topics.kafka.clients import BATCH_FETCH, READER, consume_batch, consumer_config, is_fatal
 from topics.kafka.liveness import BrokersLostError, with_liveness_check
+from topics.kafka.records import position
 from topics.process import crash, release_memory
 from topics.settings import KafkaSettings
 
@@ -133,11 +134,11 @@ class Tail:
                 try:
                     unread -= self._read()
                 except BrokersLostError as error:
-                    self._begin_anew(error)
+                    self._recreate_client(error)
                 if not unread and self._config is not self._reading_on:
                     self._loop.call_soon_threadsafe(self._caught_up.set)
                     to_the_end, self._config = self._consumer, self._reading_on
-                    self._go_on()
+                    self._replace_client()
                     to_the_end.close()
                     release_memory()
             self._consumer.close()
@@ -146,7 +147,7 @@ class Tail:
             crash(f"{self._topic} cannot be read any more")
 
     def _assign(self) -> set[int]:
-        said = ""
+        logged = ""
         while not self._closing.is_set():
             try:
                 metadata = self._consumer.list_topics(self._topic, timeout=2).topics[self._topic]
@@ -156,18 +157,18 @@ class Tail:
                     self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in starts.items()])
                     return partitions
             except KafkaException as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.debug("reading %s waits for the broker: %s", self._topic, said)  # the role logs it
+                if str(error) != logged:
+                    logged = str(error)
+                    log.debug("reading %s waits for the broker: %s", self._topic, logged)  # the role logs it
             self._closing.wait(0.2)
         return set()
 
-    def _begin_anew(self, why: BrokersLostError) -> None:
+    def _recreate_client(self, why: BrokersLostError) -> None:
         """Replace the client, which is lost."""
         log.warning("recreating the consumer of %s: %s", self._topic, why)
-        self._go_on()
+        self._replace_client()
 
-    def _go_on(self) -> None:
+    def _replace_client(self) -> None:
         """Replace the client by another one at the same offsets."""
         where = self._consumer.position(self._consumer.assignment())
         for tp in where:
@@ -181,13 +182,13 @@ class Tail:
         ends: set[int] = set()
         read_to: dict[int, int] = {}
         for message in consume_batch(self._consumer, _BATCH, 0.1):
-            error = message.error()
+            error, (partition, offset) = message.error(), position(message)
             if error is None:
-                read_to[message.partition() or 0] = (message.offset() or 0) + 1
+                read_to[partition] = offset + 1
                 taken.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                ends.add(message.partition() or 0)
-                read_to[message.partition() or 0] = message.offset() or 0
+                ends.add(partition)
+                read_to[partition] = offset
             elif is_fatal(error):
                 raise KafkaException(error)
             else:

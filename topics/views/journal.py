@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from topics.kafka.codec import DecodeError, decode_key, header
 from topics.kafka.end_offsets import EndOffsets
+from topics.kafka.records import position
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
@@ -135,10 +136,10 @@ class Journal:
 
 
 def _change(key: str, message: Message) -> RowChange:
-    offset, value = message.offset() or 0, message.value() or b""
+    at, value = position(message), message.value() or b""
     head = f"{message.timestamp()[1]} {header(message, 'ce_type') or ''}".replace("\n", " ").encode()
     row = head + _END + (value.encode() if isinstance(value, str) else value)
-    return RowChange(message.partition() or 0, offset, _prefix(key) + _offset(offset), row)
+    return RowChange(*at, _prefix(key) + _offset(at.offset), row)
 
 
 def _prefix(key: str) -> bytes:

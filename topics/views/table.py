@@ -44,7 +44,7 @@ class TableIndex(NamedTuple):
     """An order of rows, kept on disk. Both functions are pure."""
 
     name: str
-    """Version of the two functions; it changes with them, so that the table is made anew."""
+    """Version of the two functions; it changes with them, so that the table is recreated."""
     summary: Callable[[bytes], bytes]
     """Function from a row to its summary, which is kept beside it and determines its keys."""
     keys: Callable[[bytes], Iterable[bytes]]
@@ -78,7 +78,7 @@ class Table:
     ) -> Mapping[int, int]:
         """Open the files, and return the next offset to read of each partition that was read before.
 
-        The table is made anew if it is corrupt, was written with another `identity`, or
+        The table is recreated if it is corrupt, was written with another `identity`, or
         `may_resume(age_s, offsets)` is False.
         """
         kinds = ["labelled"] * (self._status_of is not None) + ([self._index.name] if self._index else [])
@@ -155,7 +155,7 @@ class Table:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """Delete a corrupt table and end the process, whose next start reads the topic anew.
+        """Delete a corrupt table and end the process, whose next start reads the topic again.
 
         RocksDB finds some corruption only when it reads a block.
         """
@@ -207,7 +207,7 @@ class Table:
         except Exception as error:
             if "/LOCK" in str(error):  # another process has it open: it is not corrupt
                 raise
-            log.warning("the table in %s is broken, its topic is read anew: %s", self._directory, error)
+            log.warning("the table in %s is broken, its topic is read again: %s", self._directory, error)
             return None
 
     def _open(self) -> Rdict:

@@ -8,6 +8,7 @@ from pathlib import Path
 from confluent_kafka import Message
 
 from topics.kafka.end_offsets import EndOffsets
+from topics.kafka.records import position
 from topics.kafka.tail import Tail
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
@@ -15,7 +16,7 @@ from topics.views.resuming import resuming
 from topics.views.table import RowChange, Table, TableIndex
 
 _STALE_AFTER_S = 12 * 3600.0
-"""Age from which a table is made anew: half of Kafka's default `delete.retention.ms`, as an older table could
+"""Age from which a table is recreated: half of Kafka's default `delete.retention.ms`, as an older table could
 have missed a tombstone."""
 
 
@@ -128,7 +129,7 @@ class View:
 
 def _change(message: Message) -> RowChange:
     key, value = message.key(), message.value()
-    return RowChange(message.partition() or 0, message.offset() or 0, _bytes(key) or b"", _bytes(value))
+    return RowChange(*position(message), _bytes(key) or b"", _bytes(value))
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:
