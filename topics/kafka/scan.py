@@ -56,10 +56,10 @@ def partitions(consumer: Consumer, topic: str) -> set[int]:
     deadline = time.monotonic() + _NEWS_S
     while True:
         metadata = consumer.list_topics(topic, timeout=10).topics[topic]
-        if metadata.error is None:
+        if metadata.error is None and metadata.partitions:
             return set(metadata.partitions)
         if time.monotonic() > deadline:
-            raise KafkaException(metadata.error)
+            raise KafkaException(metadata.error or KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
         time.sleep(0.1)
 
 
@@ -75,8 +75,7 @@ def committed_offsets(
     deadline = time.monotonic() + timeout_s
     consumer = Consumer(consumer_config(settings, group) | SHORT_LIVED)
     try:
-        metadata = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
-        asked = [TopicPartition(topic, partition) for partition in metadata.partitions]
+        asked = [TopicPartition(topic, partition) for partition in partitions(consumer, topic)]
         while True:
             try:
                 return _offsets(consumer.committed(asked, timeout=5))
