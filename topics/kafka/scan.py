@@ -1,11 +1,20 @@
 """Functions that read a whole topic once, from its beginning to its present end."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from topics.kafka.clients import READER, SHORT_LIVED, consume_batch, consumer_config
+from topics.kafka.clients import READER, SHORT_LIVED, connection, consume_batch, consumer_config
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
@@ -42,6 +51,54 @@ def read_to_end(
                     raise KafkaException(error)
     finally:
         consumer.close()
+
+
+def read_below(settings: KafkaSettings, topic: str, ends: Mapping[int, int]) -> Iterator[Message]:
+    """Yield the committed records of `topic` below these offsets; wait for the end of open transactions.
+
+    Raises:
+        KafkaException: the broker or the topic is not there.
+    """
+    consumer = Consumer(
+        consumer_config(settings, READER)
+        | SHORT_LIVED
+        | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    )
+    try:
+        unread = {partition for partition, end in ends.items() if end > 0}
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in unread])
+        while unread:
+            for message in consume_batch(consumer, _BATCH, 10.0):
+                error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
+                if error is None:
+                    offset += 1
+                    if offset <= ends[partition]:
+                        yield message
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                # An EOF's offset counts transaction markers and aborted records, the last record's does not.
+                if offset >= ends[partition]:
+                    unread.discard(partition)
+    finally:
+        consumer.close()
+
+
+def stored_ends(settings: KafkaSettings, topic: str, numbers: Collection[int]) -> dict[int, int]:
+    """Return the end of each partition, open transactions included.
+
+    Raises:
+        KafkaException: the broker or the topic is not there, or an end is not known at the moment.
+    """
+    admin = AdminClient(connection(settings) | SHORT_LIVED)
+    futures = admin.list_offsets(
+        {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers},
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        request_timeout=10,
+    )
+    ends = {tp.partition: future.result().offset for tp, future in futures.items()}
+    if min(ends.values(), default=0) < 0:  # a new leader whose high watermark is behind (KIP-207)
+        raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+    return ends
 
 
 def partitions(consumer: Consumer, topic: str) -> set[int]:
