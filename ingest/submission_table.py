@@ -163,6 +163,8 @@ class SubmissionTable:
                 continue  # no query can ask for it
             entry = JournalEntry.of(message)
             appended.setdefault(id, []).append(entry)
+            if self._has(id, entry.offset):
+                continue  # without parsing the state: a new table has a long log behind it
             if row := self._folded(changed.get(id) or self._row(id), id, entry):
                 changed[id] = row
         offsets = {f"{EVENTS}/{message.partition()}": (message.offset() or 0) + 1 for message in messages}
@@ -228,6 +230,11 @@ class SubmissionTable:
             return recent
         raw = self.rows.get(id.encode())
         return StateRow.read(raw) if raw else None
+
+    def _has(self, id: str, offset: int) -> bool:
+        """Return whether the state on disk has this event."""
+        raw = None if self._recent.get(id) else self.rows.get(id.encode())
+        return raw is not None and offset < int.from_bytes(raw[:_OFFSET_BYTES])
 
     def _write(
         self,
