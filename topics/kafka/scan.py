@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -32,25 +33,10 @@ def read_to_end(
     Raises:
         KafkaException: the broker or the topic is not there.
     """
-    consumer = Consumer(
-        consumer_config(settings, READER)
-        | SHORT_LIVED
-        | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
-    )
-    try:
-        unread = partitions(consumer, topic)
-        consumer.assign([TopicPartition(topic, p, (starts or {}).get(p, OFFSET_BEGINNING)) for p in unread])
-        while unread:
-            for message in consume_batch(consumer, _BATCH, 10.0):
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard(message.partition() or 0)
-                else:
-                    raise KafkaException(error)
-    finally:
-        consumer.close()
+    with closing(_reader(settings)) as consumer:
+        found = partitions(consumer, topic)
+        first = {partition: (starts or {}).get(partition, OFFSET_BEGINNING) for partition in found}
+        yield from _read(consumer, topic, first)
 
 
 def read_below(settings: KafkaSettings, topic: str, ends: Mapping[int, int]) -> Iterator[Message]:
@@ -59,28 +45,35 @@ def read_below(settings: KafkaSettings, topic: str, ends: Mapping[int, int]) -> 
     Raises:
         KafkaException: the broker or the topic is not there.
     """
-    consumer = Consumer(
-        consumer_config(settings, READER)
-        | SHORT_LIVED
-        | {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
-    )
-    try:
-        unread = {partition for partition, end in ends.items() if end > 0}
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in unread])
-        while unread:
-            for message in consume_batch(consumer, _BATCH, 10.0):
-                error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
-                if error is None:
-                    offset += 1
-                    if offset <= ends[partition]:
-                        yield message
-                elif error.code() != KafkaError._PARTITION_EOF:
-                    raise KafkaException(error)
-                # An EOF's offset counts transaction markers and aborted records, the last record's does not.
-                if offset >= ends[partition]:
-                    unread.discard(partition)
-    finally:
-        consumer.close()
+    starts = {partition: OFFSET_BEGINNING for partition, end in ends.items() if end > 0}
+    with closing(_reader(settings)) as consumer:
+        yield from _read(consumer, topic, starts, ends)
+
+
+def _reader(settings: KafkaSettings) -> Consumer:
+    options = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    return Consumer(consumer_config(settings, READER) | SHORT_LIVED | options)
+
+
+def _read(
+    consumer: Consumer, topic: str, starts: Mapping[int, int], ends: Mapping[int, int] | None = None
+) -> Iterator[Message]:
+    """Yield records from `starts` on, up to `ends` or to the end of each partition."""
+    unread = set(starts)
+    consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
+    while unread:
+        for message in consume_batch(consumer, _BATCH, 10.0):
+            error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
+            end = ends[partition] if ends is not None else None
+            if error is None:
+                offset += 1
+                if end is None or offset <= end:
+                    yield message
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            # The offset of an EOF counts transaction markers and aborted records, the last record's does not.
+            if (error is not None) if end is None else (offset >= end):
+                unread.discard(partition)
 
 
 def stored_ends(settings: KafkaSettings, topic: str, numbers: Collection[int]) -> dict[int, int]:
