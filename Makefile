@@ -67,7 +67,7 @@ CONTAINER_TESTS := $(if $(FULL),tests/integration --ignore=tests/integration/htt
 test-containers: setup ## run some Kafka tests on the project's image of the broker; FULL=1: all of them
 	@infra/setup/with-docker.sh infra/kafka/test-image.sh $(CONTAINER_TESTS) || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
 
-unit: setup ## run tests without services, in seconds
+unit: setup ## run tests without services, in less than a minute
 	$(BIN)/pytest -q -n 2 tests/unit
 
 integration: setup ## run tests with a real broker

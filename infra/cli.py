@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -55,18 +56,36 @@ for panel, commands in _COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.command("list", rich_help_panel=_PROGRAMS)(list_submissions)
-app.add_typer(packages.app, name="packages", rich_help_panel=_PROGRAMS)
-app.add_typer(keys.app, name="keys", rich_help_panel=_SYSTEM)
-app.add_typer(producers.app, name="producers", rich_help_panel=_SYSTEM)
-app.add_typer(dependencies.app, name="dependencies", rich_help_panel=_SYSTEM)
-app.add_typer(audit.app, name="audit", rich_help_panel=_SYSTEM)
-app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_SYSTEM)
+_GROUPS = {
+    _PROGRAMS: {"packages": packages.app},
+    _SYSTEM: {
+        "keys": keys.app,
+        "producers": producers.app,
+        "dependencies": dependencies.app,
+        "audit": audit.app,
+        "dead-letters": dead_letters.app,
+    },
+}
+for panel, groups in _GROUPS.items():
+    for name, group in groups.items():
+        app.add_typer(group, name=name, rich_help_panel=panel)
 _LOGGING = {"up", *ROLES}
 """Commands that log their progress. All others log only warnings, unless ENVICUTOR_LOG_LEVEL is set."""
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("envicutor"))
+        raise typer.Exit
+
+
 @app.callback()
-def configure(context: typer.Context) -> None:
+def configure(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Run programs of other people in sandboxes, each with its own dependencies."""
     is_logging = context.invoked_subcommand in _LOGGING
     if is_logging and (reason := removed(os.environ)):

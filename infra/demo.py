@@ -28,7 +28,7 @@ from rich.text import Text
 
 from infra.commands.answers import outcome_or_status
 from infra.commands.known_settings import removed
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 from infra.commands.requests import read_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError
 from infra.service_user import ServiceUserError
@@ -128,7 +128,7 @@ def runnable(examples: Sequence[Example], nix: NixSettings) -> Iterator[Example]
             names[registry] for registry, address in settings.items() if asked.get(registry) and not address
         ]
         if missing:
-            say(f"omitted: {example.label}, since {' and '.join(missing)} are not set")
+            print_note(f"omitted: {example.label}, since {' and '.join(missing)} are not set")
         else:
             yield example
 
@@ -160,7 +160,7 @@ async def follow(client: Client, id: str, name: str) -> Answer:
                 raise
         else:
             if printed != (printed := outcome_or_status(answer)):
-                say(f"{time.monotonic() - started:6.1f} s  {name}: {printed}")
+                print_note(f"{time.monotonic() - started:6.1f} s  {name}: {printed}")
             if answer.status in FINAL:
                 return answer
         await asyncio.sleep(_POLL_S)
@@ -185,8 +185,8 @@ async def run_examples(settings: LocalSettings, examples: Sequence[Example]) -> 
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with LocalCluster(settings, say) as cluster:
-        say(f"ready: {len(examples)} submissions to {cluster.url}")
+    async with LocalCluster(settings, print_note) as cluster:
+        print_note(f"ready: {len(examples)} submissions to {cluster.url}")
         kafka = cluster.kafka
         return await asyncio.gather(*(run_example(example, cluster.url, kafka) for example in examples))
 
@@ -196,7 +196,7 @@ def report(examples: Sequence[Example], results: Sequence[Answer | str], console
     table = Table(box=box.SIMPLE)
     table.add_column("example", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
-    for column in ("dependencies", "compile", "run", "memory"):
+    for column in ("waited for dependencies", "compile", "run", "memory"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("as expected")
     good = True
@@ -265,7 +265,9 @@ def main(
         except (NotRootError, PortTakenError, ServiceUserError) as error:
             fail(str(error), 1)
         good = report(examples, results, Console(width=None if sys.stdout.isatty() else 120))
-        say(f"{'all as expected' if good else 'NOT as expected'}, in {time.monotonic() - started:.0f} s")
+        print_note(
+            f"{'all as expected' if good else 'NOT as expected'}, in {time.monotonic() - started:.0f} s"
+        )
         raise typer.Exit(0 if good else 1)
     raise typer.Exit(1)
 

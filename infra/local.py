@@ -283,14 +283,14 @@ class LocalCluster:
     def _gateway(self, user: str | None, tls: Tls) -> Program:
         """Return the gateway process, which stands between clients and brokers."""
         ports = {broker.port: broker.gateway.behind_port for broker in self._brokers if broker.gateway}
-        place = {
+        variables = {
             "PORTS": json.dumps(ports),
             "CERTIFICATE_FILE": str(tls.member_file),
             "CA_FILE": str(tls.ca_file),
             "LARGEST_BATCH_BYTES": str(catalogue(self.kafka).requests.max_message_bytes),
         }
         environment = self._environment("gateway", user) | {
-            f"ENVICUTOR_GATEWAY_{name}": value for name, value in place.items()
+            f"ENVICUTOR_GATEWAY_{name}": value for name, value in variables.items()
         }
         argv = [*guard_command(user), sys.executable, "-m", "infra.kafka.gateway"]
         return Program("kafka-gateway", argv, environment, stop_order=1, umask=role_umask(user))
@@ -314,7 +314,7 @@ class LocalCluster:
     def _environment(self, role: str, user: str | None) -> dict[str, str]:
         """Return the environment of a role: the operator's variables and those that `up` decides."""
         kafka = self._kafka_as(role)
-        ours = environment(kafka) | {
+        decided = environment(kafka) | {
             "REPLICATION_FACTOR": kafka.replication_factor,
             "DATA_DIR": self._root_data_dir if user == "root" else self._settings.data_dir,
             "CACHE_DIR": self._settings.cache_dir,
@@ -326,7 +326,7 @@ class LocalCluster:
         return (
             {"ENVICUTOR_WEBHOOK_SECRET_FILE": str(self._webhook_secret)}
             | dict(os.environ)
-            | {f"ENVICUTOR_{name}": str(value) for name, value in ours.items()}
+            | {f"ENVICUTOR_{name}": str(value) for name, value in decided.items()}
             | {"PYTHONPATH": str(_SOURCE), "PYTHONUNBUFFERED": "1"}
         )
 

@@ -146,23 +146,23 @@ def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Non
 
 
 def _threads() -> Iterator[str]:
-    """Yield a line for each other thread: its place in this project's code."""
+    """Yield a line for each other thread: its location in this project's code."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     own = threading.get_ident()
     for ident, frame in sys._current_frames().items():
-        if ident != own and (place := _place(frame)):
-            yield f"thread {names.get(ident, ident)} at {place}"
+        if ident != own and (location := _location(frame)):
+            yield f"thread {names.get(ident, ident)} at {location}"
 
 
 def _tasks(loop: asyncio.AbstractEventLoop | None) -> Iterator[str]:
-    """Yield a line for each task of the event loop: its place in this project's code."""
+    """Yield a line for each task of the event loop: its location in this project's code."""
     for task in asyncio.all_tasks(loop) if loop else ():
-        places = [place for frame in task.get_stack() if (place := _place(frame))]
-        if places:
-            yield f"task {task.get_name()} at {places[-1]}"
+        locations = [location for frame in task.get_stack() if (location := _location(frame))]
+        if locations:
+            yield f"task {task.get_name()} at {locations[-1]}"
 
 
-def _place(frame: FrameType | None) -> str | None:
+def _location(frame: FrameType | None) -> str | None:
     """Return file, line and name of the innermost function of this project, or None if there is none."""
     while frame is not None:
         file = frame.f_code.co_filename

@@ -35,7 +35,7 @@ from ingest.submissions import Submissions
 from ingest.system import Overview
 from nix.settings import NixSettings
 from topics.catalogue import Catalogue
-from topics.contract.schemas import asyncapi
+from topics.contract.schemas import CONTRACT_VERSION, asyncapi
 from topics.dependencies.state import unfinished
 from topics.kafka.tail import TailConsumer
 from topics.settings import KafkaSettings
@@ -94,6 +94,7 @@ def make_app(
 
     app: FastAPI = FastAPIOffline(
         title="Envicutor",
+        version=CONTRACT_VERSION,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         description="Runs programs that bring their own dependencies.",
         lifespan=lifespan,

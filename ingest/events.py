@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, Self
 
+from ingest.models import END
 from ingest.problems import ProblemError
 from ingest.projection import Projection
 from ingest.timeline import Timeline
@@ -27,8 +28,6 @@ KEEP_ALIVE_S = 15.0
 """Time without events after which a comment is sent, since proxies close silent connections."""
 RECONNECT_MS = 1000
 """Pause before clients reconnect, sent as `retry`."""
-END = "end"
-"""Name and id of the last event, whose data is the answer."""
 POSITION = rf"^([0-9]{{1,18}}-[0-9]{{1,18}}|{END})$"
 """Pattern of `Last-Event-ID`: two offsets, or `END`."""
 

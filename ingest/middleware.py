@@ -84,7 +84,7 @@ class HostChecked:
         """Answer 421 for a foreign `Host` on a loopback address, or forward the request."""
         if scope["type"] == "http" and self._checks:
             hosts = Headers(scope=scope).getlist("host") or [""]
-            foreign = next((host for host in hosts if not self._is_ours(host)), None)
+            foreign = next((host for host in hosts if not self._is_own_name(host)), None)
             if foreign is not None:
                 detail = (
                     f"the Host {foreign[:100]!r} is not a name of this server: use localhost, or add "
@@ -94,7 +94,7 @@ class HostChecked:
                 return
         await self._app(scope, receive, send)
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_own_name(self, host: str) -> bool:
         found = _HOST.fullmatch(host)
         if found is None:
             return False

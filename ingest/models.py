@@ -8,6 +8,9 @@ from topics.request.errors import FieldError
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Answer, Status
 
+END = "end"
+"""Name and id of the last event of a stream, whose data is the answer."""
+
 
 class Body(BaseModel):
     """Base of the models; their attributes' docstrings are the descriptions in the OpenAPI document."""

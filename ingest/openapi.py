@@ -50,6 +50,7 @@ A_SUBMISSION = {
     "description": "The submission, or with `fields` an object with only these.",
     "content": {"application/json": {"schema": {"anyOf": [_schema(Answer), {"type": "object"}]}}},
 }
+NOT_MODIFIED: Responses = {304: {"description": "The `ETag` of `If-None-Match` still matches."}}
 FILE = {
     "description": "The file: inline if it is an image, otherwise as an attachment.",
     "content": {

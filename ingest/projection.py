@@ -21,6 +21,7 @@ from ingest import listing
 from ingest.models import SubmissionPage
 from ingest.submission_table import EVENTS, STORE, OnFolded, SubmissionTable
 from topics.kafka.end_offsets import EndOffsets
+from topics.kafka.records import RecordPosition, position
 from topics.kafka.scan import committed_offsets, read_below, stored_ends
 from topics.kafka.tail import Messages, Tail, TailConsumer
 from topics.settings import KafkaSettings
@@ -116,7 +117,7 @@ class Projection:
     async def wait_for_offset(self, partition: int, offset: int) -> None:
         """Wait until the event at this offset of `submissions.events` is folded."""
         folded = asyncio.Event()
-        with self._notifier.subscribe((partition, offset), folded):
+        with self._notifier.subscribe(RecordPosition(partition, offset), folded):
             await self._readable.wait()
             if self._folded.get(partition, 0) <= offset:
                 await folded.wait()
@@ -238,9 +239,9 @@ class Projection:
 
     def _fold(self, messages: Messages) -> None:
         ids = self._table.fold(messages)
-        places = [(message.partition() or 0, message.offset() or 0) for message in messages]
-        self._folded |= {partition: offset + 1 for partition, offset in places}
-        self._notifier.notify([*ids, *places])
+        positions = list(map(position, messages))
+        self._folded |= {partition: offset + 1 for partition, offset in positions}
+        self._notifier.notify([*ids, *positions])
 
     def _reconcile(self, messages: Messages) -> None:
         self._notifier.notify(self._table.reconcile(messages))

@@ -37,7 +37,7 @@ LINGER_S = 5.0
 """Time that a client may continue to send its request after the response, before the connection ends."""
 _BODY_GRACE_S = 5.0
 """Time after `BODY_S` until the connection ends, in which `json_body` answers 408."""
-_FILES_BESIDE = 256
+_OTHER_FILES = 256
 """File descriptors reserved for everything but connections: tables, Kafka clients, files of the page."""
 
 
@@ -272,10 +272,10 @@ class BoundedProtocol(HttpToolsProtocol):
 def _allowed(connections: int) -> int:
     """Return how many connections the limit of open files allows, after raising it as far as needed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _FILES_BESIDE
+    wanted = connections + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return connections
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted - _FILES_BESIDE
+    return wanted - _OTHER_FILES

@@ -22,6 +22,7 @@ from topics.submissions.fold import apply
 from topics.submissions.state import FOLD_VERSION, Submission
 from topics.views.journal import JournalEntry, entries
 from topics.views.table import RowChange, Table
+from topics.views.view import next_offsets
 
 EVENTS, STORE = "events", "store"
 """First words of the names of offsets in the table; the second one is the partition."""
@@ -102,7 +103,7 @@ class SubmissionTable:
     ) -> Mapping[str, int]:
         """Open the files, and return the next offsets to read by name; a new table, to be seeded, has none.
 
-        The table is made anew if it is corrupt, if it was written with another `identity` or version of the
+        The table is recreated if it is corrupt, if it was written with another `identity` or version of the
         fold, if it never caught up, or if `may_resume` is False for its offsets. `is_complete` is whether the
         topic has all events that were ever appended.
         """
@@ -167,7 +168,7 @@ class SubmissionTable:
                 continue  # without parsing the state: a new table has a long log behind it
             if row := self._folded(changed.get(id) or self._row(id), id, entry):
                 changed[id] = row
-        offsets = {f"{EVENTS}/{message.partition()}": (message.offset() or 0) + 1 for message in messages}
+        offsets = next_offsets(messages, f"{EVENTS}/")
         kept = (entry.row(id) for id, found in appended.items() for entry in found)
         self._write(changed, [row.change() for row in changed.values()], offsets, kept)
         return list(appended)
@@ -181,7 +182,7 @@ class SubmissionTable:
         for message in messages:
             if self._event_of(message) is None and (id := _id(message)):
                 self._doubted[id] = _bytes(message.value())
-        offsets = {f"{STORE}/{message.partition()}": (message.offset() or 0) + 1 for message in messages}
+        offsets = next_offsets(messages, f"{STORE}/")
         return self._settle(offsets) if self._doubted and self._caught_up else []
 
     def caught_up(self) -> list[str]:
@@ -266,8 +267,9 @@ class SubmissionTable:
 
     def _event_of(self, message: Message) -> int | None:
         """Return the offset of the event that a record of the store names; None if it names none."""
-        place, _, offset = (header(message, "ce_id") or "").rpartition("/")
-        return int(offset) if place == f"{self._events_topic}/{message.partition()}" else None
+        origin, _, offset = (header(message, "ce_id") or "").rpartition("/")
+        is_event = origin == f"{self._events_topic}/{message.partition()}" and offset.isdecimal()
+        return int(offset) if is_event else None
 
 
 def recorded_of(id: str, entry: JournalEntry) -> Recorded[SubmissionFact]:

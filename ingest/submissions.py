@@ -23,7 +23,7 @@ from topics.kafka.tail import TailConsumer
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.state import Submission
 from topics.views.package_sets import PackageSets
@@ -98,7 +98,7 @@ class Submissions:
         if package_set is None:
             raise self._unavailable("no package set is in force yet", None)
         self._check_load(caller)
-        fact = requested(
+        fact = make_requested(
             request,
             content_hash,
             package_set.pin,

@@ -30,7 +30,7 @@ class Overview:
         recent: RecentStats,
         workers: Callable[[], Awaitable[int]],
     ) -> None:
-        """Read `environments`, a view of `dependencies.store` that flags unfinished rows by status."""
+        """Read `environments`, a view of `dependencies.store` that counts unfinished rows by status."""
         self._submissions, self._environments = submissions, environments
         self._recent, self._workers = recent, workers
         self._lock = asyncio.Lock()

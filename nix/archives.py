@@ -73,7 +73,9 @@ async def fetch(
         DependenciesError: the distribution no longer has an archive.
         CacheError: an archive could not be downloaded.
     """
-    missing = await asyncio.to_thread(lambda: [package for package in packages if not _take(package, folder)])
+    missing = await asyncio.to_thread(
+        lambda: [package for package in packages if not _link_from_pool(package, folder)]
+    )
     if not missing:
         return
     progress(f"fetching {len(missing)} archives, {sum(p.archive_bytes for p in missing) >> 20} MiB")
@@ -123,17 +125,17 @@ def _sweep(folder: Path) -> None:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take(package: Package, folder: Path) -> bool:
+def _link_from_pool(package: Package, folder: Path) -> bool:
     """Link an archive from the pool; return False if it is missing, or truncated by a crash of the host."""
-    pooled, ours = folder.parent / _file(package), folder / _file(package)
+    pooled, linked = folder.parent / _file(package), folder / _file(package)
     try:
-        os.link(pooled, ours)
+        os.link(pooled, linked)
     except FileNotFoundError:
         return False
-    if ours.stat().st_size != package.archive_bytes:
-        ours.unlink()
+    if linked.stat().st_size != package.archive_bytes:
+        linked.unlink()
         return False
-    os.utime(ours)
+    os.utime(linked)
     return True
 
 

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from nix.errors import CacheError
+from nix.nix_store import COPY_LIMITS, NixStore
 from nix.settings import NixSettings
-from nix.store import COPY_LIMITS, Store
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ HASH_LENGTH = 32
 class BinaryCache:
     """One host's access to the binary cache."""
 
-    def __init__(self, folder: Path, settings: NixSettings, store: Store) -> None:
+    def __init__(self, folder: Path, settings: NixSettings, store: NixStore) -> None:
         self._folder, self._settings, self._store = folder, settings, store
 
     async def prepare(self) -> None:
@@ -80,7 +80,7 @@ class BinaryCache:
         """Copy an environment into the Nix store; a GC root in `work` keeps it there.
 
         Raises:
-            MissingError: the environment is not in the binary cache, or its signature is not valid.
+            EnvironmentNotFoundError: it is not in the binary cache, or its signature is not valid.
             CacheError: a host error, such as a full disk.
         """
         if not await asyncio.to_thread((self._folder / INFO).exists):

@@ -25,18 +25,18 @@ from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages
 from nix.environments import STORE_PATH, Environments, InstalledEnvironment
-from nix.errors import CacheError, DependenciesError, LimitError, MissingError
+from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
 from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
+from nix.nix_store import NixStore
 from nix.package_set import OpenPackageSet, load
 from nix.programs import check_programs
 from nix.registries import pinned
 from nix.registries.sandbox import Registries
-from nix.runner import Runner
+from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
-from nix.store import BuildLimits, Store
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
@@ -55,7 +55,7 @@ class Cache:
         self._registries = Registries(settings, runner)
         self._work = settings.nix_root / "work"
         self._work.mkdir(parents=True, exist_ok=True)
-        self._store = Store(settings.nix_root, runner, settings.environment_bytes)
+        self._store = NixStore(settings.nix_root, runner, settings.environment_bytes)
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
         folder = settings.binary_cache_dir
@@ -121,7 +121,7 @@ class Cache:
             )
             pinned.check(artifacts, self._settings)
             contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
-            async with self._alone(contents.key(), deadline) as work:
+            async with self._exclusive(contents.key(), deadline) as work:
                 installed = await self._environments.known(contents.key())
                 if not installed:
                     installed = await self._build(contents, package_set, work, deadline, progress, announce)
@@ -140,11 +140,11 @@ class Cache:
         Other environments are evicted if there is no room for `size_bytes`.
 
         Raises:
-            MissingError: the environment is not available or its format is too old; it must be built again.
+            EnvironmentNotFoundError: it is not available or its format is too old; it must be built again.
             CacheError: a host error.
         """
         if not STORE_PATH.fullmatch(store_path):
-            raise MissingError(f"{store_path!r} is not the store path of an environment")
+            raise EnvironmentNotFoundError(f"{store_path!r} is not the store path of an environment")
         name = f"{Path(store_path).name}.fetch"
         try:
             async with self._environments.key(name):
@@ -152,7 +152,7 @@ class Cache:
                     _check_format(self._store.physical(store_path))
                     return
                 if not self._binary_cache:
-                    raise MissingError(f"{store_path} is not in the Cache of this host")
+                    raise EnvironmentNotFoundError(f"{store_path} is not in the Cache of this host")
                 await self._eviction.make_room(size_bytes, announce)
                 async with self._workplace(name) as work:
                     await self._binary_cache.fetch(store_path, work)
@@ -167,7 +167,7 @@ class Cache:
         """Keep an environment from eviction; yield the folder of its tree (usr, etc, var).
 
         Raises:
-            MissingError: the environment is not in this Cache, or its format is too old.
+            EnvironmentNotFoundError: the environment is not in this Cache, or its format is too old.
         """
         with self._environments.held(store_path):
             tree = self._store.physical(store_path)
@@ -196,7 +196,7 @@ class Cache:
                         if await self._binary_cache.publish(store_path, work, again=False):
                             progress(f"published {store_path}")
                             published += 1
-                except MissingError as error:
+                except EnvironmentNotFoundError as error:
                     progress(f"left out {store_path}: {error}")
         return published
 
@@ -228,7 +228,7 @@ class Cache:
                     shutil.rmtree(work, ignore_errors=True)
 
     @asynccontextmanager
-    async def _alone(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
+    async def _exclusive(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:
         """Lock the key, without charging the wait to the deadline; yield a work folder."""
         async with AsyncExitStack() as stack:
             with deadline.stopped():
@@ -309,16 +309,16 @@ class Cache:
 
 
 def _check_format(tree: Path) -> None:
-    """Raise MissingError for an environment of an older format, so that it is built again.
+    """Raise EnvironmentNotFoundError for an environment of an older format, so that it is built again.
 
     Environments of later versions are accepted, since hosts with builders are upgraded first.
     """
     try:
         found = format_of(tree)
     except (OSError, ValueError) as error:
-        raise MissingError(f"the format of {tree.name} cannot be read: {error}") from error
+        raise EnvironmentNotFoundError(f"the format of {tree.name} cannot be read: {error}") from error
     if found < ENVIRONMENT_FORMAT:
-        raise MissingError(
+        raise EnvironmentNotFoundError(
             f"{tree.name} was built in format {found}, and this host needs format {ENVIRONMENT_FORMAT}; "
             "upgrade all cache builders if this message repeats"
         )

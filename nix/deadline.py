@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from nix.errors import LimitError
-from nix.store import BuildLimits
+from nix.runner import BuildLimits
 
 
 class Deadline:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nix import locks
 from nix.artifacts import ResolvedArtifact
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 
 STORE_PATH = re.compile(r"/nix/store/(?P<name>[0-9a-z]{32}-environment)")
 
@@ -62,22 +62,22 @@ class Environments:
         """Hold the shared lock of an environment, which keeps it from eviction.
 
         Raises:
-            MissingError: the environment is not installed, or is being evicted.
+            EnvironmentNotFoundError: the environment is not installed, or is being evicted.
         """
         if not STORE_PATH.fullmatch(store_path):
-            raise MissingError(f"{store_path!r} is not the store path of an environment")
+            raise EnvironmentNotFoundError(f"{store_path!r} is not the store path of an environment")
         # Lock before the check: without the lock the environment may be evicted right after it.
         with locks.try_shared(self._lock(store_path)) as held:
             if not held or not self.installed(store_path):
-                raise MissingError(f"{store_path} is not in the Cache of this host")
+                raise EnvironmentNotFoundError(f"{store_path} is not in the Cache of this host")
             os.utime(self._lock(store_path))
             yield
 
     @contextmanager
     def going(self, store_path: str) -> Iterator[bool]:
         """Hold the exclusive lock of an environment to evict it; yield False if it is in use or absent."""
-        with locks.try_exclusive(self._lock(store_path)) as alone:
-            yield alone and self.installed(store_path)
+        with locks.try_exclusive(self._lock(store_path)) as exclusive:
+            yield exclusive and self.installed(store_path)
 
     @asynccontextmanager
     async def key(self, key: str) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ class LimitError(DependenciesError):
     """The dependencies hit a limit, which the message names; a higher limit may help."""
 
 
-class PassingError(DependenciesError):
+class TransientError(DependenciesError):
     """The dependencies cannot be installed now but may be later: a registry is switched off, for example."""
 
 
@@ -17,5 +17,5 @@ class CacheError(Exception):
     """A host error (full disk, Nix missing, no network); a retry may succeed."""
 
 
-class MissingError(CacheError):
+class EnvironmentNotFoundError(CacheError):
     """A store path is not in this Cache, or no longer; it must be fetched or built again."""

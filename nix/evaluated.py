@@ -18,7 +18,7 @@ VARIABLES = 256
 FILES = 64
 FILES_BYTES = 256 << 10
 """Bound of all small files together."""
-FILE_ALONE = re.compile(r"/usr/share/envicutor/([0-9a-f]{32}-[\w+.-]*)", re.ASCII)
+UNPLACED_FILE = re.compile(r"/usr/share/envicutor/([0-9a-f]{32}-[\w+.-]*)", re.ASCII)
 """Paths that pkgs/default.nix gives to files without a place of their own, such as those of writeText."""
 WRONG = "the expression's result is not valid"
 
@@ -88,10 +88,10 @@ def _check_files(evaluated: Evaluated) -> None:
     folders = {str(folder) for path in files for folder in PurePosixPath(path).parents}
     if both := files.keys() & folders:
         raise DependenciesError(f"{min(both)} cannot be a file and a folder")
-    there = {found for path in files for found in FILE_ALONE.findall(f"/usr/{path}")}
+    there = {found for path in files for found in UNPLACED_FILE.findall(f"/usr/{path}")}
     texts = evaluated.variables | {path: file.text for path, file in files.items()}
     for name, text in texts.items():
-        for file in FILE_ALONE.findall(text):
+        for file in UNPLACED_FILE.findall(text):
             # The end of a name in a text is unknown: a full stop may belong to it or follow it.
             if not any(file.startswith(known) for known in there):
                 raise DependenciesError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nix import locks
 from nix.environments import Environments
-from nix.store import Store
+from nix.nix_store import NixStore
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ BLOCK_BYTES = 512
 class Eviction:
     """Keeps one Nix store within a limit; a lock admits one process of the host at a time."""
 
-    def __init__(self, store: Store, environments: Environments, limit_bytes: int) -> None:
+    def __init__(self, store: NixStore, environments: Environments, limit_bytes: int) -> None:
         self._store, self._environments, self._limit_bytes = store, environments, limit_bytes
         self._lock = store.root / "locks/eviction.lock"
 
@@ -54,8 +54,8 @@ class Eviction:
         The announcement comes first. If the process is killed after it, the environment counts as evicted but
         is still installed; the next build of its key finds it.
         """
-        with self._environments.going(store_path) as ours:
-            if not ours or not await announce(store_path):
+        with self._environments.going(store_path) as locked:
+            if not locked or not await announce(store_path):
                 return False
             await asyncio.to_thread(self._environments.remove, store_path)
         log.info("evicted %s", store_path)
@@ -78,7 +78,7 @@ class Eviction:
         return used + needed_bytes - (self._limit_bytes if limit_bytes is None else limit_bytes)
 
 
-def disk_bytes(store: Store) -> int:
+def disk_bytes(store: NixStore) -> int:
     """Return the disk usage of a store in bytes; files that environments share are counted once.
 
     Nix links every file into one folder. Folders themselves, about 1 %, are not counted.

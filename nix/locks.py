@@ -33,20 +33,20 @@ async def shared(path: Path) -> AsyncIterator[None]:
 def try_exclusive(path: Path) -> Iterator[bool]:
     """Hold the exclusive lock of a file, or yield False at once if another process holds a lock of it."""
     with _opened(path) as lock:
-        yield _taken(lock, fcntl.LOCK_EX)
+        yield _try_lock(lock, fcntl.LOCK_EX)
 
 
 @contextmanager
 def try_shared(path: Path) -> Iterator[bool]:
     """Hold a shared lock of a file, or yield False at once if another process holds the exclusive one."""
     with _opened(path) as lock:
-        yield _taken(lock, fcntl.LOCK_SH)
+        yield _try_lock(lock, fcntl.LOCK_SH)
 
 
 @asynccontextmanager
 async def _waited(path: Path, kind: int) -> AsyncIterator[None]:
     with _opened(path) as lock:
-        while not _taken(lock, kind):  # noqa: ASYNC110 - other processes set no event of ours
+        while not _try_lock(lock, kind):  # noqa: ASYNC110 - no event is set by other processes
             await asyncio.sleep(POLL_S)
         yield
 
@@ -60,7 +60,7 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _taken(lock: int, kind: int) -> bool:
+def _try_lock(lock: int, kind: int) -> bool:
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:

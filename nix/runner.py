@@ -10,6 +10,17 @@ BOX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
+class BuildLimits:
+    """Limits of evaluating and building one environment."""
+
+    wall_time_s: float = 300.0
+    memory_bytes: int = 2 << 30
+    stdout_bytes: int = 1 << 20
+    stderr_bytes: int = 1 << 20
+    """Limit of the build's log as well."""
+
+
+@dataclass(frozen=True)
 class Ran:
     """Result of a command; exactly one of `exit_code` and `signal` is set."""
 
@@ -48,10 +59,7 @@ class Runner(Protocol):
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
-        wall_time_s: float,
-        memory_bytes: int,
-        stdout_bytes: int,
-        stderr_bytes: int,
+        limits: BuildLimits,
         processes: int,
     ) -> Ran:
         """Run a trusted command as root in a cgroup of its own: no network, environment exactly `env`."""

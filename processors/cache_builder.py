@@ -14,7 +14,7 @@ from dataclasses import asdict
 from nix.artifacts import ResolvedArtifact
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
-from nix.errors import DependenciesError, LimitError, PassingError
+from nix.errors import DependenciesError, LimitError, TransientError
 from processors.evictions import Evictions
 from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
@@ -125,7 +125,7 @@ class CacheBuilder:
                 log.exception("eviction from the cache failed, trying again in %g s", _LOOK_AGAIN_S)
             await asyncio.sleep(_LOOK_AGAIN_S)
 
-    # -- the craft ------------------------------------------------------------------------------------
+    # -- Craft ----------------------------------------------------------------------------------------
 
     def started(self, work: Build) -> Started:
         """Return the fact that this builder started the attempt."""
@@ -173,7 +173,7 @@ class CacheBuilder:
                 "building %s: failed: %.500r", work.id, str(error)
             )  # `repr` and a length: the client's text is to stay on one short line
             fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
-            soon = fault == "limit" or isinstance(error, PassingError)
+            soon = fault == "limit" or isinstance(error, TransientError)
             return self._failed(work, fault, str(error), time.monotonic() - started, soon=soon)
         return Installed(
             attempt=work.attempt,

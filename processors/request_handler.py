@@ -15,7 +15,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message
 
 from topics.catalogue import REQUEST_GROUP, Catalogue
-from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.codec import (
     REPLY_TOPIC,
     UNREADABLE_HEADERS,
@@ -30,12 +30,13 @@ from topics.kafka.codec import (
     make_dead_letter,
 )
 from topics.kafka.liveness import with_liveness_check
+from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.model import ID_PATTERN
 from topics.request.parsing import check_chosen_id, parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import unfinished_from
 from topics.views.package_sets import PackageSets
@@ -81,7 +82,7 @@ def handle(
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
     except InvalidRequestError as error:
         return error
-    return id, requested(
+    return id, make_requested(
         request,
         content_hash,
         package_set,
@@ -105,7 +106,7 @@ def _reply_topic(message: Message, refusal: Callable[[str], str | None]) -> str 
     return name
 
 
-class HandedOn(NamedTuple):
+class Published(NamedTuple):
     """Requests, and the acknowledgements of the records that were produced for them."""
 
     messages: list[Message]
@@ -159,7 +160,7 @@ class RequestHandler:
             self._producer.close()
 
     def _loop(self) -> None:
-        before: HandedOn | None = None
+        earlier: Published | None = None
         logged = None
         while not self._stopping.is_set():
             package_set = self._package_sets.in_force
@@ -169,13 +170,13 @@ class RequestHandler:
             if package_set is None or not self._store.caught_up:  # the records wait on their topic
                 self._stopping.wait(0.1)
                 continue
-            messages = self._readable(self._batch(0 if before else 0.1))
-            handed_on = self._hand_on(messages, package_set.pin) if messages else None
-            if before:  # the broker acknowledged them while the next batch was parsed
-                self._settle(before)
-            before = handed_on
-        if before:
-            self._settle(before)
+            messages = list(usable(self._batch(0 if earlier else 0.1), "request-handler"))
+            published = self._publish(messages, package_set.pin) if messages else None
+            if earlier:  # the broker acknowledged them while the next batch was parsed
+                self._settle(earlier)
+            earlier = published
+        if earlier:
+            self._settle(earlier)
 
     def _doing(self) -> str:
         """Return what this process does now, as a phrase for the log."""
@@ -185,16 +186,16 @@ class RequestHandler:
             return "waits for a package set: `envicutor packages refresh` puts one in force"
         return f"takes requests from {self._catalogue.requests.name}"
 
-    def _hand_on(self, messages: list[Message], package_set: str) -> HandedOn:
+    def _publish(self, messages: list[Message], package_set: str) -> Published:
         records = [record for message in messages for record in self._records(message, package_set)]
-        return HandedOn(messages, [self._producer.produce(record) for record in records])
+        return Published(messages, [self._producer.produce(record) for record in records])
 
-    def _settle(self, handed_on: HandedOn) -> None:
+    def _settle(self, published: Published) -> None:
         """Wait for the acknowledgements, then commit: the requests need not be consumed again."""
-        wait(handed_on.acknowledgements)
-        for acknowledgement in handed_on.acknowledgements:
+        wait(published.acknowledgements)
+        for acknowledgement in published.acknowledgements:
             acknowledgement.result()
-        self._commit(handed_on.messages)
+        self._commit(published.messages)
 
     def _batch(self, timeout_s: float) -> list[Message]:
         """Consume as many records as the limit of unfinished submissions from Kafka leaves room for."""
@@ -211,17 +212,6 @@ class RequestHandler:
     def _room(self) -> int:
         return self._settings.max_unfinished_from_kafka - self._store.with_status - len(self._unseen)
 
-    def _readable(self, messages: list[Message]) -> list[Message]:
-        readable = []
-        for message in messages:
-            if error := message.error():
-                if is_fatal(error):
-                    raise KafkaException(error)
-                log.warning("request handler: %s", error)
-            else:
-                readable.append(message)
-        return readable
-
     def _records(self, message: Message, package_set: str) -> list[Record]:
         letters = self._catalogue.dead_letters.name
         try:
@@ -235,25 +225,26 @@ class RequestHandler:
             )
         except DecodeError as error:
             return [make_dead_letter(letters, message, str(error))]
-        beside = carried(headers(message))
+        carried_headers = carried(headers(message))
         if isinstance(handled, InvalidRequestError):
-            rejected = Rejected(errors=handled.errors, reply_topic=self._told(message))
-            event = self._fact(decode_key(message), rejected, beside)
+            rejected = Rejected(errors=handled.errors, reply_topic=self._rejection_topic(message))
+            event = self._fact(decode_key(message), rejected, carried_headers)
             return [event, make_dead_letter(letters, message, str(handled))]
         id, fact = handled
         if isinstance(fact, Requested):
             self._unseen.add(id)
-        return [self._fact(id, fact, beside)]
+        return [self._fact(id, fact, carried_headers)]
 
-    def _told(self, message: Message) -> str | None:
-        """Return the topic to which a rejection is sent, or None if no answer may be produced to it."""
+    def _rejection_topic(self, message: Message) -> str | None:
+        """Return the topic to which a rejection is produced, or None if no answer may be produced to it."""
         try:
             return _reply_topic(message, self._replies.refusal)
         except InvalidRequestError:
             return None
 
-    def _fact(self, id: str, fact: SubmissionFact, beside: Headers) -> Record:
-        return encode_fact(self._catalogue.submissions.events.name, id, fact, FACTS, self._source, beside)
+    def _fact(self, id: str, fact: SubmissionFact, carried_headers: Headers) -> Record:
+        events = self._catalogue.submissions.events.name
+        return encode_fact(events, id, fact, FACTS, self._source, carried_headers)
 
     def _commit(self, messages: list[Message]) -> None:
         try:
@@ -262,4 +253,4 @@ class RequestHandler:
             self._consumer.commit(asynchronous=False)
         except KafkaException as error:
             # Another handler consumes the records again: the same id with the same content is one submission.
-            log.warning("request handler: commit failed: %s", error)
+            log.warning("request-handler: commit failed: %s", error)

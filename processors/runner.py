@@ -1,10 +1,11 @@
 """Commands of the Cache: expressions run in the sandbox, builds in a control group of their own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from nix.runner import BOX_BYTES, Ran
-from processors.sandbox import Command, Completed, Rootfs, Sandboxes
+from nix.runner import BOX_BYTES, BuildLimits, Ran
+from processors.sandbox import Bounds, Command, Completed, Rootfs, Sandboxes
 from topics.request.limits import CompileLimits
 
 
@@ -49,24 +50,12 @@ class SandboxRunner:
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
-        wall_time_s: float,
-        memory_bytes: int,
-        stdout_bytes: int,
-        stderr_bytes: int,
+        limits: BuildLimits,
         processes: int,
     ) -> Ran:
         """Run a trusted command as root, under limits, without network, with only the variables in `env`."""
-        return _ran(
-            await self._sandboxes.run_bounded(
-                argv,
-                env=env,
-                wall_time_s=wall_time_s,
-                memory_bytes=memory_bytes,
-                stdout_bytes=stdout_bytes,
-                stderr_bytes=stderr_bytes,
-                processes=processes,
-            )
-        )
+        bounds = Bounds(**asdict(limits))
+        return _ran(await self._sandboxes.run_bounded(argv, env=env, bounds=bounds, processes=processes))
 
 
 def _ran(completed: Completed) -> Ran:

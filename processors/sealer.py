@@ -16,7 +16,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from processors.settings import SealerSettings
-from topics.audit.seals import OffsetRange, Seal, fingerprint, sealed
+from topics.audit.seals import OffsetRange, Seal, fingerprint, make_seal_record
 from topics.audit.signing import private_key
 from topics.catalogue import SEALER_TRANSACTIONS, Catalogue
 from topics.kafka.clients import (
@@ -24,11 +24,11 @@ from topics.kafka.clients import (
     READER,
     consume_batch,
     consumer_config,
-    is_fatal,
     producer_config,
 )
 from topics.kafka.codec import decode
 from topics.kafka.liveness import with_liveness_check
+from topics.kafka.records import position, usable
 from topics.kafka.scan import partitions, read_to_end
 from topics.settings import KafkaSettings
 
@@ -139,18 +139,12 @@ class Sealer:
         self._previous[seal.topic, seal.partition] = fingerprint(value)
 
     def _read(self, consumer: Consumer) -> None:
-        for message in consume_batch(consumer, SEALED_RECORDS, 0.2):
-            if error := message.error():
-                if is_fatal(error):
-                    raise KafkaException(error)
-                log.warning("sealer: %s", error)
-                continue
-            open_range = self._ranges[message.topic() or "", message.partition() or 0]
+        for message in usable(consume_batch(consumer, SEALED_RECORDS, 0.2), "sealer"):
+            partition, offset = position(message)
+            open_range = self._ranges[message.topic() or "", partition]
             # librdkafka starts at the beginning if the offset to continue from does not exist any more.
-            if (message.offset() or 0) < open_range.next_offset:
-                raise LogTruncatedError(
-                    f"{message.topic()}/{message.partition()} ends before {open_range.next_offset}"
-                )
+            if offset < open_range.next_offset:
+                raise LogTruncatedError(f"{message.topic()}/{partition} ends before {open_range.next_offset}")
             open_range.add(message)
 
     def _seal(self, producer: Producer) -> None:
@@ -163,7 +157,7 @@ class Sealer:
         if not seals:
             return
         topic = self._catalogue.seals.name
-        records = [(seal, sealed(topic, seal, self._key, "sealer")) for seal in seals]
+        records = [(seal, make_seal_record(topic, seal, self._key, "sealer")) for seal in seals]
         producer.begin_transaction()
         for _, record in records:
             producer.produce(record.topic, record.value, record.key, headers=record.headers)

@@ -72,8 +72,8 @@ class WebhookSettings(BaseSettings):
     )
 
     webhook_secret_file: Path | None = None
-    """File of the secrets that sign webhooks, one `whsec_…` a line (standardwebhooks.com). `up` makes
-    `DATA_DIR/secrets/webhook.secret`."""
+    """File of the secrets that sign webhooks, one `whsec_…` a line (standardwebhooks.com). If receivers are
+    allowed, `up` makes `DATA_DIR/secrets/webhook.secret`."""
     webhook_ca_file: Path | None = None
     """PEM of the authority that signed receivers' certificates. By default those that the machine trusts."""
     webhook_attempts: int = Field(default=10, ge=1)

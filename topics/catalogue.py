@@ -1,10 +1,12 @@
 """All topics: the only definition of their names, partitions, clean-up, retention, sizes and rights."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from topics.request.limits import MiB
 from topics.settings import MAX_MESSAGE_BYTES, KafkaSettings
-from topics.topic import DAY_MS, FOR_EVER, HOUR_MS, Family, Topic
+from topics.topic import DAY_MS, FOR_EVER, HOUR_MS, Family, Role, Topic
 
 _AROUND_REQUEST_BYTES = MiB
 """Bytes of a record on the topic of requests besides the largest request. They hold headers. They also let a
@@ -19,36 +21,28 @@ SEALER_TRANSACTIONS = "sealer"
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All topics of one system."""
+    """All topics of one system, in the order of documents."""
 
+    requests: Topic
     submissions: Family
     dependencies: Family
-    requests: Topic
     stops: Topic
     output: Topic
     package_sets: Topic
     api_keys: Topic
     dead_letters: Topic
-    replies: Topic
-    """Settings and name prefix of reply topics, each of which is created when an operator allows it."""
     seals: Topic
     webhooks: Topic
     webhook_retries: Topic
+    replies: Topic
+    """Settings and name prefix of reply topics, each of which is created when an operator allows it."""
 
     def topics(self) -> tuple[Topic, ...]:
         """Return every topic except reply topics, for creation and documents."""
-        families = (self.submissions, self.dependencies)
-        return (
-            self.requests,
-            *(topic for family in families for topic in family.topics()),
-            self.stops,
-            self.output,
-            self.package_sets,
-            self.api_keys,
-            self.dead_letters,
-            self.seals,
-            self.webhooks,
-            self.webhook_retries,
+        parts: list[Topic | Family] = [getattr(self, field.name) for field in fields(self)]
+        parts.remove(self.replies)
+        return tuple(
+            topic for part in parts for topic in (part.topics() if isinstance(part, Family) else (part,))
         )
 
 
@@ -60,125 +54,83 @@ _CHANGELOG = (
     ("min.cleanable.dirty.ratio", "0.1"),
     ("delete.retention.ms", "600000"),
 )
-_SUBMISSIONS = Family(
-    events=Topic(
-        "submissions.events",
-        "Facts about submissions: the truth.",
-        local_partitions=1,
-        cluster_partitions=6,
-        writers=("ingest", "request-handler", "worker", "health-checker", "operator"),
-        readers=("ingest", "submission-store", "sealer", "operator"),
-    ),
-    store=Topic(
-        "submissions.store",
-        "Each submission as it is now.",
-        local_partitions=1,
-        cluster_partitions=6,
-        writers=("submission-store",),
-        readers=("ingest", "submission-store", "request-handler", "operator"),
-        compacted=True,
-    ),
-    queue=Topic(
-        "submissions.queue",
-        "Work for workers.",
-        local_partitions=4,
-        cluster_partitions=12,
-        writers=("submission-store", "worker"),
-        readers=("worker", "operator"),
-        trimmed=True,
-    ),
-    leases=Topic(
-        "submissions.leases",
-        "Who holds which attempt; ticks of health checkers.",
-        local_partitions=2,
-        cluster_partitions=6,
-        writers=("worker", "health-checker"),
-        readers=("health-checker", "operator"),
-        retention_ms=7 * DAY_MS,
-        compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
-    ),
-    slots=Topic(
-        "submissions.slots",
-        "How much room workers have for what waits.",
-        local_partitions=1,
-        cluster_partitions=1,
-        writers=("worker",),
-        readers=("worker",),
-        retention_ms=HOUR_MS,
-    ),
-    changelog=Topic(
-        "worker-health-checker-leases-changelog",
-        "Which leases of submissions exist: the table of the health checkers.",
-        local_partitions=2,
-        cluster_partitions=6,
-        writers=("health-checker",),
-        readers=("health-checker",),
-        compacted=True,
-        more=_CHANGELOG,
-    ),
-    store_group="submission-store",
-    work_group="workers",
-    checker_group="worker-health-checker",
+
+
+def _family(
+    name: Literal["submissions", "dependencies"],
+    *,
+    of: str,
+    store: Role,
+    consumer: Role,
+    event_writers: tuple[Role, ...],
+    event_readers: tuple[Role, ...],
+    store_readers: tuple[Role, ...],
+    partitions: Mapping[str, tuple[int, int]],
+) -> Family:
+    """Return the topics of an aggregate; `partitions` are those of its topics, `local` and `cluster`.
+
+    `of` describes its facts. `store` writes the store and the queue. `consumer` consumes the queue.
+    """
+
+    def topic(
+        kind: str, description: str, writers: tuple[Role, ...], readers: tuple[Role, ...], **more: Any
+    ) -> Topic:
+        return Topic(f"{name}.{kind}", description, *partitions[kind], writers, readers, **more)
+
+    checker, consumers = f"{consumer}-health-checker", f"{consumer}s".replace("-", " ")
+    return Family(
+        events=topic("events", f"Facts about {of}.", event_writers, event_readers),
+        store=topic("store", f"States of {of}.", (store,), store_readers, compacted=True),
+        queue=topic(
+            "queue",
+            f"Attempts that {consumers} process.",
+            (store, consumer),
+            (consumer, "operator"),
+            trimmed=True,
+        ),
+        leases=topic(
+            "leases",
+            f"Leases of {consumers} on attempts; ticks of health checkers.",
+            (consumer, "health-checker"),
+            ("health-checker", "operator"),
+            retention_ms=7 * DAY_MS,
+            compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
+        ),
+        slots=topic("slots", f"Free slots of {consumers}.", (consumer,), (consumer,), retention_ms=HOUR_MS),
+        changelog=Topic(
+            f"{checker}-leases-changelog",
+            f"Table of the health checkers: the present leases of {consumers}.",
+            *partitions["leases"],
+            ("health-checker",),
+            ("health-checker",),
+            compacted=True,
+            more=_CHANGELOG,
+        ),
+        store_group=store,
+        work_group=f"{consumer}s",
+        checker_group=checker,
+    )
+
+
+_SUBMISSIONS = _family(
+    "submissions",
+    of="submissions",
+    store="submission-store",
+    consumer="worker",
+    event_writers=("ingest", "request-handler", "worker", "health-checker", "operator"),
+    event_readers=("ingest", "submission-store", "sealer", "operator"),
+    store_readers=("ingest", "submission-store", "request-handler", "operator"),
+    partitions={"events": (1, 6), "store": (1, 6), "queue": (4, 12), "leases": (2, 6), "slots": (1, 1)},
 )
-_DEPENDENCIES = Family(
-    events=Topic(
-        "dependencies.events",
-        "Facts about sets of dependencies: the truth.",
-        local_partitions=1,
-        cluster_partitions=3,
-        writers=("worker", "cache-builder", "health-checker", "operator"),
-        readers=("build-store", "sealer", "operator"),
-    ),
-    store=Topic(
-        "dependencies.store",
-        "Each set of dependencies as it is now.",
-        local_partitions=1,
-        cluster_partitions=3,
-        writers=("build-store",),
-        readers=("worker", "cache-builder", "build-store", "ingest", "operator"),
-        compacted=True,
-    ),
-    queue=Topic(
-        "dependencies.queue",
-        "Work for cache builders.",
-        local_partitions=2,
-        cluster_partitions=6,
-        writers=("build-store", "cache-builder"),
-        readers=("cache-builder", "operator"),
-        trimmed=True,
-    ),
-    leases=Topic(
-        "dependencies.leases",
-        "Who builds what; ticks of health checkers.",
-        local_partitions=1,
-        cluster_partitions=3,
-        writers=("cache-builder", "health-checker"),
-        readers=("health-checker", "operator"),
-        retention_ms=7 * DAY_MS,
-        compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
-    ),
-    slots=Topic(
-        "dependencies.slots",
-        "How much room cache builders have for what waits.",
-        local_partitions=1,
-        cluster_partitions=1,
-        writers=("cache-builder",),
-        readers=("cache-builder",),
-        retention_ms=HOUR_MS,
-    ),
-    changelog=Topic(
-        "cache-builder-health-checker-leases-changelog",
-        "Which leases of builds exist: the table of the health checkers.",
-        local_partitions=1,
-        cluster_partitions=3,
-        writers=("health-checker",),
-        readers=("health-checker",),
-        compacted=True,
-        more=_CHANGELOG,
-    ),
-    store_group="build-store",
-    work_group="cache-builders",
-    checker_group="cache-builder-health-checker",
+_DEPENDENCIES = _family(
+    "dependencies",
+    of="sets of dependencies",
+    store="build-store",
+    consumer="cache-builder",
+    event_writers=("worker", "cache-builder", "health-checker", "operator"),
+    event_readers=("build-store", "sealer", "operator"),
+    store_readers=("worker", "cache-builder", "build-store", "ingest", "operator"),
+    partitions={"events": (1, 3), "store": (1, 3), "queue": (2, 6), "leases": (1, 3), "slots": (1, 1)},
 )
 _CATALOGUE = Catalogue(
     submissions=_SUBMISSIONS,
@@ -197,17 +149,17 @@ _CATALOGUE = Catalogue(
     ),
     stops=Topic(
         "submissions.stops",
-        "Attempts that must stop.",
+        "Orders to stop attempts.",
         local_partitions=1,
         cluster_partitions=1,
         writers=("submission-store",),
         readers=("worker",),
-        retention_ms=7
-        * DAY_MS,  # every worker reads all of it at start; a missed stop costs work, never truth
+        # Every worker reads all of it at its start. A missed order costs work, and changes no result.
+        retention_ms=7 * DAY_MS,
     ),
     output=Topic(
         "submissions.output",
-        "Output while a program still runs.",
+        "Output of programs that still run.",
         local_partitions=1,
         cluster_partitions=6,
         writers=("worker",),
@@ -225,7 +177,7 @@ _CATALOGUE = Catalogue(
     ),
     api_keys=Topic(
         "api-keys",
-        "Who may use HTTP: digests of API keys.",
+        "API keys, by their digests.",
         local_partitions=1,
         cluster_partitions=1,
         writers=("operator",),
@@ -234,7 +186,7 @@ _CATALOGUE = Catalogue(
     ),
     dead_letters=Topic(
         "dead-letters",
-        "Records that could not be read or accepted, as they came.",
+        "Records that could not be decoded or accepted, unchanged.",
         local_partitions=1,
         cluster_partitions=3,
         writers=(
@@ -252,7 +204,7 @@ _CATALOGUE = Catalogue(
     ),
     replies=Topic(
         "replies.",
-        "Answers to those who asked for them there.",
+        "Answers to requests that name the topic.",
         local_partitions=1,
         cluster_partitions=1,
         writers=("submission-store",),
@@ -269,7 +221,7 @@ _CATALOGUE = Catalogue(
     ),
     webhooks=Topic(
         "webhooks.pending",
-        "Webhooks that are to be sent.",
+        "Webhooks to be sent.",
         local_partitions=1,
         cluster_partitions=3,
         writers=("submission-store", "operator"),
@@ -278,7 +230,7 @@ _CATALOGUE = Catalogue(
     ),
     webhook_retries=Topic(
         "webhooks.retries",
-        "Webhooks that failed, until they are sent again.",
+        "Webhooks to be sent again.",
         local_partitions=1,
         cluster_partitions=3,
         writers=("webhook-sender", "operator"),
@@ -290,40 +242,21 @@ _CATALOGUE = Catalogue(
 
 def catalogue(settings: KafkaSettings) -> Catalogue:
     """Return the topics with the names and retentions that `settings` give them."""
-
     retention_ms: dict[str, int] = {
         name: FOR_EVER if days is None else days * DAY_MS for name, days in settings.retention_days.items()
     }
 
-    def named(topic: Topic) -> Topic:
-        kept_ms = retention_ms.get(topic.name, topic.retention_ms)
-        return replace(topic, name=settings.topic_prefix + topic.name, retention_ms=kept_ms)
+    def named(part: Any) -> Any:
+        if isinstance(part, Topic):
+            kept_ms = retention_ms.get(part.name, part.retention_ms)
+            return replace(part, name=settings.topic_prefix + part.name, retention_ms=kept_ms)
+        if isinstance(part, Family | Catalogue):
+            return replace(part, **{field.name: named(getattr(part, field.name)) for field in fields(part)})
+        return part
 
-    def family(plain: Family) -> Family:
-        return replace(
-            plain,
-            events=named(plain.events),
-            store=named(plain.store),
-            queue=named(plain.queue),
-            leases=named(plain.leases),
-            slots=named(plain.slots),
-            changelog=named(plain.changelog),
-        )
-
-    plain = _CATALOGUE
-    return Catalogue(
-        submissions=family(plain.submissions),
-        dependencies=family(plain.dependencies),
-        requests=replace(
-            named(plain.requests), max_message_bytes=settings.request_bytes + _AROUND_REQUEST_BYTES
-        ),
-        stops=named(plain.stops),
-        output=named(plain.output),
-        package_sets=named(plain.package_sets),
-        api_keys=named(plain.api_keys),
-        dead_letters=named(plain.dead_letters),
-        replies=replace(plain.replies, name=settings.topic_prefix + settings.reply_topic_prefix),
-        seals=named(plain.seals),
-        webhooks=named(plain.webhooks),
-        webhook_retries=named(plain.webhook_retries),
+    result: Catalogue = named(_CATALOGUE)
+    return replace(
+        result,
+        requests=replace(result.requests, max_message_bytes=settings.request_bytes + _AROUND_REQUEST_BYTES),
+        replies=replace(_CATALOGUE.replies, name=settings.topic_prefix + settings.reply_topic_prefix),
     )

@@ -15,14 +15,14 @@ roles make many objects and hardly any reference cycles.
 """
 
 
-def crash(why: str) -> NoReturn:
-    """Log the reason and end this process at once, from any thread, with exit code 70 (EX_SOFTWARE).
+def crash(why: str, exit_code: int = os.EX_SOFTWARE) -> NoReturn:
+    """Log the reason and end this process at once, from any thread.
 
     A crash is always safe: the supervisor starts the process again, and Kafka redelivers its work.
     """
     log.critical("%s: this process ends", why)
     logging.shutdown()
-    os._exit(os.EX_SOFTWARE)
+    os._exit(exit_code)
 
 
 def tune_gc() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from topics.request.callback_urls import AllowedPlace
+from topics.request.callback_urls import AllowedReceiver
 from topics.request.limits import MiB
 from topics.request.model import REQUEST_BYTES_CEILING
 
@@ -54,7 +54,7 @@ class SubmissionSettings(BaseSettings):
     """Expired leases before a submission ends as `internal_error`. An attempt that ends its worker within
     a second may have no lease yet and is then not counted. The value is stored in each request, so
     changes apply to new submissions."""
-    webhook_allow: tuple[AllowedPlace, ...] = ()
+    webhook_allow: tuple[AllowedReceiver, ...] = ()
     """Hosts with ports that a `callback_url` may name, such as `["hooks.example.org:443"]`. A host
     without a public address must be named by its address, such as `"127.0.0.1:9000"`, or the list must
     have that address as well. See [http.md](http.md#webhooks)."""

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 async def main(servers: str, id: str, prefix: str = "") -> None:
     value = json.dumps({"run": "echo hello"}).encode()
     async with AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
-        # Returns when the broker has it; an exception means: not known, and the same again is safe.
+        # Returns when the broker has it. After an exception that is not known; sending it again is safe.
         at = await producer.send_and_wait(f"{prefix}submissions.requests", value, id.encode())
     print(f"{at.topic}/{at.partition}/{at.offset}")
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.event_files import Format, MissingLibraryError, write_events
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.aggregate import Aggregate, aggregates
 from topics.audit.folded_states import export, stores_at
@@ -66,7 +66,7 @@ def show(
 
 @app.command(name="verify")
 def verify_all(
-    mend: Annotated[
+    expire_leases: Annotated[
         bool,
         typer.Option("--repair", help="Let the leases of stuck attempts expire, so that they are retried."),
     ] = False,
@@ -86,10 +86,12 @@ def verify_all(
     clean = not seals.flaws
     for aggregate in _aggregates(kafka):
         try:
-            findings = verify(kafka, aggregate, seals, lease_timeout_s, say)
-            if mend and findings.unowned_attempts:
+            findings = verify(kafka, aggregate, seals, lease_timeout_s, print_note)
+            if expire_leases and findings.unowned_attempts:
                 repair(kafka, aggregate, findings.unowned_attempts)
-                say(f"{aggregate.name}: published that the leases of stuck attempts expired; verify again")
+                print_note(
+                    f"{aggregate.name}: published that the leases of stuck attempts expired; verify again"
+                )
         except KafkaException as error:
             no_answer(kafka, error)
         for text in report(aggregate.name, findings):
@@ -178,7 +180,7 @@ def line(event: AuditedEvent) -> str:
     attempt = "" if event.attempt is None else f"attempt {event.attempt}"
     columns = f"{event.time}  {kind:36}  {attempt:10}  {event.source.removeprefix('/envicutor/'):32}"
     named = f"  {event.worker}" if event.worker and event.worker not in event.source else ""
-    return f"{columns}{named}  {event.verdict}"
+    return f"{columns}{named}  {event.disposition}"
 
 
 def report(name: str, findings: Findings) -> list[str]:
@@ -189,8 +191,8 @@ def report(name: str, findings: Findings) -> list[str]:
         f"{findings.waiting} with events to be folded, {findings.unreadable} unreadable events"
     )
     lines = [counts]
-    if findings.older:
-        lines.append(f"{name}: {findings.older} stored records are older than the log, and were not compared")
+    if older := findings.rows_before_log_start:
+        lines.append(f"{name}: {older} stored records are older than the log, and were not compared")
     if findings.differences:
         lines.append(
             f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"

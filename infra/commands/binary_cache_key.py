@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 
 
 def binary_cache_key(
@@ -30,5 +30,5 @@ def binary_cache_key(
         file.chmod(0o600)
     except (OSError, subprocess.CalledProcessError) as error:
         fail(f"the key could not be made: {getattr(error, 'stderr', '') or error}", 1)
-    say(f"the secret key is in {file}; ENVICUTOR_BINARY_CACHE_PUBLIC_KEY is")
+    print_note(f"the secret key is in {file}; ENVICUTOR_BINARY_CACHE_PUBLIC_KEY is")
     typer.echo(made.stdout.strip())

@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 from ingest.client import Client, RequestRefusedError, UnavailableError
 from ingest.client.calls import authorization
 from topics.request.parsing import field_errors
@@ -114,14 +114,14 @@ def client(server: str | None) -> Iterator[Client]:
     def report_retry(why: str) -> None:
         if why not in printed:
             printed.add(why)
-            say(f"{why}; trying again")
+            print_note(f"{why}; trying again")
 
     with Client(url, key, report_retry) as client:
         try:
             yield client
         except RequestRefusedError as error:
             for wrong in error.errors:
-                say(str(wrong))
+                print_note(str(wrong))
             if error.status == HTTPStatus.UNAUTHORIZED and not key:
                 needs_key()
             fail("the request was not accepted" if error.errors else str(error), USAGE)

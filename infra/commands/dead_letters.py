@@ -11,12 +11,12 @@ from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.output import fail
 from topics.audit.dead_letters import (
     Bytes,
-    DescribedLetter,
+    DescribedDeadLetter,
     NotRetriableError,
     describe,
-    find_letter,
+    find_dead_letter,
     original,
-    read_letters,
+    read_dead_letters,
     retry,
 )
 from topics.catalogue import catalogue
@@ -26,8 +26,10 @@ app = typer.Typer(no_args_is_help=True, help="Show and retry records that could 
 
 USAGE = 2
 
-Place = Annotated[str, typer.Argument(help="PARTITION/OFFSET, as `list` shows it.", metavar="LETTER")]
-Places = Annotated[list[str], typer.Argument(help="PARTITION/OFFSET of each.", metavar="LETTER...")]
+LetterPosition = Annotated[
+    str, typer.Argument(help="PARTITION/OFFSET, as `list` shows it.", metavar="LETTER")
+]
+LetterPositions = Annotated[list[str], typer.Argument(help="PARTITION/OFFSET of each.", metavar="LETTER...")]
 
 
 @app.command(name="list")
@@ -37,13 +39,13 @@ def list_all(
     ] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """List dead letters: place, time, origin, key and reason, one per line.
+    """List dead letters: position, time, origin, key and reason, one per line.
 
     Exit codes: 0 ok, 7 Kafka does not answer.
     """
     kafka = connect(bootstrap_servers)
     try:
-        for message in read_letters(kafka, catalogue(kafka)):
+        for message in read_dead_letters(kafka, catalogue(kafka)):
             letter = describe(message)
             typer.echo(letter.model_dump_json() if as_json else line(letter))
     except KafkaException as error:
@@ -52,7 +54,7 @@ def list_all(
 
 @app.command()
 def show(
-    letter: Place,
+    letter: LetterPosition,
     value: Annotated[bool, typer.Option("--value", help="Print only the bytes of the value.")] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
@@ -69,7 +71,7 @@ def show(
 
 
 @app.command(name="retry")
-def retry_some(letters: Places, bootstrap_servers: BootstrapServers = None) -> None:
+def retry_some(letters: LetterPositions, bootstrap_servers: BootstrapServers = None) -> None:
     """Produce records again, unchanged, to the topics that they came from. Only requests and webhooks can be.
 
     Exit codes: 0 ok, 2 a letter does not exist or cannot be retried (then none is), 7 Kafka does not answer.
@@ -78,15 +80,15 @@ def retry_some(letters: Places, bootstrap_servers: BootstrapServers = None) -> N
     topics = catalogue(kafka)
     try:
         records = [original(topics, _find(kafka, letter)) for letter in letters]
-        for letter, place in zip(letters, retry(kafka, records), strict=True):
-            typer.echo(f"{letter} was produced again, to {place}")
+        for letter, position in zip(letters, retry(kafka, records), strict=True):
+            typer.echo(f"{letter} was produced again, to {position}")
     except NotRetriableError as error:
         fail(str(error), USAGE)
     except KafkaException as error:
         no_answer(kafka, error)
 
 
-def line(letter: DescribedLetter) -> str:
+def line(letter: DescribedDeadLetter) -> str:
     """Return a dead letter as a line of text."""
     text = f"{letter.letter:10}  {letter.time}  {letter.origin:32}  {_text(letter.key):36}  {letter.reason}"
     return printable(text.replace("\n", " "))
@@ -100,7 +102,7 @@ def _text(raw: Bytes | None) -> str:
 
 def _find(kafka: KafkaSettings, letter: str) -> Message:
     try:
-        message = find_letter(kafka, catalogue(kafka), letter)
+        message = find_dead_letter(kafka, catalogue(kafka), letter)
     except ValueError:
         fail(f"{letter!r} is not PARTITION/OFFSET, as `envicutor dead-letters list` shows it", USAGE)
     except KafkaException as error:

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
-from infra.commands.output import fail, reason, say
+from infra.commands.output import fail, print_note, reason
 from infra.package_sets import EnvironmentsFileError, pin_in_force, read_environments, request_environments
 from nix.errors import CacheError
 from topics.catalogue import Catalogue, catalogue
@@ -97,7 +97,9 @@ def prebuild(
             fail("no package set is in force: `envicutor packages refresh` makes one", 1)
         for id in request_environments(kafka, topics, pin, wanted):
             typer.echo(id)
-        say("follow each with `envicutor dependencies show ID`, or all with `envicutor dependencies list`")
+        print_note(
+            "follow each with `envicutor dependencies show ID`, or all with `envicutor dependencies list`"
+        )
     except EnvironmentsFileError as error:
         fail(str(error), USAGE)
     except KafkaException as error:
@@ -145,7 +147,7 @@ def publish() -> None:
         number = asyncio.run(_publish())
     except (CacheError, OSError) as error:
         fail(reason(error), 1)
-    say(f"published {number} environments")
+    print_note(f"published {number} environments")
 
 
 def line(state: EnvironmentState) -> str:
@@ -203,7 +205,7 @@ async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> No
         finally:
             await view.close()
             producer.close()
-    say(f"evicted {store_path}; its disk space is free once the cache needs room")
+    print_note(f"evicted {store_path}; its disk space is free once the cache needs room")
 
 
 async def _publish() -> int:
@@ -224,8 +226,8 @@ async def _publish() -> int:
     except SandboxError as error:
         raise CacheError(str(error)) from error
     try:
-        number = await Cache(nix, SandboxRunner(sandboxes)).publish(say)
-        await asyncio.to_thread(publish_package_sets, nix, say)
+        number = await Cache(nix, SandboxRunner(sandboxes)).publish(print_note)
+        await asyncio.to_thread(publish_package_sets, nix, print_note)
     finally:
         await sandboxes.close()
     return number

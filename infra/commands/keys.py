@@ -15,7 +15,7 @@ from infra.commands.answers import printable
 from infra.commands.broker import USAGE, BootstrapServers, connect, no_answer
 from infra.commands.client import target
 from infra.commands.options import one_of
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, decode, decode_key, encode
@@ -84,10 +84,12 @@ def create(
     )
     key = new_key()
     _put(connect(bootstrap_servers), digest(key), record)
-    say(f"key {record.id} of {printable(name)}: {', '.join(record.scopes)}; it is shown only this once:")
+    print_note(
+        f"key {record.id} of {printable(name)}: {', '.join(record.scopes)}; it is shown only this once:"
+    )
     typer.echo(key)
     if url := _open_to_all():
-        say(f"{url} requires no keys yet: start it with ENVICUTOR_HTTP_KEYS=true")
+        print_note(f"{url} requires no keys yet: start it with ENVICUTOR_HTTP_KEYS=true")
 
 
 def _open_to_all() -> str | None:
@@ -127,7 +129,7 @@ def revoke(
     found = _find(kafka, id)
     for hashed, record in found.items():
         _revoke(kafka, hashed, record)
-    say(f"key {id} of {printable(next(iter(found.values())).name)} is revoked")
+    print_note(f"key {id} of {printable(next(iter(found.values())).name)} is revoked")
 
 
 @app.command()
@@ -150,7 +152,7 @@ def rotate(
     _put(kafka, digest(key), kept.replace(created_at=now()))
     for hashed, record in found.items():
         _revoke(kafka, hashed, record)
-    say(f"another key {id} of {printable(kept.name)}; it is shown only this once:")
+    print_note(f"another key {id} of {printable(kept.name)}; it is shown only this once:")
     typer.echo(key)
 
 

@@ -39,9 +39,9 @@ class OutputMerger:
             self._begin(chunk.attempt)
         self._worker = self._worker or chunk.worker
         source = OutputSource(chunk.stage, chunk.case, chunk.stream)
-        ours = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
-        if ours and chunk.offset_bytes == self._shown[source]:
-            self._take(source, _bytes(chunk.text, chunk.encoding))
+        current = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
+        if current and chunk.offset_bytes == self._shown[source]:
+            self._show_next(source, _bytes(chunk.text, chunk.encoding))
 
     def end(self, answer: Answer) -> None:
         """Show the rest of the answer's output, which no chunk contained."""
@@ -49,7 +49,7 @@ class OutputMerger:
             self._begin(answer.attempt)
         for source, text, encoding in _outputs(answer):
             if rest := _bytes(text, encoding)[self._shown[source] :]:
-                self._take(source, rest)
+                self._show_next(source, rest)
 
     def _begin(self, attempt: int) -> None:
         if self._shown:
@@ -57,7 +57,7 @@ class OutputMerger:
         self._attempt, self._worker = attempt, None
         self._shown.clear()
 
-    def _take(self, source: OutputSource, data: bytes) -> None:
+    def _show_next(self, source: OutputSource, data: bytes) -> None:
         self._shown[source] += len(data)
         self._show(source, data)
 

@@ -1,10 +1,18 @@
 """Parsers of option values. Typer reports their errors with the name of the option."""
 
 from collections.abc import Callable
+from enum import StrEnum
 
 import typer
 
 from topics.times import milliseconds
+
+
+class AggregateName(StrEnum):
+    """Aggregate that a command works on."""
+
+    SUBMISSIONS = "submissions"
+    DEPENDENCIES = "dependencies"
 
 
 def one_of(*permitted: str) -> Callable[[str], str]:

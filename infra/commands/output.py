@@ -15,7 +15,7 @@ _PIPE_WIDTH = 200
 """Columns of a table if standard output is no terminal, which would have a width."""
 
 
-def say(message: str) -> None:
+def print_note(message: str) -> None:
     """Print a line of progress, or a note, to standard error."""
     typer.echo(f"envicutor: {message}", err=True)
 

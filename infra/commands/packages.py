@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 from infra.commands import broker
 from infra.commands.answers import printable
 from infra.commands.client import NO_ANSWER, USAGE, Server, needs_key, no_answer, target
-from infra.commands.output import fail, plain_table, say, show_table
+from infra.commands.output import fail, plain_table, print_note, show_table
 from infra.package_sets import refresh_package_set, request_environments
 from ingest.client.calls import authorization, reason
 from nix.errors import CacheError
@@ -36,7 +36,7 @@ def refresh() -> None:
     kafka = KafkaSettings()
     topics = catalogue(kafka)
     try:
-        pin = refresh_package_set(kafka, topics, NixSettings(), say)
+        pin = refresh_package_set(kafka, topics, NixSettings(), print_note)
         request_environments(kafka, topics, pin, [BASE])
     except CacheError as error:
         fail(str(error), 1)
@@ -82,6 +82,6 @@ def search(
         for row in rows:
             typer.echo("\t".join(row))
     if not page["total"]:
-        say(f"no package of {page['package_set']} has these words: try fewer words, or parts of them")
+        print_note(f"no package of {page['package_set']} has these words: try fewer words, or parts of them")
     else:
-        say(f"{len(page['packages'])} of {page['total']} in {page['package_set']}")
+        print_note(f"{len(page['packages'])} of {page['total']} in {page['package_set']}")

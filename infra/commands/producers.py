@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from infra.commands.broker import NO_ANSWER, USAGE, BootstrapServers, connect, no_answer
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 from infra.credentials import USERS, new_password
 from infra.kafka.embedded import SUPER_USER
 from infra.secret_files import write_secret
@@ -70,7 +70,7 @@ def add(
         put_rights(admin, [name], rights_of_producer(kafka, topics, name))
         put_quota(kafka, name, bytes_per_s)
         put_user(admin, name, password)
-    say(
+    print_note(
         f"{name} may produce to {topics.requests.name}, at most {bytes_per_s} bytes/s, "
         f"and consume {replies.name} in groups whose names begin with {kafka.topic_prefix}{name}."
     )

@@ -1,28 +1,21 @@
 """`envicutor rebuild`: new contents of a store, folded from its log."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
 
 from infra.commands.broker import BootstrapServers, connect, no_answer
-from infra.commands.output import fail, say
+from infra.commands.options import AggregateName
+from infra.commands.output import fail, print_note
 from topics.catalogue import catalogue
 
 
-class StoreName(StrEnum):
-    """Store to rebuild, by the name of its aggregate."""
-
-    SUBMISSIONS = "submissions"
-    DEPENDENCIES = "dependencies"
-
-
 def rebuild(
-    which: Annotated[StoreName, typer.Argument(metavar="STORE", help="Store to rebuild.")],
+    which: Annotated[AggregateName, typer.Argument(metavar="STORE", help="Store to rebuild.")],
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
-    """Rebuild a store topic, and with it its views, from the log: after a changed fold, or to mend a store.
+    """Rebuild a store topic, and with it its views, from the log: after a changed fold, or to repair a store.
 
     The system may run meanwhile. It accepts requests all the time. New work waits for the last part of the
     rebuild, which takes seconds.
@@ -35,11 +28,11 @@ def rebuild(
     from processors.store.submission_store import submission_store
 
     kafka = connect(bootstrap_servers)
-    store = {StoreName.SUBMISSIONS: submission_store, StoreName.DEPENDENCIES: build_store}[which](
+    store = {AggregateName.SUBMISSIONS: submission_store, AggregateName.DEPENDENCIES: build_store}[which](
         catalogue(kafka)
     )
     try:
-        done = rebuild_store(kafka, store, say)
+        done = rebuild_store(kafka, store, print_note)
     except MissingEventsError as error:
         fail(f"{error}: the store cannot be rebuilt, and is unchanged", 1)
     except KafkaException as error:

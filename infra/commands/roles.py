@@ -7,13 +7,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from infra import role_process
 from infra.commands.client import USAGE
+from infra.commands.options import AggregateName
 from infra.commands.output import fail
 from infra.role_process import DEADLINE_S, RoleProcess
 from topics.catalogue import catalogue
@@ -22,7 +22,9 @@ from topics.settings import KafkaSettings
 from topics.topic import Role
 
 if TYPE_CHECKING:
+    from processors.cache_builder import CacheBuilder
     from processors.store.partition import StoreDefinition
+    from processors.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +33,6 @@ Instance = Annotated[
 ]
 _AFTER_GRACE_S = 3.0
 """Time after the grace period of running work, for giving up attempts, flushing and leaving the groups."""
-
-
-class LeaseAggregate(StrEnum):
-    """Aggregate whose leases a health checker monitors."""
-
-    SUBMISSIONS = "submissions"
-    DEPENDENCIES = "dependencies"
 
 
 def ingest(instance: Instance = "0") -> None:
@@ -92,48 +87,20 @@ def build_store(instance: Instance = "0") -> None:
 
 def worker(instance: Instance = "0") -> None:
     """Run submissions. Needs root."""
-    process, kafka = role_process.begin("worker"), KafkaSettings()
+    process = role_process.begin("worker")
     import uvloop
 
-    from nix.cache import Cache
-    from nix.settings import NixSettings
-    from processors.runner import SandboxRunner
-    from processors.sandbox import Sandboxes, SandboxSettings
-    from processors.settings import WorkSettings
     from processors.worker.worker import Worker
 
-    sandboxes = Sandboxes(SandboxSettings())
-    cache = Cache(NixSettings(), SandboxRunner(sandboxes))
-    settings = WorkSettings(instance=instance)
-
-    async def run() -> bool:
-        worker = Worker(kafka, catalogue(kafka), settings, sandboxes, cache)
-        process.on_stop_in_loop(worker.stop, within_s=max(DEADLINE_S, settings.grace_s + _AFTER_GRACE_S))
-        return await worker.run()
-
-    _end_on_this_host(process, run, uvloop.run)
+    _run_with_cache(process, Worker, instance, uvloop.run)
 
 
 def cache_builder(instance: Instance = "0") -> None:
     """Build environments, and install them in the Cache. Needs root."""
-    process, kafka = role_process.begin("cache-builder"), KafkaSettings()
-    from nix.cache import Cache
-    from nix.settings import NixSettings
+    process = role_process.begin("cache-builder")
     from processors.cache_builder import CacheBuilder
-    from processors.runner import SandboxRunner
-    from processors.sandbox import Sandboxes, SandboxSettings
-    from processors.settings import WorkSettings
 
-    sandboxes = Sandboxes(SandboxSettings())
-    cache = Cache(NixSettings(), SandboxRunner(sandboxes))
-    settings = WorkSettings(instance=instance)
-
-    async def run() -> bool:
-        builder = CacheBuilder(kafka, catalogue(kafka), settings, sandboxes, cache)
-        process.on_stop_in_loop(builder.stop, within_s=max(DEADLINE_S, settings.grace_s + _AFTER_GRACE_S))
-        return await builder.run()
-
-    _end_on_this_host(process, run)
+    _run_with_cache(process, CacheBuilder, instance)
 
 
 def sealer() -> None:
@@ -166,16 +133,16 @@ def webhook_sender(instance: Instance = "0") -> None:
 
 
 def health_checker(
-    of: Annotated[LeaseAggregate, typer.Argument(help="Aggregate whose leases are monitored.")],
+    aggregate: Annotated[AggregateName, typer.Argument(help="Aggregate whose leases are monitored.")],
 ) -> None:
     """Monitor leases, and publish the expiry of those that no worker renews."""
-    process, kafka = _begin("health-checker", of.value)
+    process, kafka = _begin("health-checker", aggregate.value)
     from processors.health_checker.app import run
     from processors.health_checker.settings import HealthCheckerSettings
 
     process.on_stop(lambda: None)  # Faust handles the signal itself
     try:
-        run(kafka, HealthCheckerSettings(), of.value, on_signal=process.handle)
+        run(kafka, HealthCheckerSettings(), aggregate.value, on_signal=process.handle)
     except SystemExit as ended:
         process.end(ended.code if isinstance(ended.code, int) else 0)
 
@@ -228,14 +195,31 @@ def _end(
     process.end(0 if ended_well else 1)
 
 
-def _end_on_this_host(
+def _run_with_cache(
     process: RoleProcess,
-    run: Callable[[], Coroutine[Any, Any, bool]],
+    make: "type[Worker] | type[CacheBuilder]",
+    instance: str,
     runner: Callable[[Coroutine[Any, Any, bool]], bool] = asyncio.run,
 ) -> NoReturn:
-    """Run a role as `_end` does. If this host cannot run it correctly, log why and end with 1."""
+    """Run a role that uses sandboxes and the Cache, and end the process.
+
+    If this host cannot run it correctly, log why and end with 1.
+    """
+    from nix.cache import Cache
     from nix.errors import CacheError
-    from processors.sandbox import SandboxError
+    from nix.settings import NixSettings
+    from processors.runner import SandboxRunner
+    from processors.sandbox import SandboxError, Sandboxes, SandboxSettings
+    from processors.settings import WorkSettings
+
+    kafka, settings = KafkaSettings(), WorkSettings(instance=instance)
+    sandboxes = Sandboxes(SandboxSettings())
+    cache = Cache(NixSettings(), SandboxRunner(sandboxes))
+
+    async def run() -> bool:
+        role = make(kafka, catalogue(kafka), settings, sandboxes, cache)
+        process.on_stop_in_loop(role.stop, within_s=max(DEADLINE_S, settings.grace_s + _AFTER_GRACE_S))
+        return await role.run()
 
     try:
         _end(process, run, runner)

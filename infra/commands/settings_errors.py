@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
-from infra.commands.output import fail, say
+from infra.commands.output import fail, print_note
 
 USAGE = 2
 _SHOWN_CHARACTERS = 100
@@ -26,7 +26,7 @@ def report_settings_errors() -> Iterator[None]:
             raise
         *others, last = explain(error, settings.model_config["env_prefix"])
         for message in others:
-            say(message)
+            print_note(message)
         fail(last, USAGE)
     except SettingsError as error:
         named = re.search(r'field "(\w+)"', str(error))

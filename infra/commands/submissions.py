@@ -11,7 +11,7 @@ from rich.table import Table
 
 from infra.commands.client import AsJson, Server, client
 from infra.commands.options import moment, one_of
-from infra.commands.output import plain_table, say, show_table
+from infra.commands.output import plain_table, print_note, show_table
 from ingest.client import RequestRefusedError
 from ingest.models import Listed
 from topics.submissions.stage import Outcome
@@ -41,7 +41,7 @@ def cancel(id: Id, server: Server = None) -> None:
     Exit codes: 0 cancelled, 2 no submission has this id or it has ended already, 7 no answer.
     """
     with client(server) as connected:
-        say(f"{connected.cancel(id).status}  {id}")
+        print_note(f"{connected.cancel(id).status}  {id}")
 
 
 def list_submissions(
@@ -50,7 +50,7 @@ def list_submissions(
         typer.Option(
             parser=one_of(*get_args(Status)),
             metavar="STATUS",
-            help="Status, such as queued, started, finished.",
+            help="Status. A running program has dependencies_installed or compiled.",
         ),
     ] = None,
     outcome: Annotated[

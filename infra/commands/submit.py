@@ -10,7 +10,7 @@ from rich.console import Console
 from infra.commands import output_files
 from infra.commands.answers import EXIT_CODES, outcome_or_status, print_answer, printable
 from infra.commands.client import USAGE, AsJson, Server, client
-from infra.commands.output import broken_pipe_ignored, fail, reason, say
+from infra.commands.output import broken_pipe_ignored, fail, print_note, reason
 from infra.commands.requests import read_request
 from infra.commands.watch import follow
 from ingest.client import LONGEST_WAIT_S, Client
@@ -57,7 +57,9 @@ def submit(
                 answer = _answer(connected, request, timeout_s)
     except KeyboardInterrupt:
         id = request["id"]
-        say(f"stopped waiting; the submission continues: `envicutor watch {id}`, `envicutor cancel {id}`")
+        print_note(
+            f"stopped waiting; the submission continues: `envicutor watch {id}`, `envicutor cancel {id}`"
+        )
         raise typer.Exit(INTERRUPTED) from None
     with broken_pipe_ignored():
         if as_json and not watch:
@@ -78,6 +80,6 @@ def _answer(client: Client, request: dict[str, Any], timeout_s: float) -> Answer
 def _write(answer: Answer, directory: Path) -> None:
     try:
         for path in output_files.write(answer, directory):
-            say(f"wrote {printable(str(path))}")
+            print_note(f"wrote {printable(str(path))}")
     except (ValueError, OSError) as error:
         fail(reason(error), USAGE)

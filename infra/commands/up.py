@@ -10,7 +10,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from infra.commands.known_settings import check_settings, misspelt
-from infra.commands.output import fail, reason, say
+from infra.commands.output import fail, print_note, reason
 from infra.commands.settings_errors import USAGE
 from infra.kafka.embedded import KafkaStartError
 from infra.kafka.install import KafkaInstallError
@@ -54,13 +54,13 @@ def up(
         "secure": secure,
     }
     for warning in misspelt(os.environ):
-        say(warning)
+        print_note(warning)
     check_settings()
     settings = LocalSettings().model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
     try:
-        asyncio.run(_until_stopped(LocalCluster(settings, say)))
+        asyncio.run(_until_stopped(LocalCluster(settings, print_note)))
     except (PortTakenError, ServiceUserError) as error:
         fail(str(error), USAGE)
     except (
@@ -89,9 +89,11 @@ async def _until_stopped(cluster: LocalCluster) -> None:
         if not stopped.is_set():
             await starting
             kafka = cluster.client_bootstrap_servers
-            say(f"ready: HTTP on {cluster.url} (documentation at /docs), Kafka on {kafka}; Ctrl-C stops")
+            print_note(
+                f"ready: HTTP on {cluster.url} (documentation at /docs), Kafka on {kafka}; Ctrl-C stops"
+            )
             if cluster.requires_keys:
-                say("HTTP requires API keys: `envicutor keys create NAME` creates one")
+                print_note("HTTP requires API keys: `envicutor keys create NAME` creates one")
         await stopping
     finally:
         was_starting = not starting.done()

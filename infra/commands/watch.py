@@ -9,7 +9,7 @@ import typer
 from infra.commands.answers import EXIT_CODES, about_output, outcome_or_status, printable
 from infra.commands.client import AsJson, Server, client
 from infra.commands.live import OutputMerger, OutputSource
-from infra.commands.output import say
+from infra.commands.output import print_note
 from ingest.client import Client
 from ingest.models import EventPayload
 from topics.submissions.output import OutputChunk
@@ -35,7 +35,7 @@ def watch(
 
 def follow(client: Client, id: str, *, as_json: bool) -> Answer:
     """Print output and events until the submission ends, and return the answer."""
-    live = OutputMerger(_Printer().show, lambda attempt: say(f"attempt {attempt}: output restarts"))
+    live = OutputMerger(_Printer().show, lambda attempt: print_note(f"attempt {attempt}: output restarts"))
     for event in client.events(id):
         if as_json:
             typer.echo(json.dumps({"event": event.name, "data": event.data.model_dump(mode="json")}))
@@ -48,7 +48,9 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
                 if not as_json:
                     live.end(answer)
                     _print_output_files(answer)
-                    say(f"{outcome_or_status(answer)}  {id}" + (f": {answer.error}" if answer.error else ""))
+                    print_note(
+                        f"{outcome_or_status(answer)}  {id}" + (f": {answer.error}" if answer.error else "")
+                    )
                 return answer
     raise AssertionError("the last event is the end")
 
@@ -56,19 +58,19 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
 def _print_event(name: str, happened: EventPayload) -> None:
     match name:
         case "started":
-            say(f"started by {happened.fact['worker']}; its dependencies are being prepared")
+            print_note(f"started by {happened.fact['worker']}; its dependencies are being prepared")
         case "dependencies_installed":
-            say("its dependencies are installed")
+            print_note("its dependencies are installed")
         case "handed_back" | "lease_expired":
             reason = happened.fact.get("reason", "its worker no longer answers")
-            say(f"attempt {happened.fact['attempt']} ended: {reason}")
+            print_note(f"attempt {happened.fact['attempt']} ended: {reason}")
 
 
 def _print_output_files(answer: Answer) -> None:
     for case, run in enumerate(answer.run, 1):
         where = "output file" if len(answer.run) == 1 else f"output file of run {case}"
         for file in run.outputs:
-            say(f"{where}: {about_output(file)}")
+            print_note(f"{where}: {about_output(file)}")
 
 
 class _Printer:
@@ -80,7 +82,7 @@ class _Printer:
     def show(self, source: OutputSource, data: bytes) -> None:
         if (source.stage, source.case) != self._last:
             self._last = (source.stage, source.case)
-            say(source.stage if source.case is None else f"{source.stage} {source.case + 1}")
+            print_note(source.stage if source.case is None else f"{source.stage} {source.case + 1}")
         out = sys.stdout if source.stream == "stdout" else sys.stderr
         if out.isatty():
             out.write(printable(data.decode(errors="backslashreplace")))

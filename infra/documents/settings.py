@@ -41,9 +41,9 @@ starts anything. It explains wrong values, and warns of variables that begin wit
 setting. Roles inherit the environment of `up`, which sets their addresses, folders and users
 itself.
 
-Descriptions name other settings without `ENVICUTOR_` and without the prefix of their section. If `up` has
-another data folder or other ports than the defaults, the commands need `ENVICUTOR_DATA_DIR`,
-`ENVICUTOR_SERVER` and `ENVICUTOR_BOOTSTRAP_SERVERS`.
+Descriptions name other settings without `ENVICUTOR_`. In the sections of sandboxes and of Kafka connections,
+they leave out the prefix of the section, too. If `up` has another data folder or other ports than the
+defaults, the commands need `ENVICUTOR_DATA_DIR`, `ENVICUTOR_SERVER` and `ENVICUTOR_BOOTSTRAP_SERVERS`.
 """
 _TYPES = {
     "boolean": "true or false",

@@ -8,8 +8,8 @@ from pathlib import Path
 from infra.accounts import open_to_others
 from infra.host.check import AbsentError, Check, output, programs
 from infra.settings import LocalSettings
+from nix.nix_store import BUSYBOX
 from nix.settings import NixSettings
-from nix.store import BUSYBOX
 
 NPM = Path("/usr/bin/npm")
 """Path at which programs in the sandbox expect npm."""

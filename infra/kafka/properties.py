@@ -39,7 +39,7 @@ _NODE = {
 
 # A killed broker must be able to register again quickly. The interval of the sweep of expired transactions
 # must not be shorter than the session, or a transaction that was open at the kill never ends.
-_ALONE = {
+_SINGLE_BROKER = {
     "broker.session.timeout.ms": 2_000,
     "broker.heartbeat.interval.ms": 500,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
@@ -48,7 +48,7 @@ _ALONE = {
     "num.io.threads": 2,
 }
 # Among several brokers a false alarm costs more than a late one, since leaders move.
-_AMONG_OTHERS = {
+_SEVERAL_BROKERS = {
     "broker.session.timeout.ms": 6_000,
     "broker.heartbeat.interval.ms": 1_000,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 10_000,
@@ -211,7 +211,7 @@ def _with_defaults(where: Mapping[str, object], *, brokers: int) -> dict[str, st
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
     }
-    timing = _ALONE if brokers == 1 else _AMONG_OTHERS
+    timing = _SINGLE_BROKER if brokers == 1 else _SEVERAL_BROKERS
     return {
         name: str(value) for name, value in (dict(where) | _NODE | copies | timing | _LOG | _GROUPS).items()
     }

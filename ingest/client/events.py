@@ -8,7 +8,7 @@ from httpx_sse import ServerSentEvent
 from pydantic import BaseModel
 
 from ingest.client.calls import CONNECT_TIMEOUT_S
-from ingest.models import EventPayload
+from ingest.models import END, EventPayload
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
@@ -19,8 +19,6 @@ The server sends a comment after 15 s without events; the read timeout is four t
 """
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses before a broken stream is resumed; the client gives up after as many failures in a row."""
-END = "end"
-"""Name of the last event of a stream."""
 _MODELS: dict[str, type[BaseModel]] = {"output": OutputChunk, END: Answer}
 
 

@@ -10,8 +10,8 @@ from httpx_sse import connect_sse
 from ingest.client import calls
 from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
-from ingest.client.events import END, PAUSES_S, Resumption, StreamEvent
-from ingest.models import BatchResults, Listed, System
+from ingest.client.events import PAUSES_S, Resumption, StreamEvent
+from ingest.models import END, BatchResults, Listed, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 

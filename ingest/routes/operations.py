@@ -1,4 +1,4 @@
-"""Routes for who operates the system: liveness, readiness, metrics, and the contract of the topics."""
+"""Routes for operators of the system: liveness, readiness, metrics, and the contract of the topics."""
 
 from typing import Any
 

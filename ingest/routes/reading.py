@@ -12,10 +12,10 @@ from starlette import types
 from ingest import listing, output_files
 from ingest.access import Access, Caller
 from ingest.etag import entity_tag, unchanged
-from ingest.events import END, POSITION, EventStreams, Position
+from ingest.events import POSITION, EventStreams, Position
 from ingest.ids import NAMESPACE
-from ingest.models import SubmissionPage
-from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, problems
+from ingest.models import END, SubmissionPage
+from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, NOT_MODIFIED, problems
 from ingest.problems import ProblemError
 from ingest.routes.router import Id, submissions_router
 from ingest.submissions import Submissions
@@ -45,8 +45,8 @@ def reading_routes(submissions: Submissions, access: Access, events: EventStream
         "/{id}",
         responses={
             **problems(404),
+            **NOT_MODIFIED,
             200: A_SUBMISSION,
-            304: {"description": "The `ETag` of `If-None-Match` still matches."},
         },
         summary="State of a submission",
     )
@@ -70,7 +70,7 @@ def reading_routes(submissions: Submissions, access: Access, events: EventStream
     @router.get(
         "/{id}/request",
         response_model=SubmissionRequest,
-        responses={**problems(404), 304: {"description": "The `ETag` of `If-None-Match` still matches."}},
+        responses=problems(404) | NOT_MODIFIED,
         summary="Request of a submission, with the limits that defaults gave it",
     )
     async def get_request(
@@ -89,8 +89,8 @@ def reading_routes(submissions: Submissions, access: Access, events: EventStream
         response_class=Response,
         responses={
             **problems(404),
+            **NOT_MODIFIED,
             200: FILE,
-            304: {"description": "The `ETag` of `If-None-Match` still matches."},
         },
         summary="Output file of a test case",
     )

@@ -11,7 +11,7 @@ from nix.registries.inside.deposit import ACCEPTED
 NAME_BYTES = 200
 PIECE_BYTES = 1 << 20
 LIMIT = "environment_bytes"
-TWICE = "it was handed over twice"
+TWICE = "it was sent twice"
 
 
 class Deposit:
@@ -23,7 +23,7 @@ class Deposit:
         A name may be a hash such as `sha256:HEX`; the file must then have this hash.
         """
         self._folder, self._expected, self._left_bytes = folder, set(expected), limit_bytes
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self.files: dict[str, Path] = {}
         """Paths of complete files by name."""
         self.hashes: dict[str, str] = {}
@@ -44,12 +44,12 @@ class Deposit:
         name = (await reader.readuntil(b"\n"))[:NAME_BYTES].decode(errors="replace").strip()
         if name not in self._expected:
             why = "no file of this name is expected"
-        elif name in self._begun:
+        elif name in self._started:
             why = TWICE
             self._refuse(name, why)
         else:
-            self._begun.add(name)
-            why = await self._take(name, reader) or self.refused.get(name, "")
+            self._started.add(name)
+            why = await self._receive(name, reader) or self.refused.get(name, "")
             if why:
                 self._refuse(name, why)
         writer.write(why.encode() or ACCEPTED)
@@ -60,7 +60,7 @@ class Deposit:
         self.files.pop(name, None)
         self.hashes.pop(name, None)
 
-    async def _take(self, name: str, reader: asyncio.StreamReader) -> str:
+    async def _receive(self, name: str, reader: asyncio.StreamReader) -> str:
         """Write a file and return the reason for its refusal, empty if it is accepted."""
         algorithm, _, wanted = name.partition(":")
         digests = [hashlib.sha256(), *([hashlib.new(algorithm)] if wanted else [])]

@@ -8,28 +8,36 @@ from pydantic import Field
 
 from nix.artifacts import ResolvedArtifact, hash_of
 from nix.deadline import Deadline
-from nix.errors import CacheError, DependenciesError, PassingError
+from nix.errors import CacheError, DependenciesError, TransientError
 from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask
 
 CODE = re.compile(r"^npm (?:error|ERR!) code (\S+)", re.MULTILINE)
-SAID = re.compile(
+ERROR_TEXT = re.compile(
     r"^npm (?:error|ERR!)(?! code | errno | A complete log) ?(?:(?:[0-9]{3}|notarget|network)\b ?)?(.*)$",
     re.MULTILINE,
 )
 """Text of each error line without its prefix: `npm error 404 Not Found`, `npm error notarget No …`."""
-THEIRS = {"E404", "ETARGET", "ENOVERSIONS", "ERESOLVE", "EBADPLATFORM", "EINVALIDPACKAGENAME", "EINTEGRITY"}
+PACKAGE_ERRORS = {
+    "E404",
+    "ETARGET",
+    "ENOVERSIONS",
+    "ERESOLVE",
+    "EBADPLATFORM",
+    "EINVALIDPACKAGENAME",
+    "EINTEGRITY",
+}
 """Codes of errors that the requested packages cause."""
 ADDRESS = "EALLOW"
 """Prefix of npm's codes for dependencies named by an address, which `inside.resolve_npm` does not allow."""
-OURS = re.compile(
+REGISTRY_ERRORS = re.compile(
     r"E5\d\d|E429|ECONN\w+|EHOST\w+|ENETUNREACH|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT"
     r"|\w*(CERT|SIGN|SSL|VERIFY)\w*"
 )
 """Codes of errors of the registry, or of the network. Codes in neither set may have either cause."""
 _CPU = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), "")
-HERE = {"os": "linux", "cpu": _CPU, "libc": "glibc"}
+PLATFORM = {"os": "linux", "cpu": _CPU, "libc": "glibc"}
 """Platform of this machine, in the terms of the fields `os`, `cpu` and `libc` of package.json."""
 
 
@@ -61,7 +69,7 @@ async def resolve(pins: Sequence[str], registries: Registries, deadline: Deadlin
 
     Raises:
         DependenciesError: the packages cannot be resolved.
-        PassingError: npm failed with a code of neither `THEIRS` nor `OURS`.
+        TransientError: npm failed with a code of neither `PACKAGE_ERRORS` nor `REGISTRY_ERRORS`.
         LimitError: the resolution hit a limit.
         CacheError: the registry failed.
     """
@@ -99,7 +107,7 @@ def artifacts(packages: Mapping[str, LockEntry]) -> list[ResolvedArtifact]:
 
 def _fits(entry: LockEntry) -> bool:
     """Return whether a package supports this machine, by its optional lists such as `linux` or `!win32`."""
-    for field, here in HERE.items():
+    for field, here in PLATFORM.items():
         listed = getattr(entry, field)
         wanted = listed.split() if isinstance(listed, str) else listed
         plain = [word for word in wanted if not word.startswith("!")]
@@ -117,14 +125,16 @@ def explain(messages: str, relay: Relay) -> Exception:
             "something that the packages need is not on the registry that is configured, but "
             + (f"on {relay.refused[-1]}" if relay.refused[-1] else "has an address that is not https")
         )
-    said = "\n".join(line for line in SAID.findall(messages) if line.strip())[-4000:] or messages[-2000:]
+    text = (
+        "\n".join(line for line in ERROR_TEXT.findall(messages) if line.strip())[-4000:] or messages[-2000:]
+    )
     code = CODE.search(messages)
     if code and code[1].startswith(ADDRESS):
         kind = code[1].removeprefix(ADDRESS).lower()
         return DependenciesError(
             f"something that the packages need is not on the registry that is configured, but named by an "
-            f"address (git, remote, file or directory; here {kind}), which is not followed: {said}"
+            f"address (git, remote, file or directory; here {kind}), which is not followed: {text}"
         )
-    if code and OURS.fullmatch(code[1]):
-        return CacheError(f"npm could not reach the registry: {said}")
-    return (DependenciesError if code and code[1] in THEIRS else PassingError)(f"npm: {said}")
+    if code and REGISTRY_ERRORS.fullmatch(code[1]):
+        return CacheError(f"npm could not reach the registry: {text}")
+    return (DependenciesError if code and code[1] in PACKAGE_ERRORS else TransientError)(f"npm: {text}")

@@ -45,7 +45,7 @@ async def fetch(
         CacheError: a registry failed.
     """
     wanted = {artifact.hash: artifact for artifact in artifacts}
-    missing = [one for one in wanted.values() if not await asyncio.to_thread(_take, one, folder)]
+    missing = [one for one in wanted.values() if not await asyncio.to_thread(_link_from_pool, one, folder)]
     for registry in ("pypi", "npm"):
         those = [artifact for artifact in missing if artifact.registry == registry]
         if those:
@@ -133,24 +133,24 @@ async def unpack(
     return deposit.hashes["layer"]
 
 
-def _take(artifact: ResolvedArtifact, folder: Path) -> bool:
+def _link_from_pool(artifact: ResolvedArtifact, folder: Path) -> bool:
     """Link an archive from the pool and return True, or return False if the pool lacks it.
 
     A damaged archive is removed from the pool.
     """
-    pooled, ours = folder.parent / artifact.file, folder / artifact.file
+    pooled, linked = folder.parent / artifact.file, folder / artifact.file
     try:
-        os.link(pooled, ours)
+        os.link(pooled, linked)
     except FileNotFoundError:
         return False
     algorithm, _, wanted = artifact.hash.partition(":")
-    with ours.open("rb") as file:
+    with linked.open("rb") as file:
         intact = hashlib.file_digest(file, algorithm).hexdigest() == wanted
     if not intact:
         pooled.unlink(missing_ok=True)
-        ours.unlink()
+        linked.unlink()
         return False
-    os.utime(ours)
+    os.utime(linked)
     return True
 
 

@@ -8,7 +8,7 @@ from nix.artifacts import Registry, ResolvedArtifact, address_of, check
 from nix.contents import Contents
 from nix.deadline import Deadline
 from nix.dependencies import Pinned
-from nix.errors import DependenciesError, PassingError
+from nix.errors import DependenciesError, TransientError
 from nix.index import Package
 from nix.registries import npm, obtain, pypi
 from nix.registries.sandbox import Registries
@@ -34,14 +34,14 @@ async def resolve(
     `packages` are the Debian packages of the same environment, with its python3.
 
     Raises:
-        PassingError: the operator has not configured the registry or a host, or the cause is unknown.
+        TransientError: the operator has not configured the registry or a host, or the cause is unknown.
         DependenciesError: the packages cannot be resolved.
         LimitError: a resolution hit a limit.
         CacheError: a registry failed.
     """
     for registry, setting in SETTINGS.items():
         if getattr(pinned, registry) and not address_of(registries.settings, registry):
-            raise PassingError(
+            raise TransientError(
                 f"packages of {registry} are switched off here; the operator switches them on with {setting}"
             )
     found: list[ResolvedArtifact] = []

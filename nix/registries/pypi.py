@@ -15,12 +15,12 @@ from packaging.version import InvalidVersion, Version
 
 from nix.artifacts import ResolvedArtifact
 from nix.deadline import Deadline
-from nix.errors import CacheError, DependenciesError, PassingError
+from nix.errors import CacheError, DependenciesError, TransientError
 from nix.registries.answers import ProgramAnswer, Text
 from nix.registries.relay import Relay
 from nix.registries.sandbox import Registries, ask, pip
 
-OURS = (
+INDEX_FAILURES = (
     "Retrying (",
     "CERTIFICATE_VERIFY_FAILED",
     "SSLError",
@@ -73,7 +73,7 @@ async def resolve(
 
     Raises:
         DependenciesError: the packages cannot be resolved.
-        PassingError: something is on a host that is not configured, or the index refuses to list its files.
+        TransientError: something is on a host that is not configured, or the index refuses to list its files.
         LimitError: the resolution hit a limit.
         CacheError: the index failed.
     """
@@ -131,10 +131,10 @@ def explain(found: PypiResolution, python_version: str, relay: Relay) -> Excepti
         return _elsewhere(relay.refused[-1])
     if ONLY_WHEELS in messages:  # first, since a hostile address may contain the other texts
         return DependenciesError(_errors_of(messages))
-    if any(words in messages for words in OURS):
+    if any(words in messages for words in INDEX_FAILURES):
         return CacheError(f"pip could not reach the index: {messages[-2000:]}")
     if found.fault:
-        return PassingError(f"the index does not list its files: {found.fault}")
+        return TransientError(f"the index does not list its files: {found.fault}")
     missing = found.missing
     return DependenciesError(_missing(missing, python_version, messages) if missing else _errors_of(messages))
 
@@ -143,7 +143,7 @@ def _elsewhere(host: str) -> Exception:
     """Return the error for a request to another host than configured ones; `host` is empty if not https."""
     if not host:
         return DependenciesError("something that the packages need has an address that is not https")
-    return PassingError(
+    return TransientError(
         f"something that the packages need is on {host}, which is not configured: the operator must set "
         f"ENVICUTOR_PYPI_FILE_HOSTS='{json.dumps([host])}'"
     )

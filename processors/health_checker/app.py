@@ -1,4 +1,4 @@
-"""WorkerHealthChecker and CacheBuilderHealthChecker: one Faust app, on the topics of one of two families.
+"""WorkerHealthChecker and CacheBuilderHealthChecker: one Faust app, on the topics of one aggregate.
 
 consumes  `X.leases`: leases and ticks; at each of its own ticks it looks for expired leases
 keeps     a table of current leases; their renewal times are only in memory (`lease_monitor`)
@@ -33,6 +33,7 @@ from topics.kafka.clients import EventProducer
 from topics.kafka.codec import DeadLetter, DecodeError, Headers, Record, encode_dead_letter, encode_fact
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.leases import Tick
+from topics.process import crash
 from topics.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ ASSIGNMENT_TIMEOUT_S = 30.0
 def run(
     kafka: KafkaSettings,
     settings: HealthCheckerSettings,
-    of: Literal["submissions", "dependencies"],
+    aggregate: Literal["submissions", "dependencies"],
     on_signal: Callable[[int], None] = lambda _: None,
 ) -> NoReturn:
     """Run a health checker until SIGTERM or SIGINT, in a process of its own; the topics must exist.
@@ -55,14 +56,14 @@ def run(
     Args:
         kafka: the connection.
         settings: timeouts.
-        of: the aggregate whose leases are watched.
+        aggregate: name of the aggregate whose leases are watched.
         on_signal: called with the number of a signal as soon as it arrives.
 
     Raises:
         SystemExit: always, at the end.
     """
-    aggregate = {"submissions": submissions, "dependencies": dependencies}[of](catalogue(kafka))
-    HealthChecker(kafka, settings, aggregate).run(on_signal)
+    make = {"submissions": submissions, "dependencies": dependencies}[aggregate]
+    HealthChecker(kafka, settings, make(catalogue(kafka))).run(on_signal)
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class HealthChecker:
         # Each start and rebalance fills a page with log lines of these libraries.
         for library in ("faust", "mode", faust_app.__module__):
             logging.getLogger(library).setLevel(logging.WARNING)
-        # aiokafka logs an error for each request while Kafka is away; our own producer logs that once.
+        # aiokafka logs an error for each request while Kafka is away; this process's producer logs that once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         worker = _Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
         worker.spinner, worker.on_signal = None, on_signal
@@ -145,9 +146,9 @@ class HealthChecker:
             # Faust resumes partitions, then empties its queues. Until it resumes the flow, no record may
             # arrive.
             self.app.consumer.stop_flow()
-            await self._take_over()
+            await self._start_partitions()
 
-    async def _take_over(self) -> None:
+    async def _start_partitions(self) -> None:
         """Create a monitor and a watchdog for each partition that is assigned now."""
         self._forget_partitions_that_left()
         held: dict[int, list[Held]] = defaultdict(list)
@@ -290,6 +291,4 @@ class HealthChecker:
 
     def _leave(self, reason: str) -> NoReturn:
         """End the process at once, because Faust's own shutdown may be stuck."""
-        logger.critical("%s ends and must be started again: %s", self.name, reason)
-        logging.shutdown()
-        os._exit(os.EX_TEMPFAIL)
+        crash(f"{self.name}: {reason}", os.EX_TEMPFAIL)

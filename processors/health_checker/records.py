@@ -9,7 +9,7 @@ from topics.kafka.codec import DecodeError, Record, cloud_event, encode
 from topics.leases import Lease, Tick
 
 MAX_NAME_LENGTH = 200
-"""Characters of an id or a worker: far more than ours have, and too few to fill the table."""
+"""Characters of an id or a worker: far more than those of this system have, and too few to fill the table."""
 
 MAX_ATTEMPT = 1_000_000
 

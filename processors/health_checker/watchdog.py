@@ -22,7 +22,7 @@ class PartitionWatchdog:
         self._handled_tick: int | None = None
 
     def tick_acknowledged(self) -> None:
-        """Count a tick of ours that the broker acknowledged."""
+        """Count a tick of this process that the broker acknowledged."""
         self._since_record += 1
         self._since_handled_tick += 1
 
@@ -34,7 +34,7 @@ class PartitionWatchdog:
         return f"{len(missing)} records from offset {missing.start} on are missing" if missing else None
 
     def tick_handled(self, offset: int) -> None:
-        """Expect a commit of the offset of a tick of ours, which the agent has handled."""
+        """Expect a commit of the offset of a tick of this process, which the agent has handled."""
         if self._handled_tick is None:
             self._handled_tick = offset
             self._since_handled_tick = 0

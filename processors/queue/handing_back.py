@@ -60,7 +60,7 @@ class Board:
     def __init__(self) -> None:
         self._said: dict[str, tuple[Room, float]] = {}
         self._handed: list[tuple[str, float]] = []
-        """Names of the workers that records were redirected to lately, with the time."""
+        """Names of the workers that records were redirected to recently, with the time."""
 
     def hear(self, room: Room, now_s: float) -> None:
         """Record the free slots that a process published; may be called from another thread."""

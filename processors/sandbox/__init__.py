@@ -1,5 +1,6 @@
 """Sandbox: runs one command under limits. This package does not depend on Kafka."""
 
+from processors.sandbox.attribution import Bounds
 from processors.sandbox.boxes import Box
 from processors.sandbox.collect import Collected, CollectedFile
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, OnOutput, Rootfs, SandboxError
@@ -8,6 +9,7 @@ from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.snapshot import SnapshotError
 
 __all__ = [
+    "Bounds",
     "Box",
     "BoxTooSmallError",
     "Collected",

@@ -170,7 +170,7 @@ async def place_to_mount(folder: Path) -> AsyncIterator[None]:
         yield
     finally:
         # Freeing hundreds of megabytes would block the event loop.
-        await shielded(asyncio.to_thread(_take_away, folder))
+        await shielded(asyncio.to_thread(_remove_box, folder))
 
 
 def _make_place(folder: Path) -> None:
@@ -180,7 +180,7 @@ def _make_place(folder: Path) -> None:
         raise SandboxError(f"a box cannot be made: {error}") from error
 
 
-def _take_away(folder: Path) -> None:
+def _remove_box(folder: Path) -> None:
     try:
         if os.path.ismount(folder):
             mounts.unmount(folder)

@@ -171,10 +171,7 @@ class Sandboxes:
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
-        wall_time_s: float,
-        memory_bytes: int,
-        stdout_bytes: int,
-        stderr_bytes: int,
+        bounds: Bounds,
         processes: int,
         cwd: Path | None = None,
         stdin: bytes = b"",
@@ -187,8 +184,7 @@ class Sandboxes:
             SandboxError: the command could not be started or watched.
             ValueError: `argv` is empty, or an argument or a variable has a NUL.
         """
-        bounds = Bounds(wall_time_s, memory_bytes, stdout_bytes, stderr_bytes)
-        async with self._group(GroupLimits(memory_bytes, processes)) as group:
+        async with self._group(GroupLimits(bounds.memory_bytes, processes)) as group:
             launched = launcher.launch(
                 self._server,
                 ["bounded", str(os.getpid())],

@@ -40,7 +40,7 @@ def snapshot(box: Path) -> bytes:
         closing(os.open(box, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder,
     ):
         try:
-            _add_folder(archive, _Room(box), folder, "", MAX_DEPTH)
+            _add_folder(archive, _Budget(box), folder, "", MAX_DEPTH)
         except OSError as error:  # a fault of the host: no program can cause it
             raise SnapshotError(f"a file cannot be read: {error}") from error
     return into.getvalue()
@@ -70,7 +70,7 @@ def _extract(content: bytes, box: Path, uid: int) -> None:
         archive.extractall(box, members, numeric_owner=True)  # noqa: S202 - `snapshot` made it, see `restore`
 
 
-class _Room:
+class _Budget:
     """Budget of bytes and entries of a snapshot, which must fit into such a box again."""
 
     def __init__(self, box: Path) -> None:
@@ -78,7 +78,7 @@ class _Room:
         self._bytes = self._max_bytes = min(MAX_BYTES, size.f_blocks * size.f_frsize)
         self._entries = MAX_ENTRIES
 
-    def take(self, size_bytes: int) -> None:
+    def spend(self, size_bytes: int) -> None:
         self._bytes -= -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self._entries -= 1
         if self._bytes < 0:
@@ -87,16 +87,16 @@ class _Room:
             raise SnapshotError(f"more than {MAX_ENTRIES} files")
 
 
-def _add_folder(archive: tarfile.TarFile, room: _Room, folder: int, path: str, depth: int) -> None:
+def _add_folder(archive: tarfile.TarFile, budget: _Budget, folder: int, path: str, depth: int) -> None:
     if depth == 0:
         raise SnapshotError(f"more than {MAX_DEPTH} folders in each other")
     with os.scandir(folder) as entries:
         for entry in entries:
-            _add(archive, room, folder, entry, path, depth)
+            _add(archive, budget, folder, entry, path, depth)
 
 
 def _add(
-    archive: tarfile.TarFile, room: _Room, folder: int, entry: "os.DirEntry[str]", path: str, depth: int
+    archive: tarfile.TarFile, budget: _Budget, folder: int, entry: "os.DirEntry[str]", path: str, depth: int
 ) -> None:
     state = entry.stat(follow_symlinks=False)
     member = tarfile.TarInfo(path + entry.name)
@@ -104,17 +104,17 @@ def _add(
         raise SnapshotError(f"a path of more than {MAX_PATH_BYTES} bytes")
     member.mode, member.mtime = state.st_mode & 0o777, state.st_mtime
     if stat.S_ISDIR(state.st_mode):
-        room.take(0)
+        budget.spend(0)
         member.type = tarfile.DIRTYPE
         archive.addfile(member)
         with closing(mounts.open_folder(folder, entry.name)) as below:
-            _add_folder(archive, room, below, f"{member.name}/", depth - 1)
+            _add_folder(archive, budget, below, f"{member.name}/", depth - 1)
     elif stat.S_ISLNK(state.st_mode):
-        room.take(state.st_size)
+        budget.spend(state.st_size)
         member.type, member.linkname = tarfile.SYMTYPE, os.readlink(entry.name, dir_fd=folder)
         archive.addfile(member)
     elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
-        room.take(state.st_size)
+        budget.spend(state.st_size)
         member.size = state.st_size
         with open(mounts.open_regular(folder, entry.name), "rb") as file:
             archive.addfile(member, file)

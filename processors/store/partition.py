@@ -37,7 +37,7 @@ PAUSE_S = 0.05
 """Time for which events are gathered while as many attempts wait as workers started within `RATE_MS`."""
 _PARSED = 256
 """States that are kept as models; each may have some MiB."""
-_REMEDY = "make the store anew with `envicutor rebuild`"
+_REMEDY = "rebuild the store with `envicutor rebuild`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Backlog:
     def pause_s(self, now_ms: int) -> float:
         """Return for how long workers have enough to do without new records.
 
-        Return 0 if they started nothing lately: then a pause would not relieve them.
+        Return 0 if they started nothing recently: then a pause would not relieve them.
         """
         while self._taken and self._taken[0] <= now_ms - RATE_MS:
             self._taken.popleft()

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Sequence
 
-from topics.request.callback_urls import place
+from topics.request.callback_urls import host_and_port
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -54,9 +54,13 @@ def permitted(host: str, addresses: Sequence[str], port: int, allowed: Collectio
         ForbiddenError: no address is permitted.
     """
     found = [ipaddress.ip_address(address) for address in addresses]
-    may = [str(address) for address in found if is_public(address) or place(str(address), port) in allowed]
+    may = [
+        str(address)
+        for address in found
+        if is_public(address) or host_and_port(str(address), port) in allowed
+    ]
     if not may:
-        first = place(str(found[0]), port) if found else "no address"
+        first = host_and_port(str(found[0]), port) if found else "no address"
         raise ForbiddenError(
             f"{host} resolves to {first}, which is not public: ENVICUTOR_WEBHOOK_ALLOW must name that, too"
         )

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from topics.kafka.clients import PauseControl, consume_batch, consumer_config, is_fatal, leave
+from topics.kafka.clients import PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.liveness import with_liveness_check
+from topics.kafka.records import position, usable
 from topics.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Intake:
     def done(self, message: Message) -> None:
         """Remove a record that was delivered, or published again. May be called from any thread."""
         with self._lock:
-            self._records.remove(message.partition() or 0, message.offset() or 0)
+            self._records.remove(*position(message))
 
     def stop(self) -> None:
         """Stop consuming, and wait for the thread."""
@@ -120,14 +121,9 @@ class Intake:
             self._pause_control.release()
         else:
             self._pause_control.pause()
-        for message in consume_batch(self._consumer, _BATCH, 0.1):
-            if error := message.error():
-                if is_fatal(error):
-                    raise KafkaException(error)
-                log.warning("consumer of %s: %s", self._topic, error)
-                continue
+        for message in usable(consume_batch(self._consumer, _BATCH, 0.1), f"consumer of {self._topic}"):
             with self._lock:
-                self._records.add(message.partition() or 0, message.offset() or 0)
+                self._records.add(*position(message))
             self._on_record(self, message)
 
     def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:

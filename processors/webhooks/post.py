@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from processors.webhooks.addresses import ForbiddenError, permitted
-from topics.request.callback_urls import Target, place
+from topics.request.callback_urls import Target, host_and_port
 
 TIMEOUT_S = 5.0
 """Limit on a whole attempt, from name resolution to the response."""
@@ -91,7 +91,7 @@ class Poster:
     def _stream(
         self, target: Target, address: str, body: bytes, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[httpx.Response]:
-        url = f"{target.scheme}://{place(address, target.port)}{target.path}"
+        url = f"{target.scheme}://{host_and_port(address, target.port)}{target.path}"
         by_name = {"Host": target.authority, "User-Agent": "Envicutor", "Accept-Encoding": "identity"}
         extensions = {} if target.host == address else {"sni_hostname": target.host}
         return self._http.stream(

@@ -1,7 +1,8 @@
 """WebhookSender: delivers webhooks and schedules their retries.
 
-consumes  `webhooks.pending`, `webhooks.retries` (two consumer groups) produces  `webhooks.retries`: failed
-deliveries, with the time of the next attempt; `dead-letters`: after the last
+consumes  `webhooks.pending`, `webhooks.retries` (two consumer groups)
+produces  `webhooks.retries`: failed deliveries, with the time of the next attempt
+          `dead-letters`: webhooks whose last attempt failed
 
 A record is done once its receiver accepted the webhook, or once it was published to another topic. Deliveries
 in progress when this process ends are repeated, with the same id.
@@ -149,7 +150,7 @@ class WebhookSender:
         if why := refusal(webhook.url, self._allowed):
             return self._given_up(message, why)
         await asyncio.sleep(pause_s)
-        if self._in_line[where.place] >= IN_LINE:
+        if self._in_line[where.host_and_port] >= IN_LINE:
             return self._later(webhook, _ASIDE_S)
         try:
             await self._post(webhook, where)
@@ -162,9 +163,9 @@ class WebhookSender:
         return self._failed(webhook.replace(tries=webhook.tries + 1), message, why)
 
     async def _post(self, webhook: Webhook, where: Target) -> None:
-        self._in_line[where.place] += 1
+        self._in_line[where.host_and_port] += 1
         try:
-            async with self._receivers[where.place]:
+            async with self._receivers[where.host_and_port]:
                 task = asyncio.current_task()
                 assert task is not None
                 self._under_way.add(task)
@@ -173,7 +174,7 @@ class WebhookSender:
                 headers["Content-Type"] = "application/json"
                 await self._poster.post(where, body, headers, webhook.tries)
         finally:
-            self._in_line[where.place] -= 1
+            self._in_line[where.host_and_port] -= 1
 
     def _failed(self, webhook: Webhook, message: Message, why: str) -> Record:
         log.info(

@@ -8,7 +8,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from nix.cache import Cache
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 from processors.evictions import Evictions
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import FACTS, DependenciesFact, Lost, Requested
@@ -52,7 +52,7 @@ class EnvironmentClient:
         while True:
             asked_at_ms = 0
             if state is None or state.final:
-                asked_at_ms = await self._say(work.dependencies_id, self._request(work))
+                asked_at_ms = await self._append(work.dependencies_id, self._request(work))
             state = await self._decided(work.dependencies_id, asked_at_ms)
             # The environment may be evicted or lost by now, or its build may have failed at lower limits.
             if state.status != "gone" and not state.failed_below(work.request.limits.dependencies):
@@ -72,7 +72,7 @@ class EnvironmentClient:
         """Hold the environment in the Cache and yield its tree.
 
         Raises:
-            MissingError: this host does not have the environment; see `obtain`.
+            EnvironmentNotFoundError: this host does not have the environment; see `obtain`.
         """
         assert state.store_path
         with self._cache.hold(state.store_path) as tree:
@@ -82,7 +82,7 @@ class EnvironmentClient:
         """Fetch an environment that another host built; if it cannot be had, publish Lost for a rebuild.
 
         Raises:
-            MissingError: the environment was lost or evicted, or another was built meanwhile.
+            EnvironmentNotFoundError: the environment was lost or evicted, or another was built meanwhile.
         """
         assert state.store_path
 
@@ -92,13 +92,13 @@ class EnvironmentClient:
 
         async with self._obtaining.setdefault(state.id, asyncio.Lock()):
             if over(self._view.get(state.id)):
-                raise MissingError(f"{state.store_path} was lost, or evicted")
+                raise EnvironmentNotFoundError(f"{state.store_path} was lost, or evicted")
             try:
                 await self._cache.fetch(state.store_path, state.size_bytes or 0, self._evictions.announce)
-            except MissingError as error:
+            except EnvironmentNotFoundError as error:
                 log.warning("dependencies %s are lost: %s", state.id, error)
                 fact = Lost(generation=state.generation, host=self._host, reason=str(error))
-                await self._say(state.id, fact)
+                await self._append(state.id, fact)
                 await self._view.wait_for(state.id, over, None)  # so that Lost is published once
                 raise
 
@@ -111,7 +111,7 @@ class EnvironmentClient:
             limits=request.limits.dependencies,
         )
 
-    async def _say(self, id: str, fact: DependenciesFact) -> int:
+    async def _append(self, id: str, fact: DependenciesFact) -> int:
         """Append a fact about dependencies; return its append time in milliseconds."""
         message = await self._producer.send(encode_fact(self._topic, id, fact, FACTS, self._source))
         return message.timestamp()[1]

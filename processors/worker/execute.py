@@ -27,7 +27,7 @@ class Executed(NamedTuple):
 
 
 @asynccontextmanager
-async def executed(
+async def execute(
     sandboxes: Sandboxes,
     compile_cache: CompileCache,
     rootfs: Rootfs,
@@ -80,8 +80,8 @@ async def executed(
             else:  # the box is not needed unchanged any more
                 place = box
                 place.make_room(request.limits.run)
-            told = output.listener("run", number)
-            runs.append(await _run_case(place, rootfs, env, request, case, budget, told, may_run))
+            on_output = output.listener("run", number)
+            runs.append(await _run_case(place, rootfs, env, request, case, budget, on_output, may_run))
         yield Executed(outcome_of(runs), compiled, tuple(runs))
         if keep_as and compiled:
             await _keep(compile_cache, keep_as, compiled, box)

@@ -76,8 +76,8 @@ class AnswerBudget:
 
     def _fields(self, completed: Completed) -> dict[str, Any]:
         encoding, (stdout, stderr) = as_texts(completed.stdout, completed.stderr)
-        stdout, cut_stdout = self._take(stdout, encoding)
-        stderr, cut_stderr = self._take(stderr, encoding)
+        stdout, cut_stdout = self._cut(stdout, encoding)
+        stderr, cut_stderr = self._cut(stderr, encoding)
         return {
             "stdout": stdout,
             "stderr": stderr,
@@ -91,7 +91,7 @@ class AnswerBudget:
             "truncated": completed.truncated or cut_stdout or cut_stderr,
         }
 
-    def _take(self, text: str, encoding: str) -> tuple[str, bool]:
+    def _cut(self, text: str, encoding: str) -> tuple[str, bool]:
         if _json_bytes(text) <= self._left:
             kept = text
         elif encoding == "base64":  # cut between groups of four; JSON escapes none of these characters
@@ -133,11 +133,11 @@ def passed(completed: Completed, case: TestCase) -> bool | None:
     """Return whether the run succeeded with the expected output; None if the test case expects none."""
     if case.expected_output is None:
         return None
-    same = _judged(completed.stdout) == _judged(case.expected_output.encode())
+    same = _normalize_lines(completed.stdout) == _normalize_lines(case.expected_output.encode())
     return completed.exit_code == 0 and completed.limit_exceeded is None and same
 
 
-def _judged(output: bytes) -> list[bytes]:
+def _normalize_lines(output: bytes) -> list[bytes]:
     """Return the lines that are compared, without white space at the ends of lines and of the output."""
     return [line.rstrip() for line in output.rstrip().split(b"\n")]
 

@@ -76,37 +76,37 @@ class AttemptOutput:
     def __init__(self, attempt: int, worker: str, publish: Callable[[OutputChunk], None]) -> None:
         self._attempt, self._worker, self._publish = attempt, worker, publish
         self._sequence = 0
-        self._told_bytes: defaultdict[PieceSource, int] = defaultdict(int)
-        self._untold: defaultdict[PieceSource, bytearray] = defaultdict(bytearray)
+        self._published_bytes: defaultdict[PieceSource, int] = defaultdict(int)
+        self._unpublished: defaultdict[PieceSource, bytearray] = defaultdict(bytearray)
         self._timer: asyncio.TimerHandle | None = None
 
     def listener(self, stage: Literal["compile", "run"], case: int | None = None) -> OnOutput:
         """Return a callback for what one program prints."""
 
-        def heard(stream: Literal["stdout", "stderr"], data: bytes) -> None:
-            untold = self._untold[PieceSource(stage, case, stream)]
-            untold += data
-            if self._timer is None or len(untold) >= BATCH_BYTES:
-                self._tell_in(0 if len(untold) >= BATCH_BYTES else BATCH_S)
+        def collect(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+            unpublished = self._unpublished[PieceSource(stage, case, stream)]
+            unpublished += data
+            if self._timer is None or len(unpublished) >= BATCH_BYTES:
+                self._publish_in(0 if len(unpublished) >= BATCH_BYTES else BATCH_S)
 
-        return heard
+        return collect
 
     def close(self) -> None:
         """Publish no further piece of the attempt."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _tell_in(self, delay_s: float) -> None:
+    def _publish_in(self, delay_s: float) -> None:
         self.close()
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tell)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._publish_pieces)
 
-    def _tell(self) -> None:
+    def _publish_pieces(self) -> None:
         self._timer = None
-        for source, untold in self._untold.items():
-            if size := _whole_characters(untold):
-                self._publish(self._chunk(source, bytes(untold[:size])))
-                del untold[:size]
-                self._told_bytes[source] += size
+        for source, unpublished in self._unpublished.items():
+            if size := _whole_characters(unpublished):
+                self._publish(self._chunk(source, bytes(unpublished[:size])))
+                del unpublished[:size]
+                self._published_bytes[source] += size
                 self._sequence += 1
 
     def _chunk(self, source: PieceSource, data: bytes) -> OutputChunk:
@@ -118,7 +118,7 @@ class AttemptOutput:
             case=source.case,
             stream=source.stream,
             sequence=self._sequence,
-            offset_bytes=self._told_bytes[source],
+            offset_bytes=self._published_bytes[source],
             text=text,
             encoding=encoding,
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nix.cache import Cache
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
 from processors.queue.slots import Slots
 from processors.queue.stops import StopOrders
@@ -20,7 +20,7 @@ from processors.sandbox import BoxTooSmallError, Rootfs, Sandboxes
 from processors.settings import WorkSettings
 from processors.worker.compile_cache import CompileCache
 from processors.worker.environment_client import EnvironmentClient
-from processors.worker.execute import Executed, executed
+from processors.worker.execute import Executed, execute
 from processors.worker.live_output import LiveOutputPublisher
 from topics.catalogue import Catalogue
 from topics.dependencies.state import EnvironmentState
@@ -107,7 +107,7 @@ class Worker:
         await self._view.wait_caught_up()
         await self._stops.start()
 
-    # -- the craft ------------------------------------------------------------------------------------
+    # -- Craft ----------------------------------------------------------------------------------------
 
     def started(self, work: Work) -> Started:
         """Return the fact that this worker started the attempt."""
@@ -151,11 +151,11 @@ class Worker:
                 return
             try:
                 await self._execute(attempt, state, dependencies)
-            except MissingError:
+            except EnvironmentNotFoundError:
                 cached = False
                 try:
                     await self._obtain(attempt, state)
-                except MissingError:
+                except EnvironmentNotFoundError:
                     if was_lost:  # lost again after a rebuild: a third build would not help
                         raise
                     state, was_lost = None, True
@@ -207,7 +207,7 @@ class Worker:
                 )
                 with self._live_output.of(work.id, work.attempt) as output:
                     try:
-                        async with executed(
+                        async with execute(
                             self._sandboxes,
                             self._compile_cache,
                             Rootfs.of_environment(tree),

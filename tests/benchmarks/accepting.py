@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from tests.benchmarks.http_load import Connection, answered, closed_loop, connections
 from tests.benchmarks.kafka import Log, a_log, accepted, wait_until
 from tests.benchmarks.load import PYTHON, BenchCluster, warm_up
@@ -53,7 +53,7 @@ def measure(requests: int) -> None:
         ]
     ]
     print_table(console, "under overload", ["", "accepted", "refused", "p50", "p99"], table)
-    say(f"wrote {write_results('accepting', {'per_s': rates, 'overload': overload})}")
+    print_note(f"wrote {write_results('accepting', {'per_s': rates, 'overload': overload})}")
 
 
 async def _posted(log: Log) -> float:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
 from tests.benchmarks import plot
 from tests.benchmarks.http_load import Connection, answered, connections
@@ -75,17 +75,17 @@ def measure(rounds: int) -> None:
     write_plot(
         "answers", plot.lines("ms to the answer", "one in so many takes longer", _curves(found["seconds"]))
     )
-    say(f"wrote {write_results('answers', found)}")
+    print_note(f"wrote {write_results('answers', found)}")
 
 
 async def _measure(rounds: int, console: Console) -> dict[str, Any]:
     async with BenchCluster() as cluster:
-        say(f"warming up: {WARM_UP} submissions")
+        print_note(f"warming up: {WARM_UP} submissions")
         tree = tree_of(settings(), await warm_up(cluster, WARM_UP))
         sandboxes = Sandboxes(SandboxSettings(state_dir=DATA_DIR / "sandboxes", first_uid=FIRST_UID))
         await sandboxes.start()
         noted: list[Answered] = []
-        say(f"measuring: {rounds} rounds")
+        print_note(f"measuring: {rounds} rounds")
         try:
             async with connections(cluster.http_port, 1) as [connection]:
                 samples = await interleaved(

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from tests.benchmarks.http_load import Connection, answered, connections
 from tests.benchmarks.load import BenchCluster, Job, answer, warm_up
 from tests.benchmarks.measuring import Samples, interleaved, milliseconds, print_table, write_results
@@ -49,18 +49,18 @@ def measure(rounds: int) -> None:
         for name, taken in samples.items()
     ]
     print_table(console, "C++ compiled and run", ["", "p50", "max", "p50 / first time"], rows)
-    say(f"wrote {write_results('compiling', {'seconds': samples})}")
+    print_note(f"wrote {write_results('compiling', {'seconds': samples})}")
 
 
 async def _measure(rounds: int) -> Samples:
     numbers = itertools.count(time.time_ns())
     latest: list[Job] = []
     async with BenchCluster() as cluster, connections(cluster.http_port, 1) as [connection]:
-        say("having the compiler installed")
+        print_note("having the compiler installed")
         await warm_up(cluster, WARM_UP)
         async with httpx.AsyncClient(base_url=cluster.url, trust_env=False) as http:
             await answer(http, _job(next(numbers)))
-        say(f"measuring: {rounds} rounds")
+        print_note(f"measuring: {rounds} rounds")
         variants = {
             FIRST: partial(_first, connection, numbers, latest),
             AGAIN: partial(_again, connection, latest),

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Dependencies, Expression, Packages
 from nix.package_set import refresh
@@ -54,7 +54,7 @@ class Bench:
         self._key_file = folder / "key"
         command = ["nix-store", "--generate-binary-cache-key", "bench", str(self._key_file), "/dev/stdout"]
         self._public_key = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        self.pin = refresh(NixSettings(), say).pin
+        self.pin = refresh(NixSettings(), print_note).pin
 
     def host(self, *, sharing: bool = False) -> Cache:
         """A host with an empty Cache; one that shares publishes and fetches."""
@@ -80,7 +80,7 @@ def measure(rounds: int, packages: Sequence[str]) -> None:
     console = Console(width=100)
     with own_settings() as settings, _folder() as folder:
         found = asyncio.run(_measure(settings, folder, rounds, packages, console))
-    say(f"wrote {write_results('dependencies', found)}")
+    print_note(f"wrote {write_results('dependencies', found)}")
 
 
 async def _measure(
@@ -90,13 +90,13 @@ async def _measure(
     await sandboxes.start()
     try:
         bench = Bench(folder, sandboxes)
-        say("building")
+        print_note("building")
         built = await _builds(bench, rounds, packages)
         _print_builds(console, built, packages)
-        say("finding what is there")
+        print_note("finding what is there")
         cached = await _cached(bench, rounds * 50, packages[0])
         _print_cached(console, cached)
-        say("from one host to another")
+        print_note("from one host to another")
         copied = await _copies(bench, rounds, packages[0])
         _print_copies(console, copied)
     finally:

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from tests.benchmarks.cpu import pids
 from tests.benchmarks.http_load import answered, closed_loop, connections
 from tests.benchmarks.load import PYTHON, BenchCluster, settings, warm_up
@@ -24,7 +24,7 @@ def measure() -> None:
     """Record, and write a picture for each role."""
     RESULTS.mkdir(exist_ok=True)
     for picture in asyncio.run(_measure()):
-        say(f"wrote {picture}")
+        print_note(f"wrote {picture}")
 
 
 async def _measure() -> list[Path]:
@@ -59,7 +59,7 @@ async def _recorded(role: str, pid: int) -> Path | None:
     _, complaints = await process.communicate()
     if NOTHING_SEEN in complaints:
         picture.unlink(missing_ok=True)  # it wrote an empty one
-        say(f"no picture of {role}: it ran no Python in these {RECORD_S} s")
+        print_note(f"no picture of {role}: it ran no Python in these {RECORD_S} s")
         return None
     if process.returncode != 0:
         raise RuntimeError(f"py-spy failed at {role}: {complaints.decode()[-500:]}")

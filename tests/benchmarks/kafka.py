@@ -24,6 +24,7 @@ from infra.kafka.ports import choose_free_port
 from infra.settings import LocalSettings
 from tests.benchmarks import kafka_load as load
 from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
+from tests.support.polling import eventually
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import consumer_config
@@ -32,7 +33,7 @@ from topics.kafka.scan import read_to_end
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS
 from topics.topic import Family
 
@@ -265,7 +266,7 @@ def _print_reads(console: Console, submissions: int, ingest: dict[str, float]) -
 
 
 def _ask(log: Log, id: str) -> None:
-    request = requested(*parse_request(b'{"run": "true"}', 1024), "bench", source="http")
+    request = make_requested(*parse_request(b'{"run": "true"}', 1024), "bench", source="http")
     load.produce(log.settings, [encode_fact(log.topics.submissions.events.name, id, request, FACTS, "bench")])
 
 
@@ -287,9 +288,4 @@ def a_log() -> Iterator[Log]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again and again; TimeoutError after half an hour."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not done after {DEADLINE_S:g} s")
-        time.sleep(0.05)
+    eventually(condition, "the log is processed", DEADLINE_S)

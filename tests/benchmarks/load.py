@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
 from infra.supervisor import Program
@@ -32,7 +32,7 @@ class BenchCluster(LocalCluster):
     """A system whose worker can leave the sandbox out, and marks what it does; `more` are settings of all."""
 
     def __init__(self, more: Mapping[str, str] = MappingProxyType({})) -> None:
-        super().__init__(settings(), say)
+        super().__init__(settings(), print_note)
         self.marks = DATA_DIR / "marks"
         self._more = {no_op.MARKS: str(self.marks), **more}
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from processors.sandbox import Box, Command, Completed, Rootfs, Sandboxes, SandboxSettings
 from processors.sandbox.mounts import mounts_below
 from tests.benchmarks.measuring import (
@@ -65,7 +65,7 @@ def measure(rounds: int) -> None:
         found, groups = asyncio.run(_measure(settings, rounds, console))
         left = leftovers(settings, groups)
     print_table(console, "leftovers", ["what", "number"], [[name, str(n)] for name, n in left.items()])
-    say(f"wrote {write_results('sandbox', {**found, 'leftovers': left})}")
+    print_note(f"wrote {write_results('sandbox', {**found, 'leftovers': left})}")
 
 
 async def _measure(
@@ -77,7 +77,7 @@ async def _measure(
     notes = [note.read_text().splitlines() for note in settings.state_dir.glob("*/groups")]
     groups = [Path(path) for note in notes for path in note]
     try:
-        say("from a limit to the last process gone")
+        print_note("from a limit to the last process gone")
         ending = await interleaved(
             {
                 f"{limit}, {'one process' if shape == 'alone' else 'fork bomb'}": partial(
@@ -92,11 +92,11 @@ async def _measure(
             {"30 processes, 60,000 mappings each": partial(_time_to_die, sandboxes)}, rounds
         )
         _print_ending(console, ending | dying)
-        say("what each layer costs")
+        print_note("what each layer costs")
         layers = await interleaved(_layers(sandboxes), rounds * 5)
         cpu = await interleaved(_cpu_of(_layers(sandboxes)), rounds * 5)
         _print_layers(console, layers, cpu)
-        say("what a neighbour feels")
+        print_note("what a neighbour feels")
         neighbours = {name: await _beside(sandboxes, name, rounds) for name in ATTACKS}
         _print_neighbours(console, neighbours)
     finally:

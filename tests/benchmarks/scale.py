@@ -33,7 +33,7 @@ from topics.kafka.codec import decode_fact, encode_fact, header
 from topics.kafka.scan import read_to_end
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS
 
 WORKERS = (1, 2, 4, 8)
@@ -109,7 +109,7 @@ class Pipeline:
         self._count += 1
         id = f"{self.name}-{self._count:06}"
         body = f'{{"run": ["sleep", "{takes_s}"]}}'.encode()
-        request = requested(*parse_request(body, _MAX_REQUEST_BYTES), "bench", source="kafka")
+        request = make_requested(*parse_request(body, _MAX_REQUEST_BYTES), "bench", source="kafka")
         topic = self._topics.submissions.events.name
         self._producer.produce(encode_fact(topic, id, request, FACTS, "bench"))
         return id

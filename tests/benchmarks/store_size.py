@@ -13,7 +13,7 @@ from topics.fold import Recorded
 from topics.kafka.codec import Record, encode
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import Finished, Requested
 from topics.submissions.fold import apply
 from topics.submissions.stage import DependenciesStage, RunStage
@@ -59,7 +59,7 @@ def rows(log: Log, numbers: range, from_ms: int) -> Iterator[Record]:
 
 def _answered() -> Submission:
     raw = b'{"files": [{"name": "main.py", "content": "print(input())"}], "run": ["python3", "main.py"]}'
-    request: Requested = requested(*parse_request(raw, MiB), "bench", source="http")
+    request: Requested = make_requested(*parse_request(raw, MiB), "bench", source="http")
     installed = DependenciesStage(id="bench", cached=True, store_path="/nix/store/bench")
     run = RunStage(stdout="3\n", exit_code=0, wall_time_s=0.02, memory_bytes=9_000_000, passed=True)
     finished = Finished(

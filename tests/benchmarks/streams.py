@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
 from ingest.client import AsyncClient
@@ -38,20 +38,20 @@ def measure(rounds: int, streams: int) -> None:
     """Measure, print, write."""
     found = asyncio.run(_measure(rounds, streams))
     _print(Console(width=100), found)
-    say(f"wrote {write_results('http', found)}")
+    print_note(f"wrote {write_results('http', found)}")
 
 
 async def _measure(rounds: int, streams: int) -> dict[str, Any]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     settings = LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING")
-    async with LocalCluster(settings, say) as cluster, AsyncClient(cluster.url) as client:
+    async with LocalCluster(settings, print_note) as cluster, AsyncClient(cluster.url) as client:
         await client.wait((await client.submit(PRINTS)).id, OPEN_S)  # the environment is there
-        say(f"measuring: {rounds} programs that print")
+        print_note(f"measuring: {rounds} programs that print")
         delays_s = {ALONE: [await _delay_s(client) for _ in range(rounds)]}
         followed = await client.submit(WAITS)
         before_bytes = _resident_bytes(DATA_DIR)
-        say(f"opening {streams} streams")
+        print_note(f"opening {streams} streams")
         began = time.monotonic()
         async with _open(cluster.http_port, followed.id, streams) as ends:
             opened_s = time.monotonic() - began

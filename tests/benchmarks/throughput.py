@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.commands.output import say
+from infra.commands.output import print_note
 from tests.benchmarks import plot
 from tests.benchmarks.cpu import CpuMeter, CpuTimes
 from tests.benchmarks.http_load import answered, closed_loop, connections
@@ -37,7 +37,7 @@ def measure(rounds: int) -> None:
         for name in (PLAIN, BWRAP, SUBMISSION, PIPELINE)
     }
     write_plot("throughput", plot.lines("answers per second", "submissions at once", curves))
-    say(f"wrote {write_results('throughput', found)}")
+    print_note(f"wrote {write_results('throughput', found)}")
 
 
 async def _measure(rounds: int) -> dict[str, Any]:
@@ -49,10 +49,10 @@ async def _measure(rounds: int) -> dict[str, Any]:
         (PIPELINE, NO_OP, SLOTS, {}),
     ):
         async with BenchCluster({"ENVICUTOR_WORKER_SLOTS": str(slots)} if slots else {}) as cluster:
-            say(f"warming up: {WARM_UP} submissions")
+            print_note(f"warming up: {WARM_UP} submissions")
             await warm_up(cluster, WARM_UP)
             for concurrency in CONCURRENCIES:
-                say(f"{name}: {concurrency} at once")
+                print_note(f"{name}: {concurrency} at once")
                 meter = CpuMeter(settings().data_dir / "run")
                 variants: dict[str, Variant] = {
                     other: partial(_rate, concurrency, once) for other, once in beside.items()

@@ -16,7 +16,7 @@ from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, encode_fact
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import CANCEL, FACTS
 
 ANSWER_S = 30.0
@@ -86,7 +86,7 @@ class Clients:
     def _as_fact(self, planned: Planned) -> Record:
         """As a request handler would write it down, with other settings than those of this system."""
         request, content_hash = parse_request(json.dumps(planned.request).encode(), 1_000_000)
-        fact = requested(
+        fact = make_requested(
             request, content_hash, self._package_set, source="kafka", allowed_attempts=POISON_ATTEMPTS
         )
         return encode_fact(self._topics.submissions.events.name, planned.id, fact, FACTS, "chaos")

@@ -116,7 +116,7 @@ def test_history_says_what_was_refused_and_why(
 ) -> None:
     history = read_history(settings, submissions, "done")
 
-    assert [(event.attempt, event.worker, event.verdict) for event in history] == [
+    assert [(event.attempt, event.worker, event.disposition) for event in history] == [
         (None, None, "accepted"),
         (1, "w", "accepted"),
         (2, "w", "refused: of attempt 2, now at 1"),

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +19,7 @@ from infra.kafka.embedded import Distribution, EmbeddedKafka, KafkaStartError
 from infra.kafka.install import install_kafka
 from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import is_free
+from tests.support.polling import until
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record
 from topics.kafka.liveness import BrokersLostError, with_liveness_check
@@ -151,11 +152,6 @@ def test_stop_ends_the_process_and_start_finds_the_data_again(broker: EmbeddedKa
     broker.start()
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     assert "events" in admin.list_topics(timeout=DEADLINE_S).topics
-
-
-async def until(true: Callable[[], bool]) -> None:
-    while not true():  # noqa: ASYNC110 - nothing tells us
-        await asyncio.sleep(0.01)
 
 
 def test_while_a_killed_broker_is_started_again_the_event_loop_goes_on(
@@ -305,7 +301,7 @@ def test_a_producer_that_begins_anew_loses_nothing(broker: EmbeddedKafka) -> Non
     producer.produce(Record("events", b"id", b"before", [])).result(DEADLINE_S)
     broker.kill()
     waiting = [producer.produce(Record("events", b"id", b"%d" % number, [])) for number in range(3)]
-    producer._begin_anew(BrokersLostError("as far as it knows"))
+    producer._recreate(BrokersLostError("as far as it knows"))
     broker.start()
     assert [waited.result(DEADLINE_S).value() for waited in waiting] == [b"0", b"1", b"2"]
     producer.close()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,7 @@ from processors.request_handler import RequestHandler
 from tests.support.polling import at_least, eventually
 from tests.support.roles import role_environment
 from tests.support.submissions import package_set
-from topics.catalogue import Catalogue, catalogue
-from topics.kafka.admin import ensure_topics
+from topics.catalogue import Catalogue
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Headers, Record, decode_fact, headers
 from topics.kafka.scan import read_to_end
@@ -27,18 +25,6 @@ from topics.submissions.facts import FACTS, Rejected, Requested
 
 DEADLINE_S = 60.0
 TRACE: Headers = [("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ("x", b"\xff")]
-
-
-@pytest.fixture
-def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> KafkaSettings:
-    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
-    ensure_topics(settings, catalogue(settings).topics())
-    return settings
-
-
-@pytest.fixture
-def topics(settings: KafkaSettings) -> Catalogue:
-    return catalogue(settings)
 
 
 @pytest.fixture

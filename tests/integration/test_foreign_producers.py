@@ -18,7 +18,6 @@ from tests.support.polling import eventually
 from tests.support.roles import running_roles
 from tests.support.submissions import finished, package_set
 from topics.catalogue import catalogue
-from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import decode_fact, encode_fact, headers
 from topics.kafka.scan import read_to_end
@@ -29,13 +28,6 @@ from topics.submissions.stage import RunStage
 EXAMPLES = Path(__file__).parents[2] / "examples" / "producers"
 DEADLINE_S = 120.0
 ANSWER = finished(RunStage(stdout="hello\n", exit_code=0))
-
-
-@pytest.fixture
-def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> KafkaSettings:
-    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
-    ensure_topics(settings, catalogue(settings).topics())
-    return settings
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from topics.leases import Lease, Room
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Finished, Started
 from topics.submissions.fold import apply
 
@@ -46,7 +46,7 @@ class Cluster:
 
     def put(self, takes_s: float, *ids: str, partition: int = -1) -> None:
         body = f'{{"run": ["sleep", "{takes_s}"]}}'.encode()
-        request = requested(*parse_request(body, MiB), "pin", source="http")
+        request = make_requested(*parse_request(body, MiB), "pin", source="http")
         for id in ids:
             [effect] = apply(None, Recorded(id, request, 0)).effects
             assert isinstance(effect, Enqueue)

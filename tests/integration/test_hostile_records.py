@@ -150,11 +150,6 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> KafkaSettings:
 
 
 @pytest.fixture
-def topics(settings: KafkaSettings) -> Catalogue:
-    return catalogue(settings)
-
-
-@pytest.fixture
 def producer(settings: KafkaSettings) -> Iterator[EventProducer]:
     producer = EventProducer(settings)
     yield producer

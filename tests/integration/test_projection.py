@@ -233,7 +233,7 @@ def test_a_new_table_shows_no_state_that_is_older_than_one_before(world: World) 
 
 
 @pytest.mark.parametrize("files", ["CURRENT", "*.sst"])
-def test_a_broken_table_is_made_anew(world: World, files: str) -> None:
+def test_a_broken_table_is_recreated(world: World, files: str) -> None:
     async def scenario() -> None:
         await world.append_all("a", request(), finished())
         async with world.node():

@@ -23,7 +23,7 @@ from topics.kafka.scan import read_to_end
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import CANCEL, FACTS, Rejected
 from topics.submissions.state import Answer
 
@@ -93,7 +93,7 @@ class RepliesToClients:
 
     def accept(self, id: str, reply_topic: str) -> None:
         """Publish a submission as the request handler would."""
-        fact = requested(*parse_request(GOOD, MiB), "pin", source="kafka", reply_topic=reply_topic)
+        fact = make_requested(*parse_request(GOOD, MiB), "pin", source="kafka", reply_topic=reply_topic)
         self._send(encode_fact(self.topics.submissions.events.name, id, fact, FACTS, "test"))
 
 

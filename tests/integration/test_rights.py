@@ -237,10 +237,6 @@ def test_ingest_may_read_the_committed_offsets_of_the_store(system: SecuredBroke
     family = system.catalogue.submissions
     found = committed_offsets(system.as_user("ingest"), family.store_group, family.events.name)
     assert set(found) == {0}
-    others = system.catalogue.dependencies
-    with pytest.raises(KafkaException) as exception:
-        committed_offsets(system.as_user("ingest"), others.store_group, family.events.name, 1.0)
-    assert refused(exception.value.args[0])
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -31,7 +31,7 @@ from topics.request.callback_urls import target
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Cancelled, SubmissionFact
 
 DEADLINE_S = 60.0
@@ -182,7 +182,7 @@ class WebhookRoles:
         url = f"http://{place}{path}"
         raw = json.dumps({"run": "true", "callback_url": url, "tags": ["course=42"]}).encode()
         request = parse_request(raw, MiB, [place])
-        for fact in (requested(*request, "pin", source="kafka"), end):
+        for fact in (make_requested(*request, "pin", source="kafka"), end):
             self._producer.produce(encode_fact(self.topics.submissions.events.name, id, fact, FACTS, "test"))
 
     def try_again(self, id: str) -> None:

@@ -14,14 +14,26 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("ingest", "processors", "topics", "nix", "infra")
-DOCUMENTS = ("README.md", "SECURITY.md", "docs")
-SUFFIXES = {".py", ".md", ".c", ".h", ".ts"}
+DOCUMENTS = ("README.md", "SECURITY.md", "docs", "Makefile")
+C, MARKUP = {".c", ".h", ".ts", ".css"}, {".html", ".xml"}
+SHELL = {".sh", ".nix", ".toml", ".properties"}
+SUFFIXES = {".py", ".md"} | C | MARKUP | SHELL
+SHELL_NAMES = {"Dockerfile", "Makefile", "kafka-run"}
+"""Files without a suffix whose comments begin with `#`."""
+PINNED = {
+    "nix/environment.sh": "part of the store path of every environment",
+    "nix/pkgs/default.nix": "part of the pin of every package set",
+}
+"""Files whose bytes are frozen, comments included, and why: a change would build everything again."""
 GENERATED = {"node_modules", "dist", "build", "schemas", "__pycache__"}
 
 PROPERTY = {"property", "cached_property"}
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]*`")
 C_COMMENT = re.compile(r"/\*.*?\*/|(?<!:)//[^\n]*", re.DOTALL)
+SHELL_COMMENT = re.compile(r"(?:^|(?<=\s))#(?!!)[^\n]*(?:\n[ \t]*#[^\n]*)*", re.MULTILINE)
+C_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`')
+MARKUP_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 class Text(NamedTuple):
@@ -41,7 +53,9 @@ def files(paths: tuple[str, ...] = PRODUCT + DOCUMENTS) -> Iterator[Path]:
     for path in paths:
         found = [ROOT / path] if (ROOT / path).is_file() else sorted((ROOT / path).rglob("*"))
         for file in found:
-            if file.suffix in SUFFIXES and not GENERATED.intersection(file.relative_to(ROOT).parts):
+            inside = file.relative_to(ROOT)
+            is_prose = file.suffix in SUFFIXES or file.name in SHELL_NAMES
+            if is_prose and not GENERATED.intersection(inside.parts) and str(inside) not in PINNED:
                 yield file
 
 
@@ -56,8 +70,18 @@ def texts(file: str, source: str) -> Iterator[Text]:
     elif file.endswith(".md"):
         yield Text(1, "document", FENCE.sub(_blank, source))
     else:
-        for match in C_COMMENT.finditer(source):
+        for match in _comment_of(file).finditer(source):
             yield Text(source.count("\n", 0, match.start()) + 1, "comment", match[0])
+        if Path(file).suffix in C:
+            code = C_COMMENT.sub(lambda comment: re.sub(r"[^\n]", " ", comment[0]), source)
+            for match in C_STRING.finditer(code):
+                text = Text(code.count("\n", 0, match.start()) + 1, "message", match[0].strip('"`'))
+                yield from [text] if re.search(r"\s", text.text) else []
+
+
+def _comment_of(file: str) -> re.Pattern[str]:
+    suffix = Path(file).suffix
+    return C_COMMENT if suffix in C else MARKUP_COMMENT if suffix in MARKUP else SHELL_COMMENT
 
 
 def without_code(text: str) -> str:

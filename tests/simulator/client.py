@@ -7,7 +7,7 @@ from tests.simulator.scheduler import Future, Process, Wait
 from topics.request.errors import FieldError
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import Cancelled, Rejected, Requested
 
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ def new(environment: int) -> Requested:
     wrong = environment % 4 == 3
     dependencies = f'{{"nix": "wrong {environment}"}}' if wrong else f'{{"packages": ["p{environment}"]}}'
     raw = f'{{"run": "true", "dependencies": {dependencies}, "callback_url": "http://hooks.test/"}}'.encode()
-    return requested(*parse_request(raw, MiB, ["hooks.test:80"]), "pin", source="http")
+    return make_requested(*parse_request(raw, MiB, ["hooks.test:80"]), "pin", source="http")

@@ -1,5 +1,6 @@
 """Waiting for what other processes and threads do."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,17 @@ def eventually(
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LAST_PAUSE_S)
     return value
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds; the event loop goes on meanwhile.
+
+    Raises:
+        TimeoutError: it did not hold within `DEADLINE_S`.
+    """
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - no event is set for it
+            await asyncio.sleep(_FIRST_PAUSE_S)
 
 
 def at_least(count: int) -> Callable[[Any], bool]:

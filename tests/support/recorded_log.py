@@ -12,16 +12,23 @@ from topics.settings import KafkaSettings
 
 BUSY_SYSTEM = Path(__file__).parents[1] / "data" / "busy-system-2026-11.jsonl.gz"
 """Events and stores of a system at contract version 1.3, made by `python -m tests.support.busy_system`."""
+FOLDS = BUSY_SYSTEM.with_name("folds-2026-11.jsonl.gz")
+"""Events in any order, each followed by the records that store processors at contract version 1.2 produced
+for it, made by `python -m tests.support.recorded_folds`."""
 
 
 def write(path: Path, settings: KafkaSettings, topics: Iterable[str]) -> int:
     """Write every committed record of these topics to a file; return how many there are."""
+    return write_messages(path, (message for topic in topics for message in read_to_end(settings, topic)))
+
+
+def write_messages(path: Path, messages: Iterable[Message]) -> int:
+    """Write records to a file; return how many there are."""
     count = 0
     with gzip.open(path, "wt", encoding="ascii") as file:
-        for topic in topics:
-            for message in read_to_end(settings, topic):
-                file.write(f"{json.dumps(_fields(message))}\n")
-                count += 1
+        for message in messages:
+            file.write(f"{json.dumps(_fields(message))}\n")
+            count += 1
     return count
 
 

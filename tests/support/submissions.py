@@ -6,7 +6,7 @@ from topics.catalogue import Catalogue
 from topics.kafka.codec import Record, encode
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import Finished, Requested, Started
 from topics.submissions.stage import Outcome, RunStage
 from topics.views.package_sets import DEBIAN, PackageSetInForce
@@ -18,7 +18,7 @@ STARTED = Started(attempt=1, worker="w")
 
 def request(value: bytes = GOOD, source: Literal["http", "kafka"] = "kafka") -> Requested:
     """Return the fact that a request with this value was accepted."""
-    return requested(*parse_request(value, MiB), "pin", source=source)
+    return make_requested(*parse_request(value, MiB), "pin", source=source)
 
 
 def finished(*run: RunStage, attempt: int = 1, worker: str = "w", outcome: Outcome = "ok") -> Finished:

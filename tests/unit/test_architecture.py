@@ -17,7 +17,7 @@ def kept(topic: Topic) -> str:
     if topic.compacted:
         return "compacted"
     if topic.trimmed:
-        return "until it is popped"
+        return "until it is consumed"
     if topic.retention_ms < 0:
         return "for ever"
     if topic.retention_ms % DAY_MS == 0:

@@ -9,6 +9,7 @@ LIMIT_S = 1020
 
 def test_what_runs_in_sequence_is_within_the_limit() -> None:
     assert sum(read()["in_sequence"].values()) <= LIMIT_S
+    assert set(read()) == {"in_sequence", "beside"}, "suites of other tables would be in no sum"
 
 
 def test_what_runs_beside_other_suites_ends_before_them() -> None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from tests.prose.rules import FROZEN, RULES, check, violations
-from tests.prose.texts import DOCUMENTS, PRODUCT, ROOT, files, texts
+from tests.prose.texts import DOCUMENTS, PINNED, PRODUCT, ROOT, SHELL_NAMES, SUFFIXES, files, texts
 
 SHARED_NAMES = {
     "HandedBack": "a fact of submissions and one of dependencies; facts are named on the log",
@@ -98,6 +98,34 @@ def test_comments_of_c_are_prose() -> None:
     source = 'char *url = "http://nobody/";\n/* The kernel\n   tells nothing. */\nint say; // Nobody waits.\n'
     found = [(violation.line, violation.rule) for violation in violations("a.c", source)]
     assert found == [(3, "verb"), (4, "person")]
+
+
+@pytest.mark.parametrize(
+    ("file", "comment"),
+    [
+        ("a.sh", "#!/bin/nobody\n# The kernel\n# tells nothing.\n"),
+        ("a.nix", 'a = "#nobody";\n# The kernel\n# tells nothing.\n'),
+        ("a.toml", "a = 1\n# The kernel\n# tells nothing.\n"),
+        ("a.properties", "a=1\n# The kernel\n# tells nothing.\n"),
+        ("Dockerfile", "FROM nobody\n# The kernel\n# tells nothing.\n"),
+        ("a.css", "a {}\n/* The kernel\n   tells nothing. */\n"),
+        ("a.html", "<p></p>\n<!-- The kernel\n   tells nothing. -->\n"),
+    ],
+)
+def test_comments_of_other_files_are_prose(file: str, comment: str) -> None:
+    assert [(found.line, found.rule) for found in violations(file, comment)] == [(3, "verb")]
+
+
+@pytest.mark.parametrize("string", ['"the server\'s log tells more"', "`${name}: the log tells more`"])
+def test_messages_of_the_page_and_the_launcher_are_prose(string: str) -> None:
+    source = f"// A message.\nconst text = {string};\n"
+    assert [(found.line, found.rule) for found in violations("a.ts", source)] == [(2, "verb")]
+
+
+def test_every_kind_of_file_of_the_product_is_checked() -> None:
+    found = {file.suffix or file.name for file in files(PRODUCT + DOCUMENTS)}
+    assert found >= (SUFFIXES | SHELL_NAMES) - {".h"}
+    assert all((ROOT / file).is_file() for file in PINNED)
 
 
 def test_line_of_a_violation() -> None:

@@ -18,7 +18,7 @@ _TIMEOUT_MS = 30_000
 
 
 class NotRetriableError(Exception):
-    """The dead letter must not be produced again; the message is what to do instead."""
+    """The dead letter must not be produced again; the message has the reason and the remedy."""
 
 
 class Bytes(Model):
@@ -35,7 +35,7 @@ class Header(Model):
     value: Bytes | None
 
 
-class DescribedLetter(Model):
+class DescribedDeadLetter(Model):
     """A record of `dead-letters`, as operators see it."""
 
     letter: str
@@ -51,7 +51,7 @@ class DescribedLetter(Model):
     value: Bytes | None
 
 
-def read_letters(settings: KafkaSettings, catalogue: Catalogue) -> Iterator[Message]:
+def read_dead_letters(settings: KafkaSettings, catalogue: Catalogue) -> Iterator[Message]:
     """Yield all dead letters that the topic still has.
 
     Raises:
@@ -60,7 +60,7 @@ def read_letters(settings: KafkaSettings, catalogue: Catalogue) -> Iterator[Mess
     return read_to_end(settings, catalogue.dead_letters.name)
 
 
-def find_letter(settings: KafkaSettings, catalogue: Catalogue, letter: str) -> Message | None:
+def find_dead_letter(settings: KafkaSettings, catalogue: Catalogue, letter: str) -> Message | None:
     """Return the dead letter at `partition/offset`, or None if there is none (any more).
 
     Raises:
@@ -73,13 +73,13 @@ def find_letter(settings: KafkaSettings, catalogue: Catalogue, letter: str) -> M
     return next((message for message in messages if (message.partition(), message.offset()) == at), None)
 
 
-def describe(message: Message) -> DescribedLetter:
+def describe(message: Message) -> DescribedDeadLetter:
     """Return the description of a record of `dead-letters`, also if it was not written by this system."""
     try:
         opened = decode_dead_letter(message)
     except DecodeError as error:
         opened = DeadLetter("", str(error), Record("", message.key(), message.value(), []))
-    return DescribedLetter(
+    return DescribedDeadLetter(
         letter=f"{message.partition()}/{message.offset()}",
         time=rfc3339(message.timestamp()[1]),
         origin=opened.origin,

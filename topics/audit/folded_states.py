@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from topics.aggregate import Aggregate
 from topics.audit.history import AuditedEvent, event_of
-from topics.audit.ownership import Attempt
+from topics.audit.ownership import AttemptId
 from topics.fold import Recorded
 from topics.kafka.codec import DecodeError, decode_fact, encode
 from topics.model import Model
@@ -61,7 +61,7 @@ class FoldedStates:
         return self._encoded
 
     @property
-    def unfinished(self) -> set[Attempt]:
+    def unfinished(self) -> set[AttemptId]:
         """Present attempts of all ids whose state is not final."""
         return {(id, attempt) for id, attempt in self._attempts.items() if attempt is not None}
 

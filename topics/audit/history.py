@@ -31,7 +31,7 @@ class AuditedEvent(Model):
     """Position of the event: `topic/partition/offset`."""
 
     @property
-    def verdict(self) -> str:
+    def disposition(self) -> str:
         """`accepted`, or `refused: ` with the reason."""
         return "accepted" if self.refused is None else f"refused: {self.refused}"
 
@@ -57,8 +57,7 @@ def history(aggregate: Aggregate, messages: Iterable[Message]) -> Iterator[Audit
             yield event_of(message, None, f"unreadable: {error}")
             continue
         folded = aggregate.apply(state, recorded)
-        if folded.refused is None:
-            state = folded.state
+        state = folded.state  # of a refused fact the same state as before
         yield event_of(message, recorded.fact, folded.refused)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from topics.leases import Lease
 
-Attempt = tuple[str, int]
+AttemptId = tuple[str, int]
 """An attempt: id of the submission or environment, and number."""
 
 
@@ -13,7 +13,7 @@ Attempt = tuple[str, int]
 class Leases:
     """Attempts for which a worker published a lease that it has not released."""
 
-    held: dict[Attempt, set[str]] = field(default_factory=dict)
+    held: dict[AttemptId, set[str]] = field(default_factory=dict)
     """Workers with a lease, by attempt."""
 
     def add(self, lease: Lease) -> None:
@@ -25,14 +25,14 @@ class Leases:
             workers.add(lease.worker)
 
     @property
-    def attempts(self) -> set[Attempt]:
+    def attempts(self) -> set[AttemptId]:
         """Attempts with at least one lease."""
         return {attempt for attempt, workers in self.held.items() if workers}
 
 
 def unowned_attempts(
-    unfinished: Iterable[Attempt], queued: set[Attempt], leased: set[Attempt], waiting: set[str]
-) -> list[Attempt]:
+    unfinished: Iterable[AttemptId], queued: set[AttemptId], leased: set[AttemptId], waiting: set[str]
+) -> list[AttemptId]:
     """Return the unfinished attempts that are neither queued nor leased, so that no worker will process them.
 
     Attempts of `waiting` ids, whose events the store processor has not folded yet, are left out.

@@ -1,7 +1,7 @@
 """Repair of attempts that an audit found to be neither queued nor leased."""
 
 from topics.aggregate import Aggregate
-from topics.audit.ownership import Attempt
+from topics.audit.ownership import AttemptId
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
 from topics.settings import KafkaSettings
@@ -10,7 +10,7 @@ _BY = "operator"
 _TIMEOUT_MS = 30_000
 
 
-def repair(settings: KafkaSettings, aggregate: Aggregate, stuck: list[Attempt]) -> None:
+def repair(settings: KafkaSettings, aggregate: Aggregate, stuck: list[AttemptId]) -> None:
     """Publish LeaseExpired for each attempt, so that the fold retries it or gives it up.
 
     Raises:

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from topics.aggregate import Aggregate
 from topics.audit.folded_states import FoldedStates
 from topics.kafka.codec import DecodeError, decode_fact
+from topics.kafka.records import position
 from topics.times import rfc3339
 
 _NEVER = "9999"
@@ -50,7 +51,7 @@ class Replay:
     """Ids with events that the store processor has not folded yet."""
     begins: str = ""
     """Append time of the first remaining event, if the beginning of the log was deleted; else empty."""
-    older: int = 0
+    rows_before_log_start: int = 0
     """Rows of the store from before `begins`, which cannot be compared."""
     events: int = 0
     unreadable: int = 0
@@ -63,9 +64,9 @@ class Replay:
 
     def add(self, message: Message) -> None:
         """Fold one event, in the order of its partition."""
-        partition, offset = message.partition() or 0, message.offset() or 0
+        partition, offset = position(message)
         if partition in self._unseen:
-            self._begin(message)
+            self._begin(partition, message)
         try:
             recorded = decode_fact(message, self.aggregate.facts)
         except DecodeError:
@@ -80,9 +81,9 @@ class Replay:
         if self.folded.add(recorded) is not None:
             self.refused += 1
 
-    def _begin(self, message: Message) -> None:
+    def _begin(self, partition: int, message: Message) -> None:
         """Note when the log begins, if this first event of its partition was not always the first."""
-        self._unseen.discard(message.partition() or 0)
+        self._unseen.discard(partition)
         if message.offset():
             self.begins = max(self.begins, rfc3339(message.timestamp()[1]))
 
@@ -96,11 +97,11 @@ class Replay:
             for id in sorted(states.keys() | stored.keys())
             if stored.get(id) not in (states.get(id), *self.earlier.get(id, ()))
         ]
-        wrong = [difference for difference in different if not self._is_older(difference.found)]
-        self.older = len(different) - len(wrong)
+        wrong = [difference for difference in different if not self._is_before_log_start(difference.found)]
+        self.rows_before_log_start = len(different) - len(wrong)
         return wrong
 
-    def _is_older(self, row: bytes | None) -> bool:
+    def _is_before_log_start(self, row: bytes | None) -> bool:
         """Return whether events of a row may have been deleted."""
         if not self.begins or row is None:
             return False

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from topics.audit.seals import OffsetRange, Seal, fingerprint, open_seal
 from topics.kafka.codec import DecodeError
+from topics.kafka.records import position
 from topics.times import rfc3339
 from topics.topic import FOR_EVER, Topic
 
@@ -61,7 +62,7 @@ class Inspection:
 
     def add(self, message: Message) -> None:
         """Compare the next record of its partition."""
-        partition = self._partitions.get(message.partition() or 0)
+        partition = self._partitions.get(position(message).partition)
         if partition is None or not partition.add(message):
             self._unsealed += 1
 
@@ -112,7 +113,7 @@ class _Partition:
 
     def add(self, message: Message) -> bool:
         """Compare a record, and return whether it is sealed."""
-        offset = message.offset() or 0
+        offset = position(message).offset
         if self._begins_at is None:
             self._begins_at = offset
         while self._seal is not None and offset >= self._seal.next_offset:

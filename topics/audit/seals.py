@@ -1,6 +1,6 @@
 """Seals: signed digests of ranges of the log, each naming its predecessor. No Kafka client here.
 
-To alter, remove or move a sealed record, an attacker must make its seal and all later ones anew, which needs
+To alter, remove or move a sealed record, an attacker must replace its seal and all later ones, which needs
 the key. Seals do not show that the last ones of a chain are missing. To detect that, keep the newest seal
 elsewhere.
 """
@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from topics.kafka.codec import DecodeError, Headers, Record, cloud_event, decode, encode, headers
+from topics.kafka.records import position
 from topics.model import Model
 
 SEALED = "envicutor.audit.sealed.v1"
@@ -52,7 +53,7 @@ def canonical(message: Message) -> bytes:
     found = headers(message)
     fields = [_sized(message.key()), _sized(message.value()), struct.pack(">i", len(found))]
     fields += (_sized(part) for header in found for part in header)
-    return struct.pack(">qq", message.offset() or 0, message.timestamp()[1]) + b"".join(fields)
+    return struct.pack(">qq", position(message).offset, message.timestamp()[1]) + b"".join(fields)
 
 
 def _sized(raw: str | bytes | None) -> bytes:
@@ -76,7 +77,7 @@ class OffsetRange:
         self._hash.update(canonical(message))
         self.last_time_ms = message.timestamp()[1]
         self.first_time_ms = self.first_time_ms or self.last_time_ms
-        self.next_offset = (message.offset() or 0) + 1
+        self.next_offset = position(message).offset + 1
         self.records += 1
 
     @property
@@ -104,11 +105,12 @@ def fingerprint(value: str | bytes | None) -> str:
     return hashlib.sha256(value.encode() if isinstance(value, str) else value or b"").hexdigest()
 
 
-def sealed(topic: str, seal: Seal, key: Ed25519PrivateKey, source: str) -> Record:
+def make_seal_record(topic: str, seal: Seal, key: Ed25519PrivateKey, source: str) -> Record:
     """Return the record of `seal`, signed by `key`."""
-    value, of = encode(seal), f"{seal.topic}/{seal.partition}"
+    value, subject = encode(seal), f"{seal.topic}/{seal.partition}"
     signature: Headers = [(SIGNATURE, key.sign(value))]
-    return Record(topic, of.encode(), value, cloud_event(SEALED, fingerprint(value), of, source) + signature)
+    event = cloud_event(SEALED, fingerprint(value), subject, source)
+    return Record(topic, subject.encode(), value, event + signature)
 
 
 def open_seal(message: Message, keys: tuple[Ed25519PublicKey, ...]) -> Seal:

@@ -4,7 +4,7 @@ The order of reads makes it correct while the system runs:
 
 - Committed offsets before and after the store bound the states that the store may contain.
 - The queue's offsets are read before the queue and the leases, and these before the events. A worker's
-  lease, or the attempt that it hands back, is on the log before the worker commits the queue. The attempt's
+  lease, or the `HandedBack` of its attempt, is on the log before the worker commits the queue. The attempt's
   result is on the log before the worker releases the lease.
 - An attempt whose lease has just expired has no owner for a moment, so suspects are checked twice.
 """
@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from pydantic import BaseModel, ValidationError
 
 from topics.aggregate import Aggregate
-from topics.audit.ownership import Attempt, Leases, unowned_attempts
+from topics.audit.ownership import AttemptId, Leases, unowned_attempts
 from topics.audit.replay import Difference, Replay
 from topics.audit.sealed import Inspection, Sealing, Seals
 from topics.kafka.clients import READER, SHORT_LIVED, consumer_config
@@ -46,11 +46,11 @@ class Findings:
     """Ids with events that the store processor has not folded yet."""
     stored: int
     """Rows of the store, one per id."""
-    older: int
+    rows_before_log_start: int
     """Rows from before the log's first remaining event; they are not compared."""
     unfinished: int
     differences: list[Difference]
-    unowned_attempts: list[Attempt]
+    unowned_attempts: list[AttemptId]
     """Attempts that are neither finished nor queued nor leased."""
     sealing: Sealing
 
@@ -92,9 +92,9 @@ def _look(
     stored = _stored(settings, family.store.name)
     after = committed_offsets(settings, family.store_group, family.events.name)
     progress(f"{aggregate.name}: {len(stored)} records in the store")
-    popped = committed_offsets(settings, family.work_group, family.queue.name)
+    consumed = committed_offsets(settings, family.work_group, family.queue.name)
     leased = _leased(settings, family.leases.name, lease_timeout_s)
-    queued = _queued(settings, family.queue.name, popped)
+    queued = _queued(settings, family.queue.name, consumed)
     replay = Replay(aggregate, before, after)
     inspection = Inspection(family.events, seals.chains, time.time_ns() // 1_000_000)
     for count, message in enumerate(read_to_end(settings, family.events.name), 1):
@@ -112,7 +112,7 @@ def _look(
         stored=len(stored),
         unfinished=len(open_attempts),
         differences=differences,
-        older=replay.older,
+        rows_before_log_start=replay.rows_before_log_start,
         unowned_attempts=unowned_attempts(open_attempts, queued, leased, replay.waiting),
         sealing=inspection.finish(),
     )
@@ -137,9 +137,9 @@ class _Entry(BaseModel):
     attempt: int
 
 
-def _queued(settings: KafkaSettings, topic: str, popped: dict[int, int]) -> set[Attempt]:
+def _queued(settings: KafkaSettings, topic: str, consumed: dict[int, int]) -> set[AttemptId]:
     queued = set()
-    for message in read_to_end(settings, topic, popped):
+    for message in read_to_end(settings, topic, consumed):
         try:
             entry = _Entry.model_validate_json(message.value() or b"")
         except ValidationError:
@@ -148,7 +148,7 @@ def _queued(settings: KafkaSettings, topic: str, popped: dict[int, int]) -> set[
     return queued
 
 
-def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[Attempt]:
+def _leased(settings: KafkaSettings, topic: str, lease_timeout_s: float) -> set[AttemptId]:
     leases = Leases()
     for message in read_to_end(settings, topic, _since(settings, topic, lease_timeout_s)):
         try:

@@ -26,7 +26,7 @@ from topics.views.package_sets import PackageSetInForce
 Direction = Literal["read", "written"]
 """Direction of the documents of a schema, as this system sees it."""
 
-CONTRACT_VERSION = "1.3.0"
+CONTRACT_VERSION = "2.0.0"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PREFIX = "envicutor."

@@ -242,7 +242,7 @@ class EventProducer:
                 try:
                     self._producer.poll(0.1)
                 except BrokersLostError as error:
-                    self._begin_anew(error)
+                    self._recreate(error)
         except Exception:
             log.exception("the poll thread of a producer failed")
             crash("delivery reports cannot be read any more")
@@ -296,7 +296,7 @@ class EventProducer:
             return
         delivery.report(became)
 
-    def _begin_anew(self, why: BrokersLostError) -> None:
+    def _recreate(self, why: BrokersLostError) -> None:
         """Replace the client. Records that the old one delivered but did not report are delivered twice."""
         log.warning("recreating a producer: %s", why)
         self._producer = Producer(with_liveness_check(self._config))

@@ -29,7 +29,7 @@ CARRIED_BYTES = 4 * 1024
 REPLY_TOPIC = "reply_topic"
 """Header of a request that names the topic for its answer."""
 _RANDOM = random.Random(uuid.uuid4().int)  # noqa: S311 - for no secret
-_OURS = frozenset(
+_OWN_HEADERS = frozenset(
     {
         *("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type"),
         REPLY_TOPIC,
@@ -163,7 +163,7 @@ def carried(headers: Headers) -> Headers:
     fitting: Headers = []
     size = 0
     for name, value in headers:
-        if name in _OURS:
+        if name in _OWN_HEADERS:
             continue
         size += len(name.encode()) + len(value or b"")
         if size > CARRIED_BYTES or len(fitting) == CARRIED_HEADERS:

@@ -21,7 +21,7 @@ class ReplyTopics:
         self._settings = settings
         self._prefix = catalogue.replies.name
         self._needed_bytes = catalogue.replies.max_message_bytes
-        self._ours = {topic.name for topic in catalogue.topics()}
+        self._other_topics = {topic.name for topic in catalogue.topics()}
         self._found: dict[str, int] = {}
         """Largest record in bytes that each topic takes, by name."""
         self._looked_at = -_FRESH_S
@@ -32,7 +32,7 @@ class ReplyTopics:
         Raises:
             KafkaException: the broker did not answer.
         """
-        if not name.startswith(self._prefix) or name in self._ours:
+        if not name.startswith(self._prefix) or name in self._other_topics:
             return f"{name[:80]!r} is not allowed: names of reply topics begin with {self._prefix!r}"
         age_s = time.monotonic() - self._looked_at
         if age_s > _FRESH_S or (name not in self._found and age_s > _LOOK_AGAIN_S):

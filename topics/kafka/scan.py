@@ -16,6 +16,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from topics.kafka.clients import READER, SHORT_LIVED, connection, consume_batch, consumer_config
+from topics.kafka.records import position
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
@@ -63,7 +64,7 @@ def _read(
     consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
     while unread:
         for message in consume_batch(consumer, _BATCH, 10.0):
-            error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
+            error, (partition, offset) = message.error(), position(message)
             end = ends[partition] if ends is not None else None
             if error is None:
                 offset += 1

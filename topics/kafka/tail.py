@@ -22,6 +22,7 @@ from confluent_kafka import (
 
 from topics.kafka.clients import BATCH_FETCH, READER, consume_batch, consumer_config, is_fatal
 from topics.kafka.liveness import BrokersLostError, with_liveness_check
+from topics.kafka.records import position
 from topics.process import crash
 from topics.settings import KafkaSettings
 
@@ -202,10 +203,10 @@ class TailConsumer:
                 try:
                     self._read()
                 except BrokersLostError as error:
-                    self._begin_anew(error)
+                    self._recreate_client(error)
                 if self._config is not self._reading_on and self._are_at_end():
                     to_the_end, self._config = self._consumer, self._reading_on
-                    self._go_on()
+                    self._replace_client()
                     to_the_end.close()
             self._consumer.close()
         except Exception:
@@ -242,12 +243,12 @@ class TailConsumer:
             tail.begin(self._consumer, partitions)
         return bool(partitions)
 
-    def _begin_anew(self, why: BrokersLostError) -> None:
+    def _recreate_client(self, why: BrokersLostError) -> None:
         """Replace the client, which is lost."""
         log.warning("recreating the consumer of %s: %s", self._names, why)
-        self._go_on()
+        self._replace_client()
 
-    def _go_on(self) -> None:
+    def _replace_client(self) -> None:
         """Replace the client by another one at the same offsets."""
         where = self._consumer.position(self._consumer.assignment())
         for tp in where:
@@ -261,7 +262,7 @@ class TailConsumer:
         read_to: defaultdict[Tail, dict[int, int]] = defaultdict(dict)
         ends: defaultdict[Tail, set[int]] = defaultdict(set)
         for message in consume_batch(self._consumer, _BATCH, 0.1):
-            error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
+            error, (partition, offset) = message.error(), position(message)
             if error is None:
                 tail = self._tails[message.topic() or ""]
                 read_to[tail][partition] = offset + 1

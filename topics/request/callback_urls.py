@@ -35,12 +35,12 @@ class Target(NamedTuple):
     @property
     def authority(self) -> str:
         """Value of the header `Host`, without the port if it is the scheme's default."""
-        return place(self.host, self.port if self.port != _PORTS[self.scheme] else None)
+        return host_and_port(self.host, self.port if self.port != _PORTS[self.scheme] else None)
 
     @property
-    def place(self) -> str:
+    def host_and_port(self) -> str:
         """Entry of the allow-list that allows this URL: `host:port`."""
-        return place(self.host, self.port)
+        return host_and_port(self.host, self.port)
 
 
 def target(url: str) -> Target:
@@ -76,12 +76,12 @@ def check_callback_url(url: str) -> str:
 
 def refusal(url: str | None, allowed: Collection[str]) -> str | None:
     """Return why `url`, which has the right form, may not be called; None if it may, or is None."""
-    if url is None or (where := target(url).place) in allowed:
+    if url is None or (where := target(url).host_and_port) in allowed:
         return None
     return f"{where} is not allowed: an operator must add it to ENVICUTOR_WEBHOOK_ALLOW"
 
 
-def place(host: str, port: int | None) -> str:
+def host_and_port(host: str, port: int | None) -> str:
     """Return `host:port`, with an IPv6 address in brackets."""
     bracketed = f"[{host}]" if ":" in host else host
     return bracketed if port is None else f"{bracketed}:{port}"
@@ -90,11 +90,11 @@ def place(host: str, port: int | None) -> str:
 def _allowed(entry: str) -> str:
     if (found := _ALLOWED.fullmatch(entry)) is None:
         raise ValueError(f"{entry!r} is no host:port, such as hooks.example.org:443 or [2001:db8::1]:80")
-    return place(_host(found["host"]), _port(int(found["port"])))
+    return host_and_port(_host(found["host"]), _port(int(found["port"])))
 
 
-AllowedPlace = Annotated[str, AfterValidator(_allowed)]
-"""An entry of the allow-list, in the form of `Target.place`."""
+AllowedReceiver = Annotated[str, AfterValidator(_allowed)]
+"""An entry of the allow-list, in the form of `Target.host_and_port`."""
 
 
 def _host(host: str) -> str:

@@ -37,7 +37,7 @@ def parse_request(
 ) -> tuple[SubmissionRequest, str]:
     """Read a request and the hash of its content as sent, without its id.
 
-    `webhook_allow` are the places that a `callback_url` may name. The decision is made here, before the
+    `webhook_allow` are the receivers that a `callback_url` may name. The decision is made here, before the
     request is on the log, so that all folds of the log agree.
 
     Raises:
@@ -143,7 +143,7 @@ def content_hash(body: Mapping[str, Any]) -> str:
 def field_errors(
     error: ValidationError, root: type[pydantic.BaseModel] = SubmissionRequest
 ) -> tuple[FieldError, ...]:
-    """Translate pydantic's errors into ours: the first `MAX_FIELD_ERRORS`, and how many more there are.
+    """Return pydantic's errors as field errors: the first `MAX_FIELD_ERRORS`, and how many more there are.
 
     Long messages may make them fewer. `root` is the model that was read, for advice about unknown fields.
     """

@@ -1,7 +1,7 @@
 """Rights of the roles on a broker with users: Kafka's ACLs, made from the catalogue. Pure.
 
 Users without ACLs have no rights. READ and WRITE imply DESCRIBE. WRITE to any topic implies the idempotent
-writes of our producers (KIP-679), so no user needs a right on the cluster.
+writes of the roles' producers (KIP-679), so no user needs a right on the cluster.
 """
 
 from typing import get_args

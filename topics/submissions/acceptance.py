@@ -11,7 +11,7 @@ SYSTEM = f"{platform.machine()}-linux"
 """Nix's name of the platform that environments are built for, such as `x86_64-linux`."""
 
 
-def requested(
+def make_requested(
     request: SubmissionRequest,
     content_hash: str,
     package_set: str,

@@ -18,7 +18,7 @@ from topics.submissions.facts import (
     SubmissionFact,
 )
 from topics.submissions.state import EndedAttempt, Status, Submission, Work
-from topics.submissions.webhook import webhook
+from topics.submissions.webhook import make_webhook
 
 AttemptFact = Started | DependenciesInstalled | Compiled | Finished | HandedBack | LeaseExpired
 
@@ -81,8 +81,8 @@ def _again(state: Submission, fact: Requested, recorded: Recorded[SubmissionFact
     reason = f"conflict: the id was used before with {'another reply topic' if same else 'other content'}"
     if fact.source == "http":
         return Folded(state, refused=reason)
-    verdict = _rejection(recorded, (FieldError(field="id", message=reason),))
-    return Folded(state, (SendDeadLetter(reason), *_reply(fact.reply_topic, verdict)), refused=reason)
+    rejection = _rejection(recorded, (FieldError(field="id", message=reason),))
+    return Folded(state, (SendDeadLetter(reason), *_reply(fact.reply_topic, rejection)), refused=reason)
 
 
 def _rejected(
@@ -111,7 +111,7 @@ def _reply(topic: str | None, answered: Submission) -> tuple[Effect, ...]:
 
 
 def _notify(state: Submission) -> tuple[Effect, ...]:
-    record = webhook(state)
+    record = make_webhook(state)
     return (SendWebhook(state.id, record),) if record else ()
 
 

@@ -57,7 +57,7 @@ class Webhook(Model):
         return f"ended_{self.body.data.id}"
 
 
-def webhook(submission: Submission) -> Webhook | None:
+def make_webhook(submission: Submission) -> Webhook | None:
     """Return the webhook of a final submission, or None if its request has no `callback_url`."""
     request, finished_at = submission.request, submission.finished_at
     if request is None or request.callback_url is None or finished_at is None:

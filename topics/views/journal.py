@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 from confluent_kafka import Message
 
 from topics.kafka.codec import DecodeError, decode_key, header
+from topics.kafka.records import position
 from topics.kafka.tail import Tail, TailConsumer
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
@@ -40,7 +41,7 @@ class JournalEntry(NamedTuple):
         ce_type = (header(message, "ce_type") or "").replace("\n", " ")
         value = message.value() or b""
         raw = value.encode() if isinstance(value, str) else value
-        return cls(message.offset() or 0, message.timestamp()[1], ce_type, raw)
+        return cls(position(message).offset, message.timestamp()[1], ce_type, raw)
 
     def row(self, key: str) -> tuple[bytes, bytes]:
         """Return key and value of the row that keeps this entry; no UTF-8 text is the key of such a row."""

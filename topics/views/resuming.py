@@ -18,7 +18,7 @@ def resuming(
 ) -> StartAt:
     """Return a function that opens `table` and returns its offsets.
 
-    The table is made anew if it is older than `stale_after_s`, or of another topic or `kind` of rows.
+    The table is recreated if it is older than `stale_after_s`, or of another topic or `kind` of rows.
     """
 
     def start_at(consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:

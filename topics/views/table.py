@@ -37,7 +37,7 @@ class TableIndex(NamedTuple):
     """An order of rows, kept on disk."""
 
     name: str
-    """Version of summaries and keys; it changes with them, so that the table is made anew."""
+    """Version of summaries and keys; it changes with them, so that the table is recreated."""
     keys: Callable[[bytes], Iterable[bytes]]
     """Pure function from a summary to the row's keys in the index; no other row has one of them."""
 
@@ -68,7 +68,7 @@ class Table:
     ) -> Mapping[str, int]:
         """Open the files, and return the offsets as of the last write, by name; a new table has none.
 
-        The table is made anew if it is corrupt, was written with another `identity`, or
+        The table is recreated if it is corrupt, was written with another `identity`, or
         `may_resume(age_s, offsets)` is False.
         """
         whose = "/".join([identity, *([self._index.name] if self._index else [])]).encode()
@@ -155,7 +155,7 @@ class Table:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """Delete a corrupt table and end the process, whose next start reads the topic anew.
+        """Delete a corrupt table and end the process, whose next start reads the topic again.
 
         RocksDB finds some corruption only when it reads a block.
         """
@@ -210,7 +210,7 @@ class Table:
         except Exception as error:
             if "/LOCK" in str(error):  # another process has it open: it is not corrupt
                 raise
-            log.warning("the table in %s is broken, its topic is read anew: %s", self._directory, error)
+            log.warning("the table in %s is broken, its topic is read again: %s", self._directory, error)
             return None
 
     def _open(self) -> Rdict:

@@ -8,6 +8,7 @@ from pathlib import Path
 from confluent_kafka import Message
 
 from topics.kafka.end_offsets import EndOffsets
+from topics.kafka.records import position
 from topics.kafka.tail import Tail, TailConsumer
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
@@ -15,7 +16,7 @@ from topics.views.resuming import resuming
 from topics.views.table import RowChange, Table
 
 _STALE_AFTER_S = 12 * 3600.0
-"""Age from which a table is made anew: half of Kafka's default `delete.retention.ms`, as an older table could
+"""Age from which a table is recreated: half of Kafka's default `delete.retention.ms`, as an older table could
 have missed a tombstone."""
 
 
@@ -123,9 +124,9 @@ class View:
         return RowChange(key, value, None if status is None else status.encode())
 
 
-def next_offsets(messages: Iterable[Message]) -> dict[str, int]:
-    """Return the offsets after these records, by partition, as a table keeps them."""
-    return {str(message.partition()): (message.offset() or 0) + 1 for message in messages}
+def next_offsets(messages: Iterable[Message], prefix: str = "") -> dict[str, int]:
+    """Return the offsets after these records, as a table keeps them; their names begin with `prefix`."""
+    return {f"{prefix}{partition}": offset + 1 for partition, offset in map(position, messages)}
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:

@@ -6,11 +6,11 @@ import os
 import uvloop
 
 from infra.kafka.gateway.server import Gateway
-from infra.kafka.gateway.settings import GatewayPlace, GatewaySettings
+from infra.kafka.gateway.settings import GatewayAddresses, GatewaySettings
 
 if __name__ == "__main__":
     logging.basicConfig(
         level=os.environ.get("ENVICUTOR_LOG_LEVEL", "INFO"),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    uvloop.run(Gateway(GatewaySettings(), GatewayPlace()).run())
+    uvloop.run(Gateway(GatewaySettings(), GatewayAddresses()).run())

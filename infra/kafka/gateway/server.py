@@ -13,7 +13,7 @@ from typing import Any
 from infra.kafka.gateway.admission import Admission, NotAdmittedError
 from infra.kafka.gateway.reader import MalformedError
 from infra.kafka.gateway.session import LOGIN_S, ProtocolError, Session
-from infra.kafka.gateway.settings import GatewayPlace, GatewaySettings
+from infra.kafka.gateway.settings import GatewayAddresses, GatewaySettings
 from infra.kafka.ports import LOOPBACK
 
 log = logging.getLogger(__name__)
@@ -29,18 +29,18 @@ Streams = tuple[StreamReader, StreamWriter]
 class Gateway:
     """Listeners of the gateway, one for each broker, and their connections."""
 
-    def __init__(self, settings: GatewaySettings, place: GatewayPlace) -> None:
+    def __init__(self, settings: GatewaySettings, addresses: GatewayAddresses) -> None:
         """Load the certificates.
 
         Raises:
             OSError: a certificate cannot be read.
         """
-        self._place = place
+        self._addresses = addresses
         self._admission = Admission(settings)
         self._client_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._client_tls.load_cert_chain(place.certificate_file)
-        self._broker_tls = ssl.create_default_context(cafile=place.ca_file)
-        self._broker_tls.load_cert_chain(place.certificate_file)
+        self._client_tls.load_cert_chain(addresses.certificate_file)
+        self._broker_tls = ssl.create_default_context(cafile=addresses.ca_file)
+        self._broker_tls.load_cert_chain(addresses.certificate_file)
         self._tasks: set[asyncio.Task[None]] = set()
         self._complained_at = 0.0
 
@@ -52,11 +52,11 @@ class Gateway:
         """
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stopped.set)
-        for port, behind in self._place.ports.items():
+        for port, behind in self._addresses.ports.items():
             listener = socket.create_server((LOOPBACK, port), backlog=_BACKLOG)
             listener.setblocking(False)
             self._keep(self._accept(listener, behind))
-        log.info("gateway: clients of Kafka on %s", ", ".join(map(str, self._place.ports)))
+        log.info("gateway: clients of Kafka on %s", ", ".join(map(str, self._addresses.ports)))
         await stopped.wait()
         for task in tuple(self._tasks):
             task.cancel()
@@ -92,7 +92,7 @@ class Gateway:
                             streams,
                             lambda: self._connect(behind),
                             self._admission,
-                            self._place.largest_batch_bytes,
+                            self._addresses.largest_batch_bytes,
                         )
                         await session.run(login, task)
                     finally:

@@ -45,7 +45,7 @@ _GROUP_BYTES = 4 * KiB
 """Largest request that may create a group or a member. The broker keeps the member's metadata in it."""
 _AROUND_BATCH_BYTES = 16 * KiB
 """Room for the other parts of a Produce request with the largest batch."""
-_PLACE_BYTES = 4 * KiB
+_BEGINNING_BYTES = 4 * KiB
 """Beginning of a request that is too large. Topic and partition are parsed from it for the response."""
 _PIECE_BYTES = 64 * KiB
 
@@ -139,9 +139,9 @@ class Session:
             return start + await self._reader.readexactly(size - len(start))
         if key != _PRODUCE or not most_bytes < size <= LARGEST_REQUEST_BYTES:
             raise ProtocolError(f"a request of kind {key} with {size} bytes instead of at most {most_bytes}")
-        place = await self._reader.readexactly(_PLACE_BYTES)
-        await self._skip(size - len(start) - len(place))
-        return start + place
+        beginning = await self._reader.readexactly(_BEGINNING_BYTES)
+        await self._skip(size - len(start) - len(beginning))
+        return start + beginning
 
     async def _skip(self, size: int) -> None:
         while size > 0:

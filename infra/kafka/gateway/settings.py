@@ -21,7 +21,7 @@ class GatewaySettings(BaseSettings):
     [kafka.md](kafka.md#what-one-producer-can-do-to-the-others)."""
 
 
-class GatewayPlace(BaseSettings):
+class GatewayAddresses(BaseSettings):
     """Addresses and certificates of the gateway's process, which `up` sets."""
 
     model_config = SettingsConfigDict(

@@ -172,7 +172,7 @@ const STATUSES: Record<Status, { words: string; tone: Tone }> = {
 };
 
 /** Return the label and colour of a submission's state. */
-export function verdict(status: Status, outcome: Outcome | null): { words: string; tone: Tone } {
+export function labelOf(status: Status, outcome: Outcome | null): { words: string; tone: Tone } {
   return outcome !== null ? OUTCOMES[outcome] : STATUSES[status];
 }
 

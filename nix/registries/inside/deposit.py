@@ -30,7 +30,7 @@ class Deposited:
         self._socket.sendall(piece)
         return len(piece)
 
-    def verdict(self) -> str:
+    def finish(self) -> str:
         """End the file and return the reason for its refusal, empty if it is accepted.
 
         Raises:

@@ -35,7 +35,7 @@ def _fetch(web: OpenerDirector, artifact: dict[str, str]) -> str:
         with web.open(asked, timeout=TIMEOUT_S) as answer, Deposited(artifact["hash"]) as deposited:
             while piece := answer.read(PIECE_BYTES):
                 deposited.write(piece)
-            return deposited.verdict()
+            return deposited.finish()
     except OSError as error:
         return str(error)[:500] or type(error).__name__
 

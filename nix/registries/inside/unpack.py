@@ -97,7 +97,7 @@ def main(python_version: str, limit_bytes: str) -> None:
             for artifact in artifacts:
                 _add(artifact, layer, python_version)
             layer.close()
-            why = deposited.verdict()
+            why = deposited.finish()
     except ConnectionError:  # the deposit has reached its limit
         why = f"what is in them {TOO_LARGE}"
     if why:

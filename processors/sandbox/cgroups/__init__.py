@@ -119,7 +119,7 @@ def parse_mounts(mountinfo: str) -> list[CgroupMount]:
 
 
 def parse_membership(cgroup: str) -> dict[str, str]:
-    """Map each controller, and "" for version 2, to our group in the text of /proc/self/cgroup."""
+    """Map each controller, and "" for version 2, to its group in the text of /proc/self/cgroup."""
     membership = {}
     for line in cgroup.splitlines():
         _, controllers, group = line.split(":", 2)
@@ -128,7 +128,7 @@ def parse_membership(cgroup: str) -> dict[str, str]:
 
 
 def own_folder(mount: CgroupMount, group: str) -> Path:
-    """Return the folder of our group in a hierarchy, of which a container may see only a part.
+    """Return the folder of this process's group in a hierarchy, of which a container may see only a part.
 
     Raises:
         SandboxError: the visible part does not include the group.

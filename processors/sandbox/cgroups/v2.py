@@ -87,7 +87,7 @@ class CgroupsV2:
         return [self.folder, self.worker.folder]
 
     def make(self, limits: GroupLimits) -> None:
-        """Make the group, after the processes of the group above, ours and others, were moved into a leaf."""
+        """Make the group, after all processes of the group above were moved into a leaf."""
         base, leaf = self.folder.parent, self.folder.parent / LEAF
         if needs_leaf(base):
             leaf.mkdir(exist_ok=True)

@@ -151,11 +151,11 @@ class Nodes:
         id = self.submit(request)
         self.finish(id, *run, outcome=outcome)
         for client in self.clients:
-            eventually(partial(_finished_at, client, id), "it is finished")
+            eventually(partial(finished_at, client, id), "it is finished")
         return id
 
 
-def _finished_at(client: httpx.Client, id: str) -> str | None:
+def finished_at(client: httpx.Client, id: str) -> str | None:
     finished_at: str | None = client.get(f"/submissions/{id}").json()["finished_at"]
     return finished_at
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from ingest.client import Client, RequestRefusedError, UnavailableError
-from tests.integration.http.nodes import Nodes, bearer
+from tests.integration.http.nodes import Nodes, bearer, finished_at
 from tests.integration.http.test_http import problem
 from tests.support.polling import eventually
 from topics.kafka.scan import read_to_end
@@ -158,7 +158,7 @@ def test_what_another_submitted_is_not_there(locked: Nodes, alice: User, bob: Us
     problem(bob.ask("DELETE", f"/submissions/{id}"), 404, "unknown-submission")
     locked.finish(id, RunStage(exit_code=0, outputs=(file,)))
     for node, client in enumerate(locked.clients):  # with all scopes
-        eventually(partial(_finished, client, id), "it is finished")
+        eventually(partial(finished_at, client, id), "it is finished")
         for path in (f"/submissions/{id}", f"/submissions/{id}/events", f"/submissions/{id}/outputs/0/a.txt"):
             assert alice.ask("GET", path, node).status_code == 200
             assert client.get(path).status_code == 200
@@ -317,8 +317,3 @@ def test_the_key_itself_stands_nowhere(locked: Nodes, caplog: pytest.LogCaptureF
 def _listed(client: httpx.Client, tag: str) -> list[Any]:
     found: list[Any] = client.get("/submissions", params={"tag": tag}).json()["submissions"]
     return found
-
-
-def _finished(client: httpx.Client, id: str) -> str | None:
-    finished_at: str | None = client.get(f"/submissions/{id}").json()["finished_at"]
-    return finished_at

@@ -10,7 +10,7 @@ from tests.system.cluster.running import ANSWER_S, Cluster
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
 from topics.request.model import SubmissionRequest
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS
 
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -34,7 +34,7 @@ def test_it_runs_as_it_would_have_then(cluster: Cluster, producer: EventProducer
     body = json.dumps({"files": files, "test_cases": [{"args": ["one"]}]})
     older = SubmissionRequest.model_validate_json(body)
     package_set = cluster.stored(cluster.answer({"run": "true"})["id"]).package_set
-    fact = requested(older.ordinary(), "hash", package_set, source="kafka").replace(request=older)
+    fact = make_requested(older.ordinary(), "hash", package_set, source="kafka").replace(request=older)
     topic = cluster.topics.submissions.events.name
     producer.produce(encode_fact(topic, "older", fact, FACTS, "test")).result(ANSWER_S)
 

@@ -31,7 +31,7 @@ from topics.kafka.codec import encode_fact
 from topics.kafka.scan import read_to_end
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS
 
 END_S = 10.0
@@ -256,7 +256,7 @@ def test_roles_say_once_that_the_broker_is_gone_and_end_with_work_in_flight(
     with roles(folder, settings, cache_dir, which) as started:
         wait_until_logged(started, lambda role: READY[role.arguments], 2 * SAYS_S)
         producer = EventProducer(settings)
-        request = requested(*parse_request(b'{"run": "true"}', 1024), "test", source="http")
+        request = make_requested(*parse_request(b'{"run": "true"}', 1024), "test", source="http")
         record = encode_fact(topics.submissions.events.name, "in-flight", request, FACTS, "test")
         producer.produce(record).result(SAYS_S)
 

@@ -15,7 +15,7 @@ import pytest
 from nix import eviction
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages
-from nix.errors import CacheError, MissingError
+from nix.errors import CacheError, EnvironmentNotFoundError
 from nix.runner import Ran
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
@@ -117,7 +117,7 @@ def hosts(loop: asyncio.Runner, sandboxes: Sandboxes, monkeypatch: pytest.Monkey
 def test_one_builds_and_the_other_fetches_once(hosts: Hosts, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     installed = hosts.install("one")
-    with pytest.raises(MissingError), hosts.other.hold(installed.store_path):
+    with pytest.raises(EnvironmentNotFoundError), hosts.other.hold(installed.store_path):
         pass
     hosts.fetch(hosts.other, installed, times=50)
     assert caplog.text.count("fetched ") == 1
@@ -138,16 +138,16 @@ def test_one_builds_and_the_other_fetches_once(hosts: Hosts, caplog: pytest.LogC
 def test_what_is_not_signed_or_not_whole_is_refused_until_it_is_published_again(hosts: Hosts) -> None:
     installed = hosts.install("one")
     stranger = hosts.host("stranger", make_key(hosts.root / "another-key"))
-    with pytest.raises(MissingError, match="not signed by any of the keys"):
+    with pytest.raises(EnvironmentNotFoundError, match="not signed by any of the keys"):
         hosts.fetch(stranger, installed)
     (archive,) = hosts.shared.glob("nar/*")
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)
-    with pytest.raises(MissingError, match="could not be fetched: error: "):
+    with pytest.raises(EnvironmentNotFoundError, match="could not be fetched: error: "):
         hosts.fetch(hosts.other, installed)
     archive.unlink()
-    with pytest.raises(MissingError, match="does not exist in binary cache"):
+    with pytest.raises(EnvironmentNotFoundError, match="does not exist in binary cache"):
         hosts.fetch(hosts.other, installed)
     for cache in stranger, hosts.other:
         assert not cache._environments.installed(installed.store_path)
@@ -163,11 +163,11 @@ def test_what_is_not_there_is_missing_and_a_folder_that_is_not_there_is_our_faul
         hosts.fetch(
             hosts.other, InstalledEnvironment("/nix/store/" + "0" * 32 + "-environment", {}, [], 1, "")
         )
-    assert not isinstance(told.value, MissingError)
+    assert not isinstance(told.value, EnvironmentNotFoundError)
     installed = hosts.install("one")
     for narinfo in hosts.shared.glob("*.narinfo"):
         narinfo.unlink()
-    with pytest.raises(MissingError, match="don't know how to build"):
+    with pytest.raises(EnvironmentNotFoundError, match="don't know how to build"):
         hosts.fetch(hosts.other, installed)
 
 
@@ -181,7 +181,7 @@ def test_a_host_that_joins_with_an_empty_binary_cache_misses_what_is_not_there_a
         hosts.fetch(hosts.other, installed)
     except CacheError as error:
         raised = error
-    assert isinstance(raised, MissingError), raised
+    assert isinstance(raised, EnvironmentNotFoundError), raised
     assert hosts.install("one").store_path == installed.store_path
     hosts.fetch(hosts.other, installed)
 

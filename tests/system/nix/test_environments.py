@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nix.dependencies import Dependencies, Expression, Packages
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 from tests.system.nix.conftest import Host
 
 NUMPY = Packages(("python3", "python3-numpy"))
@@ -167,5 +167,5 @@ def test_a_cached_environment_costs_next_to_nothing(host: Host) -> None:
     ],
 )
 def test_what_is_not_there_cannot_be_held(host: Host, store_path: str) -> None:
-    with pytest.raises(MissingError), host.cache.hold(store_path):
+    with pytest.raises(EnvironmentNotFoundError), host.cache.hold(store_path):
         pass

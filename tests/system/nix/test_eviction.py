@@ -15,7 +15,7 @@ import pytest
 from nix import eviction
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
@@ -60,7 +60,7 @@ class Small:
         try:
             with self.cache.hold(installed.store_path) as tree:
                 return (tree / "usr/shared").exists()
-        except MissingError:
+        except EnvironmentNotFoundError:
             return False
 
     def on_disk(self, installed: InstalledEnvironment) -> bool:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from nix import store
+from nix import nix_store
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.contents import manifest
 from nix.dependencies import Packages
-from nix.errors import MissingError
+from nix.errors import EnvironmentNotFoundError
 from nix.package_set import load
 from nix.resolve import closure
 from nix.settings import NixSettings
@@ -29,13 +29,13 @@ async def build_in_format_1(
     cache: Cache, settings: NixSettings, pin: str, names: tuple[str, ...], folder: Path
 ) -> InstalledEnvironment:
     """Build packages as the first version did: by another script, for a key without a format."""
-    shutil.copy(store.DERIVATION, folder / "environment.nix")
-    script = store.DERIVATION.with_name("environment.sh").read_text()
+    shutil.copy(nix_store.DERIVATION, folder / "environment.nix")
+    script = nix_store.DERIVATION.with_name("environment.sh").read_text()
     (folder / "environment.sh").write_text(
         "".join(line for line in script.splitlines(keepends=True) if "> format" not in line) + "# older\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "DERIVATION", folder / "environment.nix")
+        patch.setattr(nix_store, "DERIVATION", folder / "environment.nix")
         installed = await cache.install(Packages(names), pin, BuildLimits(), print)
     package_set = load(settings, pin)
     packages = closure([*package_set.names.base, *names], package_set.index)
@@ -69,9 +69,9 @@ def test_an_environment_of_an_older_format_is_missing_until_it_is_built_again(
     async def fetch() -> None:
         await cache.fetch(old.store_path, old.size_bytes, agree)
 
-    with pytest.raises(MissingError, match="was built in format 1"), cache.hold(old.store_path):
+    with pytest.raises(EnvironmentNotFoundError, match="was built in format 1"), cache.hold(old.store_path):
         pass
-    with pytest.raises(MissingError, match="was built in format 1"):
+    with pytest.raises(EnvironmentNotFoundError, match="was built in format 1"):
         host.loop.run(fetch())
     new = host.loop.run(cache.install(Packages(("one",)), pin, BuildLimits(), print))
     assert new.store_path != old.store_path

@@ -23,7 +23,7 @@ from nix import archives
 from nix.artifacts import ResolvedArtifact, host_of
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages, Pinned
-from nix.errors import CacheError, DependenciesError, LimitError, PassingError
+from nix.errors import CacheError, DependenciesError, LimitError, TransientError
 from nix.registries.relay import Relay
 from nix.registries.sandbox import sockets
 from processors.runner import SandboxRunner
@@ -193,9 +193,9 @@ def test_what_a_package_of_npm_needs_by_address_is_not_even_asked_for(
 
 
 def test_without_registries_there_are_no_such_packages(install: Install) -> None:
-    with pytest.raises(PassingError, match=r"pypi are switched off here.* ENVICUTOR_PYPI_INDEX"):
+    with pytest.raises(TransientError, match=r"pypi are switched off here.* ENVICUTOR_PYPI_INDEX"):
         install(Pinned(("greeting==1.0",)), pypi_index="")
-    with pytest.raises(PassingError, match=r"npm are switched off here.* ENVICUTOR_NPM_REGISTRY"):
+    with pytest.raises(TransientError, match=r"npm are switched off here.* ENVICUTOR_NPM_REGISTRY"):
         install(Pinned(npm=("words@1.0.0",)), npm_registry="")
 
 

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from processors.sandbox import Box, Sandboxes, SandboxSettings
+from processors.sandbox import Bounds, Box, Sandboxes, SandboxSettings
 from tests.support.polling import eventually
 from tests.system.sandbox.laboratory import LIMITS, bash, children
 from topics.request.limits import MiB
@@ -57,10 +57,7 @@ async def running(sandboxes: Sandboxes) -> None:
             sandboxes.run_bounded(
                 ["bash", "-c", "setsid sleep 1000 & sleep 1000"],
                 env={"PATH": "/usr/bin"},
-                wall_time_s=60,
-                memory_bytes=64 * MiB,
-                stdout_bytes=1,
-                stderr_bytes=1000,
+                bounds=Bounds(wall_time_s=60, memory_bytes=64 * MiB, stdout_bytes=1, stderr_bytes=1000),
                 processes=64,
             ),
             _when_it_runs(fork),

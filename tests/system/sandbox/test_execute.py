@@ -6,7 +6,7 @@ import pytest
 
 from processors.sandbox import Rootfs, Sandboxes
 from processors.worker.compile_cache import CompileCache
-from processors.worker.execute import Executed, executed
+from processors.worker.execute import Executed, execute
 from processors.worker.live_output import AttemptOutput
 from tests.system.sandbox.laboratory import Laboratory
 from topics.request.model import File, SubmissionRequest, TestCase
@@ -22,7 +22,7 @@ async def once(sandboxes: Sandboxes, request: SubmissionRequest, cache: CompileC
     async def at_once() -> None:
         return
 
-    async with executed(
+    async with execute(
         sandboxes,
         cache,
         Rootfs.of_host_tools(),

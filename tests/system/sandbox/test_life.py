@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import processors.sandbox.sandboxes as sandboxes_module
-from processors.sandbox import Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups, launcher
+from processors.sandbox import Bounds, Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups, launcher
 from tests.support.polling import eventually
 from tests.system.sandbox.laboratory import (
     DEADLINE_S,
@@ -177,10 +177,12 @@ def bounded(laboratory: Laboratory, script: str, **bounds: float) -> Completed:
             env={"PATH": "/usr/bin", "X": "y"},
             cwd=Path("/usr"),
             stdin=b"in",
-            wall_time_s=bounds.get("wall_time_s", DEADLINE_S),
-            memory_bytes=int(bounds.get("memory_bytes", 1 << 28)),
-            stdout_bytes=int(bounds.get("stdout_bytes", 1 << 20)),
-            stderr_bytes=1000,
+            bounds=Bounds(
+                wall_time_s=bounds.get("wall_time_s", DEADLINE_S),
+                memory_bytes=int(bounds.get("memory_bytes", 1 << 28)),
+                stdout_bytes=int(bounds.get("stdout_bytes", 1 << 20)),
+                stderr_bytes=1000,
+            ),
             processes=int(bounds.get("processes", 1024)),
         )
 

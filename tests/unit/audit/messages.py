@@ -7,14 +7,14 @@ from topics.catalogue import catalogue
 from topics.kafka.codec import Headers, encode, fact_headers
 from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Requested, SubmissionFact
 
 SUBMISSIONS, DEPENDENCIES = aggregates(catalogue(KafkaSettings()))
 
 
 def request(run: str = "true") -> Requested:
-    return requested(SubmissionRequest(run=run), f"hash of {run}", "pin", source="http")
+    return make_requested(SubmissionRequest(run=run), f"hash of {run}", "pin", source="http")
 
 
 def event(id: str, fact: SubmissionFact, offset: int) -> Message:

@@ -45,7 +45,7 @@ def test_stores_at_a_moment_are_the_fold_until_then(time_ms: int) -> None:
 
 def test_exported_events_say_all_and_what_became_of_them() -> None:
     events = list(export(SUBMISSIONS, LOG, 2, 6))
-    assert [(event.id, event.attempt, event.verdict.split(":")[0]) for event in events] == [
+    assert [(event.id, event.attempt, event.disposition.split(":")[0]) for event in events] == [
         ("one", 1, "accepted"),
         ("one", 7, "refused"),
         ("one", None, "accepted"),

@@ -91,11 +91,11 @@ def test_rows_from_before_the_log_begins_are_not_compared() -> None:
         "invented": encode(request_state("invented")),
     }
     assert [difference.id for difference in replay.differences(stored)] == ["invented"]
-    assert replay.older == 1
+    assert replay.rows_before_log_start == 1
 
     nothing_left = Replay(SUBMISSIONS, {0: 9}, {0: 9})
     assert nothing_left.differences(stored) == []
-    assert nothing_left.older == 3
+    assert nothing_left.rows_before_log_start == 3
 
 
 def request_state(id: str) -> Submission:

@@ -42,7 +42,7 @@ def test_report_names_what_is_stuck() -> None:
         unreadable=0,
         waiting=0,
         stored=1,
-        older=3,
+        rows_before_log_start=3,
         unfinished=1,
         differences=[],
         unowned_attempts=[("one", 2)],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.audit.messages import SUBMISSIONS
 from topics.audit.sealed import Inspection, Sealing, Seals, read_seals
-from topics.audit.seals import OffsetRange, canonical, fingerprint, sealed
+from topics.audit.seals import OffsetRange, canonical, fingerprint, make_seal_record
 from topics.kafka.codec import Headers
 from topics.topic import Topic
 
@@ -43,7 +43,7 @@ def seal_records(log: Sequence[Message], size: int, key: Ed25519PrivateKey = KEY
     for message in log:
         begun.add(message)
         if begun.records == size:
-            record = sealed("audit.seals", begun.seal(TOPIC.name, 0, previous), key, "sealer")
+            record = make_seal_record("audit.seals", begun.seal(TOPIC.name, 0, previous), key, "sealer")
             assert isinstance(record.value, bytes)
             messages.append(
                 Message("audit.seals", 0, len(messages), None, record.value, record.headers, timestamp=(2, 1))

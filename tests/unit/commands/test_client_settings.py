@@ -5,11 +5,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from infra.cli import app
 from infra.commands import client
 from infra.commands.known_settings import misspelt, removed
+from tests.support.commands import run_command
 
 SERVER = "http://127.0.0.1:9"
 
@@ -20,11 +19,6 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(client, "CONFIG_FILE", file)
     monkeypatch.setitem(client.ClientSettings.model_config, "toml_file", file)
     return file
-
-
-def told(*arguments: str, **environment: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, arguments, env={f"ENVICUTOR_{n}": v for n, v in environment.items()})
-    return result.exit_code, result.output
 
 
 def test_the_file_that_nobody_else_reads(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +33,7 @@ def test_the_file_that_nobody_else_reads(config: Path, monkeypatch: pytest.Monke
 def test_a_file_with_a_key_that_others_may_read_is_refused(config: Path) -> None:
     config.write_text('key = "envicutor_k"')
     config.chmod(0o640)
-    code, output = told("show", "one")
+    code, output = run_command("show", "one")
     assert (code, "envicutor_k" in output) == (2, False)
     assert "chmod 600" in output
     config.write_text(f'server = "{SERVER}"')
@@ -48,7 +42,7 @@ def test_a_file_with_a_key_that_others_may_read_is_refused(config: Path) -> None
 
 @pytest.mark.parametrize("server", ["localhost:8000", "127.0.0.1", "ftp://localhost", "http://"])
 def test_a_server_is_a_url(config: Path, server: str) -> None:
-    code, output = told("list", "--server", server)
+    code, output = run_command("list", "--server", server)
     assert code == 2
     assert "is not a URL" in output
 
@@ -67,7 +61,7 @@ def test_a_server_is_a_url(config: Path, server: str) -> None:
 )
 def test_wrong_settings_are_explained(name: str, value: str, message: str) -> None:
     for command in ("up",) if name.startswith(("LEASE", "WEBHOOK")) else ("ingest", "up"):
-        code, output = told(command, **{name: value})
+        code, output = run_command(command, **{name: value})
         assert code == 2, output
         assert re.search(message, output)
         assert "Traceback" not in output
@@ -92,7 +86,7 @@ def test_a_name_that_is_no_setting_is_told_with_the_nearest() -> None:
 def test_a_process_that_is_to_use_what_was_removed_does_not_start(
     command: str, name: str, value: str, why: str
 ) -> None:
-    code, output = told(command, **{name: value})
+    code, output = run_command(command, **{name: value})
     assert code == 2
     assert f"ENVICUTOR_{name}={value}: {why}" in output
     assert "Unset it" in output
@@ -108,7 +102,7 @@ def test_the_former_default_of_a_removed_setting_breaks_no_start() -> None:
 def test_up_looks_first_whether_another_has_the_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        code, output = told("up", HTTP_PORT=str(port), DATA_DIR=str(tmp_path))
+        code, output = run_command("up", HTTP_PORT=str(port), DATA_DIR=str(tmp_path))
     assert code == 2
     assert f"port {port} of 127.0.0.1 is in use, maybe by another system: set ENVICUTOR_HTTP_PORT" in output
     assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from typer.testing import CliRunner
 
-from infra.cli import app
 from infra.kafka.ports import choose_free_port
+from tests.support.commands import run_command
 
 
 @contextmanager
@@ -36,14 +35,9 @@ def server(status: int, body: bytes) -> Iterator[str]:
             thread.join()
 
 
-def told(*arguments: str, **environment: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, arguments, env={f"ENVICUTOR_{n}": v for n, v in environment.items()})
-    return result.exit_code, result.output
-
-
 @pytest.mark.parametrize("command", [("show", "a"), ("packages", "search", "a")])
 def test_a_server_that_is_not_there(command: tuple[str, ...]) -> None:
-    code, output = told(*command, SERVER=f"http://127.0.0.1:{choose_free_port()}")
+    code, output = run_command(*command, SERVER=f"http://127.0.0.1:{choose_free_port()}")
     assert code == 7
     assert "Connection refused" in output
     assert "`envicutor up` starts it here; set ENVICUTOR_SERVER" in output
@@ -52,17 +46,17 @@ def test_a_server_that_is_not_there(command: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("command", [("show", "a"), ("packages", "search", "a")])
 def test_a_server_that_asks_for_a_key(command: tuple[str, ...]) -> None:
     with server(401, b'{"detail": "an API key is needed: send a header"}') as url:
-        code, output = told(*command, SERVER=url)
+        code, output = run_command(*command, SERVER=url)
         assert code == 2
         assert "set ENVICUTOR_KEY" in output
         assert "`envicutor keys create NAME` makes one" in output
         assert "header" not in output
-        assert "header" in told(*command, SERVER=url, KEY="envicutor_old")[1]
+        assert "header" in run_command(*command, SERVER=url, KEY="envicutor_old")[1]
 
 
 def test_a_search_without_a_match() -> None:
     with server(200, b'{"packages": [], "total": 0, "package_set": "one"}') as url:
-        code, output = told("packages", "search", "a", SERVER=url)
+        code, output = run_command("packages", "search", "a", SERVER=url)
     assert code == 0
     assert "no package of one has these words" in output
 
@@ -77,7 +71,7 @@ def test_a_search_without_a_match() -> None:
     ],
 )
 def test_a_value_that_an_option_has_not(command: tuple[str, ...], hints: tuple[str, ...]) -> None:
-    code, output = told(*command)
+    code, output = run_command(*command)
     assert code == 2
     words = " ".join(output.replace("│", " ").split())  # the frame breaks lines
     assert all(hint in words for hint in hints), words

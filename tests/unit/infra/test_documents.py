@@ -9,10 +9,10 @@ from pydantic_settings import BaseSettings
 import infra.cli  # noqa: F401 - imports every class of settings
 from infra.documents import REFERENCES
 from infra.documents.settings import SECTIONS
-from infra.kafka.gateway.settings import GatewayPlace
+from infra.kafka.gateway.settings import GatewayAddresses
 
 PACKAGES = {"infra", "ingest", "nix", "processors", "topics"}
-SET_BY_UP = {GatewayPlace}
+SET_BY_UP = {GatewayAddresses}
 """Classes whose variables only `up` sets, for a process of its own."""
 
 

@@ -1,11 +1,12 @@
 """Programs that are started again, whatever happened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from infra.supervisor import Program, Supervisor
+from tests.support.polling import until
 
 DEADLINE_S = 30.0
 
@@ -18,12 +19,6 @@ async def supervised(program: Path, pid_dir: Path) -> AsyncIterator[None]:
         yield
     finally:
         await supervisor.stop(DEADLINE_S)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not true():  # noqa: ASYNC110 - nothing tells us
-            await asyncio.sleep(0.01)
 
 
 def script(path: Path, says: Path, then: str) -> None:

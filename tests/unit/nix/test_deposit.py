@@ -39,7 +39,7 @@ def test_a_file_is_accepted_only_by_an_explicit_ok(listener: socket, answer: byt
     with inside.Deposited("layer") as deposited:
         deposited.write(b"content")
         try:
-            why = deposited.verdict()
+            why = deposited.finish()
         except Exception as error:  # however it says so
             why = repr(error)
     server.join()

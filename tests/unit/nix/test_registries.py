@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from nix.artifacts import ResolvedArtifact, check, hash_of, host_of
 from nix.contents import Contents
-from nix.errors import CacheError, DependenciesError, PassingError
+from nix.errors import CacheError, DependenciesError, TransientError
 from nix.registries import npm, pypi
 from nix.registries.answers import read_answer
 from nix.registries.relay import Relay, destination
@@ -190,7 +190,7 @@ def test_whose_fault_it_is_is_told() -> None:
     relay = Relay(frozenset())
     for code, kind in {
         "E404": DependenciesError,
-        "EWHATEVER": PassingError,
+        "EWHATEVER": TransientError,
         "ECONNRESET": CacheError,
         "E503": CacheError,
         "ERR_SOCKET_TIMEDOUT": CacheError,
@@ -199,7 +199,7 @@ def test_whose_fault_it_is_is_told() -> None:
     }.items():
         assert type(npm.explain(f"npm error code {code}\nnpm error 404 x", relay)) is kind
     assert type(pypi.explain(failed("WARNING: Retrying (Retry("), "", relay)) is CacheError
-    assert type(pypi.explain(failed("", fault="HTTP Error 403"), "", relay)) is PassingError
+    assert type(pypi.explain(failed("", fault="HTTP Error 403"), "", relay)) is TransientError
     relay.refused += ["files.test"] * 1000
     told = (
         "something that the packages need is on files.test, which is not configured: "

@@ -21,7 +21,7 @@ from topics.kafka.codec import Record, header
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import requested
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, DependenciesInstalled, Finished, HandedBack, Started
 from topics.submissions.fold import apply
 from topics.submissions.stage import DependenciesStage
@@ -32,7 +32,7 @@ DEPENDENCIES = DependenciesStage(id="d", cached=True)
 """No broker is there: work is given by `System.give`."""
 BEGUN = ["started", "dependencies_installed"]
 EVENTS = catalogue(NOWHERE).submissions.events.name
-REQUEST = requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
+REQUEST = make_requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
 
 
 @pytest.fixture(autouse=True)

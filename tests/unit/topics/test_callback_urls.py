@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from topics.kafka.codec import encode
-from topics.request.callback_urls import AllowedPlace, refusal, target
+from topics.request.callback_urls import AllowedReceiver, refusal, target
 from topics.request.errors import InvalidRequestError
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 
-entry = TypeAdapter(AllowedPlace).validate_python
+entry = TypeAdapter(AllowedReceiver).validate_python
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ entry = TypeAdapter(AllowedPlace).validate_python
     ],
 )
 def test_a_url_is_allowed_by_its_place_alone(url: str, place: str) -> None:
-    assert target(url).place == entry(place) == place
+    assert target(url).host_and_port == entry(place) == place
     assert refusal(url, [place]) is None
     others = [place + "0", "x" + place, "example.org:443", "[::ffff:127.0.0.1]:9000"]
     assert "ENVICUTOR_WEBHOOK_ALLOW" in (refusal(url, others) or "")

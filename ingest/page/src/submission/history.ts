@@ -2,7 +2,7 @@
 
 import { fill, h } from "../dom";
 import { follow } from "../events";
-import { type Answer, type EventPayload, verdict } from "../model";
+import { type Answer, type EventPayload, labelOf } from "../model";
 import { bytes, harmless, plural, seconds } from "../text";
 
 interface Moment {
@@ -75,7 +75,7 @@ export function historyView(main: HTMLElement, id: string): () => void {
     fill(spans, ...durations(moments));
   };
   const ended = (answer: Answer): void => {
-    const { words, tone } = verdict(answer.status, answer.outcome);
+    const { words, tone } = labelOf(answer.status, answer.outcome);
     pill.textContent = words;
     pill.className = `pill ${tone}`;
     const memory = Math.max(0, ...answer.run.map((stage) => stage.memory_bytes));
@@ -92,7 +92,7 @@ export function historyView(main: HTMLElement, id: string): () => void {
         note.textContent = `${plural(pieces, "output chunk")} received so far.`;
       } else {
         moments.push({ name: event.fact, at: Date.parse(event.data.time), data: event.data });
-        if (event.data.status !== null) pill.textContent = verdict(event.data.status, null).words;
+        if (event.data.status !== null) pill.textContent = labelOf(event.data.status, null).words;
         draw();
       }
     }

@@ -11,7 +11,7 @@ import {
   type OutputChunk,
   type Status,
   type SubmissionRequest,
-  verdict,
+  labelOf,
 } from "../model";
 import { harmless } from "../text";
 import { StageView } from "./stage";
@@ -129,7 +129,7 @@ export class ResultView {
   #finish(answer: Answer): void {
     this.#cancel.hidden = true;
     this.#steps.finish(answer);
-    const { words: end, tone } = verdict(answer.status, answer.outcome);
+    const { words: end, tone } = labelOf(answer.status, answer.outcome);
     fill(this.#note);
     if (answer.compile !== null) this.#compile?.finish(answer.compile);
     else this.#compile?.skip();
@@ -219,5 +219,5 @@ export class ResultView {
 
 function words(status: Status, compiles: boolean): string {
   if (status === "dependencies_installed") return compiles ? "Compiling" : "Running";
-  return verdict(status, null).words;
+  return labelOf(status, null).words;
 }

@@ -17,7 +17,7 @@ export interface Asked {
 export class StageView {
   readonly element: HTMLDetailsElement;
   readonly #mark = h("span", { class: "mark", "aria-hidden": "true" });
-  readonly #verdict = h("span", { class: "stage-verdict" }, "waiting");
+  readonly #label = h("span", { class: "stage-label" }, "waiting");
   readonly #cost = h("span", { class: "stage-cost" });
   readonly #bars = h("dl", { class: "bars", hidden: true });
   readonly #difference = h("div");
@@ -33,14 +33,7 @@ export class StageView {
     this.element = h(
       "details",
       { class: "stage waiting" },
-      h(
-        "summary",
-        {},
-        this.#mark,
-        h("span", { class: "stage-title" }, asked.title),
-        this.#verdict,
-        this.#cost,
-      ),
+      h("summary", {}, this.#mark, h("span", { class: "stage-title" }, asked.title), this.#label, this.#cost),
       h(
         "div",
         { class: "stage-body" },
@@ -81,8 +74,8 @@ export class StageView {
 
   /** Show the result of the stage. */
   finish(stage: Stage): void {
-    const verdict = verdictOf(stage);
-    this.#look(verdict.good ? "good" : "bad", verdict.words);
+    const label = labelOfStage(stage);
+    this.#look(label.good ? "good" : "bad", label.words);
     this.#cost.textContent = `${seconds(stage.wall_time_s)} · ${bytes(stage.memory_bytes)}`;
     const note = stage.truncated ? "A part of the output is missing, since it exceeded the limits." : "";
     const stdout = decoded(stage.stdout, stage.encoding);
@@ -108,7 +101,7 @@ export class StageView {
 
   #look(look: string, words: string): void {
     this.element.className = `stage ${look}`;
-    this.#verdict.textContent = words;
+    this.#label.textContent = words;
   }
 
   #drawBars(stage: Stage): void {
@@ -143,7 +136,7 @@ const LIMITS: Record<string, string> = {
   stderr_bytes: "printed more errors than allowed",
 };
 
-function verdictOf(stage: Stage | RunStage): { good: boolean; words: string } {
+function labelOfStage(stage: Stage | RunStage): { good: boolean; words: string } {
   if (stage.limit_exceeded !== null) {
     return { good: false, words: LIMITS[stage.limit_exceeded] ?? `hit the limit ${stage.limit_exceeded}` };
   }

@@ -2,7 +2,7 @@
 
 import { getJson, list, ProblemError } from "../api";
 import { announce, fill, h } from "../dom";
-import { type Listed, verdict } from "../model";
+import { type Listed, labelOf } from "../model";
 import { seconds } from "../text";
 import { Chart } from "./charts";
 
@@ -207,7 +207,7 @@ function drawTiles(
 }
 
 function row(listed: Listed): HTMLElement {
-  const { words, tone } = verdict(listed.status, listed.outcome);
+  const { words, tone } = labelOf(listed.status, listed.outcome);
   const took =
     listed.finished_at === null
       ? null

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
-from nix.errors import CacheError, DependenciesError, LimitError, MissingError
-from nix.runner import Ran, Runner
+from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
+from nix.runner import BuildLimits, Ran, Runner
 
 DERIVATION = Path(__file__).with_name("environment.nix")
 BUSYBOX = Path("/usr/bin/busybox")
@@ -31,17 +31,6 @@ COMPLAINT = re.compile(r"(error|warning): |don't know how")
 """Lines of Nix's output that give the reason of a failed copy, among progress lines."""
 
 
-@dataclass(frozen=True)
-class BuildLimits:
-    """Limits of evaluating and building one environment."""
-
-    wall_time_s: float = 300.0
-    memory_bytes: int = 2 << 30
-    stdout_bytes: int = 1 << 20
-    stderr_bytes: int = 1 << 20
-    """Limit of the build's log as well."""
-
-
 QUERY_LIMITS = BuildLimits()
 """Limits of queries, independent of the user's: a query must not fail a build that kept its limits."""
 COPY_LIMITS = BuildLimits(wall_time_s=900.0)
@@ -51,7 +40,7 @@ GARBAGE_LIMITS = BuildLimits(wall_time_s=3600.0, stdout_bytes=64 << 20, stderr_b
 
 BUSY, BUSY_TRIES, BUSY_PAUSE_S = b"db.sqlite' is busy", 5, 0.2
 """Nix waits for other users of its database, but fails at once if two open it at the same moment."""
-ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+WITHOUT_OTHER_PROCESSES = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Wrapper that hides other processes from garbage collection.
 
 Garbage collection reads the open files of all processes, and fails if an untrusted one has a file open whose
@@ -67,7 +56,7 @@ class Realised:
     log: str
 
 
-class Store:
+class NixStore:
     """Runs the commands of one Nix store."""
 
     def __init__(self, root: Path, runner: Runner, environment_bytes: int) -> None:
@@ -142,7 +131,9 @@ class Store:
         Raises:
             CacheError: Nix failed.
         """
-        ran = await self._nix(["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, wrapper=ALONE)
+        ran = await self._nix(
+            ["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, wrapper=WITHOUT_OTHER_PROCESSES
+        )
         if ran.exit_code != 0:
             raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')[-4000:]}")
 
@@ -164,7 +155,7 @@ class Store:
         A GC root in the folder `work` keeps it from garbage collection.
 
         Raises:
-            MissingError: the environment is not in the binary cache, or its signature is not valid.
+            EnvironmentNotFoundError: it is not in the binary cache, or its signature is not valid.
             CacheError: a host error, such as a full disk.
         """
         command = ["nix-store", "--realise", store_path, "--add-root", str(work / "result")]
@@ -173,7 +164,7 @@ class Store:
         if ran.limit_exceeded or b"No space left on device" in ran.stderr:
             raise CacheError(f"{store_path} could not be fetched: {_complaint(ran)}")
         if ran.exit_code != 0:
-            raise MissingError(f"{store_path} could not be fetched: {_complaint(ran)}")
+            raise EnvironmentNotFoundError(f"{store_path} could not be fetched: {_complaint(ran)}")
 
     async def _nix(
         self,
@@ -209,10 +200,7 @@ class Store:
                 "NIX_CONF_DIR": "/nonexistent",
                 "NIX_CONFIG": configuration(limits.stderr_bytes, settings),
             },
-            wall_time_s=limits.wall_time_s,
-            memory_bytes=limits.memory_bytes,
-            stdout_bytes=limits.stdout_bytes,
-            stderr_bytes=limits.stderr_bytes,
+            limits=limits,
             processes=PROCESSES,
         )
 

@@ -1,4 +1,4 @@
-from nix.store import configuration
+from nix.nix_store import configuration
 
 
 def test_builds_are_sandboxed_and_reach_nothing() -> None:
