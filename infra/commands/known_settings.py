@@ -69,4 +69,6 @@ def misspelt(names: Iterable[str]) -> Iterator[str]:
         if name.upper().startswith(PREFIX) and rest not in known:
             nearest = difflib.get_close_matches(rest, known, n=1)
             hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+            if rest in _REMOVED:
+                hint = "; it was removed, and this value changes nothing"
             yield f"{name} is not a setting, and is ignored{hint}"

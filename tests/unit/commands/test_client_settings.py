@@ -96,7 +96,9 @@ def test_the_former_default_of_a_removed_setting_breaks_no_start() -> None:
     assert removed({"ENVICUTOR_QUEUE": "group", "ENVICUTOR_QUEUES": "share"}) is None
     assert removed({"ENVICUTOR_SANDBOX_ENGINE": "native"}) is None
     assert removed({"QUEUE": "share"}) is None
-    assert list(misspelt(["ENVICUTOR_QUEUE"])) == ["ENVICUTOR_QUEUE is not a setting, and is ignored"]
+    assert list(misspelt(["ENVICUTOR_QUEUE"])) == [
+        "ENVICUTOR_QUEUE is not a setting, and is ignored; it was removed, and this value changes nothing"
+    ]
 
 
 def test_up_looks_first_whether_another_has_the_port(tmp_path: Path) -> None:
