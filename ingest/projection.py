@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
@@ -189,38 +188,39 @@ class Projection:
 
     # -- the consumer's thread -------------------------------------------------------------------------
 
-    @cached_property
-    def _identity(self) -> str:
-        # The ids differ for topics of the same name in another cluster, and for topics that were recreated.
-        topics = (self._family.events.name, self._family.store.name)
-        return "/".join(topic_id(self._settings, topic) for topic in topics)
-
     def _start_events(self, consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:
         """Open the table, and copy the store into a new one; return the offsets of the next events."""
-        bounds = {
-            f"{name}/{p}": consumer.get_watermark_offsets(TopicPartition(topic.name, p), timeout=ANSWER_S)
-            for name, topic in ((EVENTS, self._family.events), (STORE, self._family.store))
-            for p in partitions
-        }
-        is_complete = not any(bounds[f"{EVENTS}/{p}"][0] for p in partitions)
-
-        def may_resume(offsets: Mapping[str, int]) -> bool:
-            """Return whether the topics have all records from these offsets on."""
-            known = {name: offset for name, offset in offsets.items() if name in bounds}
-            return all(
-                offset <= bounds[name][1] and (name.startswith(STORE) or offset >= bounds[name][0])
-                for name, offset in known.items()
-            )
-
         if self._offsets is None:
-            identity = f"{self._identity}/{len(partitions)}"
-            self._offsets = self._table.open(identity, may_resume, is_complete=is_complete)
+            self._offsets = self._open(consumer, partitions)
         if self._offsets:
             self._loop.call_soon_threadsafe(self._readable.set)
         else:
             self._offsets = self._seed(partitions)
         self._folded = _of(EVENTS, self._offsets)
         return self._folded
+
+    def _open(self, consumer: Consumer, partitions: set[int]) -> Mapping[str, int]:
+        """Open the table; return its offsets, which are empty if it is new."""
+        topics = {EVENTS: self._family.events.name, STORE: self._family.store.name}
+        bounds = {
+            f"{name}/{p}": consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=ANSWER_S)
+            for name, topic in topics.items()
+            for p in partitions
+        }
+
+        def may_resume(offsets: Mapping[str, int]) -> bool:
+            """Return whether the topics have all events and rows from these offsets on."""
+            known = {name: offset for name, offset in offsets.items() if name in bounds}
+            return all(
+                offset <= bounds[name][1] and (name.startswith(STORE) or offset >= bounds[name][0])
+                for name, offset in known.items()
+            )
+
+        # The ids differ for topics of the same name in another cluster, and for topics that were recreated.
+        ids = [topic_id(self._settings, topic) for topic in topics.values()]
+        identity = "/".join([*ids, str(len(partitions))])
+        is_complete = not any(bounds[f"{EVENTS}/{p}"][0] for p in partitions)
+        return self._table.open(identity, may_resume, is_complete=is_complete)
 
     def _start_store(self, _: Consumer, __: set[int]) -> Mapping[int, int]:
         return _of(STORE, self._offsets or {})
@@ -233,9 +233,10 @@ class Projection:
             ends = stored_ends(self._settings, store, partitions)
             if all(ends[p] > 0 or committed[p] == 0 for p in partitions):
                 break
-        rows = self._table.seed(read_below(self._settings, store, ends), committed)
+        offsets = {f"{STORE}/{p}": end for p, end in ends.items()}
+        rows = self._table.seed(read_below(self._settings, store, ends), committed, offsets)
         log.info("ingest copied %d rows of %s in %.1f s", rows, store, time.monotonic() - started)
-        return {f"{STORE}/{p}": end for p, end in ends.items()}
+        return offsets
 
     def _fold(self, messages: Messages) -> None:
         ids = self._table.fold(messages)

@@ -140,8 +140,10 @@ class SubmissionTable:
 
     # -- the thread that writes ------------------------------------------------------------------------
 
-    def seed(self, stored: Iterable[Message], committed: Mapping[int, int]) -> int:
-        """Copy rows of the store; return the number of records.
+    def seed(
+        self, stored: Iterable[Message], committed: Mapping[int, int], offsets: Mapping[str, int]
+    ) -> int:
+        """Copy rows of the store, which is read on from `offsets`; return the number of records.
 
         `committed` are the offsets of the events that the rows have at least. A row may have later events,
         as its record names the last one.
@@ -151,6 +153,7 @@ class SubmissionTable:
         while batch := list(islice(changes, _BATCH)):
             self.rows.write(filter(None, batch), {})
             rows += len(batch)
+        self.rows.write((), offsets)
         return rows
 
     def fold(self, messages: list[Message]) -> list[str]:

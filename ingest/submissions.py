@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Submissions:
-    """Submissions of this system: appends their events to the log, and reads log and store."""
+    """Submissions of this system: appends their events to the log, and reads the projection."""
 
     def __init__(
         self,

@@ -116,7 +116,7 @@ def test_a_table_that_starts_with_the_store_gets_the_rows_of_the_store(
     cuts = sorted(data.draw(st.sets(st.integers(first, len(log)))) | {first, len(log)})
     with TemporaryDirectory() as folder:
         table = opened(Path(folder) / "table", is_complete=first == 0)
-        table.seed(store.compacted(store.ends[at_end]), {0: committed})
+        table.seed(store.compacted(store.ends[at_end]), {0: committed}, {})
         for start, end in pairwise(cuts):
             table.fold(appended[start:end])
         table.caught_up()
