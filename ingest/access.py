@@ -19,6 +19,7 @@ from ingest.problems import ProblemError
 from ingest.rates import Rates
 from ingest.settings import IngestSettings
 from topics.catalogue import Catalogue
+from topics.kafka.tail import TailConsumer
 from topics.security.api_keys import ApiKey, Scope, digest
 from topics.settings import KafkaSettings
 from topics.submissions.state import Submission
@@ -68,10 +69,16 @@ class Access:
     """Authentication of one node's callers, with rate limits that hold for this node."""
 
     def __init__(
-        self, kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, directory: Path
+        self,
+        kafka: KafkaSettings,
+        catalogue: Catalogue,
+        settings: IngestSettings,
+        directory: Path,
+        consumer: TailConsumer,
     ) -> None:
         self._retry_after_s = settings.retry_after_s
-        self._keys = View(kafka, catalogue.api_keys.name, directory) if settings.http_keys else None
+        topic = catalogue.api_keys.name
+        self._keys = View(kafka, topic, directory, consumer=consumer) if settings.http_keys else None
         self._rates = Rates()
 
     async def start(self) -> None:

@@ -1,12 +1,13 @@
-"""Ingest: the HTTP interface, which reads views and appends events to the log.
+"""Ingest: the HTTP interface, which reads local tables and appends events to the log.
 
-consumes  `submissions.store`, `package-sets`, `dependencies.store`, `api-keys` (as views);
-          `submissions.events`, `submissions.output` (as journals)
+consumes  `submissions.events`, `submissions.store` (as the projection); `package-sets`,
+          `dependencies.store`, `api-keys` (as views); `submissions.output` (as a journal)
 produces  Requested, Cancelled on `submissions.events`
 """
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -36,6 +37,7 @@ from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.contract.schemas import CONTRACT_VERSION, asyncapi
 from topics.dependencies.state import unfinished
+from topics.kafka.tail import TailConsumer
 from topics.settings import KafkaSettings
 from topics.views.journal import Journal
 from topics.views.view import View
@@ -48,32 +50,46 @@ GZIP_LEVEL = 4
 """Level of zlib, below its default since compression blocks the event loop."""
 
 
+_TABLES_OF_BEFORE = ("ingest-{instance}", "ingest-{instance}-history")
+"""Local tables of earlier versions, which are removed."""
+
+
 def make_app(
     kafka: KafkaSettings, catalogue: Catalogue, settings: IngestSettings, nix: NixSettings, instance: str
 ) -> FastAPI:
-    """Return the application, whose views and journals start when the server starts it."""
-    submissions = Submissions(kafka, catalogue, settings, instance)
+    """Return the application, whose consumer starts when the server starts it."""
+    tables, consumer = kafka.data_dir / "views", TailConsumer(kafka)
+    access = Access(kafka, catalogue, settings, tables / f"ingest-{instance}-keys", consumer)
+    submissions = Submissions(kafka, catalogue, settings, instance, consumer)
     output = Journal(
         kafka,
         catalogue.output.name,
-        kafka.data_dir / "views" / f"ingest-{instance}-output",
+        tables / f"ingest-{instance}-output",
         kept_s=catalogue.output.retention_ms // 1000,
+        consumer=consumer,
+    )
+    environments = View(
+        kafka,
+        catalogue.dependencies.store.name,
+        tables / f"ingest-{instance}-environments",
+        status_of=unfinished,
+        consumer=consumer,
     )
     metrics = measured.Metrics()
-    events = EventStreams(submissions.history, output, submissions.view, settings.http_streams_per_key)
-    directory = kafka.data_dir / "views" / f"ingest-{instance}-environments"
-    environments = View(kafka, catalogue.dependencies.store.name, directory, status_of=unfinished)
-    access = Access(kafka, catalogue, settings, kafka.data_dir / "views" / f"ingest-{instance}-keys")
+    events = EventStreams(submissions.projection, output, settings.http_streams_per_key)
     readiness = Readiness(kafka, catalogue, submissions, environments, access)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for name in _TABLES_OF_BEFORE:
+            await asyncio.to_thread(
+                shutil.rmtree, tables / name.format(instance=instance), ignore_errors=True
+            )
         await access.start()
         await submissions.start()
         await output.start()
         await environments.start()
         yield
-        # Concurrently, since the reader thread of each may be blocked in a call to the broker.
         await asyncio.gather(environments.close(), output.close(), submissions.close(), access.close())
 
     app: FastAPI = FastAPIOffline(
@@ -87,10 +103,10 @@ def make_app(
     problems.install(app)
     metrics.watch(
         {
-            catalogue.submissions.store.name: submissions.view.lag,
-            catalogue.submissions.events.name: submissions.history.lag,
+            catalogue.submissions.store.name: submissions.projection.store_lag,
+            catalogue.submissions.events.name: submissions.projection.events_lag,
         },
-        submissions_unfinished=lambda: submissions.view.with_status,
+        submissions_unfinished=lambda: submissions.projection.all_unfinished,
         http_event_streams=lambda: events.listeners,
     )
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
@@ -117,7 +133,7 @@ def make_app(
     app.include_router(submit_routes(submissions, access, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, access, events))
     app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
-    overview = Overview(submissions.view, environments, submissions.recent, readiness.workers)
+    overview = Overview(submissions.projection, environments, submissions.recent, readiness.workers)
     app.include_router(system_routes(overview, access, settings))
     app.include_router(operation_routes(readiness, metrics, access, settings, asyncapi(kafka, catalogue)))
 

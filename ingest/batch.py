@@ -41,7 +41,7 @@ async def _accept(
     submissions: Submissions, request: bytes, caller: Caller, extra_headers: Headers
 ) -> BatchItem:
     try:
-        accepted = await submissions.accept(request, caller, wait_for_end=False, extra_headers=extra_headers)
+        accepted = await submissions.accept(request, caller, extra_headers=extra_headers)
     except ProblemError as error:
         return BatchItem(status=error.status, problem=error.problem())
     return BatchItem(status=202, submission=Answer.model_validate_json(accepted.answer()))

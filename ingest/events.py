@@ -1,9 +1,9 @@
 """Streams of server-sent events: the facts and the live output of one submission, as they are published.
 
-consumes  `submissions.events`, `submissions.output` (as journals), `submissions.store` (as a view)
+consumes  `submissions.events` (as the projection), `submissions.output` (as a journal)
 
-An open stream holds only its position in both journals. New records wake the stream, which reads them from
-the journals. A client may therefore connect to any node at any time, and may read slowly.
+An open stream holds only its position in both topics. New records wake the stream, which reads them from the
+local tables. A client may therefore connect to any node at any time, and may read slowly.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 
@@ -19,10 +19,10 @@ from typing import NamedTuple, Self
 
 from ingest.models import END
 from ingest.problems import ProblemError
-from ingest.story import Story
-from topics.submissions.state import Submission, unfinished
+from ingest.projection import Projection
+from ingest.timeline import Timeline
+from topics.submissions.state import Submission
 from topics.views.journal import Journal
-from topics.views.view import View
 
 KEEP_ALIVE_S = 15.0
 """Time without events after which a comment is sent, since proxies close silent connections."""
@@ -50,11 +50,11 @@ class Position(NamedTuple):
 class EventStreams:
     """Event streams of one node, and the number that each API key has open."""
 
-    def __init__(self, history: Journal, output: Journal, view: View, most_per_key: int) -> None:
+    def __init__(self, submissions: Projection, output: Journal, most_per_key: int) -> None:
         """Allow `most_per_key` open streams of each API key."""
         self._most_per_key = most_per_key
         self._open: Counter[str] = Counter()
-        self._history, self._output, self._view = history, output, view
+        self._submissions, self._output = submissions, output
         self._listeners: set[asyncio.Event] = set()
         self._closing = False
 
@@ -101,25 +101,24 @@ class EventStreams:
         The stream ends after the end of the submission, when `still_allowed` returns False, and at `close`.
         """
         yield f"retry: {RECONNECT_MS}\n\n".encode()
-        id = submission.id
-        story, changed, waited = Story(id, submission.owner), asyncio.Event(), False
+        id, changed = submission.id, asyncio.Event()
+        timeline, waited = Timeline(id, submission.owner), False
         with ExitStack() as stack:
             self._listeners.add(changed)
             stack.callback(self._listeners.discard, changed)
-            for source in (self._history, self._output, self._view):
+            for source in (self._submissions, self._output):
                 stack.enter_context(source.subscribe(id, changed))
             while not self._closing and still_allowed():
-                for entry in self._history.since(id, story.read_to):
-                    name, happened = story.take(entry)
-                    story.forget_content()
+                for entry in self._submissions.events(id, timeline.read_to):
+                    name, payload = timeline.take(entry)
                     if entry.offset >= position.events:
                         position = position._replace(events=entry.offset + 1)
-                        yield _event(name, happened.model_dump_json(), position)
-                # Only the store has the end if the topic no longer has the first events of the submission.
-                if (story.final or waited) and (answer := self._final(id)):
+                        yield _event(name, payload.model_dump_json(), position)
+                # Only the state has the end if the topic no longer has the first events of the submission.
+                if (timeline.final or waited) and (answer := self._final_answer(id)):
                     yield _event(END, answer, END)
                     return
-                for piece in () if story.final else self._output.since(id, position.output):
+                for piece in () if timeline.final else self._output.since(id, position.output):
                     position = position._replace(output=piece.offset + 1)
                     yield _event("output", piece.value.decode(), position)
                 waited = not await _within(KEEP_ALIVE_S, changed)
@@ -127,9 +126,9 @@ class EventStreams:
                 if waited:
                     yield b": still there\n\n"
 
-    def _final(self, id: str) -> str | None:
-        raw = self._view.get(id)
-        return None if raw is None or unfinished(raw) else Submission.read(raw).answer()
+    def _final_answer(self, id: str) -> str | None:
+        state = self._submissions.get(id)
+        return state.answer() if state is not None and state.final else None
 
 
 async def _within(timeout_s: float, changed: asyncio.Event) -> bool:

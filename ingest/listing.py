@@ -1,4 +1,4 @@
-"""Lists of submissions, newest first, from an index on disk beside the view of `submissions.store`.
+"""Lists of submissions, newest first, from the index of the projection's table.
 
 The index has one key of a submission for each filter value that it matches: its status, its outcome, each of
 its tags. A list reads the keys of its most selective filter backwards, and skips rows that the other filters
@@ -12,15 +12,13 @@ from datetime import UTC, datetime
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, Field
-from pydantic_core import from_json
 
 from ingest.models import Listed, SubmissionPage
 from topics.request.model import TAGS, Tag
 from topics.submissions.stage import Outcome
-from topics.submissions.state import Status
+from topics.submissions.state import Status, Submission
 from topics.times import milliseconds
-from topics.views.table import TableIndex
-from topics.views.view import View
+from topics.views.table import Table, TableIndex
 
 LIMIT, LIMIT_MAX = 50, 200
 """Submissions on a page: the default, and the largest `limit`."""
@@ -84,11 +82,25 @@ class Place(NamedTuple):
 
 
 def index() -> TableIndex:
-    """Return the definition of the index that the view of submissions maintains for lists."""
-    return TableIndex("listing-2", _summary, _keys)
+    """Return the definition of the index that the table of submissions maintains for lists."""
+    return TableIndex("listing-3", _keys)
 
 
-def page(view: View, query: Query, owner: str | None = None) -> SubmissionPage:
+def listed(submission: Submission) -> Listed:
+    """Return the summary of a submission."""
+    return Listed(
+        id=submission.id,
+        status=submission.status,
+        attempt=submission.attempt,
+        created_at=submission.created_at,
+        finished_at=submission.finished_at,
+        outcome=submission.outcome,
+        tags=submission.request.tags if submission.request else (),
+        owner=submission.owner,
+    )
+
+
+def page(table: Table, query: Query, owner: str | None = None) -> SubmissionPage:
     """Return the page that `query` selects, of submissions of `owner` only if given; read from disk.
 
     Raises:
@@ -96,21 +108,21 @@ def page(view: View, query: Query, owner: str | None = None) -> SubmissionPage:
     """
     found: list[Listed] = []
     earliest_ms = 0 if query.created_from is None else _milliseconds(query.created_from)
-    for number, key in enumerate(view.indexed(_owner_facet(owner) + query.facet, _before(query)), 1):
+    for number, key in enumerate(table.indexed(_owner_facet(owner) + query.facet, _before(query)), 1):
         place = Place.of(key)
         if place.created_ms < earliest_ms:
             break
-        summary = view.summary(place.id)
-        if summary is not None and query.allows(listed := Listed.model_validate_json(summary)):
-            found.append(listed)
+        summary = table.summary(place.id.encode())
+        if summary is not None and query.allows(one := Listed.model_validate_json(summary)):
+            found.append(one)
         if len(found) == query.limit or number == ROWS_READ:
             return SubmissionPage(submissions=found, next=base64.urlsafe_b64encode(key).decode())
     return SubmissionPage(submissions=found, next=None)
 
 
-def ids(view: View, status: Status) -> list[str]:
+def ids(table: Table, status: Status) -> list[str]:
     """Return the ids of all submissions with this status, newest first; read from disk."""
-    return [Place.of(key).id for key in view.indexed(_facet("status", status))]
+    return [Place.of(key).id for key in table.indexed(_facet("status", status))]
 
 
 def _before(query: Query) -> bytes | None:
@@ -127,31 +139,24 @@ def _before(query: Query) -> bytes | None:
     return key if latest is None else min(key, latest)
 
 
-def _summary(row: bytes) -> bytes:
-    stored = from_json(row)
-    tags = (stored.get("request") or {}).get("tags", ())
-    fields = {name: stored[name] for name in Listed.model_fields if name not in {"tags", "owner"}}
-    return Listed(**fields, owner=stored.get("owner"), tags=tags).model_dump_json().encode()
-
-
 def _keys(summary: bytes) -> Iterator[bytes]:
-    listed = Listed.model_validate_json(summary)
-    place = Place(milliseconds(listed.created_at), listed.id).key
+    one = Listed.model_validate_json(summary)
+    place = Place(milliseconds(one.created_at), one.id).key
     # A caller that may read only its own submissions gets an index of these alone: neither duration nor
     # cursors then disclose submissions of other owners.
-    wholes = (b"",) if listed.owner is None else (b"", _owner_facet(listed.owner))
-    return (whole + facet + place for whole in wholes for facet in _facets(listed))
+    wholes = (b"",) if one.owner is None else (b"", _owner_facet(one.owner))
+    return (whole + facet + place for whole in wholes for facet in _facets(one))
 
 
 _ALL = b"\0"
 
 
-def _facets(listed: Listed) -> Iterable[bytes]:
+def _facets(one: Listed) -> Iterable[bytes]:
     yield _ALL
-    yield _facet("status", listed.status)
-    if listed.outcome is not None:
-        yield _facet("outcome", listed.outcome)
-    for tag in sorted(set(listed.tags)):
+    yield _facet("status", one.status)
+    if one.outcome is not None:
+        yield _facet("outcome", one.outcome)
+    for tag in sorted(set(one.tags)):
         yield _facet("tag", tag)
 
 

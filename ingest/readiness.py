@@ -45,7 +45,7 @@ class Readiness:
 
     async def missing(self) -> str | None:
         """Return the first thing that is missing before a submission can run, or None if nothing is."""
-        if not self._submissions.view.caught_up:
+        if not self._submissions.projection.caught_up:
             return "the store: it is still being read"
         if not self._access.ready:
             return "the API keys: they are still being read"

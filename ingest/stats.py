@@ -3,14 +3,13 @@
 import math
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from confluent_kafka import Message
-
-from ingest.models import LastMinute, Listed, Percentiles
-from topics.kafka.codec import DecodeError, decode_fact, decode_key, header
-from topics.submissions.facts import FACTS, Requested, Started
+from ingest.models import LastMinute, Percentiles
+from topics.fold import Recorded
+from topics.submissions.facts import Requested, Started, SubmissionFact
+from topics.submissions.state import Submission
 from topics.times import milliseconds
 
 WINDOW_S = 60
@@ -18,26 +17,21 @@ WINDOW_S = 60
 _WINDOW_MS = WINDOW_S * 1000
 _MOST = 100_000
 """Entries kept per list; more than one node has handled in a minute."""
-_REQUESTED, _STARTED = (
-    next(ce_type for ce_type, model in FACTS.items() if model is of) for of in (Requested, Started)
-)
 
 
 class _Ended(NamedTuple):
     time_ms: int
-    taken_ms: int
+    answered_ms: int
     result: str
 
 
 class RecentStats:
-    """Statistics of the last minute, which the reader threads of events and store update.
+    """Statistics of the last minute, which the thread that folds events updates.
 
     All times are append times of the log. Every method may be called from any thread.
     """
 
-    def __init__(self, summary: Callable[[str], bytes | None]) -> None:
-        """Read ended submissions with `summary`, which returns the row that lists show of an id."""
-        self._summary = summary
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requested: dict[str, int] = {}
         """Request times of submissions that no worker has started, in the order of the log, by id."""
@@ -45,25 +39,14 @@ class RecentStats:
         """Pairs of the time of a first start and the milliseconds since its request."""
         self._ended: deque[_Ended] = deque(maxlen=_MOST)
 
-    def count_events(self, messages: Iterable[Message]) -> None:
-        """Count records of `submissions.events`, in the order of the log."""
-        for message in messages:
-            ce_type = header(message, "ce_type")
-            try:
-                if ce_type == _REQUESTED:
-                    self.count_request(decode_key(message), message.timestamp()[1])
-                elif ce_type == _STARTED:
-                    started = decode_fact(message, FACTS)
-                    self.count_start(started.id, started.happened_ms)
-            except DecodeError:
-                continue
-
-    def count_rows(self, messages: Iterable[Message]) -> None:
-        """Count records of `submissions.store` that the view has applied."""
-        for key in {message.key() for message in messages}:
-            id = key.decode(errors="replace") if isinstance(key, bytes) else key or ""
-            if (summary := self._summary(id)) is not None:
-                self.count_row(Listed.model_validate_json(summary))
+    def count(self, recorded: Recorded[SubmissionFact], state: Submission) -> None:
+        """Count an event that changed a submission, in the order of the log, and the new state."""
+        if isinstance(recorded.fact, Requested):
+            self.count_request(recorded.id, recorded.time_ms)
+        elif isinstance(recorded.fact, Started):
+            self.count_start(recorded.id, recorded.happened_ms)
+        if state.final:
+            self.count_end(state)
 
     def count_request(self, id: str, time_ms: int) -> None:
         """Remember the time of a request, from which the queue wait is measured."""
@@ -80,15 +63,14 @@ class RecentStats:
                 while self._waits[0][0] <= time_ms - _WINDOW_MS:
                     self._waits.popleft()
 
-    def count_row(self, listed: Listed) -> None:
-        """Count a submission if its row is a final one."""
-        if listed.finished_at is None:
-            return
-        finished_ms = milliseconds(listed.finished_at)
-        taken_ms = finished_ms - milliseconds(listed.created_at)
+    def count_end(self, ended: Submission) -> None:
+        """Count a submission that has ended."""
+        assert ended.finished_at is not None
+        finished_ms = milliseconds(ended.finished_at)
+        answered_ms = finished_ms - milliseconds(ended.created_at)
         with self._lock:
-            self._requested.pop(listed.id, None)
-            self._ended.append(_Ended(finished_ms, taken_ms, listed.outcome or listed.status))
+            self._requested.pop(ended.id, None)
+            self._ended.append(_Ended(finished_ms, answered_ms, ended.outcome or ended.status))
             while self._ended[0].time_ms <= finished_ms - _WINDOW_MS:
                 self._ended.popleft()
 
@@ -103,7 +85,7 @@ class RecentStats:
             finished_per_s=round(len(ended) / WINDOW_S, 3),
             outcomes=dict(Counter(one.result for one in ended).most_common()),
             queue_wait_s=_percentiles(waits_ms),
-            answer_s=_percentiles([one.taken_ms for one in ended]),
+            answer_s=_percentiles([one.answered_ms for one in ended]),
         )
 
 

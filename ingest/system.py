@@ -6,13 +6,10 @@ Only the number of workers is a request to the broker; everything else comes fro
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from pydantic_core import from_json
-
-from ingest import listing
 from ingest.models import Builds, System
+from ingest.projection import Projection
 from ingest.stats import RecentStats
 from topics.submissions.state import Status
 from topics.times import now
@@ -28,7 +25,7 @@ class Overview:
 
     def __init__(
         self,
-        submissions: View,
+        submissions: Projection,
         environments: View,
         recent: RecentStats,
         workers: Callable[[], Awaitable[int]],
@@ -41,7 +38,7 @@ class Overview:
         self._overview: System | None = None
 
     async def current(self) -> System | None:
-        """Return the overview, at most a second old, or None until the views have caught up."""
+        """Return the overview, at most a second old, or None until this node has caught up."""
         if not (self._submissions.caught_up and self._environments.caught_up):
             return None
         async with self._lock:
@@ -52,8 +49,8 @@ class Overview:
             return self._overview
 
     def _compute(self, workers: int) -> System:
-        waiting = len(listing.ids(self._submissions, "queued"))
-        ids = {status: listing.ids(self._submissions, status) for status in _RUNNING}
+        waiting = len(self._submissions.ids("queued"))
+        ids = {status: self._submissions.ids(status) for status in _RUNNING}
         running = {status: len(found) for status, found in ids.items()}
         waiting_builds, builds = map(self._environments.count, ("queued", "started"))
         return System(
@@ -69,9 +66,5 @@ class Overview:
         )
 
     def _by_worker(self, ids: list[str]) -> dict[str, int]:
-        workers = (row["worker"] for row in _rows(self._submissions, ids))
-        return dict(Counter(worker for worker in workers if worker is not None).most_common())
-
-
-def _rows(view: View, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
-    return (from_json(row) for key in keys if (row := view.get(key)) is not None)
+        running = filter(None, map(self._submissions.get, ids))
+        return dict(Counter(one.worker for one in running if one.worker is not None).most_common())

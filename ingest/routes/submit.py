@@ -60,7 +60,6 @@ def submit_routes(
         submission = await submissions.accept(
             body,
             caller,
-            wait_for_end=wait,
             idempotency_key=idempotency_key,
             extra_headers=trace_context(request.headers),
         )

@@ -26,8 +26,8 @@ from topics.model import Model
 PATIENCE_S = 0.05
 """Linger of a transaction: how long it may wait for more events if no client waits for its own."""
 END_PATIENCE_S = 0.02
-"""Linger of a transaction with an end: a client of the node that accepted the submission gets its answer from
-the event, so only other clients wait longer."""
+"""Linger of a transaction with an end: clients of HTTP get their answer from the event, so only readers of
+the store wait longer."""
 BUSY_MS = 100
 """Age at which an attempt without `Started` is taken to find no free worker. Workers publish `Started` after
 half of it."""

@@ -10,14 +10,14 @@ from ingest.access import Caller
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
-from tests.support.submissions import package_set
+from tests.support.submissions import finished, package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Record, encode, encode_fact
+from topics.kafka.codec import encode_fact
+from topics.kafka.tail import TailConsumer
 from topics.settings import KafkaSettings
-from topics.submissions.facts import FACTS, Cancelled
-from topics.submissions.state import Submission
+from topics.submissions.facts import FACTS
 
 DEADLINE_S = 60.0
 
@@ -25,7 +25,7 @@ DEADLINE_S = 60.0
 async def started(settings: KafkaSettings, producer: EventProducer) -> Submissions:
     topics = catalogue(settings)
     await producer.send(package_set(topics))
-    submissions = Submissions(settings, topics, IngestSettings(), "0")
+    submissions = Submissions(settings, topics, IngestSettings(), "0", TailConsumer(settings))
     await submissions.start()
     await submissions.package_sets.wait(DEADLINE_S)
     return submissions
@@ -45,25 +45,17 @@ def test_beyond_the_bound_a_503_says_when_to_come_again(
         producer = EventProducer(settings)
         submissions = await started(settings, producer)
 
-        async def store(submission: Submission) -> None:
-            row = Record(topics.submissions.store.name, submission.id, encode(submission), [])
-            await producer.send(row)
-
-        # One that waits for its end, one that does not, and one that the store shows already.
-        accepted = [
-            await submissions.accept(body, Caller(), wait_for_end=wait) for wait in (True, False, False)
-        ]
-        await store(accepted[2])
-        await submissions.view.wait_for(accepted[2].id, lambda raw: raw is not None, DEADLINE_S)
+        accepted = [await submissions.accept(body, Caller()) for _ in range(3)]
         with pytest.raises(ProblemError, match="3 submissions are unfinished") as refused:
-            await submissions.accept(body, Caller(), wait_for_end=False)
+            await submissions.accept(body, Caller())
         assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "2"})
 
-        await store(accepted[0].replace(finished_at=accepted[0].created_at, status="finished"))
-        await submissions.view.wait_for(accepted[0].id, lambda raw: raw is not None, DEADLINE_S)
-        await submissions.accept(body, Caller(), wait_for_end=False)
+        events = topics.submissions.events.name
+        await producer.send(encode_fact(events, accepted[0].id, finished(), FACTS, "test"))
+        assert (await submissions.wait_final(accepted[0].id, DEADLINE_S)).final
+        await submissions.accept(body, Caller())
         with pytest.raises(ProblemError):
-            await submissions.accept(body, Caller(), wait_for_end=False)
+            await submissions.accept(body, Caller())
         await submissions.close()
         await asyncio.to_thread(producer.close)
 
@@ -79,12 +71,9 @@ def test_who_waits_while_the_server_stops_is_told_what_to_do(
     async def scenario() -> None:
         producer = EventProducer(settings)
         submissions = await started(settings, producer)
-        # Of an id that is not new the store alone says whose it is, and there is no store processor.
-        events = catalogue(settings).submissions.events.name
-        await producer.send(encode_fact(events, "mine", Cancelled(), FACTS, "test"))
-        await submissions.history.reach(DEADLINE_S)
+        await submissions.projection.close()  # so this node folds nothing more
         body = json.dumps({"id": "mine", "run": "true"}).encode()
-        waiting = asyncio.create_task(submissions.accept(body, Caller(), wait_for_end=False))
+        waiting = asyncio.create_task(submissions.accept(body, Caller()))
         await asyncio.wait([waiting], timeout=1)
         waiting.cancel()  # as the server does
         with pytest.raises(ProblemError, match="'mine' was accepted is unknown") as told:

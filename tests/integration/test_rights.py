@@ -30,6 +30,7 @@ from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection, consumer_config, producer_config
 from topics.kafka.codec import Record
+from topics.kafka.scan import committed_offsets
 from topics.security.acls import ROLES, rights_of_producer
 from topics.security.users import put_rights, put_user, remove_user
 from topics.settings import KafkaSettings
@@ -230,6 +231,12 @@ def test_who_may_be_in_which_group(system: SecuredBroker, user: str) -> None:
             raise KafkaException(error)
 
     assert those(ALL_GROUPS, commit) == GROUPS.get(user, set())
+
+
+def test_ingest_may_read_the_committed_offsets_of_the_store(system: SecuredBroker) -> None:
+    family = system.catalogue.submissions
+    found = committed_offsets(system.as_user("ingest"), family.store_group, family.events.name)
+    assert set(found) == {0}
 
 
 @pytest.mark.parametrize("user", USERS)

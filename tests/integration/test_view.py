@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Record
+from topics.kafka.tail import TailConsumer
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 from topics.views.view import View
@@ -112,6 +113,33 @@ def test_waiting_sees_what_is_there_and_what_comes(table: Table) -> None:
             assert await gone is None
             with pytest.raises(TimeoutError):
                 await view.wait_for("a", lambda value: value is not None, 0.01)
+
+    run(test())
+
+
+def test_views_that_share_a_consumer_read_their_own_topics(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
+        tables = [
+            Table(settings, f"{topic_prefix}{name}", tmp_path / name) for name in ("one", "two", "three")
+        ]
+        await tables[0].put(a=b"1", b=b"1")
+        await tables[1].put(a=b"2")
+        consumer = TailConsumer(settings)
+        views = [View(settings, table.name, table.folder, consumer=consumer) for table in tables]
+        for view in views:
+            assert not view.caught_up
+            await view.start()
+        for view in views:
+            await asyncio.wait_for(view.wait_caught_up(), DEADLINE_S)
+        assert [dict(view.values()) for view in views] == [{"a": b"1", "b": b"1"}, {"a": b"2"}, {}]
+        await tables[2].put(a=b"3")
+        await views[2].wait_for("a", lambda value: value == b"3", DEADLINE_S)
+        assert await views[2].lag() == 0
+        assert views[0].get("a") == b"1"
+        await asyncio.gather(*(view.close() for view in views))
 
     run(test())
 

@@ -37,6 +37,8 @@ def rights_of_roles(settings: KafkaSettings, topics: Catalogue) -> Rights:
         groups.allow("request-handler", ResourceType.GROUP, REQUEST_GROUP, AclOperation.READ),
         # `GET /ready` counts the workers.
         groups.allow("ingest", ResourceType.GROUP, topics.submissions.work_group, AclOperation.DESCRIBE),
+        # A new table of ingest starts with the store, as of the store's committed offsets.
+        groups.allow("ingest", ResourceType.GROUP, topics.submissions.store_group, AclOperation.DESCRIBE),
         groups.allow("webhook-sender", ResourceType.GROUP, WEBHOOK_GROUP, AclOperation.READ, prefixed=True),
         groups.allow("sealer", ResourceType.TRANSACTIONAL_ID, SEALER_TRANSACTIONS, AclOperation.WRITE),
     }

@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from topics.catalogue import Catalogue
+from topics.kafka.tail import TailConsumer
 from topics.model import Model
 from topics.settings import KafkaSettings
 from topics.views.view import View
@@ -30,8 +31,14 @@ _read = lru_cache(1)(PackageSetInForce.read)
 class PackageSets:
     """A view of the topic `package-sets`."""
 
-    def __init__(self, settings: KafkaSettings, catalogue: Catalogue, directory: Path) -> None:
-        self._view = View(settings, catalogue.package_sets.name, directory)
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        catalogue: Catalogue,
+        directory: Path,
+        consumer: TailConsumer | None = None,
+    ) -> None:
+        self._view = View(settings, catalogue.package_sets.name, directory, consumer=consumer)
 
     async def start(self) -> None:
         """Begin to read the topic."""

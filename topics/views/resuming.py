@@ -14,27 +14,33 @@ ANSWER_S = 10.0
 
 
 def resuming(
-    table: Table, settings: KafkaSettings, topic: str, stale_after_s: float | None = None
+    table: Table, settings: KafkaSettings, topic: str, kind: str = "", stale_after_s: float | None = None
 ) -> StartAt:
     """Return a function that opens `table` and returns its offsets.
 
-    The table is recreated if it is older than `stale_after_s`, or of another topic.
+    The table is recreated if it is older than `stale_after_s`, or of another topic or `kind` of rows.
     """
 
     def start_at(consumer: Consumer, partitions: set[int]) -> Mapping[int, int]:
-        def may_resume(age_s: float, offsets: Mapping[int, int]) -> bool:
+        def may_resume(age_s: float, offsets: Mapping[str, int]) -> bool:
             return (stale_after_s is None or age_s <= stale_after_s) and all(
-                offset <= consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=ANSWER_S)[1]
+                offset <= consumer.get_watermark_offsets(TopicPartition(topic, int(p)), timeout=ANSWER_S)[1]
                 for p, offset in offsets.items()
             )
 
         # The id differs for a topic of the same name in another cluster, and for a topic that was recreated.
-        return table.open(f"{_topic_id(settings, topic)}/{len(partitions)}", may_resume)
+        identity = f"{topic_id(settings, topic)}/{len(partitions)}{kind}"
+        return {int(p): offset for p, offset in table.open(identity, may_resume).items()}
 
     return start_at
 
 
-def _topic_id(settings: KafkaSettings, topic: str) -> str:
+def topic_id(settings: KafkaSettings, topic: str) -> str:
+    """Return the id of a topic, which no other topic ever has, not even one of the same name.
+
+    Raises:
+        KafkaException: the broker or the topic is not there.
+    """
     admin = AdminClient(connection(settings) | SHORT_LIVED)
     described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
     return str(described[topic].result().topic_id)

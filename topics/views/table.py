@@ -32,23 +32,23 @@ With these four bounds an ingest node has 113 MiB after 20,000 submissions inste
 
 
 class RowChange(NamedTuple):
-    """One record of the topic; without a value it deletes the key's row."""
+    """The new value of a key's row; without a value the row is deleted."""
 
-    partition: int
-    offset: int
     key: bytes
     value: bytes | None
+    status: bytes | None = None
+    """Status under which the row is counted; None if it is not counted."""
+    summary: bytes | None = None
+    """Summary of the row, which determines its keys in the index; None without an index."""
 
 
 class TableIndex(NamedTuple):
-    """An order of rows, kept on disk. Both functions are pure."""
+    """An order of rows, kept on disk."""
 
     name: str
-    """Version of the two functions; it changes with them, so that the table is recreated."""
-    summary: Callable[[bytes], bytes]
-    """Function from a row to its summary, which is kept beside it and determines its keys."""
+    """Version of summaries and keys; it changes with them, so that the table is recreated."""
     keys: Callable[[bytes], Iterable[bytes]]
-    """Function from a summary to the row's keys in the index; no other row has one of them."""
+    """Pure function from a summary to the row's keys in the index; no other row has one of them."""
 
 
 class Table:
@@ -57,32 +57,30 @@ class Table:
     def __init__(
         self,
         directory: Path,
-        status_of: Callable[[bytes], str | None] | None = None,
         *,
         index: TableIndex | None = None,
         kept_s: int | None = None,
     ) -> None:
         """Prepare a table; `open` opens its files.
 
-        The keys of rows to which `status_of` gives a status are kept in memory as `statuses`. Rows older than
-        `kept_s` are removed when RocksDB compacts its files.
+        Rows older than `kept_s` are removed when RocksDB compacts its files.
         """
-        self._directory, self._status_of, self._index, self._kept_s = directory, status_of, index, kept_s
+        self._directory, self._index, self._kept_s = directory, index, kept_s
         self._db: Rdict | None = None
         self.statuses: dict[bytes, bytes] = {}
+        """Statuses of the rows that have one, by key."""
         self.counts: Counter[bytes] = Counter()
         """Number of rows by status."""
 
     def open(
-        self, identity: str, may_resume: Callable[[float, Mapping[int, int]], bool]
-    ) -> Mapping[int, int]:
-        """Open the files, and return the next offset to read of each partition that was read before.
+        self, identity: str, may_resume: Callable[[float, Mapping[str, int]], bool]
+    ) -> Mapping[str, int]:
+        """Open the files, and return the offsets as of the last write, by name; a new table has none.
 
         The table is recreated if it is corrupt, was written with another `identity`, or
         `may_resume(age_s, offsets)` is False.
         """
-        kinds = ["labelled"] * (self._status_of is not None) + ([self._index.name] if self._index else [])
-        whose = "/".join([identity, *kinds]).encode()
+        whose = "/".join([identity, *([self._index.name] if self._index else [])]).encode()
         with self._whole():
             db = self._db_if_whole()
             if db is None or db.get(_META + b"identity") != whose or not may_resume(_age_s(db), _offsets(db)):
@@ -133,16 +131,27 @@ class Table:
                 if (rest := key[len(first) :]) != before:
                     yield rest
 
-    def write(self, changes: Iterable[RowChange]) -> None:
-        """Apply records in their order, in one atomic write."""
+    def write(
+        self,
+        changes: Iterable[RowChange],
+        offsets: Mapping[str, int],
+        appended: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Apply changes in their order, and set the next offsets to read, in one atomic write.
+
+        `appended` are keys and values of rows that have neither status nor summary.
+        """
         assert self._db is not None
         batch = WriteBatch(raw_mode=True)
         summaries: dict[bytes, bytes | None] = {}
+        for key, value in appended:
+            batch.put(_ROW + key, value)
         for change in changes:
-            self._put(batch, change.key, change.value)
+            self._put(batch, change)
             if self._index is not None:
                 self._order(batch, self._index, change, summaries)
-            batch.put(_OFFSET + str(change.partition).encode(), str(change.offset + 1).encode())
+        for name, offset in offsets.items():
+            batch.put(_OFFSET + name.encode(), str(offset).encode())
         batch.put(_META + b"saved_at", str(time.time()).encode())
         with self._whole():
             self._db.write(batch)
@@ -167,21 +176,24 @@ class Table:
                 crash(f"the table in {self._directory} is broken: {error}")
             raise
 
-    def _put(self, batch: WriteBatch, key: bytes, value: bytes | None) -> None:
-        if value is None:
+    def _put(self, batch: WriteBatch, change: RowChange) -> None:
+        key = change.key
+        if change.value is None:
             batch.delete(_ROW + key)
         else:
-            batch.put(_ROW + key, value)
-        if self._status_of is None:
+            batch.put(_ROW + key, change.value)
+        before = self.statuses.get(key)
+        if before == change.status:
             return
-        if (before := self.statuses.pop(key, None)) is not None:
+        if before is not None:
             self.counts[before] -= 1
-        if value is not None and (status := self._status_of(value)) is not None:
-            self.statuses[key] = status.encode()
-            self.counts[self.statuses[key]] += 1
-            batch.put(_STATUS + key, self.statuses[key])
-        else:
+        if change.status is None:
+            del self.statuses[key]
             batch.delete(_STATUS + key)
+        else:
+            self.statuses[key] = change.status
+            self.counts[change.status] += 1
+            batch.put(_STATUS + key, change.status)
 
     def _order(
         self, batch: WriteBatch, index: TableIndex, change: RowChange, summaries: dict[bytes, bytes | None]
@@ -189,7 +201,7 @@ class Table:
         """Update the index. `summaries` are those of rows that this batch has changed already."""
         key = change.key
         old = summaries[key] if key in summaries else self.summary(key)
-        new = summaries[key] = None if change.value is None else index.summary(change.value)
+        new = summaries[key] = change.summary
         if new == old:
             return
         for gone in index.keys(old) if old is not None else ():
@@ -228,8 +240,8 @@ def _age_s(db: Rdict) -> float:
     return time.time() - float(db.get(_META + b"saved_at") or 0)
 
 
-def _offsets(db: Rdict) -> dict[int, int]:
-    return {int(partition): int(offset) for partition, offset in _below(db, _OFFSET)}
+def _offsets(db: Rdict) -> dict[str, int]:
+    return {name.decode(): int(offset) for name, offset in _below(db, _OFFSET)}
 
 
 def _below(db: Rdict, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

@@ -1,7 +1,7 @@
 """A compacted topic as a local table, so that a look-up needs no network and a restart resumes."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from confluent_kafka import Message
 
 from topics.kafka.end_offsets import EndOffsets
 from topics.kafka.records import position
-from topics.kafka.tail import Tail
+from topics.kafka.tail import Tail, TailConsumer
 from topics.settings import KafkaSettings
 from topics.views.key_notifier import KeyNotifier
 from topics.views.resuming import resuming
-from topics.views.table import RowChange, Table, TableIndex
+from topics.views.table import RowChange, Table
 
 _STALE_AFTER_S = 12 * 3600.0
 """Age from which a table is recreated: half of Kafka's default `delete.retention.ms`, as an older table could
@@ -34,19 +34,20 @@ class View:
         directory: Path,
         *,
         status_of: Callable[[bytes], str | None] | None = None,
-        index: TableIndex | None = None,
-        on_applied: Callable[[list[Message]], None] = lambda _: None,
         in_batches: bool = False,
+        consumer: TailConsumer | None = None,
     ) -> None:
         """Prepare a view; `start` begins to read.
 
-        `with_status` counts the rows to which `status_of` gives a status; `in_batches` is that of `Tail`. The
-        reader's thread calls `on_applied` with records that are in the table.
+        `with_status` counts the rows to which `status_of` gives a status. `in_batches` and `consumer` are
+        those of `Tail`.
         """
-        self._on_applied = on_applied
-        self._table = Table(directory, status_of, index=index)
-        start_at = resuming(self._table, settings, topic, _STALE_AFTER_S)
-        self._tail = Tail(settings, topic, self._take, start_at=start_at, in_batches=in_batches)
+        self._table, self._status_of = Table(directory), status_of
+        kind = "/labelled" if status_of else ""
+        start_at = resuming(self._table, settings, topic, kind, _STALE_AFTER_S)
+        self._tail = Tail(
+            settings, topic, self._take, start_at=start_at, in_batches=in_batches, consumer=consumer
+        )
         self._notifier = KeyNotifier()
         self._end_offsets = EndOffsets(settings, topic)
 
@@ -81,14 +82,6 @@ class View:
         """Yield key and value of every row, in the order of keys."""
         return ((key.decode(), value) for key, value in self._table.rows())
 
-    def summary(self, key: str) -> bytes | None:
-        """Return the summary of a row of a view with an index, or None if there is none."""
-        return self._table.summary(key.encode())
-
-    def indexed(self, prefix: bytes, before: bytes | None = None) -> Iterator[bytes]:
-        """Yield the index's keys in descending order, as `Table.indexed` does."""
-        return self._table.indexed(prefix, before)
-
     async def wait_for(
         self, key: str, accept: Callable[[bytes | None], bool], timeout_s: float | None
     ) -> bytes | None:
@@ -121,15 +114,19 @@ class View:
     # -- the reader's thread ---------------------------------------------------------------------
 
     def _take(self, messages: list[Message]) -> None:
-        changes = [_change(message) for message in messages]
-        self._table.write(changes)
-        self._on_applied(messages)
+        changes = [self._change(message) for message in messages]
+        self._table.write(changes, next_offsets(messages))
         self._notifier.notify(change.key.decode(errors="replace") for change in changes)
 
+    def _change(self, message: Message) -> RowChange:
+        key, value = _bytes(message.key()) or b"", _bytes(message.value())
+        status = self._status_of(value) if self._status_of is not None and value is not None else None
+        return RowChange(key, value, None if status is None else status.encode())
 
-def _change(message: Message) -> RowChange:
-    key, value = message.key(), message.value()
-    return RowChange(*position(message), _bytes(key) or b"", _bytes(value))
+
+def next_offsets(messages: Iterable[Message], prefix: str = "") -> dict[str, int]:
+    """Return the offsets after these records, as a table keeps them; their names begin with `prefix`."""
+    return {f"{prefix}{partition}": offset + 1 for partition, offset in map(position, messages)}
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:

@@ -1,23 +1,22 @@
 """What the last minute's numbers are made of."""
 
-from ingest.models import LastMinute, Listed, Percentiles
+from ingest.models import LastMinute, Percentiles
 from ingest.stats import RecentStats
 from topics.submissions.stage import Outcome
-from topics.submissions.state import Status
+from topics.submissions.state import Status, Submission
 from topics.times import rfc3339
 
 NOW_MS = 1_800_000_000_000
 
 
-def listed(
+def ended(
     id: str, age_ms: int, taken_ms: int, status: Status = "finished", outcome: Outcome | None = "ok"
-) -> Listed:
+) -> Submission:
     ended_ms = NOW_MS - age_ms
     created_at = rfc3339(ended_ms - taken_ms)
-    return Listed(
+    return Submission(
         id=id,
         status=status,
-        attempt=1,
         created_at=created_at,
         finished_at=rfc3339(ended_ms),
         outcome=outcome,
@@ -25,14 +24,14 @@ def listed(
 
 
 def test_the_last_minute() -> None:
-    recent = RecentStats(lambda _: None)
+    recent = RecentStats()
     for number in range(100):
         recent.count_request(f"{number}", NOW_MS - 2000)
         recent.count_start(f"{number}", NOW_MS - 2000 + number + 1)
         recent.count_start(f"{number}", NOW_MS)  # another attempt has not waited since the request
-        recent.count_row(listed(f"{number}", age_ms=1000, taken_ms=10 * (number + 1)))
-    recent.count_row(listed("cancelled", age_ms=1000, taken_ms=500, status="cancelled", outcome=None))
-    recent.count_row(listed("long ago", age_ms=60_000, taken_ms=5))
+        recent.count_end(ended(f"{number}", age_ms=1000, taken_ms=10 * (number + 1)))
+    recent.count_end(ended("cancelled", age_ms=1000, taken_ms=500, status="cancelled", outcome=None))
+    recent.count_end(ended("long ago", age_ms=60_000, taken_ms=5))
     assert recent.last_minute(NOW_MS) == LastMinute(
         finished=101,
         finished_per_s=1.683,
@@ -43,6 +42,6 @@ def test_the_last_minute() -> None:
 
 
 def test_nothing_happened() -> None:
-    assert RecentStats(lambda _: None).last_minute(NOW_MS) == LastMinute(
+    assert RecentStats().last_minute(NOW_MS) == LastMinute(
         finished=0, finished_per_s=0, outcomes={}, queue_wait_s=None, answer_s=None
     )

@@ -1,10 +1,10 @@
-"""Events of one submission from the journal, as clients receive them."""
+"""Events of one submission, as clients receive them."""
 
 from ingest.models import EventPayload
-from topics.fold import Recorded
-from topics.kafka.codec import DecodeError, decode
+from ingest.submission_table import recorded_of
+from topics.kafka.codec import DecodeError
 from topics.request.model import SubmissionRequest
-from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
+from topics.submissions.facts import Rejected, Requested, SubmissionFact
 from topics.submissions.fold import apply
 from topics.submissions.state import Submission
 from topics.times import rfc3339
@@ -12,20 +12,20 @@ from topics.views.journal import JournalEntry
 
 _BIG = {"request", "compile", "run"}
 """Large fields that are left out of facts: clients find them in the request and in the answer."""
-_UNTOLD = SubmissionRequest(run="true")
+_NO_REQUEST = SubmissionRequest(run="true")
 """Placeholder for the request in states that only the fold needs."""
 
 
-class Story:
-    """Facts of one submission, which are folded in the order of the log."""
+class Timeline:
+    """Facts of one submission in the order of the log, each with the status after it."""
 
     def __init__(self, id: str, owner: str | None = None) -> None:
         """Leave out the details of requests with this id that are not of `owner`."""
         self.read_to = 0
         """Offset after the last fact."""
-        self.state: Submission | None = None
         self._id, self._owner = id, owner
-        self._told_ms = 0
+        self._state: Submission | None = None
+        self._shown_ms = 0
 
     def take(self, entry: JournalEntry) -> tuple[str, EventPayload]:
         """Fold the next fact; return its name, such as `started`, and the data that clients receive."""
@@ -33,25 +33,32 @@ class Story:
         fact: SubmissionFact | None = None
         happened_ms = entry.time_ms
         try:
-            fact = decode(FACTS[entry.type], entry.value)
-        except (KeyError, DecodeError):
+            recorded = recorded_of(self._id, entry)
+        except DecodeError:
             refused: str | None = "unreadable"
         else:
-            recorded = Recorded(self._id, fact, entry.time_ms)
-            folded, happened_ms = apply(self.state, recorded), recorded.happened_ms
+            fact, happened_ms = recorded.fact, recorded.happened_ms
+            folded = apply(self._state, recorded)
             refused = folded.refused
-            self.state = folded.state if refused is None else self.state
-        self._told_ms = max(
-            self._told_ms, happened_ms
-        )  # it may have been cancelled before the start was published
+            if folded.state is not None:  # many streams may hold large states: keep what the fold needs
+                self._state = folded.state.replace(
+                    request=_NO_REQUEST, dependencies=None, compile=None, run=()
+                )
+        # A submission may have been cancelled before its start was published.
+        self._shown_ms = max(self._shown_ms, happened_ms)
         return entry.type.split(".")[2] if fact else "unreadable", EventPayload(
-            time=rfc3339(self._told_ms),
-            status=self.state.status if self.state else None,
+            time=rfc3339(self._shown_ms),
+            status=self._state.status if self._state else None,
             refused=refused,
             fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)
             if fact and not self._is_of_another(fact)
             else {},
         )
+
+    @property
+    def final(self) -> bool:
+        """Whether the facts so far have ended the submission."""
+        return self._state is not None and self._state.final
 
     def _is_of_another(self, fact: SubmissionFact) -> bool:
         match fact:
@@ -60,13 +67,3 @@ class Story:
             case Rejected():
                 return self._owner is not None
         return False
-
-    @property
-    def final(self) -> bool:
-        """Whether the submission has ended."""
-        return self.state is not None and self.state.final
-
-    def forget_content(self) -> None:
-        """Reduce the state to what the fold needs, since many streams may hold large ones."""
-        if self.state is not None:
-            self.state = self.state.replace(request=_UNTOLD, dependencies=None, compile=None, run=())
