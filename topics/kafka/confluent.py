@@ -1,0 +1,139 @@
+"""The ports of `topics.kafka.ports` on confluent-kafka: each client has a thread, which polls and commits."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from typing_extensions import override
+
+from topics.kafka import ports
+from topics.kafka.clients import PauseControl, consume_batch, consumer_config, leave
+from topics.kafka.liveness import with_liveness_check
+from topics.kafka.ports import RebalanceListener
+from topics.settings import KafkaSettings
+
+T = TypeVar("T")
+
+_COMMITTED_S = 10.0
+"""Longest wait for an answer about committed offsets."""
+
+
+class ConfluentConsumer(ports.Consumer):
+    """`Consumer` of the ports: one thread polls, another one commits while the first is in a rebalance."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        topic: str,
+        options: Mapping[str, object] = {},
+        *,
+        instance: str | None = None,
+    ) -> None:
+        """Prepare a member of `group`, both names without the prefix of the system; `subscribe` joins it.
+
+        `options` override settings of the client; `instance` makes the member a static one.
+        """
+        static = {"group.instance.id": instance} if instance else {}
+        config = consumer_config(settings, group) | dict(options) | static
+        self._consumer = Consumer(with_liveness_check(config))
+        self._pause_control = PauseControl(self._consumer)
+        self._topic, self._is_static = topic, instance is not None
+        self._polling = ThreadPoolExecutor(1, f"poll-{topic}")
+        self._committing = ThreadPoolExecutor(1, f"commit-{topic}")
+
+    @override
+    async def subscribe(self, listener: RebalanceListener) -> None:
+        self._loop, self._listener = asyncio.get_running_loop(), listener
+        await self._in(
+            self._polling,
+            lambda: self._consumer.subscribe(
+                [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            ),
+        )
+
+    @override
+    async def poll(self, max_records: int, timeout_s: float) -> list[Message]:
+        return await self._in(self._polling, lambda: consume_batch(self._consumer, max_records, timeout_s))
+
+    @override
+    async def commit(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        committing = self._at(offsets)
+        done = await self._in(
+            self._committing, lambda: self._consumer.commit(offsets=committing, asynchronous=False)
+        )
+        return {tp.partition: tp.offset for tp in done if tp.error is None}
+
+    @override
+    async def committed(self, partitions: Collection[int]) -> Mapping[int, int]:
+        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        found = await self._in(self._committing, lambda: self._consumer.committed(asked, _COMMITTED_S))
+        for each in found:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return {each.partition: max(each.offset, 0) for each in found}
+
+    @override
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        starts = self._at(offsets)
+        self._consumer.incremental_unassign(starts)
+        self._consumer.incremental_assign(starts)
+
+    @override
+    def pause(self) -> None:
+        self._pause_control.pause()
+
+    @override
+    def resume(self) -> None:
+        self._pause_control.release()
+
+    @override
+    def high_watermark(self, partition: int) -> int:
+        where = TopicPartition(self._topic, partition)
+        return int(self._consumer.get_watermark_offsets(where, cached=True)[1])
+
+    @property
+    @override
+    def group_metadata(self) -> object | None:
+        metadata = self._consumer.consumer_group_metadata()
+        return metadata if self._consumer.memberid() else None
+
+    @override
+    async def close(self) -> None:
+        await self._in(self._polling, lambda: leave(self._consumer, is_static=self._is_static))
+        self._polling.shutdown(wait=False)
+        self._committing.shutdown(wait=False)
+
+    # -- in the polling thread -----------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        self._pause_control.on_assign(consumer, assigned)
+        offsets = self._await(self._listener.on_assign(_numbers(assigned)))
+        for each in assigned:
+            each.offset = offsets.get(each.partition, each.offset)
+        consumer.incremental_assign(assigned)
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        self._await(self._listener.on_revoke(_numbers(revoked)))
+        consumer.incremental_unassign(revoked)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        self._await(self._listener.on_lost(_numbers(lost)))
+        consumer.incremental_unassign(lost)
+
+    def _await(self, reaction: "Coroutine[Any, Any, T]") -> T:
+        return asyncio.run_coroutine_threadsafe(reaction, self._loop).result()
+
+    # -- helpers -------------------------------------------------------------------------------------
+
+    async def _in(self, thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, call)
+
+    def _at(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+
+
+def _numbers(partitions: list[TopicPartition]) -> frozenset[int]:
+    return frozenset(each.partition for each in partitions)
