@@ -164,17 +164,25 @@ class QueueConsumer(Generic[WorkT]):
             await self._wait_for_slot()
 
     async def _read(self, limit: int, timeout_s: float) -> None:
-        """Read records until `limit` of them wait; `timeout_s` applies to the first."""
-        missing = limit - len(self._waiting)
-        messages = await self._consumer.poll(missing, timeout_s)
-        self._polled_s, self._has_read_all = _now_s(), len(messages) < missing
-        for message in messages:
-            if (error := message.error()) is not None:
-                if is_fatal(error):
-                    raise KafkaException(error)
+        """Read records until `limit` of them wait; `timeout_s` applies to the first.
+
+        Each record has a poll of its own, so that a revocation during a poll finds all records read before.
+        """
+        message = await self._poll(timeout_s)
+        while message is not None:
+            if (error := message.error()) is None:
+                self._waiting.append(Waiting(message, _now_s()))
+            elif is_fatal(error):
+                raise KafkaException(error)
+            else:
                 log.warning("consuming %s: %s", self._queue, error)
-            elif message.partition() in self._partitions:  # else it was revoked within the poll
-                self._waiting.append(Waiting(message, self._polled_s))
+            message = await self._poll(0) if len(self._waiting) < limit else None
+
+    async def _poll(self, timeout_s: float) -> Message | None:
+        self._polled_s = _now_s()
+        messages = await self._consumer.poll(1, timeout_s)
+        self._has_read_all = not messages
+        return messages[0] if messages else None
 
     async def _start(self, messages: list[Message]) -> None:
         """Start work; return once that which may have been delivered before is leased and committed."""

@@ -19,7 +19,7 @@ class Delivery(Generic[WorkT]):
     partition: int
     offset: int
     work: WorkT | None
-    """What the record asks for; None if it is not to be done here."""
+    """Work that the record asks for; None if it is not to be done here."""
     settled: bool = False
     """True if a redelivery is unnecessary."""
 

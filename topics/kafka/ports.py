@@ -96,7 +96,7 @@ class Consumer(Protocol):
         ...
 
     def resume(self) -> None:
-        """Fetch again."""
+        """Fetch again after `pause`."""
         ...
 
     def high_watermark(self, partition: int) -> int:
@@ -137,7 +137,7 @@ class Reader(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the brokers."""
         ...
 
 
@@ -164,7 +164,7 @@ class TransactionalProducer(Protocol):
         ...
 
     def begin(self) -> None:
-        """Begin a transaction."""
+        """Begin a transaction; the one before must be over."""
         ...
 
     def produce(self, record: Record, *, partition: int = -1) -> None:
