@@ -1,14 +1,14 @@
 """The ports of `topics.kafka.ports` on confluent-kafka: each client has a thread, which polls and commits."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from typing_extensions import override
 
 from topics.kafka import ports
+from topics.kafka.client_thread import ClientThread
 from topics.kafka.clients import PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.ports import RebalanceListener
@@ -21,7 +21,7 @@ _COMMITTED_S = 10.0
 
 
 class ConfluentConsumer(ports.Consumer):
-    """`Consumer` of the ports: one thread polls, another one commits while the first is in a rebalance."""
+    """`Consumer` of the ports: its thread polls, and commits between polls and within rebalances."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class ConfluentConsumer(ports.Consumer):
         *,
         instance: str | None = None,
     ) -> None:
-        """Prepare a member of `group`, both names without the prefix of the system; `subscribe` joins it.
+        """Prepare a member of `group`, a name without the prefix of the system; `subscribe` joins it.
 
         `options` override settings of the client; `instance` makes the member a static one.
         """
@@ -41,35 +41,31 @@ class ConfluentConsumer(ports.Consumer):
         self._consumer = Consumer(with_liveness_check(config))
         self._pause_control = PauseControl(self._consumer)
         self._topic, self._is_static = topic, instance is not None
-        self._polling = ThreadPoolExecutor(1, f"poll-{topic}")
-        self._committing = ThreadPoolExecutor(1, f"commit-{topic}")
+        self._thread = ClientThread(f"poll-{topic}")
 
     @override
     async def subscribe(self, listener: RebalanceListener) -> None:
         self._loop, self._listener = asyncio.get_running_loop(), listener
-        await self._in(
-            self._polling,
+        await self._thread.call(
             lambda: self._consumer.subscribe(
                 [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-            ),
+            )
         )
 
     @override
     async def poll(self, max_records: int, timeout_s: float) -> list[Message]:
-        return await self._in(self._polling, lambda: consume_batch(self._consumer, max_records, timeout_s))
+        return await self._thread.call(lambda: consume_batch(self._consumer, max_records, timeout_s))
 
     @override
     async def commit(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
         committing = self._at(offsets)
-        done = await self._in(
-            self._committing, lambda: self._consumer.commit(offsets=committing, asynchronous=False)
-        )
+        done = await self._thread.call(lambda: self._consumer.commit(offsets=committing, asynchronous=False))
         return {tp.partition: tp.offset for tp in done if tp.error is None}
 
     @override
     async def committed(self, partitions: Collection[int]) -> Mapping[int, int]:
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
-        found = await self._in(self._committing, lambda: self._consumer.committed(asked, _COMMITTED_S))
+        found = await self._thread.call(lambda: self._consumer.committed(asked, _COMMITTED_S))
         for each in found:
             if each.error is not None:
                 raise KafkaException(each.error)
@@ -102,34 +98,28 @@ class ConfluentConsumer(ports.Consumer):
 
     @override
     async def close(self) -> None:
-        await self._in(self._polling, lambda: leave(self._consumer, is_static=self._is_static))
-        self._polling.shutdown(wait=False)
-        self._committing.shutdown(wait=False)
+        await self._thread.call(lambda: leave(self._consumer, is_static=self._is_static))
+        self._thread.stop()
 
-    # -- in the polling thread -----------------------------------------------------------------------
+    # -- callbacks in the thread -----------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._pause_control.on_assign(consumer, assigned)
-        offsets = self._await(self._listener.on_assign(_numbers(assigned)))
+        offsets = self._on_loop(self._listener.on_assign(_numbers(assigned)))
         for each in assigned:
             each.offset = offsets.get(each.partition, each.offset)
         consumer.incremental_assign(assigned)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        self._await(self._listener.on_revoke(_numbers(revoked)))
+        self._on_loop(self._listener.on_revoke(_numbers(revoked)))
         consumer.incremental_unassign(revoked)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
-        self._await(self._listener.on_lost(_numbers(lost)))
+        self._on_loop(self._listener.on_lost(_numbers(lost)))
         consumer.incremental_unassign(lost)
 
-    def _await(self, reaction: "Coroutine[Any, Any, T]") -> T:
-        return asyncio.run_coroutine_threadsafe(reaction, self._loop).result()
-
-    # -- helpers -------------------------------------------------------------------------------------
-
-    async def _in(self, thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(thread, call)
+    def _on_loop(self, reaction: "Coroutine[Any, Any, T]") -> T:
+        return self._thread.wait_for(reaction, self._loop)
 
     def _at(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
