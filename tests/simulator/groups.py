@@ -280,8 +280,16 @@ class Consumer:
         if limit:
             first = self._fetched(1)
         if limit != 1:
-            yield from self._rebalance_if_due()
+            yield from self._rebalances(first)
         return first + self._fetched(limit - len(first))
+
+    def _rebalances(self, first: list[Message]) -> Wait:
+        """The second poll may serve several, such as the loss of partitions and their return."""
+        owned = frozenset(self.owned)
+        yield from self._rebalance_if_due()
+        if first and not owned <= self.owned.keys():
+            yield 2 * HEARTBEAT_S
+            yield from self._rebalance_if_due()
 
     def _fetched(self, limit: int) -> list[Message]:
         if not self._buffer and limit and self._network.reaches(self.process):

@@ -124,6 +124,10 @@ class Reader(Protocol):
         """
         ...
 
+    async def reconnect(self) -> None:
+        """Look for the brokers and leaders anew, as an old connection may give the same error for ever."""
+        ...
+
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
         ...
@@ -160,7 +164,10 @@ class TransactionalProducer(Protocol):
     """Producer of one transactional id, whose transactions include offsets of a consumer."""
 
     async def init(self) -> None:
-        """Fence earlier producers of the id, whose open transaction is aborted."""
+        """Fence earlier producers of the id, this one included, whose open transaction is aborted.
+
+        After a fatal error it begins anew.
+        """
         ...
 
     def begin(self) -> None:
@@ -185,6 +192,10 @@ class TransactionalProducer(Protocol):
 
     async def abort(self) -> None:
         """Abort. After a retriable error call it again."""
+        ...
+
+    def close(self) -> None:
+        """Release what the producer has; an open transaction is left to its timeout."""
         ...
 
 

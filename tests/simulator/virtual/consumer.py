@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -36,11 +37,11 @@ class VirtualConsumer(ports.Consumer):
     ) -> None:
         self._loop, self._network, self._group, self._logs = loop, network, group, logs
         self._instance = instance
-        self._paused = False
+        self._paused = self._joined = False
 
     @override
     async def subscribe(self, listener: RebalanceListener) -> None:
-        self._listener = listener
+        self._listener, self._joined = listener, True
         self._client = groups.Consumer(
             self._loop.scheduler,
             self._network,
@@ -56,6 +57,7 @@ class VirtualConsumer(ports.Consumer):
     @override
     async def poll(self, max_records: int, timeout_s: float) -> list[Message]:
         deadline_s = self._loop.time() + timeout_s
+        await asyncio.sleep(0)  # another thread polls, which takes time
         while True:
             try:
                 messages: list[Message] = await run(
@@ -126,10 +128,9 @@ class VirtualConsumer(ports.Consumer):
 
     @override
     async def close(self) -> None:
-        try:
-            await run(self._loop, self._client.close())
-        except BrokerError:  # such as: another one has its place
-            return
+        if self._joined:
+            with suppress(BrokerError):  # such as: another one has its place
+                await run(self._loop, self._client.close())
 
     # -- rebalances, within `poll` and `close` --------------------------------------------------------
 

@@ -85,6 +85,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[[*Arguments], object], *args: *Arguments, context: Context | None = None
     ) -> Handle:
         handle = Handle(callback, args, self, context)
+        if not self.process.alive:  # a coroutine that is thrown away
+            return handle
         if not self._ready:
             # No two processes do something at once, and those that are ready at once run in any order.
             delay_s = self.scheduler.random.random() * _LONGEST_TURN_S
@@ -117,7 +119,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> TimerHandle:
         handle = TimerHandle(when, callback, args, self, context)
-        self.scheduler.at(max(when, self.time()), self.process, lambda _: self._due(handle))
+        if self.process.alive:
+            self.scheduler.at(max(when, self.time()), self.process, lambda _: self._due(handle))
         return handle
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
@@ -200,11 +203,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         Without it they would run when the garbage collector comes, and complain.
         """
         assert not self.process.alive
-        for task in self._tasks:
-            coroutine = task.get_coro()
+        while self._tasks:
+            coroutine = self._tasks.pop().get_coro()
             with suppress(BaseException):
                 coroutine.close()
-        self._tasks.clear()
         self._ready.clear()
 
     def _due(self, handle: TimerHandle) -> None:

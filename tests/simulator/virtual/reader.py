@@ -37,6 +37,10 @@ class VirtualReader(ports.Reader):
         return ends
 
     @override
+    async def reconnect(self) -> None:
+        await asyncio.sleep(self._loop.scheduler.random.random() * _LONGEST_WAIT_S)
+
+    @override
     def assign(self, offsets: Mapping[int, int]) -> None:
         self._positions, self._ends = dict(offsets), {}
 

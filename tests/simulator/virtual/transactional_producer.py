@@ -83,6 +83,10 @@ class VirtualTransactionalProducer(ports.TransactionalProducer):
             raise KafkaException(KafkaError(KafkaError._STATE, "no transaction is open"))
         await self._perform("abort", self._abort)
 
+    @override
+    def close(self) -> None:
+        pass
+
     # -- in the background ----------------------------------------------------------------------------
 
     async def _send(self) -> None:

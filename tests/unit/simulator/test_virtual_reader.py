@@ -95,11 +95,11 @@ def test_a_new_leader_does_not_know_the_end(machine: Machine) -> None:
     log = machine.broker.topics["topic"][0]
     reader = VirtualReader(loop, machine.network, machine.broker.topics["topic"])
     append(machine, 0, b"a")
-    log.hidden, log.hidden_until_s = -1, 100.0
+    log.hidden_until_s = machine.scheduler.now_s + 100.0
     with pytest.raises(KafkaException) as raised:
         machine.run(loop, reader.end_offsets([0]))
     assert raised.value.args[0].code() == KafkaError.OFFSET_NOT_AVAILABLE
-    log.hidden = 0
-    assert machine.run(loop, reader.end_offsets([0])) == {0: 0}
     machine.advance(100)
+    log.is_low = True
+    assert machine.run(loop, reader.end_offsets([0])) == {0: 0}
     assert machine.run(loop, reader.end_offsets([0])) == {0: 1}

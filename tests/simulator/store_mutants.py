@@ -1,0 +1,129 @@
+"""Store processors with a few lines replaced: patches of what ships, each of which breaks rule 2 somehow."""
+
+from collections.abc import Collection
+
+from typing_extensions import override
+
+from tests.simulator.mutant import PLAN, Mutant
+from tests.simulator.patches import Patch
+from tests.simulator.virtual.consumer import VirtualConsumer
+from tests.simulator.world import Protocol
+
+_PROCESSOR = "processors.store.processor"
+_RESTORE = "processors.store.restore"
+_POLICY = "processors.store.commit_policy"
+
+
+class UncommittedConsumer(VirtualConsumer):
+    """Does not wait for the offsets of open transactions: `isolation.level` is `read_uncommitted`."""
+
+    @override
+    async def committed(self, partitions: Collection[int]) -> dict[int, int]:
+        call = self._client.call(lambda: self._group.committed(partitions, stable=False))
+        return dict(await self._loop.answer(call))
+
+
+_FIRST_END = Patch(
+    _RESTORE,
+    "                if offset >= ends[partition]:",
+    "                if error is not None or offset >= ends[partition]:",
+)
+_KEEPS_REVOKED = Patch(
+    _PROCESSOR,
+    "    async def on_revoke(self, partitions: Collection[int]) -> None:\n        self._forget(partitions)\n",
+    "    async def on_revoke(self, partitions: Collection[int]) -> None:\n        pass\n",
+)
+_DEADLINE = "        deadline_s = now_s + linger_s\n"
+_LINGERS = Patch(_POLICY, _DEADLINE, "        deadline_s = now_s + 60.0\n")
+"""Not wrong, but much is not committed when something befalls the process."""
+_SEND_OFFSETS = "        await self._retrying(lambda: producer.send_offsets(topic, offsets, group))\n"
+
+_MOVING = PLAN._replace(kinds=("rebalance", "slow markers"), fault_steps=30)
+_REBALANCING = PLAN._replace(kinds=("rebalance",), fault_steps=30)
+_LOSING = PLAN._replace(kinds=("pause", "rebalance", "cut off"), fault_steps=60)
+
+STORE_MUTANTS = {
+    # Restores without waiting for pending offsets and open transactions.
+    "naive restore": Mutant(Protocol(patches=(_FIRST_END,), store_consumer=UncommittedConsumer), _MOVING),
+    # Restores up to the last stable offset, which is below the first open transaction.
+    "stable end": Mutant(Protocol(patches=(_FIRST_END,)), _MOVING),
+    # Restores from offsets that an open transaction may still change.
+    "pending offsets": Mutant(Protocol(store_consumer=UncommittedConsumer), _MOVING),
+    # Takes an end that a new leader gave for the truth.
+    "trusts an empty end": Mutant(
+        Protocol(patches=(Patch(_RESTORE, "_DOUBTS = 3", "_DOUBTS = 0"),)),
+        PLAN._replace(kinds=("rebalance", "new leader"), fault_steps=60),
+    ),
+    # Commits offsets with metadata that name no member, so that the group fences nobody.
+    "no member": Mutant(
+        Protocol(
+            patches=(
+                Patch(_PROCESSOR, "group = self._consumer.group_metadata\n", "group = None\n"),
+                Patch(_PROCESSOR, "raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))", "pass"),
+            )
+        ),
+        PLAN._replace(kinds=("mid-transaction",), fault_steps=300),
+    ),
+    # Keeps the memory of partitions that were given up, and uses it when they come back.
+    "remembers partitions": Mutant(
+        Protocol(
+            patches=(
+                _KEEPS_REVOKED,
+                Patch(
+                    _PROCESSOR,
+                    "        return await self._restore(partitions)\n",
+                    "        await self._restore([p for p in partitions if p not in self._partitions])\n"
+                    "        return self._next_offsets(self._partitions)\n",
+                ),
+            )
+        ),
+        _REBALANCING,
+    ),
+    # Folds and commits partitions that were revoked.
+    "folds what was revoked": Mutant(Protocol(patches=(_KEEPS_REVOKED,)), _REBALANCING),
+    # Folds and commits partitions that were lost.
+    "folds what was lost": Mutant(
+        Protocol(
+            patches=(
+                _LINGERS,
+                Patch(
+                    _PROCESSOR,
+                    "    async def on_lost(self, partitions: Collection[int]) -> None:\n"
+                    "        self._forget(partitions)\n",
+                    "    async def on_lost(self, partitions: Collection[int]) -> None:\n        pass\n",
+                ),
+            )
+        ),
+        _LOSING,
+    ),
+    # Reads on after a full transaction, without the rest of the batch.
+    "loses the rest": Mutant(
+        Protocol(
+            patches=(
+                Patch(
+                    _PROCESSOR,
+                    "            elif self._fold(message) and not await self._commit_if_due():\n",
+                    "            elif self._fold(message):\n                await self._commit_if_due()\n",
+                ),
+            )
+        ),
+        PLAN._replace(transaction_bytes=3000, submit_period_s=0.05),
+    ),
+    # Commits rows without offsets.
+    "forgets offsets": Mutant(Protocol(patches=(Patch(_PROCESSOR, _SEND_OFFSETS, ""),))),
+    # Commits offsets beside the transaction.
+    "offsets apart": Mutant(
+        Protocol(
+            patches=(Patch(_PROCESSOR, _SEND_OFFSETS, "        await self._consumer.commit(offsets)\n"),)
+        )
+    ),
+}
+"""By name."""
+
+HARMLESS_STORES = {
+    # Lets all facts wait for a minute.
+    "lingers": Mutant(Protocol(patches=(_LINGERS,)), _LOSING),
+    # Gives each record of the queue to the next partition.
+    "turns": Mutant(Protocol(patches=(Patch(_PROCESSOR, "_PER_TURN = 4\n", "_PER_TURN = 1\n"),))),
+}
+"""Not wrong: must not be found out."""
