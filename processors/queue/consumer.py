@@ -30,8 +30,8 @@ WorkT = TypeVar("WorkT", bound=Model)
 
 _FULL_POLL_S = 0.5
 """Period in which a full worker polls, finally with paused partitions, so that rebalances are answered."""
-_POLL_S = 0.1
-"""Time to wait for a record: a commit waits for the end of a poll."""
+_POLL_S, _IDLE_POLL_S = 0.1, 0.25
+"""Time to wait for a record, for which commits wait as well. The second value applies if none is due."""
 _UNDECIDED_S = 0.1
 """Time to wait before checking again which other process can hold work that is too large here."""
 CLIENT_OPTIONS: dict[str, Any] = {
@@ -159,7 +159,7 @@ class QueueConsumer(Generic[WorkT]):
             await self._start([each.message for each in starting])
         elif not self._waiting:
             self._consumer.resume()
-            await self._read(max(free, 1), _POLL_S)
+            await self._read(max(free, 1), _IDLE_POLL_S if self.offsets.is_empty else _POLL_S)
         elif not await self._redirect():
             await self._wait_for_slot()
 

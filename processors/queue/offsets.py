@@ -31,6 +31,11 @@ class Offsets(Generic[WorkT]):
         self._open: defaultdict[int, deque[Delivery[WorkT]]] = defaultdict(deque)
         self._next: dict[int, int] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all records that were consumed are committed."""
+        return not self._next and not any(self._open.values())
+
     def add(self, delivery: Delivery[WorkT]) -> None:
         """Add a record, which is behind all others of its partition."""
         self._open[delivery.partition].append(delivery)

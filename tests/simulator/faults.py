@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulator.family import GARBAGE, Family
 from tests.simulator.scheduler import Process
-from tests.simulator.worker import HOST
+from tests.simulator.workshop import HOST
 from topics.dependencies.facts import Evicted
 from topics.kafka.codec import Headers
 

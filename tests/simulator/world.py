@@ -7,9 +7,7 @@ from random import Random
 from typing import Any
 
 from processors.health_checker.lease_monitor import LeaseMonitor
-from tests.simulator.attempts import Attempts
 from tests.simulator.broker import Broker, Log
-from tests.simulator.builder import Builder
 from tests.simulator.client import ENDLESS, Client
 from tests.simulator.family import CATALOGUE, Family
 from tests.simulator.faults import Faults, Plan
@@ -22,7 +20,7 @@ from tests.simulator.shells import start_store
 from tests.simulator.transactions import SWEEP_S
 from tests.simulator.virtual.consumer import VirtualConsumer
 from tests.simulator.virtual.loop import VirtualLoop
-from tests.simulator.worker import Worker
+from tests.simulator.worker_shells import start_builder, start_worker
 from topics.submissions.facts import Requested
 
 _LONGEST_WAIT_S = 1.0
@@ -37,7 +35,6 @@ _TRACE = 100
 class Protocol:
     """What may be replaced, to see that a wrong one is found out."""
 
-    attempts: type[Attempts] = Attempts
     checker: type[HealthChecker] = HealthChecker
     monitor: type[LeaseMonitor] = LeaseMonitor
     patches: tuple[Patch, ...] = ()
@@ -147,15 +144,15 @@ class World:
                 start_store(self, process, self.submissions, slot)
             case "build-store":
                 start_store(self, process, self.dependencies, slot)
+            case "worker":
+                start_worker(self, process, small=slot < self.plan.small_workers)
+            case "cache-builder":
+                start_builder(self, process)
             case _:
                 self.scheduler.spawn(process, self._main(role, slot, process))
 
     def _main(self, role: str, slot: int, process: Process) -> Wait:
         match role:
-            case "worker":
-                return Worker(self, process, small=slot < self.plan.small_workers).run()
-            case "cache-builder":
-                return Builder(self, process).run()
             case "worker-checker":
                 return self.protocol.checker(self, process, self.submissions).run()
             case "cache-builder-checker":

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-UNDER_PORTS = ("processors/store", "processors/queue", "processors/worker", "processors/cache_builder.py")
+UNDER_PORTS = (
+    "processors/store",
+    "processors/queue",
+    "processors/worker",
+    "processors/build_executor.py",
+    "processors/cache_builder.py",
+)
 PRODUCTION_ONLY = {
     "processors/store/rebuild.py": "a command of an operator, beside the processors",
     "processors/store/transactions.py": "an alert, in a thread of its own",
@@ -17,7 +23,7 @@ PRODUCTION_ONLY = {
     "processors/store/watchdog.py": "ends the process if the event loop hangs",
     "processors/cache_builder.py": "makes the clients of a process, and checks the host",
     "processors/worker/compile_cache.py": "files on disk, which threads read and write",
-    "processors/worker/execute.py": "sandboxes, and files of the compile cache; the simulator has programs that sleep",
+    "processors/worker/execute.py": "files of the compile cache; the simulator has programs that sleep",
     "processors/worker/live_output.py": "a preview, whose producer drops what is late",
     "processors/worker/worker.py": "makes the clients of a process",
 }
