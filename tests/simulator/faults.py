@@ -21,6 +21,8 @@ KINDS = (
     "twin",
     "mid-transaction",
     "slow markers",
+    "fence",
+    "forgotten",
     "new leader",
     "outage",
     "rebalance",
@@ -124,6 +126,10 @@ class Faults:
                 self._ambushes += 1
             case "slow markers":
                 family.coordinator.slow_until_s = now_s + self._random.choice((1.0, 20.0))
+            case "fence":
+                family.coordinator.fence(self._random)
+            case "forgotten":
+                family.store_group.forget()
             case "rebalance":
                 groups = (family.store_group, family.work_group, family.check_group)
                 self._random.choice(groups).rebalance(shuffled=True)

@@ -12,6 +12,8 @@ from tests.simulator.network import BrokerError, Network
 from tests.simulator.scheduler import Future, Process, Scheduler, Wait
 
 HEARTBEAT_S = 1.0
+_STALL_CHANCE, _LONGEST_STALL_S = 0.02, 3.0
+"""How often the thread that polls stands still between two polls of a batch, and for how long at most."""
 
 
 class UnknownMemberError(BrokerError):
@@ -78,6 +80,11 @@ class Group:
         oldest_s = self._scheduler.now_s - self._session_s
         for member in [m for m in self._members.values() if m.heard_s < oldest_s]:
             self._remove(member.id)
+
+    def forget(self) -> None:
+        """Give up a member that lives: its heartbeats were lost."""
+        if self._members:
+            self._remove(self._scheduler.random.choice(list(self._members)))
 
     def restarted(self) -> None:
         """The coordinator is back: sessions begin anew."""
@@ -279,6 +286,8 @@ class Consumer:
             yield from self._rebalance_if_due()
         if limit:
             first = self._fetched(1)
+        if first and self._scheduler.random.random() < _STALL_CHANCE:
+            yield self._scheduler.random.random() * _LONGEST_STALL_S
         if limit != 1:
             yield from self._rebalances(first)
         return first + self._fetched(limit - len(first))
@@ -288,7 +297,10 @@ class Consumer:
         owned = frozenset(self.owned)
         yield from self._rebalance_if_due()
         if first and not owned <= self.owned.keys():
-            yield 2 * HEARTBEAT_S
+            for _ in range(20):
+                yield HEARTBEAT_S / 10
+                if self._lost or (self._granted or frozenset()) - self.owned.keys():
+                    break
             yield from self._rebalance_if_due()
 
     def _fetched(self, limit: int) -> list[Message]:

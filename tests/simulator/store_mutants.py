@@ -34,13 +34,14 @@ _KEEPS_REVOKED = Patch(
     "    async def on_revoke(self, partitions: Collection[int]) -> None:\n        pass\n",
 )
 _DEADLINE = "        deadline_s = now_s + linger_s\n"
-_LINGERS = Patch(_POLICY, _DEADLINE, "        deadline_s = now_s + 60.0\n")
+_LINGERS = Patch(_POLICY, _DEADLINE, "        deadline_s = now_s + 2.0\n")
 """Not wrong, but much is not committed when something befalls the process."""
 _SEND_OFFSETS = "        await self._retrying(lambda: producer.send_offsets(topic, offsets, group))\n"
 
+_FEW_WORKERS = PLAN._replace(stores=3, workers=1, builders=1, checkers=1, submit_period_s=0.1)
 _MOVING = PLAN._replace(kinds=("rebalance", "slow markers"), fault_steps=30)
 _REBALANCING = PLAN._replace(kinds=("rebalance",), fault_steps=30)
-_LOSING = PLAN._replace(kinds=("pause", "rebalance", "cut off"), fault_steps=60)
+_LOSING = PLAN._replace(kinds=("forgotten",), submit_period_s=0.1, fault_steps=300)
 
 STORE_MUTANTS = {
     # Restores without waiting for pending offsets and open transactions.
@@ -62,7 +63,7 @@ STORE_MUTANTS = {
                 Patch(_PROCESSOR, "raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))", "pass"),
             )
         ),
-        PLAN._replace(kinds=("mid-transaction",), fault_steps=300),
+        _FEW_WORKERS._replace(kinds=("mid-transaction",), fault_steps=300),
     ),
     # Keeps the memory of partitions that were given up, and uses it when they come back.
     "remembers partitions": Mutant(
@@ -94,7 +95,17 @@ STORE_MUTANTS = {
                 ),
             )
         ),
-        _LOSING,
+        _FEW_WORKERS._replace(kinds=("pause", "cut off"), submit_period_s=0.05, fault_steps=60),
+    ),
+    # Folds on after a rebalance within a batch.
+    "does not rewind": Mutant(
+        Protocol(
+            patches=(
+                _LINGERS,
+                Patch(_PROCESSOR, "if self._reassigned and messages:", "if False:"),
+            )
+        ),
+        _LOSING._replace(stores=1),
     ),
     # Reads on after a full transaction, without the rest of the batch.
     "loses the rest": Mutant(
@@ -109,6 +120,25 @@ STORE_MUTANTS = {
         ),
         PLAN._replace(transaction_bytes=3000, submit_period_s=0.05),
     ),
+    # Adds events to memory that was restored after a failure, and skips those in between.
+    "folds on after a failure": Mutant(
+        Protocol(
+            patches=(
+                Patch(
+                    _PROCESSOR,
+                    "            elif self._fold(message) and not await self._commit_if_due():\n"
+                    "                return\n",
+                    "            elif self._fold(message):\n                await self._commit_if_due()\n",
+                ),
+            )
+        ),
+        PLAN._replace(transaction_bytes=3000, submit_period_s=0.05, kinds=("fence", "pause"), fault_steps=30),
+    ),
+    # Commits full transactions only.
+    "forgets the deadline": Mutant(
+        Protocol(patches=(Patch(_POLICY, _DEADLINE, "        deadline_s = now_s + 1e9\n"),)),
+        PLAN._replace(workers=1, builders=1, checkers=1, transaction_bytes=3000),
+    ),
     # Commits rows without offsets.
     "forgets offsets": Mutant(Protocol(patches=(Patch(_PROCESSOR, _SEND_OFFSETS, ""),))),
     # Commits offsets beside the transaction.
@@ -117,11 +147,39 @@ STORE_MUTANTS = {
             patches=(Patch(_PROCESSOR, _SEND_OFFSETS, "        await self._consumer.commit(offsets)\n"),)
         )
     ),
+    # Goes on with its memory after a transaction that failed, or that seems to have failed.
+    "remembers failures": Mutant(
+        Protocol(
+            patches=(
+                Patch(
+                    _PROCESSOR,
+                    "        self._consumer.seek(await self._restore(list(self._partitions)))\n",
+                    "",
+                ),
+            )
+        ),
+        PLAN._replace(kinds=("fence",), fault_steps=20),
+    ),
+    # Takes a transaction that failed for one that was committed.
+    "ignores failures": Mutant(
+        Protocol(
+            patches=(
+                Patch(
+                    _PROCESSOR,
+                    "        self._consumer.seek(await self._restore(list(self._partitions)))\n",
+                    "        for partition in self._partitions.values():\n"
+                    "            partition.committed()\n"
+                    "        self._policy.committed()\n",
+                ),
+            )
+        ),
+        PLAN._replace(kinds=("fence",), fault_steps=60),
+    ),
 }
 """By name."""
 
 HARMLESS_STORES = {
-    # Lets all facts wait for a minute.
+    # Lets all facts wait for two seconds.
     "lingers": Mutant(Protocol(patches=(_LINGERS,)), _LOSING),
     # Gives each record of the queue to the next partition.
     "turns": Mutant(Protocol(patches=(Patch(_PROCESSOR, "_PER_TURN = 4\n", "_PER_TURN = 1\n"),))),

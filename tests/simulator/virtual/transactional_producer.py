@@ -19,6 +19,8 @@ from topics.kafka.codec import Record
 
 _BUSY_S = 0.02
 _QUEUE_RECORDS = 1000
+_LOST_CHANCE, _RESEND_S = 0.05, 1.0
+"""How often the answer to a commit is lost, and the time until it is sent again."""
 
 
 class VirtualTransactionalProducer(ports.TransactionalProducer):
@@ -118,7 +120,11 @@ class VirtualTransactionalProducer(ports.TransactionalProducer):
     async def _commit(self) -> None:
         for sending in self._sending:
             await sending
-        await self._call(lambda: self._coordinator.end(self._id, self._epoch, committed=True))
+        epoch, random = self._epoch, self._loop.scheduler.random
+        await self._call(lambda: self._coordinator.end(self._id, epoch, committed=True))
+        if random.random() < _LOST_CHANCE:  # librdkafka sends it again, and may find itself fenced
+            await asyncio.sleep(_RESEND_S)
+            await self._call(lambda: self._coordinator.end(self._id, epoch, committed=True))
         self._is_open = False
 
     async def _abort(self) -> None:
