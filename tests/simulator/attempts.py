@@ -1,19 +1,20 @@
-"""Mirrors `processors/queue/attempts.py` and `popper.py` (rule 4), around the real `Offsets`."""
+"""Mirrors `processors/queue/attempts.py` and `consumer.py` (rule 4), around the real `Offsets`."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import Message
 
-from processors.queue.handing_back import HOPS, Moved, Waiting
-from processors.queue.offsets import Offsets, Taken
+from processors.queue.first_deliveries import FirstDeliveries
+from processors.queue.redistribution import Redirect, Waiting
 from tests.simulator.family import Family
 from tests.simulator.groups import Consumer
 from tests.simulator.handing_back import HandingBack
 from tests.simulator.network import BrokerError
+from tests.simulator.offsets import Offsets, Taken
 from tests.simulator.scheduler import Cancelled, Future, Process, Scheduler, Task, Wait, all_of
 from topics.fold import QueuedWork
-from topics.kafka.codec import DecodeError, decode, header
+from topics.kafka.codec import DecodeError, decode
 from topics.model import Model
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class Attempts:
             on_revoke=self._forget,
             before_revoke=self._before_revoke,
         )
-        self._offsets: Offsets[Any] = Offsets(self._over)
+        self._offsets = Offsets(self._over)
+        self._first_deliveries = FirstDeliveries()
         self._looked_s = 0.0
         self._handing_back = HandingBack(world, process, family, memory_bytes)
         self._waiting: list[Waiting] = []
@@ -181,6 +183,7 @@ class Attempts:
     def _forget(self, partitions: list[int]) -> None:
         """`_on_lost`."""
         self._offsets.forget(partitions)
+        self._first_deliveries.forget(partitions)
         self._waiting = [each for each in self._waiting if each.message.partition() not in partitions]
 
     def _before_revoke(self, partitions: list[int]) -> Wait:
@@ -233,7 +236,7 @@ class Attempts:
         yield from self._move(moving, messages)
         return True
 
-    def _move(self, moving: list[Moved], messages: list[Message]) -> Wait:
+    def _move(self, moving: list[Redirect], messages: list[Message]) -> Wait:
         yield from all_of([self._handing_back.produce(*each) for each in moving])
         for message in messages:
             self._taken(message, None)
@@ -274,10 +277,8 @@ class Attempts:
 
     def _is_first_delivery(self, message: Message) -> bool:
         """`_is_first_delivery`."""
-        partition, offset = message.partition() or 0, message.offset() or 0
-        high_watermark = self._consumer.high_watermarks[partition]
-        first = self._offsets.is_first_delivery(partition, offset, high_watermark)
-        return first and header(message, HOPS) is None
+        high_watermark = self._consumer.high_watermarks[message.partition() or 0]
+        return self._first_deliveries.is_first(message, high_watermark)
 
     def _taken(self, message: Message, work: QueuedWork | None) -> None:
         now_s = self._world.scheduler.now_s
@@ -290,7 +291,7 @@ class Attempts:
             self._looked_s = now_s
             yield from self._secure(self._offsets.unsettled(until_s=now_s - RENEWAL_S))
 
-    def _secure(self, unsettled: list[Taken[Any]]) -> Wait:
+    def _secure(self, unsettled: list[Taken]) -> Wait:
         """`_secure`: lease, commit, deliver."""
         yield from all_of([self._take_lease(each.work.id, each.work.attempt) for each in unsettled])
         for each in unsettled:

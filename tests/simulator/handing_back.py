@@ -1,23 +1,23 @@
-"""Mirrors `HandingBack` of `processors/queue/handing_back.py`, around what really decides."""
+"""Mirrors `QueueRedistribution` of `processors/queue/redistribution.py`, around what really decides."""
 
 from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Message
 
-from processors.queue.handing_back import (
-    Board,
-    Moved,
-    Telling,
+from processors.queue.redistribution import (
+    AnnouncePolicy,
+    PeerCapacity,
+    Redirect,
     Waiting,
-    leaving,
     memory_bytes_of,
     one_hop_more,
+    redirects,
 )
 from tests.simulator.family import Family
 from tests.simulator.scheduler import Future, Process
 from topics.kafka.codec import Record, decode, encode
-from topics.leases import Room
+from topics.leases import CapacityReport
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -35,7 +35,7 @@ class HandingBack:
         self._world, self._process, self._family = world, process, family
         self._memory_bytes = memory_bytes
         self._partitions, self._assigned_s = frozenset[int](), world.scheduler.now_s
-        self._board, self._telling = Board(), Telling()
+        self._board, self._telling = PeerCapacity(), AnnouncePolicy()
         self._position = family.slots.end
         self._full_since_s: float | None = None
 
@@ -46,9 +46,9 @@ class HandingBack:
         read = self._family.slots.read(self._position, 1000)
         self._position = read.position
         for message in read.messages:
-            room = decode(Room, message.value())
+            room = decode(CapacityReport, message.value())
             if room.worker != self._process.name:
-                self._board.hear(room, self._world.scheduler.now_s)
+                self._board.update(room, self._world.scheduler.now_s)
 
     def tell(self, partitions: frozenset[int], room: int, *, idle: bool) -> None:
         """`tell`."""
@@ -61,9 +61,9 @@ class HandingBack:
             self._full_since_s = now_s
         free = max(0, room) if idle else 0
         if len(partitions) != len(self._family.queue) and self._telling.due(partitions, free, now_s):
-            self._telling.said(partitions, free, now_s)
+            self._telling.announced(partitions, free, now_s)
             name = self._process.name
-            said = Room(
+            said = CapacityReport(
                 worker=name,
                 partitions=tuple(sorted(partitions)),
                 free=free,
@@ -76,10 +76,10 @@ class HandingBack:
         """`elsewhere`."""
         return self._board.free(self._world.scheduler.now_s)
 
-    def leaving(self, waiting: list[Waiting]) -> list[Moved]:
+    def leaving(self, waiting: list[Waiting]) -> list[Redirect]:
         """`leaving`."""
         now_s = self._world.scheduler.now_s
-        return leaving(
+        return redirects(
             self._board,
             waiting,
             self._full_since_s or now_s,
@@ -91,13 +91,13 @@ class HandingBack:
         """`is_too_large`."""
         return self._memory_bytes is not None and memory_bytes > self._memory_bytes
 
-    def to_abler(self, message: Message, memory_bytes: int) -> Moved | None:
+    def to_abler(self, message: Message, memory_bytes: int) -> Redirect | None:
         """`to_abler`."""
         record = one_hop_more(message)
         if record is None:
             return None
         partition = self._board.choose(self._world.scheduler.now_s, memory_bytes, full_too=True)
-        return None if partition is None else Moved(record, partition)
+        return None if partition is None else Redirect(record, partition)
 
     def knows_others(self) -> bool:
         """`knows_others`."""

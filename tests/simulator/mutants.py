@@ -7,11 +7,11 @@ from typing import Any
 from confluent_kafka import Message
 
 from processors.health_checker.lease_monitor import LeaseMonitor, TickOutcome
-from processors.queue.handing_back import Moved
-from processors.queue.offsets import Taken
+from processors.queue.redistribution import Redirect
 from tests.simulator.attempts import COMMIT_PERIOD_S, Attempt, Attempts
 from tests.simulator.health import HealthChecker
 from tests.simulator.mutant import PLAN, Mutant
+from tests.simulator.offsets import Taken
 from tests.simulator.scheduler import Cancelled, Future, Task, Wait, all_of
 from tests.simulator.store_mutants import HARMLESS_STORES, STORE_MUTANTS
 from tests.simulator.world import Protocol
@@ -22,7 +22,7 @@ from topics.leases import Tick
 class CommitsFirst(Attempts):
     """Commits the queue's offset before the lease is acknowledged (rule 4)."""
 
-    def _secure(self, unsettled: list[Taken[Any]]) -> Wait:
+    def _secure(self, unsettled: list[Taken]) -> Wait:
         for each in unsettled:
             each.settled = True
         yield from self._commit()
@@ -83,7 +83,7 @@ class HandsBackSilently(Attempts):
 class MovesFirst(Attempts):
     """Commits what it hands back before that is acknowledged."""
 
-    def _move(self, moving: list[Moved], messages: list[Message]) -> Wait:
+    def _move(self, moving: list[Redirect], messages: list[Message]) -> Wait:
         for message in messages:
             self._taken(message, None)
         yield from self._commit()

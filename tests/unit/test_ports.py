@@ -19,16 +19,11 @@ PRODUCTION_ONLY = {
 }
 PENDING = {
     "processors/cache_builder.py",
-    "processors/queue/attempts.py",
-    "processors/queue/handing_back.py",
-    "processors/queue/leases.py",
-    "processors/queue/popper.py",
-    "processors/worker/environment_client.py",
     "processors/worker/execute.py",
     "processors/worker/live_output.py",
     "processors/worker/worker.py",
 }
-"""Modules of queue and workers that are not under the ports yet."""
+"""Modules of workers that are not under the ports yet."""
 
 MODULES = {
     "time",

@@ -1,7 +1,7 @@
 """The ports of `topics.kafka.ports` on confluent-kafka: each client has a thread, which polls and commits."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -12,6 +12,7 @@ from topics.kafka.client_thread import ClientThread
 from topics.kafka.clients import PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.ports import RebalanceListener
+from topics.kafka.tail import Tail, beginning, end
 from topics.settings import KafkaSettings
 
 T = TypeVar("T")
@@ -123,6 +124,56 @@ class ConfluentConsumer(ports.Consumer):
 
     def _at(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+
+
+class ConfluentFollower(ports.Follower):
+    """`Follower` of the ports: the thread of a `Tail` reads, the event loop takes the records."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        take: Callable[[list[Message]], None],
+        *,
+        from_beginning: bool,
+    ) -> None:
+        """Prepare a reader; `take` is called on the event loop that calls `start`."""
+        start_at = beginning if from_beginning else end
+        self._tail = Tail(settings, topic, self._pass_on, start_at=start_at)
+        self._take = take
+
+    @override
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._tail.start()
+
+    @override
+    async def wait_caught_up(self) -> None:
+        await self._tail.wait_caught_up()
+
+    @override
+    async def close(self) -> object:
+        return await self._tail.close()
+
+    def _pass_on(self, messages: list[Message]) -> None:
+        self._loop.call_soon_threadsafe(self._take, messages)
+
+
+class ConfluentClients(ports.Clients):
+    """`Clients` of the ports, for the brokers of `settings`."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+
+    @override
+    def consumer(self, group: str, topic: str, options: Mapping[str, object] = {}) -> ConfluentConsumer:
+        return ConfluentConsumer(self._settings, group, topic, options)
+
+    @override
+    def follow(
+        self, topic: str, take: Callable[[list[Message]], None], *, from_beginning: bool
+    ) -> ConfluentFollower:
+        return ConfluentFollower(self._settings, topic, take, from_beginning=from_beginning)
 
 
 def _numbers(partitions: list[TopicPartition]) -> frozenset[int]:

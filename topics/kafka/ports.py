@@ -8,7 +8,7 @@ Errors are `KafkaException`s, whose `args[0]` is a `KafkaError` with the flags `
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from confluent_kafka import Message
@@ -155,6 +155,10 @@ class Producer(Protocol):
         """
         ...
 
+    def produce(self, record: Record, *, partition: int = -1) -> object:
+        """Send a record like `publish`, in one order with it, without a future on the event loop."""
+        ...
+
 
 class TransactionalProducer(Protocol):
     """Producer of one transactional id, whose transactions include offsets of a consumer."""
@@ -192,4 +196,35 @@ class TransactionalProducer(Protocol):
 
     def close(self) -> None:
         """Release what the producer has; an open transaction is left to its timeout."""
+        ...
+
+
+class Follower(Protocol):
+    """Reader of every committed record of one topic, as it is appended."""
+
+    async def start(self) -> None:
+        """Begin to read; wait neither for the broker nor for the topic."""
+        ...
+
+    async def wait_caught_up(self) -> None:
+        """Wait until all records that existed at the start were passed on."""
+        ...
+
+    async def close(self) -> object:
+        """Stop reading the topic."""
+        ...
+
+
+class Clients(Protocol):
+    """Maker of the Kafka clients of one process."""
+
+    def consumer(self, group: str, topic: str, options: Mapping[str, object] = {}) -> Consumer:
+        """Return a member of a group, whose client has the given `options` beside the usual ones."""
+        ...
+
+    def follow(self, topic: str, take: Callable[[list[Message]], None], *, from_beginning: bool) -> Follower:
+        """Return a reader that passes records to `take` on the event loop.
+
+        It reads from the topic's beginning, or from its end at the start.
+        """
         ...

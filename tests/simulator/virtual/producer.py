@@ -29,3 +29,7 @@ class VirtualProducer(ports.Producer):
                 partition,
             )
         )
+
+    @override
+    def produce(self, record: Record, *, partition: int = -1) -> object:
+        return self.publish(record, partition=partition)
