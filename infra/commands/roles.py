@@ -215,14 +215,15 @@ def _run_store(
 
     keep_trimmed(kafka, store.aggregate.family)
     keep_watched(kafka, store.aggregate.family)
-    _end(process, lambda: _fold(process, StoreOnKafka(kafka, store, instance)))
+    _end(process, lambda: _fold(process, lambda: StoreOnKafka(kafka, store, instance)))
 
 
-async def _fold(process: RoleProcess, processor: "StoreOnKafka") -> bool:
+async def _fold(process: RoleProcess, make_processor: Callable[[], "StoreOnKafka"]) -> bool:
     """Run a store processor; return whether it ended well."""
-    process.on_stop_in_loop(processor.stop)
-    tune_gc()
     try:
+        processor = make_processor()
+        process.on_stop_in_loop(processor.stop)
+        tune_gc()
         await processor.run()
     except Exception:
         # Not raised: the interpreter would wait for threads of clients that may hang.
