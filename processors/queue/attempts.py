@@ -195,7 +195,7 @@ class Attempts(Generic[WorkT]):
             await self._secure(delivery)
             attempt.allow_run()
         await asyncio.wait([attempt.execution])
-        self._note_host_errors(attempt.execution)
+        self._note_host_errors(attempt)
         await self._publish_end(attempt)
         self._release(attempt)
         self._consumer.settle(delivery)
@@ -241,7 +241,6 @@ class Attempts(Generic[WorkT]):
         if (error := execution.exception()) is None:
             # The lease expires, or Kafka redelivers the record, and another process retries.
             crash(f"{work.id} attempt {work.attempt} came to no end")
-        log.error("%s attempt %d: host error", work.id, work.attempt, exc_info=error)
         reason = f"its worker's host is at fault: {error}"
         return self._executor.handed_back(work, reason, host_fault=True)
 
@@ -250,13 +249,14 @@ class Attempts(Generic[WorkT]):
         self._leases.release(attempt.work.id, attempt.work.attempt)
         del self._held[attempt.work.id, attempt.work.attempt]
 
-    def _note_host_errors(self, execution: "asyncio.Task[None]") -> None:
+    def _note_host_errors(self, attempt: Attempt[WorkT]) -> None:
         """Pause after a host error, twice as long each time; after too many, end the process."""
-        if execution.cancelled():
+        if attempt.execution.cancelled():
             return
-        if execution.exception() is None:
+        if (error := attempt.execution.exception()) is None:
             self._faults_in_a_row = 0
             return
+        log.error("%s attempt %d: host error", attempt.work.id, attempt.work.attempt, exc_info=error)
         self._faults_in_a_row += 1
         pause_s = min(_PAUSE_MAX_S, _PAUSE_S * 2**self._faults_in_a_row)
         self._paused_until_s = asyncio.get_running_loop().time() + pause_s
