@@ -2,16 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from processors.store.on_kafka import StoreOnKafka
+from processors.store.submission_store import submission_store
+from tests.support.submissions import request
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
-from topics.kafka.codec import Record
+from topics.kafka.client_thread import ClientThread
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, encode_fact
 from topics.kafka.confluent_reader import ConfluentReader
 from topics.kafka.confluent_transactions import ConfluentTransactionalProducer
 from topics.settings import KafkaSettings
+from topics.submissions.facts import FACTS
 
 TIMEOUT_MS = 30_000
 DEADLINE_S = 60.0
@@ -115,3 +123,41 @@ def test_a_fenced_producer_is_told_so_and_begins_anew(settings: KafkaSettings) -
         return error
 
     assert asyncio.run(main()).fatal()
+
+
+def test_a_transaction_waits_for_the_thread_of_its_producer_twice(
+    settings: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the poll that brought the events, these are all crossings of threads for a transaction."""
+    calls: list[str] = []
+    call = ClientThread.call
+
+    async def counted(thread: ClientThread, function: Callable[[], Any]) -> Any:
+        calls.append(thread._thread.name)
+        return await call(thread, function)
+
+    monkeypatch.setattr(ClientThread, "call", counted)
+    topics = catalogue(settings)
+    store = submission_store(topics)
+    processor = StoreOnKafka(settings.model_copy(update={"data_dir": tmp_path}), store, "0")
+    producer = EventProducer(settings)
+
+    async def main() -> int:
+        running = asyncio.create_task(processor.run())
+        reader = ConfluentReader(settings, topics.submissions.store.name)
+        for number in range(5):
+            if number == 1:  # the first one includes the start
+                calls.clear()
+            fact = encode_fact(topics.submissions.events.name, f"id-{number}", request(), FACTS, "test")
+            await producer.send(fact)
+            await reached(reader, lambda end, marked=2 * number + 2: end >= marked)  # type: ignore[misc]
+        processor.stop()
+        await running
+        [end] = (await reader.end_offsets([0])).values()
+        await reader.close()
+        return end
+
+    end = asyncio.run(main())
+    producer.close()
+    assert end == 10  # five rows, each with the marker of its transaction
+    assert calls.count("transactions") == 2 * 4
