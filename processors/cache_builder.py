@@ -8,37 +8,30 @@ produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.event
 
 import asyncio
 import logging
-import time
-from dataclasses import asdict
 
-from nix.artifacts import ResolvedArtifact
-from nix.cache import BuildLimits, Cache
-from nix.dependencies import from_json
-from nix.errors import DependenciesError, LimitError, TransientError
+from nix.cache import Cache
+from processors.build_executor import BuildExecutor
 from processors.evictions import Evictions
-from processors.queue.attempts import FLUSH_S, Attempt, Attempts, WorkerIdentity, process_name
-from processors.queue.slots import Slots
+from processors.queue.attempts import FLUSH_S, Attempts, WorkerIdentity, process_name
 from processors.sandbox import Sandboxes, capabilities
 from processors.settings import WorkSettings
 from topics.catalogue import Catalogue
-from topics.dependencies import artifacts as topics_artifacts
-from topics.dependencies.facts import FACTS, Failed, Fault, HandedBack, Installed, Started
+from topics.dependencies.facts import FACTS
 from topics.dependencies.state import Build
 from topics.kafka.clients import EventProducer
+from topics.kafka.confluent import ConfluentClients
 from topics.kafka.waiting import topics_of, until_topics
 from topics.settings import KafkaSettings
 from topics.views.view import View
 
 log = logging.getLogger(__name__)
 
-_LOG_CHARACTERS = 8192
-"""Length of the end of a failed build's log that an explanation carries."""
 _LOOK_AGAIN_S = 60.0
 """Time between two evictions; workers fetch environments too, so that a cache grows without a build."""
 
 
 class CacheBuilder:
-    """One process of the consumer group; the `Craft` of its attempts."""
+    """One process of the consumer group."""
 
     def __init__(
         self,
@@ -49,36 +42,31 @@ class CacheBuilder:
         cache: Cache,
     ) -> None:
         self._kafka, self._catalogue = kafka, catalogue
-        self._settings, self._sandboxes, self._cache = settings, sandboxes, cache
-        self.name = process_name(settings.host, settings.instance)
+        self._sandboxes, self._cache = sandboxes, cache
+        name = process_name(settings.host, settings.instance)
+        source = f"cache-builder/{name}"
         self._producer = EventProducer(kafka)
         self._view = View(
             kafka,
             catalogue.dependencies.store.name,
             kafka.data_dir / "views" / f"cache-builder-{settings.instance}",
         )
-        self._evictions = Evictions(
-            catalogue,
-            self._view,
-            self._producer,
-            host=settings.host,
-            source=f"cache-builder/{self.name}",
-        )
-        self._slots = Slots(settings.builder_slots)
+        self._evictions = Evictions(catalogue, self._view, self._producer, host=settings.host, source=source)
         self._attempts = Attempts(
-            self,
+            BuildExecutor(name, settings, cache, self._evictions, memory_bytes=sandboxes.total_memory_bytes),
             Build,
             FACTS,
             WorkerIdentity(
-                name=self.name,
-                source=f"cache-builder/{self.name}",
+                name=name,
+                source=source,
                 slots=settings.builder_slots,
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=settings.grace_s,
             ),
-            kafka=kafka,
+            clients=ConfluentClients(kafka),
             catalogue=catalogue,
             family=catalogue.dependencies,
+            queue_partitions=catalogue.dependencies.queue.partitions(kafka.profile),
             producer=self._producer,
         )
 
@@ -124,82 +112,3 @@ class CacheBuilder:
             except Exception:  # of any kind: the next eviction may succeed
                 log.exception("eviction from the cache failed, trying again in %g s", _LOOK_AGAIN_S)
             await asyncio.sleep(_LOOK_AGAIN_S)
-
-    # -- Craft ----------------------------------------------------------------------------------------
-
-    def started(self, work: Build) -> Started:
-        """Return the fact that this builder started the attempt."""
-        return Started(attempt=work.attempt, builder=self.name)
-
-    def handed_back(self, work: Build, reason: str, *, host_fault: bool) -> HandedBack:
-        """Return the fact that this builder gives up the attempt, so that another builder retries it."""
-        return HandedBack(attempt=work.attempt, builder=self.name, reason=reason, host_fault=host_fault)
-
-    def unrecordable(self, work: Build, reason: str) -> Failed:
-        """Return the end of a build whose result Kafka does not accept."""
-        return self._failed(work, "ours", reason, 0.0)
-
-    def unwanted(self, work: Build) -> bool:  # noqa: ARG002 - a protocol's method
-        """Return False: other submissions may wait for the same build."""
-        return False
-
-    async def carry_out(self, attempt: Attempt[Build]) -> None:
-        """Install the dependencies in the Cache and conclude the attempt with the result."""
-        await attempt.until_ours()
-        async with self._slots.take(alone=attempt.work.alone):
-            attempt.begun = True
-            attempt.conclude(await self._built(attempt.work))
-
-    async def _built(self, work: Build) -> Installed | Failed:
-        wanted_bytes, most_bytes = work.limits.memory_bytes, self._sandboxes.total_memory_bytes
-        if wanted_bytes > most_bytes:
-            wanted = f"limits.dependencies.memory_bytes = {wanted_bytes}"
-            message = f"{wanted}: this cache builder has no more than {most_bytes}"
-            return self._failed(work, "limit", message, 0.0)
-        started = time.monotonic()
-        log.info("building %s: %s", work.id, work.dependencies.model_dump_json(exclude_none=True)[:200])
-        try:
-            installed = await self._cache.install(
-                from_json(work.dependencies.model_dump(exclude_none=True)),
-                work.package_set,
-                BuildLimits(**work.limits.model_dump()),
-                lambda message: log.info("building %s: %s", work.id, message),
-                self._evictions.announce,
-                again=work.generation > 1,
-                resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],
-            )
-        except DependenciesError as error:
-            log.info(
-                "building %s: failed: %.500r", work.id, str(error)
-            )  # `repr` and a length: the client's text is to stay on one short line
-            fault: Fault = "limit" if isinstance(error, LimitError) else "theirs"
-            soon = fault == "limit" or isinstance(error, TransientError)
-            return self._failed(work, fault, str(error), time.monotonic() - started, soon=soon)
-        return Installed(
-            attempt=work.attempt,
-            builder=self.name,
-            host=self._settings.host,
-            store_path=installed.store_path,
-            variables=installed.variables,
-            packages=tuple(installed.packages),
-            size_bytes=installed.size_bytes,
-            wall_time_s=round(time.monotonic() - started, 3),
-            published=self._cache.publishes,
-            resolution=tuple(topics_artifacts.Artifact(**asdict(one)) for one in installed.resolution),
-        )
-
-    def _failed(
-        self, work: Build, fault: Fault, explanation: str, wall_time_s: float, *, soon: bool = True
-    ) -> Failed:
-        """Return the fact of a failure; with `soon` it expires earlier, since a retry may succeed."""
-        settings = self._settings
-        expires_s = settings.other_failure_expires_s if soon else settings.failure_expires_s
-        return Failed(
-            attempt=work.attempt,
-            builder=self.name,
-            fault=fault,
-            explanation=explanation[-_LOG_CHARACTERS:],
-            log="",
-            wall_time_s=round(wall_time_s, 3),
-            expires_s=expires_s,
-        )

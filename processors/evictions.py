@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import FACTS, Evicted
 from topics.dependencies.state import EnvironmentState
-from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
+from topics.kafka.ports import Producer
 from topics.request.model import BASE
 from topics.views.view import View
 
@@ -16,7 +16,7 @@ class Evictions:
     """Publisher of Evicted facts of one host to `dependencies.events`."""
 
     def __init__(
-        self, catalogue: Catalogue, view: View, producer: EventProducer, *, host: str, source: str
+        self, catalogue: Catalogue, view: View, producer: Producer, *, host: str, source: str
     ) -> None:
         """Read installed environments from `view`, a view of `dependencies.store`."""
         self._topic = catalogue.dependencies.events.name
@@ -49,4 +49,4 @@ class Evictions:
 
     async def _publish(self, state: EnvironmentState) -> None:
         fact = Evicted(generation=state.generation, host=self._host)
-        await self._producer.send(encode_fact(self._topic, state.id, fact, FACTS, self._source))
+        await self._producer.publish(encode_fact(self._topic, state.id, fact, FACTS, self._source))

@@ -17,7 +17,7 @@ class Lease(Model):
     """Id of the worker's process, random at each start."""
 
 
-class Room(Model):
+class CapacityReport(Model):
     """A record of `X.slots`: the free slots of a worker. Key: `worker`."""
 
     worker: str

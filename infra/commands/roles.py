@@ -17,11 +17,13 @@ from infra.commands.output import USAGE, fail
 from infra.role_process import DEADLINE_S, RoleProcess
 from topics.catalogue import catalogue
 from topics.kafka.waiting import topics_of, wait_for_topics
+from topics.process import tune_gc
 from topics.settings import KafkaSettings
 from topics.topic import Role
 
 if TYPE_CHECKING:
     from processors.cache_builder import CacheBuilder
+    from processors.store.on_kafka import StoreOnKafka
     from processors.store.partition import StoreDefinition
     from processors.worker.worker import Worker
 
@@ -160,15 +162,27 @@ def _wait(role: Role, kafka: KafkaSettings, process: RoleProcess) -> None:
 def _run_store(
     process: RoleProcess, kafka: KafkaSettings, store: "StoreDefinition", instance: str
 ) -> NoReturn:
-    from processors.store.processor import StoreProcessor
+    from processors.store.on_kafka import StoreOnKafka
     from processors.store.transactions import keep_watched
     from processors.store.trimming import keep_trimmed
 
-    processor = StoreProcessor(kafka, store, instance)
-    process.on_stop(processor.stop)
     keep_trimmed(kafka, store.aggregate.family)
     keep_watched(kafka, store.aggregate.family)
-    _end_thread(process, processor.run)
+    _end(process, lambda: _fold(process, lambda: StoreOnKafka(kafka, store, instance)))
+
+
+async def _fold(process: RoleProcess, make_processor: Callable[[], "StoreOnKafka"]) -> bool:
+    """Run a store processor; return whether it ended well."""
+    try:
+        processor = make_processor()
+        process.on_stop_in_loop(processor.stop)
+        tune_gc()
+        await processor.run()
+    except Exception:
+        # Not raised: the interpreter would wait for threads of clients that may hang.
+        log.critical("%s: ended by an exception", process.name, exc_info=True)
+        return False
+    return True
 
 
 def _end(

@@ -1,38 +1,39 @@
 """Attempts: one process's share of the work on a queue, from the consumed record to its acknowledged end.
 
-    consumed → Started published, lease taken → both acknowledged, offset committed → carried out
+    consumed → Started published, lease taken → both acknowledged, offset committed → executed
              → end acknowledged → lease released                                            (rule 4)
 
 The first delivery of a first attempt needs neither lease nor commit as long as it is short. Its facts are
 published together, since every batch of records costs all consumers of the topic:
 
-    consumed → carried out → Started and end published and acknowledged → offset committed
+    consumed → executed → Started and end published and acknowledged → offset committed
 
-The work that Worker and CacheBuilder do in between is their `Craft`.
+All state is on the event loop. The work that Worker and CacheBuilder do in between is their `JobExecutor`.
 """
 
 import asyncio
 import logging
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from collections.abc import Awaitable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
-from processors.queue.handing_back import HandingBack
+from processors.queue.acknowledgements import acknowledged, failure
+from processors.queue.attempt import Attempt, JobExecutor
+from processors.queue.consumer import CLIENT_OPTIONS, QueueConsumer
 from processors.queue.leases import LeaseKeeper
-from processors.queue.popper import Popper
+from processors.queue.offsets import Delivery
+from processors.queue.redistribution import QueueRedistribution
+from processors.queue.slots import Slots
 from topics.catalogue import Catalogue
-from topics.fold import ProgressFact, QueuedWork
-from topics.kafka.clients import EventProducer
-from topics.kafka.codec import encode_fact
+from topics.fold import QueuedWork
+from topics.kafka.codec import Record, encode_fact
+from topics.kafka.ports import Clients, Producer
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.model import Model
 from topics.process import crash
-from topics.settings import KafkaSettings
 from topics.topic import Family
 
 log = logging.getLogger(__name__)
@@ -49,98 +50,11 @@ _ACKNOWLEDGE_S, _UNREACHABLE_S = 3.0, 0.5
 second value applies while Kafka is not reachable."""
 _FAULTS_IN_A_ROW = 5
 """Host errors in a row after which the process ends, so that its share of the queue goes to others."""
-QUIET_S = 0.05
-"""Time for which facts of a first attempt are buffered; clients see it in the queue meanwhile."""
 
 
 def process_name(host: str, instance: str) -> str:
     """Return a name that is different at every start, so that a lease identifies a process (rule 4)."""
     return f"{host}-{instance}-{uuid.uuid4().hex[:12]}"
-
-
-class Attempt(Generic[WorkT]):
-    """One attempt that this process holds."""
-
-    def __init__(self, work: WorkT, say: "Callable[..., Future[Message]]") -> None:
-        """Hold `work`; `say` is `Attempts.say`, which publishes facts."""
-        self.work = work
-        self.waiting = False
-        """True while it waits for other processes, without a slot, so that another record can be consumed."""
-        self.begun = False
-        """True once it has its slot; attempts without one are handed back at once when this process stops."""
-        self.task: asyncio.Task[None] | None = None
-        self.end: Future[Message] | None = None
-        """Acknowledgement of its end, None until `conclude`."""
-        self._say = say
-        self._ours = asyncio.Event()
-        self._unsaid: list[tuple[ProgressFact, float]] | None = None
-        """Buffered facts with their times; None once each fact is published at once."""
-
-    @property
-    def ours(self) -> bool:
-        """True if it may run: lease and commit are acknowledged, or Kafka redelivers it after a crash."""
-        return self._ours.is_set()
-
-    def is_ours(self) -> None:
-        """Permit the attempt to run."""
-        self._ours.set()
-
-    async def until_ours(self) -> None:
-        """Wait for `ours`. Work before this call is preparation, which has no effect outside this process."""
-        await self._ours.wait()
-
-    def be_quiet(self) -> None:
-        """Buffer facts of progress until `speak` or the end."""
-        self._unsaid = []
-
-    def speak(self) -> None:
-        """Publish the buffered facts, and from now on each fact at once."""
-        if unsaid := self._take_unsaid():
-            self._say(self.work.id, *unsaid)
-
-    def forget_unsaid(self) -> None:
-        """Discard the buffered facts, since their attempt has no end."""
-        self._unsaid = None
-
-    def say(self, fact: ProgressFact) -> None:
-        """Publish a fact of progress, or buffer it."""
-        if self._unsaid is None:
-            self._say(self.work.id, fact)
-        else:
-            self._unsaid.append((fact, time.monotonic()))
-
-    def conclude(self, fact: Model) -> None:
-        """Publish the end with all buffered facts; only the first call has an effect."""
-        if self.end is None:
-            self.end = self._say(self.work.id, *self._take_unsaid(), fact)
-
-    def _take_unsaid(self) -> list[ProgressFact]:
-        unsaid, self._unsaid, now = self._unsaid or [], None, time.monotonic()
-        return [fact.replace(ago_s=round(now - happened, 6)) for fact, happened in unsaid]
-
-
-class Craft(Protocol[WorkT]):
-    """Everything in which Worker and CacheBuilder differ: the work itself, and its facts."""
-
-    def started(self, work: WorkT) -> ProgressFact:
-        """Return the fact that this process started the attempt."""
-        ...
-
-    def carry_out(self, attempt: Attempt[WorkT]) -> Awaitable[None]:
-        """Do the work and call `attempt.conclude`. May start before `ours`; an exception is a host error."""
-        ...
-
-    def handed_back(self, work: WorkT, reason: str, *, host_fault: bool) -> Model:
-        """Return the fact that this process gives up the attempt, so that another process retries it."""
-        ...
-
-    def unrecordable(self, work: WorkT, reason: str) -> Model:
-        """Return the end of work whose real end Kafka does not accept, such as one that is too large."""
-        ...
-
-    def unwanted(self, work: WorkT) -> bool:
-        """Return whether the result of this attempt is not needed any more."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,49 +76,53 @@ class WorkerIdentity:
 
 
 class Attempts(Generic[WorkT]):
-    """All attempts of one process: it consumes, leases, carries out and releases them."""
+    """All attempts of one process: it consumes, leases, executes and releases them."""
 
     def __init__(
         self,
-        craft: Craft[WorkT],
+        executor: JobExecutor[WorkT],
         model: type[WorkT],
         facts: Mapping[str, type[Model]],
         process: WorkerIdentity,
         *,
-        kafka: KafkaSettings,
+        clients: Clients,
         catalogue: Catalogue,
         family: Family,
-        producer: EventProducer,
+        queue_partitions: int,
+        producer: Producer,
     ) -> None:
-        self._craft, self._facts, self._process = craft, facts, process
+        """Run work of type `model` with `executor`; `facts` are the types that it publishes.
+
+        `queue_partitions` is the number of partitions of the queue of `family`.
+        """
+        self._executor, self._facts, self._process = executor, facts, process
         self._events, self._queue, self._producer = family.events.name, family.queue.name, producer
+        self.slots = Slots(process.slots)
         self._held: dict[tuple[str, int], Attempt[WorkT]] = {}
-        self._all: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
-        self._died = False
+        self._has_failed = False
         self._faults_in_a_row = 0
-        self._paused_until = 0.0
+        self._paused_until_s = 0.0
         self._leases = LeaseKeeper(producer, family.leases.name, process.name, process.lease_renewal_s)
-        self._handing_back = HandingBack(
-            kafka,
+        self._redistribution = QueueRedistribution(
+            clients,
             family,
             producer,
             process.name,
-            self.room_may_have_changed,
+            self.slots_may_have_changed,
+            all_partitions=queue_partitions,
             model=model,
             memory_bytes=process.memory_bytes,
         )
-        self._popper = Popper(
-            kafka,
+        self._consumer = QueueConsumer(
+            clients.consumer(family.work_group, family.queue.name, CLIENT_OPTIONS),
+            producer,
+            self,
+            model,
             queue=family.queue.name,
             dead_letters=catalogue.dead_letters.name,
-            group=family.work_group,
-            model=model,
-            owner=self,
-            producer=producer,
-            on_death=self._on_death,
-            lease_after_s=process.lease_renewal_s,
-            handing_back=self._handing_back,
+            redistribution=self._redistribution,
         )
 
     def stop(self) -> None:
@@ -217,26 +135,26 @@ class Attempts(Generic[WorkT]):
         That is so if the consumer failed, or after too many host errors in a row. A start checks the host
         again, and other processes take the work until it succeeds.
         """
-        self._loop = asyncio.get_running_loop()
         renewing = asyncio.create_task(self._leases.keep())
         renewing.add_done_callback(_crash_on_exception)
-        await self._handing_back.start()
-        self._popper.start()
+        await self._redistribution.start()
+        consuming = asyncio.create_task(self._consume())
         log.info(
             "%s: takes work from %s, %d at a time", self._process.source, self._queue, self._process.slots
         )
         await self._stop.wait()
-        stopped = await asyncio.to_thread(self._popper.stop, _patience_s())
+        self._consumer.stop()
+        await asyncio.wait([consuming], timeout=_patience_s())
         drained = await self._drain()
-        if not (stopped and drained):
+        if not (consuming.done() and drained):
             log.error(
                 "%s: Kafka did not acknowledge everything in time; %d attempts are left to other processes",
                 self._process.source,
                 len(self._held),
             )
         renewing.cancel()
-        await self._handing_back.close()
-        return stopped and drained and not self._died
+        await self._redistribution.close()
+        return consuming.done() and drained and not self._has_failed
 
     async def unless_stopped(self, starting: Coroutine[Any, Any, None]) -> bool:
         """Run what must be done before `run`; cancel it and return False if `stop` is called meanwhile."""
@@ -253,142 +171,185 @@ class Attempts(Generic[WorkT]):
 
     def most_memory_bytes(self) -> int:
         """Return the largest memory limit of a stage that any known process can hold, this one included."""
-        return self._handing_back.most_memory_bytes()
-
-    def room_may_have_changed(self) -> None:
-        """Notify the popper: an attempt started or stopped waiting, or another process has other slots."""
-        self._popper.wake()
+        return self._redistribution.most_memory_bytes()
 
     def cancel(self, id: str, up_to_attempt: int) -> None:
-        """Stop the held attempts of `id` up to a number; `Craft.unwanted` decides if they are handed back."""
+        """Cancel the held attempts of `id` up to a number; hand them back if their result is needed."""
         for (held, number), attempt in tuple(self._held.items()):
-            if held == id and number <= up_to_attempt and attempt.task is not None:
-                attempt.task.cancel()
+            if held == id and number <= up_to_attempt:
+                attempt.cancel()
 
-    def say(self, id: str, *facts: Model) -> "Future[Message]":
-        """Append facts about `id` to the log; return the acknowledgement of the last."""
-        records = [encode_fact(self._events, id, fact, self._facts, self._process.source) for fact in facts]
-        # One right after the other, so that they go to the broker together.
-        return [self._producer.produce(record) for record in records][-1]
+    async def _consume(self) -> None:
+        try:
+            await self._consumer.run()
+        except Exception:
+            log.exception("consumption of %s failed", self._queue)
+            self._has_failed = True
+            self._stop.set()
 
-    # -- the popper's owner; called from its thread ---------------------------------------------------
+    # -- one attempt ---------------------------------------------------------------------------------
 
-    def room(self) -> int:
+    async def _run(self, attempt: Attempt[WorkT], delivery: Delivery[WorkT]) -> None:
+        """Run one attempt from its delivery to its acknowledged end (rule 4); this task is not cancelled."""
+        if not (attempt.is_first_delivery and await self._is_over_soon(attempt)):
+            await self._secure(delivery)
+            attempt.allow_run()
+        await asyncio.wait([attempt.execution])
+        self._note_host_errors(attempt)
+        await self._publish_end(attempt)
+        self._release(attempt)
+        self._consumer.settle(delivery)
+        self.slots_may_have_changed()
+
+    async def _is_over_soon(self, attempt: Attempt[WorkT]) -> bool:
+        """Return whether a first delivery, which runs already, is over before it needs a lease."""
+        await asyncio.wait([attempt.execution], timeout=self._process.lease_renewal_s)
+        return attempt.execution.done()
+
+    async def _secure(self, delivery: Delivery[WorkT]) -> None:
+        """Lease an attempt, and commit its offset.
+
+        The commit includes all records before it, so what runs of these is leased as well.
+        """
+        await self.lease([delivery, *self._consumer.offsets.unsettled_to(delivery)])
+        await self._consumer.committer.commit()
+
+    async def _execute(self, attempt: Attempt[WorkT]) -> None:
+        """Do the work; it prepares at once, and runs when it may."""
+        if not self._executor.is_cancelled(attempt.work):
+            await self._executor.execute(attempt)
+
+    async def _publish_end(self, attempt: Attempt[WorkT]) -> None:
+        """Wait until the end is acknowledged; if the execution came to none, hand the attempt back."""
+        work = attempt.work
+        if attempt.end is None and self._executor.is_cancelled(work):
+            attempt.discard()
+            return
+        if attempt.end is None:
+            attempt.complete(self._handed_back(attempt))
+        assert attempt.end
+        if error := await failure(attempt.end):
+            log.error("%s attempt %d: its end cannot be published: %s", work.id, work.attempt, error)
+            instead = self._executor.unpublishable(work, f"the result could not be recorded: {error}")
+            if error_again := await failure(self.publish(work.id, instead)):
+                crash(f"{work.id} attempt {work.attempt} cannot be given an end: {error_again}")
+
+    def _handed_back(self, attempt: Attempt[WorkT]) -> Model:
+        work, execution = attempt.work, attempt.execution
+        if execution.cancelled():
+            return self._executor.handed_back(work, "its worker was stopped", host_fault=False)
+        if (error := execution.exception()) is None:
+            # The lease expires, or Kafka redelivers the record, and another process retries.
+            crash(f"{work.id} attempt {work.attempt} came to no end")
+        reason = f"its worker's host is at fault: {error}"
+        return self._executor.handed_back(work, reason, host_fault=True)
+
+    def _release(self, attempt: Attempt[WorkT]) -> None:
+        """Release the attempt, whose end is acknowledged or not needed."""
+        self._leases.release(attempt.work.id, attempt.work.attempt)
+        del self._held[attempt.work.id, attempt.work.attempt]
+
+    def _note_host_errors(self, attempt: Attempt[WorkT]) -> None:
+        """Pause after a host error, twice as long each time; after too many, end the process."""
+        if attempt.execution.cancelled():
+            return
+        if (error := attempt.execution.exception()) is None:
+            self._faults_in_a_row = 0
+            return
+        log.error("%s attempt %d: host error", attempt.work.id, attempt.work.attempt, exc_info=error)
+        self._faults_in_a_row += 1
+        pause_s = min(_PAUSE_MAX_S, _PAUSE_S * 2**self._faults_in_a_row)
+        self._paused_until_s = asyncio.get_running_loop().time() + pause_s
+        if self._faults_in_a_row >= _FAULTS_IN_A_ROW:
+            log.error("%d host errors in a row: the process ends, to be started again", self._faults_in_a_row)
+            self._has_failed = True
+            self._stop.set()
+
+    # -- handler of the queue's consumer -------------------------------------------------------------
+
+    def free_slots(self) -> int:
         """Return the free slots, if not too many attempts wait and none is exclusive.
 
         Return 0 during the pause after a host error.
         """
-        if time.monotonic() < self._paused_until:
+        if asyncio.get_running_loop().time() < self._paused_until_s:
             return 0
-        held = tuple(self._held.values())
+        held = self._held.values()
         if any(attempt.work.alone for attempt in held):
             return 0
-        waiting = sum(attempt.waiting for attempt in held)
-        room = self._process.slots - (len(held) - waiting)
-        return min(room, self._process.max_waiting - waiting) if waiting else room
+        waiting = sum(attempt.is_waiting for attempt in held)
+        free = self._process.slots - (len(held) - waiting)
+        return min(free, self._process.max_waiting - waiting) if waiting else free
 
-    def begin(self, work: WorkT, *, first_delivery: bool) -> "Future[Message] | None":
-        """Run the first delivery of a first attempt at once, and buffer its facts.
+    def start(self, delivery: Delivery[WorkT], *, is_first_delivery: bool) -> Awaitable[object] | None:
+        """Start an attempt. Return None if it runs at once, else an awaitable for lease and commit.
 
-        Of any other attempt publish `Started`, and prepare it. It needs a lease before it runs, so that it is
-        charged if it crashes this process (rule 5).
+        Only the first delivery of a first attempt runs at once. Any other needs a lease before it runs, so
+        that it is charged if it crashes this process (rule 5).
         """
-        key, started = (work.id, work.attempt), self._craft.started(work)
-        if key in self._held:
-            return self.say(work.id, started)
-        attempt = self._held[key] = Attempt(work, self.say)
-        said = None
-        if first_delivery and work.attempt == 1:
-            attempt.is_ours()
-            attempt.be_quiet()
-            attempt.say(started)
-        else:
-            said = self.say(work.id, started)
-        self._loop.call_soon_threadsafe(self._launch, attempt)
-        return said
+        assert delivery.work
+        work = delivery.work
+        if held := self._held.get((work.id, work.attempt)):  # Kafka redelivers what runs here
+            held.started = self._publish_started(work)
+            return self._spawn(self._secure(delivery))
+        attempt = Attempt(work, self, is_first_delivery=is_first_delivery and work.attempt == 1)
+        self._held[work.id, work.attempt] = attempt
+        attempt.execution = asyncio.create_task(self._execute(attempt))
+        self._spawn(self._run(attempt, delivery))
+        if attempt.is_first_delivery:  # an optimisation: without it all deliveries would be like the others
+            attempt.buffer()
+            attempt.publish(self._executor.started(work))
+            attempt.allow_run()
+            return None
+        attempt.started = self._publish_started(work)
+        return attempt.wait_until_allowed()
 
-    def lease(self, work: WorkT) -> "Future[Message]":
-        """Publish the buffered facts and take the lease."""
-        self._loop.call_soon_threadsafe(self._speak, work.id, work.attempt)
-        return self._leases.take(work.id, work.attempt)
+    async def lease(self, deliveries: Collection[Delivery[WorkT]]) -> None:
+        """Lease the attempts of these deliveries that are not over, and settle them when acknowledged.
 
-    def deliver(self, work: WorkT) -> None:
-        """Permit the leased and committed attempt to run."""
-        self._loop.call_soon_threadsafe(self._delivered, work.id, work.attempt)
+        Buffered facts are published first: an expired lease is charged by what the log has of its attempt.
+        """
+        acknowledgements: list[asyncio.Future[Message]] = []
+        with_work = [(each, each.work) for each in deliveries if each.work is not None]
+        for _, work in with_work:
+            if attempt := self._held.get((work.id, work.attempt)):
+                attempt.flush()
+                acknowledgements += [attempt.started] if attempt.started else []
+                acknowledgements.append(self._leases.take(work.id, work.attempt))
+        await acknowledged(acknowledgements)
+        for delivery, _ in with_work:
+            delivery.settled = True
 
-    def over(self, work: WorkT) -> bool:
-        """Return whether the attempt was released."""
-        return (work.id, work.attempt) not in self._held
+    def _publish_started(self, work: WorkT) -> "asyncio.Future[Message]":
+        return self.publish(work.id, self._executor.started(work))
 
-    def _on_death(self) -> None:
-        self._died = True
-        self._loop.call_soon_threadsafe(self._stop.set)
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(coroutine)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(_crash_on_exception)
+        return task
 
-    # -- one attempt ----------------------------------------------------------------------------------
+    # -- host of the attempts -------------------------------------------------------------------------
 
-    def _launch(self, attempt: Attempt[WorkT]) -> None:
-        self._loop.call_later(QUIET_S, attempt.speak)
-        attempt.task = asyncio.create_task(self._carry_out(attempt))
-        see_through = asyncio.create_task(self._see_through(attempt, attempt.task))
-        self._all.add(see_through)
-        see_through.add_done_callback(self._all.discard)
-        see_through.add_done_callback(_crash_on_exception)
+    def publish(self, id: str, *facts: Model) -> "asyncio.Future[Message]":
+        """Append facts about `id` to the log; return the acknowledgement of the last."""
+        # One right after the other, so that they go to the broker together.
+        *before, last = facts
+        self.publish_progress(id, *before)
+        return self._producer.publish(self._record(id, last))
 
-    def _speak(self, id: str, number: int) -> None:
-        """Publish buffered facts, since an expired lease is charged by what the log has of the attempt."""
-        if attempt := self._held.get((id, number)):
-            attempt.speak()
+    def publish_progress(self, id: str, *facts: Model) -> None:
+        """Append facts about `id` to the log, which no caller waits for."""
+        for fact in facts:
+            self._producer.produce(self._record(id, fact))
 
-    def _delivered(self, id: str, number: int) -> None:
-        if attempt := self._held.get((id, number)):
-            attempt.is_ours()
-        else:  # it ended before its lease was acknowledged
-            self._leases.release(id, number)
+    def slots_may_have_changed(self) -> None:
+        """Note that an attempt started or stopped waiting, or that another process has other slots."""
+        self._consumer.slots_may_have_changed()
 
-    async def _carry_out(self, attempt: Attempt[WorkT]) -> None:
-        """Carry an attempt out to its end, or to none if the work goes to another process without one."""
-        work = attempt.work
-        try:
-            if not self._craft.unwanted(work):
-                await self._craft.carry_out(attempt)
-        except asyncio.CancelledError:
-            if attempt.ours and not self._craft.unwanted(work):
-                attempt.conclude(self._craft.handed_back(work, "its worker was stopped", host_fault=False))
-        except Exception as error:  # of any kind: no lease is released without an end
-            log.exception("%s attempt %d: host error", work.id, work.attempt)
-            reason = f"its worker's host is at fault: {error}"
-            attempt.conclude(self._craft.handed_back(work, reason, host_fault=True))
-            self._host_was_at_fault()
-        else:
-            self._faults_in_a_row = 0
-
-    def _host_was_at_fault(self) -> None:
-        """Pause after a host error, twice as long each time; after too many, end the process."""
-        self._faults_in_a_row += 1
-        self._paused_until = time.monotonic() + min(_PAUSE_MAX_S, _PAUSE_S * 2**self._faults_in_a_row)
-        if self._faults_in_a_row >= _FAULTS_IN_A_ROW:
-            log.error("%d host errors in a row: the process ends, to be started again", self._faults_in_a_row)
-            self._died = True
-            self._stop.set()
-
-    async def _see_through(self, attempt: Attempt[WorkT], task: "asyncio.Task[None]") -> None:
-        """Release the attempt once its end is acknowledged, never before; this task is not cancelled."""
-        await asyncio.wait([task])
-        attempt.forget_unsaid()  # those of an attempt without an end, which is not needed any more
-        if attempt.ours and attempt.end is None and not self._craft.unwanted(attempt.work):
-            # The lease expires, or Kafka redelivers the record, and another process retries.
-            crash(f"{attempt.work.id} attempt {attempt.work.attempt} came to no end")
-        if attempt.end is not None and (error := await _failure(attempt.end)):
-            await self._conclude_otherwise(attempt.work, error)
-        self._leases.release(attempt.work.id, attempt.work.attempt)
-        del self._held[attempt.work.id, attempt.work.attempt]
-        self._popper.wake()
-
-    async def _conclude_otherwise(self, work: WorkT, error: KafkaException) -> None:
-        log.error("%s attempt %d: its end cannot be published: %s", work.id, work.attempt, error)
-        instead = self._craft.unrecordable(work, f"the result could not be recorded: {error}")
-        if error_again := await _failure(self.say(work.id, instead)):
-            crash(f"{work.id} attempt {work.attempt} cannot be given an end: {error_again}")
+    def _record(self, id: str, fact: Model) -> Record:
+        return encode_fact(self._events, id, fact, self._facts, self._process.source)
 
     # -- stopping -------------------------------------------------------------------------------------
 
@@ -398,19 +359,19 @@ class Attempts(Generic[WorkT]):
         Return False if the broker does not acknowledge that in time. Then other processes receive the work,
         since its offset was not committed, or its lease expires.
         """
-        tasks = [attempt.task for attempt in self._held.values() if attempt.task]
-        for attempt in tuple(self._held.values()):
-            if attempt.task and not attempt.begun:
-                attempt.task.cancel()
-        if tasks:
+        executions = [attempt.execution for attempt in self._held.values()]
+        for attempt in self._held.values():
+            if not attempt.has_started:
+                attempt.cancel()
+        if executions:
             # Without Kafka no result of an attempt that finishes now could be published.
             grace_s = self._process.grace_s if OF_THIS_PROCESS.is_reachable else 0.0
-            _, late = await asyncio.wait(tasks, timeout=grace_s)
-            for task in late:
-                task.cancel()
-        if self._all:
-            await asyncio.wait(tuple(self._all), timeout=_patience_s())
-        return not self._all
+            _, late = await asyncio.wait(executions, timeout=grace_s)
+            for execution in late:
+                execution.cancel()
+        if self._running:
+            await asyncio.wait(tuple(self._running), timeout=_patience_s())
+        return not self._running
 
 
 def _patience_s() -> float:
@@ -421,12 +382,3 @@ def _crash_on_exception(task: "asyncio.Task[None]") -> None:
     """Crash if a task failed: a process that renews leases without working would keep them for ever."""
     if not task.cancelled() and (error := task.exception()):
         crash(f"a task that attempts depend on failed: {error!r}")
-
-
-async def _failure(acknowledgement: "Future[Message]") -> KafkaException | None:
-    """Return why the broker will not acknowledge a record; None once it has acknowledged it."""
-    try:
-        await asyncio.wrap_future(acknowledgement)
-    except KafkaException as error:
-        return error
-    return None

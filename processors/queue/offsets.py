@@ -5,7 +5,7 @@ redirected. All records before it must be settled too, since a commit covers eve
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -13,66 +13,60 @@ WorkT = TypeVar("WorkT")
 
 
 @dataclass(slots=True, eq=False)
-class Taken(Generic[WorkT]):
-    """Work that was consumed and whose offset is not committed."""
+class Delivery(Generic[WorkT]):
+    """A record of a queue that was consumed and whose offset is not committed."""
 
-    work: WorkT
-    since_s: float
+    partition: int
+    offset: int
+    work: WorkT | None
+    """Work that the record asks for; None if it is not to be done here."""
     settled: bool = False
-    """True if a redelivery is unnecessary. Finished work counts as settled without it."""
+    """True if a redelivery is unnecessary."""
 
 
 class Offsets(Generic[WorkT]):
     """Records that were consumed and not committed, in the order of each partition."""
 
-    def __init__(self, over: Callable[[WorkT], bool]) -> None:
-        """`over` returns whether the end of work is acknowledged."""
-        self._over = over
-        self._taken: defaultdict[int, deque[tuple[int, Taken[WorkT] | None]]] = defaultdict(deque)
+    def __init__(self) -> None:
+        self._open: defaultdict[int, deque[Delivery[WorkT]]] = defaultdict(deque)
         self._next: dict[int, int] = {}
-        self._first_from: dict[int, int] = {}
 
-    def is_first_delivery(self, partition: int, offset: int, high_watermark: int) -> bool:
-        """Return whether no other process can have received this record before.
+    @property
+    def is_empty(self) -> bool:
+        """Whether all records that were consumed are committed."""
+        return not self._next and not any(self._open.values())
 
-        Another process may have received it, and crashed because of it, if it existed before the first record
-        was read since the assignment. `high_watermark` is read then, or later. (After a leader's failure the
-        next leader's may be lower for a moment, so that a redelivery is taken for a first delivery.)
-        """
-        return offset >= self._first_from.setdefault(partition, max(high_watermark, offset + 1))
+    def add(self, delivery: Delivery[WorkT]) -> None:
+        """Add a record, which is behind all others of its partition."""
+        self._open[delivery.partition].append(delivery)
 
-    def take(self, partition: int, offset: int, work: WorkT | None, now_s: float) -> None:
-        """Add a consumed record; without work it is settled at once."""
-        self._taken[partition].append((offset, None if work is None else Taken(work, now_s)))
-
-    def unsettled(
-        self, partitions: Collection[int] | None = None, *, until_s: float = float("inf")
-    ) -> list[Taken[WorkT]]:
-        """Return work consumed until `until_s` that a commit would lose, of all or the given partitions."""
+    def unsettled(self, partitions: Collection[int] | None = None) -> list[Delivery[WorkT]]:
+        """Return the records that a commit would lose, of all or the given partitions."""
         return [
             each
-            for partition, taken in self._taken.items()
+            for partition, deliveries in self._open.items()
             if partitions is None or partition in partitions
-            for _, each in taken
-            if each is not None and each.since_s <= until_s and not self._is_settled(each)
+            for each in deliveries
+            if not each.settled
         ]
+
+    def unsettled_to(self, delivery: Delivery[WorkT]) -> list[Delivery[WorkT]]:
+        """Return the records that a commit of `delivery` would lose, itself included."""
+        return [each for each in self.unsettled({delivery.partition}) if each.offset <= delivery.offset]
 
     def committable(self) -> dict[int, int]:
         """Return the next offset of each partition that has one to commit."""
-        for partition, taken in self._taken.items():
-            while taken and self._is_settled(taken[0][1]):
-                self._next[partition] = taken.popleft()[0] + 1
+        for partition, deliveries in self._open.items():
+            while deliveries and deliveries[0].settled:
+                self._next[partition] = deliveries.popleft().offset + 1
         return self._next.copy()
 
-    def committed(self, offsets: dict[int, int]) -> None:
+    def committed(self, offsets: Mapping[int, int]) -> None:
         """Remove offsets of `committable` that were committed."""
         self._next = {p: offset for p, offset in self._next.items() if offset > offsets.get(p, -1)}
 
     def forget(self, partitions: Collection[int]) -> None:
         """Forget partitions that are not assigned any more."""
-        for by_partition in (self._taken, self._next, self._first_from):
+        for by_partition in (self._open, self._next):
             for partition in partitions:
                 by_partition.pop(partition, None)
-
-    def _is_settled(self, taken: Taken[WorkT] | None) -> bool:
-        return taken is None or taken.settled or self._over(taken.work)

@@ -14,9 +14,9 @@ class Slots:
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
-    async def take(self, *, alone: bool = False) -> AsyncIterator[None]:
-        """Hold one slot, or all slots if `alone`, within the context."""
-        needed = self._number if alone else 1
+    async def take(self, *, exclusive: bool = False) -> AsyncIterator[None]:
+        """Hold one slot, or all slots if `exclusive`, within the context."""
+        needed = self._number if exclusive else 1
         async with self._turn, self._freed:  # first come, first served: one slot does not overtake all
             await self._freed.wait_for(lambda: self._free >= needed)
             self._free -= needed

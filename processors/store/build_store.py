@@ -1,6 +1,7 @@
 """BuildStore: folds `dependencies.events` into `dependencies.store`, enqueues on `dependencies.queue`."""
 
-from processors.store.partition import PATIENCE_S, StoreDefinition
+from processors.store.commit_policy import LINGER_S
+from processors.store.partition import StoreDefinition
 from topics.aggregate import dependencies
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import Started
@@ -11,6 +12,6 @@ def build_store(catalogue: Catalogue) -> StoreDefinition:
     return StoreDefinition(
         aggregate=dependencies(catalogue),
         catalogue=catalogue,
-        patience_s={Started: PATIENCE_S},
+        lingers_s={Started: LINGER_S},
         stops=None,
     )

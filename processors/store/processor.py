@@ -4,163 +4,166 @@ consumes  `X.events`
 produces  `X.store` (the partition number that it consumed), `X.queue`, `submissions.stops`, `dead-letters`,
           `webhooks.pending`, answers on the topics that requests named
 
-Everything but the watchdog runs in one thread. A crash at any point is safe: the next instance fences this
-one and begins where the last committed transaction ended.
+One coroutine polls, folds and commits; rebalances happen within its polls. A crash at any point is safe: the
+next instance fences this one and begins where the last committed transaction ended.
 """
 
 import itertools
 import logging
-import math
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message
+from typing_extensions import override
 
+from processors.store.commit_policy import CommitPolicy
 from processors.store.partition import Partition, StoreDefinition
-from processors.store.restore import Restorer
-from topics.kafka.clients import consume_batch, consumer_config, is_fatal, leave, producer_config
+from processors.store.restore import MakeStates, Restorer
+from topics.kafka.clients import is_fatal
 from topics.kafka.codec import Record
-from topics.kafka.liveness import with_liveness_check
-from topics.kafka.replies import ReplyTopics
-from topics.process import crash, tune_gc
-from topics.request.limits import MiB
-from topics.settings import KafkaSettings
+from topics.kafka.ports import Clock, Consumer, Reader, RebalanceListener, TransactionalProducer
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-TRANSACTION_TIMEOUT_MS = 5000
-"""Time for which consumers cannot read past a killed process's transaction, unless it restarts sooner."""
-STUCK_S = 20.0
-"""Time without progress after which the process ends: librdkafka 2.16 can hang for ever in
-`send_offsets_to_transaction` after a broker restart (#5456)."""
 _BATCH = 500
 _PER_TURN = 4
 """Records of a transaction that go to one partition of the queue in a row. Each partition in a transaction
 costs the broker five more requests. Redirecting records from a full worker costs a few requests each."""
-_TRANSACTION_BYTES = 16 * MiB
-"""Size at which a transaction is committed without more events, so that it ends within its timeout."""
+_IDLE_S = 0.5
+"""Timeout of a poll if no event waits for its commit; a stop takes as long."""
+_RETRY_S = 0.02
 
 
 class Stopping(Exception):  # noqa: N818 - not an error: SIGTERM arrived during a call
     """The process was asked to stop while a call waited."""
 
 
-class StoreProcessor:
-    """One instance of a store; `slot` distinguishes the instances, and stays the same across restarts."""
+class Refusals(Protocol):
+    """The topics for answers that requests may name, as `topics.kafka.replies.ReplyTopics` knows them."""
 
-    def __init__(self, settings: KafkaSettings, store: StoreDefinition, slot: str) -> None:
-        self._settings, self._store, self._slot = settings, store, slot
+    async def refusals(self, names: Collection[str]) -> Mapping[str, str]:
+        """Return why no answer may be produced to a topic, for those of `names` to which none may.
+
+        Raises:
+            KafkaException: the broker did not answer.
+        """
+        ...
+
+    def look_again(self) -> None:
+        """Forget what is known: a topic may have been deleted."""
+        ...
+
+
+class StorePorts(NamedTuple):
+    """Everything by which a store processor affects something, waits, or asks for the time."""
+
+    consumer: Consumer
+    """Member of the store's group, which reads `X.events`; a static one, so that it keeps its partitions."""
+    producer: TransactionalProducer
+    reader: Reader
+    """Reader of `X.store`, from which memory is restored."""
+    replies: Refusals
+    clock: Clock
+    make_states: MakeStates
+
+
+class StoreProcessor(RebalanceListener):
+    """One instance of a store."""
+
+    def __init__(
+        self,
+        store: StoreDefinition,
+        ports: StorePorts,
+        queue_partitions: int,
+        *,
+        policy: CommitPolicy | None = None,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Fold `store` through `ports`. The default policy has the lingers of the store.
+
+        `on_progress` is called again and again, except while a call waits for the broker.
+        """
+        self._store, self._queue_partitions = store, queue_partitions
+        self._consumer, self._producer, reader, self._replies, self._clock, make_states = ports
+        self._restorer = Restorer(store, self._consumer, reader, make_states, self._clock, self._progress)
+        self._policy = policy or CommitPolicy(store.lingers_s)
+        self._on_progress = on_progress
         self._partitions: dict[int, Partition] = {}
-        self._turns = itertools.cycle(range(store.aggregate.family.queue.partitions(settings.profile)))
-        self._replies = ReplyTopics(settings, store.catalogue)
-        self._stopping = threading.Event()
-        self._ended = threading.Event()
-        self._deadline: float | None = None
-        self._reassigned = self._behind = False
-        self._alive_at = time.monotonic()
+        self._turns = itertools.cycle(range(queue_partitions))
+        self._stopping = self._reassigned = self._behind = False
 
     def stop(self) -> None:
-        """Ask `run` to return soon; may be called from a signal handler."""
-        self._stopping.set()
+        """Ask `run` to return soon; any thread may call it."""
+        self._stopping = True
 
-    def run(self) -> None:
+    async def run(self) -> None:
         """Fold until stopped.
 
         Raises:
             KafkaException: the consumer failed; the process must be started again.
         """
-        threading.Thread(target=self._watchdog, daemon=True).start()
-        # The producer comes before the group: it aborts a transaction that its predecessor left open.
-        try:
-            self._producer = self._new_producer()
-            folder = self._settings.data_dir / "views" / f"{self._store.name}-{self._slot}"
-            self._restorer = Restorer(self._settings, self._store, folder, self._progress)
-            self._consumer = Consumer(with_liveness_check(self._group()))
-        except Stopping:
-            return
-        self._consumer.subscribe(
-            [self._store.aggregate.family.events.name],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_revoke,
-        )
-        tune_gc()
-        log.info("%s %s: folds %s", self._store.name, self._slot, self._store.aggregate.family.events.name)
-        try:
-            while not self._stopping.is_set():
-                self._step()
-        except Stopping:
-            pass
-        finally:
-            with suppress(Stopping):  # raised by a rebalance callback during the call
-                leave(self._consumer, is_static=True)
-            self._restorer.close()
-            self._ended.set()
-
-    # -- clients -----------------------------------------------------------------------------------
-
-    def _group(self) -> dict[str, object]:
-        instance = f"{self._settings.topic_prefix}{self._store.name}-{self._slot}"
-        return consumer_config(self._settings, self._store.name) | {"group.instance.id": instance}
-
-    def _new_producer(self) -> Producer:
-        transactional = {
-            "transactional.id": f"{self._settings.topic_prefix}{self._store.name}-{self._slot}",
-            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-        }
-        config = producer_config(self._settings, message_timeout_ms=TRANSACTION_TIMEOUT_MS)
-        producer = Producer(config | transactional)
-        self._retrying(lambda: producer.init_transactions(2))
-        return producer
-
-    def _retrying(self, call: Callable[[], T]) -> T:
-        """Repeat a call while the client marks its error as retriable, which includes a timeout."""
-        while True:
-            self._progress(alive=False)
+        with suppress(Stopping):
             try:
-                return call()
-            except KafkaException as exception:
-                error = exception.args[0]
-                if not error.retriable() or error.txn_requires_abort() or error.fatal():
-                    raise
-                time.sleep(0.02)
+                # The producer comes before the group: it aborts a transaction of its predecessor.
+                await self._retrying(self._producer.init)
+                await self._consumer.subscribe(self)
+                log.info("%s: folds %s", self._store.name, self._store.aggregate.family.events.name)
+                while True:
+                    await self._step()
+            finally:
+                await self._close()
+
+    async def _close(self) -> None:
+        with suppress(Stopping):  # raised by a rebalance during the call
+            await self._consumer.close()
+        await self._restorer.close()
+        self._producer.close()
 
     # -- assignment: no memory survives it -----------------------------------------------------------
 
-    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+    @override
+    async def on_assign(self, partitions: Collection[int]) -> Mapping[int, int]:
         self._reassigned = True
-        consumer.incremental_assign(self._restore([tp.partition for tp in assigned]))
+        return await self._restore(partitions)
 
-    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        for tp in revoked:
-            self._partitions.pop(tp.partition, None)
-        consumer.incremental_unassign(revoked)
+    @override
+    async def on_revoke(self, partitions: Collection[int]) -> None:
+        self._forget(partitions)
 
-    def _restore(self, partitions: list[int]) -> list[TopicPartition]:
+    @override
+    async def on_lost(self, partitions: Collection[int]) -> None:
+        self._forget(partitions)
+
+    def _forget(self, partitions: Collection[int]) -> None:
         for partition in partitions:
             self._partitions.pop(partition, None)
+        self._policy.forget(partitions)
+
+    async def _restore(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """Restore the memory of partitions; return their next offsets."""
+        self._forget(partitions)
         if not partitions:
-            return []
-        self._partitions |= self._restorer.restore(self._consumer, partitions)
-        topic = self._store.aggregate.family.events.name
-        return [TopicPartition(topic, p, self._partitions[p].next_offset) for p in partitions]
+            return {}
+        restored = await self._restorer.restore(sorted(partitions))
+        self._partitions |= restored
+        self._policy.restored(restored)
+        return self._next_offsets(restored)
 
     # -- fold and commit -------------------------------------------------------------------------------
 
-    def _step(self) -> None:
+    async def _step(self) -> None:
         self._progress()
-        time.sleep(self._pause_s())
-        wait_s = max(0.0, self._deadline - time.monotonic()) if self._deadline else 0.2
+        await self._gather()
+        wait_s = self._policy.wait_s(self._clock.now_s())
         self._reassigned = False
-        messages = consume_batch(self._consumer, _BATCH, wait_s)
+        messages = await self._consumer.poll(_BATCH, _IDLE_S if wait_s is None else wait_s)
         self._behind = len(messages) == _BATCH
         if self._reassigned and messages:
-            self._rewind()  # some may follow events that were in memory and are gone
+            # Some may follow events that were in memory and are gone.
+            self._consumer.seek(self._next_offsets(self._partitions))
             return
         for message in messages:
             error = message.error()
@@ -168,66 +171,63 @@ class StoreProcessor:
                 if is_fatal(error):
                     raise KafkaException(error)
                 log.warning("%s: %s", self._store.name, error)
-            elif self._fold(message) and not self._commit_if_due():
+            elif self._fold(message) and not await self._commit_if_due():
                 return
-        self._commit_if_due()
+        await self._commit_if_due()
 
-    def _pause_s(self) -> float:
-        """Return for how long events are gathered, in seconds."""
-        wishes = [partition.pause_s for partition in self._partitions.values()]
-        return 0.0 if self._behind else min(wishes, default=0.0)
+    async def _gather(self) -> None:
+        """Let events come together while workers have enough to do."""
+        if not self._behind and (pause_s := self._policy.pause_s):
+            await self._clock.sleep(pause_s)
 
     def _fold(self, message: Message) -> bool:
         """Fold an event; return whether the transaction is so large that no event may be added."""
         self._progress()  # the fold of one event may take long
-        partition = self._partitions.get(message.partition() or 0)
+        number = message.partition() or 0
+        partition = self._partitions.get(number)
         if partition is None or (message.offset() or 0) < partition.next_offset:
             return False
-        partition.fold(message)
-        return self._full()
+        self._policy.folded(number, partition.fold(message), self._clock.now_s())
+        return self._policy.is_full
 
-    def _full(self) -> bool:
-        return sum(part.pending_bytes for part in self._partitions.values()) >= _TRANSACTION_BYTES
-
-    def _commit_if_due(self) -> bool:
+    async def _commit_if_due(self) -> bool:
         """Commit if the linger is over or the transaction is full.
 
         Return False if that failed: memory is then restored to an earlier offset, and the log read again.
         """
-        due = {p: partition for p, partition in self._partitions.items() if partition.uncommitted}
-        now = time.monotonic()
-        wishes = [now + partition.patience_s for partition in due.values()]
-        self._deadline = min(self._deadline or math.inf, *wishes) if due else None
-        if self._deadline is None or not (self._full() or now >= self._deadline):
+        if not self._policy.is_due(self._clock.now_s()):
             return True
         try:
-            self._commit(due)
+            await self._commit({p: part for p, part in self._partitions.items() if part.uncommitted})
         # SystemError: a fatal error that surfaced inside a callback of the client.
         except (KafkaException, BufferError, SystemError) as error:
-            self._recover(error)
+            await self._recover(error)
             return False
         return True
 
-    def _commit(self, due: dict[int, Partition]) -> None:
-        # Before the transaction begins: `refusal` may wait for the broker for longer than its timeout.
-        records = {number: partition.records(self._replies.refusal) for number, partition in due.items()}
+    async def _commit(self, due: dict[int, Partition]) -> None:
+        # Before the transaction begins: `refusals` may wait for the broker for longer than its timeout.
+        refusals = await self._refusals(due)
+        records = {number: partition.records(refusals.get) for number, partition in due.items()}
         producer = self._producer
-        producer.begin_transaction()
+        producer.begin()
         turns = itertools.chain.from_iterable(itertools.repeat(turn, _PER_TURN) for turn in self._turns)
         for number in due:
             for record in records[number]:
-                place = self._place(record, number, turns)
-                producer.produce(record.topic, record.value, record.key, place, headers=record.headers)
-        group = self._consumer.consumer_group_metadata()
-        if not self._consumer.memberid():  # metadata without a member id would not be fenced
+                producer.produce(record, partition=self._place(record, number, turns))
+        group = self._consumer.group_metadata
+        if group is None:  # metadata without a member id would not be fenced
             raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))
-        topic = self._store.aggregate.family.events.name
-        offsets = [TopicPartition(topic, number, partition.next_offset) for number, partition in due.items()]
-        self._retrying(lambda: producer.send_offsets_to_transaction(offsets, group, 10))
-        self._retrying(lambda: producer.commit_transaction(10))
+        topic, offsets = self._store.aggregate.family.events.name, self._next_offsets(due)
+        await self._retrying(lambda: producer.send_offsets(topic, offsets, group))
+        await self._retrying(producer.commit)
         for partition in due.values():
             partition.committed()
-        self._deadline = None
+        self._policy.committed()
+
+    async def _refusals(self, due: dict[int, Partition]) -> Mapping[str, str]:
+        topics = {topic for partition in due.values() for topic in partition.reply_topics}
+        return await self._replies.refusals(topics) if topics else {}
 
     def _place(self, record: Record, consumed: int, turns: Iterator[int]) -> int:
         """Return the partition that a record goes to; -1 if its key determines it."""
@@ -236,7 +236,7 @@ class StoreProcessor:
         # By turns, so that another attempt usually goes to another worker, which may succeed.
         return next(turns) if record.topic == self._store.aggregate.family.queue.name else -1
 
-    def _recover(self, cause: BaseException) -> None:
+    async def _recover(self, cause: BaseException) -> None:
         """Abort the transaction and restore all memory from the topics, after any error."""
         log.warning("%s restores after: %s", self._store.name, cause)
         self._replies.look_again()
@@ -244,32 +244,30 @@ class StoreProcessor:
         try:
             if error is not None and error.fatal():
                 raise cause
-            self._retrying(lambda: self._producer.abort_transaction(10))
+            await self._retrying(self._producer.abort)
         except KafkaException:  # fenced, or nothing to abort: a new epoch ends the old transaction
-            self._producer = self._new_producer()
-        self._deadline = None
-        for start in self._restore(list(self._partitions)):
-            self._consumer.seek(start)
+            await self._retrying(self._producer.init)
+        self._consumer.seek(await self._restore(list(self._partitions)))
 
-    def _rewind(self) -> None:
-        """Seek to the offsets that memory stands at."""
-        topic = self._store.aggregate.family.events.name
-        starts = [
-            TopicPartition(topic, p, partition.next_offset) for p, partition in self._partitions.items()
-        ]
-        self._consumer.incremental_unassign(starts)
-        self._consumer.incremental_assign(starts)
+    def _next_offsets(self, partitions: Mapping[int, Partition]) -> dict[int, int]:
+        return {number: partition.next_offset for number, partition in partitions.items()}
 
     # -- life ------------------------------------------------------------------------------------------
 
+    async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call while the client marks its error as retriable, which includes a timeout."""
+        while True:
+            self._progress(alive=False)
+            try:
+                return await call()
+            except KafkaException as exception:
+                error = exception.args[0]
+                if not error.retriable() or error.txn_requires_abort() or error.fatal():
+                    raise
+                await self._clock.sleep(_RETRY_S)
+
     def _progress(self, *, alive: bool = True) -> None:
         if alive:
-            self._alive_at = time.monotonic()
-        if self._stopping.is_set():
+            self._on_progress()
+        if self._stopping:
             raise Stopping
-
-    def _watchdog(self) -> None:
-        while time.monotonic() - self._alive_at < STUCK_S:
-            if self._ended.wait(1):
-                return
-        crash(f"{self._store.name} made no progress for {STUCK_S} s")

@@ -1,6 +1,7 @@
 """SubmissionStore: folds `submissions.events` into `submissions.store`, enqueues on `submissions.queue`."""
 
-from processors.store.partition import END_PATIENCE_S, PATIENCE_S, StoreDefinition
+from processors.store.commit_policy import END_LINGER_S, LINGER_S
+from processors.store.partition import StoreDefinition
 from topics.aggregate import submissions
 from topics.catalogue import Catalogue
 from topics.submissions.facts import Compiled, DependenciesInstalled, Finished, Requested, Started
@@ -11,12 +12,12 @@ def submission_store(catalogue: Catalogue) -> StoreDefinition:
     return StoreDefinition(
         aggregate=submissions(catalogue),
         catalogue=catalogue,
-        patience_s={
-            Started: PATIENCE_S,
-            DependenciesInstalled: PATIENCE_S,
-            Compiled: PATIENCE_S,
-            Finished: END_PATIENCE_S,
-            Requested: PATIENCE_S,
+        lingers_s={
+            Started: LINGER_S,
+            DependenciesInstalled: LINGER_S,
+            Compiled: LINGER_S,
+            Finished: END_LINGER_S,
+            Requested: LINGER_S,
         },
         stops=catalogue.stops.name,
     )

@@ -2,25 +2,47 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from nix.cache import Cache
 from nix.errors import EnvironmentNotFoundError
 from processors.evictions import Evictions
+from processors.queue.attempt import Attempt
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import FACTS, DependenciesFact, Lost, Requested
 from topics.dependencies.state import EnvironmentState
-from topics.kafka.clients import EventProducer
 from topics.kafka.codec import encode_fact
+from topics.kafka.ports import Producer
 from topics.request.model import SubmissionRequest
 from topics.submissions.acceptance import SYSTEM
+from topics.submissions.stage import DependenciesStage
 from topics.submissions.state import Work
 from topics.views.view import View
 
 log = logging.getLogger(__name__)
+
+
+class HeldEnvironment(NamedTuple):
+    """An environment that is not evicted from this host while it is held."""
+
+    tree: Path
+    """Folder of its files."""
+    variables: Mapping[str, str]
+    """Environment variables that programs in it need."""
+    stage: DependenciesStage
+    """The stage of the submission that waited for it."""
+
+
+class DependenciesFailedError(Exception):
+    """The dependencies cannot be installed."""
+
+    def __init__(self, state: EnvironmentState, stage: DependenciesStage) -> None:
+        super().__init__(state.explanation)
+        self.state, self.stage = state, stage
 
 
 class EnvironmentClient:
@@ -30,7 +52,7 @@ class EnvironmentClient:
         self,
         catalogue: Catalogue,
         view: View,
-        producer: EventProducer,
+        producer: Producer,
         cache: Cache,
         *,
         host: str,
@@ -39,46 +61,90 @@ class EnvironmentClient:
         self._topic = catalogue.dependencies.events.name
         self._view, self._producer, self._cache = view, producer, cache
         self._host, self._source = host, source
-        self._obtaining: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._evictions = Evictions(catalogue, view, producer, host=host, source=source)
 
-    def known(self, id: str) -> EnvironmentState | None:
-        """Return the state of dependencies as far as the view has read; None if they are unknown."""
-        return _read(self._view.get(id))
+    @asynccontextmanager
+    async def acquire(self, attempt: Attempt[Work]) -> AsyncIterator[HeldEnvironment]:
+        """Hold the environment of an attempt; it is built and fetched first if necessary.
 
-    async def wait(self, work: Work) -> EnvironmentState:
-        """Request the dependencies, unless that is pending, and wait until they are installed or failed."""
-        state = self.known(work.dependencies_id)
+        The attempt holds no slot while it waits for other processes.
+
+        Raises:
+            DependenciesFailedError: the dependencies cannot be installed.
+            EnvironmentNotFoundError: the environment was lost again after it was built again.
+        """
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        state = self._installed(attempt.work.dependencies_id)
+        is_cached = state is not None
+        with ExitStack() as holding:
+            state = state or await self._wait(attempt, started_s)
+            try:
+                tree, is_here = await self._hold(holding, attempt, state)
+            except EnvironmentNotFoundError:
+                state = await self._wait(attempt, started_s)
+                tree, is_here = await self._hold(holding, attempt, state)
+                is_cached = False
+            wall_time_s = loop.time() - started_s
+            stage = _stage_of(state, is_cached=is_cached and is_here, wall_time_s=wall_time_s)
+            yield HeldEnvironment(tree, state.variables, stage)
+
+    def _installed(self, id: str) -> EnvironmentState | None:
+        """Return the state of dependencies if the view has them as installed."""
+        state = _read(self._view.get(id))
+        return state if state is not None and state.status == "installed" else None
+
+    async def _wait(self, attempt: Attempt[Work], started_s: float) -> EnvironmentState:
+        """Request dependencies, unless that is pending, and return their state once they are installed."""
+        await attempt.wait_until_allowed()
+        with attempt.waiting():
+            state = await self._decided(attempt.work)
+        if state.status == "failed":
+            wall_time_s = asyncio.get_running_loop().time() - started_s
+            raise DependenciesFailedError(state, _stage_of(state, is_cached=False, wall_time_s=wall_time_s))
+        return state
+
+    async def _decided(self, work: Work) -> EnvironmentState:
+        """Return the state once the dependencies are installed or failed."""
+        state = _read(self._view.get(work.dependencies_id))
         while True:
-            asked_at_ms = 0
+            requested_at_ms = 0
             if state is None or state.final:
-                asked_at_ms = await self._append(work.dependencies_id, self._request(work))
-            state = await self._decided(work.dependencies_id, asked_at_ms)
+                requested_at_ms = await self._publish(work.dependencies_id, self._request(work))
+            state = await self._answer(work.dependencies_id, requested_at_ms)
             # The environment may be evicted or lost by now, or its build may have failed at lower limits.
             if state.status != "gone" and not state.failed_below(work.request.limits.dependencies):
                 return state
 
-    async def _decided(self, id: str, asked_at_ms: int) -> EnvironmentState:
-        def answered(raw: bytes | None) -> bool:
+    async def _answer(self, id: str, requested_at_ms: int) -> EnvironmentState:
+        def is_answer(raw: bytes | None) -> bool:
             now = _read(raw)
-            return now is not None and now.final and now.requested_at_ms >= asked_at_ms
+            return now is not None and now.final and now.requested_at_ms >= requested_at_ms
 
-        decided = _read(await self._view.wait_for(id, answered, None))
+        decided = _read(await self._view.wait_for(id, is_answer, None))
         assert decided is not None
         return decided
 
-    @contextmanager
-    def mounted(self, state: EnvironmentState) -> Iterator[Path]:
-        """Hold the environment in the Cache and yield its tree.
+    async def _hold(
+        self, holding: ExitStack, attempt: Attempt[Work], state: EnvironmentState
+    ) -> tuple[Path, bool]:
+        """Hold an environment until `holding` closes; return its tree, and whether it was on this host.
 
         Raises:
-            EnvironmentNotFoundError: this host does not have the environment; see `obtain`.
+            EnvironmentNotFoundError: it was lost or evicted, or another was built meanwhile.
         """
         assert state.store_path
-        with self._cache.hold(state.store_path) as tree:
-            yield tree
+        is_here = True
+        while True:
+            try:
+                return holding.enter_context(self._cache.hold(state.store_path)), is_here
+            except EnvironmentNotFoundError:
+                is_here = False
+            with attempt.waiting():
+                await self._fetch(state)
 
-    async def obtain(self, state: EnvironmentState) -> None:
+    async def _fetch(self, state: EnvironmentState) -> None:
         """Fetch an environment that another host built; if it cannot be had, publish Lost for a rebuild.
 
         Raises:
@@ -86,20 +152,20 @@ class EnvironmentClient:
         """
         assert state.store_path
 
-        def over(raw: bytes | None) -> bool:
+        def is_over(raw: bytes | None) -> bool:
             now = _read(raw)
             return now is None or (now.generation, now.status) != (state.generation, "installed")
 
-        async with self._obtaining.setdefault(state.id, asyncio.Lock()):
-            if over(self._view.get(state.id)):
+        async with self._fetching.setdefault(state.id, asyncio.Lock()):
+            if is_over(self._view.get(state.id)):
                 raise EnvironmentNotFoundError(f"{state.store_path} was lost, or evicted")
             try:
                 await self._cache.fetch(state.store_path, state.size_bytes or 0, self._evictions.announce)
             except EnvironmentNotFoundError as error:
                 log.warning("dependencies %s are lost: %s", state.id, error)
                 fact = Lost(generation=state.generation, host=self._host, reason=str(error))
-                await self._append(state.id, fact)
-                await self._view.wait_for(state.id, over, None)  # so that Lost is published once
+                await self._publish(state.id, fact)
+                await self._view.wait_for(state.id, is_over, None)  # so that Lost is published once
                 raise
 
     def _request(self, work: Work) -> Requested:
@@ -111,10 +177,21 @@ class EnvironmentClient:
             limits=request.limits.dependencies,
         )
 
-    async def _append(self, id: str, fact: DependenciesFact) -> int:
+    async def _publish(self, id: str, fact: DependenciesFact) -> int:
         """Append a fact about dependencies; return its append time in milliseconds."""
-        message = await self._producer.send(encode_fact(self._topic, id, fact, FACTS, self._source))
-        return message.timestamp()[1]
+        record = encode_fact(self._topic, id, fact, FACTS, self._source)
+        return (await self._producer.publish(record)).timestamp()[1]
+
+
+def _stage_of(state: EnvironmentState, *, is_cached: bool, wall_time_s: float) -> DependenciesStage:
+    return DependenciesStage(
+        id=state.id,
+        cached=is_cached,
+        store_path=state.store_path,
+        explanation=state.explanation,
+        log=state.log,
+        wall_time_s=round(wall_time_s, 6),
+    )
 
 
 def _read(raw: bytes | None) -> EnvironmentState | None:

@@ -107,15 +107,17 @@ class MarkedBoxes(Sandboxes):
         return completed
 
 
-class MarkedWorker(Worker):
-    """Marks when it takes a record."""
+def _marked(worker: Worker, marks: Marks) -> Worker:
+    """The worker, which marks when it takes a record."""
+    executor = worker.executor
+    started = executor.started
 
-    marks: Marks
+    def marked(work: Work) -> Started:
+        marks.put("popped")
+        return started(work)
 
-    def started(self, work: Work) -> Started:
-        """As the worker."""
-        self.marks.put("popped")
-        return super().started(work)
+    executor.started = marked  # type: ignore[method-assign]
+    return worker
 
 
 async def _run() -> bool:
@@ -123,8 +125,7 @@ async def _run() -> bool:
     marks = Marks(open(os.environ[MARKS], "a", buffering=1))  # noqa: ASYNC230, SIM115 - until the process ends
     sandboxes = MarkedBoxes(SandboxSettings(), marks)
     cache = Cache(NixSettings(), SandboxRunner(sandboxes))
-    worker = MarkedWorker(kafka, catalogue(kafka), WorkSettings(), sandboxes, cache)
-    worker.marks = marks
+    worker = _marked(Worker(kafka, catalogue(kafka), WorkSettings(), sandboxes, cache), marks)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     return await worker.run()

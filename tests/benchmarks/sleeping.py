@@ -12,24 +12,24 @@ from typing import Annotated
 
 import typer
 
-from processors.queue import handing_back
-from processors.queue.attempts import Attempt, Attempts, WorkerIdentity, process_name
-from processors.queue.slots import Slots
+from processors.queue import redistribution
+from processors.queue.attempt import Attempt
+from processors.queue.attempts import Attempts, WorkerIdentity, process_name
 from processors.settings import WorkSettings
 from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
+from topics.kafka.confluent import ConfluentClients
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Finished, HandedBack, Started
 from topics.submissions.state import Work
 
 
 class Sleeper:
-    """The `Craft` of its attempts."""
+    """The `JobExecutor` of its attempts."""
 
     def __init__(self, kafka: KafkaSettings, slots: int) -> None:
         settings = WorkSettings()
         self._name = process_name("bench", "0")
-        self._slots = Slots(slots)
         self._producer = EventProducer(kafka)
         topics = catalogue(kafka)
         self._attempts = Attempts(
@@ -43,9 +43,10 @@ class Sleeper:
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=0,
             ),
-            kafka=kafka,
+            clients=ConfluentClients(kafka),
             catalogue=topics,
             family=topics.submissions,
+            queue_partitions=topics.submissions.queue.partitions(kafka.profile),
             producer=self._producer,
         )
 
@@ -64,21 +65,20 @@ class Sleeper:
         """The fact that another worker must do it."""
         return HandedBack(attempt=work.attempt, worker=self._name, reason=reason, host_fault=host_fault)
 
-    def unrecordable(self, work: Work, reason: str) -> Finished:
+    def unpublishable(self, work: Work, reason: str) -> Finished:
         """Does not happen: answers are small."""
         raise RuntimeError(f"{work.id}: {reason}")
 
-    def unwanted(self, work: Work) -> bool:
+    def is_cancelled(self, work: Work) -> bool:
         """Nothing is cancelled."""
         return False
 
-    async def carry_out(self, attempt: Attempt[Work]) -> None:
+    async def execute(self, attempt: Attempt[Work]) -> None:
         """Sleep for as long as the program would."""
         run = attempt.work.request.run
         assert isinstance(run, tuple)
-        await attempt.until_ours()
-        async with self._slots.take():
-            attempt.begun = True
+        await attempt.wait_until_allowed()
+        async with attempt.slot():
             await asyncio.sleep(float(run[1]))
         end = Finished(
             attempt=attempt.work.attempt,
@@ -88,7 +88,7 @@ class Sleeper:
             compile=None,
             run=(),
         )
-        attempt.conclude(end)
+        attempt.complete(end)
 
 
 def main(
@@ -97,7 +97,7 @@ def main(
 ) -> None:
     """Work as the environment says, like the roles."""
     if bound:
-        handing_back.MAX_HOPS = 0
+        redistribution.MAX_HOPS = 0
     logging.basicConfig(level=logging.WARNING)
     sys.exit(0 if asyncio.run(Sleeper(KafkaSettings(), slots).run()) else 1)
 

@@ -17,7 +17,7 @@ from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, decode, decode_fact, encode
 from topics.kafka.scan import read_to_end
-from topics.leases import Lease, Room
+from topics.leases import CapacityReport, Lease
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
@@ -65,14 +65,15 @@ class Cluster:
         said = [decode(Lease, message.value()) for message in messages]
         return [(lease.kind, lease.worker) for lease in said if lease.id == id and lease.kind != "renewed"]
 
-    def rooms(self) -> dict[str, Room]:
+    def rooms(self) -> dict[str, CapacityReport]:
         """What workers said last."""
         said = [
-            decode(Room, m.value()) for m in read_to_end(self.settings, self.topics.submissions.slots.name)
+            decode(CapacityReport, m.value())
+            for m in read_to_end(self.settings, self.topics.submissions.slots.name)
         ]
         return {room.worker: room for room in said}
 
-    def two_workers(self) -> tuple[Process, Room, Room]:
+    def two_workers(self) -> tuple[Process, CapacityReport, CapacityReport]:
         """The first, as a process and what it says, and what the second says."""
         first = self.start()
         self.put(0, "first")

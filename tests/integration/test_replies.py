@@ -1,5 +1,6 @@
 """Answers to the topic that a request names, by the real request handler and store processor."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,12 +10,13 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from processors.store import processor
+from processors.store.on_kafka import StoreOnKafka
 from processors.store.submission_store import submission_store
 from tests.support.polling import at_least, eventually
 from tests.support.roles import running_roles
 from tests.support.submissions import GOOD, finished, package_set
 from topics.catalogue import catalogue
+from topics.kafka import confluent_transactions
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Record, decode, decode_dead_letter, decode_fact, encode_fact, header
@@ -179,14 +181,13 @@ def test_the_broker_is_asked_for_reply_topics_before_a_transaction_and_never_in_
         calls.append("ask")
         look(replies)
 
-    monkeypatch.setattr(processor, "Producer", Recorded)
-    monkeypatch.setattr(processor, "tune_gc", lambda: None)  # it is for a whole process
+    monkeypatch.setattr(confluent_transactions, "Producer", Recorded)
     monkeypatch.setattr(ReplyTopics, "_look", recorded_look)
     system = RepliesToClients(
         KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path)
     )
-    store = processor.StoreProcessor(system.settings, submission_store(system.topics), "0")
-    thread = threading.Thread(target=store.run)
+    store = StoreOnKafka(system.settings, submission_store(system.topics), "0")
+    thread = threading.Thread(target=lambda: asyncio.run(store.run()))
     thread.start()
     try:
         system.accept("told", system.replies)

@@ -1,6 +1,7 @@
 """Runs rounds until so many steps are made; says what was survived, or how to see the failure again."""
 
 import argparse
+import logging
 import sys
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", default="1")
     parser.add_argument("--round", type=int, help="only this one, as a failure names it")
     arguments = parser.parse_args()
+    logging.disable()  # what ships logs each fault
     survived = Survived()
     number = arguments.round or 0
     while survived.steps < arguments.steps:

@@ -59,7 +59,7 @@ def _offset_of(entry: Entry) -> int:
 class Log:
     """A partition."""
 
-    __slots__ = ("_open", "end", "entries", "listeners", "number", "topic")
+    __slots__ = ("_open", "end", "entries", "hidden_until_s", "is_low", "listeners", "number", "topic")
 
     def __init__(self, topic: str, number: int) -> None:
         self.topic, self.number = topic, number
@@ -69,6 +69,10 @@ class Log:
         self._open: dict[Transaction, int] = {}
         self.listeners: list[Future] = []
         """Who waits for something to read."""
+        self.hidden_until_s = 0.0
+        """A new leader does not know the end until then (KIP-207)."""
+        self.is_low = False
+        """Whether the next answer about the end is 0."""
 
     def append(self, message: Message | None, transaction: Transaction | None, now_s: float) -> Entry:
         """Take a record in at the end."""
@@ -94,6 +98,11 @@ class Log:
     def stable_end(self) -> int:
         """The last stable offset: where read_committed must stop."""
         return min(self._open.values()) if self._open else self.end
+
+    def end_offset(self, now_s: float) -> int:
+        """What `list_offsets` answers of read_uncommitted."""
+        is_low, self.is_low = self.is_low, False
+        return -1 if now_s < self.hidden_until_s else 0 if is_low else self.end
 
     def read(self, position: int, limit: int, *, committed: bool = True) -> Read:
         """Up to `limit` records from `position` on."""

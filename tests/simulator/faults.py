@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulator.family import GARBAGE, Family
 from tests.simulator.scheduler import Process
-from tests.simulator.worker import HOST
+from tests.simulator.workshop import HOST
 from topics.dependencies.facts import Evicted
 from topics.kafka.codec import Headers
 
@@ -21,6 +21,9 @@ KINDS = (
     "twin",
     "mid-transaction",
     "slow markers",
+    "fence",
+    "forgotten",
+    "new leader",
     "outage",
     "rebalance",
     "duplicate",
@@ -54,6 +57,8 @@ class Plan(NamedTuple):
     """Steps between two faults, on average."""
     small_workers: int = 0
     """How many of the workers have too little memory for any submission."""
+    transaction_bytes: int = 1 << 24
+    """Size at which the store processor adds no event to a transaction."""
 
     @classmethod
     def drawn(cls, random: Random) -> "Plan":
@@ -73,6 +78,7 @@ class Plan(NamedTuple):
             kinds=tuple(random.sample(KINDS, random.randint(1, len(KINDS)))),
             fault_steps=random.choice((50, 200, 800)),
             small_workers=random.choice((0, 0, 1)),
+            transaction_bytes=random.choice((1 << 24, 1 << 24, 5000)),
         )
 
 
@@ -120,14 +126,13 @@ class Faults:
                 self._ambushes += 1
             case "slow markers":
                 family.coordinator.slow_until_s = now_s + self._random.choice((1.0, 20.0))
+            case "fence":
+                family.coordinator.fence(self._random)
+            case "forgotten":
+                family.store_group.forget()
             case "rebalance":
                 groups = (family.store_group, family.work_group, family.check_group)
                 self._random.choice(groups).rebalance(shuffled=True)
-            case "duplicate":
-                self._duplicate(family)
-            case "garbage":
-                log = self._random.choice((*family.events, *family.queue, *family.leases))
-                broker.append(log, GARBAGE, b"{", [], now_s)
             case "broker away":
                 if now_s > broker.away_until_s + _BACK_S:
                     broker.away_until_s = now_s + self._random.choice((0.3, 2.0, 30.0))
@@ -135,6 +140,21 @@ class Faults:
                 broker.clock_skew_s += self._random.choice((-30.0, -1.0, 1.0, 30.0))
             case "eviction":
                 self._evict()
+            case _:
+                self._to_a_log(kind, family)
+
+    def _to_a_log(self, kind: str, family: Family) -> None:
+        now_s = self._world.scheduler.now_s
+        match kind:
+            case "new leader":  # it does not know the end for a while (KIP-207)
+                log = self._random.choice(family.rows)
+                if now_s > log.hidden_until_s + _BACK_S:
+                    log.hidden_until_s, log.is_low = now_s + self._random.choice((0.0, 0.5, 5.0)), True
+            case "duplicate":
+                self._duplicate(family)
+            case "garbage":
+                log = self._random.choice((*family.events, *family.queue, *family.leases))
+                self._world.broker.append(log, GARBAGE, b"{", [], now_s)
 
     def _mid_transaction(self, transactional_id: str) -> None:
         """Killed, or paused, with some of a transaction done."""

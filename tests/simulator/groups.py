@@ -9,9 +9,11 @@ from confluent_kafka import Message
 
 from tests.simulator.broker import Log, Transaction
 from tests.simulator.network import BrokerError, Network
-from tests.simulator.scheduler import Process, Scheduler, Wait
+from tests.simulator.scheduler import Future, Process, Scheduler, Wait
 
 HEARTBEAT_S = 1.0
+_STALL_CHANCE, _LONGEST_STALL_S = 0.02, 3.0
+"""How often the thread that polls stands still between two polls of a batch, and for how long at most."""
 
 
 class UnknownMemberError(BrokerError):
@@ -78,6 +80,11 @@ class Group:
         oldest_s = self._scheduler.now_s - self._session_s
         for member in [m for m in self._members.values() if m.heard_s < oldest_s]:
             self._remove(member.id)
+
+    def forget(self) -> None:
+        """Give up a member that lives: its heartbeats were lost."""
+        if self._members:
+            self._remove(self._scheduler.random.choice(list(self._members)))
 
     def restarted(self) -> None:
         """The coordinator is back: sessions begin anew."""
@@ -188,6 +195,7 @@ class Consumer:
         on_assign: Callable[[list[int]], Wait] | None = None,
         on_revoke: Callable[[list[int]], None] = lambda _: None,
         before_revoke: Callable[[list[int]], Wait] | None = None,
+        on_lost: Callable[[list[int]], Wait] | None = None,
         in_background: bool = False,
     ) -> None:
         """`before_revoke`: as long as they are still ours; they may be lost without it.
@@ -200,6 +208,7 @@ class Consumer:
         self._on_assign = on_assign or self._from_committed
         self._on_revoke = on_revoke
         self._before_revoke = before_revoke or _at_once
+        self._on_lost = on_lost or _at_once
         self.member: str | None = None
         self.owned: dict[int, int] = {}
         """What is assigned, and from where to fetch next."""
@@ -209,8 +218,9 @@ class Consumer:
         self._granted: frozenset[int] | None = None
         self._assigning: frozenset[int] = frozenset()
         self._in_background = in_background
-        self._lost = False
+        self._lost = self._closed = False
         self._revocations = 0
+        self._news = Future(scheduler)
         self.fatal: BrokerError | None = None
         scheduler.spawn(process, self._heartbeats())
 
@@ -219,7 +229,7 @@ class Consumer:
         return self._network.call(self.process, request)
 
     def _heartbeats(self) -> Wait:
-        while self.fatal is None:
+        while self.fatal is None and not self._closed:
             try:
                 if self.member is None and not self._lost:  # first the application must know
                     self.member = yield self.call(lambda: self.group.join(self._instance))
@@ -227,8 +237,10 @@ class Consumer:
                     yield from self._heartbeat(self.member)
             except FencedInstanceError as error:
                 self.fatal = error
+                self._news.set()
             except UnknownMemberError:
                 self.member, self._lost = None, True
+                self._news.set()
             if self._in_background:
                 yield from self._rebalance_if_due()
             yield HEARTBEAT_S
@@ -238,6 +250,8 @@ class Consumer:
         granted = yield self.call(partial(self.group.heartbeat, member, self._taken()))
         if revocations == self._revocations:
             self._granted = granted
+            if granted != self.owned.keys():
+                self._news.set()
 
     def _taken(self) -> frozenset[int]:
         return frozenset({*self.owned, *self._assigning, *(self._granted or ())})
@@ -258,6 +272,49 @@ class Consumer:
             self._fetch()
         return first + [self._buffer.popleft() for _ in range(min(limit - len(first), len(self._buffer)))]
 
+    def poll_batch(self, limit: int) -> Wait:
+        """As `consume_batch` polls: once for the first record, and once for up to `limit` in all.
+
+        Raises:
+            BrokerError: the consumer is dead.
+        """
+        if self.fatal is not None:
+            raise self.fatal
+        first: list[Message] = []
+        # What was fetched may stand before a rebalance in the client's queue, or after it.
+        if self._scheduler.random.random() < 0.5 or limit == 1:
+            yield from self._rebalance_if_due()
+        if limit:
+            first = self._fetched(1)
+        if first and self._scheduler.random.random() < _STALL_CHANCE:
+            yield self._scheduler.random.random() * _LONGEST_STALL_S
+        if limit != 1:
+            yield from self._rebalances(first)
+        return first + self._fetched(limit - len(first))
+
+    def _rebalances(self, first: list[Message]) -> Wait:
+        """The second poll may serve several, such as the loss of partitions and their return."""
+        owned = frozenset(self.owned)
+        yield from self._rebalance_if_due()
+        if first and not owned <= self.owned.keys():
+            for _ in range(20):
+                yield HEARTBEAT_S / 10
+                if self._lost or (self._granted or frozenset()) - self.owned.keys():
+                    break
+            yield from self._rebalance_if_due()
+
+    def _fetched(self, limit: int) -> list[Message]:
+        if not self._buffer and limit and self._network.reaches(self.process):
+            self._fetch()
+        return [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
+
+    def news(self) -> Future:
+        """Known once there may be something to read, or to do at the next poll."""
+        self._news = Future(self._scheduler)
+        for partition in self.owned:
+            self._logs[partition].listeners.append(self._news)
+        return self._news
+
     def poll_one(self) -> Wait:
         """The next record, or None: of a partition that is owned when it is returned.
 
@@ -271,6 +328,7 @@ class Consumer:
     def _rebalance_if_due(self) -> Wait:
         if self._lost:
             self._lost, self._granted = False, None
+            yield from self._on_lost(list(self.owned))
             self._give_up(list(self.owned))
         if self._granted is not None:
             yield from self._rebalance(self._granted)
@@ -318,6 +376,7 @@ class Consumer:
     def close(self) -> Wait:
         """Leave the group."""
         yield from self._before_revoke(list(self.owned))
+        self._closed = True
         if (member := self.member) is not None:
             yield self.call(lambda: self.group.leave(member))
 

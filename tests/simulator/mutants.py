@@ -1,140 +1,18 @@
 """Protocols with one rule broken each; the simulator is good for something only while it finds every one."""
 
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import Message
 
 from processors.health_checker.lease_monitor import LeaseMonitor, TickOutcome
-from processors.queue.handing_back import Moved
-from processors.queue.offsets import Taken
-from tests.simulator.attempts import COMMIT_PERIOD_S, Attempt, Attempts
-from tests.simulator.faults import Plan
 from tests.simulator.health import HealthChecker
-from tests.simulator.scheduler import Cancelled, Future, Task, Wait, all_of
-from tests.simulator.store import StoreProcessor
+from tests.simulator.mutant import PLAN, Mutant
+from tests.simulator.scheduler import Future
+from tests.simulator.store_mutants import HARMLESS_STORES, STORE_MUTANTS
+from tests.simulator.worker_mutants import HARMLESS_WORKERS, WORKER_MUTANTS
 from tests.simulator.world import Protocol
-from topics.fold import QueuedWork
 from topics.leases import Tick
-
-
-class CommitsFirst(Attempts):
-    """Commits the queue's offset before the lease is acknowledged (rule 4)."""
-
-    def _secure(self, unsettled: list[Taken[Any]]) -> Wait:
-        for each in unsettled:
-            each.settled = True
-        yield from self._commit()
-        for each in unsettled:
-            self._take_lease(each.work.id, each.work.attempt)
-            self._deliver(each.work)
-
-
-class CommitsWhatRuns(Attempts):
-    """Commits what runs at once before it is leased or over (rule 4)."""
-
-    def _taken(self, message: Message, work: QueuedWork | None) -> None:
-        super()._taken(message, None)
-
-
-class CommitsAhead(Attempts):
-    """Commits what is over, whatever runs before it in its partition (rule 4)."""
-
-    def _commit(self) -> Wait:
-        for taken in self._offsets.unsettled():
-            if taken.since_s < self._world.scheduler.now_s - COMMIT_PERIOD_S:
-                taken.settled = True
-        yield from super()._commit()
-
-
-class BlamesNobody(Attempts):
-    """Runs what was delivered before without a lease, so that nobody is blamed for what it does (rule 5)."""
-
-    def _is_first_delivery(self, message: Message) -> bool:
-        return True
-
-
-class ReleasesAlways(Attempts):
-    """Releases what was never leased: no rule says that it must not."""
-
-    def _release(self, id: str, attempt: int) -> None:
-        self._process.leases.setdefault((id, attempt), self._world.scheduler.now_s)
-        super()._release(id, attempt)
-
-
-class ReleasesFirst(Attempts):
-    """Releases the lease before what became of the attempt is acknowledged (rule 4)."""
-
-    def _see_through(self, attempt: Attempt, task: Task) -> Wait:
-        yield task.done
-        self._release(attempt.work.id, attempt.work.attempt)
-        del self._held[attempt.work.id, attempt.work.attempt]
-
-
-class HandsBackSilently(Attempts):
-    """Lets go at a stop without saying HandedBack (rule 4)."""
-
-    def _carry_out(self, attempt: Attempt) -> Wait:
-        with suppress(Cancelled):
-            yield from self._craft.carry_out(attempt)
-
-
-class MovesFirst(Attempts):
-    """Commits what it hands back before that is acknowledged."""
-
-    def _move(self, moving: list[Moved], messages: list[Message]) -> Wait:
-        for message in messages:
-            self._taken(message, None)
-        yield from self._commit()
-        yield from all_of([self._handing_back.produce(*each) for each in moving])
-
-
-class KeepsWaiting(Attempts):
-    """Keeps some of what waits when its partition is revoked, and later commits behind what it let go."""
-
-    def _forget(self, partitions: list[int]) -> None:
-        kept = self._waiting[1:]
-        super()._forget(partitions)
-        self._waiting = kept
-
-
-class NaiveRestore(StoreProcessor):
-    """Waits neither for pending offsets nor for open transactions (rule 2)."""
-
-    def _committed_and_ends(self, partitions: list[int]) -> Wait:
-        family = self._family
-        offsets = yield self._call(lambda: family.store_group.committed(partitions, stable=False))
-        ends = yield self._call(lambda: {p: family.rows[p].stable_end for p in partitions})
-        return offsets, ends
-
-
-class StableEnd(StoreProcessor):
-    """Asks for the store's end as read_committed: below the first open transaction (rule 2)."""
-
-    def _committed_and_ends(self, partitions: list[int]) -> Wait:
-        offsets, _ = yield from super()._committed_and_ends(partitions)
-        ends = yield self._call(lambda: {p: self._family.rows[p].stable_end for p in partitions})
-        return offsets, ends
-
-
-class NoMember(StoreProcessor):
-    """Commits offsets with metadata that name no member, so that the group fences nobody (rule 2)."""
-
-    def _member(self) -> str | None:
-        return None
-
-
-class RemembersPartitions(StoreProcessor):
-    """Keeps the memory of partitions that were given up (rule 2)."""
-
-    def _forget(self, partitions: list[int]) -> None:
-        pass
-
-    def _restore(self, partitions: list[int]) -> Wait:
-        new = [p for p in partitions if p not in self._partitions]
-        yield from super()._restore(new)
-        return {p: self._partitions[p].next_offset for p in partitions}
 
 
 class AnyTick(LeaseMonitor):
@@ -162,67 +40,19 @@ class ForgetsFirst(HealthChecker):
 
 
 _RIGHT = Protocol()
-_PLAN = Plan(
-    partitions=2,
-    queue_partitions=2,
-    stores=2,
-    workers=2,
-    builders=2,
-    checkers=2,
-    environments=4,
-    submit_period_s=0.2,
-    poison_chance=0.0,
-    host_fault_chance=0.0,
-    faust_fault_chance=0.0,
-    kinds=("crash",),
-    fault_steps=100,
-)
-
-
-class Mutant(NamedTuple):
-    """A broken protocol, and the plan under which it shows soon."""
-
-    protocol: Protocol
-    plan: Plan = _PLAN
-
-
-_MOVING = _PLAN._replace(kinds=("rebalance", "slow markers"), fault_steps=30)
 MUTANTS = {
-    "commits first": Mutant(replace(_RIGHT, attempts=CommitsFirst)),
-    "commits what runs": Mutant(replace(_RIGHT, attempts=CommitsWhatRuns)),
-    "commits ahead": Mutant(replace(_RIGHT, attempts=CommitsAhead)),
-    "blames nobody": Mutant(
-        replace(_RIGHT, attempts=BlamesNobody), _PLAN._replace(poison_chance=0.1, fault_steps=10_000)
-    ),
-    "releases first": Mutant(replace(_RIGHT, attempts=ReleasesFirst)),
-    "hands back silently": Mutant(
-        replace(_RIGHT, attempts=HandsBackSilently), _PLAN._replace(kinds=("stop",))
-    ),
-    "moves first": Mutant(
-        replace(_RIGHT, attempts=MovesFirst), _PLAN._replace(submit_period_s=0.1, fault_steps=50)
-    ),
-    "keeps waiting": Mutant(
-        replace(_RIGHT, attempts=KeepsWaiting),
-        _PLAN._replace(kinds=("rebalance", "crash"), queue_partitions=3, workers=3, fault_steps=50),
-    ),
-    "naive restore": Mutant(replace(_RIGHT, store=NaiveRestore), _MOVING),
-    "stable end": Mutant(replace(_RIGHT, store=StableEnd), _MOVING),
-    "no member": Mutant(
-        replace(_RIGHT, store=NoMember), _PLAN._replace(kinds=("mid-transaction",), fault_steps=300)
-    ),
-    "remembers partitions": Mutant(
-        replace(_RIGHT, store=RemembersPartitions), _PLAN._replace(kinds=("rebalance",), fault_steps=30)
-    ),
+    **WORKER_MUTANTS,
     "any tick": Mutant(
         replace(_RIGHT, monitor=AnyTick),
-        _PLAN._replace(kinds=("rebalance", "outage"), faust_fault_chance=0.8, fault_steps=500),
+        PLAN._replace(kinds=("rebalance", "outage"), faust_fault_chance=0.8, fault_steps=500),
     ),
     "impatient": Mutant(
         replace(_RIGHT, monitor=ImpatientMonitor),
-        _PLAN._replace(kinds=("rebalance",), submit_period_s=0.05, fault_steps=60),
+        PLAN._replace(kinds=("rebalance",), submit_period_s=0.05, fault_steps=60),
     ),
     "forgets first": Mutant(replace(_RIGHT, checker=ForgetsFirst)),
+    **STORE_MUTANTS,
 }
 """By name."""
-HARMLESS = {"releases always": Mutant(replace(_RIGHT, attempts=ReleasesAlways))}
+HARMLESS = {**HARMLESS_WORKERS, **HARMLESS_STORES}
 """Not wrong: must not be found out."""

@@ -33,6 +33,8 @@ class Network:
     def call(self, process: Process, request: Callable[[], Any], channel: object = None) -> Future:
         """Have the broker do `request`; requests of one channel keep their order."""
         scheduler, answer = self._scheduler, Future(self._scheduler)
+        if not process.alive:  # what a coroutine does while it is thrown away
+            return answer
 
         def leave(_: int) -> None:
             if process.cut_off_until_s > scheduler.now_s:
@@ -73,7 +75,7 @@ class Network:
         process: Process,
         topic: str,
         key: bytes | None,
-        value: bytes,
+        value: bytes | None,
         headers: Headers,
         partition: int = -1,
     ) -> Future:

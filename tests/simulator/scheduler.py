@@ -20,16 +20,17 @@ class Cancelled(Exception):  # noqa: N818 - not an error: asyncio's CancelledErr
 class Future:
     """Something that will be known."""
 
-    __slots__ = ("_scheduler", "_waiters", "done", "error", "value")
+    __slots__ = ("_calls", "_scheduler", "_waiters", "done", "error", "value")
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
         self._waiters: list[tuple[Task, int]] = []
+        self._calls: list[Callable[[], None]] = []
         self.done = False
         self.value: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
-    def set(self, value: Any = None, error: Exception | None = None) -> None:
+    def set(self, value: Any = None, error: BaseException | None = None) -> None:
         """Make it known; only the first time counts."""
         if self.done:
             return
@@ -37,6 +38,16 @@ class Future:
         for task, turn in self._waiters:
             self._scheduler.wake(task, turn, 0.0)
         self._waiters.clear()
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
+
+    def when_done(self, call: Callable[[], None]) -> None:
+        """Call once it is known, at once if it is."""
+        if self.done:
+            call()
+        else:
+            self._calls.append(call)
 
     def wait(self, task: "Task", turn: int) -> None:
         """Wake `task` once it is known."""

@@ -1,7 +1,9 @@
 """The transaction coordinator: one open transaction per id, epochs that fence, markers that take time."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from random import Random
 
 from tests.simulator.broker import Broker, Log, Transaction
 from tests.simulator.groups import Group
@@ -51,6 +53,12 @@ class Coordinator:
                 self._decide(producer, committed=False)
             raise BusyError(id)
         return producer.epoch
+
+    def fence(self, random: Random) -> None:
+        """Another producer takes the id of one of them, as a rebuild does."""
+        if self._producers:
+            with suppress(BusyError):
+                self.init(random.choice(list(self._producers)))
 
     def ready(self, id: str, epoch: int) -> None:
         """Whether a transaction may begin: the markers of the last one are written."""

@@ -7,19 +7,20 @@ from random import Random
 from typing import Any
 
 from processors.health_checker.lease_monitor import LeaseMonitor
-from tests.simulator.attempts import Attempts
 from tests.simulator.broker import Broker, Log
-from tests.simulator.builder import Builder
 from tests.simulator.client import ENDLESS, Client
 from tests.simulator.family import CATALOGUE, Family
 from tests.simulator.faults import Faults, Plan
 from tests.simulator.health import HealthChecker
 from tests.simulator.invariants import Invariants, ViolationError
 from tests.simulator.network import Network
+from tests.simulator.patches import Patch, shipped
 from tests.simulator.scheduler import Future, Process, Scheduler, Wait
-from tests.simulator.store import StoreProcessor
+from tests.simulator.shells import start_store
 from tests.simulator.transactions import SWEEP_S
-from tests.simulator.worker import Worker
+from tests.simulator.virtual.consumer import VirtualConsumer
+from tests.simulator.virtual.loop import VirtualLoop
+from tests.simulator.worker_shells import start_builder, start_worker
 from topics.submissions.facts import Requested
 
 _LONGEST_WAIT_S = 1.0
@@ -34,10 +35,11 @@ _TRACE = 100
 class Protocol:
     """What may be replaced, to see that a wrong one is found out."""
 
-    attempts: type[Attempts] = Attempts
-    store: type[StoreProcessor] = StoreProcessor
     checker: type[HealthChecker] = HealthChecker
     monitor: type[LeaseMonitor] = LeaseMonitor
+    patches: tuple[Patch, ...] = ()
+    """Of shipped modules."""
+    store_consumer: type[VirtualConsumer] = VirtualConsumer
 
 
 class World:
@@ -45,7 +47,8 @@ class World:
 
     def __init__(self, seed: str, protocol: Protocol = Protocol(), plan: Plan | None = None) -> None:
         self.random = Random(seed)
-        self.protocol = protocol
+        self.protocol, self.shipped = protocol, shipped(protocol.patches)
+        self._loops: list[VirtualLoop] = []
         self.plan = plan or Plan.drawn(self.random)
         self.scheduler = Scheduler(self.random)
         self.broker = Broker()
@@ -109,14 +112,14 @@ class World:
         """A new process; once it ends, another one takes its slot."""
         process = self._process(role, slot)
         process.on_end = lambda: self._ended(process, role, slot)
-        self.scheduler.spawn(process, self._main(role, slot, process))
+        self._run(role, slot, process)
 
     def twin(self, process: Process) -> None:
         """Another process of the same slot, which nobody starts again."""
         role, slot = process.role, int(process.name.rsplit("-", 2)[1])
         twin = self._process(role, slot)
         twin.on_end = lambda: self.running.remove(twin)
-        self.scheduler.spawn(twin, self._main(role, slot, twin))
+        self._run(role, slot, twin)
 
     def _process(self, role: str, slot: int) -> Process:
         process = Process(self.scheduler, role, f"{role}-{slot}-{len(self._processes)}")
@@ -124,16 +127,32 @@ class World:
         self.running.append(process)
         return process
 
-    def _main(self, role: str, slot: int, process: Process) -> Wait:
+    def loop(self, process: Process) -> VirtualLoop:
+        """An event loop for a process that runs what ships."""
+        self._loops.append(VirtualLoop.of(self.scheduler, process))
+        return self._loops[-1]
+
+    def close(self) -> None:
+        """End all processes, without a trace."""
+        for loop in self._loops:
+            loop.process.alive = False
+            loop.drop()
+
+    def _run(self, role: str, slot: int, process: Process) -> None:
         match role:
             case "submission-store":
-                return self.protocol.store(self, process, self.submissions, slot).run()
+                start_store(self, process, self.submissions, slot)
             case "build-store":
-                return self.protocol.store(self, process, self.dependencies, slot).run()
+                start_store(self, process, self.dependencies, slot)
             case "worker":
-                return Worker(self, process, small=slot < self.plan.small_workers).run()
+                start_worker(self, process, small=slot < self.plan.small_workers)
             case "cache-builder":
-                return Builder(self, process).run()
+                start_builder(self, process)
+            case _:
+                self.scheduler.spawn(process, self._main(role, slot, process))
+
+    def _main(self, role: str, slot: int, process: Process) -> Wait:
+        match role:
             case "worker-checker":
                 return self.protocol.checker(self, process, self.submissions).run()
             case "cache-builder-checker":
@@ -213,6 +232,13 @@ class World:
         Raises:
             ViolationError: an invariant is broken.
         """
+        try:
+            self._run_with_faults(steps)
+            self._calm_down()
+        finally:
+            self.close()
+
+    def _run_with_faults(self, steps: int) -> None:
         fault_at = self._next_fault()
         end = self.scheduler.steps + steps
         while self.scheduler.steps < end:
@@ -222,7 +248,6 @@ class World:
                 self.faults.inject(process)
                 self.invariants.check()
                 fault_at = self._next_fault()
-        self._calm_down()
 
     def _next_fault(self) -> int:
         return self.scheduler.steps + 1 + round(self.random.expovariate(1 / self.plan.fault_steps))

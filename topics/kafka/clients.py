@@ -308,13 +308,12 @@ class EventProducer:
         """Number of records that the broker has not acknowledged."""
         return len(self._unacknowledged)
 
-    async def send(self, record: Record) -> Message:
-        """Produce and wait for the broker's acknowledgement.
+    def publish(self, record: Record, *, partition: int = -1) -> "asyncio.Future[Message]":
+        """Hand a record to the client; the future, of the running event loop, has the delivery report.
 
-        Raises:
-            KafkaException: see `produce`.
+        See `produce` for errors. The report crosses from the poll thread to the event loop once;
+        `asyncio.wrap_future` of `produce` would double the cost.
         """
-        # `asyncio.wrap_future` of `produce` would double the cost.
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
 
@@ -322,8 +321,16 @@ class EventProducer:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, future, became)
 
-        self._deliver(_Delivery(record, -1, report))
-        return await future
+        self._deliver(_Delivery(record, partition, report))
+        return future
+
+    async def send(self, record: Record) -> Message:
+        """Produce and wait for the broker's acknowledgement.
+
+        Raises:
+            KafkaException: see `produce`.
+        """
+        return await self.publish(record)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send the records of the local queue, for at most `timeout_s`, and stop the poll thread."""

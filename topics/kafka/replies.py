@@ -1,6 +1,8 @@
 """Topics for answers, which requests may name in a header; an operator allows one by creating it."""
 
+import asyncio
 import time
+from collections.abc import Collection
 
 from confluent_kafka.admin import AdminClient, ConfigResource
 
@@ -32,11 +34,31 @@ class ReplyTopics:
         Raises:
             KafkaException: the broker did not answer.
         """
-        if not name.startswith(self._prefix) or name in self._other_topics:
-            return f"{name[:80]!r} is not allowed: names of reply topics begin with {self._prefix!r}"
-        age_s = time.monotonic() - self._looked_at
-        if age_s > _FRESH_S or (name not in self._found and age_s > _LOOK_AGAIN_S):
+        if self._is_stale(name):
             self._look()
+        return self._refusal(name)
+
+    async def refusals(self, names: Collection[str]) -> dict[str, str]:
+        """Return why no answer may be produced to a topic, for those of `names` to which none may.
+
+        Raises:
+            KafkaException: the broker did not answer.
+        """
+        if any(self._is_stale(name) for name in names):
+            await asyncio.to_thread(self._look)
+        return {name: why for name in names if (why := self._refusal(name)) is not None}
+
+    def _is_allowed(self, name: str) -> bool:
+        return name.startswith(self._prefix) and name not in self._other_topics
+
+    def _is_stale(self, name: str) -> bool:
+        age_s = time.monotonic() - self._looked_at
+        old = age_s > _FRESH_S or (name not in self._found and age_s > _LOOK_AGAIN_S)
+        return old and self._is_allowed(name)
+
+    def _refusal(self, name: str) -> str | None:
+        if not self._is_allowed(name):
+            return f"{name[:80]!r} is not allowed: names of reply topics begin with {self._prefix!r}"
         if name not in self._found:
             return f"there is no topic {name[:80]!r}: an operator must make it"
         if self._found[name] < self._needed_bytes:

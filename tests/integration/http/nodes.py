@@ -1,5 +1,6 @@
 """Ingest nodes as they serve HTTP, in threads, and the log that they write to and read from."""
 
+import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from ingest.app import make_app
 from ingest.server import Server
 from ingest.settings import IngestSettings
 from nix.settings import NixSettings
-from processors.store.processor import StoreProcessor
+from processors.store.on_kafka import StoreOnKafka
 from processors.store.submission_store import submission_store
 from tests.support.polling import eventually
 from tests.support.roles import role_environment
@@ -71,8 +72,8 @@ class Nodes:
 
     @contextmanager
     def _folding(self) -> Iterator[None]:
-        processor = StoreProcessor(self.kafka, submission_store(self.topics), "0")
-        with _thread(processor.run, processor.stop):
+        processor = StoreOnKafka(self.kafka, submission_store(self.topics), "0")
+        with _thread(lambda: asyncio.run(processor.run()), processor.stop):
             yield
 
     @contextmanager

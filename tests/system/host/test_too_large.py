@@ -20,7 +20,7 @@ from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, decode, decode_fact, encode
 from topics.kafka.scan import read_to_end
-from topics.leases import Room
+from topics.leases import CapacityReport
 from topics.request.limits import DependenciesLimits, MiB
 from topics.request.model import Dependencies
 from topics.settings import KafkaSettings
@@ -83,9 +83,9 @@ class Workers:
         facts = [decode_fact(message, FACTS) for message in events]
         return [each.fact for each in facts if each.id == id]
 
-    def rooms(self) -> dict[str, Room]:
+    def rooms(self) -> dict[str, CapacityReport]:
         slots = read_to_end(self._kafka, self._topics.submissions.slots.name)
-        said = [decode(Room, message.value()) for message in slots]
+        said = [decode(CapacityReport, message.value()) for message in slots]
         return {room.worker: room for room in said}
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from processors.sandbox import Rootfs, Sandboxes
 from processors.worker.compile_cache import CompileCache
-from processors.worker.execute import Executed, execute
+from processors.worker.execute import Executed, Job, ProgramExecutor
 from processors.worker.live_output import AttemptOutput
 from tests.system.sandbox.laboratory import Laboratory
 from topics.request.model import File, SubmissionRequest, TestCase
@@ -22,17 +22,10 @@ async def once(sandboxes: Sandboxes, request: SubmissionRequest, cache: CompileC
     async def at_once() -> None:
         return
 
-    async with execute(
-        sandboxes,
-        cache,
-        Rootfs.of_host_tools(),
-        {},
-        Work.model_validate(fields),
-        1 << 20,
-        may_run=at_once,
-        on_compiled=lambda _: None,
-        output=AttemptOutput(1, "w", lambda _: None),
-    ) as result:
+    work = Work.model_validate(fields)
+    output = AttemptOutput(1, "w", lambda _: None)
+    job = Job(work, Rootfs.of_host_tools(), {}, at_once, lambda _: None, output)
+    async with ProgramExecutor(sandboxes, cache, 1 << 20).run(job) as result:
         return result
 
 

@@ -1,22 +1,21 @@
-"""What one process takes on, and what it gives back when it is stopped. Nothing is popped here, nor sent."""
+"""What one process takes on, and what it gives back when it is stopped. Without Kafka."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 from confluent_kafka import Message
 
-from processors.queue.attempts import QUIET_S, Attempt, Attempts, WorkerIdentity
-from processors.queue.handing_back import HandingBack
-from processors.queue.popper import Popper
-from processors.queue.slots import Slots
+from processors.queue.attempt import Attempt
+from processors.queue.attempts import Attempts, WorkerIdentity
+from processors.queue.offsets import Delivery
+from processors.queue.progress_buffer import PROGRESS_DELAY_S
 from tests.support.submissions import finished
 from topics.catalogue import catalogue
 from topics.fold import Enqueue, Recorded
-from topics.kafka.clients import EventProducer
+from topics.kafka import ports
 from topics.kafka.codec import Record, header
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
@@ -32,19 +31,8 @@ DEPENDENCIES = DependenciesStage(id="d", cached=True)
 """No broker is there: work is given by `System.give`."""
 BEGUN = ["started", "dependencies_installed"]
 EVENTS = catalogue(NOWHERE).submissions.events.name
+SLOTS = catalogue(NOWHERE).submissions.slots.name
 REQUEST = make_requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
-
-
-@pytest.fixture(autouse=True)
-def _without_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start no consumer: one that reaches no broker shortens the time that a stop may take."""
-
-    async def start(_: HandingBack) -> None:
-        pass
-
-    monkeypatch.setattr(HandingBack, "start", start)
-    monkeypatch.setattr(Popper, "start", lambda _: None)
-    monkeypatch.setattr(Popper, "stop", lambda *_: True)
 
 
 def work(id: str, *, alone: bool = False) -> Work:
@@ -54,24 +42,94 @@ def work(id: str, *, alone: bool = False) -> Work:
     return effect.work.replace(alone=alone)
 
 
-class Acknowledged(EventProducer):
+class Acknowledged(ports.Producer):
     """What is handed to it is acknowledged at once, and stays here."""
 
     def __init__(self) -> None:
         self.said: list[Record] = []
 
-    def produce(self, record: Record, *, partition: int = -1) -> "Future[Message]":
+    def publish(self, record: Record, *, partition: int = -1) -> "asyncio.Future[Message]":
         self.said.append(record)
-        future: Future[Message] = Future()
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         future.set_result(Message(record.topic, 0, len(self.said), headers=record.headers))
         return future
 
+    def produce(self, record: Record, *, partition: int = -1) -> object:
+        return self.publish(record, partition=partition)
+
+
+class NoConsumer(ports.Consumer):
+    """A member of a group that is assigned nothing; commits are noted."""
+
+    def __init__(self) -> None:
+        self.commits: list[dict[int, int]] = []
+
+    async def subscribe(self, listener: ports.RebalanceListener) -> None:
+        pass
+
+    async def poll(self, max_records: int, timeout_s: float) -> list[Message]:
+        await asyncio.sleep(timeout_s)
+        return []
+
+    async def commit(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        self.commits.append(dict(offsets))
+        return offsets
+
+    async def committed(self, partitions: Collection[int]) -> Mapping[int, int]:
+        return {}
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        pass
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def high_watermark(self, partition: int) -> int:
+        return 0
+
+    @property
+    def group_metadata(self) -> object | None:
+        return None
+
+    async def close(self) -> None:
+        pass
+
+
+class NoFollower(ports.Follower):
+    """A reader of a topic that stays empty."""
+
+    async def start(self) -> None:
+        pass
+
+    async def wait_caught_up(self) -> None:
+        pass
+
+    async def close(self) -> object:
+        return True
+
+
+class NoClients(ports.Clients):
+    """Clients that reach no broker."""
+
+    def __init__(self) -> None:
+        self.queue = NoConsumer()
+
+    def consumer(self, group: str, topic: str, options: Mapping[str, object] = {}) -> ports.Consumer:
+        return self.queue
+
+    def follow(
+        self, topic: str, take: Callable[[list[Message]], None], *, from_beginning: bool
+    ) -> ports.Follower:
+        return NoFollower()
+
 
 class Sleeper:
-    """A craft whose work takes as long as its id says, in seconds."""
+    """An executor whose work takes as long as its id says, in seconds."""
 
-    def __init__(self, slots: int) -> None:
-        self._slots = Slots(slots)
+    def __init__(self) -> None:
         self.ran: list[str] = []
         self.begun = asyncio.Event()
         self.no_more = False
@@ -82,21 +140,20 @@ class Sleeper:
     def handed_back(self, work: Work, reason: str, *, host_fault: bool) -> HandedBack:
         return HandedBack(attempt=work.attempt, worker="w", reason=reason, host_fault=host_fault)
 
-    def unrecordable(self, work: Work, reason: str) -> Finished:
+    def unpublishable(self, work: Work, reason: str) -> Finished:
         raise AssertionError
 
-    def unwanted(self, work: Work) -> bool:
+    def is_cancelled(self, work: Work) -> bool:
         return self.no_more
 
-    async def carry_out(self, attempt: Attempt[Work]) -> None:
-        await attempt.until_ours()
-        async with self._slots.take(alone=attempt.work.alone):
-            attempt.begun = True
+    async def execute(self, attempt: Attempt[Work]) -> None:
+        await attempt.wait_until_allowed()
+        async with attempt.slot():
             self.ran.append(attempt.work.id)
             self.begun.set()
-            attempt.say(DependenciesInstalled(attempt=1, worker="w", dependencies=DEPENDENCIES))
+            attempt.publish(DependenciesInstalled(attempt=1, worker="w", dependencies=DEPENDENCIES))
             await asyncio.sleep(float(attempt.work.id))
-        attempt.conclude(finished())
+        attempt.complete(finished())
 
 
 class AttemptsOfOneProcess:
@@ -104,7 +161,8 @@ class AttemptsOfOneProcess:
 
     def __init__(self, slots: int, *, grace_s: float = 60.0) -> None:
         topics = catalogue(NOWHERE)
-        self.producer, self.craft = Acknowledged(), Sleeper(slots)
+        self.producer, self.clients, self.craft = Acknowledged(), NoClients(), Sleeper()
+        self._offset = 0
         self.attempts = Attempts(
             self.craft,
             Work,
@@ -112,9 +170,10 @@ class AttemptsOfOneProcess:
             WorkerIdentity(
                 name="w", source="worker/w", slots=slots, max_waiting=2, lease_renewal_s=1.0, grace_s=grace_s
             ),
-            kafka=NOWHERE,
+            clients=self.clients,
             catalogue=topics,
             family=topics.submissions,
+            queue_partitions=2,
             producer=self.producer,
         )
 
@@ -127,15 +186,23 @@ class AttemptsOfOneProcess:
         self.attempts.stop()
         await run
 
-    def give(self, *popped: Work) -> None:
-        for each in popped:
-            self.attempts.begin(each, first_delivery=False)
-            self.attempts.lease(each)
-            self.attempts.deliver(each)
+    def delivery(self, work: Work) -> Delivery[Work]:
+        self._offset += 1
+        return Delivery(0, self._offset, work)
+
+    def give(self, *consumed: Work) -> None:
+        """Work that may have been delivered before."""
+        for each in consumed:
+            assert self.start(each, is_first_delivery=False)
+
+    def start(self, work: Work, *, is_first_delivery: bool) -> "asyncio.Future[object] | None":
+        starting = self.attempts.start(self.delivery(work), is_first_delivery=is_first_delivery)
+        return None if starting is None else asyncio.ensure_future(starting)
 
     def said(self) -> list[tuple[str, str]]:
         """Ids with what was said of them."""
-        return [(str(r.key, "utf-8"), header_of(r)) for r in self.producer.said if isinstance(r.key, bytes)]
+        said = [record for record in self.producer.said if record.topic != SLOTS]
+        return [(str(r.key, "utf-8"), header_of(r)) for r in said if isinstance(r.key, bytes)]
 
     def facts(self) -> list[str]:
         """What was said on the way and in the end."""
@@ -176,9 +243,9 @@ def test_of_a_first_attempt_nothing_is_said_at_first_and_everything_in_the_end(
     async def test() -> None:
         system = AttemptsOfOneProcess(slots=1, grace_s=0.0)
         async with system.running():
-            assert system.attempts.begin(work(str(takes_s)), first_delivery=True) is None
+            assert system.start(work(str(takes_s)), is_first_delivery=True) is None
             assert system.facts() == []
-            await asyncio.sleep(4 * QUIET_S)
+            await asyncio.sleep(4 * PROGRESS_DELAY_S)
             assert system.facts() == early
         assert system.facts() == everything
 
@@ -189,8 +256,8 @@ def test_what_is_said_late_says_how_long_ago_it_was() -> None:
     async def test() -> None:
         system = AttemptsOfOneProcess(slots=1)
         async with system.running():
-            system.attempts.begin(work("0.02"), first_delivery=True)
-            await asyncio.sleep(QUIET_S / 5)
+            system.start(work("0.02"), is_first_delivery=True)
+            await asyncio.sleep(PROGRESS_DELAY_S / 5)
         [started, installed, _] = [
             json.loads(r.value or b"") for r in system.producer.said if r.topic == EVENTS
         ]
@@ -204,11 +271,11 @@ def test_of_what_nobody_wants_any_more_nothing_is_said_afterwards() -> None:
         system = AttemptsOfOneProcess(slots=1)
         async with system.running():
             long = work("30.0")
-            system.attempts.begin(long, first_delivery=True)
+            system.start(long, is_first_delivery=True)
             await system.craft.begun.wait()
             system.craft.no_more = True
             system.attempts.cancel(long.id, 1)
-            await asyncio.sleep(2 * QUIET_S)
+            await asyncio.sleep(2 * PROGRESS_DELAY_S)
         assert system.facts() == []
 
     asyncio.run(asyncio.wait_for(test(), 30))
@@ -218,10 +285,11 @@ def test_of_what_is_leased_nothing_is_kept_back() -> None:
     async def test() -> None:
         system = AttemptsOfOneProcess(slots=1)
         async with system.running():
-            long = work("0.3")
-            system.attempts.begin(long, first_delivery=True)
-            system.attempts.lease(long)
-            await asyncio.sleep(QUIET_S / 5)
+            delivery = system.delivery(work("0.3"))
+            assert system.attempts.start(delivery, is_first_delivery=True) is None
+            await system.attempts.lease([delivery])
+            assert delivery.settled
+            await asyncio.sleep(PROGRESS_DELAY_S / 5)
             assert system.facts() == BEGUN
 
     asyncio.run(asyncio.wait_for(test(), 30))
@@ -233,7 +301,7 @@ def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> 
         system = AttemptsOfOneProcess(slots=3)
         async with system.running():
             system.give(work("0.2", alone=alone))
-            assert system.attempts.room() == room
+            assert system.attempts.free_slots() == room
 
     asyncio.run(asyncio.wait_for(test(), 30))
 
@@ -243,31 +311,57 @@ def test_a_first_attempt_that_nobody_was_given_before_runs_at_once_and_without_a
         system = AttemptsOfOneProcess(slots=3)
         async with system.running():
             new, known, second = work("0.1"), work("0.2"), work("0.3").replace(attempt=2)
-            assert system.attempts.begin(new, first_delivery=True) is None
-            assert system.attempts.begin(known, first_delivery=False) is not None
-            assert system.attempts.begin(second, first_delivery=True) is not None
-            assert system.attempts.begin(new, first_delivery=True) is not None, "it is held already"
-            assert not system.attempts.over(new)
+            assert system.start(new, is_first_delivery=True) is None
+            assert system.start(known, is_first_delivery=False) is not None
+            assert system.start(second, is_first_delivery=True) is not None
             await asyncio.sleep(0.5)
-            assert system.attempts.over(new)
-            assert system.craft.ran == ["0.1"]
-            assert [kind for id, kind in system.said() if id == "0.1"] == ["started", *BEGUN, "finished"]
+            assert system.craft.ran == ["0.1", "0.2", "0.3"]
+            kinds = {id: [kind for other, kind in system.said() if other == id] for id in system.craft.ran}
+            assert kinds["0.1"] == [*BEGUN, "finished"]
+            assert kinds["0.2"][:2] == kinds["0.3"][:2] == ["started", "taken"]
 
     asyncio.run(asyncio.wait_for(test(), 30))
 
 
-def test_a_lease_that_comes_after_the_end_is_released() -> None:
+def test_what_is_delivered_again_while_it_runs_here_is_leased_and_does_not_run_twice() -> None:
+    async def test() -> None:
+        system = AttemptsOfOneProcess(slots=3)
+        async with system.running():
+            assert system.start(work("0.1"), is_first_delivery=True) is None
+            again = system.start(work("0.1"), is_first_delivery=True)
+            assert again is not None
+            await again
+            assert [kind for _, kind in system.said()].count("taken") == 1
+        assert system.craft.ran == ["0.1"]
+        assert [kind for _, kind in system.said()][-2:] == ["finished", "released"]
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_what_is_over_is_not_leased_any_more() -> None:
     async def test() -> None:
         system = AttemptsOfOneProcess(slots=1)
         async with system.running():
-            late = work("0.1")
-            system.attempts.begin(late, first_delivery=True)
+            late = system.delivery(work("0.1"))
+            system.attempts.start(late, is_first_delivery=True)
             await asyncio.sleep(0.5)
-            assert system.attempts.over(late)
-            system.attempts.lease(late)
-            system.attempts.deliver(late)
-            await asyncio.sleep(0.1)
-            said = [kind for id, kind in system.said() if id == "0.1"]
-            assert said == [*BEGUN, "finished", "taken", "released"]
+            assert late.settled
+            await system.attempts.lease([late])
+            assert [kind for id, kind in system.said() if id == "0.1"] == [*BEGUN, "finished"]
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_a_lease_that_is_taken_while_the_end_is_on_its_way_is_released_after_it() -> None:
+    async def test() -> None:
+        system = AttemptsOfOneProcess(slots=1)
+        async with system.running():
+            delivery = system.delivery(work("0.0"))
+            system.attempts.start(delivery, is_first_delivery=True)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            await system.attempts.lease([delivery])
+        kinds = [kind for _, kind in system.said()]
+        assert kinds in ([*BEGUN, "finished"], [*BEGUN, "finished", "taken", "released"])
 
     asyncio.run(asyncio.wait_for(test(), 30))

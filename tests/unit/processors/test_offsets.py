@@ -1,53 +1,61 @@
 """Which offsets are committed: whatever happens in whatever order, nothing is skipped and nothing stays."""
 
+from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from processors.queue.offsets import Offsets
+from processors.queue.first_deliveries import FirstDeliveries
+from processors.queue.offsets import Delivery, Offsets
+from processors.queue.redistribution import HOPS
+from topics.kafka.codec import Headers
 
 PARTITIONS = st.integers(0, 2)
 
 
-def offsets(*over: str) -> Offsets[str]:
-    return Offsets(over.__contains__)
+def message(partition: int, offset: int, headers: Headers | None = None) -> Message:
+    return Message("queue", partition, offset, b"id", b"{}", headers or [])
+
+
+def added(offsets: Offsets[str], offset: int, work: str | None = None) -> Delivery[str]:
+    delivery = Delivery(0, offset, work)
+    offsets.add(delivery)
+    return delivery
 
 
 def test_only_what_nobody_read_before_us_is_a_first_delivery() -> None:
-    ours = offsets()
-    assert not ours.is_first_delivery(0, offset=4, high_watermark=6)
-    assert not ours.is_first_delivery(0, offset=5, high_watermark=9)
-    assert ours.is_first_delivery(0, offset=6, high_watermark=9)
-    assert not ours.is_first_delivery(1, offset=6, high_watermark=7)
-    assert not ours.is_first_delivery(2, offset=6, high_watermark=-1), "the first one that is read never is"
+    ours = FirstDeliveries()
+    assert not ours.is_first(message(0, 4), high_watermark=6)
+    assert not ours.is_first(message(0, 5), high_watermark=9)
+    assert ours.is_first(message(0, 6), high_watermark=9)
+    assert not ours.is_first(message(0, 7, [(HOPS, b"1")]), high_watermark=9), "another had it"
+    assert not ours.is_first(message(1, 6), high_watermark=7)
+    assert not ours.is_first(message(2, 6), high_watermark=-1), "the first one that is read never is"
     ours.forget([0])
-    assert not ours.is_first_delivery(0, offset=6, high_watermark=9), (
-        "another may have been given it meanwhile"
-    )
+    assert not ours.is_first(message(0, 6), high_watermark=9), "another may have been given it meanwhile"
 
 
 def test_an_offset_is_committed_once_everything_before_it_is_settled() -> None:
-    over: set[str] = set()
-    ours = Offsets(over.__contains__)
-    for offset, work in ((3, "long"), (5, "short"), (7, None), (8, "last")):
-        ours.take(0, offset, work, now_s=float(offset))
-    over.add("short")
+    ours: Offsets[str] = Offsets()
+    long, short = added(ours, 3, "long"), added(ours, 5, "short")
+    dead_letter, last = added(ours, 7), added(ours, 8, "last")
+    short.settled = dead_letter.settled = True
     assert ours.committable() == {}
-    [oldest] = ours.unsettled(until_s=3.0)
-    assert oldest.work == "long"
-    oldest.settled = True
+    assert ours.unsettled() == [long, last]
+    assert ours.unsettled_to(short) == [long]
+    long.settled = True
     assert ours.committable() == {0: 8}
     ours.committed({0: 8})
     assert ours.committable() == {}
-    over.add("last")
+    last.settled = True
     assert ours.committable() == {0: 9}
 
 
 def test_what_could_not_be_committed_is_tried_again() -> None:
-    ours = offsets("a", "b")
-    ours.take(0, 0, "a", now_s=0.0)
+    ours: Offsets[str] = Offsets()
+    added(ours, 0, "a").settled = True
     before = ours.committable()
-    ours.take(0, 1, "b", now_s=0.0)
+    added(ours, 1, "b").settled = True
     assert ours.committable() == {0: 2}
     ours.committed(before)
     assert ours.committable() == {0: 2}
@@ -58,8 +66,7 @@ class Committing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.over: set[tuple[int, int]] = set()
-        self.ours: Offsets[tuple[int, int]] = Offsets(self.over.__contains__)
+        self.ours: Offsets[tuple[int, int]] = Offsets()
         self.ends = [0, 0, 0]
         self.needed: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
         """What was taken and must be given to somebody again, should we die now."""
@@ -70,20 +77,17 @@ class Committing(RuleBasedStateMachine):
     def take(self, partition: int, gap: int, work: bool) -> None:
         offset = self.ends[partition] + gap
         self.ends[partition] = self.taken[partition] = offset + 1
-        self.ours.take(partition, offset, (partition, offset) if work else None, now_s=0.0)
+        delivery = Delivery(partition, offset, (partition, offset) if work else None, settled=not work)
+        self.ours.add(delivery)
         if work:
             self.needed[partition].add(offset)
 
     @precondition(lambda self: any(self.needed.values()))
-    @rule(data=st.data(), leased=st.booleans())
-    def settle(self, data: st.DataObject, leased: bool) -> None:
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
         each = data.draw(st.sampled_from(self.ours.unsettled()))
-        if leased:
-            each.settled = True
-        else:
-            self.over.add(each.work)
-        partition, offset = each.work
-        self.needed[partition].remove(offset)
+        each.settled = True
+        self.needed[each.partition].remove(each.offset)
 
     @rule(fails=st.booleans())
     def commit(self, fails: bool) -> None:
@@ -114,13 +118,16 @@ class Committing(RuleBasedStateMachine):
 TestCommitting = Committing.TestCase
 
 
-@given(st.lists(st.floats(0, 10), max_size=5), st.floats(0, 10), PARTITIONS)
-def test_what_is_leased_in_time_is_what_was_taken_first(
-    ages: list[float], until_s: float, other: int
+@given(st.lists(st.booleans(), min_size=1, max_size=6), st.data())
+def test_what_a_commit_would_lose_is_what_is_before_it_in_its_partition(
+    settled: list[bool], data: st.DataObject
 ) -> None:
-    ours = offsets()
-    for offset, since_s in enumerate(sorted(ages)):
-        ours.take(1, offset, str(offset), since_s)
-    old = [each.since_s for each in ours.unsettled([1], until_s=until_s)]
-    assert old == [since_s for since_s in sorted(ages) if since_s <= until_s]
-    assert bool(ours.unsettled([other])) == (other == 1 and bool(ages))
+    ours: Offsets[str] = Offsets()
+    deliveries = [Delivery(1, offset, str(offset), settled=each) for offset, each in enumerate(settled)]
+    for delivery in deliveries:
+        ours.add(delivery)
+    number = data.draw(st.integers(0, len(settled) - 1))
+    assert ours.unsettled_to(deliveries[number]) == [
+        each for each in deliveries[: number + 1] if not each.settled
+    ]
+    assert ours.unsettled([0]) == []

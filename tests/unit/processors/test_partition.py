@@ -6,15 +6,7 @@ import pytest
 from confluent_kafka import Message
 
 from processors.store.build_store import build_store
-from processors.store.partition import (
-    BUSY_MS,
-    END_PATIENCE_S,
-    PATIENCE_S,
-    PAUSE_S,
-    RATE_MS,
-    Partition,
-    StaleStoreError,
-)
+from processors.store.partition import Partition, StaleStoreError
 from processors.store.submission_store import submission_store
 from tests.support.submissions import STARTED, finished, request
 from topics.catalogue import catalogue
@@ -85,7 +77,6 @@ def test_after_the_commit_nothing_is_left_to_produce(partition: Partition) -> No
     partition.committed()
     assert not partition.uncommitted
     assert partition.records() == []
-    assert partition.patience_s > 0
 
 
 def test_what_changes_nothing_still_moves_the_offset(partition: Partition) -> None:
@@ -96,106 +87,6 @@ def test_what_changes_nothing_still_moves_the_offset(partition: Partition) -> No
     assert partition.uncommitted
     assert partition.records() == []
     assert set(partition.states) == {"id"}
-
-
-def test_nobody_waits_for_started_alone(partition: Partition) -> None:
-    partition.fold(event(0, a_request()))
-    assert partition.patience_s == 0
-    partition.committed()
-    partition.fold(event(1, STARTED))
-    assert partition.patience_s == PATIENCE_S
-    partition.fold(event(2, submissions.Cancelled()))
-    assert partition.patience_s == 0
-
-
-def test_an_end_waits_for_company_unless_somebody_is_to_be_told(partition: Partition) -> None:
-    for offset, (id, changes) in enumerate({"a": {}, "b": {"reply_topic": "replies.a"}}.items()):
-        partition.fold(event(offset, a_request(**changes), id))
-    partition.committed()
-    partition.fold(event(2, FINISHED, "a"))
-    assert partition.patience_s == END_PATIENCE_S
-    partition.fold(event(3, FINISHED, "b"))
-    assert partition.patience_s == 0
-
-
-def queued(partition: Partition, *enqueued_ms: int) -> None:
-    for number, at_ms in enumerate(enqueued_ms):
-        partition.fold(event(at_ms, a_request(), f"queued-{number}"))
-        partition.committed()
-
-
-def something_else(partition: Partition, at_ms: int) -> None:
-    partition.fold(event(at_ms, submissions.Cancelled(), "unknown"))
-
-
-def taken(partition: Partition, at_ms: int, number: int = 0) -> None:
-    partition.fold(event(at_ms, STARTED, f"queued-{number}"))
-    partition.committed()
-
-
-def test_events_come_together_while_workers_leave_work_waiting(partition: Partition) -> None:
-    queued(partition, 0, 1, 2)
-    taken(partition, BUSY_MS)
-    assert partition.pause_s == 0
-    something_else(partition, BUSY_MS + 2)
-    assert partition.pause_s == PAUSE_S
-
-
-def test_nothing_waits_where_workers_would_soon_run_dry(partition: Partition) -> None:
-    queued(partition, 0, 1, 2, 3)
-    for number in (0, 1):
-        taken(partition, BUSY_MS + number, number)
-        partition.fold(event(BUSY_MS + number, a_request(), f"later-{number}"))
-        partition.committed()
-    something_else(partition, BUSY_MS + 4)
-    assert partition.pause_s == 0
-
-
-def test_nothing_waits_where_workers_take_nothing_anyhow(partition: Partition) -> None:
-    queued(partition, 0, 1, 2)
-    taken(partition, BUSY_MS)
-    something_else(partition, BUSY_MS + RATE_MS)
-    assert partition.pause_s == 0
-
-
-@pytest.mark.parametrize(("committed", "pause_s"), [(True, PAUSE_S), (False, 0)])
-def test_what_is_not_committed_yet_waits_for_no_worker(
-    partition: Partition, committed: bool, pause_s: float
-) -> None:
-    queued(partition, 0)
-    partition.fold(event(1, a_request(), "a"))
-    partition.fold(event(1, a_request(), "b"))
-    if committed:
-        partition.committed()
-    partition.fold(event(BUSY_MS, STARTED, "queued-0"))
-    something_else(partition, BUSY_MS + 1)
-    assert partition.pause_s == pause_s
-
-
-def test_what_was_cancelled_waits_for_no_worker(partition: Partition) -> None:
-    queued(partition, 0)
-    for id in "ab":
-        partition.fold(event(1, a_request(), id))
-        partition.fold(event(1, submissions.Cancelled(), id))
-    partition.committed()
-    taken(partition, BUSY_MS)
-    something_else(partition, BUSY_MS + 2)
-    assert partition.pause_s == 0
-
-
-def test_new_work_and_another_attempt_are_committed_at_once(partition: Partition) -> None:
-    partition.fold(event(0, a_request()))
-    assert partition.patience_s == 0
-    partition.committed()
-    partition.fold(event(100, submissions.LeaseExpired(attempt=1, checker="c")))
-    assert partition.patience_s == 0
-
-
-def test_nothing_is_known_of_what_was_enqueued_before_the_assignment(partition: Partition) -> None:
-    queued(partition, 0, 1)
-    restored = Partition(partition.store, states=partition.states)
-    taken(restored, 1000)
-    assert restored.pause_s == 0
 
 
 @pytest.mark.parametrize(

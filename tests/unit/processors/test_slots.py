@@ -29,7 +29,7 @@ class Work:
         self.task = asyncio.create_task(self._run(slots, alone))
 
     async def _run(self, slots: Slots, alone: bool) -> None:
-        async with slots.take(alone=alone):
+        async with slots.take(exclusive=alone):
             self.running = True
             await self._end.wait()
         self.running = False
@@ -93,7 +93,7 @@ def test_everybody_has_a_turn_and_never_too_many_at_once(number: int, alone: lis
         slots, inside, order = Slots(number), list[int](), list[int]()
 
         async def work(name: int) -> None:
-            async with slots.take(alone=alone[name]):
+            async with slots.take(exclusive=alone[name]):
                 order.append(name)
                 inside.append(name)
                 assert len(inside) <= number

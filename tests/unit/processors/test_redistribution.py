@@ -3,21 +3,21 @@
 import pytest
 from confluent_kafka import Message
 
-from processors.queue.handing_back import (
+from processors.queue.redistribution import (
     HOPS,
     MAX_HOPS,
     PATIENCE_S,
-    Board,
-    Telling,
+    AnnouncePolicy,
+    PeerCapacity,
     Waiting,
-    leaving,
     memory_bytes_of,
-    moved,
     one_hop_more,
+    redirected,
+    redirects,
 )
 from topics.fold import QueuedWork
 from topics.kafka.codec import Headers, decode, encode, headers
-from topics.leases import Room
+from topics.leases import CapacityReport
 from topics.submissions.state import Work
 
 NOW_S = 1000.0
@@ -31,15 +31,17 @@ def waiting(id: str = "id", *, since_s: float = LONG_AGO_S, alone: bool = False,
     return Waiting(Message("queue", 0, 7, id.encode(), value, came_with), since_s)
 
 
-def board(**free: int) -> Board:
-    said = Board()
+def board(**free: int) -> PeerCapacity:
+    said = PeerCapacity()
     for number, (worker, places) in enumerate(free.items()):
-        said.hear(Room(worker=worker, partitions=(10 * number, 10 * number + 1), free=places), NOW_S)
+        said.update(
+            CapacityReport(worker=worker, partitions=(10 * number, 10 * number + 1), free=places), NOW_S
+        )
     return said
 
 
 def test_as_much_leaves_as_others_have_room_for_and_to_the_one_with_most() -> None:
-    moving = leaving(board(some=1, full=0, most=2), [waiting() for _ in range(5)], LONG_AGO_S, NOW_S)
+    moving = redirects(board(some=1, full=0, most=2), [waiting() for _ in range(5)], LONG_AGO_S, NOW_S)
     assert sorted(each.partition // 10 for each in moving) == [0, 2, 2]
     assert moving[0].partition // 10 == 2
 
@@ -47,27 +49,27 @@ def test_as_much_leaves_as_others_have_room_for_and_to_the_one_with_most() -> No
 def test_what_has_not_waited_long_stays_unless_nothing_moves_here() -> None:
     just_now = waiting(since_s=NOW_S - PATIENCE_S / 2)
     some, full_s = board(other=9), NOW_S - PATIENCE_S / 2
-    assert len(leaving(some, [waiting(), just_now], full_s, NOW_S)) == 1
-    assert len(leaving(some, [waiting(), just_now], LONG_AGO_S, NOW_S)) == 2
+    assert len(redirects(some, [waiting(), just_now], full_s, NOW_S)) == 1
+    assert len(redirects(some, [waiting(), just_now], LONG_AGO_S, NOW_S)) == 2
 
 
 @pytest.mark.parametrize("stays", [waiting(alone=True), waiting(hops=MAX_HOPS)])
 def test_what_is_to_be_alone_or_was_moved_often_stays_with_all_behind_it(stays: Waiting) -> None:
-    assert len(leaving(board(other=9), [waiting(), stays, waiting()], LONG_AGO_S, NOW_S)) == 1
+    assert len(redirects(board(other=9), [waiting(), stays, waiting()], LONG_AGO_S, NOW_S)) == 1
 
 
 def test_a_record_that_moves_is_the_same_and_says_how_often_it_did() -> None:
     before = waiting("a", hops=2).message
-    record = moved(before)
+    record = redirected(before)
     assert record
     assert (record.topic, record.key, record.value) == ("queue", b"a", before.value())
     assert record.headers == [("ce_id", b"e"), (HOPS, b"3")]
 
 
 def test_what_nobody_can_read_stays_and_becomes_a_dead_letter_here() -> None:
-    assert moved(Message("queue", 0, 7, b"a", b"{", [])) is None
+    assert redirected(Message("queue", 0, 7, b"a", b"{", [])) is None
     unreadable_hops = Message("queue", 0, 7, b"a", waiting().message.value(), [(HOPS, b"-1")])
-    assert moved(unreadable_hops) is None
+    assert redirected(unreadable_hops) is None
     assert headers(unreadable_hops)
 
 
@@ -80,38 +82,38 @@ def test_what_was_handed_over_takes_room_until_the_other_can_have_said_so() -> N
 
 def test_who_is_silent_or_owns_nothing_has_no_room() -> None:
     said = board(other=1)
-    said.hear(Room(worker="new", partitions=(), free=5), NOW_S)
+    said.update(CapacityReport(worker="new", partitions=(), free=5), NOW_S)
     assert said.free(NOW_S) == 1
     assert said.free(NOW_S + 60) == 0
 
 
 def test_what_is_told_of_room() -> None:
-    telling = Telling()
-    assert telling.due(OURS, 2, NOW_S), "the first time"
-    telling.said(OURS, 2, NOW_S)
-    assert telling.due(frozenset({0}), 2, NOW_S), "other partitions"
-    assert not telling.due(OURS, 2, NOW_S + 1)
-    assert telling.due(OURS, 2, NOW_S + 2), "again, for those who are new"
-    assert not telling.due(OURS, 1, NOW_S + 0.05)
-    assert telling.due(OURS, 1, NOW_S + 0.1), "less room, after a while"
+    policy = AnnouncePolicy()
+    assert policy.due(OURS, 2, NOW_S), "the first time"
+    policy.announced(OURS, 2, NOW_S)
+    assert policy.due(frozenset({0}), 2, NOW_S), "other partitions"
+    assert not policy.due(OURS, 2, NOW_S + 1)
+    assert policy.due(OURS, 2, NOW_S + 2), "again, for those who are new"
+    assert not policy.due(OURS, 1, NOW_S + 0.05)
+    assert policy.due(OURS, 1, NOW_S + 0.1), "less room, after a while"
 
 
 def test_who_is_full_for_a_moment_does_not_say_so_and_who_has_room_again_says_it_at_once() -> None:
-    telling = Telling()
-    telling.said(OURS, 2, NOW_S)
-    assert not telling.due(OURS, 0, NOW_S + 1)
-    assert not telling.due(OURS, 2, NOW_S + 1.02)
-    assert not telling.due(OURS, 0, NOW_S + 1.04)
-    assert telling.due(OURS, 0, NOW_S + 1.05 + PATIENCE_S)
-    telling.said(OURS, 0, NOW_S + 1.1)
-    assert telling.due(OURS, 1, NOW_S + 1.101)
+    policy = AnnouncePolicy()
+    policy.announced(OURS, 2, NOW_S)
+    assert not policy.due(OURS, 0, NOW_S + 1)
+    assert not policy.due(OURS, 2, NOW_S + 1.02)
+    assert not policy.due(OURS, 0, NOW_S + 1.04)
+    assert policy.due(OURS, 0, NOW_S + 1.05 + PATIENCE_S)
+    policy.announced(OURS, 0, NOW_S + 1.1)
+    assert policy.due(OURS, 1, NOW_S + 1.101)
 
 
-def sized(**memory_bytes: int | None) -> Board:
+def sized(**memory_bytes: int | None) -> PeerCapacity:
     """Workers that are full, by the memory that a stage can have with them."""
-    said = Board()
+    said = PeerCapacity()
     for number, (worker, size) in enumerate(memory_bytes.items()):
-        said.hear(Room(worker=worker, partitions=(number,), free=0, memory_bytes=size), NOW_S)
+        said.update(CapacityReport(worker=worker, partitions=(number,), free=0, memory_bytes=size), NOW_S)
     return said
 
 
@@ -128,10 +130,10 @@ def test_a_worker_that_says_nothing_of_memory_is_taken_to_hold_everything() -> N
 
 
 def test_a_full_worker_hands_nothing_to_one_that_cannot_hold_it() -> None:
-    said = Board()
-    said.hear(Room(worker="small", partitions=(0,), free=9, memory_bytes=100), NOW_S)
-    assert leaving(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 101) == []
-    assert len(leaving(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 100)) == 1
+    said = PeerCapacity()
+    said.update(CapacityReport(worker="small", partitions=(0,), free=9, memory_bytes=100), NOW_S)
+    assert redirects(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 101) == []
+    assert len(redirects(said, [waiting()], LONG_AGO_S, NOW_S, lambda _: 100)) == 1
 
 
 def test_a_record_that_cannot_be_decoded_asks_for_no_memory() -> None:
@@ -146,6 +148,12 @@ def test_a_record_moves_so_often_and_no_more_also_if_it_is_to_be_alone() -> None
 
 def test_records_of_earlier_versions_say_nothing_of_memory() -> None:
     before = b'{"worker":"w","partitions":[0],"free":1}'
-    room = decode(Room, before)
+    room = decode(CapacityReport, before)
     assert room.memory_bytes is None
     assert encode(room) == before
+
+
+def test_what_is_not_due_is_looked_at_again_soon_and_what_is_known_later() -> None:
+    policy = AnnouncePolicy()
+    policy.announced(OURS, 2, NOW_S)
+    assert policy.check_again_s(OURS, 2) > policy.check_again_s(OURS, 0) == PATIENCE_S
