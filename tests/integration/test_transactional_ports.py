@@ -129,35 +129,45 @@ def test_a_transaction_waits_for_the_thread_of_its_producer_twice(
     settings: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the poll that brought the events, these are all crossings of threads for a transaction."""
-    calls: list[str] = []
+    crossings: list[str] = []
+    made: list[str] = []
     call = ClientThread.call
 
     async def counted(thread: ClientThread, function: Callable[[], Any]) -> Any:
-        calls.append(thread._thread.name)
+        crossings.append(thread._thread.name)
         return await call(thread, function)
 
     monkeypatch.setattr(ClientThread, "call", counted)
+    for name in ("init", "send_offsets", "commit", "abort"):
+        monkeypatch.setattr(ConfluentTransactionalProducer, name, noted(made, name))
     topics = catalogue(settings)
-    store = submission_store(topics)
-    processor = StoreOnKafka(settings.model_copy(update={"data_dir": tmp_path}), store, "0")
+    local = settings.model_copy(update={"data_dir": tmp_path})
+    processor = StoreOnKafka(local, submission_store(topics), "0")
     producer = EventProducer(settings)
 
-    async def main() -> int:
+    async def main() -> None:
         running = asyncio.create_task(processor.run())
         reader = ConfluentReader(settings, topics.submissions.store.name)
         for number in range(5):
-            if number == 1:  # the first one includes the start
-                calls.clear()
             fact = encode_fact(topics.submissions.events.name, f"id-{number}", request(), FACTS, "test")
             await producer.send(fact)
             await reached(reader, lambda end, marked=2 * number + 2: end >= marked)  # type: ignore[misc]
         processor.stop()
         await running
-        [end] = (await reader.end_offsets([0])).values()
         await reader.close()
-        return end
 
-    end = asyncio.run(main())
+    asyncio.run(main())
     producer.close()
-    assert end == 10  # five rows, each with the marker of its transaction
-    assert calls.count("transactions") == 2 * 4
+    assert made.count("commit") >= 5
+    assert crossings.count("transactions") == len(made)
+
+
+def noted(made: list[str], name: str) -> Callable[..., Awaitable[None]]:
+    """The method of this name, which notes its calls: on a busy machine some are made again."""
+    method: Callable[..., Awaitable[None]] = getattr(ConfluentTransactionalProducer, name)
+
+    async def call(*arguments: object) -> None:
+        made.append(name)
+        await method(*arguments)
+
+    return call
