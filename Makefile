@@ -124,7 +124,7 @@ bench: setup ## measure speed within ten minutes, into bench/; PART=: one part, 
 SUBMISSIONS ?= 100000
 bench-store: OPTIONS = --submissions $(SUBMISSIONS)
 bench-scale: OPTIONS = $(QUEUES)
-bench-%: ## measure answers, throughput, accepting, compiling, flames, http, kafka, dependencies, sandbox, scale or store
+bench-%: ## measure answers, throughput, accepting, compiling, flames, http, kafka, dependencies, memory, sandbox, scale or store
 	@$(MAKE) --no-print-directory bench PART=$* OPTIONS="$(OPTIONS)"
 
 lock: ## update the pinned, hashed requirements

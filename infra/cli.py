@@ -1,38 +1,90 @@
 """Entry point of the command `envicutor`: its subcommands, their help panels and its logging."""
 
+import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
 from infra.role_process import LOG_FORMAT, ROLES, begin_if_role
 
-# A role logs its first line before the imports below. They take half a second, or seconds on a busy machine.
+# A role logs its first line before the imports below, which take seconds on a busy machine.
 if __name__ == "__main__" or sys.argv[0].endswith("envicutor"):
     begin_if_role(sys.argv)
 
-from infra.commands import audit, dead_letters, dependencies, keys, packages, producers, roles
-from infra.commands.binary_cache_key import binary_cache_key
-from infra.commands.doctor import doctor
-from infra.commands.known_settings import removed
-from infra.commands.output import fail
-from infra.commands.rebuild import rebuild
-from infra.commands.settings_errors import USAGE, report_settings_errors
-from infra.commands.submissions import cancel, list_submissions, show
-from infra.commands.submit import submit
-from infra.commands.top import top
-from infra.commands.up import up
-from infra.commands.watch import watch
+from infra.commands.output import USAGE, fail
+from infra.commands.removed_settings import removed
+from infra.commands.settings_errors import report_settings_errors
 from infra.settings import LocalSettings
+
+_PROGRAMS, _SYSTEM, _ROLES = "Programs", "The system", "Its processes, as `up` starts them"
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "submit": (_PROGRAMS, "submit:submit"),
+    "watch": (_PROGRAMS, "watch:watch"),
+    "show": (_PROGRAMS, "submissions:show"),
+    "cancel": (_PROGRAMS, "submissions:cancel"),
+    "up": (_SYSTEM, "up:up"),
+    "doctor": (_SYSTEM, "doctor:doctor"),
+    "top": (_SYSTEM, "top:top"),
+    "rebuild": (_SYSTEM, "rebuild:rebuild"),
+    "binary-cache-key": (_SYSTEM, "binary_cache_key:binary_cache_key"),
+    **{role: (_ROLES, f"roles:{role.replace('-', '_')}") for role in ROLES},
+    "list": (_PROGRAMS, "submissions:list_submissions"),
+    "packages": (_PROGRAMS, "packages:app"),
+    "keys": (_SYSTEM, "keys:app"),
+    "producers": (_SYSTEM, "producers:app"),
+    "dependencies": (_SYSTEM, "dependencies:app"),
+    "audit": (_SYSTEM, "audit:app"),
+    "dead-letters": (_SYSTEM, "dead_letters:app"),
+}
+"""Help panel of each subcommand, and `MODULE:NAME` of its function or group in `infra.commands`."""
+_LOGGING = {"up", *ROLES}
+"""Commands that log their progress. All others log only warnings, unless ENVICUTOR_LOG_LEVEL is set."""
+
+
+class LazyCommands(Mapping[str, Any]):
+    """Subcommands by name. The modules of a subcommand are imported when it is looked up.
+
+    The modules of all subcommands take 20 MiB, which each process of a role would have.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, *_COMMANDS[name])
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+def _load(name: str, panel: str, place: str) -> Any:
+    module, attribute = place.split(":")
+    found = getattr(importlib.import_module(f"infra.commands.{module}"), attribute)
+    group = typer.Typer()
+    if isinstance(found, typer.Typer):
+        group.add_typer(found, name=name, rich_help_panel=panel)
+    else:
+        group.command(name, rich_help_panel=panel)(found)
+    return typer.main.get_group(group).commands[name]
 
 
 class Commands(TyperGroup):
     """Group of all subcommands. A wrong setting ends each of them with a message instead of a traceback."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast(Any, LazyCommands())  # Typer only reads them
 
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand that `ctx` names."""
@@ -46,31 +98,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Remote code execution on Kafka.",
 )
-_PROGRAMS, _SYSTEM, _ROLES = "Programs", "The system", "Its processes, as `up` starts them"
-_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    _PROGRAMS: (submit, watch, show, cancel),
-    _SYSTEM: (up, doctor, top, rebuild, binary_cache_key),
-    _ROLES: roles.ROLES,
-}
-for panel, commands in _COMMANDS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-app.command("list", rich_help_panel=_PROGRAMS)(list_submissions)
-_GROUPS = {
-    _PROGRAMS: {"packages": packages.app},
-    _SYSTEM: {
-        "keys": keys.app,
-        "producers": producers.app,
-        "dependencies": dependencies.app,
-        "audit": audit.app,
-        "dead-letters": dead_letters.app,
-    },
-}
-for panel, groups in _GROUPS.items():
-    for name, group in groups.items():
-        app.add_typer(group, name=name, rich_help_panel=panel)
-_LOGGING = {"up", *ROLES}
-"""Commands that log their progress. All others log only warnings, unless ENVICUTOR_LOG_LEVEL is set."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -27,8 +27,8 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.commands.answers import outcome_or_status
-from infra.commands.known_settings import removed
 from infra.commands.output import fail, print_note
+from infra.commands.removed_settings import removed
 from infra.commands.requests import read_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError
 from infra.service_user import ServiceUserError

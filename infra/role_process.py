@@ -20,20 +20,18 @@ from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
-ROLES = frozenset(
-    {
-        "ingest",
-        "request-handler",
-        "submission-store",
-        "build-store",
-        "worker",
-        "cache-builder",
-        "sealer",
-        "webhook-sender",
-        "health-checker",
-    }
+ROLES = (
+    "ingest",
+    "request-handler",
+    "submission-store",
+    "build-store",
+    "worker",
+    "cache-builder",
+    "sealer",
+    "webhook-sender",
+    "health-checker",
 )
-"""Commands that run a role. `infra/commands/roles.py` defines their functions, but is slow to import."""
+"""Commands that run a role. Each is a function of `infra/commands/roles.py`, which is slow to import."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 DEADLINE_S = 8.0
 """Time from a signal to the forced end of the process. Operators may rely on 10 s, so this is less."""

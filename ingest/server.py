@@ -20,7 +20,7 @@ from ingest.events import EventStreams
 from ingest.problems import ProblemError, response
 from ingest.request_body import BODY_S
 from ingest.settings import IngestSettings
-from topics.process import tune_gc
+from topics.process import release_memory, tune_gc
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ LINGER_S = 5.0
 """Time that a client may continue to send its request after the response, before the connection ends."""
 _BODY_GRACE_S = 5.0
 """Time after `BODY_S` until the connection ends, in which `json_body` answers 408."""
+_RELEASE_S = 60.0
+"""Period in which freed memory is returned to the kernel. Without it, 20,000 submissions leave 5 MiB more."""
 _OTHER_FILES = 256
 """File descriptors reserved for everything but connections: tables, Kafka clients, files of the page."""
 
@@ -82,11 +84,19 @@ class Server(uvicorn.Server):
             self._on_serving(lambda: self.handle_exit(signal.SIGTERM, None))
         log.info("ingest: listens on %s for HTTP", self._address)
         tune_gc()
+        self._releasing = asyncio.create_task(_release_memory_repeatedly())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all event streams, then shut down as uvicorn does."""
+        self._releasing.cancel()
         self._events.close()
         await super().shutdown(sockets)
+
+
+async def _release_memory_repeatedly() -> None:
+    while True:
+        await asyncio.sleep(_RELEASE_S)
+        await asyncio.to_thread(release_memory)
 
 
 class _Deadline:

@@ -1,14 +1,16 @@
 """The index of a package set: a line for each package, sorted by name.
 
-A line is `name TAB json`, parsed on first use. The JSON is a package (see `Package`), or the list of
+A line is `name TAB json`. The JSON is a package (see `Package`), or the list of
 the packages that provide the name, best first.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import lru_cache
+from threading import Lock
+from typing import Any, BinaryIO
 
 from debian.deb822 import PkgRelation
 from debian.debian_support import Version
@@ -16,6 +18,10 @@ from debian.debian_support import Version
 FIELDS = ("Package", "Version", "Filename", "SHA256", "Size", "Installed-Size", "Priority", "Description")
 RELATIONS = ("Pre-Depends", "Depends", "Provides")
 PRIORITIES = ("required", "important", "standard", "optional", "extra")
+
+_BLOCK_LINES = 64
+_LOOK_UPS = 4096
+"""Parsed lines that an index remembers, some 6 MiB: more than the largest environment has packages."""
 
 Paragraph = dict[str, str]
 compare: Callable[[str], Version] = lru_cache(maxsize=None)(Version)
@@ -50,16 +56,35 @@ class Package:
 
 
 class Index:
-    """An index in memory, parsed line by line as names are looked up."""
+    """An index in a file, of which only one name in 64 and the latest look-ups are in memory.
 
-    def __init__(self, content: bytes) -> None:
-        lines = content.decode().split("\n")[:-1]
-        self._values: dict[str, Any] = dict(line.split("\t", 1) for line in lines)
+    All lines of Debian's index would take 50 MiB. A look-up reads a block of lines. Any thread may look up.
+    """
 
-    @cached_property
-    def names(self) -> list[str]:
-        """Names of all packages and provided names, sorted."""
-        return list(self._values)
+    def __init__(self, file: BinaryIO) -> None:
+        """Read `file` once from its beginning. It stays open, and only this object uses it."""
+        self._file, self._lock = file, Lock()
+        self._first_names: list[bytes] = []
+        self._offsets: list[int] = []
+        offset = 0
+        for number, line in enumerate(file):
+            if number % _BLOCK_LINES == 0:
+                self._first_names.append(_name(line))
+                self._offsets.append(offset)
+            offset += len(line)
+        self._offsets.append(offset)
+        self._value = lru_cache(_LOOK_UPS)(self._read_value)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of all packages and provided names, sorted."""
+        return (_name(line).decode() for line in self._lines())
+
+    def packages(self) -> Iterator[Package]:
+        """Yield all packages, sorted by name."""
+        for line in self._lines():
+            value = _parsed(line)
+            if isinstance(value, Package):
+                yield value
 
     def package(self, name: str) -> Package | None:
         """Return the package `name`, or None if there is none or others only provide it."""
@@ -71,15 +96,34 @@ class Index:
         value = self._value(name)
         return [name] if isinstance(value, Package) else value or []
 
-    def _value(self, name: str) -> Package | list[str] | None:
-        value = self._values.get(name)
-        if isinstance(value, str):
-            value = json.loads(value)
-            if isinstance(value, dict):
-                depends = tuple(tuple(group) for group in value.pop("depends"))
-                value = Package(name=name, depends=depends, **value)
-            self._values[name] = value
+    def _read_value(self, name: str) -> Package | list[str] | None:
+        wanted = name.encode(errors="surrogatepass")  # requests may have any text
+        block = bisect_right(self._first_names, wanted) - 1
+        lines = self._block(block) if block >= 0 else []
+        return next((_parsed(line) for line in lines if _name(line) == wanted), None)
+
+    def _lines(self) -> Iterator[bytes]:
+        for block in range(len(self._first_names)):
+            yield from self._block(block)
+
+    def _block(self, number: int) -> list[bytes]:
+        begin, end = self._offsets[number : number + 2]
+        with self._lock:
+            self._file.seek(begin)
+            return self._file.read(end - begin).splitlines()
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b"\t")[0]
+
+
+def _parsed(line: bytes) -> Package | list[str]:
+    name, _, text = line.partition(b"\t")
+    value = json.loads(text)
+    if isinstance(value, list):
         return value
+    depends = tuple(tuple(group) for group in value.pop("depends"))
+    return Package(name=name.decode(), depends=depends, **value)
 
 
 def write(lists: Iterable[tuple[str, str]], left_out: Set[str], preferred: Mapping[str, str]) -> bytes:

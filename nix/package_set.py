@@ -9,6 +9,7 @@ A set is a folder in `cache_dir`, complete in itself and never changed, named by
 """
 
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -77,10 +78,12 @@ class OpenPackageSet:
         Raises:
             CacheError: the digest of the file is not that of the description.
         """
-        content = (self._folder / "index").read_bytes()
-        if hashlib.sha256(content).hexdigest() != self.set.index_digest:
+        file = (self._folder / "index").open("rb")
+        if hashlib.file_digest(file, "sha256").hexdigest() != self.set.index_digest:
+            file.close()
             raise CacheError(f"the index of package set {self.set.pin} is damaged: remove {self._folder}")
-        return Index(content)
+        file.seek(0)
+        return Index(file)
 
     @cached_property
     def names(self) -> Names:
@@ -204,7 +207,7 @@ def _made_before(cache_dir: Path, note: Path) -> dict[str, bytes] | None:
 def _make(lists: Iterable[tuple[str, str]]) -> dict[str, bytes]:
     choices = tomllib.loads((SOURCES / "debian.toml").read_text())
     content = index.write(lists, set(choices["left_out"]), choices["preferred"])
-    names = json.dumps(make_names(Index(content), choices), sort_keys=True, separators=(",", ":"))
+    names = json.dumps(make_names(Index(io.BytesIO(content)), choices), sort_keys=True, separators=(",", ":"))
     expressions = (SOURCES / "pkgs/default.nix").read_bytes()
     return {"index": content, "pkgs/default.nix": expressions, "pkgs/names.json": names.encode()}
 
@@ -227,7 +230,7 @@ def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
         for name, rule in choices["sets"].items()
         if packages.package(rule["package"])
     }
-    return {"base": choices["base"], "packages": packages.names, "aliases": aliases, "sets": sets}
+    return {"base": choices["base"], "packages": [*packages.names()], "aliases": aliases, "sets": sets}
 
 
 def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:
@@ -235,7 +238,7 @@ def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:
     prefix, suffix = rule["prefix"], rule["suffix"]
     members = {
         name[len(prefix) : len(name) - len(suffix)]: name
-        for name in packages.names
+        for name in packages.names()
         if name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
     }
     own = {name: f"{prefix}{target}{suffix}" for name, target in rule.get("names", {}).items()}

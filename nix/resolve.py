@@ -60,7 +60,7 @@ def _meaning(name: str, index: Index, names: Names) -> list[str]:
 def nearest(name: str, index: Index, names: Names) -> list[str]:
     """Return known names similar to an unknown one, best first; takes half a second."""
     members = {member: f"{set_name}.{member}" for set_name, those in names.sets.items() for member in those}
-    shown = members if "." in name else members | {other: other for other in [*index.names, *names.aliases]}
+    shown = members if "." in name else members | {other: other for other in [*index.names(), *names.aliases]}
     wanted = name.rpartition(".")[2]
     exact = [members[wanted]] if wanted in members else []
     near = difflib.get_close_matches(wanted, shown, n=4)

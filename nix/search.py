@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from heapq import nsmallest
 
 from nix.index import Index
 from nix.package_set import Names, open_once
@@ -26,10 +28,11 @@ class Page:
 
 
 class Search:
-    """All names of a package set in memory, some 20 MB; a search takes about 20 ms."""
+    """All names of a package set in memory, some 10 MiB for Debian; a search takes about 30 ms."""
 
     def __init__(self, entries: Iterable[Found]) -> None:
-        self._entries = [(entry, entry.name.lower(), entry.description.lower()) for entry in entries]
+        # One string for each takes half the memory of the objects, and a third with their lower case.
+        self._lines = [f"{entry.name}\t{entry.version}\t{entry.description}" for entry in entries]
 
     def find(self, query: str, offset: int, limit: int) -> Page:
         """Return a page of the entries with every word of `query` in name or description, best first.
@@ -39,16 +42,13 @@ class Search:
         """
         wanted = query.lower().strip()
         words = wanted.split()
-        ranked = sorted(
-            (_rank(wanted, name), len(name), name, entry)
-            for entry, name, description in self._entries
-            if all(word in name or word in description for word in words)
-        )
-        return Page(len(ranked), [entry for *_, entry in ranked[offset : offset + limit]])
+        found = [line for line in self._lines if _has_all(line, words)]
+        page = nsmallest(offset + limit, found, key=partial(_rank, wanted))[offset:]
+        return Page(len(found), [Found(*line.split("\t", 2)) for line in page])
 
 
 def load(settings: NixSettings, pin: str) -> Search:
-    """Read the names of a package set, which takes a second.
+    """Read the names of a package set, which takes a second or two.
 
     Raises:
         CacheError: neither this host nor the binary cache has the package set.
@@ -59,15 +59,24 @@ def load(settings: NixSettings, pin: str) -> Search:
 
 def entries(index: Index, names: Names) -> Iterator[Found]:
     """Yield an entry for each Debian package and for each alias of nixpkgs."""
-    for name in index.names:
-        if name not in names.aliases and (package := index.package(name)):
-            yield Found(name, package.version, package.description)
+    for package in index.packages():
+        if package.name not in names.aliases:
+            yield Found(package.name, package.version, package.description)
     for alias, targets in names.aliases.items():
-        if package := index.package(targets[0]):
-            yield Found(alias, package.version, f"{' and '.join(targets)}: {package.description}")
+        if target := index.package(targets[0]):
+            yield Found(alias, target.version, f"{' and '.join(targets)}: {target.description}")
 
 
-def _rank(wanted: str, name: str) -> int:
-    if name == wanted:
-        return 0
-    return 1 if name.startswith(wanted) else 2 if wanted in name else 3
+def _has_all(line: str, words: Iterable[str]) -> bool:
+    """Return whether each word is in the name or the description. The version does not count."""
+    lower = line.lower()
+    if not all(word in lower for word in words):
+        return False
+    name, _, description = lower.split("\t", 2)
+    return all(word in name or word in description for word in words)
+
+
+def _rank(wanted: str, line: str) -> tuple[int, int, str]:
+    name = line.partition("\t")[0].lower()
+    kind = 0 if name == wanted else 1 if name.startswith(wanted) else 2 if wanted in name else 3
+    return kind, len(name), name

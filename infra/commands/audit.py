@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.event_files import Format, MissingLibraryError, write_events
-from infra.commands.output import fail, print_note
+from infra.commands.output import USAGE, fail, print_note
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.aggregate import Aggregate, aggregates
 from topics.audit.folded_states import export, stores_at
@@ -28,7 +28,6 @@ from topics.times import milliseconds, rfc3339
 
 app = typer.Typer(no_args_is_help=True, help="Show events from the log, and compare the stores with it.")
 
-USAGE = 2
 Time = Annotated[str, typer.Argument(help="ISO 8601, such as 2026-01-31T12:00:00Z; UTC if no zone is given.")]
 PublicKeys = Annotated[
     list[Path] | None,

@@ -6,11 +6,10 @@ import typer
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.commands.output import fail, reason
+from infra.commands.output import USAGE, fail, reason
 from topics.kafka.clients import SHORT_LIVED, connection
 from topics.settings import KafkaSettings
 
-USAGE = 2
 NO_ANSWER = 7
 UNREACHABLE = (
     "`make up` or `envicutor up` starts it here; set ENVICUTOR_BOOTSTRAP_SERVERS if it runs elsewhere"

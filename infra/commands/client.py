@@ -17,12 +17,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from infra.commands.output import fail, print_note
+from infra.commands.output import USAGE, fail, print_note
 from ingest.client import Client, RequestRefusedError, UnavailableError
 from ingest.client.calls import authorization
 from topics.request.parsing import field_errors
 
-USAGE = 2
 NO_ANSWER = 7
 UNREACHABLE = "`make up` or `envicutor up` starts it here; set ENVICUTOR_SERVER if it runs elsewhere"
 CONFIG_FILE = Path(typer.get_app_dir("envicutor")) / "client.toml"

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException, Message
 
 from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
-from infra.commands.output import fail
+from infra.commands.output import USAGE, fail
 from topics.audit.dead_letters import (
     Bytes,
     DescribedDeadLetter,
@@ -24,7 +24,6 @@ from topics.settings import KafkaSettings
 
 app = typer.Typer(no_args_is_help=True, help="Show and retry records that could not be read or accepted.")
 
-USAGE = 2
 
 LetterPosition = Annotated[
     str, typer.Argument(help="PARTITION/OFFSET, as `list` shows it.", metavar="LETTER")

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
-from infra.commands.output import fail, print_note, reason
+from infra.commands.output import USAGE, fail, print_note, reason
 from infra.package_sets import EnvironmentsFileError, pin_in_force, read_environments, request_environments
 from nix.errors import CacheError
 from topics.catalogue import Catalogue, catalogue
@@ -30,7 +30,6 @@ app = typer.Typer(
     no_args_is_help=True, help="Show sets of dependencies, and build, evict or publish environments."
 )
 
-USAGE = 2
 _SHOWN_CHARACTERS = 80
 _FOLD_FIELDS = {
     *(

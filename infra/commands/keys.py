@@ -12,10 +12,10 @@ import typer
 from confluent_kafka import KafkaException, Message
 
 from infra.commands.answers import printable
-from infra.commands.broker import USAGE, BootstrapServers, connect, no_answer
+from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.client import target
 from infra.commands.options import one_of
-from infra.commands.output import fail, print_note
+from infra.commands.output import USAGE, fail, print_note
 from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, decode, decode_key, encode

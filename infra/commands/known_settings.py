@@ -1,11 +1,12 @@
 """All settings of the system: checked before a process starts, and known by name."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from pydantic_settings import BaseSettings
 
 from infra.commands.client import ClientSettings
+from infra.commands.removed_settings import PREFIX, REMOVED
 from infra.kafka.gateway.settings import GatewaySettings
 from infra.settings import LocalSettings
 from ingest.settings import IngestSettings
@@ -15,20 +16,10 @@ from processors.sandbox import SandboxSettings
 from processors.settings import SealerSettings, WebhookSettings, WorkSettings
 from topics.settings import KafkaSettings
 
-PREFIX = "ENVICUTOR_"
 _ROLE_SETTINGS: tuple[type[BaseSettings], ...] = (
     *(LocalSettings, GatewaySettings, IngestSettings, NixSettings, SandboxSettings),
     *(WorkSettings, HealthCheckerSettings, WebhookSettings, SealerSettings),
 )
-
-_REMOVED = {
-    "QUEUE": (
-        "group",
-        "share groups were removed, workers form a consumer group. Unset it, and use a new data folder",
-    ),
-    "SANDBOX_ENGINE": ("native", "other engines were removed, the launcher makes all sandboxes. Unset it"),
-}
-"""Settings that were removed: the value that is the present behaviour, and what to do about others."""
 
 
 def check_settings() -> None:
@@ -40,20 +31,6 @@ def check_settings() -> None:
     for settings in _ROLE_SETTINGS:
         settings()
     KafkaSettings(security_protocol="PLAINTEXT")  # `up` itself decides how its roles reach the broker
-
-
-def removed(environment: Mapping[str, str]) -> str | None:
-    """Return a message if a variable of `environment` selects a removed feature, else None.
-
-    No process may start with such a variable. A removed setting whose value selects the present behaviour is
-    harmless; `misspelt` warns of it.
-    """
-    for name, value in environment.items():
-        if name.upper().startswith(PREFIX):
-            present, why = _REMOVED.get(name.upper().removeprefix(PREFIX), (value, ""))
-            if value != present:
-                return f"{name}={value}: {why}"
-    return None
 
 
 def misspelt(names: Iterable[str]) -> Iterator[str]:
@@ -69,6 +46,6 @@ def misspelt(names: Iterable[str]) -> Iterator[str]:
         if name.upper().startswith(PREFIX) and rest not in known:
             nearest = difflib.get_close_matches(rest, known, n=1)
             hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
-            if rest in _REMOVED:
+            if rest in REMOVED:
                 hint = "; it was removed, and this value changes nothing"
             yield f"{name} is not a setting, and is ignored{hint}"

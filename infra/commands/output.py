@@ -8,11 +8,9 @@ from typing import NoReturn
 
 import typer
 from confluent_kafka import KafkaException
-from rich.console import Console
-from rich.table import Table
 
-_PIPE_WIDTH = 200
-"""Columns of a table if standard output is no terminal, which would have a width."""
+USAGE = 2
+"""Exit code of a command that was called wrongly, or with a wrong setting."""
 
 
 def print_note(message: str) -> None:
@@ -44,14 +42,3 @@ def broken_pipe_ignored() -> Iterator[None]:
     except BrokenPipeError:
         # Python flushes its buffer at the end of the process, and would fail on the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def plain_table() -> Table:
-    """Return a table without lines, columns and rows. The caller adds columns and rows."""
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-
-
-def show_table(table: Table) -> None:
-    """Print a table to standard output. Text in square brackets is not markup."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    Console(highlight=False, markup=False, width=width).print(table)

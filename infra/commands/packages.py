@@ -10,8 +10,9 @@ from confluent_kafka import KafkaException
 
 from infra.commands import broker
 from infra.commands.answers import printable
-from infra.commands.client import NO_ANSWER, USAGE, Server, needs_key, no_answer, target
-from infra.commands.output import fail, plain_table, print_note, show_table
+from infra.commands.client import NO_ANSWER, Server, needs_key, no_answer, target
+from infra.commands.output import USAGE, fail, print_note
+from infra.commands.tables import plain_table, show_table
 from infra.package_sets import refresh_package_set, request_environments
 from ingest.client.calls import authorization, reason
 from nix.errors import CacheError

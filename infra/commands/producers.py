@@ -11,8 +11,8 @@ import typer
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from infra.commands.broker import NO_ANSWER, USAGE, BootstrapServers, connect, no_answer
-from infra.commands.output import fail, print_note
+from infra.commands.broker import NO_ANSWER, BootstrapServers, connect, no_answer
+from infra.commands.output import USAGE, fail, print_note
 from infra.credentials import USERS, new_password
 from infra.kafka.embedded import SUPER_USER
 from infra.secret_files import write_secret

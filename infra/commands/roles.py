@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from infra import role_process
-from infra.commands.client import USAGE
 from infra.commands.options import AggregateName
-from infra.commands.output import fail
+from infra.commands.output import USAGE, fail
 from infra.role_process import DEADLINE_S, RoleProcess
 from topics.catalogue import catalogue
 from topics.kafka.waiting import topics_of, wait_for_topics
@@ -145,19 +144,6 @@ def health_checker(
         run(kafka, HealthCheckerSettings(), aggregate.value, on_signal=process.handle)
     except SystemExit as ended:
         process.end(ended.code if isinstance(ended.code, int) else 0)
-
-
-ROLES = (
-    ingest,
-    request_handler,
-    submission_store,
-    build_store,
-    worker,
-    cache_builder,
-    sealer,
-    webhook_sender,
-    health_checker,
-)
 
 
 def _begin(role: Role, *arguments: str) -> tuple[RoleProcess, KafkaSettings]:

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
-from infra.commands.output import fail, print_note
+from infra.commands.output import USAGE, fail, print_note
 
-USAGE = 2
 _SHOWN_CHARACTERS = 100
 
 

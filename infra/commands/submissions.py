@@ -11,7 +11,8 @@ from rich.table import Table
 
 from infra.commands.client import AsJson, Server, client
 from infra.commands.options import moment, one_of
-from infra.commands.output import plain_table, print_note, show_table
+from infra.commands.output import print_note
+from infra.commands.tables import plain_table, show_table
 from ingest.client import RequestRefusedError
 from ingest.models import Listed
 from topics.submissions.stage import Outcome

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from infra.commands import output_files
 from infra.commands.answers import EXIT_CODES, outcome_or_status, print_answer, printable
-from infra.commands.client import USAGE, AsJson, Server, client
-from infra.commands.output import broken_pipe_ignored, fail, print_note, reason
+from infra.commands.client import AsJson, Server, client
+from infra.commands.output import USAGE, broken_pipe_ignored, fail, print_note, reason
 from infra.commands.requests import read_request
 from infra.commands.watch import follow
 from ingest.client import LONGEST_WAIT_S, Client

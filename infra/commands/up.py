@@ -10,8 +10,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from infra.commands.known_settings import check_settings, misspelt
-from infra.commands.output import fail, print_note, reason
-from infra.commands.settings_errors import USAGE
+from infra.commands.output import USAGE, fail, print_note, reason
 from infra.kafka.embedded import KafkaStartError
 from infra.kafka.install import KafkaInstallError
 from infra.local import LocalCluster, NotRootError, PortTakenError

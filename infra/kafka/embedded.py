@@ -38,6 +38,15 @@ from infra.kafka.tls import Tls
 HEAP_BYTES = 256 * 1024 * 1024
 """Heap of a broker without users. A broker of a few hundred partitions uses about 100 MiB of it."""
 
+_FIRST_HEAP_BYTES = 112 * 1024 * 1024
+"""Heap at the start, which grows up to the largest size when the broker needs more. What is used without load
+are 40 MiB. With the largest size from the start, garbage fills it: the broker has 260 MiB after ten minutes
+without load instead of 210."""
+
+_YOUNG_BYTES = 48 * 1024 * 1024
+"""Part of the heap for new objects. Each submission takes 0.2 MiB of it, so that one in 170 meets a garbage
+collection."""
+
 START_TIMEOUT_S = 60.0
 """Time that a start may take: ten times that of a start after kill -9."""
 
@@ -337,8 +346,9 @@ class EmbeddedKafka:
     def _java(self) -> list[str | Path]:
         return [
             self._distribution.java,
-            f"-Xms{min(HEAP_BYTES, self._heap_bytes) // 1024}k",
+            f"-Xms{min(_FIRST_HEAP_BYTES, self._heap_bytes) // 1024}k",
             f"-Xmx{self._heap_bytes // 1024}k",
+            f"-Xmn{_YOUNG_BYTES // 1024}k",
             "-XX:+UseSerialGC",
             # The full compiler takes four times the CPU in the first seconds, and pays off after minutes.
             "-XX:TieredStopAtLevel=1",

@@ -105,6 +105,17 @@ def store(
 
 
 @app.command()
+def memory(
+    submissions: Annotated[int, typer.Option(help="That ingest answers.", min=1000)] = 20_000,
+    minutes: Annotated[float, typer.Option(help="For which the system is idle before.", min=0)] = 3.0,
+) -> None:
+    """What an idle system, the first search of packages and answered submissions take. Needs root."""
+    from tests.benchmarks.memory import measure
+
+    measure(submissions, minutes)
+
+
+@app.command()
 def http(
     rounds: Rounds = 30,
     streams: Annotated[int, typer.Option(help="Event streams that are open at once.", min=1)] = 10_000,

@@ -37,7 +37,7 @@ class CpuMeter:
         found = {}
         for role, pid in pids(self._run_dir).items():
             with suppress(FileNotFoundError, ProcessLookupError):
-                found[role, pid] = _cpu_time_s(pid)
+                found[role, pid] = cpu_time_s(pid)
         return found
 
 
@@ -46,6 +46,7 @@ def pids(run_dir: Path) -> dict[str, int]:
     return {file.stem: int(file.read_text()) for file in run_dir.glob("*.pid")}
 
 
-def _cpu_time_s(pid: int) -> float:
+def cpu_time_s(pid: int) -> float:
+    """CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S  # utime and stime, see proc(5)

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Record
 from topics.kafka.tail import TailConsumer
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 from topics.views.view import View
 
@@ -82,6 +83,18 @@ def test_an_empty_topic_is_caught_up_with(table: Table) -> None:
     async def test() -> None:
         async with table.view() as view:
             assert dict(view.values()) == {}
+
+    run(test())
+
+
+def test_a_large_row_is_read(table: Table) -> None:
+    async def test() -> None:
+        before, after = os.urandom(8 * MiB), os.urandom(8 * MiB)
+        await table.put(a=before)
+        async with table.view() as view:
+            assert view.get("a") == before
+            await table.put(a=after)
+            assert await view.wait_for("a", lambda value: value == after, DEADLINE_S) == after
 
     run(test())
 
@@ -220,6 +233,7 @@ def test_a_block_that_cannot_be_read_ends_the_process_and_the_next_one_reads_ane
 READ = """
 import asyncio, sys
 from pathlib import Path
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 from topics.views.view import View
 

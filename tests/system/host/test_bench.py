@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.memory import AIM_PSS_BYTES, AIM_SEARCH_BYTES
 from tests.benchmarks.sandbox import AIM_S, ATTACKS, HIT
 
 pytestmark = pytest.mark.soak
@@ -53,3 +54,12 @@ def test_the_sandbox_is_measured(tmp_path: Path) -> None:
     assert max(ending["max"] for ending in found["ending_s"].values()) < 20 * AIM_S
     assert set(found["neighbour_s"]) == set(ATTACKS)
     assert "what each layer costs" in printed
+
+
+def test_memory_is_measured_and_an_idle_system_fits(tmp_path: Path) -> None:
+    printed, found = run("memory", "--submissions", "1000", "--minutes", "1", folder=tmp_path)
+    assert {"up", "broker-0", "ingest-0", "worker-0", "cache-builder-0"} < set(found["idle"])
+    assert sum(of["pss_bytes"] for of in found["idle"].values()) < AIM_PSS_BYTES
+    assert found["first_search_bytes"] < AIM_SEARCH_BYTES
+    assert [count for count, _ in found["growth"]] == [0, 200, 400, 600, 800, 1000]
+    assert "resident memory of ingest" in printed

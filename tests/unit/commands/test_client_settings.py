@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.commands import client
-from infra.commands.known_settings import misspelt, removed
+from infra.commands.known_settings import misspelt
+from infra.commands.removed_settings import removed
 from tests.support.commands import run_command
 
 SERVER = "http://127.0.0.1:9"

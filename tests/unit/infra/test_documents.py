@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-import infra.cli  # noqa: F401 - imports every class of settings
+import infra.commands.known_settings  # noqa: F401 - imports every class of settings
 from infra.documents import REFERENCES
 from infra.documents.settings import SECTIONS
 from infra.kafka.gateway.settings import GatewayAddresses

@@ -1,6 +1,7 @@
 """Small package lists for tests."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 
 from nix import index
@@ -26,7 +27,7 @@ def paragraph(name: str, version: str = "1.0", **fields: str) -> str:
 
 def make_index(*paragraphs: str, left_out: frozenset[str] = frozenset(), **preferred: str) -> Index:
     """The index of one list."""
-    return Index(index.write([("stable/main", "\n".join(paragraphs))], left_out, preferred))
+    return Index(io.BytesIO(index.write([("stable/main", "\n".join(paragraphs))], left_out, preferred)))
 
 
 def of_graph(graph: Mapping[str, list[str]]) -> Index:

@@ -1,3 +1,5 @@
+import io
+
 from nix import index
 from nix.index import Index
 from tests.unit.nix.packages import make_index, paragraph
@@ -16,7 +18,7 @@ def test_a_package_is_read_as_the_list_says() -> None:
 def test_the_highest_version_wins_whatever_list_it_is_in() -> None:
     lists = [("stable/main", paragraph("a", "1.9")), ("security/main", paragraph("a", "1.10"))]
     for order in (lists, lists[::-1]):
-        package = Index(index.write(order, frozenset(), {})).package("a")
+        package = Index(io.BytesIO(index.write(order, frozenset(), {}))).package("a")
         assert package is not None
         assert (package.version, package.repository) == ("1.10", "security/main")
 

@@ -1,3 +1,9 @@
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 from nix.search import Found, Search, entries
 from tests.unit.nix.packages import NAMES, make_index, paragraph
 
@@ -40,3 +46,57 @@ def test_entries_are_what_requests_may_use() -> None:
     assert set(found) == {"g++", "gcc", "one", "mawk", "two"}
     assert found["gcc"] == Found("gcc", "12", "g++: about g++")
     assert found["mawk"].description == "about mawk"
+
+
+PACKAGES = 64_000
+"""As many as Debian has."""
+LOAD = """
+import resource
+import sys
+from pathlib import Path
+from nix import search
+from nix.settings import NixSettings
+
+def peak_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+before = peak_bytes()
+found = search.load(NixSettings(cache_dir=Path(sys.argv[1])), "large")
+print(found.find("package", 0, 50).total, peak_bytes() - before)
+"""
+
+
+def make_package_set(folder: Path) -> None:
+    rest = {
+        "repository": "bookworm/main",
+        "sha256": "0" * 64,
+        "archive_bytes": 100_000,
+        "installed_bytes": 400_000,
+        "depends": [["libc6"], ["libgcc-s1"], ["libstdc++6"]],
+    }
+    lines = []
+    for number in range(PACKAGES):
+        name = f"libpackage-{number:05}-dev"
+        own = {
+            "version": f"1.{number}-1",
+            "filename": f"pool/main/libp/libpackage/{name}_1.{number}-1_amd64.deb",
+        }
+        description = f"library of the kind {number}, development files"
+        lines.append(f"{name}\t{json.dumps(rest | own | {'description': description})}\n")
+    index = "".join(lines).encode()
+    (folder / "pkgs").mkdir(parents=True)
+    (folder / "index").write_bytes(index)
+    names = {"base": [], "packages": [line.partition("\t")[0] for line in lines], "aliases": {}, "sets": {}}
+    (folder / "pkgs/names.json").write_text(json.dumps(names))
+    described = {"name": "debian", "pin": "large", "date": "2026-01-01", "architecture": "amd64"}
+    digest = hashlib.sha256(index).hexdigest()
+    (folder / "set.json").write_text(json.dumps(described | {"index_digest": digest}))
+
+
+def test_the_first_search_takes_less_than_20_mib(tmp_path: Path) -> None:
+    make_package_set(tmp_path / "package-sets/large")
+    command = [sys.executable, "-c", LOAD, str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    total, grown_bytes = map(int, printed.split())
+    assert total == PACKAGES
+    assert grown_bytes < 20 * 1024 * 1024
