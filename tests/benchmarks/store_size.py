@@ -10,7 +10,7 @@ from tests.benchmarks import kafka_load as load
 from tests.benchmarks.kafka import Log, a_log, reads
 from tests.benchmarks.measuring import milliseconds, print_table, write_results
 from topics.fold import Recorded
-from topics.kafka.codec import Record, encode
+from topics.kafka.codec import Record, cloud_event, encode
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.submissions.acceptance import make_requested
@@ -54,7 +54,9 @@ def rows(log: Log, numbers: range, from_ms: int) -> Iterator[Record]:
     for number in numbers:
         time_ms = from_ms + number * APART_MS
         row = answered.replace(id=ids[number], created_at=rfc3339(time_ms), finished_at=rfc3339(time_ms + 50))
-        yield Record(log.topics.submissions.store.name, row.id.encode(), encode(row), [])
+        event = f"{log.topics.submissions.events.name}/0/{number}"
+        headers = cloud_event("envicutor.submission.stored.v1", event, row.id, "bench")
+        yield Record(log.topics.submissions.store.name, row.id.encode(), encode(row), headers)
 
 
 def _answered() -> Submission:

@@ -20,8 +20,8 @@ from topics.kafka.records import position
 from topics.settings import KafkaSettings
 
 _BATCH = 1000
-_SMALL_FETCHES = {"queued.max.messages.kbytes": 8 * 1024, "fetch.message.max.bytes": 1024 * 1024}
-"""Bounds on fetched records that wait in memory, for processes that go on after the scan."""
+_READ_AHEAD = {"queued.max.messages.kbytes": 8 * 1024}
+"""Bound on fetched records that wait in memory, for processes that go on after the scan."""
 _NEWS_S = 5.0
 """Ten times what metadata of a new topic takes from one broker to another."""
 
@@ -49,7 +49,7 @@ def read_below(settings: KafkaSettings, topic: str, ends: Mapping[int, int]) -> 
         KafkaException: the broker or the topic is not there.
     """
     starts = {partition: OFFSET_BEGINNING for partition, end in ends.items() if end > 0}
-    with closing(_reader(settings, _SMALL_FETCHES)) as consumer:
+    with closing(_reader(settings, _READ_AHEAD)) as consumer:
         yield from _read(consumer, topic, starts, ends)
 
 
