@@ -57,7 +57,7 @@ class PeerCapacity:
     def __init__(self) -> None:
         self._reports: dict[str, tuple[CapacityReport, float]] = {}
         self._redirected: list[tuple[str, float]] = []
-        """Names of the workers that records were redirected to lately, with the time."""
+        """Names of the workers that records were redirected to recently, with the time."""
 
     def update(self, report: CapacityReport, now_s: float) -> None:
         """Record the free slots that a process published."""

@@ -75,7 +75,7 @@ class Backlog:
     def pause_s(self, now_ms: int) -> float:
         """Return for how long workers have enough to do without new records.
 
-        Return 0 if they started nothing lately: then a pause would not relieve them.
+        Return 0 if they started nothing recently: then a pause would not relieve them.
         """
         while self._taken and self._taken[0] <= now_ms - RATE_MS:
             self._taken.popleft()
