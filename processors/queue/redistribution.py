@@ -296,9 +296,10 @@ class QueueRedistribution:
         return max(self._memory_bytes or 0, self._peers.memory_bytes(_now_s()))
 
     def _announce(self) -> None:
-        is_alone = len(self._partitions) == self._all_partitions
+        if len(self._partitions) == self._all_partitions:
+            return  # There is no other process. The next rebalance calls this method again.
         is_unacknowledged = self._acknowledged is not None and not self._acknowledged.done()
-        if not is_alone and not is_unacknowledged:
+        if not is_unacknowledged:
             self._announce_if_due()
         self._check_in(self._policy.check_again_s(self._partitions, self._free))
 

@@ -99,7 +99,10 @@ WORKER_MUTANTS = {
         _patched(Patch(_ATTEMPTS, _AT_ONCE, "            self._consumer.settle(delivery)\n" + _AT_ONCE))
     ),
     # Commits what is over, whatever runs before it in its partition.
-    "commits ahead": Mutant(_patched(Patch(_OFFSETS, _IN_ORDER, _IN_ANY_ORDER))),
+    "commits ahead": Mutant(
+        _patched(Patch(_OFFSETS, _IN_ORDER, _IN_ANY_ORDER)),
+        PLAN._replace(submit_period_s=0.1, fault_steps=400),
+    ),
     # Runs what was delivered before without a lease, so that nobody is charged for it (rule 5).
     "blames nobody": Mutant(
         _patched(
@@ -157,7 +160,7 @@ WORKER_MUTANTS = {
     # Gives up a partition after a commit of what runs, without a lease.
     "revokes unleased": Mutant(
         _patched(Patch(_CONSUMER, _REVOKE, _REVOKE_UNLEASED)),
-        PLAN._replace(kinds=("rebalance", "crash"), fault_steps=40),
+        PLAN._replace(kinds=("rebalance", "crash"), submit_period_s=0.1, fault_steps=300),
     ),
     # Forgets records that are too large here until it knows the others.
     "forgets what is too large": Mutant(

@@ -12,6 +12,7 @@ from processors.queue.attempt import Attempt
 from processors.queue.attempts import Attempts, WorkerIdentity
 from processors.queue.offsets import Delivery
 from processors.queue.progress_buffer import PROGRESS_DELAY_S
+from processors.queue.redistribution import QueueRedistribution
 from tests.support.submissions import finished
 from topics.catalogue import catalogue
 from topics.fold import Enqueue, Recorded
@@ -302,6 +303,23 @@ def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> 
         async with system.running():
             system.give(work("0.2", alone=alone))
             assert system.attempts.free_slots() == room
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_a_process_with_all_partitions_neither_publishes_its_slots_nor_wakes_up_for_it() -> None:
+    async def test() -> None:
+        family, producer = catalogue(NOWHERE).submissions, Acknowledged()
+        redistribution = QueueRedistribution(
+            NoClients(), family, producer, "w", lambda: None, all_partitions=2
+        )
+        redistribution.update(frozenset({0, 1}), 1, idle=True)
+        assert producer.said == []
+        assert redistribution._timer is None
+        redistribution.update(frozenset({0}), 1, idle=True)
+        assert [record.topic for record in producer.said] == [SLOTS]
+        assert redistribution._timer is not None
+        await redistribution.close()
 
     asyncio.run(asyncio.wait_for(test(), 30))
 
