@@ -29,9 +29,12 @@ class OffsetCommitter:
 
         Unless it or a later one succeeds, the records are redelivered to another process (rule 3).
         """
+        await asyncio.shield(self._begin())
+
+    def _begin(self) -> "asyncio.Task[None]":
         if self._next is None:
             self._next = asyncio.create_task(self._commit())
-        await asyncio.shield(self._next)
+        return self._next
 
     async def _commit(self) -> None:
         async with self._one_at_a_time:
@@ -44,6 +47,8 @@ class OffsetCommitter:
                 log.warning("consuming %s: commit failed, redelivery is possible: %s", self._queue, error)
             else:
                 self._offsets.committed(done)
+            if self._offsets.committable():  # otherwise an idle process might never commit these
+                asyncio.get_running_loop().call_later(COMMIT_LINGER_S, self._begin)
 
 
 class CommitLinger:
