@@ -31,6 +31,11 @@ class OffsetCommitter:
         """
         await asyncio.shield(self._begin())
 
+    @property
+    def is_committing(self) -> bool:
+        """Whether a request is on its way, or waits for the client behind a poll."""
+        return self._one_at_a_time.locked()
+
     def _begin(self) -> "asyncio.Task[None]":
         if self._next is None:
             self._next = asyncio.create_task(self._commit())

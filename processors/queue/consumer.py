@@ -164,7 +164,7 @@ class QueueConsumer(Generic[WorkT]):
             await self._wait_for_slot()
 
     async def _read(self, limit: int, timeout_s: float) -> None:
-        """Read records until `limit` of them wait; `timeout_s` applies to the first.
+        """Read records until `limit` of them wait, or a commit is due; `timeout_s` applies to the first.
 
         Each record has a poll of its own, so that a revocation during a poll finds all records read before.
         """
@@ -176,7 +176,9 @@ class QueueConsumer(Generic[WorkT]):
                 raise KafkaException(error)
             else:
                 log.warning("consuming %s: %s", self._queue, error)
-            message = await self._poll(0) if len(self._waiting) < limit else None
+            # A commit that waited for the poll is a request to the broker; what was read starts meanwhile.
+            is_enough = len(self._waiting) >= limit or self.committer.is_committing
+            message = None if is_enough else await self._poll(0)
 
     async def _poll(self, timeout_s: float) -> Message | None:
         self._polled_s = _now_s()
@@ -244,7 +246,6 @@ class QueueConsumer(Generic[WorkT]):
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S if has_others else _FULL_POLL_S):
                 await self._changed.wait()
-                return
         if _now_s() - self._polled_s >= _FULL_POLL_S:
             # Paused as late as possible: after a pause the next fetch may take `fetch.wait.max.ms`.
             if len(self._waiting) >= READ_AHEAD:
