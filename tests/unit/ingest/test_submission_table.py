@@ -159,3 +159,19 @@ def test_a_table_that_never_caught_up_is_not_resumed(tmp_path: Path) -> None:
     assert state is not None
     assert state.final
     table.rows.close()
+
+
+def test_a_table_that_is_resumed_reads_no_record_of_the_store_again(tmp_path: Path) -> None:
+    appended = events([("a", request()), ("a", finished())])
+    store = Store(appended, {1})
+    table = opened(tmp_path)
+    table.seed([], {0: 0}, {"store/0": 0})
+    table.fold(appended[:1])
+    table.caught_up()
+    table.reconcile(store.records)
+    table.fold(appended[1:])
+    table.rows.close()
+    table = SubmissionTable(tmp_path, EVENTS, lambda *_: None)
+    offsets = table.open("topics", lambda _: True, is_complete=True)
+    assert offsets == {"events/0": 2, "store/0": len(store.records), "caught-up": 1}
+    table.rows.close()
