@@ -198,11 +198,16 @@ class SubmissionTable:
         return self._settle({_CAUGHT_UP: 1})
 
     def _settle(self, offsets: Mapping[str, int]) -> list[str]:
-        """Fold the events of doubted ids again; the row of the store is used only if there are none."""
-        ids = list(self._doubted)
-        changes = [change for id, raw in self._doubted.items() if (change := self._settled(id, raw))]
+        """Fold the events of doubted ids again; the row of the store is used only if there are none.
+
+        These may be all submissions, after an upgrade with another fold. So they are written in batches. The
+        offsets follow, since to settle an id twice changes nothing.
+        """
+        ids, doubted = list(self._doubted), iter(self._doubted.items())
+        while batch := list(islice(doubted, _BATCH)):
+            self._write({}, [change for id, raw in batch if (change := self._settled(id, raw))], {})
         self._doubted.clear()
-        self._write({}, changes, {**self._store_offsets, **offsets})
+        self._write({}, [], {**self._store_offsets, **offsets})
         self._store_offsets.clear()
         return ids
 
