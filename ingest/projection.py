@@ -97,11 +97,20 @@ class Projection:
         """Whether all events and rows that existed at the start have been read."""
         return self._events.caught_up and self._store.caught_up
 
+    @property
+    def readable(self) -> bool:
+        """Whether states and counts are no older than those that this node returned before."""
+        return self._readable.is_set()
+
+    async def wait_readable(self) -> None:
+        """Return once states and counts may be used: see `readable`."""
+        await self._readable.wait()
+
     # -- states ----------------------------------------------------------------------------------------
 
     def get(self, id: str) -> Submission | None:
         """Return the state after all folded events; None if there is none, or the table is still new."""
-        return self._table.get(id) if self._readable.is_set() else None
+        return self._table.get(id) if self.readable else None
 
     async def wait(self, id: str, accept: Callable[[Submission], bool]) -> Submission:
         """Wait until `accept` returns True for the state of `id`, and return the state."""

@@ -96,6 +96,8 @@ class SubmissionTable:
         self._recent = _Recent()
         self._doubted: dict[str, bytes | None] = {}
         """Rows of the store that no event explains, by id; None for one that the store has deleted."""
+        self._store_offsets: dict[str, int] = {}
+        """Offsets of records of the store that needed nothing; the next write of events keeps them."""
         self._complete = self._caught_up = False
 
     def open(
@@ -171,7 +173,8 @@ class SubmissionTable:
                 continue  # without parsing the state: a new table has a long log behind it
             if row := self._folded(changed.get(id) or self._row(id), id, entry):
                 changed[id] = row
-        offsets = next_offsets(messages, f"{EVENTS}/")
+        offsets = next_offsets(messages, f"{EVENTS}/") | self._store_offsets
+        self._store_offsets.clear()
         kept = (entry.row(id) for id, found in appended.items() for entry in found)
         self._write(changed, [row.change() for row in changed.values()], offsets, kept)
         return list(appended)
@@ -180,13 +183,14 @@ class SubmissionTable:
         """Compare records of the store with the events; return the ids whose states may have changed.
 
         A record that names its event needs nothing, as this node folds the event itself. Others are of a
-        rebuild, or were written by hand.
+        rebuild, or were written by hand. Offsets alone cause no write, since that would be one for each
+        transaction of the store.
         """
         for message in messages:
             if self._event_of(message) is None and (id := _id(message)):
                 self._doubted[id] = _bytes(message.value())
-        offsets = next_offsets(messages, f"{STORE}/")
-        return self._settle(offsets) if self._doubted and self._caught_up else []
+        self._store_offsets |= next_offsets(messages, f"{STORE}/")
+        return self._settle({}) if self._doubted and self._caught_up else []
 
     def caught_up(self) -> list[str]:
         """Note that all events of the start are folded; return the ids whose states may have changed."""
@@ -194,11 +198,17 @@ class SubmissionTable:
         return self._settle({_CAUGHT_UP: 1})
 
     def _settle(self, offsets: Mapping[str, int]) -> list[str]:
-        """Fold the events of doubted ids again; the row of the store is used only if there are none."""
-        ids = list(self._doubted)
-        changes = [change for id, raw in self._doubted.items() if (change := self._settled(id, raw))]
+        """Fold the events of doubted ids again; the row of the store is used only if there are none.
+
+        These may be all submissions, after an upgrade with another fold. So they are written in batches. The
+        offsets follow, since to settle an id twice changes nothing.
+        """
+        ids, doubted = list(self._doubted), iter(self._doubted.items())
+        while batch := list(islice(doubted, _BATCH)):
+            self._write({}, [change for id, raw in batch if (change := self._settled(id, raw))], {})
         self._doubted.clear()
-        self._write({}, changes, offsets)
+        self._write({}, [], {**self._store_offsets, **offsets})
+        self._store_offsets.clear()
         return ids
 
     def _settled(self, id: str, raw: bytes | None) -> RowChange | None:

@@ -97,6 +97,9 @@ class Submissions:
         package_set = self.package_sets.in_force
         if package_set is None:
             raise self._unavailable("no package set is in force yet", None)
+        if not self.projection.readable:  # quotas and earlier submissions of a key would be unknown
+            async with self._while_reading():
+                await self.projection.wait_readable()
         self._check_load(caller)
         fact = make_requested(
             request,

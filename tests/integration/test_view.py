@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from topics.kafka.clients import EventProducer, connection
+from topics.kafka import tail
+from topics.kafka.clients import EventProducer, connection, consume_batch
 from topics.kafka.codec import Record
+from topics.kafka.liveness import BrokersLostError
 from topics.kafka.tail import TailConsumer
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
@@ -142,6 +145,30 @@ def test_views_that_share_a_consumer_read_their_own_topics(
         await asyncio.gather(*(view.close() for view in views))
 
     run(test())
+
+
+def test_records_that_a_lost_client_dropped_are_read_again(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client reports its loss in the middle of a call that has taken records already."""
+    failures: list[int] = []
+
+    def dropping(*arguments: Any) -> list[Message]:
+        messages = consume_batch(*arguments)
+        taken = [message for message in messages if message.error() is None]
+        if taken and not failures:
+            failures.append(len(taken))
+            raise BrokersLostError("lost")
+        return messages
+
+    async def scenario() -> None:
+        await table.put(**{f"key{number}": b"1" for number in range(10)})
+        monkeypatch.setattr(tail, "consume_batch", dropping)
+        async with table.view() as view:
+            assert failures
+            assert len(dict(view.values())) == 10
+
+    run(scenario())
 
 
 def test_it_resumes_where_it_was_closed(table: Table) -> None:

@@ -37,14 +37,18 @@ class EndOffsets:
                 await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _ask(self) -> dict[int, int]:
-        if self._admin is None:
+        # Keep the client referenced, as another call may replace it: one that is garbage collected never
+        # completes its requests.
+        if (admin := self._admin) is None:
             admin = AdminClient(self._connection)
             metadata = await asyncio.to_thread(admin.list_topics, self._topic, _ANSWER_S)
-            partitions = metadata.topics[self._topic].partitions
-            self._partitions = [TopicPartition(self._topic, p) for p in partitions]
+            topic = metadata.topics[self._topic]
+            if topic.error or not topic.partitions:
+                raise KafkaException(topic.error or KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            self._partitions = [TopicPartition(self._topic, p) for p in topic.partitions]
             self._admin = admin
         asked = dict.fromkeys(self._partitions, OffsetSpec.latest())
-        futures = self._admin.list_offsets(asked, request_timeout=_ANSWER_S)
+        futures = admin.list_offsets(asked, request_timeout=_ANSWER_S)
         ends = {tp.partition: (await asyncio.wrap_future(f)).offset for tp, f in futures.items()}
         if min(ends.values(), default=0) < 0:  # a new leader whose high watermark is behind (KIP-207)
             raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))

@@ -84,6 +84,7 @@ class Tail:
         self.topic, self.take, self._start_at = topic, take, start_at
         self._on_caught_up = on_caught_up
         self._starts: Mapping[int, int] = {}
+        self._partitions: set[int] = set()
         self._unread: set[int] = set()
         self._read_to: dict[int, int] = {}
         self._caught_up = asyncio.Event()
@@ -133,15 +134,12 @@ class Tail:
             KafkaException: the broker did not answer.
         """
         self._starts = self._start_at(consumer, partitions)
-        self._unread = set(partitions)
+        self._partitions, self._unread = set(partitions), set(partitions)
 
-    def starts(self) -> list[TopicPartition]:
-        """Return the partitions with the offsets to start at."""
-        return [TopicPartition(self.topic, p, self.start_of(p)) for p in self._unread]
-
-    def start_of(self, partition: int) -> int:
-        """Return the offset at which a partition is read first."""
-        return self._starts.get(partition, OFFSET_BEGINNING)
+    def next_offsets(self) -> list[TopicPartition]:
+        """Return the partitions with the offsets to read on at, which follow the records that were taken."""
+        starts = {partition: self._starts.get(partition, OFFSET_BEGINNING) for partition in self._partitions}
+        return [TopicPartition(self.topic, *at) for at in (starts | self._read_to).items()]
 
     def advance(self, read_to: Mapping[int, int], ends: set[int]) -> None:
         """Note the offsets up to which records were taken, and the partitions whose end was reached."""
@@ -239,7 +237,7 @@ class TailConsumer:
                     logged = str(error)
                     log.debug("reading %s waits for the broker: %s", self._names, logged)  # the role logs it
             if not waiting:
-                self._consumer.assign([tp for tail in self._tails.values() for tp in tail.starts()])
+                self._consumer.assign(self._next_offsets())
                 return
             self._closing.wait(0.2)
 
@@ -256,12 +254,15 @@ class TailConsumer:
         self._replace_client()
 
     def _replace_client(self) -> None:
-        """Replace the client by another one at the same offsets."""
-        where = self._consumer.position(self._consumer.assignment())
-        for tp in where:
-            tp.offset = tp.offset if tp.offset >= 0 else self._tails[tp.topic].start_of(tp.partition)
+        """Replace the client by another one, which reads on after the records that were taken.
+
+        The position of the old client may be further: it drops the records of a call that fails.
+        """
         self._consumer = Consumer(with_liveness_check(self._config))
-        self._consumer.assign(where)
+        self._consumer.assign(self._next_offsets())
+
+    def _next_offsets(self) -> list[TopicPartition]:
+        return [tp for tail in self._tails.values() for tp in tail.next_offsets()]
 
     def _read(self) -> None:
         """Take the available records, in the order of each topic."""

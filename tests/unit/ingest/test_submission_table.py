@@ -1,10 +1,12 @@
 """The table of an ingest node has the rows of the store, byte for byte, however it came to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import pytest
 from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
 from tests.support.submissions import finished, request
 from topics.catalogue import catalogue
+from topics.fold import Recorded
 from topics.kafka.codec import Record, encode, encode_fact
 from topics.settings import KafkaSettings
 from topics.submissions.facts import (
@@ -25,6 +28,9 @@ from topics.submissions.facts import (
     Started,
     SubmissionFact,
 )
+from topics.submissions.fold import apply
+from topics.submissions.state import FOLD_VERSION
+from topics.views.table import RowChange
 
 CATALOGUE = catalogue(KafkaSettings())
 EVENTS = CATALOGUE.submissions.events.name
@@ -158,4 +164,46 @@ def test_a_table_that_never_caught_up_is_not_resumed(tmp_path: Path) -> None:
     state = table.get("a")
     assert state is not None
     assert state.final
+    table.rows.close()
+
+
+def test_a_table_that_is_resumed_reads_no_record_of_the_store_again(tmp_path: Path) -> None:
+    appended = events([("a", request()), ("a", finished())])
+    store = Store(appended, {1})
+    table = opened(tmp_path)
+    table.seed([], {0: 0}, {"store/0": 0})
+    table.fold(appended[:1])
+    table.caught_up()
+    table.reconcile(store.records)
+    table.fold(appended[1:])
+    table.rows.close()
+    table = SubmissionTable(tmp_path, EVENTS, lambda *_: None)
+    offsets = table.open("topics", lambda _: True, is_complete=True)
+    assert offsets == {"events/0": 2, "store/0": len(store.records), "caught-up": 1}
+    table.rows.close()
+
+
+def test_rows_of_another_fold_are_not_all_in_memory_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"{number:04}" for number in range(2500)]
+    folded = apply(None, Recorded("a", request(), 1000)).state
+    assert folded is not None
+    old = [folded.replace(id=id, fold_version=FOLD_VERSION - 1) for id in ids]
+    stored = [Message(STORE, 0, at, row.id.encode(), encode(row), []) for at, row in enumerate(old)]
+    table = opened(tmp_path)
+    table.seed(stored, {0: 0}, {})
+    table.fold(events([(id, request()) for id in ids]))
+    sizes, write = [], table.rows.write
+
+    def counted(changes: Iterable[RowChange], *arguments: Any) -> None:
+        listed = list(changes)
+        sizes.append(len(listed))
+        write(listed, *arguments)
+
+    monkeypatch.setattr(table.rows, "write", counted)
+    assert table.caught_up() == ids
+    assert (sum(sizes), max(sizes)) == (2500, 1000)
+    states = [table.get(id) for id in ids]
+    assert all(state and state.fold_version == FOLD_VERSION for state in states)
     table.rows.close()
