@@ -263,7 +263,13 @@ def test_roles_say_once_that_the_broker_is_gone_and_end_with_work_in_flight(
         def is_started() -> bool:
             return any(read_to_end(settings, topics.dependencies.events.name))  # the worker asked for them
 
+        def is_stored() -> bool:
+            rows = read_to_end(settings, topics.submissions.store.name)
+            return any(b'"status":"started"' in bytes(row.value() or b"") for row in rows)
+
         eventually(is_started, "the worker asks for dependencies", SAYS_S)
+        # A store processor in a transaction does not poll: it would end later, for want of progress.
+        eventually(is_stored, "no transaction is open", SAYS_S)
         producer.close()
         broker.kill()
         says = f"Kafka at {broker.bootstrap_servers} is not reachable"
