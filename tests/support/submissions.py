@@ -2,12 +2,15 @@
 
 from typing import Literal
 
-from topics.catalogue import Catalogue
-from topics.kafka.codec import Record, encode
+from confluent_kafka import Message
+
+from topics.catalogue import Catalogue, catalogue
+from topics.kafka.codec import Record, encode, encode_fact
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
+from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
-from topics.submissions.facts import Finished, Requested, Started
+from topics.submissions.facts import FACTS, Finished, Requested, Started, SubmissionFact
 from topics.submissions.stage import Outcome, RunStage
 from topics.views.package_sets import DEBIAN, PackageSetInForce
 
@@ -30,3 +33,12 @@ def package_set(topics: Catalogue) -> Record:
     """Return the record that puts a package set in force, without which no request is accepted."""
     in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
     return Record(topics.package_sets.name, DEBIAN, encode(in_force), [])
+
+
+def event(offset: int, fact: SubmissionFact, id: str = "id") -> Message:
+    """Return the record of a fact as partition 2 of the log has it, appended at `offset` milliseconds."""
+    topic = catalogue(KafkaSettings()).submissions.events.name
+    record = encode_fact(topic, id, fact, FACTS, "test")
+    assert isinstance(record.key, bytes)
+    assert isinstance(record.value, bytes)
+    return Message(topic, 2, offset, record.key, record.value, record.headers, timestamp=(2, offset))

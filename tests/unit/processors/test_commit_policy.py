@@ -15,14 +15,12 @@ from processors.store.commit_policy import (
 )
 from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
-from tests.support.submissions import STARTED, finished, request
+from tests.support.submissions import STARTED, event, finished, request
 from topics.catalogue import catalogue
-from topics.kafka.codec import encode_fact
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 
 CATALOGUE = catalogue(KafkaSettings())
-EVENTS = CATALOGUE.submissions.events.name
 STORE = submission_store(CATALOGUE)
 FINISHED = finished()
 NOW_S = 1000.0
@@ -61,13 +59,6 @@ def partition() -> Folding:
 
 def a_request(**changes: Any) -> submissions.Requested:
     return request().replace(**changes)
-
-
-def event(offset: int, fact: submissions.SubmissionFact, id: str = "id") -> Message:
-    record = encode_fact(EVENTS, id, fact, submissions.FACTS, "test")
-    assert isinstance(record.key, bytes)
-    assert isinstance(record.value, bytes)
-    return Message(EVENTS, 2, offset, record.key, record.value, record.headers, timestamp=(2, offset))
 
 
 def test_nobody_waits_for_started_alone(partition: Folding) -> None:

@@ -8,9 +8,9 @@ from confluent_kafka import Message
 from processors.store.build_store import build_store
 from processors.store.partition import Partition, StaleStoreError
 from processors.store.submission_store import submission_store
-from tests.support.submissions import STARTED, finished, request
+from tests.support.submissions import STARTED, event, finished, request
 from topics.catalogue import catalogue
-from topics.kafka.codec import Record, encode, encode_fact
+from topics.kafka.codec import Record, encode
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
 from topics.submissions.state import Submission, Work
@@ -28,13 +28,6 @@ def partition() -> Partition:
 
 def a_request(**changes: Any) -> submissions.Requested:
     return request().replace(**changes)
-
-
-def event(offset: int, fact: submissions.SubmissionFact, id: str = "id") -> Message:
-    record = encode_fact(EVENTS, id, fact, submissions.FACTS, "test")
-    assert isinstance(record.key, bytes)
-    assert isinstance(record.value, bytes)
-    return Message(EVENTS, 2, offset, record.key, record.value, record.headers, timestamp=(2, offset))
 
 
 def topics(records: list[Record]) -> list[str]:
