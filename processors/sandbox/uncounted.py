@@ -15,6 +15,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from glob import glob
 from itertools import islice
 from pathlib import Path
 
@@ -68,9 +69,10 @@ class Uncounted:
 def kept_by_sockets(pids: Iterable[int]) -> int:
     """Return the uncounted bytes of the sockets in the network namespace of these processes."""
     for pid in pids:
-        for task in Path(f"/proc/{pid}/task").glob("*"):
+        # glob, unlike Path.glob, finds nothing if the process ends meanwhile
+        for net in glob(f"/proc/{pid}/task/*/net"):  # noqa: PTH207
             with suppress(OSError):  # this thread has ended, as a first thread may before the others
-                return _kept_in(task / "net")
+                return _kept_in(Path(net))
     return 0
 
 

@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from glob import glob
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -270,24 +271,22 @@ class Others(threading.Thread):
 
     def __init__(self, nix_root: Path) -> None:
         super().__init__()
-        self._folders = {
-            Path(tempfile.gettempdir()): "envicutor-relay-*/*.sock",
-            nix_root: "sockets/*/*.sock",
-        }
+        self._patterns = (f"{tempfile.gettempdir()}/envicutor-relay-*/*.sock", f"{nix_root}/sockets/*/*.sock")
         self.done = threading.Event()
         self.answers: dict[str, list[str]] = {}
         """By the name of a socket, such as deposit.sock."""
 
     def run(self) -> None:
-        tried: set[Path] = set()
+        tried: set[str] = set()
         while not self.done.is_set():
-            found = {path for folder, pattern in self._folders.items() for path in folder.glob(pattern)}
+            # glob, unlike Path.glob, goes on if a folder is removed meanwhile
+            found = {path for pattern in self._patterns for path in glob(pattern)}  # noqa: PTH207
             for path in found - tried:
                 ran = subprocess.run(
-                    [sys.executable, "-c", KNOCK, str(path)], capture_output=True, text=True, check=False
+                    [sys.executable, "-c", KNOCK, path], capture_output=True, text=True, check=False
                 )
                 if ran.returncode == 0:  # else the socket was gone before this process had started
-                    self.answers.setdefault(path.name, []).extend(ran.stdout.splitlines())
+                    self.answers.setdefault(Path(path).name, []).extend(ran.stdout.splitlines())
             tried |= found
             time.sleep(0.005)
 
