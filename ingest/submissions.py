@@ -18,7 +18,8 @@ from ingest.settings import IngestSettings
 from ingest.stats import RecentStats
 from topics.catalogue import Catalogue
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Headers, encode_fact
+from topics.kafka.codec import Headers
+from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.tail import TailConsumer
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.parsing import parse_request
@@ -44,11 +45,12 @@ class Submissions:
     ) -> None:
         """Prepare to read with `consumer`, and to append; `start` begins."""
         self._kafka, self._settings = kafka, settings
-        self._events = catalogue.submissions.events.name
-        self._source = f"ingest/{instance}"
         views = kafka.data_dir / "views"
         timeout_ms = round(settings.acknowledge_timeout_s * 1000)
         self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
+        self._events = FactPublisher(
+            self._producer, catalogue.submissions.events.name, FACTS, f"ingest/{instance}"
+        )
         self.recent = RecentStats()
         self.projection = Projection(
             kafka,
@@ -231,9 +233,8 @@ class Submissions:
         Raises:
             ProblemError: 503 if the broker did not acknowledge it in time.
         """
-        record = encode_fact(self._events, id, fact, FACTS, self._source, extra_headers)
         try:
-            return await self._producer.send(record)
+            return await self._events.publish(id, fact, extra_headers)
         except KafkaException as error:
             log.warning("submission %s was not acknowledged: %s", id, error)
             raise self._unavailable("the broker did not acknowledge in time", id) from None

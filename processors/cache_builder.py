@@ -20,6 +20,7 @@ from topics.dependencies.facts import FACTS
 from topics.dependencies.state import Build
 from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentClients
+from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.waiting import topics_of, until_topics
 from topics.settings import KafkaSettings
 from topics.views.view import View
@@ -51,7 +52,8 @@ class CacheBuilder:
             catalogue.dependencies.store.name,
             kafka.data_dir / "views" / f"cache-builder-{settings.instance}",
         )
-        self._evictions = Evictions(catalogue, self._view, self._producer, host=settings.host, source=source)
+        events = FactPublisher(self._producer, catalogue.dependencies.events.name, FACTS, source)
+        self._evictions = Evictions(self._view, events, host=settings.host)
         self._attempts = Attempts(
             BuildExecutor(name, settings, cache, self._evictions, memory_bytes=sandboxes.total_memory_bytes),
             Build,

@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 
-from topics.catalogue import Catalogue
-from topics.dependencies.facts import FACTS, Evicted
+from topics.dependencies.facts import Evicted
 from topics.dependencies.state import EnvironmentState
-from topics.kafka.codec import encode_fact
-from topics.kafka.ports import Producer
+from topics.kafka.fact_publisher import FactPublisher
 from topics.request.model import BASE
 from topics.views.view import View
 
@@ -15,13 +13,9 @@ from topics.views.view import View
 class Evictions:
     """Publisher of Evicted facts of one host to `dependencies.events`."""
 
-    def __init__(
-        self, catalogue: Catalogue, view: View, producer: Producer, *, host: str, source: str
-    ) -> None:
+    def __init__(self, view: View, events: FactPublisher, *, host: str) -> None:
         """Read installed environments from `view`, a view of `dependencies.store`."""
-        self._topic = catalogue.dependencies.events.name
-        self._view, self._producer = view, producer
-        self._host, self._source = host, source
+        self._view, self._events, self._host = view, events, host
 
     async def announce(self, store_path: str) -> bool:
         """Publish Evicted for every set of dependencies with this store path; return False if it must stay.
@@ -49,4 +43,4 @@ class Evictions:
 
     async def _publish(self, state: EnvironmentState) -> None:
         fact = Evicted(generation=state.generation, host=self._host)
-        await self._producer.publish(encode_fact(self._topic, state.id, fact, FACTS, self._source))
+        await self._events.publish(state.id, fact)

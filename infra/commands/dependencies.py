@@ -15,9 +15,11 @@ from infra.commands.output import USAGE, fail, print_note, reason
 from infra.package_sets import EnvironmentsFileError, pin_in_force, read_environments, request_environments
 from nix.errors import CacheError
 from topics.catalogue import Catalogue, catalogue
+from topics.dependencies.facts import FACTS
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import decode, decode_key
+from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.scan import read_to_end
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
@@ -198,7 +200,8 @@ async def _evict(kafka: KafkaSettings, topics: Catalogue, store_path: str) -> No
         await view.start()
         try:
             host = WorkSettings().host
-            evictions = Evictions(topics, view, producer, host=host, source="operator")
+            events = FactPublisher(producer, topics.dependencies.events.name, FACTS, "operator")
+            evictions = Evictions(view, events, host=host)
             if not await cache.evict(store_path, evictions.announce):
                 raise CacheError(f"{store_path} stays: it is in use, or the base")
         finally:

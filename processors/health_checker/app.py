@@ -30,7 +30,8 @@ from processors.health_checker.watchdog import PartitionWatchdog
 from topics.aggregate import Aggregate, dependencies, submissions
 from topics.catalogue import catalogue
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import DeadLetter, DecodeError, Headers, Record, encode_dead_letter, encode_fact
+from topics.kafka.codec import DeadLetter, DecodeError, Headers, Record, encode_dead_letter
+from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.leases import Tick
 from topics.process import crash
@@ -103,6 +104,7 @@ class HealthChecker:
         self._leases = aggregate.family.leases.name
         self._dead_letters = catalogue(kafka).dead_letters.name
         self._producer = EventProducer(kafka)
+        self._events = FactPublisher(self._producer, aggregate.family.events.name, aggregate.facts, self.name)
         self._owned: dict[int, _OwnedPartition] = {}
         self._assigned = False
         self._unassigned_s = 0.0
@@ -238,8 +240,7 @@ class HealthChecker:
         workers = ", ".join(late.workers)
         logger.warning("%s: lease of %s expired, attempt %d: %s", self.name, late.id, late.attempt, workers)
         expired = self._aggregate.lease_expired(attempt=late.attempt, checker=self.name)
-        events, facts = self._aggregate.family.events.name, self._aggregate.facts
-        await self._producer.send(encode_fact(events, late.id, expired, facts, self.name))
+        await self._events.publish(late.id, expired)
 
     def _apply(self, change: TableChange, partition: int) -> None:
         for held in change.removed:
@@ -254,7 +255,7 @@ class HealthChecker:
         original = Record(message.topic, message.key, message.value, headers)
         letter = encode_dead_letter(self._dead_letters, DeadLetter(origin, reason, original))
         try:
-            await self._producer.send(letter)
+            await self._producer.publish(letter)
         except KafkaException as error:  # a retry would fail, too; the other leases matter more
             logger.error("%s cannot publish %s as a dead letter: %s", self.name, origin, error)
 

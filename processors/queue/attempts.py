@@ -29,7 +29,7 @@ from processors.queue.redistribution import QueueRedistribution
 from processors.queue.slots import Slots
 from topics.catalogue import Catalogue
 from topics.fold import QueuedWork
-from topics.kafka.codec import Record, encode_fact
+from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.ports import Clients, Producer
 from topics.kafka.reachability import OF_THIS_PROCESS
 from topics.model import Model
@@ -95,8 +95,8 @@ class Attempts(Generic[WorkT]):
 
         `queue_partitions` is the number of partitions of the queue of `family`.
         """
-        self._executor, self._facts, self._process = executor, facts, process
-        self._events, self._queue, self._producer = family.events.name, family.queue.name, producer
+        self._executor, self._process, self._queue = executor, process, family.queue.name
+        self._events = FactPublisher(producer, family.events.name, facts, process.source)
         self.slots = Slots(process.slots)
         self._held: dict[tuple[str, int], Attempt[WorkT]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -337,19 +337,16 @@ class Attempts(Generic[WorkT]):
         # One right after the other, so that they go to the broker together.
         *before, last = facts
         self.publish_progress(id, *before)
-        return self._producer.publish(self._record(id, last))
+        return self._events.publish(id, last)
 
     def publish_progress(self, id: str, *facts: Model) -> None:
         """Append facts about `id` to the log, which no caller waits for."""
         for fact in facts:
-            self._producer.produce(self._record(id, fact))
+            self._events.produce(id, fact)
 
     def slots_may_have_changed(self) -> None:
         """Note that an attempt started or stopped waiting, or that another process has other slots."""
         self._consumer.slots_may_have_changed()
-
-    def _record(self, id: str, fact: Model) -> Record:
-        return encode_fact(self._events, id, fact, self._facts, self._process.source)
 
     # -- stopping -------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class WebhookSender:
 
     async def _handle(self, intake: Intake, message: Message) -> None:
         if (record := await self._delivered(message)) is not None:
-            await self._producer.send(record)
+            await self._producer.publish(record)
         intake.done(message)
 
     async def _delivered(self, message: Message) -> Record | None:

@@ -12,11 +12,9 @@ from nix.cache import Cache
 from nix.errors import EnvironmentNotFoundError
 from processors.evictions import Evictions
 from processors.queue.attempt import Attempt
-from topics.catalogue import Catalogue
-from topics.dependencies.facts import FACTS, DependenciesFact, Lost, Requested
+from topics.dependencies.facts import DependenciesFact, Lost, Requested
 from topics.dependencies.state import EnvironmentState
-from topics.kafka.codec import encode_fact
-from topics.kafka.ports import Producer
+from topics.kafka.fact_publisher import FactPublisher
 from topics.request.model import SubmissionRequest
 from topics.submissions.acceptance import SYSTEM
 from topics.submissions.stage import DependenciesStage
@@ -50,19 +48,17 @@ class EnvironmentClient:
 
     def __init__(
         self,
-        catalogue: Catalogue,
         view: View,
-        producer: Producer,
+        events: FactPublisher,
         cache: Cache,
         *,
         host: str,
-        source: str,
     ) -> None:
-        self._topic = catalogue.dependencies.events.name
-        self._view, self._producer, self._cache = view, producer, cache
-        self._host, self._source = host, source
+        """Read `view`, a view of `dependencies.store`; publish to `events`, the log of dependencies."""
+        self._view, self._events, self._cache = view, events, cache
+        self._host = host
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._evictions = Evictions(catalogue, view, producer, host=host, source=source)
+        self._evictions = Evictions(view, events, host=host)
 
     @asynccontextmanager
     async def acquire(self, attempt: Attempt[Work]) -> AsyncIterator[HeldEnvironment]:
@@ -179,8 +175,7 @@ class EnvironmentClient:
 
     async def _publish(self, id: str, fact: DependenciesFact) -> int:
         """Append a fact about dependencies; return its append time in milliseconds."""
-        record = encode_fact(self._topic, id, fact, FACTS, self._source)
-        return (await self._producer.publish(record)).timestamp()[1]
+        return (await self._events.publish(id, fact)).timestamp()[1]
 
 
 def _stage_of(state: EnvironmentState, *, is_cached: bool, wall_time_s: float) -> DependenciesStage:

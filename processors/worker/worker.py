@@ -19,8 +19,10 @@ from processors.worker.execute import ProgramExecutor
 from processors.worker.executor import SubmissionExecutor
 from processors.worker.live_output import LiveOutputPublisher
 from topics.catalogue import Catalogue
+from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
 from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentClients
+from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.waiting import topics_of, until_topics
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
@@ -45,6 +47,9 @@ class Worker:
         source = f"worker/{name}"
         clients = ConfluentClients(kafka)
         self._producer = EventProducer(kafka)
+        environment_events = FactPublisher(
+            self._producer, catalogue.dependencies.events.name, DEPENDENCIES_FACTS, source
+        )
         self._live_output = LiveOutputPublisher(kafka, catalogue.output.name, name)
         self._stops = StopOrders(clients, catalogue.stops.name, self._cancel)
         self._view = View(
@@ -53,9 +58,7 @@ class Worker:
         compile_cache = CompileCache(kafka.data_dir / "compiled", settings.compile_cache_bytes)
         self.executor = SubmissionExecutor(
             name,
-            EnvironmentClient(
-                catalogue, self._view, self._producer, cache, host=settings.host, source=source
-            ),
+            EnvironmentClient(self._view, environment_events, cache, host=settings.host),
             ProgramExecutor(sandboxes, compile_cache, kafka.answer_bytes),
             self._live_output,
             memory_bytes=sandboxes.total_memory_bytes,

@@ -142,4 +142,4 @@ class Clients:
         return answer
 
     async def _send(self, record: Record) -> None:
-        await self._producer.send(record)
+        await self._producer.publish(record)

@@ -24,7 +24,7 @@ def test_the_end_of_a_topic_that_does_not_exist_yet_is_awaited(kafka: str, topic
         admin = AdminClient(connection(settings))
         await asyncio.to_thread(admin.create_topics([NewTopic(name, 2, 1)])[name].result, DEADLINE_S)
         producer = EventProducer(settings)
-        appended = await producer.send(Record(name, b"a", b"1", []))
+        appended = await producer.publish(Record(name, b"a", b"1", []))
         await asyncio.to_thread(producer.close)
         found = await asyncio.wait_for(ends.ask(), DEADLINE_S)
         partition = appended.partition() or 0

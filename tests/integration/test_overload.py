@@ -24,7 +24,7 @@ DEADLINE_S = 60.0
 
 async def started(settings: KafkaSettings, producer: EventProducer) -> Submissions:
     topics = catalogue(settings)
-    await producer.send(package_set(topics))
+    await producer.publish(package_set(topics))
     submissions = Submissions(settings, topics, IngestSettings(), "0", TailConsumer(settings))
     await submissions.start()
     await submissions.package_sets.wait(DEADLINE_S)
@@ -51,7 +51,7 @@ def test_beyond_the_bound_a_503_says_when_to_come_again(
         assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "2"})
 
         events = topics.submissions.events.name
-        await producer.send(encode_fact(events, accepted[0].id, finished(), FACTS, "test"))
+        await producer.publish(encode_fact(events, accepted[0].id, finished(), FACTS, "test"))
         assert (await submissions.wait_final(accepted[0].id, DEADLINE_S)).final
         await submissions.accept(body, Caller())
         with pytest.raises(ProblemError):

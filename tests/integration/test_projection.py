@@ -44,7 +44,7 @@ class World:
 
     async def append(self, id: str, fact: Model) -> int:
         record = encode_fact(self.family.events.name, id, fact, FACTS, "test")
-        return (await self._producer.send(record)).offset() or 0
+        return (await self._producer.publish(record)).offset() or 0
 
     async def append_all(self, id: str, *facts: Model) -> int:
         return [await self.append(id, fact) for fact in facts][-1]
@@ -54,7 +54,7 @@ class World:
         event = "0123456789abcdef" if offset is None else f"{self.family.events.name}/0/{offset}"
         headers: Headers = cloud_event("envicutor.submission.stored.v1", event, id, "submission-store")
         value = encode(row) if isinstance(row, Submission) else row
-        await self._producer.send(Record(self.family.store.name, id, value, headers))
+        await self._producer.publish(Record(self.family.store.name, id, value, headers))
 
     def commit(self, offset: int) -> None:
         """As the store processor commits."""
@@ -173,7 +173,7 @@ def test_what_cannot_be_read_changes_nothing(world: World, value: bytes) -> None
             await world.append("a", request())
             headers = cloud_event("envicutor.submission.finished.v1", "1", "a", "test")
             for key in (b"a", b"\xff", None):
-                await world._producer.send(Record(world.family.events.name, key, value, headers))
+                await world._producer.publish(Record(world.family.events.name, key, value, headers))
             await node.wait_for_offset(0, await world.append("a", STARTED))
             assert status(node, "a") == "started"
             assert [entry.offset for entry in node.events("a", 1)] == [1, 4]

@@ -150,7 +150,7 @@ def test_a_transaction_waits_for_the_thread_of_its_producer_twice(
         reader = ConfluentReader(settings, topics.submissions.store.name)
         for number in range(5):
             fact = encode_fact(topics.submissions.events.name, f"id-{number}", request(), FACTS, "test")
-            await producer.send(fact)
+            await producer.publish(fact)
             await reached(reader, lambda end, marked=2 * number + 2: end >= marked)  # type: ignore[misc]
         processor.stop()
         await running

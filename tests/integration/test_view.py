@@ -43,7 +43,7 @@ class Table:
     async def put(self, **rows: bytes | None) -> None:
         producer = EventProducer(self.settings)
         for key, value in rows.items():
-            await producer.send(Record(self.name, key.encode(), value, []))
+            await producer.publish(Record(self.name, key.encode(), value, []))
         await asyncio.to_thread(producer.close)
 
     @asynccontextmanager

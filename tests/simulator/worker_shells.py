@@ -14,8 +14,10 @@ from tests.simulator.virtual.clients import VirtualClients
 from tests.simulator.virtual.loop import VirtualLoop
 from tests.simulator.virtual.producer import VirtualProducer
 from tests.simulator.workshop import HOST, NoLiveOutput, VirtualCache, VirtualPrograms, VirtualView
+from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
 from topics.dependencies.state import Build
 from topics.kafka.codec import Record, decode
+from topics.kafka.fact_publisher import FactPublisher
 from topics.leases import Lease
 from topics.request.limits import MiB
 from topics.submissions.state import Work
@@ -63,8 +65,11 @@ def start_worker(world: "World", process: Process, *, small: bool) -> None:
 
     stops = _module(world, "queue.stops").StopOrders(clients, CATALOGUE.stops.name, cancel)
     view = VirtualView(loop, world.network, world.dependencies.rows)
+    environment_events = FactPublisher(
+        producer, CATALOGUE.dependencies.events.name, DEPENDENCIES_FACTS, process.name
+    )
     environments = _module(world, "worker.environment_client").EnvironmentClient(
-        CATALOGUE, view, producer, VirtualCache(world), host=HOST, source=process.name
+        view, environment_events, VirtualCache(world), host=HOST
     )
     executed = _module(world, "worker.execute").Executed
     executor = _module(world, "worker.executor").SubmissionExecutor(

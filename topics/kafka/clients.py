@@ -324,14 +324,6 @@ class EventProducer:
         self._deliver(_Delivery(record, partition, report))
         return future
 
-    async def send(self, record: Record) -> Message:
-        """Produce and wait for the broker's acknowledgement.
-
-        Raises:
-            KafkaException: see `produce`.
-        """
-        return await self.publish(record)
-
     def close(self, timeout_s: float = 5.0) -> None:
         """Send the records of the local queue, for at most `timeout_s`, and stop the poll thread."""
         with suppress(BrokersLostError):

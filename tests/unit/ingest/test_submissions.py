@@ -25,7 +25,7 @@ def test_a_node_with_a_new_table_appends_nothing(tmp_path: Path, monkeypatch: py
         node = Submissions(kafka, catalogue(kafka), settings, "0", TailConsumer(kafka))
         monkeypatch.setattr(node, "package_sets", SimpleNamespace(in_force=SimpleNamespace(pin="pin")))
         appended: list[Any] = []
-        monkeypatch.setattr(node._producer, "send", appended.append)
+        monkeypatch.setattr(node._producer, "publish", appended.append)
         with pytest.raises(ProblemError) as refused:
             await node.accept(b'{"run": "true"}', Caller())
         assert (refused.value.status, appended) == (503, [])
