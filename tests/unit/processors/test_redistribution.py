@@ -8,13 +8,13 @@ from processors.queue.redistribution import (
     MAX_HOPS,
     PATIENCE_S,
     AnnouncePolicy,
-    PeerCapacity,
     Waiting,
     memory_bytes_of,
     one_hop_more,
     redirected,
     redirects,
 )
+from topics.capacity import PeerCapacity
 from topics.fold import QueuedWork
 from topics.kafka.codec import Headers, decode, encode, headers
 from topics.leases import CapacityReport
