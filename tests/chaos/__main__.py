@@ -18,12 +18,14 @@ import typer
 
 from infra.settings import LocalSettings
 from tests.chaos.checks import leftovers, unfinished, wrong
+from tests.chaos.dispatch import kill_between_records
 from tests.chaos.faults import KINDS, Fault, Faults, wait_whole
 from tests.chaos.load import Accepted, Clients
 from tests.chaos.log import Log, read_log, read_store
 from tests.chaos.poison import kill_whoever_runs_poison
 from tests.chaos.recovery import recoveries
 from tests.chaos.submissions import submissions
+from tests.support.polling import eventually
 from tests.system.cluster.running import Cluster
 
 WORKERS = [f"worker-{n}" for n in range(3)]
@@ -65,6 +67,7 @@ def main() -> int:
     parser.add_argument("--duration", type=float, default=60.0, help="of the faults, in seconds")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of faults, separated by commas")
+    parser.add_argument("--between", action="store_true", help="kill ingest within dispatches as well")
     parser.add_argument("--roles", default="", help="which have faults; all by default")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="envicutor-chaos-"))
@@ -75,7 +78,9 @@ def main() -> int:
     complaints = ["it did not come to an end"]
     try:
         cluster.start()
-        run = asyncio.run(chaos(cluster, arguments.seed, arguments.duration, faults))
+        run = asyncio.run(
+            chaos(cluster, arguments.seed, arguments.duration, faults, between=arguments.between)
+        )
         stopped_s = cluster.stop()
         complaints = [*run.complaints, *leftovers(folder, range(cluster.first_uid, cluster.first_uid + UIDS))]
         tell(run, faults, stopped_s)
@@ -89,15 +94,24 @@ def main() -> int:
     return 1 if complaints else 0
 
 
-async def chaos(cluster: Cluster, seed: str, duration_s: float, faults: Faults) -> Run:
+async def chaos(
+    cluster: Cluster, seed: str, duration_s: float, faults: Faults, *, between: bool = False
+) -> Run:
     """Load and faults at once for a while, then the load's end without faults, then the verdict."""
     first = cluster.answer({"run": "true"})["id"]
-    package_set = read_store(cluster)[first].package_set
+    # The answer may be there before the store has any row.
+    row = eventually(lambda: read_store(cluster).get(first), "a row of the first submission")
+    package_set = row.package_set
     clients = Clients(str(cluster.http.base_url), cluster.kafka, cluster.topics, package_set)
     poisoning = asyncio.create_task(kill_whoever_runs_poison(cluster, WORKERS, faults.happened))
     complaints: list[str] = []
+    killing = asyncio.create_task(kill_between_records(cluster, seed, faults.happened)) if between else None
     try:
         complaints += await load(clients, seed, duration_s, faults)
+        if killing:
+            if killing.done() or not any(fault.kind == "between" for fault in faults.happened):
+                complaints.append(f"ingest was not killed within a dispatch: {killing}")
+            killing.cancel()
         began = time.monotonic()
         complaints += await settle(cluster, clients.accepted)
         settled_s = time.monotonic() - began

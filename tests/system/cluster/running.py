@@ -58,6 +58,7 @@ class Cluster:
             "SANDBOX_FIRST_UID": self.first_uid,
             "WORKER_SLOTS": 2,
             "SEAL_PERIOD_S": 1,
+            "RUNS_ON": False,
         }
         self.environment = environment_of(**settings | dict(self._settings))
         with self.log.open("ab") as log:
@@ -183,9 +184,13 @@ class Cluster:
         return dict(answer.json())
 
     def stored(self, id: str) -> Submission:
-        """All that the store has of it."""
-        messages = read_to_end(self.kafka, self.topics.submissions.store.name)
-        found = [decode(Submission, message.value()) for message in messages if message.key() == id.encode()]
+        """All that the store has of it, as soon as it has a row: the answer may be there before."""
+
+        def rows() -> list[Submission]:
+            messages = read_to_end(self.kafka, self.topics.submissions.store.name)
+            return [decode(Submission, m.value()) for m in messages if m.key() == id.encode()]
+
+        found: list[Submission] = eventually(rows, "the store has a row", ANSWER_S)
         return found[-1]
 
     def finished(self, id: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:

@@ -4,8 +4,14 @@ import pytest
 
 from tests.support.polling import eventually
 from tests.system.cluster.running import ANSWER_S, Cluster
+from topics.kafka.scan import read_to_end
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")
+
+
+def leased(cluster: Cluster) -> set[bytes | None]:
+    leases = read_to_end(cluster.kafka, cluster.topics.submissions.leases.name)
+    return {message.key() for message in leases}
 
 
 def test_waiters_of_a_dead_worker_are_handed_over(cluster: Cluster) -> None:
@@ -13,6 +19,8 @@ def test_waiters_of_a_dead_worker_are_handed_over(cluster: Cluster) -> None:
         id = cluster.submit({"run": "echo 6*7 | bc", "dependencies": {"packages": ["bc"]}})
         eventually(lambda: cluster.get(id)["status"] == "started", "a worker waits for them", ANSWER_S)
         worker = str(eventually(lambda: cluster.stored(id).worker, "the store knows which", ANSWER_S))
+        # Before that, Kafka would redeliver the first attempt.
+        eventually(lambda: id.encode() in leased(cluster), "the worker leases the attempt", ANSWER_S)
         instance = worker.split("-")[-2]
         cluster.kill(f"worker-{instance}")
         eventually(lambda: cluster.get(id)["attempt"] == 2, "the next attempt is made", ANSWER_S)
