@@ -234,7 +234,7 @@ def _compiled(stage: CompileStage) -> str:
 def demo_settings() -> LocalSettings:
     """Return the settings of the environment. Defaults differ from those of a system that runs already."""
     given = LocalSettings()
-    apart = {"data_dir": DATA_DIR, "http_port": 0, "kafka_port": 0, "log_level": "ERROR"}
+    apart = {"data_dir": DATA_DIR, "http_port": 0, "kafka_port": 0, "log_level": "ERROR", "runs_on": False}
     return given.model_copy(
         update={name: value for name, value in apart.items() if name not in given.model_fields_set}
     )

@@ -233,6 +233,7 @@ class LocalCluster:
             user=user,
             tls=self._credentials.tls if self._credentials else None,
             heap_bytes=HEAP_BYTES + (_requests_under_way_bytes() if self._credentials else 0),
+            runs_on=settings.runs_on,
         )
         self._progress(
             "starting the broker" if settings.brokers == 1 else f"starting {settings.brokers} brokers"

@@ -27,6 +27,9 @@ class LocalSettings(BaseSettings):
     brokers: int = Field(default=1, ge=1)
     """Number of brokers. Three replicate to each other, so the system keeps working while one of them is
     down. The first start on a data folder fixes the number."""
+    runs_on: bool = True
+    """Whether the brokers run for more than some minutes. They then compile their code once more, for speed:
+    it costs CPU time in the first two minutes, and saves a third of the brokers' CPU time afterwards."""
     secure: bool = False
     """True starts Kafka with TLS, a user for each role, and access control, see
     [kafka.md](kafka.md#users-and-rights). `up` generates the passwords in `DATA_DIR/secrets`. Also

@@ -26,11 +26,12 @@ def local_brokers(
     user: str | None,
     tls: Tls | None = None,
     heap_bytes: int = HEAP_BYTES,
+    runs_on: bool = False,
 ) -> list[EmbeddedKafka]:
     """Return `count` brokers that keep their data below `data_dir`, without starting them.
 
     The first broker listens on `port`, the others on the ports after it; 0 chooses free ones. With `tls`
-    these are the ports of a gateway, which the caller starts.
+    these are the ports of a gateway, which the caller starts. `runs_on` is that of `EmbeddedKafka`.
 
     Raises:
         KafkaStartError: the data folder belongs to another number of brokers.
@@ -44,6 +45,7 @@ def local_brokers(
                 user=user,
                 tls=tls,
                 heap_bytes=heap_bytes,
+                runs_on=runs_on,
                 behind_gateway=tls is not None,
             )
         ]
@@ -58,6 +60,7 @@ def local_brokers(
             quorum=quorum,
             tls=tls,
             heap_bytes=heap_bytes,
+            runs_on=runs_on,
             behind_gateway=tls is not None,
         )
         for node_id in quorum.controller_ports

@@ -110,6 +110,7 @@ class EmbeddedKafka:
         port: int = 0,
         user: str | None = None,
         heap_bytes: int = HEAP_BYTES,
+        runs_on: bool = False,
         node_id: int = 1,
         quorum: Quorum | None = None,
         tls: Tls | None = None,
@@ -123,6 +124,8 @@ class EmbeddedKafka:
             port: 0 chooses a free port once, and stores it in `data_dir`.
             user: name of the system user to run as; needs root.
             heap_bytes: largest size of the JVM's heap.
+            runs_on: whether the broker runs for more than some minutes, so that the JVM's second compiler
+                (C2) pays off.
             node_id: id of the broker in its cluster.
             quorum: None for a single broker.
             tls: None for a broker without users, which allows all clients every operation. Otherwise clients
@@ -134,7 +137,7 @@ class EmbeddedKafka:
         self.port = port
         self._distribution = distribution
         self._account = pwd.getpwnam(user) if user else None
-        self._heap_bytes = heap_bytes
+        self._heap_bytes, self._runs_on = heap_bytes, runs_on
         self._node_id, self._quorum = node_id, quorum
         self._tls, self._admin_port = tls, 0
         # Chosen once, so that clients find the broker after a restart.
@@ -350,8 +353,8 @@ class EmbeddedKafka:
             f"-Xmx{self._heap_bytes // 1024}k",
             f"-Xmn{_YOUNG_BYTES // 1024}k",
             "-XX:+UseSerialGC",
-            # The full compiler takes four times the CPU in the first seconds, and pays off after minutes.
-            "-XX:TieredStopAtLevel=1",
+            # C2 takes CPU time in the first two minutes, up to four times as much, and saves a third later.
+            *([] if self._runs_on else ["-XX:TieredStopAtLevel=1"]),
             # Fewer TLB misses save a tenth of the CPU time of each request.
             "-XX:+UseTransparentHugePages",
             "-XX:MetaspaceSize=96m",

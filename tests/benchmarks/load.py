@@ -25,7 +25,7 @@ WAIT_S = 30
 
 def settings() -> LocalSettings:
     """A system of its own, beside any other; what it built is kept for the next run."""
-    return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING")
+    return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING", runs_on=False)
 
 
 class BenchCluster(LocalCluster):
