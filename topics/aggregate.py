@@ -11,7 +11,7 @@ from topics.catalogue import Catalogue
 from topics.dependencies import facts as dependencies_facts
 from topics.dependencies import fold as dependencies_fold
 from topics.dependencies import state as dependencies_state
-from topics.fold import Folded, Recorded
+from topics.fold import Enqueue, Folded, Owed, Recorded
 from topics.model import Model
 from topics.submissions import facts as submissions_facts
 from topics.submissions import fold as submissions_fold
@@ -36,6 +36,10 @@ class Aggregate:
     """Version of the fold, which stands in each row."""
     apply: Callable[[Any, Recorded[Any]], Folded[Any]]
     """The fold: from a state and a fact to the next state and its effects."""
+    owed: Callable[[Any], Owed | None]
+    """From a state to the dispatch of its attempt, if the store processor owes it to the queue; else None."""
+    enqueue: Callable[[Any], Enqueue]
+    """From an unfinished state to the effect that enqueues its attempt."""
     lease_expired: type[submissions_facts.LeaseExpired] | type[dependencies_facts.LeaseExpired]
     """Model of the fact that a health checker publishes."""
 
@@ -50,6 +54,8 @@ def submissions(catalogue: Catalogue) -> Aggregate:
         state=submissions_state.Submission,
         fold_version=submissions_state.FOLD_VERSION,
         apply=submissions_fold.apply,
+        owed=submissions_fold.owed,
+        enqueue=submissions_fold.enqueue,
         lease_expired=submissions_facts.LeaseExpired,
     )
 
@@ -64,6 +70,8 @@ def dependencies(catalogue: Catalogue) -> Aggregate:
         state=dependencies_state.EnvironmentState,
         fold_version=dependencies_state.FOLD_VERSION,
         apply=dependencies_fold.apply,
+        owed=lambda _: None,
+        enqueue=dependencies_fold.enqueue,
         lease_expired=dependencies_facts.LeaseExpired,
     )
 

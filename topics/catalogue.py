@@ -66,10 +66,13 @@ def _family(
     event_readers: tuple[Role, ...],
     store_readers: tuple[Role, ...],
     partitions: Mapping[str, tuple[int, int]],
+    dispatchers: tuple[Role, ...] = (),
+    slot_readers: tuple[Role, ...] = (),
 ) -> Family:
     """Return the topics of an aggregate; `partitions` are those of its topics, `local` and `cluster`.
 
     `of` describes its facts. `store` writes the store and the queue. `consumer` consumes the queue.
+    `dispatchers` write to the queue as well. `slot_readers` read the free slots of consumers.
     """
 
     def topic(
@@ -84,7 +87,7 @@ def _family(
         queue=topic(
             "queue",
             f"Attempts that {consumers} process.",
-            (store, consumer),
+            (store, consumer, *dispatchers),
             (consumer, "operator"),
             trimmed=True,
         ),
@@ -96,7 +99,13 @@ def _family(
             retention_ms=7 * DAY_MS,
             compression="uncompressed",  # Faust's client reads no lz4, and a renewal is small
         ),
-        slots=topic("slots", f"Free slots of {consumers}.", (consumer,), (consumer,), retention_ms=HOUR_MS),
+        slots=topic(
+            "slots",
+            f"Free slots of {consumers}.",
+            (consumer,),
+            (consumer, *slot_readers),
+            retention_ms=HOUR_MS,
+        ),
         changelog=Topic(
             f"{checker}-leases-changelog",
             f"Table of the health checkers: the present leases of {consumers}.",
@@ -121,6 +130,8 @@ _SUBMISSIONS = _family(
     event_readers=("ingest", "submission-store", "sealer", "operator"),
     store_readers=("ingest", "submission-store", "request-handler", "operator"),
     partitions={"events": (1, 6), "store": (1, 6), "queue": (4, 12), "leases": (2, 6), "slots": (1, 1)},
+    dispatchers=("ingest",),
+    slot_readers=("submission-store", "ingest"),
 )
 _DEPENDENCIES = _family(
     "dependencies",

@@ -1,7 +1,7 @@
 """Types of both folds: `apply(state, recorded) -> Folded`, a pure function of state and event (rule 1)."""
 
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from topics.model import Model
 from topics.times import rfc3339
@@ -52,6 +52,19 @@ class QueuedWork(Model):
     def memory_bytes(self) -> int:
         """Bytes of memory that a worker must be able to give one stage; 0 if every worker can do the work."""
         return 0
+
+
+class Owed(NamedTuple):
+    """Dispatch of an attempt that the fold did not enqueue, and that no worker has as far as events show."""
+
+    dispatch: Literal["direct", "turn"]
+    """`direct`: its request handler enqueues it. `turn`: the store processor does when its turn comes."""
+    owner: str
+    """Owner with whose other submissions it takes turns."""
+    interactive: bool
+    """Whether its client waits for the answer."""
+    created_at: str
+    """Append time of the request: RFC 3339, UTC, with milliseconds."""
 
 
 class Enqueue(NamedTuple):

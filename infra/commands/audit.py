@@ -183,7 +183,7 @@ def line(event: AuditedEvent) -> str:
 
 
 def report(name: str, findings: Findings) -> list[str]:
-    """Return the findings as lines of text: counts, the first difference, seals, stuck attempts."""
+    """Return the findings as lines of text: counts, the first difference, seals, and work that is wrong."""
     counts = (
         f"{name}: {findings.events} events folded, {findings.refused} of them refused, "
         f"{findings.stored} stored, {findings.unfinished} unfinished, "
@@ -197,7 +197,10 @@ def report(name: str, findings: Findings) -> list[str]:
             f"{name}: the store differs from the log in {len(findings.differences)} records, the first:"
         )
         lines += [f"  {text}" for text in describe(findings.differences[0])]
+    if findings.owed:
+        lines.append(f"{name}: {findings.owed} attempts wait for their turn, or are on their way to a worker")
     lines += sealing(name, findings.sealing)
+    lines += [f"{name}: {id} is on the queue, but was not requested" for id in findings.unrequested]
     stuck = (f"{name}: {id} attempt {attempt} is stuck" for id, attempt in findings.unowned_attempts)
     return [*lines, *(f"{text}: neither finished, queued nor leased" for text in stuck)]
 

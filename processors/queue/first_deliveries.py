@@ -8,8 +8,7 @@ from collections.abc import Collection
 
 from confluent_kafka import Message
 
-from processors.queue.redistribution import HOPS
-from topics.kafka.codec import header
+from topics.kafka.codec import HOPS, header
 
 
 class FirstDeliveries:

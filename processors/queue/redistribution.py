@@ -20,7 +20,7 @@ from confluent_kafka import Message
 
 from topics.capacity import REPEAT_S, PeerCapacity
 from topics.fold import QueuedWork
-from topics.kafka.codec import DecodeError, Record, cloud_event, decode, encode, header, headers
+from topics.kafka.codec import HOPS, DecodeError, Record, cloud_event, decode, encode, header, headers
 from topics.kafka.ports import Clients, Producer
 from topics.leases import CapacityReport
 from topics.topic import Family
@@ -31,8 +31,6 @@ MAX_HOPS = 5
 """Redirects of one record; after these it waits at its worker."""
 READ_AHEAD = 16
 """Records that a full worker holds in memory in order to redirect them; each may have some MiB."""
-HOPS = "hops"
-"""Header of a queue record: how often it was redirected."""
 
 _KNOWN_S = REPEAT_S + 1.0
 """Time without a rebalance after which every other process has published what it can hold."""
@@ -131,9 +129,9 @@ def redirects(
         if now_s - min(each.since_s, full_since_s) < PATIENCE_S:
             break
         record = redirected(each.message)
-        if record is None or (partition := peers.choose(now_s, memory_bytes(each.message))) is None:
+        if record is None or (choice := peers.choose(now_s, memory_bytes(each.message))) is None:
             break  # later records cannot be committed before this one
-        found.append(Redirect(record, partition))
+        found.append(Redirect(record, choice.partition))
     return found
 
 
@@ -152,14 +150,16 @@ class QueueRedistribution:
         name: str,
         on_change: Callable[[], None],
         *,
-        all_partitions: int,
+        all_partitions: int | None,
         model: type[QueuedWork] = QueuedWork,
         memory_bytes: int | None = None,
     ) -> None:
         """`name` is this process's; `on_change` is called if free slots of others changed.
 
-        `all_partitions` is the number of partitions of the queue, `model` that of its records, `memory_bytes`
-        the largest memory limit of a stage that this process can hold; None if it can hold any.
+        `all_partitions` is the number of partitions of the queue: the owner of all of them publishes nothing.
+        It is None if processes without partitions read free slots, too. `model` is that of the queue's
+        records, `memory_bytes` the largest memory limit of a stage that this process can hold, None if it can
+        hold any.
         """
         self._model, self._memory_bytes = model, memory_bytes
         self._topic, self._name, self._producer = family.slots.name, name, producer
@@ -226,8 +226,8 @@ class QueueRedistribution:
         record = one_hop_more(message)
         if record is None:
             return None
-        partition = self._peers.choose(_now_s(), memory_bytes, full_too=True)
-        return None if partition is None else Redirect(record, partition)
+        choice = self._peers.choose(_now_s(), memory_bytes, full_too=True)
+        return None if choice is None else Redirect(record, choice.partition)
 
     def knows_others(self) -> bool:
         """Return whether all others have had time to publish what they can hold since the last rebalance."""

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+from topics.fold import Owed
 from topics.model import Model
 from topics.request.limits import MiB
 
-LINGER_S = 0.05
-"""Linger of a transaction: how long it may wait for more events if no client waits for its own."""
-END_LINGER_S = 0.02
-"""Linger of a transaction with an end: a client of the node that accepted the submission gets its answer from
-the event, so only other clients wait longer."""
+LINGER_S = 0.1
+"""Linger of a transaction: how long it may wait for more events if it produces nothing but rows. Clients of
+HTTP get states from the events, so only readers of the store's topic wait."""
 BUSY_MS = 100
 """Age at which an attempt without `Started` is taken to find no free worker. Workers publish `Started` after
 half of it."""
@@ -44,6 +43,8 @@ class Applied(NamedTuple):
     """Whether something is to be produced besides the row."""
     size_bytes: int
     """Size of what is to be produced; a row that changes several times counts each time."""
+    owed: Owed | None = None
+    """Whether the store processor owes the attempt to the queue, see `OwedAttempts`."""
 
 
 class Backlog:

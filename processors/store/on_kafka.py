@@ -1,12 +1,15 @@
 """A store processor on Kafka and disk, with its watchdog."""
 
+from collections.abc import Callable
 from pathlib import Path
+
+from confluent_kafka import Message
 
 from processors.store.partition import StoreDefinition
 from processors.store.processor import StorePorts, StoreProcessor
 from processors.store.states import States
 from processors.store.watchdog import Watchdog
-from topics.kafka.confluent import ConfluentConsumer
+from topics.kafka.confluent import ConfluentConsumer, ConfluentFollower
 from topics.kafka.confluent_reader import ConfluentReader
 from topics.kafka.confluent_transactions import ConfluentTransactionalProducer
 from topics.kafka.ports import LoopClock
@@ -25,6 +28,10 @@ class StoreOnKafka:
         topics, instance = store.aggregate.family, f"{store.name}-{slot}"
         self._watchdog = Watchdog(store.name)
         self._rows = Rows(settings.data_dir / "views" / instance)
+
+        def follow_slots(take: Callable[[list[Message]], None]) -> ConfluentFollower:
+            return ConfluentFollower(settings, topics.slots.name, take, from_beginning=False)
+
         ports = StorePorts(
             consumer=ConfluentConsumer(
                 settings, store.name, topics.events.name, instance=f"{settings.topic_prefix}{instance}"
@@ -34,11 +41,13 @@ class StoreOnKafka:
             replies=ReplyTopics(settings, store.catalogue),
             clock=LoopClock(),
             make_states=self._rows.make,
+            follow_slots=follow_slots if store.takes_turns else None,
         )
         self._processor = StoreProcessor(
             store,
             ports,
             topics.queue.partitions(settings.profile),
+            topics.events.partitions(settings.profile),
             on_progress=self._watchdog.progress,
         )
         self.stop = self._processor.stop

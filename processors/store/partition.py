@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from processors.store.commit_policy import Applied
 from topics.aggregate import Aggregate
 from topics.catalogue import Catalogue
-from topics.fold import Effect, Enqueue, SendDeadLetter, SendReply, SendWebhook, Stop
+from topics.fold import Effect, Enqueue, Owed, SendDeadLetter, SendReply, SendWebhook, Stop
 from topics.kafka.codec import (
+    HOPS,
     DecodeError,
     Headers,
     Record,
@@ -22,6 +23,8 @@ from topics.kafka.codec import (
 from topics.leases import StopOrder
 from topics.model import Model
 
+_OWED = b'"owed":"'
+"""Bytes of the row of an owed attempt."""
 _PARSED = 256
 """States that are kept as models; each may have some MiB."""
 _REMEDY = "rebuild the store with `envicutor rebuild`"
@@ -37,6 +40,8 @@ class StoreDefinition:
     """Linger of a transaction by the facts that it holds; other facts are committed at once."""
     stops: str | None
     """Topic of stop orders, None if the aggregate has none."""
+    takes_turns: bool = False
+    """Whether requests may leave it to the store processor when they are enqueued."""
 
     @property
     def name(self) -> str:
@@ -62,6 +67,8 @@ class Partition:
     dirty: dict[str, str] = field(default_factory=dict)
     """Ids whose rows changed, each with the event that changed it last."""
     out: list[Record] = field(default_factory=list)
+    maybe_owed: set[str] = field(default_factory=set)
+    """Ids of restored rows with the bytes of an owed attempt."""
     replies: list[tuple[Record, Message]] = field(default_factory=list)
     """Answers for other systems, each with the event that caused it."""
 
@@ -74,6 +81,10 @@ class Partition:
             self.states[key] = value
         else:
             self.states.pop(key, None)
+        if isinstance(value, bytes) and _OWED in value:
+            self.maybe_owed.add(key)
+        else:
+            self.maybe_owed.discard(key)
 
     def fold(self, message: Message) -> Applied:
         """Fold one event, and return what it changed.
@@ -100,7 +111,34 @@ class Partition:
             tuple(effect.id for effect in folded.effects if isinstance(effect, Enqueue)),
             has_effects=bool(folded.effects),
             size_bytes=size_bytes,
+            owed=self.store.aggregate.owed(folded.state) if changed else None,
         )
+
+    def restored_owed(self) -> list[tuple[str, Owed]]:
+        """Return the ids that the restored rows have as owed, the oldest first, and forget them here."""
+        candidates, self.maybe_owed = self.maybe_owed, set()
+        found = [(id, owed) for id in candidates if (owed := self._owed(id))]
+        return sorted(found, key=lambda entry: (entry[1].created_at, entry[0]))
+
+    def enqueue_owed(self, id: str, *, maybe_enqueued: bool) -> int:
+        """Enqueue the attempt that is owed, with the next commit; return the size of its record in bytes.
+
+        With `maybe_enqueued` the queue may have a record of it: only one may count as a first delivery.
+        """
+        if not self._owed(id):
+            return 0
+        event = f"{self.store.aggregate.family.events.name}/{self.next_offset}/{id}"
+        hops: Headers = [(HOPS, b"0")] if maybe_enqueued else []
+        queue, work = (
+            self.store.aggregate.family.queue.name,
+            self.store.aggregate.enqueue(self._state(id)).work,
+        )
+        return self._produce(
+            Record(queue, id.encode(), encode(work), [*self._headers("enqueued", event, id), *hops])
+        )
+
+    def _owed(self, id: str) -> Owed | None:
+        return self.store.aggregate.owed(self._state(id))
 
     @property
     def uncommitted(self) -> bool:

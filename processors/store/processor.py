@@ -18,11 +18,12 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from typing_extensions import override
 
 from processors.store.commit_policy import CommitPolicy
+from processors.store.dispatcher import Dispatcher
 from processors.store.partition import Partition, StoreDefinition
 from processors.store.restore import MakeStates, Restorer
 from topics.kafka.clients import is_fatal
 from topics.kafka.codec import Record
-from topics.kafka.ports import Clock, Consumer, Reader, RebalanceListener, TransactionalProducer
+from topics.kafka.ports import Clock, Consumer, Follower, Reader, RebalanceListener, TransactionalProducer
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ _PER_TURN = 4
 costs the broker five more requests. Redirecting records from a full worker costs a few requests each."""
 _IDLE_S = 0.5
 """Timeout of a poll if no event waits for its commit; a stop takes as long."""
+_WAITING_S = 0.05
+"""The same while submissions wait for a free slot, which workers publish on another topic."""
 _RETRY_S = 0.02
 
 
@@ -68,6 +71,8 @@ class StorePorts(NamedTuple):
     replies: Refusals
     clock: Clock
     make_states: MakeStates
+    follow_slots: Callable[[Callable[[list[Message]], None]], Follower] | None = None
+    """Maker of a reader of `X.slots`; None for a store whose work takes no turns."""
 
 
 class StoreProcessor(RebalanceListener):
@@ -78,22 +83,26 @@ class StoreProcessor(RebalanceListener):
         store: StoreDefinition,
         ports: StorePorts,
         queue_partitions: int,
+        log_partitions: int,
         *,
         policy: CommitPolicy | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Fold `store` through `ports`. The default policy has the lingers of the store.
 
+        `queue_partitions` and `log_partitions` are the numbers of partitions of the queue and of the events.
         `on_progress` is called again and again, except while a call waits for the broker.
         """
         self._store, self._queue_partitions = store, queue_partitions
-        self._consumer, self._producer, reader, self._replies, self._clock, make_states = ports
+        self._consumer, self._producer, reader, self._replies, self._clock, make_states, follow = ports
         self._restorer = Restorer(store, self._consumer, reader, make_states, self._clock, self._progress)
         self._policy = policy or CommitPolicy(store.lingers_s)
+        self._dispatcher = Dispatcher(log_partitions)
         self._on_progress = on_progress
         self._partitions: dict[int, Partition] = {}
         self._turns = itertools.cycle(range(queue_partitions))
         self._stopping = self._reassigned = self._behind = False
+        self._slots = follow(self._update_slots) if follow else None
 
     def stop(self) -> None:
         """Ask `run` to return soon; any thread may call it."""
@@ -109,6 +118,8 @@ class StoreProcessor(RebalanceListener):
             try:
                 # The producer comes before the group: it aborts a transaction of its predecessor.
                 await self._retrying(self._producer.init)
+                if self._slots:
+                    await self._slots.start()
                 await self._consumer.subscribe(self)
                 log.info("%s: folds %s", self._store.name, self._store.aggregate.family.events.name)
                 while True:
@@ -119,6 +130,8 @@ class StoreProcessor(RebalanceListener):
     async def _close(self) -> None:
         with suppress(Stopping):  # raised by a rebalance during the call
             await self._consumer.close()
+        if self._slots:
+            await self._slots.close()
         await self._restorer.close()
         self._producer.close()
 
@@ -141,6 +154,7 @@ class StoreProcessor(RebalanceListener):
         for partition in partitions:
             self._partitions.pop(partition, None)
         self._policy.forget(partitions)
+        self._dispatcher.forget(partitions)
 
     async def _restore(self, partitions: Collection[int]) -> Mapping[int, int]:
         """Restore the memory of partitions; return their next offsets."""
@@ -150,6 +164,8 @@ class StoreProcessor(RebalanceListener):
         restored = await self._restorer.restore(sorted(partitions))
         self._partitions |= restored
         self._policy.restored(restored)
+        for number, partition in restored.items():
+            self._dispatcher.restored(number, partition, self._clock.now_s())
         return self._next_offsets(restored)
 
     # -- fold and commit -------------------------------------------------------------------------------
@@ -159,7 +175,8 @@ class StoreProcessor(RebalanceListener):
         await self._gather()
         wait_s = self._policy.wait_s(self._clock.now_s())
         self._reassigned = False
-        messages = await self._consumer.poll(_BATCH, _IDLE_S if wait_s is None else wait_s)
+        longest_s = _WAITING_S if self._dispatcher.is_waiting else _IDLE_S
+        messages = await self._consumer.poll(_BATCH, longest_s if wait_s is None else min(wait_s, longest_s))
         self._behind = len(messages) == _BATCH
         if self._reassigned and messages:
             # Some may follow events that were in memory and are gone.
@@ -173,7 +190,9 @@ class StoreProcessor(RebalanceListener):
                 log.warning("%s: %s", self._store.name, error)
             elif self._fold(message) and not await self._commit_if_due():
                 return
-        await self._commit_if_due()
+        end = self._consumer.high_watermark
+        others = self._dispatcher.enqueue(self._partitions, end, self._clock.now_s())
+        await self._commit_if_due(others)
 
     async def _gather(self) -> None:
         """Let events come together while workers have enough to do."""
@@ -187,18 +206,21 @@ class StoreProcessor(RebalanceListener):
         partition = self._partitions.get(number)
         if partition is None or (message.offset() or 0) < partition.next_offset:
             return False
-        self._policy.folded(number, partition.fold(message), self._clock.now_s())
+        applied, now_s = partition.fold(message), self._clock.now_s()
+        self._policy.folded(number, applied, now_s)
+        self._dispatcher.folded(number, applied, now_s)
         return self._policy.is_full
 
-    async def _commit_if_due(self) -> bool:
-        """Commit if the linger is over or the transaction is full.
+    async def _commit_if_due(self, others: Collection[int] = ()) -> bool:
+        """Commit if the linger is over, the transaction is full, or `others` are to be committed as well.
 
         Return False if that failed: memory is then restored to an earlier offset, and the log read again.
         """
-        if not self._policy.is_due(self._clock.now_s()):
+        if not others and not self._policy.is_due(self._clock.now_s()):
             return True
+        parts = self._partitions.items()
         try:
-            await self._commit({p: part for p, part in self._partitions.items() if part.uncommitted})
+            await self._commit({p: part for p, part in parts if part.uncommitted or p in others})
         # SystemError: a fatal error that surfaced inside a callback of the client.
         except (KafkaException, BufferError, SystemError) as error:
             await self._recover(error)
@@ -224,6 +246,7 @@ class StoreProcessor(RebalanceListener):
         for partition in due.values():
             partition.committed()
         self._policy.committed()
+        self._dispatcher.committed()
 
     async def _refusals(self, due: dict[int, Partition]) -> Mapping[str, str]:
         topics = {topic for partition in due.values() for topic in partition.reply_topics}
@@ -251,6 +274,9 @@ class StoreProcessor(RebalanceListener):
 
     def _next_offsets(self, partitions: Mapping[int, Partition]) -> dict[int, int]:
         return {number: partition.next_offset for number, partition in partitions.items()}
+
+    def _update_slots(self, messages: list[Message]) -> None:
+        self._dispatcher.update(messages, self._clock.now_s())
 
     # -- life ------------------------------------------------------------------------------------------
 

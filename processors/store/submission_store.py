@@ -1,6 +1,6 @@
 """SubmissionStore: folds `submissions.events` into `submissions.store`, enqueues on `submissions.queue`."""
 
-from processors.store.commit_policy import END_LINGER_S, LINGER_S
+from processors.store.commit_policy import LINGER_S
 from processors.store.partition import StoreDefinition
 from topics.aggregate import submissions
 from topics.catalogue import Catalogue
@@ -16,8 +16,9 @@ def submission_store(catalogue: Catalogue) -> StoreDefinition:
             Started: LINGER_S,
             DependenciesInstalled: LINGER_S,
             Compiled: LINGER_S,
-            Finished: END_LINGER_S,
+            Finished: LINGER_S,
             Requested: LINGER_S,
         },
         stops=catalogue.stops.name,
+        takes_turns=True,
     )

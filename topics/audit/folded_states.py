@@ -1,7 +1,7 @@
 """The log folded up to any moment: the stores at that time, and each event with the fold's reaction."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from topics.aggregate import Aggregate
 from topics.audit.history import AuditedEvent, event_of
 from topics.audit.ownership import AttemptId
-from topics.fold import Recorded
+from topics.fold import Owed, Recorded
 from topics.kafka.codec import DecodeError, decode_fact, encode
 from topics.model import Model
 
@@ -38,6 +38,8 @@ class FoldedStates:
     """States newer than `_encoded`; events of one id are close together, so most are never encoded."""
 
     _attempts: dict[str, int | None] = field(default_factory=dict)
+    owed: dict[str, Owed] = field(default_factory=dict)
+    """Ids whose attempt the store processor enqueues in its turn, or if no worker has it soon."""
 
     def add(self, recorded: Recorded[Any]) -> str | None:
         """Fold an event, in the order of its partition. Return why it changes nothing, or None if it does."""
@@ -47,6 +49,9 @@ class FoldedStates:
                 self._encode()
             self._parsed[recorded.id] = folded.state
             self._attempts[recorded.id] = None if folded.state.final else folded.state.attempt
+            self.owed.pop(recorded.id, None)
+            if owed := self.aggregate.owed(folded.state):
+                self.owed[recorded.id] = owed
         return folded.refused
 
     def get(self, id: str) -> bytes | None:
@@ -64,6 +69,11 @@ class FoldedStates:
     def unfinished(self) -> set[AttemptId]:
         """Present attempts of all ids whose state is not final."""
         return {(id, attempt) for id, attempt in self._attempts.items() if attempt is not None}
+
+    @property
+    def ids(self) -> Set[str]:
+        """All ids with an accepted event."""
+        return self._attempts.keys()
 
     def _state(self, id: str) -> Model | None:
         state, raw = self._parsed.get(id), self._encoded.get(id)

@@ -52,12 +52,17 @@ class Findings:
     differences: list[Difference]
     unowned_attempts: list[AttemptId]
     """Attempts that are neither finished nor queued nor leased."""
+    owed: int
+    """Attempts that the store processor enqueues in their turn, or if no worker has them soon. Those that
+    ingest was to enqueue, and that are neither queued nor leased, stand among `unowned_attempts` as well."""
+    unrequested: list[str]
+    """Ids on the queue that the log has no request of. Each is of a process that may write to the queue."""
     sealing: Sealing
 
     @property
     def clean(self) -> bool:
-        """Whether the audit found no differences, stuck attempts or flaws of seals."""
-        return not (self.differences or self.unowned_attempts or self.sealing.flaws)
+        """Whether the audit found no differences, stuck attempts, unrequested work or flaws of seals."""
+        return not (self.differences or self.unowned_attempts or self.unrequested or self.sealing.flaws)
 
 
 def verify(
@@ -81,6 +86,7 @@ def verify(
         second,
         differences=[difference for difference in second.differences if difference.id in suspects],
         unowned_attempts=sorted(set(first.unowned_attempts) & set(second.unowned_attempts)),
+        unrequested=sorted(set(first.unrequested) & set(second.unrequested)),
     )
 
 
@@ -104,6 +110,11 @@ def _look(
             progress(f"{aggregate.name}: {count} events read")
     differences = replay.differences(stored)
     open_attempts = replay.folded.unfinished
+    # Work is enqueued after its request was appended; but the beginning of the log may be gone.
+    requested = replay.folded.ids | replay.waiting
+    # What ingest did not enqueue as it should is enqueued between the two looks.
+    in_turn = {id for id, owed in replay.folded.owed.items() if owed.dispatch == "turn"}
+    unrequested = {id for id, _ in queued if id not in requested and not replay.begins}
     return Findings(
         events=replay.events,
         refused=replay.refused,
@@ -113,7 +124,9 @@ def _look(
         unfinished=len(open_attempts),
         differences=differences,
         rows_before_log_start=replay.rows_before_log_start,
-        unowned_attempts=unowned_attempts(open_attempts, queued, leased, replay.waiting),
+        unowned_attempts=unowned_attempts(open_attempts, queued, leased, replay.waiting | in_turn),
+        owed=len(replay.folded.owed),
+        unrequested=sorted(unrequested),
         sealing=inspection.finish(),
     )
 

@@ -12,7 +12,7 @@ from topics.dependencies.facts import (
     Started,
 )
 from topics.dependencies.state import Build, EnvironmentState
-from topics.fold import Effect, Enqueue, Folded, Recorded, Stop
+from topics.fold import Enqueue, Folded, Recorded, Stop
 
 AttemptFact = Started | Installed | Failed | HandedBack | LeaseExpired
 
@@ -166,10 +166,11 @@ def _attempt_ended(
 
 
 def _queued(state: EnvironmentState) -> Folded[EnvironmentState]:
-    return Folded(state, (_enqueue(state),))
+    return Folded(state, (enqueue(state),))
 
 
-def _enqueue(state: EnvironmentState) -> Effect:
+def enqueue(state: EnvironmentState) -> Enqueue:
+    """Return the effect that enqueues the current attempt of an unfinished build."""
     build = Build(
         id=state.id,
         generation=state.generation,

@@ -26,6 +26,8 @@ CARRIED_HEADERS = 16
 """Most headers of a request that are copied to its event."""
 CARRIED_BYTES = 4 * 1024
 """Most bytes of the names and values of copied headers together."""
+HOPS = "hops"
+"""Header of a queue record: how often it was redirected. A record with it is never a first delivery."""
 REPLY_TOPIC = "reply_topic"
 """Header of a request that names the topic for its answer."""
 _RANDOM = random.Random(uuid.uuid4().int)  # noqa: S311 - for no secret

@@ -1,6 +1,8 @@
 """Facts about submissions; each is a record on `submissions.events` whose key is the submission's id."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from topics.fold import ProgressFact
 from topics.model import Model
@@ -29,6 +31,13 @@ class Requested(Model):
     """Interface by which the request came in."""
     reply_topic: str | None = None
     """Topic that the answer is produced to, besides the store; None if the request names none."""
+    dispatch: Annotated[
+        Literal["direct", "turn"] | None, Field(exclude_if=lambda dispatch: dispatch is None)
+    ] = None
+    """`direct` if the request handler enqueues attempt 1 itself once this fact is acknowledged; `turn` if the
+    store processor does when its turn comes; None if the store processor does at once."""
+    interactive: Annotated[bool, Field(exclude_if=lambda interactive: not interactive)] = False
+    """Whether the client waits for the answer, so that it goes before others of its owner."""
 
 
 class Started(ProgressFact):

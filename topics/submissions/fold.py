@@ -3,7 +3,7 @@
 The first end counts: Finished of the current attempt, Cancelled, or giving up. Later facts are refused.
 """
 
-from topics.fold import Effect, Enqueue, Folded, Recorded, SendDeadLetter, SendReply, SendWebhook, Stop
+from topics.fold import Effect, Enqueue, Folded, Owed, Recorded, SendDeadLetter, SendReply, SendWebhook, Stop
 from topics.request.errors import FieldError
 from topics.submissions.facts import (
     Cancelled,
@@ -67,8 +67,10 @@ def _requested(
         dependencies_id=fact.dependencies_id,
         package_set=fact.package_set,
         request=fact.request,
+        owed=fact.dispatch,
+        interactive=fact.interactive,
     )
-    return Folded(new, (_enqueue(new),))
+    return Folded(new, () if new.owed else (enqueue(new),))
 
 
 def _again(state: Submission, fact: Requested, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
@@ -148,7 +150,7 @@ def _of_attempt(
 def _progressed(state: Submission, status: Status, **changes: object) -> Submission:
     # Two workers may run one attempt: facts of the slower one never move the status backwards.
     further = max(state.status, status, key=_PROGRESS.index)
-    return state.replace(status=further, **changes)
+    return state.replace(status=further, owed=None, **changes)
 
 
 def _finished(state: Submission, fact: Finished, recorded: Recorded[SubmissionFact]) -> Submission:
@@ -182,8 +184,8 @@ def _attempt_ended(
     stop = Stop(state.id, state.attempt)
     if state.charged_attempts >= state.allowed_attempts or state.host_faults >= state.allowed_host_faults:
         return Folded(_given_up(state, recorded), (stop,))
-    state = _reset(state).replace(status="queued", attempt=state.attempt + 1)
-    return Folded(state, (stop, _enqueue(state)))
+    state = _reset(state).replace(status="queued", attempt=state.attempt + 1, owed=None)
+    return Folded(state, (stop, enqueue(state)))
 
 
 def _given_up(state: Submission, recorded: Recorded[SubmissionFact]) -> Submission:
@@ -198,10 +200,19 @@ def _reset(state: Submission) -> Submission:
 
 
 def _ended(state: Submission, recorded: Recorded[SubmissionFact], **changes: object) -> Submission:
-    return state.replace(finished_at=recorded.time, **changes)
+    return state.replace(finished_at=recorded.time, owed=None, **changes)
 
 
-def _enqueue(state: Submission) -> Effect:
+def owed(state: Submission) -> Owed | None:
+    """Return the dispatch of the current attempt if no event shows that a worker has it; else None."""
+    if state.owed is None:
+        return None
+    owner = "kafka" if state.source == "kafka" else f"http/{state.owner or ''}"
+    return Owed(state.owed, owner, state.interactive, state.created_at)
+
+
+def enqueue(state: Submission) -> Enqueue:
+    """Return the effect that enqueues the current attempt of an unfinished submission."""
     assert state.request is not None
     work = Work(
         id=state.id,

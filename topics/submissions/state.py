@@ -89,6 +89,10 @@ class Submission(Answer):
     """Pin of the package set that was in force."""
     request: SubmissionRequest | None = None
     """The request; None only if the submission was rejected."""
+    owed: Annotated[Literal["direct", "turn"] | None, Field(exclude_if=lambda owed: owed is None)] = None
+    """Dispatch of attempt 1 by its request, as long as no event shows that a worker has it; else None."""
+    interactive: Annotated[bool, Field(exclude_if=lambda interactive: not interactive)] = False
+    """Whether the client waits for the answer, so that it goes before others of its owner."""
 
     @property
     def final(self) -> bool:

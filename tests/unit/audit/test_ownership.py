@@ -6,7 +6,7 @@ from tests.unit.audit.messages import SUBMISSIONS, event, request
 from topics.audit.ownership import Leases, unowned_attempts
 from topics.audit.replay import Replay
 from topics.leases import Lease
-from topics.submissions.facts import Cancelled
+from topics.submissions.facts import Cancelled, Started
 
 ATTEMPT = ("one", 1)
 
@@ -43,3 +43,11 @@ def test_what_is_final_needs_nobody() -> None:
     replay.add(event("two", request(), 1))
     replay.add(event("two", Cancelled(), 2))
     assert replay.folded.unfinished == {ATTEMPT}
+
+
+def test_what_the_store_processor_owes_needs_nobody_else() -> None:
+    replay = Replay(SUBMISSIONS, {0: 9}, {0: 9})
+    replay.add(event("one", request().replace(dispatch="direct"), 0))
+    assert replay.folded.owed.keys() == {"one"}
+    replay.add(event("one", Started(attempt=1, worker="w"), 1))
+    assert not replay.folded.owed

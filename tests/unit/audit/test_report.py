@@ -46,6 +46,8 @@ def test_report_names_what_is_stuck() -> None:
         unfinished=1,
         differences=[],
         unowned_attempts=[("one", 2)],
+        owed=2,
+        unrequested=["nobody"],
         sealing=Sealing(flaws=["it is not as it was sealed"], sealed=["it is sealed"], expired=1, unsealed=2),
     )
     assert not findings.clean
@@ -56,9 +58,11 @@ def test_report_names_what_is_stuck() -> None:
     assert report("submissions", findings) == [
         f"submissions: {counts}",
         "submissions: 3 stored records are older than the log, and were not compared",
+        "submissions: 2 attempts wait for their turn, or are on their way to a worker",
         "submissions: it is not as it was sealed",
         "submissions: it is sealed",
         "submissions: of 1 sealed ranges events are gone by retention",
         "submissions: 2 events are not sealed yet",
+        "submissions: nobody is on the queue, but was not requested",
         "submissions: one attempt 2 is stuck: neither finished, queued nor leased",
     ]

@@ -7,7 +7,6 @@ from confluent_kafka import Message
 
 from processors.store.commit_policy import (
     BUSY_MS,
-    END_LINGER_S,
     LINGER_S,
     PAUSE_S,
     RATE_MS,
@@ -76,7 +75,7 @@ def test_an_end_waits_for_company_unless_somebody_is_to_be_told(partition: Foldi
         partition.fold(event(offset, a_request(**changes), id))
     partition.committed()
     partition.fold(event(2, FINISHED, "a"))
-    assert partition.linger_s == pytest.approx(END_LINGER_S)
+    assert partition.linger_s == pytest.approx(LINGER_S)
     partition.fold(event(3, FINISHED, "b"))
     assert partition.linger_s == 0
 

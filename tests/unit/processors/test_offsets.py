@@ -7,8 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from processors.queue.first_deliveries import FirstDeliveries
 from processors.queue.offsets import Delivery, Offsets
-from processors.queue.redistribution import HOPS
-from topics.kafka.codec import Headers
+from topics.kafka.codec import HOPS, Headers
 
 PARTITIONS = st.integers(0, 2)
 
