@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, Message
 
 from ingest import listing
 from ingest.access import Caller
+from ingest.direct_dispatch import DirectDispatch, DispatchPlan
 from ingest.ids import derive_id, derive_legacy_id
 from ingest.models import SubmissionPage
 from ingest.problems import ProblemError, invalid
@@ -17,10 +18,11 @@ from ingest.projection import Projection
 from ingest.settings import IngestSettings
 from ingest.stats import RecentStats
 from topics.catalogue import Catalogue
+from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Headers
 from topics.kafka.fact_publisher import FactPublisher
-from topics.kafka.tail import TailConsumer
+from topics.kafka.tail import Tail, TailConsumer, end
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
@@ -46,29 +48,39 @@ class Submissions:
         """Prepare to read with `consumer`, and to append; `start` begins."""
         self._kafka, self._settings = kafka, settings
         views = kafka.data_dir / "views"
+        source = f"ingest/{instance}"
         timeout_ms = round(settings.acknowledge_timeout_s * 1000)
         self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
-        self._events = FactPublisher(
-            self._producer, catalogue.submissions.events.name, FACTS, f"ingest/{instance}"
-        )
+        self._events = FactPublisher(self._producer, catalogue.submissions.events.name, FACTS, source)
         self.recent = RecentStats()
+        self._dispatch: DirectDispatch | None = None
+        if kafka.dispatch == "turns":
+            self._dispatch = DirectDispatch(self._producer, catalogue.submissions, source)
+            self._slots = Tail(
+                kafka, catalogue.submissions.slots.name, self._take_slots, start_at=end, consumer=consumer
+            )
         self.projection = Projection(
             kafka,
             catalogue.submissions,
             views / f"ingest-{instance}-submissions",
             consumer=consumer,
-            on_folded=self.recent.count,
+            on_folded=self._note,
         )
         directory = views / f"ingest-{instance}-package-sets"
         self.package_sets = PackageSets(kafka, catalogue, directory, consumer)
 
     async def start(self) -> None:
         """Start to consume the topics."""
+        self._loop = asyncio.get_running_loop()
         await self.package_sets.start()
+        if self._dispatch:
+            await self._slots.start()
         await self.projection.start()
 
     async def close(self) -> None:
         """Stop to consume, and flush the producer."""
+        if self._dispatch:
+            await self._dispatch.close()
         await asyncio.gather(self.projection.close(), self.package_sets.close())
         self._producer.close()
 
@@ -79,6 +91,7 @@ class Submissions:
         *,
         idempotency_key: str | None = None,
         extra_headers: Headers | None = None,
+        interactive: bool = False,
     ) -> Submission:
         """Append a request to the log; return the new submission, or an earlier one of the same content.
 
@@ -87,6 +100,7 @@ class Submissions:
             caller: the owner of the submission, whose quota applies.
             idempotency_key: the key from which the id is derived if the request has none.
             extra_headers: headers that are added to the event.
+            interactive: whether the client waits for the answer.
 
         Raises:
             ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 429 beyond the caller's quota,
@@ -112,9 +126,25 @@ class Submissions:
             allowed_attempts=self._kafka.allowed_attempts,
         )
         id, named = self._choose_id(request.id, idempotency_key, caller.owner)
+        plan: DispatchPlan | None = None
+        if self._dispatch:
+            is_new = request.id is None and idempotency_key is None  # else the id may be in use
+            plan = self._dispatch.plan(id, fact) if is_new else None
+            fact = fact.replace(dispatch="direct" if plan else "turn", interactive=interactive)
         with self.projection.appending(id, caller.owner):
-            await self._fold_here(id, await self._append(id, fact, extra_headers))
+            await self._fold_here(id, await self._append(id, fact, extra_headers, plan))
         return _require_same(await self._get(id, _regardless_of_owner), fact, named)
+
+    def _take_slots(self, messages: list[Message]) -> None:
+        """Pass free slots of workers to the event loop, from the consumer's thread."""
+        if self._dispatch:
+            self._loop.call_soon_threadsafe(self._dispatch.update, messages)
+
+    def _note(self, recorded: Recorded[SubmissionFact], state: Submission) -> None:
+        """Take an event that changed a submission, in the consumer's thread."""
+        self.recent.count(recorded, state)
+        if self._dispatch:
+            self._dispatch.note_event(recorded, state)
 
     def _choose_id(self, id: str | None, key: str | None, owner: str | None) -> tuple[str, str]:
         """Return the id of a request, and its description in errors."""
@@ -227,14 +257,23 @@ class Submissions:
             raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
         return after
 
-    async def _append(self, id: str, fact: SubmissionFact, extra_headers: Headers | None = None) -> Message:
-        """Append an event; return its delivery report, which has offset and append time.
+    async def _append(
+        self,
+        id: str,
+        fact: SubmissionFact,
+        extra_headers: Headers | None = None,
+        plan: DispatchPlan | None = None,
+    ) -> Message:
+        """Append an event, and carry out a plan then; return the report, with offset and append time.
 
         Raises:
             ProblemError: 503 if the broker did not acknowledge it in time.
         """
         try:
-            return await self._events.publish(id, fact, extra_headers)
+            appended = self._events.publish(id, fact, extra_headers)
+            if self._dispatch and plan:
+                self._dispatch.dispatch_after(appended, plan)
+            return await appended
         except KafkaException as error:
             log.warning("submission %s was not acknowledged: %s", id, error)
             raise self._unavailable("the broker did not acknowledge in time", id) from None

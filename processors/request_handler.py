@@ -233,6 +233,8 @@ class RequestHandler:
         id, fact = handled
         if isinstance(fact, Requested):
             self._unseen.add(id)
+            if self._settings.dispatch == "turns":
+                fact = fact.replace(dispatch="turn")
         return [self._fact(id, fact, carried_headers)]
 
     def _rejection_topic(self, message: Message) -> str | None:

@@ -47,6 +47,11 @@ class SubmissionSettings(BaseSettings):
     """Submissions from `submissions.requests` that may be accepted and not finished. Beyond it the
     request handler stops reading the topic, which keeps the requests. It also bounds how many of them can
     be ahead of a submission from HTTP in the queue."""
+    dispatch: Literal["turns", "off"] = "turns"
+    """`turns`: submissions wait for a free slot in turns by owner, and ingest enqueues one itself if a slot
+    is free. `off`: the store processor enqueues each submission at once, as earlier versions did. Set it to
+    `off` while store processors of an earlier version run, see
+    [architecture.md](architecture.md#upgrading)."""
     reply_topic_prefix: str = Field(default="replies.", min_length=1)
     """Prefix of the names of topics that requests may name for their answer, after `TOPIC_PREFIX`. An
     operator allows such a topic by creating it."""

@@ -62,6 +62,7 @@ def submit_routes(
             caller,
             idempotency_key=idempotency_key,
             extra_headers=trace_context(request.headers),
+            interactive=wait,
         )
         if wait:
             submission = await submissions.wait_final(submission.id, wait_timeout_s)

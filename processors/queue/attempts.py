@@ -88,12 +88,13 @@ class Attempts(Generic[WorkT]):
         clients: Clients,
         catalogue: Catalogue,
         family: Family,
-        queue_partitions: int,
+        queue_partitions: int | None,
         producer: Producer,
     ) -> None:
         """Run work of type `model` with `executor`; `facts` are the types that it publishes.
 
-        `queue_partitions` is the number of partitions of the queue of `family`.
+        `queue_partitions` is the number of partitions of the queue of `family`; None if processes without
+        partitions want to know the free slots as well.
         """
         self._executor, self._process, self._queue = executor, process, family.queue.name
         self._events = FactPublisher(producer, family.events.name, facts, process.source)

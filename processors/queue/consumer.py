@@ -159,9 +159,15 @@ class QueueConsumer(Generic[WorkT]):
             await self._start([each.message for each in starting])
         elif not self._waiting:
             self._consumer.resume()
-            await self._read(max(free, 1), _IDLE_POLL_S if self.offsets.is_empty else _POLL_S)
+            await self._read(max(free, 1), self._patience_s())
         elif not await self._redirect():
             await self._wait_for_slot()
+
+    def _patience_s(self) -> float:
+        """Return for how long a poll waits: not at all if free slots were not published, as more may wait."""
+        if not self._has_read_all:
+            return 0
+        return _IDLE_POLL_S if self.offsets.is_empty else _POLL_S
 
     async def _read(self, limit: int, timeout_s: float) -> None:
         """Read records until `limit` of them wait, or a commit is due; `timeout_s` applies to the first.
@@ -178,12 +184,13 @@ class QueueConsumer(Generic[WorkT]):
                 log.warning("consuming %s: %s", self._queue, error)
             # A commit that waited for the poll is a request to the broker; what was read starts meanwhile.
             is_enough = len(self._waiting) >= limit or self.committer.is_committing
+            self._has_read_all &= not is_enough
             message = None if is_enough else await self._poll(0)
 
     async def _poll(self, timeout_s: float) -> Message | None:
         self._polled_s = _now_s()
         messages = await self._consumer.poll(1, timeout_s)
-        self._has_read_all = not messages
+        self._has_read_all |= not messages
         return messages[0] if messages else None
 
     async def _start(self, messages: list[Message]) -> None:

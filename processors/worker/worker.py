@@ -81,7 +81,7 @@ class Worker:
             clients=clients,
             catalogue=catalogue,
             family=catalogue.submissions,
-            queue_partitions=catalogue.submissions.queue.partitions(kafka.profile),
+            queue_partitions=None,  # ingest dispatches work to free slots, too
             producer=self._producer,
         )
 

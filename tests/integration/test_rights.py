@@ -42,7 +42,7 @@ PRODUCER = "school"
 
 CHANGELOGS = ("worker-health-checker-leases-changelog", "cache-builder-health-checker-leases-changelog")
 WRITES = {
-    "ingest": {"submissions.events"},
+    "ingest": {"submissions.events", "submissions.queue"},
     "request-handler": {"submissions.events", "dead-letters"},
     "submission-store": {
         *("submissions.store", "submissions.queue", "submissions.stops", "webhooks.pending", "dead-letters"),
@@ -71,10 +71,10 @@ WRITES = {
 READS = {
     "ingest": {
         *("submissions.events", "submissions.store", "submissions.output", "package-sets"),
-        *("dependencies.store", "api-keys"),
+        *("submissions.slots", "dependencies.store", "api-keys"),
     },
     "request-handler": {"submissions.requests", "submissions.store", "package-sets"},
-    "submission-store": {"submissions.events", "submissions.store"},
+    "submission-store": {"submissions.events", "submissions.store", "submissions.slots"},
     "build-store": {"dependencies.events", "dependencies.store"},
     "worker": {"submissions.queue", "submissions.slots", "submissions.stops", "dependencies.store"},
     "cache-builder": {"dependencies.queue", "dependencies.slots", "dependencies.store", "package-sets"},

@@ -1,0 +1,134 @@
+"""Direct dispatch: this node enqueues attempt 1 of what it accepted, if a worker has a free slot for it.
+
+    Requested acknowledged → record of the queue produced → a worker runs it
+
+An optimisation: without this module the store processor enqueues every submission. `Requested` has
+`dispatch` if its request handler will do so. The store processor enqueues an attempt after a few seconds if
+no event shows that a worker has it. So this node may end, be too late or be refused after it published
+`Requested`. See `docs/performance.md`.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import suppress
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException, Message
+
+from topics.capacity import Choice, PeerCapacity
+from topics.fold import QueuedWork, Recorded
+from topics.kafka.codec import DecodeError, Record, cloud_event, decode, encode
+from topics.kafka.ports import Producer
+from topics.leases import CapacityReport
+from topics.submissions.facts import Requested, SubmissionFact
+from topics.submissions.fold import apply, enqueue
+from topics.submissions.state import Submission
+from topics.topic import Family
+
+log = logging.getLogger(__name__)
+
+MAX_AGE_S = 1.0
+"""Age of a plan at which its work is left to the store processor, which has not enqueued it by then."""
+SLOW_S = 0.25
+"""Age of a record without acknowledgement at which this node plans nothing: the queue may have no leader."""
+REFUSED_S = 60.0
+"""Time for which this node plans nothing after the queue refused a record."""
+_CLOSE_S = 1.0
+
+
+class DispatchPlan(NamedTuple):
+    """Work that this node enqueues once its `Requested` is acknowledged."""
+
+    id: str
+    work: QueuedWork
+    to: Choice
+    made_s: float
+
+
+class DirectDispatch:
+    """Free slots of workers, and the plans of this node. Called on the event loop, except `note_event`."""
+
+    def __init__(self, producer: Producer, family: Family, source: str) -> None:
+        """Produce to the queue of `family`; `source` is the CloudEvents source of this node."""
+        self._producer, self._queue, self._source = producer, family.queue.name, source
+        self._capacity = PeerCapacity(until_reported=True)
+        self._chosen: dict[str, Choice] = {}
+        """Workers of the submissions that this node dispatches, until these end."""
+        self._ended: deque[str] = deque()
+        self._appending: set[asyncio.Future[Message]] = set()
+        self._unacknowledged: dict[asyncio.Future[Message], float] = {}
+        """Records of the queue with the times at which they were produced, in this order."""
+        self._refused_until_s = 0.0
+        self._waiting: set[str] = set()
+        """Submissions that wait for their turn, so that no other may go before them."""
+
+    def update(self, messages: list[Message]) -> None:
+        """Take free slots that workers published."""
+        for message in messages:
+            with suppress(DecodeError):
+                self._capacity.update(decode(CapacityReport, message.value()), _now_s())
+
+    def note_event(self, recorded: Recorded[SubmissionFact], state: Submission) -> None:
+        """Take an event that changed a submission; any thread may call it."""
+        if state.owed == "turn":
+            self._waiting.add(recorded.id)
+        else:
+            self._waiting.discard(recorded.id)
+        if state.final and recorded.id in self._chosen:
+            self._ended.append(recorded.id)
+
+    def plan(self, id: str, fact: Requested) -> DispatchPlan | None:
+        """Return a plan if a worker has room for a new submission and no other waits for its turn.
+
+        `fact` must then have `dispatch`. No other request may have this id: a refused request must not run.
+        """
+        now_s = _now_s()
+        while self._ended:
+            if ended := self._chosen.pop(self._ended.popleft(), None):
+                self._capacity.release(ended)
+        oldest_s = next(iter(self._unacknowledged.values()), now_s)
+        if self._waiting or now_s < self._refused_until_s or now_s - oldest_s > SLOW_S:
+            return None
+        state = apply(None, Recorded(id, fact, 0)).state
+        assert state is not None
+        work = enqueue(state).work
+        if (to := self._capacity.choose(now_s, work.memory_bytes)) is None:
+            return None
+        self._chosen[id] = to
+        return DispatchPlan(id, work, to, now_s)
+
+    def dispatch_after(self, appended: "asyncio.Future[Message]", plan: DispatchPlan) -> None:
+        """Carry out a plan once its `Requested` is acknowledged; drop it if the future is cancelled."""
+        self._appending.add(appended)
+        appended.add_done_callback(lambda done: self._dispatch(plan, done))
+
+    async def close(self) -> None:
+        """Carry out the plans whose `Requested` is acknowledged soon."""
+        if self._appending:
+            await asyncio.wait(self._appending, timeout=_CLOSE_S)
+            await asyncio.sleep(0)
+
+    def _dispatch(self, plan: DispatchPlan, appended: "asyncio.Future[Message]") -> None:
+        self._appending.discard(appended)
+        if appended.cancelled() or appended.exception() is not None:
+            self._ended.append(plan.id)
+        elif _now_s() - plan.made_s <= MAX_AGE_S:
+            event = appended.result()
+            ce_id = f"{event.topic()}/{event.partition()}/{event.offset()}"
+            headers = cloud_event("envicutor.submission.enqueued.v1", ce_id, plan.id, self._source)
+            record = Record(self._queue, plan.id.encode(), encode(plan.work), headers)
+            produced = self._producer.publish(record, partition=plan.to.partition)
+            self._unacknowledged[produced] = _now_s()
+            produced.add_done_callback(self._acknowledged)
+
+    def _acknowledged(self, produced: "asyncio.Future[Message]") -> None:
+        del self._unacknowledged[produced]
+        error = None if produced.cancelled() else produced.exception()
+        if isinstance(error, KafkaException):
+            self._refused_until_s = _now_s() + REFUSED_S
+            log.warning("%s refused work, which the store processor enqueues: %s", self._queue, error)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
