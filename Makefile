@@ -87,7 +87,7 @@ test: setup ## run check, unit, integration and system-tests; needs root
 DURATION_S ?= 60
 SEED ?= 1
 chaos: setup ## kill, pause and end processes of a loaded cluster at random; DURATION_S=, SEED=; needs root
-	@$(BIN)/python -m tests.chaos --duration $(DURATION_S) --seed $(SEED)
+	@$(BIN)/python -m tests.chaos --duration $(DURATION_S) --seed $(SEED) $(OPTIONS)
 
 STEPS ?= 100000
 simulate: setup ## run the protocol in virtual time with faults at every step; STEPS=, SEED=
@@ -114,8 +114,9 @@ soak-courses: setup ## build and run tests/system/nix/environments.toml; needs r
 soak-bench: setup ## test the benchmarks; needs root
 	$(BIN)/pytest -q -m soak tests/system/host
 
-soak-chaos: ## run chaos for ten minutes; needs root
+soak-chaos: ## run chaos for ten minutes twice, with kills of ingest within dispatches; needs root
 	@$(MAKE) chaos DURATION_S=600
+	@$(MAKE) chaos DURATION_S=600 SEED=2 OPTIONS=--between
 
 PART ?= all
 bench: setup ## measure speed within ten minutes, into bench/; PART=: one part, as bench-PART; needs root

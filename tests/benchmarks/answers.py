@@ -44,7 +44,7 @@ from topics.request.limits import RunLimits
 FIRST_UID = 1_930_000_000
 WARM_UP = 200
 """Submissions of each kind before anything is measured: a fresh JVM is slow."""
-PAUSE_S = 0.06
+PAUSE_S = 0.12
 """Longer than transactions wait for company, which would meet whatever is measured next."""
 PLAIN, SANDBOX, SUBMISSION, PIPELINE = "plain program", "bare sandbox", "submission", "pipeline alone"
 HOPS = (

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.system.cluster.running import Cluster
 
-Kind = Literal["kill", "pause", "end", "poison"]
+Kind = Literal["kill", "pause", "end", "poison", "between"]
 KINDS: tuple[Kind, ...] = ("kill", "pause", "end")
 PAUSE_S = (11.0, 24.0)
 """Leases: 10 s, sessions: 6 s, transactions: 5 s, the watchdog: 20 s."""

@@ -31,7 +31,7 @@ class Client:
             yield random.random() * 2 * self._world.plan.submit_period_s
             if len(self._world.unfinished()) > MOST_UNFINISHED:
                 continue
-            known = list(self._world.accepted)
+            known = list(self._world.invariants.truth("submissions"))
             chance = random.random()
             if chance < 0.8 or not known:
                 yield from self._submit(f"s{len(self._world.submitted)}")
@@ -48,16 +48,8 @@ class Client:
         self._world.scheduler.end(self._process)
 
     def _submit(self, id: str) -> Wait:
-        random, plan = self._world.random, self._world.plan
-        poison = random.random() < plan.poison_chance
-        if poison:
-            self._world.poison.add(id)
-        allowed = random.choice((1, 2, 3)) if poison or random.random() < 0.2 else ENDLESS
-        fact = new(random.randrange(plan.environments)).replace(
-            allowed_attempts=allowed, allowed_host_faults=10 if poison else ENDLESS
-        )
-        self._world.submitted[id] = fact
-        if random.random() < 0.05:
+        self._world.submitted[id] = fact = draw(self._world, id)
+        if self._world.random.random() < 0.05:
             self._say(id, Rejected(errors=(FieldError(field="run", message="is missing"),)))
         acknowledged = self._say(id, fact)
         yield from self._until(acknowledged, ACKNOWLEDGE_TIMEOUT_S)
@@ -73,6 +65,22 @@ class Client:
         deadline_s = self._world.scheduler.now_s + timeout_s
         while not future.done and self._world.scheduler.now_s < deadline_s:
             yield 0.01
+
+
+def draw(world: "World", id: str) -> Requested:
+    """Any request, poison at times."""
+    random, plan = world.random, world.plan
+    poison = random.random() < plan.poison_chance
+    if poison:
+        world.poison.add(id)
+    allowed = random.choice((1, 2, 3)) if poison or random.random() < 0.2 else ENDLESS
+    return new(random.randrange(plan.environments)).replace(
+        allowed_attempts=allowed,
+        allowed_host_faults=10 if poison else ENDLESS,
+        dispatch="turn" if plan.turns else None,
+        owner=random.choice(("a", "b")),
+        interactive=random.random() < 0.5,
+    )
 
 
 @lru_cache

@@ -1,14 +1,17 @@
 """What befalls processes, broker and log, at any step; the seed says what and when."""
 
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.simulator.broker import Entry, Log
 from tests.simulator.family import GARBAGE, Family
+from tests.simulator.health import value_of
 from tests.simulator.scheduler import Process
 from tests.simulator.workshop import HOST
 from topics.dependencies.facts import Evicted
-from topics.kafka.codec import Headers
+from topics.kafka.codec import Headers, header
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -20,6 +23,7 @@ KINDS = (
     "stop",
     "twin",
     "mid-transaction",
+    "mid-dispatch",
     "slow markers",
     "fence",
     "forgotten",
@@ -34,6 +38,10 @@ KINDS = (
 )
 _BACK_S = 10.0
 """How long the broker stays, once it is back."""
+_LATE_S = 8.0
+"""After this time the store has paid what a request handler owed."""
+_DISPATCH_S = 0.003
+"""What lies between the two records of a dispatch, mostly."""
 PAUSES_S = (0.5, 3.0, 8.0, 15.0, 40.0)
 
 
@@ -55,6 +63,9 @@ class Plan(NamedTuple):
     """Of faults."""
     fault_steps: int
     """Steps between two faults, on average."""
+    ingests: int = 0
+    turns: bool = False
+    """Whether requests from Kafka leave it to the store processor when they are enqueued."""
     small_workers: int = 0
     """How many of the workers have too little memory for any submission."""
     transaction_bytes: int = 1 << 24
@@ -77,6 +88,8 @@ class Plan(NamedTuple):
             faust_fault_chance=random.choice((0.0, 0.3)),
             kinds=tuple(random.sample(KINDS, random.randint(1, len(KINDS)))),
             fault_steps=random.choice((50, 200, 800)),
+            ingests=random.choice((0, 1, 2)),
+            turns=random.choice((False, True)),
             small_workers=random.choice((0, 0, 1)),
             transaction_bytes=random.choice((1 << 24, 1 << 24, 5000)),
         )
@@ -88,7 +101,8 @@ class Faults:
     def __init__(self, world: "World") -> None:
         self._world, self._random = world, world.random
         self.counts: Counter[str] = Counter()
-        self._ambushes = 0
+        self._ambushes = self._dispatch_ambushes = 0
+        world.broker.on_append.append(self._mid_dispatch)
         for family in world.families:
             family.coordinator.on_request.append(self._mid_transaction)
 
@@ -115,6 +129,10 @@ class Faults:
                 self._twin(process)
             case "outage":
                 self._outage(process.role)
+            case "mid-transaction":
+                self._ambushes += 1
+            case "mid-dispatch":
+                self._dispatch_ambushes += 1
             case _:
                 self._to_the_broker(kind)
 
@@ -122,8 +140,6 @@ class Faults:
         broker, now_s = self._world.broker, self._world.scheduler.now_s
         family = self._random.choice(self._world.families)
         match kind:
-            case "mid-transaction":
-                self._ambushes += 1
             case "slow markers":
                 family.coordinator.slow_until_s = now_s + self._random.choice((1.0, 20.0))
             case "fence":
@@ -167,6 +183,23 @@ class Faults:
                     self._world.crash(process, "killed within a transaction")
                 else:
                     self._pause(process)
+
+    def _mid_dispatch(self, log: Log, entry: Entry) -> None:
+        """Killed, or cut off, after Requested and before the record of the queue."""
+        message = entry.message
+        if not self._dispatch_ambushes or message is None or b'"dispatch":"direct"' not in value_of(message):
+            return
+        self._dispatch_ambushes -= 1
+        for process in list(self._world.running):
+            if header(message, "ce_source") == f"/envicutor/{process.name}":
+                at_s = self._world.scheduler.now_s + self._random.random() * _DISPATCH_S
+                self._world.scheduler.at(at_s, process, partial(self._ambush, process))
+
+    def _ambush(self, process: Process, _: int) -> None:
+        if self._random.random() < 0.3:
+            self._world.crash(process, "killed within a dispatch")
+        else:
+            self._world.scheduler.cut_off(process, _LATE_S)
 
     def _pause(self, process: Process) -> None:
         self._world.scheduler.pause(process, self._random.choice(PAUSES_S))

@@ -6,6 +6,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from processors.health_checker.lease_monitor import LeaseMonitor, TickOutcome
+from tests.simulator.dispatch_mutants import DISPATCH_MUTANTS, HARMLESS_DISPATCHERS
 from tests.simulator.health import HealthChecker
 from tests.simulator.mutant import PLAN, Mutant
 from tests.simulator.scheduler import Future
@@ -52,7 +53,8 @@ MUTANTS = {
     ),
     "forgets first": Mutant(replace(_RIGHT, checker=ForgetsFirst)),
     **STORE_MUTANTS,
+    **DISPATCH_MUTANTS,
 }
 """By name."""
-HARMLESS = {**HARMLESS_WORKERS, **HARMLESS_STORES}
+HARMLESS = {**HARMLESS_WORKERS, **HARMLESS_STORES, **HARMLESS_DISPATCHERS}
 """Not wrong: must not be found out."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
-_PACKAGE = "processors"
+_PACKAGES = ("processors", "ingest")
 """What is imported anew for a mutant, so that its modules use each other's patched versions."""
 
 
@@ -25,14 +25,14 @@ class Patch(NamedTuple):
 
     def apply(self, source: str) -> str:
         """Return the patched source; what ships must have the old text once."""
-        assert self.module.startswith(f"{_PACKAGE}."), self.module
+        assert _is_ours(self.module), self.module
         count = source.count(self.old)
         assert count == 1, f"{self.module} has this {count} times, so the mutant is none:\n{self.old}"
         return source.replace(self.old, self.new)
 
 
 class Shipped:
-    """The modules below `processors` with these patches."""
+    """The modules below `processors` and `ingest` with these patches."""
 
     def __init__(self, patches: tuple[Patch, ...] = ()) -> None:
         self._patches = patches
@@ -76,7 +76,7 @@ def shipped(patches: tuple[Patch, ...] = ()) -> Shipped:
 
 
 def _is_ours(name: str) -> bool:
-    return name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
+    return name.partition(".")[0] in _PACKAGES
 
 
 class _Finder(MetaPathFinder):

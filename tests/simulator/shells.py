@@ -1,14 +1,15 @@
 """Shipped shells in simulated processes: their ports are virtual, everything else is what ships."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 
 from tests.simulator.family import Family
 from tests.simulator.invariants import ViolationError
 from tests.simulator.scheduler import Process
+from tests.simulator.virtual.follower import VirtualFollower
 from tests.simulator.virtual.loop import VirtualLoop
 from tests.simulator.virtual.reader import VirtualReader
 from tests.simulator.virtual.transactional_producer import VirtualTransactionalProducer
@@ -35,6 +36,10 @@ def start_store(world: "World", process: Process, family: Family, slot: int) -> 
     )
     loop, instance = world.loop(process), f"{family.store.name}-{slot}"
     network, make_consumer = world.network, world.protocol.store_consumer
+
+    def follow_slots(take: Callable[[list[Message]], None]) -> VirtualFollower:
+        return VirtualFollower(loop, network, [family.slots], take, from_beginning=False)
+
     ports = module.StorePorts(
         consumer=make_consumer(loop, network, family.store_group, family.events, instance=instance),
         producer=VirtualTransactionalProducer(loop, network, world.broker, family.coordinator, instance),
@@ -42,9 +47,12 @@ def start_store(world: "World", process: Process, family: Family, slot: int) -> 
         replies=AnyReplyTopic(),
         clock=LoopClock(),
         make_states=lambda _: {},
+        follow_slots=follow_slots if family.store.takes_turns else None,
     )
     policy = policies.CommitPolicy(family.store.lingers_s, transaction_bytes=world.plan.transaction_bytes)
-    processor = module.StoreProcessor(family.store, ports, len(family.queue), policy=policy)
+    processor = module.StoreProcessor(
+        family.store, ports, len(family.queue), len(family.events), policy=policy
+    )
     process.stop.when_done(processor.stop)
     run(world, loop, processor.run())
 

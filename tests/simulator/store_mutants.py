@@ -105,7 +105,7 @@ STORE_MUTANTS = {
                 Patch(_PROCESSOR, "if self._reassigned and messages:", "if False:"),
             )
         ),
-        _LOSING._replace(stores=1),
+        _LOSING._replace(stores=1, fault_steps=150),
     ),
     # Reads on after a full transaction, without the rest of the batch.
     "loses the rest": Mutant(

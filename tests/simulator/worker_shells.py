@@ -156,7 +156,7 @@ def _attempts(
         clients=clients,
         catalogue=CATALOGUE,
         family=family.store.aggregate.family,
-        queue_partitions=len(family.queue),
+        queue_partitions=None if family.subject == "submissions" else len(family.queue),
         producer=producer,
     )
 

@@ -12,6 +12,7 @@ from tests.simulator.client import ENDLESS, Client
 from tests.simulator.family import CATALOGUE, Family
 from tests.simulator.faults import Faults, Plan
 from tests.simulator.health import HealthChecker
+from tests.simulator.ingest_shells import start_ingest
 from tests.simulator.invariants import Invariants, ViolationError
 from tests.simulator.network import Network
 from tests.simulator.patches import Patch, shipped
@@ -98,6 +99,7 @@ class World:
             "worker-checker": plan.checkers,
             "cache-builder-checker": plan.checkers,
             "client": 1,
+            "ingest": plan.ingests,
         }
         for role, number in roles.items():
             for slot in range(number):
@@ -148,6 +150,8 @@ class World:
                 start_worker(self, process, small=slot < self.plan.small_workers)
             case "cache-builder":
                 start_builder(self, process)
+            case "ingest":
+                start_ingest(self, process)
             case _:
                 self.scheduler.spawn(process, self._main(role, slot, process))
 
@@ -163,7 +167,7 @@ class World:
     def _ended(self, process: Process, role: str, slot: int) -> None:
         self.running.remove(process)
         delay_s = process.restart_after_s or 0.1 + self.random.random() * 3
-        if role != "client" or not self.calm:
+        if role not in {"client", "ingest"} or not self.calm:
             self.scheduler.at(self.scheduler.now_s + delay_s, None, lambda _: self.start(role, slot))
 
     def crash(self, process: Process, why: str, restart_s: float | None = None) -> None:

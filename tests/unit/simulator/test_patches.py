@@ -8,7 +8,7 @@ from processors.store.commit_policy import LINGER_S
 from tests.simulator.patches import Patch, Shipped, shipped
 
 POLICY = "processors.store.commit_policy"
-LINGERS = Patch(POLICY, "LINGER_S = 0.05\n", "LINGER_S = 1.0\n")
+LINGERS = Patch(POLICY, "LINGER_S = 0.1\n", "LINGER_S = 1.0\n")
 
 
 def test_a_patch_changes_the_module_and_those_that_import_it_alone() -> None:
@@ -18,7 +18,7 @@ def test_a_patch_changes_the_module_and_those_that_import_it_alone() -> None:
     store = mutant.module("processors.store.submission_store")
     assert store.LINGER_S == 1.0
     assert mutant.module("processors.store.processor").CommitPolicy is mutant.module(POLICY).CommitPolicy
-    assert (LINGER_S, sys.modules[POLICY]) == (0.05, before)
+    assert (LINGER_S, sys.modules[POLICY]) == (0.1, before)
 
 
 def test_without_patches_it_is_what_ships() -> None:

@@ -7,7 +7,7 @@ from tests.simulator.mutants import HARMLESS, MUTANTS
 from tests.simulator.world import World
 
 ROUND_STEPS = 20_000
-MUTANT_ROUNDS = 10
+MUTANT_ROUNDS = 25
 
 
 @pytest.mark.parametrize("round", range(5))
