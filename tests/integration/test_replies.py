@@ -53,6 +53,7 @@ class RepliesToClients:
         admin = AdminClient(connection(self.settings))
         [deletion] = admin.delete_topics([topic]).values()
         deletion.result(DEADLINE_S)
+        eventually(lambda: topic not in admin.list_topics(timeout=5).topics, "the broker has no such topic")
 
     def _send(self, record: Record) -> None:
         self._producer.produce(record).result(DEADLINE_S)
