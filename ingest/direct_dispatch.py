@@ -3,9 +3,9 @@
     Requested acknowledged → record of the queue produced → a worker runs it
 
 An optimisation: without this module the store processor enqueues every submission. `Requested` has
-`dispatch` if its request handler will do so. The store processor enqueues an attempt after a few seconds if
-no event shows that a worker has it. So this node may end, be too late or be refused after it published
-`Requested`. See `docs/performance.md`.
+`dispatch="direct"` if its request handler will do so. The store processor enqueues an attempt after a few
+seconds if no event shows that a worker has it. So this node may end, be too late or be refused after it
+published `Requested`. See `docs/performance.md`.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class DirectDispatch:
         """Records of the queue with the times at which they were produced, in this order."""
         self._refused_until_s = 0.0
         self._waiting: set[str] = set()
-        """Submissions that wait for their turn, so that no other may go before them."""
+        """Submissions that wait for their turn, or for the worker that they were enqueued for."""
 
     def update(self, messages: list[Message]) -> None:
         """Take free slots that workers published."""
@@ -81,7 +81,8 @@ class DirectDispatch:
     def plan(self, id: str, fact: Requested) -> DispatchPlan | None:
         """Return a plan if a worker has room for a new submission and no other waits for its turn.
 
-        `fact` must then have `dispatch`. No other request may have this id: a refused request must not run.
+        `fact` must then have `dispatch="direct"`. No other request may have this id: a refused request must
+        not run.
         """
         now_s = _now_s()
         while self._ended:

@@ -35,7 +35,7 @@ class PeerCapacity:
         self._reports: dict[str, tuple[CapacityReport, float]] = {}
         self._chosen: list[Choice] = []
         """Choices of the last moment, whose records may be on their way."""
-        self._turns: Counter[str] = Counter()
+        self._choices: Counter[str] = Counter()
 
     def update(self, report: CapacityReport, now_s: float) -> None:
         """Record the free slots that a process published."""
@@ -68,8 +68,8 @@ class PeerCapacity:
         report, free = max(able, key=lambda each: each[1], default=(None, 0))
         if report is None or (free <= 0 and not full_too):
             return None
-        self._turns[report.worker] += 1
-        partition = report.partitions[self._turns[report.worker] % len(report.partitions)]
+        self._choices[report.worker] += 1
+        partition = report.partitions[self._choices[report.worker] % len(report.partitions)]
         choice = Choice(report.worker, partition, now_s)
         self._chosen.append(choice)
         return choice
@@ -84,7 +84,7 @@ class PeerCapacity:
         current = []
         for worker, (report, since_s) in tuple(self._reports.items()):
             if now_s - since_s > _FORGOTTEN_S:
-                del self._reports[worker], self._turns[worker]
+                del self._reports[worker], self._choices[worker]
             elif report.partitions:  # no record can be redirected to a worker without partitions
                 taken = sum(choice.worker == worker for choice in self._chosen)
                 current.append((report, max(0, report.free - taken)))

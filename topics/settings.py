@@ -45,8 +45,7 @@ class SubmissionSettings(BaseSettings):
     """Submissions from HTTP that may be accepted and not finished. Beyond it the answer is a 503."""
     max_unfinished_from_kafka: int = Field(default=1_000, ge=1)
     """Submissions from `submissions.requests` that may be accepted and not finished. Beyond it the
-    request handler stops reading the topic, which keeps the requests. It also bounds how many of them can
-    be ahead of a submission from HTTP in the queue."""
+    request handler stops reading the topic, which keeps the requests."""
     dispatch: Literal["turns", "off"] = "turns"
     """`turns`: submissions wait for a free slot in turns by owner, and ingest enqueues one itself if a slot
     is free. `off`: the store processor enqueues each submission at once, as earlier versions did. Set it to

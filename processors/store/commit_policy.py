@@ -44,7 +44,7 @@ class Applied(NamedTuple):
     size_bytes: int
     """Size of what is to be produced; a row that changes several times counts each time."""
     owed: Owed | None = None
-    """Whether the store processor owes the attempt to the queue, see `OwedAttempts`."""
+    """Dispatch of the attempt if the store processor has to enqueue it later, see `Dispatcher`."""
 
 
 class Backlog:

@@ -3,6 +3,7 @@
 Only `Requested` with `dispatch` come here; the fold enqueues all other attempts at once.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
@@ -17,6 +18,9 @@ from topics.fold import Owed
 from topics.kafka.codec import DecodeError, decode
 from topics.leases import CapacityReport
 
+Ends = Callable[[int], int]
+"""Function from a partition of the log to its high watermark, negative if it is not known yet."""
+
 
 class Dispatcher:
     """Submissions of the assigned partitions that are not enqueued yet, and free slots of workers."""
@@ -24,14 +28,19 @@ class Dispatcher:
     def __init__(self, log_partitions: int) -> None:
         """Share free slots with other store processors, by the partitions of the log that each has."""
         self._log_partitions = log_partitions
-        self._owed, self._turns, self._capacity = OwedAttempts(), Turns(), PeerCapacity()
+        self._owed, self._turns = OwedAttempts(), Turns()
+        self._capacity = PeerCapacity(until_reported=True)
+        self._restored: dict[int, dict[str, Turn]] = {}
+        """Turns from rows by partition and id, until the events that existed at the restore are folded."""
+        self._ends: dict[int, int] = {}
+        """Ends of these partitions, once they are known."""
         self._late: dict[int, list[str]] = {}
         """Ids of `_owed` that the present transaction enqueues, by partition."""
 
     @property
     def is_waiting(self) -> bool:
         """Whether submissions wait for free slots."""
-        return len(self._turns) > 0
+        return len(self._turns) > 0 or any(self._restored.values())
 
     def update(self, messages: list[Message], now_s: float) -> None:
         """Take free slots that workers published."""
@@ -43,16 +52,16 @@ class Dispatcher:
         """Begin anew with a partition, whose rows were read."""
         owed = partition.restored_owed()
         self._owed.restored(number, [id for id, each in owed if each.dispatch == "direct"], now_s)
-        for id, each in owed:
-            if each.dispatch == "turn":
-                self._turns.add(_turn(number, id, each, maybe_enqueued=True))
+        turns = [_turn(number, id, each, maybe_enqueued=True) for id, each in owed if each.dispatch == "turn"]
+        self._restored[number] = {turn.id: turn for turn in turns}
 
     def forget(self, partitions: Collection[int]) -> None:
         """Drop partitions that were revoked, or whose memory is gone."""
         self._owed.forget(partitions)
         self._turns.forget(partitions)
         for partition in partitions:
-            self._late.pop(partition, None)
+            for by_partition in (self._restored, self._ends, self._late):
+                by_partition.pop(partition, None)
 
     def folded(self, number: int, applied: Applied, now_s: float) -> None:
         """Take an event that was folded."""
@@ -64,28 +73,25 @@ class Dispatcher:
             self._turns.add(_turn(number, applied.id, owed, maybe_enqueued=False))
         else:
             self._turns.remove(applied.id, now_s)
+            self._restored.get(number, {}).pop(applied.id, None)
 
-    def enqueue(
-        self, partitions: Mapping[int, Partition], end: Callable[[int], int], now_s: float
-    ) -> set[int]:
+    def enqueue(self, partitions: Mapping[int, Partition], end: Ends, now_s: float) -> set[int]:
         """Enqueue what is due, with the next commit of the partitions that are returned.
 
-        `end` returns the high watermark of a partition of the log. What one transaction cannot hold is due
-        again.
+        What one transaction cannot hold is due again.
         """
+        self._let_restored_wait(partitions, end)
         found, room_bytes = set[int](), TRANSACTION_BYTES
         for number, id in self._late_ids(partitions, end, now_s):
             if room_bytes > 0:
                 room_bytes -= partitions[number].enqueue_owed(id, maybe_enqueued=True)
                 self._late.setdefault(number, []).append(id)
                 found.add(number)
-        share = len(partitions) / self._log_partitions
-        free, workers = self._capacity.free(now_s), self._capacity.workers(now_s)
-        for _ in range(self._turns.room(free=free, workers=workers, share=share, now_s=now_s)):
-            if room_bytes > 0:
+        for to in self._places(len(partitions) / self._log_partitions, now_s):
+            if room_bytes > 0 and len(self._turns):
                 turn = self._turns.take(now_s)
                 partition = partitions[turn.partition]
-                room_bytes -= partition.enqueue_owed(turn.id, maybe_enqueued=turn.maybe_enqueued)
+                room_bytes -= partition.enqueue_owed(turn.id, maybe_enqueued=turn.maybe_enqueued, to=to)
                 found.add(turn.partition)
         return found
 
@@ -95,8 +101,36 @@ class Dispatcher:
             self._owed.enqueued(number, ids)
         self._late.clear()
 
+    def _let_restored_wait(self, partitions: Mapping[int, Partition], end: Ends) -> None:
+        """Let restored turns wait, the oldest first, once the events that existed then are folded.
+
+        Otherwise those would be enqueued again that ended while no store processor ran.
+        """
+        for number in self._restored.keys() - self._ends.keys():
+            if (known := end(number)) >= 0:
+                self._ends[number] = known
+        if self._restored and all(
+            number in self._ends and partitions[number].next_offset >= self._ends[number]
+            for number in self._restored
+        ):
+            turns = [turn for by_id in self._restored.values() for turn in by_id.values()]
+            for turn in sorted(turns, key=lambda turn: turn.created_at):
+                self._turns.add(turn)
+            self._restored.clear()
+            self._ends.clear()
+
+    def _places(self, share: float, now_s: float) -> list[int | None]:
+        """Return a partition of the queue for each submission to be enqueued; None if any will do."""
+        if not len(self._turns):
+            return []
+        free = min(len(self._turns), math.ceil(share * self._capacity.free(now_s)))
+        choices = (self._capacity.choose(now_s) for _ in range(free))
+        places: list[int | None] = [choice.partition for choice in choices if choice]
+        surplus = self._turns.surplus(workers=self._capacity.workers(now_s), share=share, now_s=now_s)
+        return places + [None] * (surplus - len(places))
+
     def _late_ids(
-        self, partitions: Mapping[int, Partition], end: Callable[[int], int], now_s: float
+        self, partitions: Mapping[int, Partition], end: Ends, now_s: float
     ) -> list[tuple[int, str]]:
         return [
             (number, id)
@@ -106,4 +140,4 @@ class Dispatcher:
 
 
 def _turn(partition: int, id: str, owed: Owed, *, maybe_enqueued: bool) -> Turn:
-    return Turn(partition, id, owed.owner, owed.interactive, maybe_enqueued)
+    return Turn(partition, id, owed.owner, owed.interactive, owed.created_at, maybe_enqueued)

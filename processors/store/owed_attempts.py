@@ -1,9 +1,9 @@
 """Attempts that a request handler was to enqueue, and that the store processor owes until a worker has them.
 
-A `Requested` with `dispatch` enqueues nothing: its request handler produces the record of the queue, and may
-end before that. So the store processor enqueues an attempt if no event shows in time that a worker has it.
-The row stays as it is, since only events change rows. After a restart the store processor therefore enqueues
-once more what a row has as owed. Two records of one attempt are harmless (rule 3).
+A `Requested` with `dispatch="direct"` enqueues nothing: its request handler produces the record of the queue,
+and may end before that. So the store processor enqueues an attempt if no event shows in time that a worker
+has it. The row stays as it is, since only events change rows. After a restart the store processor therefore
+enqueues once more what a row has as owed. Two records of one attempt are harmless (rule 3).
 """
 
 from collections.abc import Collection, Iterable

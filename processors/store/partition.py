@@ -69,6 +69,8 @@ class Partition:
     out: list[Record] = field(default_factory=list)
     maybe_owed: set[str] = field(default_factory=set)
     """Ids of restored rows with the bytes of an owed attempt."""
+    places: dict[bytes, int] = field(default_factory=dict)
+    """Partitions of the queue that records of `out` go to, by their keys; others go to any."""
     replies: list[tuple[Record, Message]] = field(default_factory=list)
     """Answers for other systems, each with the event that caused it."""
 
@@ -117,28 +119,26 @@ class Partition:
     def restored_owed(self) -> list[tuple[str, Owed]]:
         """Return the ids that the restored rows have as owed, the oldest first, and forget them here."""
         candidates, self.maybe_owed = self.maybe_owed, set()
-        found = [(id, owed) for id in candidates if (owed := self._owed(id))]
+        found = [(id, owed) for id in candidates if (owed := self.store.aggregate.owed(self._state(id)))]
         return sorted(found, key=lambda entry: (entry[1].created_at, entry[0]))
 
-    def enqueue_owed(self, id: str, *, maybe_enqueued: bool) -> int:
+    def enqueue_owed(self, id: str, *, maybe_enqueued: bool, to: int | None = None) -> int:
         """Enqueue the attempt that is owed, with the next commit; return the size of its record in bytes.
 
-        With `maybe_enqueued` the queue may have a record of it: only one may count as a first delivery.
+        With `maybe_enqueued` the queue may have a record of it: only one may count as a first delivery. `to`
+        is a partition of the queue, None if any will do.
         """
-        if not self._owed(id):
+        state = self._state(id)
+        if not self.store.aggregate.owed(state):
             return 0
+        if to is not None:
+            self.places[id.encode()] = to
         event = f"{self.store.aggregate.family.events.name}/{self.next_offset}/{id}"
         hops: Headers = [(HOPS, b"0")] if maybe_enqueued else []
-        queue, work = (
-            self.store.aggregate.family.queue.name,
-            self.store.aggregate.enqueue(self._state(id)).work,
-        )
+        queue, work = self.store.aggregate.family.queue.name, self.store.aggregate.enqueue(state).work
         return self._produce(
             Record(queue, id.encode(), encode(work), [*self._headers("enqueued", event, id), *hops])
         )
-
-    def _owed(self, id: str) -> Owed | None:
-        return self.store.aggregate.owed(self._state(id))
 
     @property
     def uncommitted(self) -> bool:
@@ -150,6 +150,7 @@ class Partition:
         self.committed_offset = self.next_offset
         self.dirty.clear()
         self.out.clear()
+        self.places.clear()
         self.replies.clear()
 
     @property

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _BATCH = 500
-_PER_TURN = 4
+_PER_PLACE = 4
 """Records of a transaction that go to one partition of the queue in a row. Each partition in a transaction
 costs the broker five more requests. Redirecting records from a full worker costs a few requests each."""
 _IDLE_S = 0.5
@@ -100,7 +100,7 @@ class StoreProcessor(RebalanceListener):
         self._dispatcher = Dispatcher(log_partitions)
         self._on_progress = on_progress
         self._partitions: dict[int, Partition] = {}
-        self._turns = itertools.cycle(range(queue_partitions))
+        self._all_places = itertools.cycle(range(queue_partitions))
         self._stopping = self._reassigned = self._behind = False
         self._slots = follow(self._update_slots) if follow else None
 
@@ -233,10 +233,10 @@ class StoreProcessor(RebalanceListener):
         records = {number: partition.records(refusals.get) for number, partition in due.items()}
         producer = self._producer
         producer.begin()
-        turns = itertools.chain.from_iterable(itertools.repeat(turn, _PER_TURN) for turn in self._turns)
+        others = itertools.chain.from_iterable(itertools.repeat(p, _PER_PLACE) for p in self._all_places)
         for number in due:
             for record in records[number]:
-                producer.produce(record, partition=self._place(record, number, turns))
+                producer.produce(record, partition=self._place(record, number, due[number].places, others))
         group = self._consumer.group_metadata
         if group is None:  # metadata without a member id would not be fenced
             raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST))
@@ -252,12 +252,17 @@ class StoreProcessor(RebalanceListener):
         topics = {topic for partition in due.values() for topic in partition.reply_topics}
         return await self._replies.refusals(topics) if topics else {}
 
-    def _place(self, record: Record, consumed: int, turns: Iterator[int]) -> int:
+    def _place(
+        self, record: Record, consumed: int, places: Mapping[bytes, int], others: Iterator[int]
+    ) -> int:
         """Return the partition that a record goes to; -1 if its key determines it."""
         if record.topic == self._store.aggregate.family.store.name:
             return consumed
-        # By turns, so that another attempt usually goes to another worker, which may succeed.
-        return next(turns) if record.topic == self._store.aggregate.family.queue.name else -1
+        if record.topic != self._store.aggregate.family.queue.name:
+            return -1
+        assert isinstance(record.key, bytes)
+        # One after the other, so that another attempt usually goes to another worker, which may succeed.
+        return places[record.key] if record.key in places else next(others)
 
     async def _recover(self, cause: BaseException) -> None:
         """Abort the transaction and restore all memory from the topics, after any error."""

@@ -2,7 +2,7 @@
 
 The queue holds little more than workers have room for; everything else waits in the store's rows. The owners
 of API keys take turns. All submissions from Kafka have one owner, and all over HTTP without a key another. Of
-one owner those go first whose client waits for the answer, and then the oldest.
+one owner those go first whose client waits for the answer, but for every fourth turn, and then the oldest.
 
 A turn is taken among the partitions of one store processor. With several, each has its share of the room.
 """
@@ -10,6 +10,7 @@ A turn is taken among the partitions of one store processor. With several, each 
 import math
 from collections import OrderedDict, deque
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _RECENT_S = 0.1
@@ -17,8 +18,10 @@ _RECENT_S = 0.1
 the queue without a pause of any slot."""
 _LEAST = 2
 """Records that may always wait on the queue: workers of an earlier version publish no free slots."""
-_STALE_S = 10.0
-"""Age of a record on the queue after which it does not count: its worker may be paused."""
+_STALE_S = 600.0
+"""Age of a record on the queue after which it does not count, as it may be lost."""
+_OTHERS_EACH = 4
+"""Number of turns of an owner of which one goes to a submission whose client does not wait."""
 
 
 class Turn(NamedTuple):
@@ -29,16 +32,40 @@ class Turn(NamedTuple):
     owner: str
     interactive: bool
     """Whether its client waits for the answer."""
+    created_at: str
+    """Append time of the request: RFC 3339, UTC, with milliseconds."""
     maybe_enqueued: bool
     """Whether a record of its attempt may be on the queue, since it was read from a row."""
+
+
+@dataclass(slots=True)
+class _Owner:
+    """Waiting submissions of one owner by id, in order."""
+
+    interactive: dict[str, Turn] = field(default_factory=dict)
+    others: dict[str, Turn] = field(default_factory=dict)
+    taken: int = 0
+    """Turns since it began to wait."""
+
+    def of(self, turn: Turn) -> dict[str, Turn]:
+        """Return those among which a submission waits."""
+        return self.interactive if turn.interactive else self.others
+
+    def next(self) -> Turn:
+        """Return the submission whose turn it is among those of this owner."""
+        self.taken += 1
+        first, second = self.interactive, self.others
+        if self.taken % _OTHERS_EACH == 0:
+            first, second = second, first
+        return next(iter((first or second).values()))
 
 
 class Turns:
     """Submissions that wait, and those on the queue that no worker has started. Pure; times are monotonic."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, tuple[dict[str, Turn], dict[str, Turn]]] = OrderedDict()
-        """Interactive submissions and others by id, by owner in the order of the turns."""
+        self._owners: OrderedDict[str, _Owner] = OrderedDict()
+        """Owners with waiting submissions, in the order of their turns."""
         self._by_id: dict[str, Turn] = {}
         self._on_queue: dict[str, tuple[int, float]] = {}
         """Partition of the events, and time, of what was enqueued and not started, by id."""
@@ -50,10 +77,9 @@ class Turns:
 
     def add(self, turn: Turn) -> None:
         """Let a submission wait, behind those of its owner."""
-        if turn.id in self._by_id or turn.id in self._on_queue:
-            return
-        self._by_id[turn.id] = turn
-        self._waiting.setdefault(turn.owner, ({}, {}))[not turn.interactive][turn.id] = turn
+        if turn.id not in self._by_id and turn.id not in self._on_queue:
+            self._by_id[turn.id] = turn
+            self._owners.setdefault(turn.owner, _Owner()).of(turn)[turn.id] = turn
 
     def remove(self, id: str, now_s: float) -> None:
         """Note that a worker has a submission, or that it needs none any more."""
@@ -69,16 +95,15 @@ class Turns:
         for id in [id for id, (partition, _) in self._on_queue.items() if partition in partitions]:
             del self._on_queue[id]
 
-    def room(self, *, free: int, workers: int, share: float, now_s: float) -> int:
-        """Return how many submissions are to be enqueued now.
+    def surplus(self, *, workers: int, share: float, now_s: float) -> int:
+        """Return how many submissions are to be enqueued now for slots that become free in a moment.
 
-        `free` slots of `workers` are known; this store processor has `share` of them.
+        This store processor has `share` of the `workers`. What waits at a worker that does not live any more
+        counts, until its partitions go to another; free slots are not counted here.
         """
-        if not self._by_id:
-            return 0
         while self._started_s and self._started_s[0] <= now_s - _RECENT_S:
             self._started_s.popleft()
-        most = max(_LEAST, math.ceil(share * (free + workers)) + len(self._started_s))
+        most = max(_LEAST, math.ceil(share * workers) + len(self._started_s))
         on_queue = sum(since_s > now_s - _STALE_S for _, since_s in self._on_queue.values())
         if 2 * on_queue > most:  # several together: each transaction costs the broker ten requests
             return 0
@@ -86,17 +111,17 @@ class Turns:
 
     def take(self, now_s: float) -> Turn:
         """Return the submission whose turn it is; it counts as enqueued until its partition is forgotten."""
-        owner, (interactive, others) = next(iter(self._waiting.items()))
-        turn = next(iter((interactive or others).values()))
+        name, owner = next(iter(self._owners.items()))
+        turn = owner.next()
         self._drop(turn)
-        if owner in self._waiting:
-            self._waiting.move_to_end(owner)
+        if name in self._owners:
+            self._owners.move_to_end(name)
         self._on_queue[turn.id] = turn.partition, now_s
         return turn
 
     def _drop(self, turn: Turn) -> None:
         del self._by_id[turn.id]
-        of_owner = self._waiting[turn.owner]
-        del of_owner[not turn.interactive][turn.id]
-        if not any(of_owner):
-            del self._waiting[turn.owner]
+        owner = self._owners[turn.owner]
+        del owner.of(turn)[turn.id]
+        if not (owner.interactive or owner.others):
+            del self._owners[turn.owner]

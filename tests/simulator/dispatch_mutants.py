@@ -79,10 +79,7 @@ DISPATCH_MUTANTS = {
     ),
     # Enqueues nothing that waits for its turn.
     "has no turns": Mutant(
-        _patched(
-            Patch(_TURNS, "        return min(most - on_queue, len(self._by_id))\n", "        return 0\n")
-        ),
-        _TURNS_PLAN,
+        _patched(Patch(_DISPATCHER, "if not len(self._turns):\n", "if True:\n")), _TURNS_PLAN
     ),
     # Takes what a failed transaction enqueued for enqueued.
     "remembers turns": Mutant(
@@ -122,6 +119,16 @@ HARMLESS_DISPATCHERS = {
     # Enqueues again what is on the queue.
     "forgets what is on the queue": Mutant(
         _patched(Patch(_TURNS, "        self._on_queue[turn.id] = turn.partition, now_s\n", "")), _TURNS_PLAN
+    ),
+    # Enqueues nothing beyond the free slots that workers published.
+    "no surplus": Mutant(
+        _patched(Patch(_TURNS, "return min(most - on_queue, len(self._by_id))", "return 0")),
+        _TURNS_PLAN,
+    ),
+    # Enqueues again what was started while it did not run.
+    "does not read first": Mutant(
+        _patched(Patch(_DISPATCHER, " and partitions[number].next_offset >= self._ends[number]", "")),
+        _TURNS_PLAN._replace(kinds=("rebalance", "crash"), fault_steps=200),
     ),
     # Enqueues however late it is.
     "dispatches late": Mutant(_patched(Patch(_DISPATCH, "MAX_AGE_S = 1.0\n", "MAX_AGE_S = 1e9\n")), _DYING),

@@ -182,6 +182,6 @@ HARMLESS_STORES = {
     # Lets all facts wait for two seconds.
     "lingers": Mutant(Protocol(patches=(_LINGERS,)), _LOSING),
     # Gives each record of the queue to the next partition.
-    "turns": Mutant(Protocol(patches=(Patch(_PROCESSOR, "_PER_TURN = 4\n", "_PER_TURN = 1\n"),))),
+    "turns": Mutant(Protocol(patches=(Patch(_PROCESSOR, "_PER_PLACE = 4\n", "_PER_PLACE = 1\n"),))),
 }
 """Not wrong: must not be found out."""

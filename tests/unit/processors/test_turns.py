@@ -11,7 +11,7 @@ NOW_S = 100.0
 
 
 def turn(id: str, owner: str = "a", *, partition: int = 0, interactive: bool = False) -> Turn:
-    return Turn(partition, id, owner, interactive, maybe_enqueued=False)
+    return Turn(partition, id, owner, interactive, "", maybe_enqueued=False)
 
 
 def waiting(*turns: Turn) -> Turns:
@@ -21,8 +21,8 @@ def waiting(*turns: Turn) -> Turns:
     return made
 
 
-def room(turns: Turns, free: int = 0, workers: int = 0, share: float = 1.0, now_s: float = NOW_S) -> int:
-    return turns.room(free=free, workers=workers, share=share, now_s=now_s)
+def surplus(turns: Turns, workers: int = 0, share: float = 1.0, now_s: float = NOW_S) -> int:
+    return turns.surplus(workers=workers, share=share, now_s=now_s)
 
 
 def taken(turns: Turns, number: int) -> list[str]:
@@ -42,32 +42,32 @@ def test_a_new_owner_is_next_after_those_that_have_turns() -> None:
     assert "b0" in taken(turns, 2)
 
 
-def test_of_one_owner_those_whose_client_waits_go_first() -> None:
-    turns = waiting(turn("batch0"), turn("batch1"), turn("now0", interactive=True))
-    turns.add(turn("now1", interactive=True))
-    assert taken(turns, 4) == ["now0", "now1", "batch0", "batch1"]
+def test_of_one_owner_those_whose_client_waits_go_first_but_for_every_fourth_turn() -> None:
+    turns = waiting(turn("batch0"), turn("batch1"), *(turn(f"now{n}", interactive=True) for n in range(5)))
+    assert taken(turns, 7) == ["now0", "now1", "now2", "batch0", "now3", "now4", "batch1"]
 
 
-def test_the_queue_holds_what_workers_have_room_for_and_a_little() -> None:
+def test_the_queue_holds_a_little_more_than_workers_have_room_for() -> None:
     turns = waiting(*(turn(str(n)) for n in range(100)))
-    assert room(turns, free=6, workers=3) == 9
-    assert room(turns, free=6, workers=3, share=0.5) == 5
+    assert surplus(turns, workers=9) == 9
+    assert surplus(turns, workers=9, share=0.5) == 5
     taken(turns, 9)
-    assert room(turns, free=6, workers=3) == 0
+    assert surplus(turns, workers=9) == 0
     for id in range(4):
         turns.remove(str(id), NOW_S)
-    assert room(turns, free=0, workers=3) == 0, "more than half of it is still there"
+    assert surplus(turns, workers=3) == 0, "more than half of it is still there"
     turns.remove("4", NOW_S)
-    assert room(turns, free=0, workers=3) == 3 + 5 - 4, "as many as were started within a moment"
-    assert room(turns, free=0, workers=9, now_s=NOW_S + 1) == 9 - 4
+    assert surplus(turns, workers=3) == 3 + 5 - 4, "as many as were started within a moment"
+    assert surplus(turns, workers=9, now_s=NOW_S + 1) == 9 - 4
+    assert surplus(turns, workers=3, now_s=NOW_S + 30) == 0, "long programs do not fill the queue"
 
 
 def test_workers_that_publish_nothing_get_a_few() -> None:
     turns = waiting(*(turn(str(n)) for n in range(10)))
-    assert room(turns) == _LEAST
+    assert surplus(turns) == _LEAST
     taken(turns, _LEAST)
-    assert room(turns) == 0
-    assert room(turns, now_s=NOW_S + _STALE_S) == _LEAST, "what is not started for long does not count"
+    assert surplus(turns) == 0
+    assert surplus(turns, now_s=NOW_S + _STALE_S) == _LEAST, "records may be lost"
 
 
 def test_what_ends_while_it_waits_has_no_turn() -> None:

@@ -1,0 +1,93 @@
+"""What a store processor enqueues later than its request, and for whom."""
+
+from confluent_kafka import Message
+
+from processors.store.dispatcher import Dispatcher
+from processors.store.partition import Partition
+from processors.store.submission_store import submission_store
+from tests.support.submissions import STARTED, event, request
+from topics.catalogue import catalogue
+from topics.kafka.codec import HOPS, Record, encode
+from topics.leases import CapacityReport
+from topics.settings import KafkaSettings
+from topics.submissions.facts import SubmissionFact
+
+STORE = submission_store(catalogue(KafkaSettings()))
+TURN = request(source="http").replace(dispatch="turn")
+NOW_S = 100.0
+
+
+class Log:
+    """One partition of the log, folded by a store processor."""
+
+    def __init__(self) -> None:
+        self.dispatcher, self.partition = Dispatcher(1), Partition(STORE)
+        self.end = 0
+
+    def fold(self, id: str, fact: SubmissionFact) -> None:
+        applied = self.partition.fold(event(self.partition.next_offset, fact, id))
+        self.dispatcher.folded(0, applied, NOW_S)
+        self.end = max(self.end, self.partition.next_offset)
+
+    def report(self, worker: str, free: int, partition: int, now_s: float = NOW_S) -> None:
+        value = encode(CapacityReport(worker=worker, partitions=(partition,), free=free))
+        self.dispatcher.update([Message("slots", 0, 0, b"w", value, [])], now_s)
+
+    def enqueued(self, now_s: float = NOW_S) -> list[tuple[bytes | str | None, int | None]]:
+        """Keys and places of what one transaction enqueues."""
+        self.dispatcher.enqueue({0: self.partition}, lambda _: self.end, now_s)
+        queue = STORE.aggregate.family.queue.name
+        found = [(r.key, self.partition.places.get(r.key)) for r in self.queued() if r.topic == queue]  # type: ignore[arg-type]
+        self.partition.committed()
+        self.dispatcher.committed()
+        return found
+
+    def queued(self) -> list[Record]:
+        return [r for r in self.partition.records() if r.topic == STORE.aggregate.family.queue.name]
+
+
+def started() -> Log:
+    log = Log()
+    log.dispatcher.restored(0, log.partition, NOW_S)
+    return log
+
+
+def test_free_slots_are_filled_where_they_are() -> None:
+    log = started()
+    log.report("full", 0, 1)
+    log.report("free", 3, 2)
+    for number in range(9):
+        log.fold(str(number), TURN)
+    assert log.enqueued() == [(b"0", 2), (b"1", 2), (b"2", 2)]
+    assert log.enqueued() == [], "three are on the queue for two workers"
+
+
+def test_a_worker_that_does_not_live_any_more_stops_nobody() -> None:
+    log = started()
+    log.report("dead", 4, 1)
+    for number in range(40):
+        log.fold(str(number), TURN)
+    assert len(log.enqueued()) == 4
+    for step in range(10):
+        now_s = NOW_S + 0.2 * (step + 1)
+        log.report("alive", 2, 2, now_s)
+        places = [place for _, place in log.enqueued(now_s)]
+        assert places == [2, 2], "those of the dead worker count no free slot of the other"
+
+
+def test_what_was_started_while_no_store_processor_ran_is_not_enqueued_again() -> None:
+    before = started()
+    before.fold("done", TURN)
+    before.fold("waits", TURN)
+    rows = before.partition.records()
+    log = Log()
+    for row in rows:
+        log.partition.restore(Message(row.topic, 0, 0, row.key, row.value, row.headers))  # type: ignore[arg-type]
+    log.partition.next_offset, log.end = 2, 3
+    log.dispatcher.restored(0, log.partition, NOW_S)
+    log.report("w", 9, 0)
+    assert log.enqueued() == [], "an event is not folded yet"
+    log.fold("done", STARTED)
+    log.dispatcher.enqueue({0: log.partition}, lambda _: log.end, NOW_S)
+    [record] = log.queued()
+    assert (record.key, dict(record.headers)[HOPS]) == (b"waits", b"0")
