@@ -100,7 +100,10 @@ class Consumer(Protocol):
         ...
 
     def high_watermark(self, partition: int) -> int:
-        """Return the end of a partition, open transactions included, as of the last fetch."""
+        """Return the end of an assigned partition, open transactions included, as of the last fetch.
+
+        It is negative before the first fetch.
+        """
         ...
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Collection, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
 from typing_extensions import override
 
 from tests.simulator import groups
@@ -119,7 +119,7 @@ class VirtualConsumer(ports.Consumer):
 
     @override
     def high_watermark(self, partition: int) -> int:
-        return self._client.high_watermarks[partition]
+        return self._client.high_watermarks.get(partition, OFFSET_INVALID)
 
     @property
     @override
