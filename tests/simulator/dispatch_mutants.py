@@ -69,18 +69,6 @@ DISPATCH_MUTANTS = {
         _patched(Patch(_PARTITION, '[(HOPS, b"0")] if maybe_enqueued else []', "[]")),
         _TWICE,
     ),
-    # Does not dispatch what it planned, and nobody else does.
-    "plans and does nothing": Mutant(
-        _patched(
-            Patch(_DISPATCH, _PRODUCED, "            return\n"),
-            _NEVER,
-        ),
-        _IDLE,
-    ),
-    # Enqueues nothing that waits for its turn.
-    "has no turns": Mutant(
-        _patched(Patch(_DISPATCHER, "if not len(self._turns):\n", "if True:\n")), _TURNS_PLAN
-    ),
     # Takes what a failed transaction enqueued for enqueued.
     "remembers turns": Mutant(
         _patched(Patch(_DISPATCHER, "        self._turns.forget(partitions)\n", "")),

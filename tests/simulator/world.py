@@ -27,7 +27,7 @@ from topics.submissions.facts import Requested
 _LONGEST_WAIT_S = 1.0
 _EXPIRE_S = 0.5
 _TIDY_S = 30.0
-_CALM_S = 400.0
+_CALM_S = 900.0
 """Within this time everything is finished once faults have stopped."""
 _TRACE = 100
 
