@@ -11,16 +11,14 @@ published `Requested`. See `docs/performance.md`.
 import asyncio
 import logging
 from collections import deque
-from contextlib import suppress
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException, Message
 
 from topics.capacity import Choice, PeerCapacity
 from topics.fold import QueuedWork, Recorded
-from topics.kafka.codec import DecodeError, Record, cloud_event, decode, encode
+from topics.kafka.codec import Record, cloud_event, encode
 from topics.kafka.ports import Producer
-from topics.leases import CapacityReport
 from topics.submissions.facts import Requested, SubmissionFact
 from topics.submissions.fold import apply, enqueue
 from topics.submissions.state import Submission
@@ -65,9 +63,7 @@ class DirectDispatch:
 
     def update(self, messages: list[Message]) -> None:
         """Take free slots that workers published."""
-        for message in messages:
-            with suppress(DecodeError):
-                self._capacity.update(decode(CapacityReport, message.value()), _now_s())
+        self._capacity.read(messages, _now_s())
 
     def note_event(self, recorded: Recorded[SubmissionFact], state: Submission) -> None:
         """Take an event that changed a submission; any thread may call it."""

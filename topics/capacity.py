@@ -4,6 +4,9 @@ from collections import Counter
 from contextlib import suppress
 from typing import NamedTuple
 
+from confluent_kafka import Message
+
+from topics.kafka.codec import DecodeError, decode
 from topics.leases import CapacityReport
 
 REPEAT_S = 2.0
@@ -40,6 +43,12 @@ class PeerCapacity:
     def update(self, report: CapacityReport, now_s: float) -> None:
         """Record the free slots that a process published."""
         self._reports[report.worker] = report, now_s
+
+    def read(self, messages: list[Message], now_s: float) -> None:
+        """Record the free slots of records of `X.slots`; skip what cannot be decoded."""
+        for message in messages:
+            with suppress(DecodeError):
+                self.update(decode(CapacityReport, message.value()), now_s)
 
     @property
     def others(self) -> bool:

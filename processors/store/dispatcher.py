@@ -5,7 +5,6 @@ Only `Requested` with `dispatch` come here; the fold enqueues all other attempts
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 
 from confluent_kafka import Message
 
@@ -15,8 +14,6 @@ from processors.store.partition import Partition
 from processors.store.turns import Turn, Turns
 from topics.capacity import PeerCapacity
 from topics.fold import Owed
-from topics.kafka.codec import DecodeError, decode
-from topics.leases import CapacityReport
 
 Ends = Callable[[int], int]
 """Function from a partition of the log to its high watermark, negative if it is not known yet."""
@@ -44,9 +41,7 @@ class Dispatcher:
 
     def update(self, messages: list[Message], now_s: float) -> None:
         """Take free slots that workers published."""
-        for message in messages:
-            with suppress(DecodeError):
-                self._capacity.update(decode(CapacityReport, message.value()), now_s)
+        self._capacity.read(messages, now_s)
 
     def restored(self, number: int, partition: Partition, now_s: float) -> None:
         """Begin anew with a partition, whose rows were read."""

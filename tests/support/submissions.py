@@ -35,6 +35,13 @@ def package_set(topics: Catalogue) -> Record:
     return Record(topics.package_sets.name, DEBIAN, encode(in_force), [])
 
 
+def message_of(record: Record) -> Message:
+    """Return a record with a key and a value as its topic has it."""
+    assert isinstance(record.key, bytes)
+    assert isinstance(record.value, bytes)
+    return Message(record.topic, 0, 0, record.key, record.value, record.headers)
+
+
 def event(offset: int, fact: SubmissionFact, id: str = "id") -> Message:
     """Return the record of a fact as partition 2 of the log has it, appended at `offset` milliseconds."""
     topic = catalogue(KafkaSettings()).submissions.events.name

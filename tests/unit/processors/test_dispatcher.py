@@ -5,7 +5,7 @@ from confluent_kafka import Message
 from processors.store.dispatcher import Dispatcher
 from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
-from tests.support.submissions import STARTED, event, request
+from tests.support.submissions import STARTED, event, message_of, request
 from topics.catalogue import catalogue
 from topics.kafka.codec import HOPS, Record, encode
 from topics.leases import CapacityReport
@@ -33,11 +33,11 @@ class Log:
         value = encode(CapacityReport(worker=worker, partitions=(partition,), free=free))
         self.dispatcher.update([Message("slots", 0, 0, b"w", value, [])], now_s)
 
-    def enqueued(self, now_s: float = NOW_S) -> list[tuple[bytes | str | None, int | None]]:
+    def enqueued(self, now_s: float = NOW_S) -> list[tuple[bytes | None, int | None]]:
         """Keys and places of what one transaction enqueues."""
         self.dispatcher.enqueue({0: self.partition}, lambda _: self.end, now_s)
-        queue = STORE.aggregate.family.queue.name
-        found = [(r.key, self.partition.places.get(r.key)) for r in self.queued() if r.topic == queue]  # type: ignore[arg-type]
+        keys = [message_of(record).key() for record in self.queued()]
+        found = [(key, self.partition.places.get(key or b"")) for key in keys]
         self.partition.committed()
         self.dispatcher.committed()
         return found
@@ -82,7 +82,7 @@ def test_what_was_started_while_no_store_processor_ran_is_not_enqueued_again() -
     rows = before.partition.records()
     log = Log()
     for row in rows:
-        log.partition.restore(Message(row.topic, 0, 0, row.key, row.value, row.headers))  # type: ignore[arg-type]
+        log.partition.restore(message_of(row))
     log.partition.next_offset, log.end = 2, 3
     log.dispatcher.restored(0, log.partition, NOW_S)
     log.report("w", 9, 0)

@@ -1,12 +1,11 @@
 """Attempts that a store processor owes to the queue, and when it enqueues them."""
 
 import pytest
-from confluent_kafka import Message
 
 from processors.store.owed_attempts import ENQUEUE_AFTER_S, OwedAttempts
 from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
-from tests.support.submissions import STARTED, event, finished, request
+from tests.support.submissions import STARTED, event, finished, message_of, request
 from topics.catalogue import catalogue
 from topics.kafka.codec import HOPS, Record
 from topics.settings import KafkaSettings
@@ -20,9 +19,7 @@ DIRECT = request(source="http").replace(dispatch="direct")
 def restored(*rows: Record) -> Partition:
     partition = Partition(STORE)
     for row in rows:
-        assert isinstance(row.key, bytes)
-        assert isinstance(row.value, bytes)
-        partition.restore(Message(row.topic, 0, 0, row.key, row.value, row.headers))
+        partition.restore(message_of(row))
     return partition
 
 
