@@ -46,6 +46,9 @@ SETTINGS = {"ALLOWED_ATTEMPTS": 100}
 UIDS = 10_000
 """More than all boxes of the cluster have."""
 BETWEEN_SUBMISSIONS_S = 0.4
+WAVE = 20
+"""Submissions after which the queue becomes empty, with `--between`."""
+QUEUE_EMPTY_S = 30.0
 SETTLE_S = 240.0
 """Ten times what the last lease that expires takes, with all that follows."""
 
@@ -107,7 +110,8 @@ async def chaos(
     complaints: list[str] = []
     killing = asyncio.create_task(kill_between_records(cluster, seed, faults.happened)) if between else None
     try:
-        complaints += await load(clients, seed, duration_s, faults)
+        wave = WAVE if between else None
+        complaints += await load(clients, seed, duration_s, faults, wave)
         if killing:
             if killing.done() or not any(fault.kind == "between" for fault in faults.happened):
                 complaints.append(f"ingest was not killed within a dispatch: {killing}")
@@ -129,14 +133,20 @@ async def chaos(
     return Run(faults.happened, clients.accepted, complaints, log, settled_s)
 
 
-async def load(clients: Clients, seed: str, duration_s: float, faults: Faults) -> list[str]:
-    """What went wrong for a client."""
+async def load(clients: Clients, seed: str, duration_s: float, faults: Faults, wave: int | None) -> list[str]:
+    """Submit until `duration_s`, and return what went wrong for clients.
+
+    With `wave`, clients wait after so many submissions until none is queued: ingest dispatches nothing
+    directly while something waits, and under faults something waits all the time.
+    """
     inflicting = asyncio.create_task(faults.inflict())
     handling: list[asyncio.Task[None]] = []
     deadline = time.monotonic() + duration_s
-    for planned in submissions(seed):
+    for number, planned in enumerate(submissions(seed), 1):
         handling.append(asyncio.create_task(clients.handle(planned)))
         await asyncio.sleep(BETWEEN_SUBMISSIONS_S)
+        if wave and number % wave == 0:
+            await clients.wait_for_empty_queue(QUEUE_EMPTY_S)
         if time.monotonic() > deadline or inflicting.done():
             break
     ended_early = inflicting.done()

@@ -6,6 +6,7 @@ import re
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -69,6 +70,16 @@ class Clients:
         if planned.kind == "cancelled":
             await asyncio.sleep(planned.cancel_after_s)
             await self._cancel(id, planned)
+
+    async def wait_for_empty_queue(self, timeout_s: float) -> None:
+        """Return once no submission is queued, or after `timeout_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    answer = await self._ask("GET", "/submissions?status=queued&limit=1")
+                    if answer is not None and answer.status_code == 200 and not answer.json()["submissions"]:
+                        return
+                    await asyncio.sleep(_PAUSE_S)
 
     async def _submit(self, planned: Planned) -> str:
         match planned.way:
