@@ -22,6 +22,7 @@ from topics.kafka.ports import Producer
 from topics.submissions.facts import Requested, SubmissionFact
 from topics.submissions.fold import apply, enqueue
 from topics.submissions.state import Submission
+from topics.times import rfc3339
 from topics.topic import Family
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,9 @@ class DirectDispatch:
     def plan(self, id: str, fact: Requested) -> DispatchPlan | None:
         """Return a plan if a worker has room for a new submission and no other waits for its turn.
 
-        `fact` must then have `dispatch="direct"`. No other request may have this id: a refused request must
-        not run.
+        `fact` must then have `dispatch="direct"`. A plan is carried out by `dispatch_after` if no other
+        request can have this id, else by `dispatch_if_accepted`, as a refused request must not run; or it is
+        dropped.
         """
         now_s = _now_s()
         while self._ended:
@@ -86,6 +88,8 @@ class DirectDispatch:
                 self._capacity.release(ended)
         oldest_s = next(iter(self._unacknowledged.values()), now_s)
         if self._waiting or now_s < self._refused_until_s or now_s - oldest_s > SLOW_S:
+            return None
+        if id in self._chosen:  # the client repeats its request
             return None
         state = apply(None, Recorded(id, fact, 0)).state
         assert state is not None
@@ -100,6 +104,21 @@ class DirectDispatch:
         self._appending.add(appended)
         appended.add_done_callback(lambda done: self._dispatch(plan, done))
 
+    def dispatch_if_accepted(self, plan: DispatchPlan, event: Message, state: Submission) -> None:
+        """Carry out a plan if its `Requested` was accepted.
+
+        `event` is the acknowledged `Requested`, and `state` the state after it. Two requests with one id that
+        were appended in the same millisecond may both be dispatched, with the same work: that of the state.
+        """
+        if state.owed == "direct" and state.created_at == rfc3339(event.timestamp()[1]):
+            self._enqueue(plan._replace(work=enqueue(state).work), event)
+        else:
+            self.drop(plan)
+
+    def drop(self, plan: DispatchPlan) -> None:
+        """Do not count the slot of a plan as taken any more."""
+        self._ended.append(plan.id)
+
     async def close(self) -> None:
         """Carry out the plans whose `Requested` is acknowledged soon."""
         if self._appending:
@@ -109,9 +128,12 @@ class DirectDispatch:
     def _dispatch(self, plan: DispatchPlan, appended: "asyncio.Future[Message]") -> None:
         self._appending.discard(appended)
         if appended.cancelled() or appended.exception() is not None:
-            self._ended.append(plan.id)
-        elif _now_s() - plan.made_s <= MAX_AGE_S:
-            event = appended.result()
+            self.drop(plan)
+        else:
+            self._enqueue(plan, appended.result())
+
+    def _enqueue(self, plan: DispatchPlan, event: Message) -> None:
+        if _now_s() - plan.made_s <= MAX_AGE_S:
             ce_id = f"{event.topic()}/{event.partition()}/{event.offset()}"
             headers = cloud_event("envicutor.submission.enqueued.v1", ce_id, plan.id, self._source)
             record = Record(self._queue, plan.id.encode(), encode(plan.work), headers)

@@ -128,12 +128,38 @@ class Submissions:
         id, named = self._choose_id(request.id, idempotency_key, caller.owner)
         plan: DispatchPlan | None = None
         if self._dispatch:
-            is_new = request.id is None and idempotency_key is None  # else the id may be in use
-            plan = self._dispatch.plan(id, fact) if is_new else None
+            plan = self._dispatch.plan(id, fact)
             fact = fact.replace(dispatch="direct" if plan else "turn", interactive=interactive)
-        with self.projection.appending(id, caller.owner):
-            await self._fold_here(id, await self._append(id, fact, extra_headers, plan))
-        return _require_same(await self._get(id, _regardless_of_owner), fact, named)
+        is_new = request.id is None and idempotency_key is None  # else the id may be in use
+        submission = await self._append_request(id, fact, extra_headers, plan, is_new=is_new)
+        return _require_same(submission, fact, named)
+
+    async def _append_request(
+        self,
+        id: str,
+        fact: Requested,
+        extra_headers: Headers | None,
+        plan: DispatchPlan | None,
+        *,
+        is_new: bool,
+    ) -> Submission:
+        """Append a request, carry out its plan, and return the submission with this id.
+
+        Raises:
+            ProblemError: 503 if this node does not learn in time whether the request was accepted.
+        """
+        with self.projection.appending(id, fact.owner):
+            try:
+                event = await self._append(id, fact, extra_headers, plan if is_new else None)
+                await self._fold_here(id, event)
+                submission = await self._get(id, _regardless_of_owner)
+            except ProblemError:
+                if self._dispatch and plan:
+                    self._dispatch.drop(plan)
+                raise
+        if self._dispatch and plan and not is_new:
+            self._dispatch.dispatch_if_accepted(plan, event, submission)
+        return submission
 
     def _take_slots(self, messages: list[Message]) -> None:
         """Pass free slots of workers to the event loop, from the consumer's thread."""

@@ -99,6 +99,9 @@ def test_a_node_enqueues_what_a_worker_has_room_for(kafka: str, tmp_path: Path) 
 
         named = client.post("/submissions", json={"id": "mine", "run": "true"})
         assert named.json()["id"] == "mine"
-        eventually(lambda: b"mine" in keys(), "the store enqueues an id that a client chose")
-        [of_store] = [m for m in read_to_end(nodes.kafka, family.queue.name) if m.key() == b"mine"]
-        assert header(of_store, "ce_source") == "/envicutor/submission-store"
+        for run, status in (("true", 202), ("false", 409)):
+            assert client.post("/submissions", json={"id": "mine", "run": run}).status_code == status
+        eventually(lambda: b"mine" in keys(), "the node dispatches an id that a client chose")
+        [of_node] = [m for m in read_to_end(nodes.kafka, family.queue.name) if m.key() == b"mine"]
+        assert (header(of_node, "ce_source") or "").startswith("/envicutor/ingest/")
+        assert b'"true"' in (of_node.value() or b"")

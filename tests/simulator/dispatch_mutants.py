@@ -74,6 +74,18 @@ DISPATCH_MUTANTS = {
         _patched(Patch(_DISPATCHER, "        self._turns.forget(partitions)\n", "")),
         _TURNS_PLAN._replace(kinds=("fence",), fault_steps=60),
     ),
+    # Dispatches a request whose id another request has.
+    "dispatches conflicts": Mutant(
+        _patched(
+            Patch(
+                _DISPATCH,
+                'if state.owed == "direct" and state.created_at == rfc3339(event.timestamp()[1]):\n'
+                "            self._enqueue(plan._replace(work=enqueue(state).work), event)\n",
+                "if event:\n            self._enqueue(plan, event)\n",
+            )
+        ),
+        _IDLE._replace(named_chance=0.8),
+    ),
     # Makes the work itself instead of by the fold.
     "makes work by hand": Mutant(
         _patched(

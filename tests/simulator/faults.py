@@ -64,6 +64,8 @@ class Plan(NamedTuple):
     fault_steps: int
     """Steps between two faults, on average."""
     ingests: int = 0
+    named_chance: float = 0.0
+    """Share of requests over ingest whose id the client chose."""
     turns: bool = False
     """Whether requests from Kafka leave it to the store processor when they are enqueued."""
     small_workers: int = 0
@@ -89,6 +91,7 @@ class Plan(NamedTuple):
             kinds=tuple(random.sample(KINDS, random.randint(1, len(KINDS)))),
             fault_steps=random.choice((50, 200, 800)),
             ingests=random.choice((0, 1, 2)),
+            named_chance=random.choice((0.0, 0.5)),
             turns=random.choice((False, True)),
             small_workers=random.choice((0, 0, 1)),
             transaction_bytes=random.choice((1 << 24, 1 << 24, 5000)),

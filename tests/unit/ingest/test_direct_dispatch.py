@@ -16,6 +16,7 @@ from topics.kafka.codec import Record, encode
 from topics.leases import CapacityReport
 from topics.settings import KafkaSettings
 from topics.submissions.fold import apply, enqueue
+from topics.submissions.state import Submission
 
 FAMILY = catalogue(KafkaSettings()).submissions
 REQUESTED = request(source="http")
@@ -90,6 +91,37 @@ def test_a_plan_is_carried_out_once_the_request_is_acknowledged() -> None:
         assert (record.topic, record.key, partition) == (FAMILY.queue.name, b"a", 3)
         assert record.value == encode(enqueue(state).work)
         assert dict(record.headers)["ce_id"] == b"submissions.events/2/7"
+
+    run(test)
+
+
+def accepted(time_ms: int = 7, **changes: object) -> Submission:
+    """Return the state that a request makes, appended at `time_ms`."""
+    fact = REQUESTED.replace(dispatch="direct", **changes)
+    state = apply(None, Recorded("a", fact, time_ms)).state
+    assert state
+    return state
+
+
+def test_an_id_of_a_client_is_dispatched_if_its_request_made_the_state() -> None:
+    async def test(node: DirectDispatch, queue: Queue) -> None:
+        room(node, 1)
+        refused = (
+            accepted(time_ms=6),
+            accepted(time_ms=6, content_hash="other"),
+            accepted().replace(owed=None),
+            accepted().replace(owed="turn"),
+        )
+        for state in refused:
+            made = plan(node)
+            assert made
+            assert plan(node) is None, "it is repeated"
+            node.dispatch_if_accepted(made, APPENDED, state)
+        assert queue.records == []
+        made = plan(node)
+        assert made
+        node.dispatch_if_accepted(made, APPENDED, state := accepted(content_hash="of the same millisecond"))
+        assert [record.value for record, _ in queue.records] == [encode(enqueue(state).work)]
 
     run(test)
 
