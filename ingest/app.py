@@ -33,6 +33,7 @@ from ingest.server import OnServing, Server
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.system import Overview
+from ingest.waits import Waits
 from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.contract.schemas import CONTRACT_VERSION, asyncapi
@@ -60,7 +61,10 @@ def make_app(
     """Return the application, whose consumer starts when the server starts it."""
     tables, consumer = kafka.data_dir / "views", TailConsumer(kafka)
     access = Access(kafka, catalogue, settings, tables / f"ingest-{instance}-keys", consumer)
-    submissions = Submissions(kafka, catalogue, settings, instance, consumer)
+    metrics = measured.Metrics()
+    submissions = Submissions(
+        kafka, catalogue, settings, instance, consumer, on_started=metrics.observe_queue_wait
+    )
     output = Journal(
         kafka,
         catalogue.output.name,
@@ -75,8 +79,8 @@ def make_app(
         status_of=unfinished,
         consumer=consumer,
     )
-    metrics = measured.Metrics()
-    events = EventStreams(submissions.projection, output, settings.http_streams_per_key)
+    waits = Waits(submissions.waiting, environments)
+    events = EventStreams(submissions.projection, output, waits, settings.http_streams_per_key)
     readiness = Readiness(kafka, catalogue, submissions, environments, access)
 
     @asynccontextmanager
@@ -107,6 +111,7 @@ def make_app(
             catalogue.submissions.events.name: submissions.projection.events_lag,
         },
         submissions_unfinished=lambda: submissions.projection.all_unfinished,
+        submissions_oldest_waiting_seconds=waits.oldest_s,
         http_event_streams=lambda: events.listeners,
     )
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
@@ -131,9 +136,9 @@ def make_app(
     app.add_middleware(Observed, metrics=metrics)
 
     app.include_router(submit_routes(submissions, access, settings, kafka.request_bytes))
-    app.include_router(reading_routes(submissions, access, events))
+    app.include_router(reading_routes(submissions, access, events, waits, settings))
     app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
-    overview = Overview(submissions.projection, environments, submissions.recent, readiness.workers)
+    overview = Overview(submissions, waits, environments, readiness.workers)
     app.include_router(system_routes(overview, access, settings))
     app.include_router(operation_routes(readiness, metrics, access, settings, asyncapi(kafka, catalogue)))
 

@@ -11,6 +11,7 @@ published `Requested`. See `docs/performance.md`.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException, Message
@@ -19,7 +20,7 @@ from topics.capacity import Choice, PeerCapacity
 from topics.fold import QueuedWork, Recorded
 from topics.kafka.codec import Record, cloud_event, encode
 from topics.kafka.ports import Producer
-from topics.submissions.facts import Requested, SubmissionFact
+from topics.submissions.facts import Requested
 from topics.submissions.fold import apply, enqueue
 from topics.submissions.state import Submission
 from topics.times import rfc3339
@@ -46,10 +47,16 @@ class DispatchPlan(NamedTuple):
 
 
 class DirectDispatch:
-    """Free slots of workers, and the plans of this node. Called on the event loop, except `note_event`."""
+    """Free slots of workers, and the plans of this node. Called on the event loop, except `note`."""
 
-    def __init__(self, producer: Producer, family: Family, source: str) -> None:
-        """Produce to the queue of `family`; `source` is the CloudEvents source of this node."""
+    def __init__(
+        self, producer: Producer, family: Family, source: str, others_wait: Callable[[], bool]
+    ) -> None:
+        """Produce to the queue of `family`; `source` is the CloudEvents source of this node.
+
+        `others_wait` returns whether any submission waits for its turn; then this node dispatches nothing.
+        """
+        self._others_wait = others_wait
         self._producer, self._queue, self._source = producer, family.queue.name, source
         self._capacity = PeerCapacity(until_reported=True)
         self._chosen: dict[str, Choice] = {}
@@ -59,21 +66,15 @@ class DirectDispatch:
         self._unacknowledged: dict[asyncio.Future[Message], float] = {}
         """Records of the queue with the times at which they were produced, in this order."""
         self._refused_until_s = 0.0
-        self._waiting: set[str] = set()
-        """Submissions that wait for their turn, or for the worker that they were enqueued for."""
 
     def update(self, messages: list[Message]) -> None:
         """Take free slots that workers published."""
         self._capacity.read(messages, _now_s())
 
-    def note_event(self, recorded: Recorded[SubmissionFact], state: Submission) -> None:
-        """Take an event that changed a submission; any thread may call it."""
-        if state.owed == "turn":
-            self._waiting.add(recorded.id)
-        else:
-            self._waiting.discard(recorded.id)
-        if state.final and recorded.id in self._chosen:
-            self._ended.append(recorded.id)
+    def note(self, state: Submission) -> None:
+        """Take the state of a submission after an event; any thread may call it."""
+        if state.final and state.id in self._chosen:
+            self._ended.append(state.id)
 
     def plan(self, id: str, fact: Requested) -> DispatchPlan | None:
         """Return a plan if a worker has room for a new submission and no other waits for its turn.
@@ -87,7 +88,7 @@ class DirectDispatch:
             if ended := self._chosen.pop(self._ended.popleft(), None):
                 self._capacity.release(ended)
         oldest_s = next(iter(self._unacknowledged.values()), now_s)
-        if self._waiting or now_s < self._refused_until_s or now_s - oldest_s > SLOW_S:
+        if self._others_wait() or now_s < self._refused_until_s or now_s - oldest_s > SLOW_S:
             return None
         if id in self._chosen:  # the client repeats its request
             return None

@@ -17,15 +17,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, Self
 
-from ingest.models import END
+from ingest.models import END, EventPayload, SubmissionWait
 from ingest.problems import ProblemError
 from ingest.projection import Projection
 from ingest.timeline import Timeline
-from topics.submissions.state import Submission
+from ingest.waits import Waits
+from topics.submissions.state import Status, Submission
+from topics.times import now
 from topics.views.journal import Journal
 
 KEEP_ALIVE_S = 15.0
 """Time without events after which a comment is sent, since proxies close silent connections."""
+_WAITING_S = 2.0
+"""Period of the event `waiting`, until the program runs."""
 RECONNECT_MS = 1000
 """Pause before clients reconnect, sent as `retry`."""
 POSITION = rf"^([0-9]{{1,18}}-[0-9]{{1,18}}|{END})$"
@@ -50,8 +54,9 @@ class Position(NamedTuple):
 class EventStreams:
     """Event streams of one node, and the number that each API key has open."""
 
-    def __init__(self, submissions: Projection, output: Journal, most_per_key: int) -> None:
+    def __init__(self, submissions: Projection, output: Journal, waits: Waits, most_per_key: int) -> None:
         """Allow `most_per_key` open streams of each API key."""
+        self._waits = waits
         self._most_per_key = most_per_key
         self._open: Counter[str] = Counter()
         self._submissions, self._output = submissions, output
@@ -121,10 +126,11 @@ class EventStreams:
                 for piece in () if timeline.final else self._output.since(id, position.output):
                     position = position._replace(output=piece.offset + 1)
                     yield _event("output", piece.value.decode(), position)
-                waited = not await _within(KEEP_ALIVE_S, changed)
+                waited = not await _within(_WAITING_S if timeline.may_wait else KEEP_ALIVE_S, changed)
                 changed.clear()
                 if waited:
-                    yield b": still there\n\n"
+                    waiting = self._waits.of(self._submissions.get(id))
+                    yield _waiting_event(waiting) if waiting else b": still there\n\n"
 
     def _final_answer(self, id: str) -> str | None:
         state = self._submissions.get(id)
@@ -138,6 +144,13 @@ async def _within(timeout_s: float, changed: asyncio.Event) -> bool:
             return await changed.wait()
     except TimeoutError:
         return False
+
+
+def _waiting_event(waiting: SubmissionWait) -> bytes:
+    """Return the event `waiting`, which has no id since it is no record of a topic."""
+    status: Status = "queued" if waiting.reason == "worker" else "started"
+    payload = EventPayload(time=now(), status=status, refused=None, fact=waiting.model_dump())
+    return f"event: waiting\ndata: {payload.model_dump_json()}\n\n".encode()
 
 
 def _event(name: str, data: str, position: Position | str) -> bytes:

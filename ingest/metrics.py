@@ -17,6 +17,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _LAG_S = 2.0
 """Time that the broker may take to return end offsets; after it the lag is left out."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
 class Metrics:
@@ -41,6 +42,12 @@ class Metrics:
             ["topic"],
             registry=self._registry,
         )
+        self._queue_wait = Histogram(
+            "envicutor_queue_wait_seconds",
+            "From a request to its first start by a worker, of all submissions; each node has them all.",
+            buckets=_WAIT_BUCKETS,
+            registry=self._registry,
+        )
         self._lags: Mapping[str, Callable[[], Awaitable[int]]] = {}
 
     def watch(self, lags: Mapping[str, Callable[[], Awaitable[int]]], **gauges: Callable[[], float]) -> None:
@@ -48,6 +55,10 @@ class Metrics:
         self._lags = lags
         for name, value in gauges.items():
             Gauge(f"envicutor_{name}", _GAUGES[name], registry=self._registry).set_function(value)
+
+    def observe_queue_wait(self, wait_s: float) -> None:
+        """Count a submission that a worker has started, and its queue wait."""
+        self._queue_wait.observe(wait_s)
 
     def observe(self, method: str, route: str, status: int, taken_s: float) -> None:
         """Count a request and the time that it took."""
@@ -70,5 +81,6 @@ class Metrics:
 
 _GAUGES = {
     "submissions_unfinished": "Submissions that are accepted and not finished, as far as this node knows.",
+    "submissions_oldest_waiting_seconds": "Longest wait of a submission that waits, 0 if none does.",
     "http_event_streams": "Clients that follow a submission.",
 }

@@ -1,8 +1,8 @@
 """Models of HTTP responses that are not on the log; the server writes them and the client reads them."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from topics.request.errors import FieldError
 from topics.submissions.stage import Outcome
@@ -60,6 +60,26 @@ class SubmissionPage(Body):
     """Parameter `cursor` of the next page; null on the last page."""
 
 
+class SubmissionWait(Body):
+    """The reason why the program of a submission does not run yet."""
+
+    reason: Literal["worker", "environment"]
+    """`worker`: no worker has started it. `environment`: a worker has, and its environment is being built."""
+    before: int | None = None
+    """Number of submissions that go before it, as far as this node knows; null while it waits for its
+    environment."""
+    estimate_s: float | None = None
+    """Estimated time until a worker starts it, in seconds, by the starts of the last minute; null if there
+    were none, and while it waits for its environment."""
+
+
+class SubmissionShown(Answer):
+    """A submission, and what it waits for."""
+
+    waiting: Annotated[SubmissionWait | None, Field(exclude_if=lambda waiting: waiting is None)] = None
+    """Reason why its program does not run yet; left out if it runs or the submission has ended."""
+
+
 class BatchItem(Body):
     """Result of one request of a batch: a `submission` if it was accepted, otherwise a `problem`."""
 
@@ -85,7 +105,8 @@ class EventPayload(Body):
     refused: str | None
     """Reason why the fact changed nothing, such as an earlier attempt; null if it was accepted."""
     fact: dict[str, Any]
-    """Fields of the fact, without the request and the results of its stages."""
+    """Fields of the fact, without the request and the results of its stages. The event `waiting` is no fact;
+    these are then the fields of `SubmissionWait`."""
 
 
 class Percentiles(Body):
@@ -131,7 +152,12 @@ class System(Body):
     waiting: int
     """Queued submissions, which no worker has started."""
     running: int
-    """Submissions that a worker has started and not finished."""
+    """Submissions that a worker has started, without those that have ended or wait for their environment."""
+    waiting_for_environment: int = 0
+    """Submissions that a worker has started and whose environment is being built."""
+    oldest_waiting_s: float = 0.0
+    """Time for which the submission has waited that has waited longest for a worker, in seconds; 0 if none
+    waits."""
     running_by_worker: dict[str, int]
     """Running submissions by worker, without workers that run none."""
     workers: int

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -50,12 +50,14 @@ class Projection:
         *,
         consumer: TailConsumer,
         on_folded: OnFolded = lambda *_: None,
+        on_opened: Callable[[Iterable[Submission]], None] = lambda _: None,
     ) -> None:
         """Prepare a projection; `start` begins to read.
 
-        No other instance uses `directory`. The thread of `consumer` calls `on_folded` with each event that
-        changed a state.
+        No other instance uses `directory`. The thread of `consumer` calls `on_opened` with the queued
+        submissions of the table before it reads, then `on_folded` with each event that changed a state.
         """
+        self._on_opened = on_opened
         self._settings, self._family = settings, family
         self._table = SubmissionTable(directory, family.events.name, on_folded)
         self._events = Tail(
@@ -201,10 +203,12 @@ class Projection:
         """Open the table, and copy the store into a new one; return the offsets of the next events."""
         if self._offsets is None:
             self._offsets = self._open(consumer, partitions)
-        if self._offsets:
-            self._loop.call_soon_threadsafe(self._readable.set)
-        else:
-            self._offsets = self._seed(partitions)
+            is_new = not self._offsets
+            if is_new:
+                self._offsets = self._seed(partitions)
+            self._on_opened(filter(None, map(self._table.get, self.ids("queued"))))
+            if not is_new:
+                self._loop.call_soon_threadsafe(self._readable.set)
         self._folded = _of(EVENTS, self._offsets)
         return self._folded
 

@@ -46,7 +46,7 @@ class IngestSettings(BaseSettings):
     """Time within which the broker must acknowledge a request, and the store must show whether its id was
     accepted; then the answer is a 503."""
     wait_timeout_max_s: float = Field(default=300.0, gt=0)
-    """Ceiling of the parameter `wait_timeout_s` of a POST with `wait=true`."""
+    """Ceiling of the parameter `wait_timeout_s` of a request with `wait=true`."""
     retry_after_s: int = Field(default=2, ge=1)
     """Value of `Retry-After` of a 503."""
 

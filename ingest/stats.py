@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ingest.models import LastMinute, Percentiles
-from topics.fold import Recorded
-from topics.submissions.facts import Requested, Started, SubmissionFact
 from topics.submissions.state import Submission
 from topics.times import milliseconds
 
@@ -33,35 +31,18 @@ class RecentStats:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._requested: dict[str, int] = {}
-        """Request times of submissions that no worker has started, in the order of the log, by id."""
         self._waits: deque[tuple[int, int]] = deque(maxlen=_MOST)
         """Pairs of the time of a first start and the milliseconds since its request."""
         self._ended: deque[_Ended] = deque(maxlen=_MOST)
 
-    def count(self, recorded: Recorded[SubmissionFact], state: Submission) -> None:
-        """Count an event that changed a submission, in the order of the log, and the new state."""
-        if isinstance(recorded.fact, Requested):
-            self.count_request(recorded.id, recorded.time_ms)
-        elif isinstance(recorded.fact, Started):
-            self.count_start(recorded.id, recorded.happened_ms)
-        if state.final:
-            self.count_end(state)
-
-    def count_request(self, id: str, time_ms: int) -> None:
-        """Remember the time of a request, from which the queue wait is measured."""
+    def count_start(self, created_ms: int, time_ms: int) -> float:
+        """Count the queue wait at the first start of a submission, and return it in seconds."""
+        wait_ms = max(0, time_ms - created_ms)
         with self._lock:
-            self._requested.setdefault(id, time_ms)
-            if len(self._requested) > _MOST:
-                del self._requested[next(iter(self._requested))]
-
-    def count_start(self, id: str, time_ms: int) -> None:
-        """Count the queue wait at the first start of a submission; later starts are ignored."""
-        with self._lock:
-            if (since_ms := self._requested.pop(id, None)) is not None:
-                self._waits.append((time_ms, time_ms - since_ms))
-                while self._waits[0][0] <= time_ms - _WINDOW_MS:
-                    self._waits.popleft()
+            self._waits.append((time_ms, wait_ms))
+            while self._waits[0][0] <= time_ms - _WINDOW_MS:
+                self._waits.popleft()
+        return wait_ms / 1000
 
     def count_end(self, ended: Submission) -> None:
         """Count a submission that has ended."""
@@ -69,7 +50,6 @@ class RecentStats:
         finished_ms = milliseconds(ended.finished_at)
         answered_ms = finished_ms - milliseconds(ended.created_at)
         with self._lock:
-            self._requested.pop(ended.id, None)
             self._ended.append(_Ended(finished_ms, answered_ms, ended.outcome or ended.status))
             while self._ended[0].time_ms <= finished_ms - _WINDOW_MS:
                 self._ended.popleft()

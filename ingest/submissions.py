@@ -17,6 +17,7 @@ from ingest.problems import ProblemError, invalid
 from ingest.projection import Projection
 from ingest.settings import IngestSettings
 from ingest.stats import RecentStats
+from ingest.waiting import WaitingSubmissions
 from topics.catalogue import Catalogue
 from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
@@ -29,6 +30,7 @@ from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.state import Submission
+from topics.times import milliseconds
 from topics.views.package_sets import PackageSets
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,13 @@ class Submissions:
         settings: IngestSettings,
         instance: str,
         consumer: TailConsumer,
+        on_started: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Prepare to read with `consumer`, and to append; `start` begins."""
+        """Prepare to read with `consumer`, and to append; `start` begins.
+
+        `on_started` is called, in the consumer's thread, with the queue wait of each submission in seconds.
+        """
+        self._on_started = on_started
         self._kafka, self._settings = kafka, settings
         views = kafka.data_dir / "views"
         source = f"ingest/{instance}"
@@ -53,9 +60,12 @@ class Submissions:
         self._producer = EventProducer(kafka, message_timeout_ms=timeout_ms)
         self._events = FactPublisher(self._producer, catalogue.submissions.events.name, FACTS, source)
         self.recent = RecentStats()
+        self.waiting = WaitingSubmissions()
         self._dispatch: DirectDispatch | None = None
         if kafka.dispatch == "turns":
-            self._dispatch = DirectDispatch(self._producer, catalogue.submissions, source)
+            self._dispatch = DirectDispatch(
+                self._producer, catalogue.submissions, source, lambda: self.waiting.others_wait
+            )
             self._slots = Tail(
                 kafka, catalogue.submissions.slots.name, self._take_slots, start_at=end, consumer=consumer
             )
@@ -65,6 +75,7 @@ class Submissions:
             views / f"ingest-{instance}-submissions",
             consumer=consumer,
             on_folded=self._note,
+            on_opened=self.waiting.load,
         )
         directory = views / f"ingest-{instance}-package-sets"
         self.package_sets = PackageSets(kafka, catalogue, directory, consumer)
@@ -168,9 +179,13 @@ class Submissions:
 
     def _note(self, recorded: Recorded[SubmissionFact], state: Submission) -> None:
         """Take an event that changed a submission, in the consumer's thread."""
-        self.recent.count(recorded, state)
+        if self.waiting.note(recorded, state):
+            created_ms = milliseconds(state.created_at)
+            self._on_started(self.recent.count_start(created_ms, recorded.happened_ms))
+        if state.final:
+            self.recent.count_end(state)
         if self._dispatch:
-            self._dispatch.note_event(recorded, state)
+            self._dispatch.note(state)
 
     def _choose_id(self, id: str | None, key: str | None, owner: str | None) -> tuple[str, str]:
         """Return the id of a request, and its description in errors."""

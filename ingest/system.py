@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from ingest.models import Builds, System
-from ingest.projection import Projection
-from ingest.stats import RecentStats
-from topics.submissions.state import Status
+from ingest.submissions import Submissions
+from ingest.waits import Waits
+from topics.submissions.state import Status, Submission
 from topics.times import now
 from topics.views.view import View
 
@@ -25,14 +25,14 @@ class Overview:
 
     def __init__(
         self,
-        submissions: Projection,
+        submissions: Submissions,
+        waits: Waits,
         environments: View,
-        recent: RecentStats,
         workers: Callable[[], Awaitable[int]],
     ) -> None:
         """Read `environments`, a view of `dependencies.store` that counts unfinished rows by status."""
-        self._submissions, self._environments = submissions, environments
-        self._recent, self._workers = recent, workers
+        self._submissions, self._recent = submissions.projection, submissions.recent
+        self._waits, self._environments, self._workers = waits, environments, workers
         self._lock = asyncio.Lock()
         self._computed_at = -_MAX_AGE_S
         self._overview: System | None = None
@@ -51,20 +51,24 @@ class Overview:
     def _compute(self, workers: int) -> System:
         waiting = len(self._submissions.ids("queued"))
         ids = {status: self._submissions.ids(status) for status in _RUNNING}
-        running = {status: len(found) for status, found in ids.items()}
+        started = {status: len(found) for status, found in ids.items()}
+        states = [state for found in ids.values() for id in found if (state := self._submissions.get(id))]
+        running = [state for state in states if not self._waits.of(state)]
         waiting_builds, builds = map(self._environments.count, ("queued", "started"))
         return System(
             time=now(),
-            unfinished={"queued": waiting} | running,
+            unfinished={"queued": waiting} | started,
             waiting=waiting,
-            running=sum(running.values()),
-            running_by_worker=self._by_worker([id for found in ids.values() for id in found]),
+            running=len(running),
+            waiting_for_environment=len(states) - len(running),
+            oldest_waiting_s=self._waits.oldest_s(),
+            running_by_worker=_by_worker(running),
             workers=workers,
-            leases=sum(running.values()) + builds,
+            leases=sum(started.values()) + builds,
             builds=Builds(waiting=waiting_builds, running=builds),
             last_minute=self._recent.last_minute(time.time_ns() // 1_000_000),
         )
 
-    def _by_worker(self, ids: list[str]) -> dict[str, int]:
-        running = filter(None, map(self._submissions.get, ids))
-        return dict(Counter(one.worker for one in running if one.worker is not None).most_common())
+
+def _by_worker(running: list[Submission]) -> dict[str, int]:
+    return dict(Counter(one.worker for one in running if one.worker is not None).most_common())

@@ -60,6 +60,11 @@ class Timeline:
         """Whether the facts so far have ended the submission."""
         return self._state is not None and self._state.final
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether the submission may wait for a worker or for its environment."""
+        return self._state is not None and self._state.status in {"queued", "started"}
+
     def _is_of_another(self, fact: SubmissionFact) -> bool:
         match fact:
             case Requested():

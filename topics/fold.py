@@ -67,6 +67,10 @@ class Owed(NamedTuple):
     """Append time of the request: RFC 3339, UTC, with milliseconds."""
 
 
+OTHERS_EACH = 4
+"""Number of turns of an owner of which one goes to a submission whose client does not wait."""
+
+
 class Enqueue(NamedTuple):
     """Effect: append work to the queue."""
 

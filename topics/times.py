@@ -10,9 +10,14 @@ def rfc3339(time_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def now_ms() -> int:
+    """Return the present Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
 def now() -> str:
     """Return the present time as text."""
-    return rfc3339(time.time_ns() // 1_000_000)
+    return rfc3339(now_ms())
 
 
 def milliseconds(text: str) -> int:

@@ -12,9 +12,9 @@ from infra.commands.answers import EXIT_CODES, outcome_or_status, print_answer, 
 from infra.commands.client import AsJson, Server, client
 from infra.commands.output import USAGE, broken_pipe_ignored, fail, print_note, reason
 from infra.commands.requests import read_request
-from infra.commands.watch import follow
-from ingest.client import LONGEST_WAIT_S, Client
-from ingest.client.calls import with_id
+from infra.commands.watch import WaitingNotes, follow
+from ingest.client import Client
+from ingest.client.calls import PLACE_S, with_id
 from topics.submissions.state import FINAL, Answer
 
 INTERRUPTED = 130
@@ -52,7 +52,8 @@ def submit(
     try:
         with client(server) as connected:
             if watch:
-                answer = follow(connected, connected.submit(request).id, as_json=as_json)
+                id = connected.submit(request, interactive=True).id
+                answer = follow(connected, id, as_json=as_json)
             else:
                 answer = _answer(connected, request, timeout_s)
     except KeyboardInterrupt:
@@ -73,8 +74,10 @@ def submit(
 
 def _answer(client: Client, request: dict[str, Any], timeout_s: float) -> Answer:
     deadline = time.monotonic() + timeout_s
-    answer = client.submit(request, wait_s=min(timeout_s, LONGEST_WAIT_S))
-    return answer if answer.status in FINAL else client.wait(answer.id, deadline - time.monotonic())
+    answer = client.submit(request, wait_s=min(timeout_s, PLACE_S))
+    if answer.status in FINAL:
+        return answer
+    return client.wait(answer.id, deadline - time.monotonic(), WaitingNotes().show)
 
 
 def _write(answer: Answer, directory: Path) -> None:

@@ -70,7 +70,8 @@ def picture(seen: System) -> Group:
     minute = seen.last_minute
     now = _table("now", "", "")
     for name, value, more in (
-        ("waiting", seen.waiting, "submissions that no worker has started"),
+        ("waiting", seen.waiting, f"for a worker, the oldest for {_seconds(seen.oldest_waiting_s)}"),
+        ("for environments", seen.waiting_for_environment, "wait until these are built"),
         ("running", seen.running, _named({k: n for k, n in seen.unfinished.items() if k != "queued"})),
         ("workers", seen.workers, "that may take submissions"),
         ("leases", seen.leases, "attempts and builds in progress"),

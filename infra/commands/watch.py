@@ -11,7 +11,7 @@ from infra.commands.client import AsJson, Server, client
 from infra.commands.live import OutputMerger, OutputSource
 from infra.commands.output import print_note
 from ingest.client import Client
-from ingest.models import EventPayload
+from ingest.models import EventPayload, SubmissionWait
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
 
@@ -33,15 +33,31 @@ def watch(
     raise typer.Exit(EXIT_CODES[outcome_or_status(answer)])
 
 
+class WaitingNotes:
+    """Notes about what a submission waits for, on standard error; the same note is printed once."""
+
+    def __init__(self) -> None:
+        self._printed = ""
+
+    def show(self, waiting: SubmissionWait) -> None:
+        """Print a note, if it differs from the last one."""
+        if (text := _words(waiting)) != self._printed:
+            print_note(text)
+        self._printed = text
+
+
 def follow(client: Client, id: str, *, as_json: bool) -> Answer:
     """Print output and events until the submission ends, and return the answer."""
     live = OutputMerger(_Printer().show, lambda attempt: print_note(f"attempt {attempt}: output restarts"))
+    notes = WaitingNotes()
     for event in client.events(id):
         if as_json:
             typer.echo(json.dumps({"event": event.name, "data": event.data.model_dump(mode="json")}))
         match event.data:
             case OutputChunk() as chunk if not as_json:
                 live.piece(chunk)
+            case EventPayload() as payload if event.name == "waiting" and not as_json:
+                notes.show(SubmissionWait.model_validate(payload.fact))
             case EventPayload(refused=None) as fact if not as_json:
                 _print_event(event.name, fact)
             case Answer() as answer:
@@ -53,6 +69,13 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
                     )
                 return answer
     raise AssertionError("the last event is the end")
+
+
+def _words(waiting: SubmissionWait) -> str:
+    if waiting.reason == "environment":
+        return "its environment is being built"
+    estimate = "" if waiting.estimate_s is None else f", about {waiting.estimate_s:.0f} s"
+    return f"waiting for a worker: {waiting.before} before it{estimate}"
 
 
 def _print_event(name: str, happened: EventPayload) -> None:

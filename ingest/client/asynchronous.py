@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
 from httpx_sse import aconnect_sse
 
 from ingest.client import calls
-from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
+from ingest.client.calls import EARLY_S, LONGEST_WAIT_S, PLACE_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import PAUSES_S, Resumption, StreamEvent
-from ingest.models import END, BatchResults, Listed, System
+from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
@@ -36,17 +36,17 @@ class AsyncClient:
         """Close all connections to the server."""
         await self._http.aclose()
 
-    async def submit(self, request: Request, *, wait_s: float = 0.0) -> Answer:
+    async def submit(self, request: Request, *, wait_s: float = 0.0, interactive: bool = False) -> Answer:
         """Submit a request, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for the submission to end."""
-        return await self._ask(calls.submit(request, wait_s))
+        return await self._ask(calls.submit(request, wait_s, interactive=interactive))
 
     async def submit_batch(self, requests: Sequence[Request]) -> BatchResults:
         """Submit up to 100 requests, each accepted or refused on its own."""
         return await self._ask(calls.submit_batch(requests))
 
-    async def get(self, id: str) -> Answer:
-        """Return the submission in its present state."""
-        return await self._ask(calls.get(id))
+    async def get(self, id: str, *, wait_s: float = 0.0) -> SubmissionShown:
+        """Return the submission in its present state, or when it has ended, after at most `wait_s`."""
+        return await self._ask(calls.get(id, wait_s))
 
     async def request(self, id: str) -> SubmissionRequest:
         """Return the request of a submission, with the limits that defaults gave it."""
@@ -74,17 +74,25 @@ class AsyncClient:
         """Return the state of the system, as the server knows it."""
         return await self._ask(calls.system())
 
-    async def wait(self, id: str, timeout_s: float) -> Answer:
-        """Poll a submission until it has ended, and return it."""
-        deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
-        while (answer := await self.get(id)).status not in FINAL:
-            if time.monotonic() + pause_s > deadline:
+    async def wait(
+        self, id: str, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None = None
+    ) -> Answer:
+        """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for."""
+        deadline = time.monotonic() + timeout_s
+        longest_s = LONGEST_WAIT_S if on_waiting is None else PLACE_S
+        while True:
+            asked_s = time.monotonic()
+            answer = await self.get(id, wait_s=max(0.001, min(longest_s, deadline - asked_s)))
+            if answer.status in FINAL:
+                return answer
+            if answer.waiting and on_waiting:
+                on_waiting(answer.waiting)
+            if time.monotonic() >= deadline:
                 raise TimeoutError(
                     f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
                 )
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_POLL_S)
-        return answer
+            if time.monotonic() - asked_s < EARLY_S:
+                await asyncio.sleep(EARLY_S)
 
     async def events(self, id: str) -> AsyncIterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer."""

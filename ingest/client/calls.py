@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ingest.client.errors import RequestRefusedError, UnavailableError
-from ingest.models import BatchResults, SubmissionPage, System
+from ingest.models import BatchResults, SubmissionPage, SubmissionShown, System
 from topics.request.errors import FieldError
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import Answer
@@ -32,8 +32,11 @@ _PAUSES_S = (0.1, 0.5, 1.0, 2.0)
 """Pauses between the tries of a request, of which there are at most five."""
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _RETRIED_STATUSES = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
-FIRST_POLL_S, LONGEST_POLL_S = 0.1, 1.0
-"""Pauses between polls of `wait`, which double from the first to the longest."""
+PLACE_S = 2.0
+"""Longest time of one request of `wait`, if its caller follows what the submission waits for."""
+EARLY_S = 0.5
+"""Time after which `wait` asks again if the server responded before its end: one that shuts down, or an
+earlier version."""
 
 Request = SubmissionRequest | Mapping[str, Any]
 
@@ -140,8 +143,6 @@ def _retry_after_s(response: httpx.Response) -> float:
 
 # -- the calls ---------------------------------------------------------------------------------------
 
-ANSWER = TypeAdapter(Answer).validate_json
-
 
 def authorization(key: str | None) -> dict[str, str]:
     """Return a header with an API key: `key`, else that of ENVICUTOR_KEY; without either, no header.
@@ -164,13 +165,23 @@ def path_of(id: str, *below: str) -> str:
     return "/".join(["/submissions", quote(id, safe=""), *below])
 
 
-def submit(request: Request, wait_s: float) -> Call[Answer]:
-    """Return the call that submits a request and waits up to `wait_s` for its end."""
+def submit(request: Request, wait_s: float, *, interactive: bool) -> Call[Answer]:
+    """Return the call that submits a request and waits up to `wait_s` for its end.
+
+    `interactive` is whether the client waits for the end by itself, such as on the event stream.
+    """
     body = with_id(request)
+    params, wait_s = _waiting(wait_s)
+    if interactive:
+        params["interactive"] = "true"
+    arguments = {"params": params, "json": body}
+    return Call(body["id"], "POST", "/submissions", Answer.read, wait_s + _ANSWER_TIMEOUT_S, arguments)
+
+
+def _waiting(wait_s: float) -> tuple[dict[str, str], float]:
+    """Return the parameters of a request that waits for a submission, and for how long it then does."""
     wait_s = min(wait_s, LONGEST_WAIT_S)
-    waiting = {"wait": "true", "wait_timeout_s": str(wait_s)} if wait_s > 0 else {}
-    arguments = {"params": waiting, "json": body}
-    return Call(body["id"], "POST", "/submissions", ANSWER, wait_s + _ANSWER_TIMEOUT_S, arguments)
+    return ({"wait": "true", "wait_timeout_s": str(wait_s)}, wait_s) if wait_s > 0 else ({}, 0.0)
 
 
 def submit_batch(requests: Sequence[Request]) -> Call[BatchResults]:
@@ -186,9 +197,10 @@ def with_id(request: Request) -> dict[str, Any]:
     return body if body.get("id") is not None else body | {"id": str(uuid.uuid4())}
 
 
-def get(id: str) -> Call[Answer]:
-    """Return the call that reads the state of a submission."""
-    return Call(id, "GET", path_of(id), ANSWER)
+def get(id: str, wait_s: float) -> Call[SubmissionShown]:
+    """Return the call that reads the state of a submission, and waits up to `wait_s` for its end."""
+    params, wait_s = _waiting(wait_s)
+    return Call(id, "GET", path_of(id), SubmissionShown.read, wait_s + _ANSWER_TIMEOUT_S, {"params": params})
 
 
 def request(id: str) -> Call[SubmissionRequest]:
@@ -198,7 +210,7 @@ def request(id: str) -> Call[SubmissionRequest]:
 
 def cancel(id: str) -> Call[Answer]:
     """Return the call that cancels a submission."""
-    return Call(id, "DELETE", path_of(id), ANSWER)
+    return Call(id, "DELETE", path_of(id), Answer.read)
 
 
 def output(id: str, case: int, name: str) -> Call[bytes]:

@@ -1,11 +1,11 @@
 """Server-sent events as the clients read them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from httpx_sse import ServerSentEvent
-from pydantic import BaseModel
 
 from ingest.client.calls import CONNECT_TIMEOUT_S
 from ingest.models import END, EventPayload
@@ -19,7 +19,7 @@ The server sends a comment after 15 s without events; the read timeout is four t
 """
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses before a broken stream is resumed; the client gives up after as many failures in a row."""
-_MODELS: dict[str, type[BaseModel]] = {"output": OutputChunk, END: Answer}
+_READ: dict[str, Callable[[str], OutputChunk | Answer]] = {"output": OutputChunk.read, END: Answer.read}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class StreamEvent:
     """Event of a submission's stream: a fact of the log, a piece of output, or the end."""
 
     name: str
-    """Name of the fact, such as `started`, or `output`, or `end`."""
+    """Name of the fact, such as `started`, or `waiting`, `output` or `end`."""
     data: EventPayload | OutputChunk | Answer
-    """Fact, piece of output, or final submission, according to `name`."""
+    """Fact, what it waits for, piece of output, or final submission, according to `name`."""
 
 
 class Resumption:
@@ -52,7 +52,5 @@ class Resumption:
         if not received.data:
             return None
         self._last_id = received.id
-        model: type[BaseModel] = _MODELS.get(received.event, EventPayload)
-        data = model.model_validate_json(received.data)
-        assert isinstance(data, EventPayload | OutputChunk | Answer)
-        return StreamEvent(received.event, data)
+        read = _READ.get(received.event, EventPayload.model_validate_json)
+        return StreamEvent(received.event, read(received.data))

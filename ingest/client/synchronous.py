@@ -8,10 +8,10 @@ import httpx
 from httpx_sse import connect_sse
 
 from ingest.client import calls
-from ingest.client.calls import FIRST_POLL_S, LONGEST_POLL_S, Call, Request, Tries
+from ingest.client.calls import EARLY_S, LONGEST_WAIT_S, PLACE_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import PAUSES_S, Resumption, StreamEvent
-from ingest.models import END, BatchResults, Listed, System
+from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer
 
@@ -50,7 +50,7 @@ class Client:
         """Close all connections to the server."""
         self._http.close()
 
-    def submit(self, request: Request, *, wait_s: float = 0.0) -> Answer:
+    def submit(self, request: Request, *, wait_s: float = 0.0, interactive: bool = False) -> Answer:
         """Submit a request, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for the submission to end.
 
         A request without an id gets one, so that another try never makes a second submission.
@@ -59,7 +59,7 @@ class Client:
             RequestRefusedError: the server refused the request.
             UnavailableError: it is unknown whether the request was accepted; the message names the id.
         """
-        return self._ask(calls.submit(request, wait_s))
+        return self._ask(calls.submit(request, wait_s, interactive=interactive))
 
     def submit_batch(self, requests: Sequence[Request]) -> BatchResults:
         """Submit up to 100 requests, each accepted or refused on its own.
@@ -70,14 +70,14 @@ class Client:
         """
         return self._ask(calls.submit_batch(requests))
 
-    def get(self, id: str) -> Answer:
-        """Return the submission in its present state.
+    def get(self, id: str, *, wait_s: float = 0.0) -> SubmissionShown:
+        """Return the submission in its present state, or when it has ended, after at most `wait_s`.
 
         Raises:
             RequestRefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer.
         """
-        return self._ask(calls.get(id))
+        return self._ask(calls.get(id, wait_s))
 
     def request(self, id: str) -> SubmissionRequest:
         """Return the request of a submission, with the limits that defaults gave it.
@@ -129,23 +129,33 @@ class Client:
         """
         return self._ask(calls.system())
 
-    def wait(self, id: str, timeout_s: float) -> Answer:
-        """Poll a submission until it has ended, and return it.
+    def wait(
+        self, id: str, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None = None
+    ) -> Answer:
+        """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for.
+
+        `on_waiting` is called every two seconds, as long as no program runs.
 
         Raises:
             TimeoutError: the submission has not ended after `timeout_s`; it is not cancelled.
             RequestRefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer.
         """
-        deadline, pause_s = time.monotonic() + timeout_s, FIRST_POLL_S
-        while (answer := self.get(id)).status not in FINAL:
-            if time.monotonic() + pause_s > deadline:
+        deadline = time.monotonic() + timeout_s
+        longest_s = LONGEST_WAIT_S if on_waiting is None else PLACE_S
+        while True:
+            asked_s = time.monotonic()
+            answer = self.get(id, wait_s=max(0.001, min(longest_s, deadline - asked_s)))
+            if answer.status in FINAL:
+                return answer
+            if answer.waiting and on_waiting:
+                on_waiting(answer.waiting)
+            if time.monotonic() >= deadline:
                 raise TimeoutError(
                     f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
                 )
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_POLL_S)
-        return answer
+            if time.monotonic() - asked_s < EARLY_S:
+                time.sleep(EARLY_S)
 
     def events(self, id: str) -> Iterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer.

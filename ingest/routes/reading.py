@@ -14,15 +14,16 @@ from ingest.access import Access, Caller
 from ingest.etag import entity_tag, unchanged
 from ingest.events import POSITION, EventStreams, Position
 from ingest.ids import NAMESPACE
-from ingest.models import END, SubmissionPage
+from ingest.models import END, SubmissionPage, SubmissionShown
 from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, NOT_MODIFIED, problems
 from ingest.problems import ProblemError
 from ingest.routes.router import Id, submissions_router
+from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from ingest.waits import Waits
 from topics.request.errors import FieldError
 from topics.request.model import SubmissionRequest
 from topics.security.api_keys import Scope
-from topics.submissions.state import Answer
 
 IfNoneMatch = Annotated[
     str | None,
@@ -30,9 +31,12 @@ IfNoneMatch = Annotated[
 ]
 
 
-def reading_routes(submissions: Submissions, access: Access, events: EventStreams) -> APIRouter:
+def reading_routes(
+    submissions: Submissions, access: Access, events: EventStreams, waits: Waits, settings: IngestSettings
+) -> APIRouter:
     """Return the routes of submissions that append nothing to the log."""
     router = submissions_router()
+    wait_max_s = settings.wait_timeout_max_s
     reader = Depends(access.needs(Scope.READ, Scope.READ_ALL))
 
     @router.get("", response_model=SubmissionPage, summary="Submissions, newest first")
@@ -57,14 +61,20 @@ def reading_routes(submissions: Submissions, access: Access, events: EventStream
         fields: Annotated[
             str | None, Query(description="Fields to return, separated by commas; all by default.")
         ] = None,
+        wait: Annotated[bool, Query(description="Respond when the submission has ended.")] = False,
+        wait_timeout_s: Annotated[
+            float, Query(gt=0, le=wait_max_s, description="Longest wait, in seconds.")
+        ] = 30.0,
         _: IfNoneMatch = None,
     ) -> Response:
         wanted = _fields(fields)
         submission = await submissions.get(id, caller)
+        if wait and not submission.final:
+            submission = await submissions.wait_final(id, wait_timeout_s)
         headers = entity_tag(submission, "+".join(sorted(wanted)))
         if same := unchanged(request, headers):
             return same
-        body = submission.model_dump_json(include=wanted)
+        body = waits.shown(submission).model_dump_json(include=wanted)
         return Response(body, headers=headers, media_type="application/json")
 
     @router.get(
@@ -159,10 +169,12 @@ def _fields(asked: str | None) -> set[str]:
     Raises:
         ProblemError: 422 for a field that does not exist.
     """
-    known = set(Answer.model_fields)
+    known = set(SubmissionShown.model_fields)
     wanted = set(asked.split(",")) if asked is not None else known
     if unknown := sorted(wanted - known):
-        message = f"there is no field {unknown[0][:100]!r}: there are {', '.join(Answer.model_fields)}"
+        message = (
+            f"there is no field {unknown[0][:100]!r}: there are {', '.join(SubmissionShown.model_fields)}"
+        )
         errors = [FieldError(field="query.fields", message=message)]
         raise ProblemError(422, "invalid-parameters", f"query.fields: {message}", errors=errors)
     return wanted

@@ -47,6 +47,13 @@ def submit_routes(
                 description="Longest wait, in seconds; after it the status is 202.",
             ),
         ] = 30.0,
+        interactive: Annotated[
+            bool,
+            Query(
+                description="The client waits for the end, such as on the event stream, so that the "
+                "submission goes before others of its owner. `wait` implies it."
+            ),
+        ] = False,
         idempotency_key: Annotated[
             str | None,
             Header(
@@ -62,7 +69,7 @@ def submit_routes(
             caller,
             idempotency_key=idempotency_key,
             extra_headers=trace_context(request.headers),
-            interactive=wait,
+            interactive=wait or interactive,
         )
         if wait:
             submission = await submissions.wait_final(submission.id, wait_timeout_s)

@@ -13,6 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from topics.fold import OTHERS_EACH
+
 _RECENT_S = 0.1
 """Time over which starts are counted. Workers publish `Started` after half of it, so that as many may wait on
 the queue without a pause of any slot."""
@@ -20,8 +22,6 @@ _LEAST = 2
 """Records that may always wait on the queue: workers of an earlier version publish no free slots."""
 _STALE_S = 600.0
 """Age of a record on the queue after which it does not count, as it may be lost."""
-_OTHERS_EACH = 4
-"""Number of turns of an owner of which one goes to a submission whose client does not wait."""
 
 
 class Turn(NamedTuple):
@@ -55,7 +55,7 @@ class _Owner:
         """Return the submission whose turn it is among those of this owner."""
         self.taken += 1
         first, second = self.interactive, self.others
-        if self.taken % _OTHERS_EACH == 0:
+        if self.taken % OTHERS_EACH == 0:
             first, second = second, first
         return next(iter((first or second).values()))
 

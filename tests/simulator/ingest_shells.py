@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Message
 
+from ingest.waiting import WaitingSubmissions
 from tests.simulator.client import MOST_UNFINISHED, draw, new
 from tests.simulator.family import CATALOGUE
 from tests.simulator.scheduler import Process
@@ -41,7 +42,7 @@ class _Ingest:
         family, topics = world.submissions, CATALOGUE.submissions
         producer = VirtualProducer(loop, world.network)
         module = world.shipped.module("ingest.direct_dispatch")
-        self._dispatch: Any = module.DirectDispatch(producer, topics, process.name)
+        self._dispatch: Any = module.DirectDispatch(producer, topics, process.name, self._others_wait)
         self._events = FactPublisher(producer, topics.events.name, FACTS, process.name)
         self._followers = (
             VirtualFollower(loop, world.network, [family.slots], self._dispatch.update, from_beginning=False),
@@ -50,6 +51,8 @@ class _Ingest:
 
         self._states = dict(world.invariants.truth("submissions"))
         """States after all events that this node has folded."""
+        self._waiting = WaitingSubmissions()
+        self._waiting.load(state for state in self._states.values() if state.status == "queued")
         self._folded: dict[int, int] = {}
         """Offset of the last folded event, by partition."""
         self._more = asyncio.Event()
@@ -68,6 +71,9 @@ class _Ingest:
         await self._dispatch.close()
         for follower in self._followers:
             await follower.close()
+
+    def _others_wait(self) -> bool:
+        return self._waiting.others_wait
 
     def _accept(self, id: str) -> None:
         fact = draw(self._world, id)
@@ -105,7 +111,8 @@ class _Ingest:
             folded = apply(self._states.get(recorded.id), recorded)
             if folded.state and folded.refused is None:
                 self._states[recorded.id] = folded.state
-                self._dispatch.note_event(recorded, folded.state)
+                self._waiting.note(recorded, folded.state)
+                self._dispatch.note(folded.state)
             self._folded[message.partition() or 0] = message.offset() or 0
         self._more.set()
 

@@ -71,7 +71,7 @@ export async function submit(request: SubmissionRequest & { id: string }): Promi
   const body = JSON.stringify(request);
   for (let left = TRIES; ; left -= 1) {
     try {
-      return await json("/submissions", {
+      return await json("/submissions?interactive=true", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body,

@@ -121,6 +121,13 @@ export interface EventPayload {
   fact: Record<string, unknown>;
 }
 
+/** What a submission waits for: the data of the event `waiting`. */
+export interface Waiting {
+  reason: "worker" | "environment";
+  before: number | null;
+  estimate_s: number | null;
+}
+
 export interface OutputChunk {
   attempt: number;
   worker: string;

@@ -18,6 +18,8 @@ SYSTEM = System(
     waiting=3,
     running=2,
     running_by_worker={"host-0-\x1b[2J": 2},
+    waiting_for_environment=1,
+    oldest_waiting_s=2.5,
     workers=1,
     leases=3,
     builds=Builds(waiting=4, running=1),
@@ -40,7 +42,8 @@ def shown(what: RenderableType) -> list[str]:
 def test_the_system_in_80_columns() -> None:
     lines = shown(picture(SYSTEM))
     for line in (
-        "waiting 3 submissions that no worker has started",
+        "waiting 3 for a worker, the oldest for 2.5 s",
+        "for environments 1 wait until these are built",
         "running 2 1 started, 1 compiled",
         "builds 1 4 waiting",
         "finished 2.0/s 120 in the last minute",

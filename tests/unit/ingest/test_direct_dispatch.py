@@ -43,10 +43,10 @@ class Queue:
         return self.publish(record, partition=partition)
 
 
-def run(test: Callable[[DirectDispatch, Queue], Awaitable[None]]) -> None:
+def run(test: Callable[[DirectDispatch, Queue], Awaitable[None]], *, others_wait: bool = False) -> None:
     async def scenario() -> None:
         queue = Queue()
-        await test(DirectDispatch(queue, FAMILY, "ingest/0"), queue)
+        await test(DirectDispatch(queue, FAMILY, "ingest/0", lambda: others_wait), queue)
 
     asyncio.run(scenario())
 
@@ -137,6 +137,14 @@ def test_without_room_nothing_is_planned() -> None:
     run(test)
 
 
+def test_while_others_wait_nothing_is_planned() -> None:
+    async def test(node: DirectDispatch, _: Queue) -> None:
+        room(node, 1)
+        assert plan(node) is None
+
+    run(test, others_wait=True)
+
+
 def test_room_is_planned_once_until_the_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(node: DirectDispatch, _: Queue) -> None:
         room(node, 1)
@@ -146,7 +154,7 @@ def test_room_is_planned_once_until_the_work_ends(monkeypatch: pytest.MonkeyPatc
         for fact, is_over in ((STARTED, False), (finished(), True)):
             state = apply(state, Recorded("a", fact, 0)).state
             assert state
-            node.note_event(Recorded("a", fact, 0), state)
+            node.note(state)
             assert (plan(node, "b") is not None) == is_over
         now_s = asyncio.get_running_loop().time()
         monkeypatch.setattr(direct_dispatch, "_now_s", lambda: now_s + 4 * REPEAT_S)

@@ -26,9 +26,8 @@ def ended(
 def test_the_last_minute() -> None:
     recent = RecentStats()
     for number in range(100):
-        recent.count_request(f"{number}", NOW_MS - 2000)
-        recent.count_start(f"{number}", NOW_MS - 2000 + number + 1)
-        recent.count_start(f"{number}", NOW_MS)  # another attempt has not waited since the request
+        wait_s = recent.count_start(NOW_MS - 2000, NOW_MS - 2000 + number + 1)
+        assert wait_s == (number + 1) / 1000
         recent.count_end(ended(f"{number}", age_ms=1000, taken_ms=10 * (number + 1)))
     recent.count_end(ended("cancelled", age_ms=1000, taken_ms=500, status="cancelled", outcome=None))
     recent.count_end(ended("long ago", age_ms=60_000, taken_ms=5))

@@ -10,6 +10,7 @@ import {
   isFinal,
   type OutputChunk,
   type Status,
+  type Waiting,
   type SubmissionRequest,
   labelOf,
 } from "../model";
@@ -105,6 +106,10 @@ export class ResultView {
 
   #happened(fact: string, { fact: payload, status, refused, time }: EventPayload): void {
     if (refused !== null) return;
+    if (fact === "waiting") {
+      this.#say(waitingWords(payload as unknown as Waiting));
+      return;
+    }
     if (typeof payload["attempt"] === "number" && fact === "started") this.#attempt = payload["attempt"];
     if (fact === "handed_back" || fact === "lease_expired") {
       this.#say("Its worker is gone; another worker will run it.");
@@ -215,6 +220,12 @@ export class ResultView {
       this.#say(`The link is ${link}`);
     }
   }
+}
+
+function waitingWords({ reason, before, estimate_s }: Waiting): string {
+  if (reason === "environment") return "Its environment is being built.";
+  const estimate = estimate_s === null ? "" : `, about ${estimate_s.toFixed(0)} s`;
+  return `Waiting for a worker: ${before ?? 0} before it${estimate}.`;
 }
 
 function words(status: Status, compiles: boolean): string {

@@ -1,0 +1,99 @@
+"""What a submission waits for, as clients learn it."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from infra.commands.watch import WaitingNotes
+from ingest.client import Client
+from ingest.models import SubmissionWait
+from tests.integration.http.nodes import Nodes
+from tests.support.polling import eventually
+from topics.dependencies.state import EnvironmentState
+from topics.kafka.codec import Record, encode
+from topics.kafka.scan import read_to_end
+from topics.request.limits import DependenciesLimits
+from topics.request.model import Dependencies
+from topics.submissions.state import Submission
+
+pytestmark = pytest.mark.xdist_group("http")
+
+
+def before(nodes: Nodes, id: str) -> int | None:
+    waiting = nodes.clients[0].get(f"/submissions/{id}").json().get("waiting")
+    return waiting["before"] if waiting else None
+
+
+def test_clients_learn_their_place_until_a_worker_starts_the_submission(
+    nodes: Nodes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = len(nodes.clients[0].get("/submissions?status=queued&limit=200").json()["submissions"])
+    ids = [nodes.submit() for _ in range(3)]
+    last = ids[-1]
+    assert [before(nodes, id) for id in ids] == [earlier, earlier + 1, earlier + 2]
+    assert nodes.clients[0].get(f"/submissions/{last}?fields=waiting").json()["waiting"]["reason"] == "worker"
+    metrics = nodes.clients[0].get("/metrics").text
+    assert "envicutor_submissions_oldest_waiting_seconds" in metrics
+
+    seen: list[SubmissionWait] = []
+    events: list[str] = []
+    learned = threading.Event()
+
+    def note(waiting: SubmissionWait) -> None:
+        seen.append(waiting)
+        WaitingNotes().show(waiting)
+        learned.set()
+
+    def read() -> None:
+        events.extend(event.name for event in client.events(last))
+
+    with Client(str(nodes.clients[0].base_url)) as client, ThreadPoolExecutor() as pool:
+        answer = pool.submit(client.wait, last, 60.0, note)
+        streamed = pool.submit(read)
+        assert learned.wait(60)
+        eventually(lambda: "waiting" in events, "the stream has its place as well")
+        for id in ids:
+            nodes.start(id)
+            nodes.finish(id)
+        assert answer.result(60).status == "finished"
+        streamed.result(60)
+    assert seen[0].before == earlier + 2
+    assert f"waiting for a worker: {earlier + 2} before it" in capsys.readouterr().err
+    assert events[:2] == ["requested", "waiting"]
+    assert "waiting" not in nodes.clients[0].get(f"/submissions/{last}").json()
+    assert "envicutor_queue_wait_seconds_count" in nodes.clients[0].get("/metrics").text
+
+
+def test_a_submission_that_waits_for_its_environment_does_not_run(nodes: Nodes) -> None:
+    dependencies = Dependencies(packages=("python3",))
+    request = {"run": "true", "dependencies": {"packages": ["python3"]}}
+    with Client(str(nodes.clients[0].base_url)) as client:
+        id = nodes.submit(request)
+        nodes.start(id)
+        eventually(lambda: client.get(id).status == "started", "it is started")
+        assert client.get(id).waiting is None, "the environment may be there"
+        running = client.system().running
+        row = next(
+            Submission.read(message.value() or b"")
+            for message in read_to_end(nodes.kafka, nodes.topics.submissions.store.name)
+            if message.key() == id.encode()
+        )
+        build = EnvironmentState(
+            id=row.dependencies_id,
+            status="queued",
+            requested_at_ms=0,
+            created_at=row.created_at,
+            dependencies=dependencies,
+            package_set=row.package_set,
+            system="x86_64-linux",
+            limits=DependenciesLimits(),
+        )
+        nodes.produce(Record(nodes.topics.dependencies.store.name, build.id, encode(build), []))
+        waiting = eventually(lambda: client.get(id).waiting, "it waits for its environment")
+        assert waiting == SubmissionWait(reason="environment")
+        system = eventually(
+            lambda: (now := client.system()).waiting_for_environment == 1 and now, "it does not run"
+        )
+        assert system.running < running or running == 0
+        nodes.finish(id)
