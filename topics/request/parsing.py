@@ -161,16 +161,19 @@ def field_errors(
 
 
 _OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
+_COMMANDS = (["run"], ["compile"])
 _BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
 
 
 def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
-    location = [str(part) for part in details["loc"] if not str(part).startswith("(")]  # without union tags
+    location = list(map(str, details["loc"]))
+    if location[:1] in _COMMANDS:
+        del location[1:2]  # the tag of a union, such as `(script)`
     context = details.get("ctx", {})
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
         message = unknown_field(root, location)
-    if location in (["run"], ["compile"]) and details["type"].endswith("_type"):
+    if location in _COMMANDS and details["type"].endswith("_type"):
         message = (
             'must be a script, such as "python3 main.py", or a list of words, such as ["python3", "main.py"]'
         )

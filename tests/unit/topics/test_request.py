@@ -226,6 +226,8 @@ def test_times_may_be_fractions_and_sizes_may_not() -> None:
         ({"tests": []}, "tests", "; did you mean 'test_cases'?"),
         ({"files": [file("a") | {"mode": 7}]}, "files.0.mode", ": there are name, content, encoding"),
         ({"test_cases": [{"arg": []}]}, "test_cases.0.arg", "; did you mean 'args'?"),
+        ({"(run)": []}, "(run)", "; did you mean 'run'?"),
+        ({"limits": {"(run)": {}}}, "limits.(run)", "; did you mean 'run'?"),
         ({"limits": {"runs": {}}}, "limits.runs", "; did you mean 'run'?"),
         ({"limits": {"run": {"wall_time": 1}}}, "limits.run.wall_time", "; did you mean 'wall_time_s'?"),
         (
