@@ -119,13 +119,13 @@ soak-chaos: ## run chaos for ten minutes twice, with kills of ingest within disp
 	@$(MAKE) chaos DURATION_S=600 SEED=2 OPTIONS=--between
 
 PART ?= all
-bench: setup ## measure speed within ten minutes, into bench/; PART=: one part, as bench-PART; needs root
+bench: setup ## measure speed within fifteen minutes, into bench/; PART=: one part, as bench-PART; needs root
 	@$(BIN)/python -m tests.benchmarks $(PART) $(OPTIONS)
 
 SUBMISSIONS ?= 100000
 bench-store: OPTIONS = --submissions $(SUBMISSIONS)
 bench-scale: OPTIONS = $(QUEUES)
-bench-%: ## measure answers, throughput, accepting, compiling, flames, http, kafka, dependencies, memory, sandbox, scale or store
+bench-%: ## measure ratios, answers, throughput, accepting, compiling, flames, http, kafka, dependencies, memory, sandbox, scale or store
 	@$(MAKE) --no-print-directory bench PART=$* OPTIONS="$(OPTIONS)"
 
 lock: ## update the pinned, hashed requirements

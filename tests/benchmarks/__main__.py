@@ -30,6 +30,17 @@ def answers(rounds: Rounds = 100) -> None:
 
 
 @app.command()
+def ratios(
+    rounds: Rounds = 60,
+    warm_up_s: Annotated[float, typer.Option(help="A fresh JVM compiles itself that long.", min=1)] = 60.0,
+) -> None:
+    """What is promised: ratios to the plain program, and fair turns; requests rotate. Needs root."""
+    from tests.benchmarks.ratios import measure
+
+    measure(rounds, warm_up_s)
+
+
+@app.command()
 def dependencies(
     rounds: Rounds = 3,
     package: Annotated[list[str] | None, typer.Option(help="Build these alone; may be repeated.")] = None,
@@ -76,7 +87,8 @@ def flames() -> None:
 
 @app.command("all")
 def everything() -> None:
-    """Speed, within ten minutes: answers, throughput, accepting, compiling, flame graphs. Needs root."""
+    """Speed, within fifteen minutes: ratios, answers, throughput, accepting, compiling, flames. Needs root."""
+    ratios()
     answers()
     throughput()
     accepting()

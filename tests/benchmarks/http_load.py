@@ -29,14 +29,18 @@ class Connection:
         """Connect, also again."""
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
 
-    async def post(self, path: str, body: bytes) -> Reply:
+    async def post(self, path: str, body: bytes, key: str = "") -> Reply:
         """Send JSON and wait for the reply."""
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        head = f"{_head('POST', path, key)}Content-Type: application/json\r\n"
         return await self._request(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
-    async def get(self, path: str) -> Reply:
+    async def get(self, path: str, key: str = "") -> Reply:
         """Ask, and wait for the reply."""
-        return await self._request(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        return await self._request(f"{_head('GET', path, key)}\r\n".encode())
+
+    async def delete(self, path: str, key: str = "") -> Reply:
+        """Ask for an end, and wait for the reply."""
+        return await self._request(f"{_head('DELETE', path, key)}\r\n".encode())
 
     async def _request(self, request: bytes) -> Reply:
         try:
@@ -56,6 +60,12 @@ class Connection:
         self._writer.close()
 
 
+def _head(method: str, path: str, key: str) -> str:
+    return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n" + (
+        f"Authorization: Bearer {key}\r\n" if key else ""
+    )
+
+
 @asynccontextmanager
 async def connections(port: int, count: int) -> AsyncIterator[list[Connection]]:
     """So many, open at once."""
@@ -71,12 +81,12 @@ async def connections(port: int, count: int) -> AsyncIterator[list[Connection]]:
 
 async def answered(connection: Connection, job: Job) -> dict[str, Any]:
     """Submit and wait for the answer; raises RuntimeError where it does not end as it must."""
-    reply = await connection.post(WAITING, json.dumps(job.request).encode())
+    reply = await connection.post(WAITING, json.dumps(job.request).encode(), job.key)
     body: dict[str, Any] = json.loads(reply.body)
     deadline = time.monotonic() + ANSWER_S
     while "id" in body and not body.get("finished_at") and time.monotonic() < deadline:
         await asyncio.sleep(0.1)  # on a slow machine it may take longer than a request may wait
-        body = json.loads((await connection.get(f"/submissions/{body['id']}")).body)
+        body = json.loads((await connection.get(f"/submissions/{body['id']}", job.key)).body)
     if body.get("outcome") != job.outcome:
         raise RuntimeError(f"expected {job.outcome}: {body}")
     return body

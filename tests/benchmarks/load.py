@@ -23,16 +23,16 @@ ANSWER_S = 600.0
 WAIT_S = 30
 
 
-def settings() -> LocalSettings:
+def settings(*, runs_on: bool = False) -> LocalSettings:
     """A system of its own, beside any other; what it built is kept for the next run."""
-    return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING", runs_on=False)
+    return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING", runs_on=runs_on)
 
 
 class BenchCluster(LocalCluster):
     """A system whose worker can leave the sandbox out, and marks what it does; `more` are settings of all."""
 
-    def __init__(self, more: Mapping[str, str] = MappingProxyType({})) -> None:
-        super().__init__(settings(), print_note)
+    def __init__(self, more: Mapping[str, str] = MappingProxyType({}), *, runs_on: bool = False) -> None:
+        super().__init__(settings(runs_on=runs_on), print_note)
         self.marks = DATA_DIR / "marks"
         self._more = {no_op.MARKS: str(self.marks), **more}
 
@@ -52,6 +52,8 @@ class Job:
 
     request: Mapping[str, Any]
     outcome: str
+    key: str = ""
+    """API key of its owner, if the system needs one."""
 
 
 PYTHON = Job({"run": PROGRAM, "dependencies": {"packages": ["python3"]}}, "ok")

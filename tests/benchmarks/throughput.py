@@ -43,7 +43,7 @@ def measure(rounds: int) -> None:
 async def _measure(rounds: int) -> dict[str, Any]:
     rates: dict[int, Samples] = {concurrency: {} for concurrency in CONCURRENCIES}
     cpu_s: dict[str, dict[int, CpuTimes]] = {SUBMISSION: {}, PIPELINE: {}}
-    others = {PLAIN: partial(_spawn, PROGRAM), BWRAP: partial(_spawn, BARE_BWRAP)}
+    others = {PLAIN: partial(spawn, PROGRAM), BWRAP: partial(spawn, BARE_BWRAP)}
     for name, job, slots, beside in (
         (SUBMISSION, PYTHON, None, others),
         (PIPELINE, NO_OP, SLOTS, {}),
@@ -63,7 +63,8 @@ async def _measure(rounds: int) -> dict[str, Any]:
     return {"per_second": rates, "cpu_s": cpu_s}
 
 
-async def _spawn(argv: Sequence[str]) -> None:
+async def spawn(argv: Sequence[str]) -> None:
+    """Run a program to its end; raises RuntimeError if it fails."""
     process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.DEVNULL)
     if await process.wait() != 0:
         raise RuntimeError(f"{argv} ended with {process.returncode}")

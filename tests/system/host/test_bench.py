@@ -39,6 +39,14 @@ def test_the_log_is_measured(tmp_path: Path) -> None:
     assert "back after, with 300 submissions in the store" in printed
 
 
+def test_ratios_are_measured(tmp_path: Path) -> None:
+    printed, found = run("ratios", "--rounds", "20", "--warm-up-s", "5", folder=tmp_path)
+    assert {len(taken) for taken in found["seconds"].values()} == {20}
+    assert set(found["cpu_s"]) == {"1", "8", "16", "64"}
+    assert len(found["behind_s"]["behind"]) == len(found["behind_s"]["idle"])
+    assert "answer p50 / plain p50" in printed
+
+
 def test_dependencies_are_measured(tmp_path: Path) -> None:
     printed, found = run("dependencies", "--rounds", "1", "--package", "hello", folder=tmp_path)
     assert set(found["builds_s"]) == {f"hello, {how}" for how in ("cold", "warm", "as expression")}
