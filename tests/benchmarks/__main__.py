@@ -87,7 +87,7 @@ def flames() -> None:
 
 @app.command("all")
 def everything() -> None:
-    """Speed, within fifteen minutes: ratios, answers, throughput, accepting, compiling, flames. Needs root."""
+    """Speed, within fifteen minutes: ratios, answers, throughput, accepting, compiling. Needs root."""
     ratios()
     answers()
     throughput()

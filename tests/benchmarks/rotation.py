@@ -13,6 +13,7 @@ from tests.benchmarks.http_load import Connection, answered, closed_loop, connec
 from tests.benchmarks.load import PYTHON, BenchCluster, Job, settings, tree_of
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, encode
+from topics.request.limits import MiB
 from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.times import now
 
