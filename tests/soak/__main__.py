@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+BEFORE_DISPATCH = "95574c6"
+"""The last commit whose store processor enqueues every submission at once."""
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Soaks.")
 
 
@@ -25,6 +27,18 @@ def dependencies(
     from tests.soak.dependencies import soak
 
     sys.exit(1 if soak(environments, limit_mib << 20, clients) else 0)
+
+
+@app.command()
+def upgrade(
+    before: Annotated[str, typer.Option(help="Commit of the earlier version.")] = BEFORE_DISPATCH,
+) -> None:
+    """A rolling upgrade under load, from an earlier version to the commit that is checked out."""
+    from tests.soak.upgrade import soak
+
+    complaints = soak(before)
+    typer.echo("\n".join(complaints[:50]) if complaints else "nothing was lost")
+    sys.exit(1 if complaints else 0)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,18 @@ class Cluster:
     """The processes of one `up`, and a client."""
 
     def __init__(
-        self, folder: Path, cache_dir: Path, *options: str, settings: Mapping[str, object] | None = None
+        self,
+        folder: Path,
+        cache_dir: Path,
+        *options: str,
+        settings: Mapping[str, object] | None = None,
+        code: Path | None = None,
     ) -> None:
-        """`options` are of `envicutor up`, `settings` of all roles, without their prefix."""
+        """`options` are of `envicutor up`, `settings` of all roles, without their prefix.
+
+        `code` is a source tree of another version, which its processes run.
+        """
+        self._code = code
         self._folder, self._cache_dir, self._options = folder, cache_dir, options
         self._settings = settings or {}
         self.first_uid = 1_920_000_000 + os.getpid() % 1000 * 10_000
@@ -64,7 +73,9 @@ class Cluster:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "up", *self._options],
-                env=self.environment,
+                # The working directory comes first where modules are looked for.
+                cwd=self._folder if self._code else None,
+                env=self.environment | ({"PYTHONPATH": str(self._code)} if self._code else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
