@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.chaos.log import read_log, read_store
 from tests.chaos.submissions import Planned, submissions
 from tests.support.polling import eventually
 from tests.system.cluster.running import Cluster
+from topics.submissions.facts import Requested
 
 OPTIONS = ("--workers", "2", "--store-processors", "2")
 ROLES = (
@@ -86,7 +88,14 @@ async def _upgrade(cluster: Cluster, package_set: str) -> list[str]:
     audit = await asyncio.to_thread(cluster.verify)
     if audit.returncode != 0:
         complaints.append(audit.stdout + audit.stderr)
-    return complaints + wrong(read_log(cluster), clients.accepted, [], socket.gethostname())
+    log = read_log(cluster)
+    dispatches = Counter(
+        event.fact.dispatch for event in log.submissions if isinstance(event.fact, Requested)
+    )
+    typer.echo(f"requests by dispatch: {dict(dispatches)}")
+    if not {None, "turn", "direct"} <= dispatches.keys():
+        complaints.append("not both versions of ingest accepted requests, or one had no free slot")
+    return complaints + wrong(log, clients.accepted, [], socket.gethostname())
 
 
 def _planned() -> Iterator[Planned]:
