@@ -258,8 +258,7 @@ class LocalCluster:
             yield self._program("submission-store", n, user, stop_order=1)
             yield self._program("build-store", n, user, stop_order=1)
         for n in range(settings.health_checkers):
-            for of in ("submissions", "dependencies"):
-                yield self._program("health-checker", n, user, arguments=(of,))
+            yield self._program("health-checker", n, user, ("submissions", "dependencies"))
         yield self._program("request-handler", 0, user)
         yield self._program("sealer", 0, user)
         yield self._program("ingest", 0, user)
@@ -304,11 +303,11 @@ class LocalCluster:
         role: str,
         instance: int,
         user: str | None,
-        *,
         arguments: tuple[str, ...] = (),
+        *,
         stop_order: int = 0,
     ) -> Program:
-        name = "-".join([role, *arguments, str(instance)])
+        name = f"{role}-{instance}"
         # Other roles recover their state by instance. A health checker has none, and there is one sealer.
         identity = () if role == "sealer" else ("--instance", str(instance))
         argv = [sys.executable, "-m", "infra.cli", role, *(arguments or identity)]

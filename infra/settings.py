@@ -42,7 +42,7 @@ class LocalSettings(BaseSettings):
     """Number of processes of each store processor. Each partition has one active process; the others
     stand by."""
     health_checkers: int = Field(default=1, ge=1)
-    """Number of processes of each health checker."""
+    """Number of processes with the health checkers of submissions and dependencies."""
     prebuild: Path | None = None
     """File with a JSON list of dependencies that `up` has built at its start, such as
     `[{"packages": ["python3"]}]`, see [dependencies.md](dependencies.md)."""

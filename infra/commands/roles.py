@@ -134,16 +134,17 @@ def webhook_sender(instance: Instance = "0") -> None:
 
 
 def health_checker(
-    aggregate: Annotated[AggregateName, typer.Argument(help="Aggregate whose leases are monitored.")],
+    aggregates: Annotated[list[AggregateName], typer.Argument(help="Aggregates whose leases are monitored.")],
 ) -> None:
     """Monitor leases, and publish the expiry of those that no worker renews."""
-    process, kafka = _begin("health-checker", aggregate.value)
+    names = [aggregate.value for aggregate in aggregates]
+    process, kafka = _begin("health-checker", *names)
     from processors.health_checker.app import run
     from processors.health_checker.settings import HealthCheckerSettings
 
     process.on_stop(lambda: None)  # Faust handles the signal itself
     try:
-        run(kafka, HealthCheckerSettings(), aggregate.value, on_signal=process.handle)
+        run(kafka, HealthCheckerSettings(), names, on_signal=process.handle)
     except SystemExit as ended:
         process.end(ended.code if isinstance(ended.code, int) else 0)
 

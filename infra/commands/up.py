@@ -28,7 +28,7 @@ def up(
         int | None, typer.Option(help="Number of processors of each store.", min=1)
     ] = None,
     health_checkers: Annotated[
-        int | None, typer.Option(help="Number of health checkers of each kind.", min=1)
+        int | None, typer.Option(help="Number of processes with health checkers.", min=1)
     ] = None,
     brokers: Annotated[
         int | None, typer.Option(help="Number of brokers; the first start on a data folder fixes it.", min=1)

@@ -1,4 +1,4 @@
-"""WorkerHealthChecker and CacheBuilderHealthChecker: one Faust app, on the topics of one aggregate.
+"""WorkerHealthChecker and CacheBuilderHealthChecker: a Faust app each, on the topics of one aggregate.
 
 consumes  `X.leases`: leases and ticks; at each of its own ticks it looks for expired leases
 keeps     a table of current leases; their renewal times are only in memory (`lease_monitor`)
@@ -11,11 +11,11 @@ import os
 import signal
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import faust
 from confluent_kafka import KafkaException
@@ -46,10 +46,10 @@ ASSIGNMENT_TIMEOUT_S = 30.0
 def run(
     kafka: KafkaSettings,
     settings: HealthCheckerSettings,
-    aggregate: Literal["submissions", "dependencies"],
+    aggregates: Sequence[str],
     on_signal: Callable[[int], None] = lambda _: None,
 ) -> NoReturn:
-    """Run a health checker until SIGTERM or SIGINT, in a process of its own; the topics must exist.
+    """Run health checkers until SIGTERM or SIGINT, in a process of their own; the topics must exist.
 
     The root logger's handlers receive all log records. A supervisor must always start the process again if it
     ends with a code other than 0: Faust may get stuck after a rebalance.
@@ -57,14 +57,29 @@ def run(
     Args:
         kafka: the connection.
         settings: timeouts.
-        aggregate: name of the aggregate whose leases are watched.
+        aggregates: names of the aggregates whose leases are watched, `submissions` or `dependencies`; each has
+            a health checker.
         on_signal: called with the number of a signal as soon as it arrives.
 
     Raises:
-        SystemExit: always, at the end.
+        SystemExit: always, at the end; with code 0 after a signal, else after a fault, which calls for a new
+            start.
     """
-    make = {"submissions": submissions, "dependencies": dependencies}[aggregate]
-    HealthChecker(kafka, settings, make(catalogue(kafka))).run(on_signal)
+    # Each start and rebalance fills a page with log lines of these libraries.
+    for library in ("faust", "mode", faust_app.__module__):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    # aiokafka logs an error for each request while Kafka is away; this process's producer logs that once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    make = {"submissions": submissions, "dependencies": dependencies}
+    checkers = [HealthChecker(kafka, settings, make[name](catalogue(kafka))) for name in aggregates]
+    first, *others = (checker.app for checker in checkers)
+    worker = _Worker(first, *others, quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.spinner, worker.on_signal = None, on_signal
+    try:
+        worker.execute_from_commandline()
+    finally:
+        for checker in checkers:
+            checker.close()
 
 
 @dataclass(slots=True)
@@ -123,24 +138,10 @@ class HealthChecker:
         self.app.agent(topic, name="leases")(self._watch)
         self.app.timer(settings.tick_period_s)(self._beat)
 
-    def run(self, on_signal: Callable[[int], None]) -> NoReturn:
-        """Run until SIGTERM or SIGINT; call `on_signal` with the signal first.
-
-        Raises:
-            SystemExit: with code 0 after a signal, else after a fault, which calls for a new start.
-        """
-        # Each start and rebalance fills a page with log lines of these libraries.
-        for library in ("faust", "mode", faust_app.__module__):
-            logging.getLogger(library).setLevel(logging.WARNING)
-        # aiokafka logs an error for each request while Kafka is away; this process's producer logs that once.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        worker = _Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
-        worker.spinner, worker.on_signal = None, on_signal
-        try:
-            worker.execute_from_commandline()
-        finally:
-            logger.info("%s is shutting down", self.name)
-            self._producer.close()
+    def close(self) -> None:
+        """Flush the producer, at the end of the process."""
+        logger.info("%s is shutting down", self.name)
+        self._producer.close()
 
     async def _on_recover(self) -> None:
         """Take over the assigned partitions; Faust calls this after each rebalance and recovery."""

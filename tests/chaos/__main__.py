@@ -32,7 +32,7 @@ WORKERS = [f"worker-{n}" for n in range(3)]
 TARGETS = [
     *WORKERS,
     *(f"{role}-{n}" for role in ("cache-builder", "submission-store", "build-store") for n in range(2)),
-    *(f"health-checker-{of}-{n}" for of in ("submissions", "dependencies") for n in range(2)),
+    *(f"health-checker-{n}" for n in range(2)),
     "request-handler-0",
     "ingest-0",
     *(f"broker-{n}" for n in range(3)),

@@ -37,8 +37,8 @@ def _of(log: Log, fault: Fault, plain: Collection[str], host: str) -> Iterator[f
         yield from _held(log.submissions, fault.at_s, f"{host}-{instance}-", plain)
     elif fault.role == "cache-builder":
         yield from _held(log.dependencies, fault.at_s, f"{host}-{instance}-", None)
-    elif fault.role.startswith("health-checker-"):
-        partitions = log.ticks[fault.role.removeprefix("health-checker-")]
+    elif fault.role == "health-checker":
+        partitions = [times for family in log.ticks.values() for times in family]
         firsts = [next((at_s for at_s in times if at_s > fault.at_s), None) for times in partitions]
         yield max(first - fault.at_s for first in firsts if first is not None)
     else:

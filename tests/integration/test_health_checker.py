@@ -47,7 +47,7 @@ from processors.health_checker.app import run
 from processors.health_checker.settings import HealthCheckerSettings
 from topics.settings import KafkaSettings
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-run(KafkaSettings(), HealthCheckerSettings(), sys.argv[1])
+run(KafkaSettings(), HealthCheckerSettings(), sys.argv[1:])
 """
 
 Of = Literal["submissions", "dependencies"]

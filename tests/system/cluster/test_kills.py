@@ -99,8 +99,8 @@ def test_requests_that_come_while_a_store_processor_is_away(cluster: Cluster) ->
 
 def test_a_health_checker(cluster: Cluster) -> None:
     ids = [cluster.submit({"run": f"sleep 1; echo {number}"}) for number in range(4)]
-    killed = cluster.kill("health-checker-submissions-0")
-    cluster.restarted("health-checker-submissions-0", killed)
+    killed = cluster.kill("health-checker-0")
+    cluster.restarted("health-checker-0", killed)
     all_answered(cluster, ids)
     assert [cluster.get(id)["attempt"] for id in ids] == [1] * 4  # nobody was declared dead
 

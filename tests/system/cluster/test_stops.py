@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group("disturbed cluster")
 
 ROLES = [
     *("worker-0", "worker-1", "cache-builder-0", "cache-builder-1", "submission-store-0", "build-store-0"),
-    *("health-checker-submissions-0", "health-checker-dependencies-0", "request-handler-0", "ingest-0"),
+    *("health-checker-0", "request-handler-0", "ingest-0"),
 ]
 _BETWEEN_S = 0.3
 

@@ -50,8 +50,7 @@ NEEDS = {
     ("cache-builder",): "dependencies.queue",
     ("sealer",): "audit.seals",
     ("webhook-sender",): "webhooks.pending",
-    ("health-checker", "submissions"): "submissions.leases",
-    ("health-checker", "dependencies"): "dependencies.leases",
+    ("health-checker", "submissions", "dependencies"): "submissions.leases",
 }
 """Every role, with a topic that it cannot do without."""
 ALL = tuple(NEEDS)
@@ -64,8 +63,7 @@ READY = {
     ("cache-builder",): "takes work from dependencies.queue",
     ("sealer",): "sealing records of",
     ("webhook-sender",): "sending webhooks to",
-    ("health-checker", "submissions"): "owns partitions of submissions.leases",
-    ("health-checker", "dependencies"): "owns partitions of dependencies.leases",
+    ("health-checker", "submissions", "dependencies"): "owns partitions of submissions.leases",
 }
 """What they log once they work."""
 
