@@ -33,7 +33,7 @@ from ingest.server import OnServing, Server
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.system import Overview
-from ingest.waits import Waits
+from ingest.wait_reasons import WaitReasons
 from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.contract.schemas import CONTRACT_VERSION, asyncapi
@@ -79,7 +79,7 @@ def make_app(
         status_of=unfinished,
         consumer=consumer,
     )
-    waits = Waits(submissions.waiting, environments)
+    waits = WaitReasons(submissions.waiting, environments)
     events = EventStreams(submissions.projection, output, waits, settings.http_streams_per_key)
     readiness = Readiness(kafka, catalogue, submissions, environments, access)
 

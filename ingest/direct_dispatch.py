@@ -1,6 +1,6 @@
 """Direct dispatch: this node enqueues attempt 1 of what it accepted, if a worker has a free slot for it.
 
-    Requested acknowledged → record of the queue produced → a worker runs it
+    Requested acknowledged, or folded if the client made the id → record of the queue → a worker runs it
 
 An optimisation: without this module the store processor enqueues every submission. `Requested` has
 `dispatch="direct"` if its request handler will do so. The store processor enqueues an attempt after a few
@@ -23,7 +23,6 @@ from topics.kafka.ports import Producer
 from topics.submissions.facts import Requested
 from topics.submissions.fold import apply, enqueue
 from topics.submissions.state import Submission
-from topics.times import rfc3339
 from topics.topic import Family
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,10 @@ _CLOSE_S = 1.0
 
 
 class DispatchPlan(NamedTuple):
-    """Work that this node enqueues once its `Requested` is acknowledged."""
+    """Work that this node enqueues once its `Requested` is acknowledged, or folded if the client made the id.
+
+    It is not enqueued if the request is refused.
+    """
 
     id: str
     work: QueuedWork
@@ -49,19 +51,19 @@ class DispatchPlan(NamedTuple):
 class DirectDispatch:
     """Free slots of workers, and the plans of this node. Called on the event loop, except `note`."""
 
-    def __init__(
-        self, producer: Producer, family: Family, source: str, others_wait: Callable[[], bool]
-    ) -> None:
+    def __init__(self, producer: Producer, family: Family, source: str, others: Callable[[], int]) -> None:
         """Produce to the queue of `family`; `source` is the CloudEvents source of this node.
 
-        `others_wait` returns whether any submission waits for its turn; then this node dispatches nothing.
+        `others` returns how many submissions wait that no ingest node dispatches. This node leaves a free
+        slot to each of them.
         """
-        self._others_wait = others_wait
+        self._others = others
         self._producer, self._queue, self._source = producer, family.queue.name, source
         self._capacity = PeerCapacity(until_reported=True)
         self._chosen: dict[str, Choice] = {}
         """Workers of the submissions that this node dispatches, until these end."""
-        self._ended: deque[str] = deque()
+        self._ended: deque[tuple[str, Choice]] = deque()
+        """Ids whose work is over or does not come, and their workers."""
         self._appending: set[asyncio.Future[Message]] = set()
         self._unacknowledged: dict[asyncio.Future[Message], float] = {}
         """Records of the queue with the times at which they were produced, in this order."""
@@ -73,11 +75,11 @@ class DirectDispatch:
 
     def note(self, state: Submission) -> None:
         """Take the state of a submission after an event; any thread may call it."""
-        if state.final and state.id in self._chosen:
-            self._ended.append(state.id)
+        if state.final and (chosen := self._chosen.get(state.id)):
+            self._ended.append((state.id, chosen))
 
     def plan(self, id: str, fact: Requested) -> DispatchPlan | None:
-        """Return a plan if a worker has room for a new submission and no other waits for its turn.
+        """Return a plan if a worker has room for a new submission, beside those that wait for their turn.
 
         `fact` must then have `dispatch="direct"`. A plan is carried out by `dispatch_after` if no other
         request can have this id, else by `dispatch_if_accepted`, as a refused request must not run; or it is
@@ -85,10 +87,14 @@ class DirectDispatch:
         """
         now_s = _now_s()
         while self._ended:
-            if ended := self._chosen.pop(self._ended.popleft(), None):
-                self._capacity.release(ended)
+            id_ended, choice = self._ended.popleft()
+            if self._chosen.get(id_ended) is choice:  # else the id has another plan already
+                del self._chosen[id_ended]
+                self._capacity.release(choice)
         oldest_s = next(iter(self._unacknowledged.values()), now_s)
-        if self._others_wait() or now_s < self._refused_until_s or now_s - oldest_s > SLOW_S:
+        if now_s < self._refused_until_s or now_s - oldest_s > SLOW_S:
+            return None
+        if (others := self._others()) and self._capacity.free(now_s) <= others:
             return None
         if id in self._chosen:  # the client repeats its request
             return None
@@ -105,20 +111,20 @@ class DirectDispatch:
         self._appending.add(appended)
         appended.add_done_callback(lambda done: self._dispatch(plan, done))
 
-    def dispatch_if_accepted(self, plan: DispatchPlan, event: Message, state: Submission) -> None:
-        """Carry out a plan if its `Requested` was accepted.
+    def dispatch_if_accepted(self, plan: DispatchPlan, event: Message, state: Submission | None) -> None:
+        """Carry out a plan if its `Requested` was accepted, and no event shows that it is not needed.
 
-        `event` is the acknowledged `Requested`, and `state` the state after it. Two requests with one id that
-        were appended in the same millisecond may both be dispatched, with the same work: that of the state.
+        `event` is the acknowledged `Requested`; `state` is what it made, or None if it was refused or a later
+        event has changed the state.
         """
-        if state.owed == "direct" and state.created_at == rfc3339(event.timestamp()[1]):
+        if state and state.owed == "direct":
             self._enqueue(plan._replace(work=enqueue(state).work), event)
         else:
             self.drop(plan)
 
     def drop(self, plan: DispatchPlan) -> None:
         """Do not count the slot of a plan as taken any more."""
-        self._ended.append(plan.id)
+        self._ended.append((plan.id, plan.to))
 
     async def close(self) -> None:
         """Carry out the plans whose `Requested` is acknowledged soon."""

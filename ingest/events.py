@@ -21,15 +21,15 @@ from ingest.models import END, EventPayload, SubmissionWait
 from ingest.problems import ProblemError
 from ingest.projection import Projection
 from ingest.timeline import Timeline
-from ingest.waits import Waits
+from ingest.wait_reasons import WaitReasons
 from topics.submissions.state import Status, Submission
 from topics.times import now
 from topics.views.journal import Journal
 
 KEEP_ALIVE_S = 15.0
-"""Time without events after which a comment is sent, since proxies close silent connections."""
+"""Longest time without an event or a comment, since proxies close silent connections."""
 _WAITING_S = 2.0
-"""Period of the event `waiting`, until the program runs."""
+"""Time without events after which `waiting` or a comment is sent, until the program runs."""
 RECONNECT_MS = 1000
 """Pause before clients reconnect, sent as `retry`."""
 POSITION = rf"^([0-9]{{1,18}}-[0-9]{{1,18}}|{END})$"
@@ -54,7 +54,9 @@ class Position(NamedTuple):
 class EventStreams:
     """Event streams of one node, and the number that each API key has open."""
 
-    def __init__(self, submissions: Projection, output: Journal, waits: Waits, most_per_key: int) -> None:
+    def __init__(
+        self, submissions: Projection, output: Journal, waits: WaitReasons, most_per_key: int
+    ) -> None:
         """Allow `most_per_key` open streams of each API key."""
         self._waits = waits
         self._most_per_key = most_per_key
@@ -107,7 +109,7 @@ class EventStreams:
         """
         yield f"retry: {RECONNECT_MS}\n\n".encode()
         id, changed = submission.id, asyncio.Event()
-        timeline, waited = Timeline(id, submission.owner), False
+        timeline, silent_s = Timeline(id, submission.owner), 0.0
         with ExitStack() as stack:
             self._listeners.add(changed)
             stack.callback(self._listeners.discard, changed)
@@ -120,16 +122,17 @@ class EventStreams:
                         position = position._replace(events=entry.offset + 1)
                         yield _event(name, payload.model_dump_json(), position)
                 # Only the state has the end if the topic no longer has the first events of the submission.
-                if (timeline.final or waited) and (answer := self._final_answer(id)):
+                if (timeline.final or silent_s >= KEEP_ALIVE_S) and (answer := self._final_answer(id)):
                     yield _event(END, answer, END)
                     return
                 for piece in () if timeline.final else self._output.since(id, position.output):
                     position = position._replace(output=piece.offset + 1)
                     yield _event("output", piece.value.decode(), position)
-                waited = not await _within(_WAITING_S if timeline.may_wait else KEEP_ALIVE_S, changed)
+                period_s = _WAITING_S if timeline.may_wait else KEEP_ALIVE_S
+                silent_s = 0.0 if await _within(period_s, changed) else silent_s + period_s
                 changed.clear()
-                if waited:
-                    waiting = self._waits.of(self._submissions.get(id))
+                if silent_s:
+                    waiting = self._waits.of(timeline.state)
                     yield _waiting_event(waiting) if waiting else b": still there\n\n"
 
     def _final_answer(self, id: str) -> str | None:

@@ -69,8 +69,9 @@ class SubmissionWait(Body):
     """Number of submissions that go before it, as far as this node knows; null while it waits for its
     environment."""
     estimate_s: float | None = None
-    """Estimated time until a worker starts it, in seconds, by the starts of the last minute; null if there
-    were none, and while it waits for its environment."""
+    """Estimated time until a worker starts it, in seconds, from the starts of the last minute; null if there
+    were none, if the oldest submission began to wait less than 0.5 s ago, and while it waits for its
+    environment."""
 
 
 class SubmissionShown(Answer):
@@ -96,10 +97,10 @@ class BatchResults(Body):
 
 
 class EventPayload(Body):
-    """Data of a server-sent event that stands for a fact of the log."""
+    """Data of a server-sent event: a fact of the log, or what the submission waits for (`waiting`)."""
 
     time: str
-    """Time at which the fact happened, by the clock of the log, RFC 3339."""
+    """Time of the fact by the clock of the log, of `waiting` by the clock of this node; RFC 3339."""
     status: Status | None
     """Status of the submission after this fact; null if there is no submission yet."""
     refused: str | None
@@ -156,7 +157,7 @@ class System(Body):
     waiting_for_environment: int = 0
     """Submissions that a worker has started and whose environment is being built."""
     oldest_waiting_s: float = 0.0
-    """Time for which the submission has waited that has waited longest for a worker, in seconds; 0 if none
+    """Longest time for which a submission that waits now has waited for a worker, in seconds; 0 if none
     waits."""
     running_by_worker: dict[str, int]
     """Running submissions by worker, without workers that run none."""

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from ingest.models import EventPayload, Problem
+from ingest.models import EventPayload, Problem, SubmissionShown
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
@@ -14,7 +14,14 @@ from topics.submissions.webhook import Ended
 
 Responses = dict[int | str, dict[str, Any]]
 
-_MODELS: tuple[type[BaseModel], ...] = (SubmissionRequest, Answer, EventPayload, OutputChunk, Problem)
+_MODELS: tuple[type[BaseModel], ...] = (
+    SubmissionRequest,
+    Answer,
+    SubmissionShown,
+    EventPayload,
+    OutputChunk,
+    Problem,
+)
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -48,7 +55,7 @@ def problems(*statuses: int) -> Responses:
 
 A_SUBMISSION = {
     "description": "The submission, or with `fields` an object with only these.",
-    "content": {"application/json": {"schema": {"anyOf": [_schema(Answer), {"type": "object"}]}}},
+    "content": {"application/json": {"schema": {"anyOf": [_schema(SubmissionShown), {"type": "object"}]}}},
 }
 NOT_MODIFIED: Responses = {304: {"description": "The `ETag` of `If-None-Match` still matches."}}
 FILE = {
@@ -67,7 +74,8 @@ _EVENT = {
 EVENT_STREAM: Responses = {
     200: {
         "description": "Server-sent events: each fact under its name (`requested`, `started`, `finished` …), "
-        "with an EventPayload as data; `output`, with an OutputChunk, while the program runs; finally `end`, "
+        "with an EventPayload as data; `waiting`, with an EventPayload whose `fact` is a SubmissionWait and "
+        "without an id, until the program runs; `output`, with an OutputChunk, while it runs; finally `end`, "
         "with the final submission.",
         "content": {"text/event-stream": {"schema": _EVENT}},
     },

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from ingest import listing
 from ingest.models import SubmissionPage
-from ingest.submission_table import EVENTS, STORE, OnFolded, SubmissionTable
+from ingest.submission_table import EVENTS, STORE, OnFolded, OnSettled, SubmissionTable
 from topics.kafka.end_offsets import EndOffsets
 from topics.kafka.records import RecordPosition, position
 from topics.kafka.scan import committed_offsets, read_below, stored_ends
@@ -51,15 +51,17 @@ class Projection:
         consumer: TailConsumer,
         on_folded: OnFolded = lambda *_: None,
         on_opened: Callable[[Iterable[Submission]], None] = lambda _: None,
+        on_settled: OnSettled = lambda *_: None,
     ) -> None:
         """Prepare a projection; `start` begins to read.
 
         No other instance uses `directory`. The thread of `consumer` calls `on_opened` with the queued
-        submissions of the table before it reads, then `on_folded` with each event that changed a state.
+        submissions of the table, the oldest first, before it reads. Then it calls `on_folded` with each event
+        that changed a state, and `on_settled` with each id whose state was corrected without an event.
         """
         self._on_opened = on_opened
         self._settings, self._family = settings, family
-        self._table = SubmissionTable(directory, family.events.name, on_folded)
+        self._table = SubmissionTable(directory, family.events.name, on_folded, on_settled)
         self._events = Tail(
             settings,
             family.events.name,
@@ -77,6 +79,7 @@ class Projection:
         self._readable = asyncio.Event()
         """Set unless the table is new and lacks events, so that a state could be older than one before."""
         self._offsets: Mapping[str, int] | None = None
+        self._is_loaded = False
         self._folded: dict[int, int] = {}
         """Offset after the last folded event, by partition."""
         self._appending: Counter[tuple[str, str | None]] = Counter()
@@ -113,6 +116,10 @@ class Projection:
     def get(self, id: str) -> Submission | None:
         """Return the state after all folded events; None if there is none, or the table is still new."""
         return self._table.get(id) if self.readable else None
+
+    def made_by(self, id: str, offset: int) -> Submission | None:
+        """Return the state if the event at this offset made it, and no later event has changed it."""
+        return self._table.made_by(id, offset) if self.readable else None
 
     async def wait(self, id: str, accept: Callable[[Submission], bool]) -> Submission:
         """Wait until `accept` returns True for the state of `id`, and return the state."""
@@ -203,10 +210,12 @@ class Projection:
         """Open the table, and copy the store into a new one; return the offsets of the next events."""
         if self._offsets is None:
             self._offsets = self._open(consumer, partitions)
+        if not self._is_loaded:  # the consumer calls this again after an error
             is_new = not self._offsets
             if is_new:
                 self._offsets = self._seed(partitions)
-            self._on_opened(filter(None, map(self._table.get, self.ids("queued"))))
+            self._on_opened(filter(None, map(self._table.get, reversed(self.ids("queued")))))
+            self._is_loaded = True
             if not is_new:
                 self._loop.call_soon_threadsafe(self._readable.set)
         self._folded = _of(EVENTS, self._offsets)

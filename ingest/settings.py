@@ -45,8 +45,9 @@ class IngestSettings(BaseSettings):
     acknowledge_timeout_s: float = Field(default=8.0, gt=0)
     """Time within which the broker must acknowledge a request, and the store must show whether its id was
     accepted; then the answer is a 503."""
-    wait_timeout_max_s: float = Field(default=300.0, gt=0)
-    """Ceiling of the parameter `wait_timeout_s` of a request with `wait=true`."""
+    wait_timeout_max_s: float = Field(default=300.0, ge=30)
+    """Ceiling of the parameter `wait_timeout_s` of a request with `wait=true`. The project's clients wait for
+    up to 30 s in one request."""
     retry_after_s: int = Field(default=2, ge=1)
     """Value of `Retry-After` of a 503."""
 

@@ -39,6 +39,8 @@ _KEEP = b""
 
 OnFolded = Callable[[Recorded[SubmissionFact], Submission], None]
 """Called with each event that changed a state, and the new state."""
+OnSettled = Callable[[str, Submission | None], None]
+"""Called with each id whose state was corrected without an event, and the state."""
 
 
 class StateRow(NamedTuple):
@@ -89,10 +91,12 @@ class _Recent:
 class SubmissionTable:
     """States and events of submissions. One thread writes, any thread reads."""
 
-    def __init__(self, directory: Path, events_topic: str, on_folded: OnFolded) -> None:
+    def __init__(
+        self, directory: Path, events_topic: str, on_folded: OnFolded, on_settled: OnSettled
+    ) -> None:
         """Prepare a table; `open` opens its files, which no other instance uses."""
         self.rows = Table(directory, index=listing.index())
-        self._events_topic, self._on_folded = events_topic, on_folded
+        self._events_topic, self._on_folded, self._on_settled = events_topic, on_folded, on_settled
         self._recent = _Recent()
         self._doubted: dict[str, bytes | None] = {}
         """Rows of the store that no event explains, by id; None for one that the store has deleted."""
@@ -122,6 +126,11 @@ class SubmissionTable:
         """Return the state after all events that were folded, or None if there is none."""
         row = self._row(id)
         return row.state if row else None
+
+    def made_by(self, id: str, offset: int) -> Submission | None:
+        """Return the state if the event at this offset made it, and no later event has changed it."""
+        row = self._row(id)
+        return row.state if row and row.next_offset == offset + 1 else None
 
     def events(self, id: str, offset: int = 0) -> Iterator[JournalEntry]:
         """Return the events of a submission from this offset on, in order."""
@@ -206,6 +215,8 @@ class SubmissionTable:
         ids, doubted = list(self._doubted), iter(self._doubted.items())
         while batch := list(islice(doubted, _BATCH)):
             self._write({}, [change for id, raw in batch if (change := self._settled(id, raw))], {})
+        for id in ids:
+            self._on_settled(id, self.get(id))
         self._doubted.clear()
         self._write({}, [], {**self._store_offsets, **offsets})
         self._store_offsets.clear()

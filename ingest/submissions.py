@@ -30,7 +30,7 @@ from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.state import Submission
-from topics.times import milliseconds
+from topics.times import milliseconds, now_ms
 from topics.views.package_sets import PackageSets
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Submissions:
         self._dispatch: DirectDispatch | None = None
         if kafka.dispatch == "turns":
             self._dispatch = DirectDispatch(
-                self._producer, catalogue.submissions, source, lambda: self.waiting.others_wait
+                self._producer, catalogue.submissions, source, lambda: self.waiting.undispatched
             )
             self._slots = Tail(
                 kafka, catalogue.submissions.slots.name, self._take_slots, start_at=end, consumer=consumer
@@ -75,7 +75,8 @@ class Submissions:
             views / f"ingest-{instance}-submissions",
             consumer=consumer,
             on_folded=self._note,
-            on_opened=self.waiting.load,
+            on_opened=lambda states: self.waiting.load(states, now_ms()),
+            on_settled=self.waiting.correct,
         )
         directory = views / f"ingest-{instance}-package-sets"
         self.package_sets = PackageSets(kafka, catalogue, directory, consumer)
@@ -138,10 +139,10 @@ class Submissions:
         )
         id, named = self._choose_id(request.id, idempotency_key, caller.owner)
         plan: DispatchPlan | None = None
-        if self._dispatch:
-            plan = self._dispatch.plan(id, fact)
-            fact = fact.replace(dispatch="direct" if plan else "turn", interactive=interactive)
         is_new = request.id is None and idempotency_key is None  # else the id may be in use
+        if self._dispatch:
+            plan = self._dispatch.plan(id, fact) if is_new or self._is_unknown(id) else None
+            fact = fact.replace(dispatch="direct" if plan else "turn", interactive=interactive)
         submission = await self._append_request(id, fact, extra_headers, plan, is_new=is_new)
         return _require_same(submission, fact, named)
 
@@ -165,12 +166,17 @@ class Submissions:
                 await self._fold_here(id, event)
                 submission = await self._get(id, _regardless_of_owner)
             except ProblemError:
-                if self._dispatch and plan:
+                if self._dispatch and plan and not is_new:  # `dispatch_after` drops the plan of a new id
                     self._dispatch.drop(plan)
                 raise
         if self._dispatch and plan and not is_new:
-            self._dispatch.dispatch_if_accepted(plan, event, submission)
+            self._dispatch.dispatch_if_accepted(plan, event, self.projection.made_by(id, event.offset() or 0))
         return submission
+
+    def _is_unknown(self, id: str) -> bool:
+        """Return whether this node, which has folded what there was when it started, accepted no such id."""
+        found = self.projection.get(id)
+        return self.projection.caught_up and (found is None or found.status == "rejected")
 
     def _take_slots(self, messages: list[Message]) -> None:
         """Pass free slots of workers to the event loop, from the consumer's thread."""

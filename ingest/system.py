@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 
 from ingest.models import Builds, System
 from ingest.submissions import Submissions
-from ingest.waits import Waits
-from topics.submissions.state import Status, Submission
-from topics.times import now
+from ingest.wait_reasons import WaitReasons
+from topics.submissions.state import Status
+from topics.times import now, now_ms
 from topics.views.view import View
 
 _MAX_AGE_S = 1.0
@@ -26,7 +26,7 @@ class Overview:
     def __init__(
         self,
         submissions: Submissions,
-        waits: Waits,
+        waits: WaitReasons,
         environments: View,
         workers: Callable[[], Awaitable[int]],
     ) -> None:
@@ -52,23 +52,21 @@ class Overview:
         waiting = len(self._submissions.ids("queued"))
         ids = {status: self._submissions.ids(status) for status in _RUNNING}
         started = {status: len(found) for status, found in ids.items()}
-        states = [state for found in ids.values() for id in found if (state := self._submissions.get(id))]
-        running = [state for state in states if not self._waits.of(state)]
+        states = (self._submissions.get(id) for found in ids.values() for id in found)
+        # No state is kept: there may be thousands, each with its request.
+        workers_of = Counter(state.worker for state in states if state and not self._waits.of(state))
+        running = workers_of.total()
         waiting_builds, builds = map(self._environments.count, ("queued", "started"))
         return System(
             time=now(),
             unfinished={"queued": waiting} | started,
             waiting=waiting,
-            running=len(running),
-            waiting_for_environment=len(states) - len(running),
+            running=running,
+            waiting_for_environment=sum(started.values()) - running,
             oldest_waiting_s=self._waits.oldest_s(),
-            running_by_worker=_by_worker(running),
+            running_by_worker={name: count for name, count in workers_of.most_common() if name},
             workers=workers,
             leases=sum(started.values()) + builds,
             builds=Builds(waiting=waiting_builds, running=builds),
-            last_minute=self._recent.last_minute(time.time_ns() // 1_000_000),
+            last_minute=self._recent.last_minute(now_ms()),
         )
-
-
-def _by_worker(running: list[Submission]) -> dict[str, int]:
-    return dict(Counter(one.worker for one in running if one.worker is not None).most_common())

@@ -24,7 +24,8 @@ class Timeline:
         self.read_to = 0
         """Offset after the last fact."""
         self._id, self._owner = id, owner
-        self._state: Submission | None = None
+        self.state: Submission | None = None
+        """State after the facts so far, without its request and the results of its stages."""
         self._shown_ms = 0
 
     def take(self, entry: JournalEntry) -> tuple[str, EventPayload]:
@@ -38,17 +39,17 @@ class Timeline:
             refused: str | None = "unreadable"
         else:
             fact, happened_ms = recorded.fact, recorded.happened_ms
-            folded = apply(self._state, recorded)
+            folded = apply(self.state, recorded)
             refused = folded.refused
             if folded.state is not None:  # many streams may hold large states: keep what the fold needs
-                self._state = folded.state.replace(
+                self.state = folded.state.replace(
                     request=_NO_REQUEST, dependencies=None, compile=None, run=()
                 )
         # A submission may have been cancelled before its start was published.
         self._shown_ms = max(self._shown_ms, happened_ms)
         return entry.type.split(".")[2] if fact else "unreadable", EventPayload(
             time=rfc3339(self._shown_ms),
-            status=self._state.status if self._state else None,
+            status=self.state.status if self.state else None,
             refused=refused,
             fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)
             if fact and not self._is_of_another(fact)
@@ -58,12 +59,12 @@ class Timeline:
     @property
     def final(self) -> bool:
         """Whether the facts so far have ended the submission."""
-        return self._state is not None and self._state.final
+        return self.state is not None and self.state.final
 
     @property
     def may_wait(self) -> bool:
         """Whether the submission may wait for a worker or for its environment."""
-        return self._state is not None and self._state.status in {"queued", "started"}
+        return self.state is not None and self.state.status in {"queued", "started"}
 
     def _is_of_another(self, fact: SubmissionFact) -> bool:
         match fact:

@@ -1,7 +1,6 @@
 """`envicutor keys`: API keys, which HTTP requires if ENVICUTOR_HTTP_KEYS is on."""
 
 import math
-import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,7 +21,7 @@ from topics.kafka.codec import Record, cloud_event, decode, decode_key, encode
 from topics.kafka.scan import read_to_end
 from topics.security.api_keys import STORED, ApiKey, Quotas, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
-from topics.times import now, rfc3339
+from topics.times import now, now_ms, rfc3339
 from topics.topic import DAY_MS
 
 app = typer.Typer(
@@ -169,7 +168,7 @@ def line(record: ApiKey) -> str:
 
 
 def _in_days(days: float) -> str:
-    return rfc3339(time.time_ns() // 1_000_000 + round(days * DAY_MS))
+    return rfc3339(now_ms() + round(days * DAY_MS))
 
 
 def _stored(kafka: KafkaSettings) -> Mapping[str, ApiKey]:

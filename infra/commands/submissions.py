@@ -1,7 +1,6 @@
 """`envicutor show`, `list` and `cancel`: submissions that exist already."""
 
 import json
-import time
 from contextlib import suppress
 from itertools import islice
 from typing import Annotated, get_args
@@ -17,7 +16,7 @@ from ingest.client import RequestRefusedError
 from ingest.models import Listed
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status
-from topics.times import milliseconds, rfc3339
+from topics.times import milliseconds, now_ms, rfc3339
 
 _UUID_CHARACTERS = 36
 
@@ -88,7 +87,7 @@ def list_submissions(
         for submission in listed:
             typer.echo(submission.model_dump_json())
     else:
-        show_table(table(listed, time.time_ns() // 1_000_000))
+        show_table(table(listed, now_ms()))
 
 
 def table(listed: list[Listed], now_ms: int) -> Table:

@@ -14,7 +14,7 @@ from infra.commands.output import USAGE, broken_pipe_ignored, fail, print_note, 
 from infra.commands.requests import read_request
 from infra.commands.watch import WaitingNotes, follow
 from ingest.client import Client
-from ingest.client.calls import PLACE_S, with_id
+from ingest.client.calls import WAITING_POLL_S, with_id
 from topics.submissions.state import FINAL, Answer
 
 INTERRUPTED = 130
@@ -74,7 +74,7 @@ def submit(
 
 def _answer(client: Client, request: dict[str, Any], timeout_s: float) -> Answer:
     deadline = time.monotonic() + timeout_s
-    answer = client.submit(request, wait_s=min(timeout_s, PLACE_S))
+    answer = client.submit(request, wait_s=min(timeout_s, WAITING_POLL_S))
     if answer.status in FINAL:
         return answer
     return client.wait(answer.id, deadline - time.monotonic(), WaitingNotes().show)

@@ -9,7 +9,7 @@ import httpx
 from httpx_sse import aconnect_sse
 
 from ingest.client import calls
-from ingest.client.calls import EARLY_S, LONGEST_WAIT_S, PLACE_S, Call, Request, Tries
+from ingest.client.calls import EARLY_PAUSE_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import PAUSES_S, Resumption, StreamEvent
 from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
@@ -24,7 +24,9 @@ class AsyncClient:
 
     def __init__(self, base_url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
         self._base_url = base_url
-        self._http = httpx.AsyncClient(base_url=base_url, headers=calls.authorization(key), trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=calls.authorization(key), limits=calls.LIMITS, trust_env=False
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,10 +81,11 @@ class AsyncClient:
     ) -> Answer:
         """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for."""
         deadline = time.monotonic() + timeout_s
-        longest_s = LONGEST_WAIT_S if on_waiting is None else PLACE_S
         while True:
             asked_s = time.monotonic()
-            answer = await self.get(id, wait_s=max(0.001, min(longest_s, deadline - asked_s)))
+            answer = await self.get(
+                id, wait_s=calls.poll_wait_s(deadline - asked_s, follows=on_waiting is not None)
+            )
             if answer.status in FINAL:
                 return answer
             if answer.waiting and on_waiting:
@@ -91,8 +94,8 @@ class AsyncClient:
                 raise TimeoutError(
                     f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
                 )
-            if time.monotonic() - asked_s < EARLY_S:
-                await asyncio.sleep(EARLY_S)
+            if time.monotonic() - asked_s < EARLY_PAUSE_S:
+                await asyncio.sleep(max(0.0, min(EARLY_PAUSE_S, deadline - time.monotonic())))
 
     async def events(self, id: str) -> AsyncIterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer."""

@@ -32,11 +32,16 @@ _PAUSES_S = (0.1, 0.5, 1.0, 2.0)
 """Pauses between the tries of a request, of which there are at most five."""
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _RETRIED_STATUSES = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
-PLACE_S = 2.0
+WAITING_POLL_S = 2.0
 """Longest time of one request of `wait`, if its caller follows what the submission waits for."""
-EARLY_S = 0.5
+EARLY_PAUSE_S = 0.5
 """Time after which `wait` asks again if the server responded before its end: one that shuts down, or an
 earlier version."""
+
+_LEAST_WAIT_S = 0.001
+"""Shortest wait that a request asks for; the server refuses 0."""
+LIMITS = httpx.Limits(max_connections=None)
+"""Any number of requests at once: a request that waits holds its connection for up to 30 s."""
 
 Request = SubmissionRequest | Mapping[str, Any]
 
@@ -182,6 +187,14 @@ def _waiting(wait_s: float) -> tuple[dict[str, str], float]:
     """Return the parameters of a request that waits for a submission, and for how long it then does."""
     wait_s = min(wait_s, LONGEST_WAIT_S)
     return ({"wait": "true", "wait_timeout_s": str(wait_s)}, wait_s) if wait_s > 0 else ({}, 0.0)
+
+
+def poll_wait_s(left_s: float, *, follows: bool) -> float:
+    """Return for how long the next request of `wait` waits at the server, in seconds, with `left_s` left.
+
+    `follows` is whether the caller follows what the submission waits for.
+    """
+    return max(_LEAST_WAIT_S, min(WAITING_POLL_S if follows else LONGEST_WAIT_S, left_s))
 
 
 def submit_batch(requests: Sequence[Request]) -> Call[BatchResults]:

@@ -24,12 +24,12 @@ _READ: dict[str, Callable[[str], OutputChunk | Answer]] = {"output": OutputChunk
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """Event of a submission's stream: a fact of the log, a piece of output, or the end."""
+    """Event of a submission's stream: a fact of the log, what it waits for, a piece of output, or the end."""
 
     name: str
     """Name of the fact, such as `started`, or `waiting`, `output` or `end`."""
     data: EventPayload | OutputChunk | Answer
-    """Fact, what it waits for, piece of output, or final submission, according to `name`."""
+    """Payload of a fact or of `waiting`, piece of output, or final submission, according to `name`."""
 
 
 class Resumption:

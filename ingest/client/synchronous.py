@@ -8,7 +8,7 @@ import httpx
 from httpx_sse import connect_sse
 
 from ingest.client import calls
-from ingest.client.calls import EARLY_S, LONGEST_WAIT_S, PLACE_S, Call, Request, Tries
+from ingest.client.calls import EARLY_PAUSE_S, Call, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import PAUSES_S, Resumption, StreamEvent
 from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
@@ -38,7 +38,9 @@ class Client:
             ValueError: the key contains characters that no API key has.
         """
         self._base_url, self._on_retry = base_url, on_retry
-        self._http = httpx.Client(base_url=base_url, headers=calls.authorization(key), trust_env=False)
+        self._http = httpx.Client(
+            base_url=base_url, headers=calls.authorization(key), limits=calls.LIMITS, trust_env=False
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -142,10 +144,11 @@ class Client:
             UnavailableError: the server did not answer.
         """
         deadline = time.monotonic() + timeout_s
-        longest_s = LONGEST_WAIT_S if on_waiting is None else PLACE_S
         while True:
             asked_s = time.monotonic()
-            answer = self.get(id, wait_s=max(0.001, min(longest_s, deadline - asked_s)))
+            answer = self.get(
+                id, wait_s=calls.poll_wait_s(deadline - asked_s, follows=on_waiting is not None)
+            )
             if answer.status in FINAL:
                 return answer
             if answer.waiting and on_waiting:
@@ -154,8 +157,8 @@ class Client:
                 raise TimeoutError(
                     f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
                 )
-            if time.monotonic() - asked_s < EARLY_S:
-                time.sleep(EARLY_S)
+            if time.monotonic() - asked_s < EARLY_PAUSE_S:
+                time.sleep(max(0.0, min(EARLY_PAUSE_S, deadline - time.monotonic())))
 
     def events(self, id: str) -> Iterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer.

@@ -1,9 +1,10 @@
 """Routes that read submissions: lists, states, requests, output files, event streams."""
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
-from typing import Annotated
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractContextManager, suppress
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -20,10 +21,11 @@ from ingest.problems import ProblemError
 from ingest.routes.router import Id, submissions_router
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
-from ingest.waits import Waits
+from ingest.wait_reasons import WaitReasons
 from topics.request.errors import FieldError
 from topics.request.model import SubmissionRequest
 from topics.security.api_keys import Scope
+from topics.submissions.state import Submission
 
 IfNoneMatch = Annotated[
     str | None,
@@ -32,7 +34,11 @@ IfNoneMatch = Annotated[
 
 
 def reading_routes(
-    submissions: Submissions, access: Access, events: EventStreams, waits: Waits, settings: IngestSettings
+    submissions: Submissions,
+    access: Access,
+    events: EventStreams,
+    waits: WaitReasons,
+    settings: IngestSettings,
 ) -> APIRouter:
     """Return the routes of submissions that append nothing to the log."""
     router = submissions_router()
@@ -70,7 +76,7 @@ def reading_routes(
         wanted = _fields(fields)
         submission = await submissions.get(id, caller)
         if wait and not submission.final:
-            submission = await submissions.wait_final(id, wait_timeout_s)
+            submission = await _unless_gone(request, submissions.wait_final(id, wait_timeout_s))
         headers = entity_tag(submission, "+".join(sorted(wanted)))
         if same := unchanged(request, headers):
             return same
@@ -142,6 +148,26 @@ def reading_routes(
         return _Counted(events.opened_with(caller.owner), stream, headers)
 
     return router
+
+
+async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, Submission]) -> Submission:
+    """Return the result of `waiting`; cancel it once the client has closed its connection.
+
+    A cancelled `Submissions.wait_final` returns the present state. Otherwise each client that goes away would
+    leave a task until its timeout, and the number of tasks is bounded.
+    """
+    waits, goes = asyncio.ensure_future(waiting), asyncio.ensure_future(_disconnected(request))
+    with suppress(asyncio.CancelledError):  # a server that shuts down cancels waiting requests
+        await asyncio.wait({waits, goes}, return_when=asyncio.FIRST_COMPLETED)
+    goes.cancel()
+    waits.cancel()
+    return await waits
+
+
+async def _disconnected(request: Request) -> None:
+    while True:
+        if (await request.receive())["type"] == "http.disconnect":
+            return
 
 
 class _Counted(StreamingResponse):

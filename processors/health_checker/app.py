@@ -57,8 +57,8 @@ def run(
     Args:
         kafka: the connection.
         settings: timeouts.
-        aggregates: names of the aggregates whose leases are watched, `submissions` or `dependencies`; each has
-            a health checker.
+        aggregates: names of the aggregates whose leases are watched, `submissions` or `dependencies`; each
+            has a health checker.
         on_signal: called with the number of a signal as soon as it arrives.
 
     Raises:

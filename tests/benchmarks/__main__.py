@@ -34,7 +34,7 @@ def ratios(
     rounds: Rounds = 60,
     warm_up_s: Annotated[float, typer.Option(help="A fresh JVM compiles itself that long.", min=1)] = 60.0,
 ) -> None:
-    """What is promised: ratios to the plain program, and fair turns; requests rotate. Needs root."""
+    """Ratios to the plain program and to bubblewrap, and fair turns; requests rotate. Needs root."""
     from tests.benchmarks.ratios import measure
 
     measure(rounds, warm_up_s)
@@ -87,7 +87,7 @@ def flames() -> None:
 
 @app.command("all")
 def everything() -> None:
-    """Speed, within fifteen minutes: ratios, answers, throughput, accepting, compiling. Needs root."""
+    """All of ratios, answers, throughput, accepting, compiling and flames, within fifteen minutes."""
     ratios()
     answers()
     throughput()

@@ -1,4 +1,4 @@
-"""What Envicutor costs beside the plain program and bubblewrap, in one run: the ratios that are promised.
+"""Ratios of Envicutor to the plain program and to bubblewrap, measured in one run.
 
 Requests rotate over environments, limits and owners. Everything that is compared is measured in turn.
 """
@@ -166,6 +166,11 @@ async def _behind(cluster: RotationCluster, opened: Sequence[Connection]) -> dic
 
 
 def _print(console: Console, found: Mapping[str, Any]) -> None:
+    print_table(console, "ratios", ["", "ratio"], _ratio_rows(found))
+    print_table(console, "times", ["", "time"], _time_rows(found))
+
+
+def _ratio_rows(found: Mapping[str, Any]) -> list[list[str]]:
     seconds = {name: statistics.median(taken) for name, taken in found["seconds"].items()}
     rates = {
         at_once: {name: statistics.median(taken) for name, taken in samples.items()}
@@ -175,7 +180,7 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
     light = {name: statistics.median(taken) for name, taken in found["light_per_second"].items()}
     idle, behind = found["behind_s"]["idle"], found["behind_s"]["behind"]
     bound_s = seconds[OWN] + 3 * statistics.median(idle)
-    rows = [
+    return [
         ["answer p50 / plain p50", f"{seconds[OURS] / seconds[PLAIN]:.2f}"],
         ["answer p50 / environment's own Python", f"{seconds[OURS] / seconds[OWN]:.2f}"],
         ["answer p50 / bare bwrap", f"{seconds[OURS] / seconds[BWRAP]:.2f}"],
@@ -189,15 +194,12 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
         ["accepted POSTs/s / plain", f"{light[POSTS] / light[PLAIN]:.1f}"],
         [f"p95 behind {OF_A} / (program + 3 idle)", f"{percentile(behind, 0.95) / bound_s:.2f}"],
     ]
-    print_table(console, "ratios", ["", "ratio"], rows)
-    times = [[name, milliseconds(p50)] for name, p50 in seconds.items()]
-    times += [
-        ["plain program, CPU", milliseconds(found["plain_cpu_s"])],
-        *([f"roles and broker, CPU, {at} at once", milliseconds(s)] for at, s in found["cpu_s"].items()),
-        ["idle, of the second owner", milliseconds(statistics.median(idle))],
-        [f"behind {OF_A} of the first, p95", milliseconds(percentile(behind, 0.95))],
-    ]
-    print_table(console, "medians", ["", "time"], times)
-    columns = ["at once", "plain/s", "ours/s"]
-    per_s = [[str(at), f"{of[PLAIN]:.1f}", f"{of[OURS]:.1f}"] for at, of in rates.items()]
-    print_table(console, "rates", columns, per_s)
+
+
+def _time_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    times_s = {f"{name}, p50": statistics.median(taken) for name, taken in found["seconds"].items()}
+    times_s["plain program, CPU"] = found["plain_cpu_s"]
+    times_s |= {f"roles and broker, CPU, {at} at once": cpu_s for at, cpu_s in found["cpu_s"].items()}
+    times_s["idle, of the second owner, p50"] = statistics.median(found["behind_s"]["idle"])
+    times_s[f"behind {OF_A} of the first, p95"] = percentile(found["behind_s"]["behind"], 0.95)
+    return [[name, milliseconds(time_s)] for name, time_s in times_s.items()]

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from rocksdict import Options, Rdict
 
+from ingest import projection
 from ingest.listing import Query
 from ingest.projection import Projection
 from ingest.submission_table import StateRow
 from tests.support.submissions import STARTED, finished, request
 from topics.catalogue import catalogue
 from topics.fold import Recorded
+from topics.kafka import scan
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Headers, Record, cloud_event, encode, encode_fact
@@ -273,6 +275,31 @@ def test_without_the_beginning_of_the_log_states_come_from_the_store(world: Worl
             await node.wait_for_offset(0, last)
             await node.wait_for_offset(0, await world.append("a", finished()))
             assert status(node, "a") == "finished"
+
+    run(scenario())
+
+
+def test_a_table_is_made_again_if_the_store_could_not_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        last = await world.append("a", request())
+        await world.append("a", STARTED)
+        await world.store("a", folded("a", request()), last)
+        world.commit(last + 1)
+        world.delete_events(last + 1)
+        ends, failures = scan.stored_ends, iter([KafkaException(KafkaError(KafkaError._TIMED_OUT))])
+
+        def fail_once(*arguments: Any) -> dict[int, int]:
+            for failure in failures:
+                raise failure
+            return ends(*arguments)
+
+        monkeypatch.setattr(projection, "stored_ends", fail_once)
+        async with world.node() as node:
+            found = node.get("a")
+            assert found
+            assert found.status == "started"
 
     run(scenario())
 

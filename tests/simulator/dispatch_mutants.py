@@ -79,7 +79,7 @@ DISPATCH_MUTANTS = {
         _patched(
             Patch(
                 _DISPATCH,
-                'if state.owed == "direct" and state.created_at == rfc3339(event.timestamp()[1]):\n'
+                'if state and state.owed == "direct":\n'
                 "            self._enqueue(plan._replace(work=enqueue(state).work), event)\n",
                 "if event:\n            self._enqueue(plan, event)\n",
             )

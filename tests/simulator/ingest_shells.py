@@ -42,7 +42,7 @@ class _Ingest:
         family, topics = world.submissions, CATALOGUE.submissions
         producer = VirtualProducer(loop, world.network)
         module = world.shipped.module("ingest.direct_dispatch")
-        self._dispatch: Any = module.DirectDispatch(producer, topics, process.name, self._others_wait)
+        self._dispatch: Any = module.DirectDispatch(producer, topics, process.name, self._others)
         self._events = FactPublisher(producer, topics.events.name, FACTS, process.name)
         self._followers = (
             VirtualFollower(loop, world.network, [family.slots], self._dispatch.update, from_beginning=False),
@@ -52,7 +52,10 @@ class _Ingest:
         self._states = dict(world.invariants.truth("submissions"))
         """States after all events that this node has folded."""
         self._waiting = WaitingSubmissions()
-        self._waiting.load(state for state in self._states.values() if state.status == "queued")
+        queued = (state for state in self._states.values() if state.status == "queued")
+        self._waiting.load(queued, round(loop.time() * 1000))
+        self._last: dict[str, tuple[int, int]] = {}
+        """Position of the last event that changed a state, by id."""
         self._folded: dict[int, int] = {}
         """Offset of the last folded event, by partition."""
         self._more = asyncio.Event()
@@ -72,8 +75,8 @@ class _Ingest:
         for follower in self._followers:
             await follower.close()
 
-    def _others_wait(self) -> bool:
-        return self._waiting.others_wait
+    def _others(self) -> int:
+        return self._waiting.undispatched
 
     def _accept(self, id: str) -> None:
         fact = draw(self._world, id)
@@ -103,7 +106,8 @@ class _Ingest:
             self._more.clear()
             await self._more.wait()
         if plan:
-            self._dispatch.dispatch_if_accepted(plan, event, self._states[id])
+            made_it = self._last.get(id) == position
+            self._dispatch.dispatch_if_accepted(plan, event, self._states[id] if made_it else None)
 
     def _fold(self, messages: list[Message]) -> None:
         for message in messages:
@@ -111,6 +115,7 @@ class _Ingest:
             folded = apply(self._states.get(recorded.id), recorded)
             if folded.state and folded.refused is None:
                 self._states[recorded.id] = folded.state
+                self._last[recorded.id] = (message.partition() or 0, message.offset() or 0)
                 self._waiting.note(recorded, folded.state)
                 self._dispatch.note(folded.state)
             self._folded[message.partition() or 0] = message.offset() or 0

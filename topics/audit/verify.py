@@ -25,6 +25,7 @@ from topics.kafka.codec import DecodeError, decode
 from topics.kafka.scan import committed_offsets, partitions, read_to_end
 from topics.leases import Lease
 from topics.settings import KafkaSettings
+from topics.times import now_ms
 
 Progress = Callable[[str], None]
 
@@ -102,7 +103,7 @@ def _look(
     leased = _leased(settings, family.leases.name, lease_timeout_s)
     queued = _queued(settings, family.queue.name, consumed)
     replay = Replay(aggregate, before, after)
-    inspection = Inspection(family.events, seals.chains, time.time_ns() // 1_000_000)
+    inspection = Inspection(family.events, seals.chains, now_ms())
     for count, message in enumerate(read_to_end(settings, family.events.name), 1):
         replay.add(message)
         inspection.add(message)

@@ -34,8 +34,9 @@ class Requested(Model):
     dispatch: Annotated[
         Literal["direct", "turn"] | None, Field(exclude_if=lambda dispatch: dispatch is None)
     ] = None
-    """`direct` if the request handler enqueues attempt 1 itself once this fact is acknowledged; `turn` if the
-    store processor does when its turn comes; None if the store processor does at once."""
+    """`direct` if the request handler enqueues attempt 1 itself once this fact is acknowledged, or folded if
+    the client made the id; `turn` if the store processor does when its turn comes; None if the store
+    processor does at once."""
     interactive: Annotated[bool, Field(exclude_if=lambda interactive: not interactive)] = False
     """Whether the client waits for the answer, so that it goes before others of its owner."""
 

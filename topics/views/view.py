@@ -70,6 +70,11 @@ class View:
         """Number of rows to which `status_of` gives a status."""
         return len(self._table.statuses)
 
+    def status(self, key: str) -> str | None:
+        """Return the status that `status_of` gave to the row of `key`, or None; it is in memory."""
+        status = self._table.statuses.get(key.encode())
+        return status.decode() if status is not None else None
+
     def count(self, status: str) -> int:
         """Return the number of rows to which `status_of` gives this status."""
         return self._table.counts[status.encode()]

@@ -122,7 +122,7 @@ export interface EventPayload {
 }
 
 /** What a submission waits for: the data of the event `waiting`. */
-export interface Waiting {
+export interface SubmissionWait {
   reason: "worker" | "environment";
   before: number | null;
   estimate_s: number | null;

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from infra.commands.watch import WaitingNotes
@@ -97,3 +98,12 @@ def test_a_submission_that_waits_for_its_environment_does_not_run(nodes: Nodes) 
         )
         assert system.running < running or running == 0
         nodes.finish(id)
+
+
+def test_a_client_that_goes_away_leaves_no_task(nodes: Nodes) -> None:
+    id, tasks = nodes.submit(), nodes.servers[0].server_state.tasks
+    before = len(tasks)
+    with pytest.raises(httpx.ReadTimeout):
+        nodes.clients[0].get(f"/submissions/{id}?wait=true&wait_timeout_s=300", timeout=0.5)
+    eventually(lambda: len(tasks) <= before, "the task is over")
+    nodes.finish(id)

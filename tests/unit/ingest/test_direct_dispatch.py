@@ -43,10 +43,10 @@ class Queue:
         return self.publish(record, partition=partition)
 
 
-def run(test: Callable[[DirectDispatch, Queue], Awaitable[None]], *, others_wait: bool = False) -> None:
+def run(test: Callable[[DirectDispatch, Queue], Awaitable[None]], *, others: int = 0) -> None:
     async def scenario() -> None:
         queue = Queue()
-        await test(DirectDispatch(queue, FAMILY, "ingest/0", lambda: others_wait), queue)
+        await test(DirectDispatch(queue, FAMILY, "ingest/0", lambda: others), queue)
 
     asyncio.run(scenario())
 
@@ -95,10 +95,9 @@ def test_a_plan_is_carried_out_once_the_request_is_acknowledged() -> None:
     run(test)
 
 
-def accepted(time_ms: int = 7, **changes: object) -> Submission:
-    """Return the state that a request makes, appended at `time_ms`."""
-    fact = REQUESTED.replace(dispatch="direct", **changes)
-    state = apply(None, Recorded("a", fact, time_ms)).state
+def accepted() -> Submission:
+    """Return the state that a request makes."""
+    state = apply(None, Recorded("a", REQUESTED.replace(dispatch="direct"), 7)).state
     assert state
     return state
 
@@ -106,13 +105,7 @@ def accepted(time_ms: int = 7, **changes: object) -> Submission:
 def test_an_id_of_a_client_is_dispatched_if_its_request_made_the_state() -> None:
     async def test(node: DirectDispatch, queue: Queue) -> None:
         room(node, 1)
-        refused = (
-            accepted(time_ms=6),
-            accepted(time_ms=6, content_hash="other"),
-            accepted().replace(owed=None),
-            accepted().replace(owed="turn"),
-        )
-        for state in refused:
+        for state in (None, accepted().replace(owed=None), accepted().replace(owed="turn")):
             made = plan(node)
             assert made
             assert plan(node) is None, "it is repeated"
@@ -120,8 +113,8 @@ def test_an_id_of_a_client_is_dispatched_if_its_request_made_the_state() -> None
         assert queue.records == []
         made = plan(node)
         assert made
-        node.dispatch_if_accepted(made, APPENDED, state := accepted(content_hash="of the same millisecond"))
-        assert [record.value for record, _ in queue.records] == [encode(enqueue(state).work)]
+        node.dispatch_if_accepted(made, APPENDED, accepted())
+        assert [record.value for record, _ in queue.records] == [encode(enqueue(accepted()).work)]
 
     run(test)
 
@@ -137,12 +130,14 @@ def test_without_room_nothing_is_planned() -> None:
     run(test)
 
 
-def test_while_others_wait_nothing_is_planned() -> None:
+def test_each_that_waits_keeps_a_free_slot() -> None:
     async def test(node: DirectDispatch, _: Queue) -> None:
-        room(node, 1)
+        room(node, 2)
         assert plan(node) is None
+        room(node, 3)
+        assert plan(node)
 
-    run(test, others_wait=True)
+    run(test, others=2)
 
 
 def test_room_is_planned_once_until_the_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:

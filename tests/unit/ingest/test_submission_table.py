@@ -73,7 +73,7 @@ def events(log: Sequence[tuple[str, SubmissionFact]]) -> list[Message]:
 
 
 def opened(folder: Path, *, is_complete: bool = True) -> SubmissionTable:
-    table = SubmissionTable(folder, EVENTS, lambda *_: None)
+    table = SubmissionTable(folder, EVENTS, lambda *_: None, lambda *_: None)
     table.open("topics", lambda _: True, is_complete=is_complete)
     return table
 
@@ -177,7 +177,7 @@ def test_a_table_that_is_resumed_reads_no_record_of_the_store_again(tmp_path: Pa
     table.reconcile(store.records)
     table.fold(appended[1:])
     table.rows.close()
-    table = SubmissionTable(tmp_path, EVENTS, lambda *_: None)
+    table = SubmissionTable(tmp_path, EVENTS, lambda *_: None, lambda *_: None)
     offsets = table.open("topics", lambda _: True, is_complete=True)
     assert offsets == {"events/0": 2, "store/0": len(store.records), "caught-up": 1}
     table.rows.close()

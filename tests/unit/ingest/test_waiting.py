@@ -32,7 +32,7 @@ class Folded:
         return self.waiting.note(recorded, state)
 
     def before(self, id: str) -> int | None:
-        place = self.waiting.place(id, NOW_MS)
+        place = self.waiting.wait_of(id, NOW_MS)
         return place.before if place else None
 
 
@@ -62,21 +62,21 @@ def test_a_submission_waits_until_it_is_started() -> None:
     assert not folded.note("a", requested("x"))
     assert not folded.note("b", requested("x"))
     assert (folded.before("a"), folded.before("b"), folded.before("c")) == (0, 1, None)
-    assert folded.waiting.others_wait
+    assert folded.waiting.undispatched
     assert folded.note("a", STARTED), "its first start"
     assert (folded.before("a"), folded.before("b")) == (None, 0)
     folded.note("a", HandedBack(attempt=1, worker="w", reason="its worker ends"))
     assert (folded.before("a"), folded.before("b")) == (0, 1), "a later attempt is on the queue already"
     assert not folded.note("a", STARTED.replace(attempt=2))
     assert not folded.note("b", finished())
-    assert not folded.waiting.others_wait
+    assert not folded.waiting.undispatched
     assert folded.waiting.oldest_s(NOW_MS) == 0
 
 
 def test_what_is_dispatched_keeps_nothing_else_from_it() -> None:
     folded = Folded()
     folded.note("a", requested("x").replace(dispatch="direct"))
-    assert not folded.waiting.others_wait
+    assert not folded.waiting.undispatched
     assert folded.before("a") == 0
     folded.note("b", requested("x"))
     assert folded.before("b") == 0
@@ -87,7 +87,7 @@ def test_what_waited_before_the_start_waits() -> None:
     for number in range(3):
         before.note(f"s{number}", requested("x"), NOW_MS + number)
     after = Folded()
-    after.waiting.load(reversed(before.states.values()))
+    after.waiting.load(before.states.values(), NOW_MS)
     assert [after.before(f"s{number}") for number in range(3)] == [0, 1, 2]
 
 
@@ -95,11 +95,33 @@ def test_the_estimate_is_by_the_starts_since_the_oldest_waits() -> None:
     folded = Folded()
     for number in range(31):
         folded.note(f"s{number}", requested("x"), NOW_MS)
-    assert folded.waiting.place("s30", NOW_MS + 100) == SubmissionWait(
+    assert folded.waiting.wait_of("s30", NOW_MS + 100) == SubmissionWait(
         reason="worker", before=30, estimate_s=None
     )
     for number in range(10):
         folded.note(f"s{number}", STARTED, NOW_MS + 200 * (number + 1))
     assert folded.waiting.oldest_s(NOW_MS + 2000) == 2.0
-    place = folded.waiting.place("s30", NOW_MS + 2000)
+    place = folded.waiting.wait_of("s30", NOW_MS + 2000)
     assert place == SubmissionWait(reason="worker", before=20, estimate_s=4.2), "5 of them a second"
+
+
+def test_a_corrected_state_counts() -> None:
+    folded = Folded()
+    for id in "ab":
+        folded.note(id, requested("x"))
+    folded.waiting.correct("a", None)
+    assert (folded.before("a"), folded.before("b")) == (None, 0)
+    folded.waiting.correct("a", folded.states["a"])
+    assert folded.before("a") == 1
+
+
+def test_many_owners() -> None:
+    folded = Folded()
+    for number in range(10):
+        folded.note(f"a{number}", requested("a"))
+    for owner in range(100):
+        folded.note(f"o{owner}", requested(str(owner)))
+    assert folded.before("a0") == 0
+    assert folded.before("a1") == 1 + 100, "each other owner has a turn first"
+    assert folded.before("a9") == 9 + 100
+    assert folded.before("o50") == 0

@@ -90,7 +90,8 @@ export function historyView(main: HTMLElement, id: string): () => void {
       else if (event.name === "output") {
         pieces += 1;
         note.textContent = `${plural(pieces, "output chunk")} received so far.`;
-      } else {
+      } else if (event.fact !== "waiting") {
+        // It is no fact of the log, and recurs until the program runs.
         moments.push({ name: event.fact, at: Date.parse(event.data.time), data: event.data });
         if (event.data.status !== null) pill.textContent = labelOf(event.data.status, null).words;
         draw();

@@ -10,7 +10,7 @@ import {
   isFinal,
   type OutputChunk,
   type Status,
-  type Waiting,
+  type SubmissionWait,
   type SubmissionRequest,
   labelOf,
 } from "../model";
@@ -107,7 +107,7 @@ export class ResultView {
   #happened(fact: string, { fact: payload, status, refused, time }: EventPayload): void {
     if (refused !== null) return;
     if (fact === "waiting") {
-      this.#say(waitingWords(payload as unknown as Waiting));
+      this.#say(waitingWords(payload as unknown as SubmissionWait));
       return;
     }
     if (typeof payload["attempt"] === "number" && fact === "started") this.#attempt = payload["attempt"];
@@ -222,7 +222,7 @@ export class ResultView {
   }
 }
 
-function waitingWords({ reason, before, estimate_s }: Waiting): string {
+function waitingWords({ reason, before, estimate_s }: SubmissionWait): string {
   if (reason === "environment") return "Its environment is being built.";
   const estimate = estimate_s === null ? "" : `, about ${estimate_s.toFixed(0)} s`;
   return `Waiting for a worker: ${before ?? 0} before it${estimate}.`;

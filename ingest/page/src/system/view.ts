@@ -11,6 +11,7 @@ export interface Reading {
   time: string;
   waiting: number;
   running: number;
+  waiting_for_environment: number;
   workers: number;
   leases: number;
   running_by_worker: Record<string, number>;
@@ -48,6 +49,7 @@ const CHARTS: {
     lines: [
       ["Waiting", "chart-2", (reading) => reading.waiting],
       ["Running", "chart-1", (reading) => reading.running],
+      ["Waiting for environments", "chart-3", (reading) => reading.waiting_for_environment],
     ],
   },
   {
@@ -189,11 +191,19 @@ export function systemView(main: HTMLElement): () => void {
 
 function drawTiles(
   tiles: HTMLElement,
-  { waiting, running, workers, builds, last_minute: minute }: Reading,
+  {
+    waiting,
+    waiting_for_environment: forEnvironments,
+    running,
+    workers,
+    builds,
+    last_minute: minute,
+  }: Reading,
 ): void {
   const ok = minute.outcomes["ok"] ?? 0;
   const facts: [string, string][] = [
     ["Waiting", String(waiting)],
+    ["Waiting for environments", String(forEnvironments)],
     ["Running", String(running)],
     ["Workers", String(workers)],
     ["Builds", String(builds.waiting + builds.running)],
