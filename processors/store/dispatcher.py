@@ -5,6 +5,7 @@ Only `Requested` with `dispatch` come here; the fold enqueues all other attempts
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from confluent_kafka import Message
 
@@ -14,6 +15,18 @@ from processors.store.partition import Partition
 from processors.store.turns import Turn, Turns
 from topics.capacity import PeerCapacity
 from topics.fold import Owed
+
+_MOST_TURNS = 100
+"""Turns that are taken at once, which bounds a transaction that they may be part of."""
+
+
+class DueTurn(NamedTuple):
+    """A submission whose turn it is."""
+
+    turn: Turn
+    place: int | None
+    """Partition of the queue; None if any will do."""
+
 
 Ends = Callable[[int], int]
 """Function from a partition of the log to its high watermark, negative if it is not known yet."""
@@ -30,7 +43,7 @@ class Dispatcher:
         self._restored: dict[int, dict[str, Turn]] = {}
         """Turns from rows by partition and id, until the events that existed at the restore are folded."""
         self._ends: dict[int, int] = {}
-        """Ends of these partitions, once they are known."""
+        """Ends of assigned partitions when they were restored, once they are known."""
         self._late: dict[int, list[str]] = {}
         """Ids of `_owed` that the present transaction enqueues, by partition."""
 
@@ -58,20 +71,22 @@ class Dispatcher:
             for by_partition in (self._restored, self._ends, self._late):
                 by_partition.pop(partition, None)
 
-    def folded(self, number: int, applied: Applied, now_s: float) -> None:
-        """Take an event that was folded."""
+    def folded(self, number: int, applied: Applied, next_offset: int, now_s: float) -> None:
+        """Take an event that was folded, whose next offset is given."""
         if applied.fact is None:
             return
         owed = applied.owed
         self._owed.folded(number, applied.id, now_s, owed=owed is not None and owed.dispatch == "direct")
         if owed is not None and owed.dispatch == "turn":
-            self._turns.add(_turn(number, applied.id, owed, maybe_enqueued=False))
+            # The store processor before this one may have folded an event that existed at the restore.
+            maybe_enqueued = next_offset <= self._ends.get(number, next_offset)
+            self._turns.add(_turn(number, applied.id, owed, maybe_enqueued=maybe_enqueued))
         else:
             self._turns.remove(applied.id, now_s)
             self._restored.get(number, {}).pop(applied.id, None)
 
     def enqueue(self, partitions: Mapping[int, Partition], end: Ends, now_s: float) -> set[int]:
-        """Enqueue what is due, with the next commit of the partitions that are returned.
+        """Enqueue what ingest did not, with the next commit of the partitions that are returned.
 
         What one transaction cannot hold is due again.
         """
@@ -82,13 +97,19 @@ class Dispatcher:
                 room_bytes -= partitions[number].enqueue_owed(id, maybe_enqueued=True)
                 self._late.setdefault(number, []).append(id)
                 found.add(number)
-        for to in self._places(len(partitions) / self._log_partitions, now_s):
-            if room_bytes > 0 and len(self._turns):
-                turn = self._turns.take(now_s)
-                partition = partitions[turn.partition]
-                room_bytes -= partition.enqueue_owed(turn.id, maybe_enqueued=turn.maybe_enqueued, to=to)
-                found.add(turn.partition)
         return found
+
+    def due_turns(self, partitions: int, now_s: float) -> list[DueTurn]:
+        """Return the submissions that are to be enqueued now; with so many `partitions` assigned.
+
+        They count as enqueued.
+        """
+        places = self._places(partitions / self._log_partitions, now_s)[:_MOST_TURNS]
+        return [DueTurn(self._turns.take(now_s), place) for place in places if len(self._turns)]
+
+    def put_back(self, turn: Turn) -> None:
+        """Let a submission wait again whose record may be missing on the queue."""
+        self._turns.put_back(turn)
 
     def committed(self) -> None:
         """Record that the transaction was committed."""
@@ -101,7 +122,7 @@ class Dispatcher:
 
         Otherwise those would be enqueued again that ended while no store processor ran.
         """
-        for number in self._restored.keys() - self._ends.keys():
+        for number in partitions.keys() - self._ends.keys():
             if (known := end(number)) >= 0:
                 self._ends[number] = known
         if self._restored and all(
@@ -112,7 +133,6 @@ class Dispatcher:
             for turn in sorted(turns, key=lambda turn: turn.created_at):
                 self._turns.add(turn)
             self._restored.clear()
-            self._ends.clear()
 
     def _places(self, share: float, now_s: float) -> list[int | None]:
         """Return a partition of the queue for each submission to be enqueued; None if any will do."""

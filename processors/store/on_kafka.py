@@ -9,6 +9,7 @@ from processors.store.partition import StoreDefinition
 from processors.store.processor import StorePorts, StoreProcessor
 from processors.store.states import States
 from processors.store.watchdog import Watchdog
+from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentConsumer, ConfluentFollower
 from topics.kafka.confluent_reader import ConfluentReader
 from topics.kafka.confluent_transactions import ConfluentTransactionalProducer
@@ -28,6 +29,9 @@ class StoreOnKafka:
         topics, instance = store.aggregate.family, f"{store.name}-{slot}"
         self._watchdog = Watchdog(store.name)
         self._rows = Rows(settings.data_dir / "views" / instance)
+        # What is late waits again, before another process may have the partition.
+        timeout_ms = settings.session_timeout_ms // 3
+        self._queue = EventProducer(settings, message_timeout_ms=timeout_ms) if store.takes_turns else None
 
         def follow_slots(take: Callable[[list[Message]], None]) -> ConfluentFollower:
             return ConfluentFollower(settings, topics.slots.name, take, from_beginning=False)
@@ -42,12 +46,14 @@ class StoreOnKafka:
             clock=LoopClock(),
             make_states=self._rows.make,
             follow_slots=follow_slots if store.takes_turns else None,
+            queue=self._queue,
         )
         self._processor = StoreProcessor(
             store,
             ports,
             topics.queue.partitions(settings.profile),
             topics.events.partitions(settings.profile),
+            member_s=settings.session_timeout_ms / 3000,
             on_progress=self._watchdog.progress,
         )
         self.stop = self._processor.stop
@@ -63,6 +69,8 @@ class StoreOnKafka:
             await self._processor.run()
         finally:
             self._watchdog.stop()
+            if self._queue:
+                self._queue.close()
             self._rows.close()
 
 

@@ -125,20 +125,27 @@ class Partition:
     def enqueue_owed(self, id: str, *, maybe_enqueued: bool, to: int | None = None) -> int:
         """Enqueue the attempt that is owed, with the next commit; return the size of its record in bytes.
 
-        With `maybe_enqueued` the queue may have a record of it: only one may count as a first delivery. `to`
-        is a partition of the queue, None if any will do.
+        `to` is a partition of the queue, None if any will do.
         """
-        state = self._state(id)
-        if not self.store.aggregate.owed(state):
+        record = self.owed_record(id, maybe_enqueued=maybe_enqueued)
+        if record is None:
             return 0
         if to is not None:
             self.places[id.encode()] = to
+        return self._produce(record)
+
+    def owed_record(self, id: str, *, maybe_enqueued: bool) -> Record | None:
+        """Return the record of the queue for the attempt that is owed; None if none is.
+
+        With `maybe_enqueued` the queue may have a record of it: only one may count as a first delivery.
+        """
+        state = self._state(id)
+        if not self.store.aggregate.owed(state):
+            return None
         event = f"{self.store.aggregate.family.events.name}/{self.next_offset}/{id}"
         hops: Headers = [(HOPS, b"0")] if maybe_enqueued else []
         queue, work = self.store.aggregate.family.queue.name, self.store.aggregate.enqueue(state).work
-        return self._produce(
-            Record(queue, id.encode(), encode(work), [*self._headers("enqueued", event, id), *hops])
-        )
+        return Record(queue, id.encode(), encode(work), [*self._headers("enqueued", event, id), *hops])
 
     @property
     def uncommitted(self) -> bool:

@@ -21,9 +21,18 @@ from processors.store.commit_policy import CommitPolicy
 from processors.store.dispatcher import Dispatcher
 from processors.store.partition import Partition, StoreDefinition
 from processors.store.restore import MakeStates, Restorer
+from processors.store.turn_queue import TurnQueue
 from topics.kafka.clients import is_fatal
 from topics.kafka.codec import Record
-from topics.kafka.ports import Clock, Consumer, Follower, Reader, RebalanceListener, TransactionalProducer
+from topics.kafka.ports import (
+    Clock,
+    Consumer,
+    Follower,
+    Producer,
+    Reader,
+    RebalanceListener,
+    TransactionalProducer,
+)
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +82,8 @@ class StorePorts(NamedTuple):
     make_states: MakeStates
     follow_slots: Callable[[Callable[[list[Message]], None]], Follower] | None = None
     """Maker of a reader of `X.slots`; None for a store whose work takes no turns."""
+    queue: Producer | None = None
+    """Producer of records of the queue outside of transactions; None if all are in one."""
 
 
 class StoreProcessor(RebalanceListener):
@@ -86,18 +97,21 @@ class StoreProcessor(RebalanceListener):
         log_partitions: int,
         *,
         policy: CommitPolicy | None = None,
+        member_s: float = 2.0,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Fold `store` through `ports`. The default policy has the lingers of the store.
 
         `queue_partitions` and `log_partitions` are the numbers of partitions of the queue and of the events.
-        `on_progress` is called again and again, except while a call waits for the broker.
+        `member_s` is that of `TurnQueue`. `on_progress` is called again and again, except while a call waits
+        for the broker.
         """
         self._store, self._queue_partitions = store, queue_partitions
-        self._consumer, self._producer, reader, self._replies, self._clock, make_states, follow = ports
+        self._consumer, self._producer, reader, self._replies, self._clock, make_states, follow, queue = ports
         self._restorer = Restorer(store, self._consumer, reader, make_states, self._clock, self._progress)
         self._policy = policy or CommitPolicy(store.lingers_s)
         self._dispatcher = Dispatcher(log_partitions)
+        self._turn_queue = TurnQueue(queue, self._dispatcher, queue_partitions, member_s) if queue else None
         self._on_progress = on_progress
         self._partitions: dict[int, Partition] = {}
         self._all_places = itertools.cycle(range(queue_partitions))
@@ -155,6 +169,8 @@ class StoreProcessor(RebalanceListener):
             self._partitions.pop(partition, None)
         self._policy.forget(partitions)
         self._dispatcher.forget(partitions)
+        if self._turn_queue:
+            self._turn_queue.close()
 
     async def _restore(self, partitions: Collection[int]) -> Mapping[int, int]:
         """Restore the memory of partitions; return their next offsets."""
@@ -190,9 +206,20 @@ class StoreProcessor(RebalanceListener):
                 log.warning("%s: %s", self._store.name, error)
             elif self._fold(message) and not await self._commit_if_due():
                 return
-        end = self._consumer.high_watermark
-        others = self._dispatcher.enqueue(self._partitions, end, self._clock.now_s())
-        await self._commit_if_due(others)
+        await self._commit_if_due(self._enqueue())
+
+    def _enqueue(self) -> set[int]:
+        """Enqueue what waits, at once or with the next commit of the partitions that are returned."""
+        now_s = self._clock.now_s()
+        due = self._dispatcher.enqueue(self._partitions, self._consumer.high_watermark, now_s)
+        for turn, place in self._dispatcher.due_turns(len(self._partitions), now_s):
+            partition = self._partitions[turn.partition]
+            if self._turn_queue and self._turn_queue.is_open(now_s):
+                self._turn_queue.append(partition, turn, place)
+            else:
+                partition.enqueue_owed(turn.id, maybe_enqueued=turn.maybe_enqueued, to=place)
+                due.add(turn.partition)
+        return due
 
     async def _gather(self) -> None:
         """Let events come together while workers have enough to do."""
@@ -208,7 +235,7 @@ class StoreProcessor(RebalanceListener):
             return False
         applied, now_s = partition.fold(message), self._clock.now_s()
         self._policy.folded(number, applied, now_s)
-        self._dispatcher.folded(number, applied, now_s)
+        self._dispatcher.folded(number, applied, partition.next_offset, now_s)
         return self._policy.is_full
 
     async def _commit_if_due(self, others: Collection[int] = ()) -> bool:
@@ -228,6 +255,7 @@ class StoreProcessor(RebalanceListener):
         return True
 
     async def _commit(self, due: dict[int, Partition]) -> None:
+        begun_s = self._clock.now_s()
         # Before the transaction begins: `refusals` may wait for the broker for longer than its timeout.
         refusals = await self._refusals(due)
         records = {number: partition.records(refusals.get) for number, partition in due.items()}
@@ -247,6 +275,8 @@ class StoreProcessor(RebalanceListener):
             partition.committed()
         self._policy.committed()
         self._dispatcher.committed()
+        if self._turn_queue:
+            self._turn_queue.committed(begun_s)
 
     async def _refusals(self, due: dict[int, Partition]) -> Mapping[str, str]:
         topics = {topic for partition in due.values() for topic in partition.reply_topics}

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from topics.fold import OTHERS_EACH
 
-_RECENT_S = 0.1
-"""Time over which starts are counted. Workers publish `Started` after half of it, so that as many may wait on
-the queue without a pause of any slot."""
+_RECENT_S = 0.05
+"""Time over which starts are counted. Workers publish `Started` so late, so that as many may count as on the
+queue that run already."""
 _LEAST = 2
 """Records that may always wait on the queue: workers of an earlier version publish no free slots."""
 _STALE_S = 600.0
@@ -105,9 +105,7 @@ class Turns:
             self._started_s.popleft()
         most = max(_LEAST, math.ceil(share * workers) + len(self._started_s))
         on_queue = sum(since_s > now_s - _STALE_S for _, since_s in self._on_queue.values())
-        if 2 * on_queue > most:  # several together: each transaction costs the broker ten requests
-            return 0
-        return min(most - on_queue, len(self._by_id))
+        return min(max(0, most - on_queue), len(self._by_id))
 
     def take(self, now_s: float) -> Turn:
         """Return the submission whose turn it is; it counts as enqueued until its partition is forgotten."""
@@ -118,6 +116,11 @@ class Turns:
             self._owners.move_to_end(name)
         self._on_queue[turn.id] = turn.partition, now_s
         return turn
+
+    def put_back(self, turn: Turn) -> None:
+        """Let a submission wait again whose record may be missing on the queue."""
+        if self._on_queue.pop(turn.id, None):
+            self.add(turn._replace(maybe_enqueued=True))
 
     def _drop(self, turn: Turn) -> None:
         del self._by_id[turn.id]

@@ -122,7 +122,7 @@ HARMLESS_DISPATCHERS = {
     ),
     # Enqueues nothing beyond the free slots that workers published.
     "no surplus": Mutant(
-        _patched(Patch(_TURNS, "return min(most - on_queue, len(self._by_id))", "return 0")),
+        _patched(Patch(_TURNS, "return min(max(0, most - on_queue), len(self._by_id))", "return 0")),
         _TURNS_PLAN,
     ),
     # Enqueues again what was started while it did not run.

@@ -11,6 +11,7 @@ from tests.simulator.invariants import ViolationError
 from tests.simulator.scheduler import Process
 from tests.simulator.virtual.follower import VirtualFollower
 from tests.simulator.virtual.loop import VirtualLoop
+from tests.simulator.virtual.producer import VirtualProducer
 from tests.simulator.virtual.reader import VirtualReader
 from tests.simulator.virtual.transactional_producer import VirtualTransactionalProducer
 from topics.kafka.ports import LoopClock
@@ -48,6 +49,7 @@ def start_store(world: "World", process: Process, family: Family, slot: int) -> 
         clock=LoopClock(),
         make_states=lambda _: {},
         follow_slots=follow_slots if family.store.takes_turns else None,
+        queue=VirtualProducer(loop, network) if family.store.takes_turns else None,
     )
     policy = policies.CommitPolicy(family.store.lingers_s, transaction_bytes=world.plan.transaction_bytes)
     processor = module.StoreProcessor(

@@ -21,6 +21,7 @@ PRODUCTION_ONLY = {
     "processors/store/transactions.py": "an alert, in a thread of its own",
     "processors/store/trimming.py": "deletes what was consumed, in a thread of its own",
     "processors/store/watchdog.py": "ends the process if the event loop hangs",
+    "processors/store/on_kafka.py": "makes the clients of a process",
     "processors/cache_builder.py": "makes the clients of a process, and checks the host",
     "processors/worker/compile_cache.py": "files on disk, which threads read and write",
     "processors/worker/execute.py": "files of the compile cache; the simulator has programs that sleep",

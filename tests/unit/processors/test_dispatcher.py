@@ -2,12 +2,12 @@
 
 from confluent_kafka import Message
 
-from processors.store.dispatcher import Dispatcher
+from processors.store.dispatcher import Dispatcher, DueTurn
 from processors.store.partition import Partition
 from processors.store.submission_store import submission_store
 from tests.support.submissions import STARTED, event, message_of, request
 from topics.catalogue import catalogue
-from topics.kafka.codec import HOPS, Record, encode
+from topics.kafka.codec import HOPS, encode
 from topics.leases import CapacityReport
 from topics.settings import KafkaSettings
 from topics.submissions.facts import SubmissionFact
@@ -26,24 +26,20 @@ class Log:
 
     def fold(self, id: str, fact: SubmissionFact) -> None:
         applied = self.partition.fold(event(self.partition.next_offset, fact, id))
-        self.dispatcher.folded(0, applied, NOW_S)
+        self.dispatcher.folded(0, applied, self.partition.next_offset, NOW_S)
         self.end = max(self.end, self.partition.next_offset)
 
     def report(self, worker: str, free: int, partition: int, now_s: float = NOW_S) -> None:
         value = encode(CapacityReport(worker=worker, partitions=(partition,), free=free))
         self.dispatcher.update([Message("slots", 0, 0, b"w", value, [])], now_s)
 
-    def enqueued(self, now_s: float = NOW_S) -> list[tuple[bytes | None, int | None]]:
-        """Keys and places of what one transaction enqueues."""
-        self.dispatcher.enqueue({0: self.partition}, lambda _: self.end, now_s)
-        keys = [message_of(record).key() for record in self.queued()]
-        found = [(key, self.partition.places.get(key or b"")) for key in keys]
-        self.partition.committed()
-        self.dispatcher.committed()
-        return found
+    def enqueued(self, now_s: float = NOW_S) -> list[tuple[str, int | None]]:
+        """Ids and places of the turns that are due."""
+        return [(turn.id, place) for turn, place in self.due(now_s)]
 
-    def queued(self) -> list[Record]:
-        return [r for r in self.partition.records() if r.topic == STORE.aggregate.family.queue.name]
+    def due(self, now_s: float = NOW_S) -> list[DueTurn]:
+        self.dispatcher.enqueue({0: self.partition}, lambda _: self.end, now_s)
+        return self.dispatcher.due_turns(1, now_s)
 
 
 def started() -> Log:
@@ -58,7 +54,7 @@ def test_free_slots_are_filled_where_they_are() -> None:
     log.report("free", 3, 2)
     for number in range(9):
         log.fold(str(number), TURN)
-    assert log.enqueued() == [(b"0", 2), (b"1", 2), (b"2", 2)]
+    assert log.enqueued() == [("0", 2), ("1", 2), ("2", 2)]
     assert log.enqueued() == [], "three are on the queue for two workers"
 
 
@@ -88,6 +84,32 @@ def test_what_was_started_while_no_store_processor_ran_is_not_enqueued_again() -
     log.report("w", 9, 0)
     assert log.enqueued() == [], "an event is not folded yet"
     log.fold("done", STARTED)
-    log.dispatcher.enqueue({0: log.partition}, lambda _: log.end, NOW_S)
-    [record] = log.queued()
-    assert (record.key, dict(record.headers)[HOPS]) == (b"waits", b"0")
+    [(turn, place)] = log.due()
+    assert (turn.id, turn.maybe_enqueued, place) == ("waits", True, 0)
+
+
+def test_what_an_earlier_store_processor_may_have_enqueued_is_no_first_delivery() -> None:
+    log = started()
+    log.report("w", 9, 0)
+    log.end = 1
+    assert log.due() == []
+    log.fold("before", TURN)
+    log.fold("after", TURN)
+    assert [(turn.id, turn.maybe_enqueued) for turn, _ in log.due()] == [("before", True), ("after", False)]
+    record = log.partition.owed_record("before", maybe_enqueued=True)
+    assert record
+    assert dict(record.headers)[HOPS] == b"0"
+
+
+def test_what_the_queue_did_not_take_waits_again() -> None:
+    log = started()
+    log.report("w", 1, 0)
+    log.end = 0
+    log.due()
+    log.fold("a", TURN)
+    [(turn, _)] = log.due()
+    assert not turn.maybe_enqueued
+    log.dispatcher.put_back(turn)
+    log.report("w", 1, 0, NOW_S + 1)
+    [(again, _)] = log.due(NOW_S + 1)
+    assert again == turn._replace(maybe_enqueued=True)

@@ -53,10 +53,8 @@ def test_the_queue_holds_a_little_more_than_workers_have_room_for() -> None:
     assert surplus(turns, workers=9, share=0.5) == 5
     taken(turns, 9)
     assert surplus(turns, workers=9) == 0
-    for id in range(4):
+    for id in range(5):
         turns.remove(str(id), NOW_S)
-    assert surplus(turns, workers=3) == 0, "more than half of it is still there"
-    turns.remove("4", NOW_S)
     assert surplus(turns, workers=3) == 3 + 5 - 4, "as many as were started within a moment"
     assert surplus(turns, workers=9, now_s=NOW_S + 1) == 9 - 4
     assert surplus(turns, workers=3, now_s=NOW_S + 30) == 0, "long programs do not fill the queue"
