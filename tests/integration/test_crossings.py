@@ -112,7 +112,8 @@ def test_an_attempt_needs_few_crossings(kafka: str, topic_prefix: str, attempt: 
             put(producer, topics.submissions.queue.name, str(number), attempt)
             assert await executor.done.get() == str(number)
         crossings -= clients.queue.empty_polls - empty_before
-        assert 0 < crossings <= at_most * ATTEMPTS, f"{crossings / ATTEMPTS:.2f} for an attempt"
+        # One in four may take one more: free slots that happened to be published.
+        assert 0 < crossings <= (at_most + 0.25) * ATTEMPTS, f"{crossings / ATTEMPTS:.2f} for an attempt"
         attempts.stop()
         assert await running
         await asyncio.to_thread(producer.close)
