@@ -42,8 +42,6 @@ class Dispatcher:
         self._capacity = PeerCapacity(until_reported=True)
         self._restored: dict[int, dict[str, Turn]] = {}
         """Turns from rows by partition and id, until the events that existed at the restore are folded."""
-        self._ends: dict[int, int] = {}
-        """Ends of assigned partitions when they were restored, once they are known."""
         self._late: dict[int, list[str]] = {}
         """Ids of `_owed` that the present transaction enqueues, by partition."""
 
@@ -68,19 +66,21 @@ class Dispatcher:
         self._owed.forget(partitions)
         self._turns.forget(partitions)
         for partition in partitions:
-            for by_partition in (self._restored, self._ends, self._late):
-                by_partition.pop(partition, None)
+            self._restored.pop(partition, None)
+            self._late.pop(partition, None)
 
-    def folded(self, number: int, applied: Applied, next_offset: int, now_s: float) -> None:
-        """Take an event that was folded, whose next offset is given."""
+    def folded(self, number: int, applied: Applied, now_s: float, *, existed: bool) -> None:
+        """Take an event that was folded; `existed` is whether it did when the partition was restored."""
         if applied.fact is None:
             return
         owed = applied.owed
         self._owed.folded(number, applied.id, now_s, owed=owed is not None and owed.dispatch == "direct")
         if owed is not None and owed.dispatch == "turn":
-            # The store processor before this one may have folded an event that existed at the restore.
-            maybe_enqueued = next_offset <= self._ends.get(number, next_offset)
-            self._turns.add(_turn(number, applied.id, owed, maybe_enqueued=maybe_enqueued))
+            turn = _turn(number, applied.id, owed, maybe_enqueued=existed)
+            if existed:  # the store processor before this one may have enqueued it, and a worker started it
+                self._restored.setdefault(number, {})[applied.id] = turn
+            else:
+                self._turns.add(turn)
         else:
             self._turns.remove(applied.id, now_s)
             self._restored.get(number, {}).pop(applied.id, None)
@@ -90,7 +90,7 @@ class Dispatcher:
 
         What one transaction cannot hold is due again.
         """
-        self._let_restored_wait(partitions, end)
+        self._let_restored_wait(partitions)
         found, room_bytes = set[int](), TRANSACTION_BYTES
         for number, id in self._late_ids(partitions, end, now_s):
             if room_bytes > 0:
@@ -104,7 +104,7 @@ class Dispatcher:
 
         They count as enqueued.
         """
-        places = self._places(partitions / self._log_partitions, now_s)[:_MOST_TURNS]
+        places = self._places(partitions / self._log_partitions, now_s)
         return [DueTurn(self._turns.take(now_s), place) for place in places if len(self._turns)]
 
     def put_back(self, turn: Turn) -> None:
@@ -117,17 +117,13 @@ class Dispatcher:
             self._owed.enqueued(number, ids)
         self._late.clear()
 
-    def _let_restored_wait(self, partitions: Mapping[int, Partition], end: Ends) -> None:
+    def _let_restored_wait(self, partitions: Mapping[int, Partition]) -> None:
         """Let restored turns wait, the oldest first, once the events that existed then are folded.
 
         Otherwise those would be enqueued again that ended while no store processor ran.
         """
-        for number in partitions.keys() - self._ends.keys():
-            if (known := end(number)) >= 0:
-                self._ends[number] = known
         if self._restored and all(
-            number in self._ends and partitions[number].next_offset >= self._ends[number]
-            for number in self._restored
+            partitions[number].next_offset >= partitions[number].log_end for number in self._restored
         ):
             turns = [turn for by_id in self._restored.values() for turn in by_id.values()]
             for turn in sorted(turns, key=lambda turn: turn.created_at):
@@ -138,11 +134,11 @@ class Dispatcher:
         """Return a partition of the queue for each submission to be enqueued; None if any will do."""
         if not len(self._turns):
             return []
-        free = min(len(self._turns), math.ceil(share * self._capacity.free(now_s)))
+        free = min(len(self._turns), math.ceil(share * self._capacity.free(now_s)), _MOST_TURNS)
         choices = (self._capacity.choose(now_s) for _ in range(free))
         places: list[int | None] = [choice.partition for choice in choices if choice]
         surplus = self._turns.surplus(workers=self._capacity.workers(now_s), share=share, now_s=now_s)
-        return places + [None] * (surplus - len(places))
+        return places + [None] * (min(surplus, _MOST_TURNS) - len(places))
 
     def _late_ids(
         self, partitions: Mapping[int, Partition], end: Ends, now_s: float

@@ -64,6 +64,8 @@ class Partition:
     """Some of the states as models, since the events of one submission follow each other closely."""
     next_offset: int = 0
     committed_offset: int = 0
+    log_end: int = 0
+    """End of the events when the partition was restored: another store processor may have folded these."""
     dirty: dict[str, str] = field(default_factory=dict)
     """Ids whose rows changed, each with the event that changed it last."""
     out: list[Record] = field(default_factory=list)

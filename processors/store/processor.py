@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message
 from typing_extensions import override
 
-from processors.store.commit_policy import CommitPolicy
+from processors.store.commit_policy import TRANSACTION_BYTES, CommitPolicy
 from processors.store.dispatcher import Dispatcher
 from processors.store.partition import Partition, StoreDefinition
 from processors.store.restore import MakeStates, Restorer
@@ -111,7 +111,9 @@ class StoreProcessor(RebalanceListener):
         self._restorer = Restorer(store, self._consumer, reader, make_states, self._clock, self._progress)
         self._policy = policy or CommitPolicy(store.lingers_s)
         self._dispatcher = Dispatcher(log_partitions)
-        self._turn_queue = TurnQueue(queue, self._dispatcher, queue_partitions, member_s) if queue else None
+        self._turn_queue = (
+            TurnQueue(queue, self._dispatcher, queue_partitions, member_s, self._clock) if queue else None
+        )
         self._on_progress = on_progress
         self._partitions: dict[int, Partition] = {}
         self._all_places = itertools.cycle(range(queue_partitions))
@@ -212,13 +214,16 @@ class StoreProcessor(RebalanceListener):
         """Enqueue what waits, at once or with the next commit of the partitions that are returned."""
         now_s = self._clock.now_s()
         due = self._dispatcher.enqueue(self._partitions, self._consumer.high_watermark, now_s)
+        is_open, room_bytes = self._turn_queue and self._turn_queue.is_open(now_s), TRANSACTION_BYTES
         for turn, place in self._dispatcher.due_turns(len(self._partitions), now_s):
             partition = self._partitions[turn.partition]
-            if self._turn_queue and self._turn_queue.is_open(now_s):
+            if is_open and self._turn_queue:
                 self._turn_queue.append(partition, turn, place)
-            else:
-                partition.enqueue_owed(turn.id, maybe_enqueued=turn.maybe_enqueued, to=place)
+            elif room_bytes > 0:
+                room_bytes -= partition.enqueue_owed(turn.id, maybe_enqueued=turn.maybe_enqueued, to=place)
                 due.add(turn.partition)
+            else:
+                self._dispatcher.put_back(turn)
         return due
 
     async def _gather(self) -> None:
@@ -235,7 +240,8 @@ class StoreProcessor(RebalanceListener):
             return False
         applied, now_s = partition.fold(message), self._clock.now_s()
         self._policy.folded(number, applied, now_s)
-        self._dispatcher.folded(number, applied, partition.next_offset, now_s)
+        existed = partition.next_offset <= partition.log_end
+        self._dispatcher.folded(number, applied, now_s, existed=existed)
         return self._policy.is_full
 
     async def _commit_if_due(self, others: Collection[int] = ()) -> bool:

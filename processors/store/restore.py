@@ -45,10 +45,14 @@ class Restorer:
         The order matters: committed offsets, then the end of the store, then everything below that end.
         """
         started_s = self._clock.now_s()
-        offsets, ends = await self._committed_and_ends(partitions)
+        offsets, ends, log_ends = await self._committed_and_ends(partitions)
         restored = {
             p: Partition(
-                self._store, self._make_states(p), next_offset=offsets[p], committed_offset=offsets[p]
+                self._store,
+                self._make_states(p),
+                next_offset=offsets[p],
+                committed_offset=offsets[p],
+                log_end=log_ends[p],
             )
             for p in partitions
         }
@@ -66,19 +70,20 @@ class Restorer:
 
     async def _committed_and_ends(
         self, partitions: Collection[int]
-    ) -> tuple[Mapping[int, int], Mapping[int, int]]:
-        doubts = 0
+    ) -> tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]]:
+        doubts, events = 0, self._store.aggregate.family.events.name
         while True:
             self._progress(alive=False)
             try:
                 offsets = await self._consumer.committed(partitions)
                 # Open transactions included: the end of committed records is below the first of them.
                 ends = await self._reader.end_offsets(partitions)
+                log_ends = await self._reader.end_offsets(partitions, events)
             except KafkaException as error:
                 log.info("%s waits to restore: %s", self._store.name, error)
             else:
                 if doubts == _DOUBTS or all(ends[p] > 0 or offsets[p] == 0 for p in partitions):
-                    return offsets, ends
+                    return offsets, ends, log_ends
                 doubts += 1
                 log.info("%s asks again for the end of its store, which seems to be empty", self._store.name)
             await self._reader.reconnect()

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from topics.fold import OTHERS_EACH
 
-_RECENT_S = 0.05
-"""Time over which starts are counted. Workers publish `Started` so late, so that as many may count as on the
-queue that run already."""
+_RECENT_S = 0.07
+"""Time over which starts are counted: a little more than the 50 ms after which workers publish `Started`. As
+many may count as on the queue that run already."""
 _LEAST = 2
 """Records that may always wait on the queue: workers of an earlier version publish no free slots."""
 _STALE_S = 600.0
@@ -118,9 +118,15 @@ class Turns:
         return turn
 
     def put_back(self, turn: Turn) -> None:
-        """Let a submission wait again whose record may be missing on the queue."""
-        if self._on_queue.pop(turn.id, None):
-            self.add(turn._replace(maybe_enqueued=True))
+        """Let a submission wait again, before all others, whose record may be missing on the queue."""
+        if not self._on_queue.pop(turn.id, None):
+            return
+        self.add(turn._replace(maybe_enqueued=True))
+        line = self._owners[turn.owner].of(turn)
+        others = {id: each for id, each in line.items() if id != turn.id}
+        line.clear()
+        line.update({turn.id: self._by_id[turn.id], **others})
+        self._owners.move_to_end(turn.owner, last=False)
 
     def _drop(self, turn: Turn) -> None:
         del self._by_id[turn.id]

@@ -26,9 +26,9 @@ _TWICE = _DYING._replace(
     stores=1,
     builders=1,
     checkers=1,
-    submit_period_s=1.5,
+    submit_period_s=0.8,
     poison_chance=0.15,
-    fault_steps=400,
+    fault_steps=200,
 )
 """Poison reaches workers twice: from the request handler, late, and from the store processor."""
 _TURNS_PLAN = PLAN._replace(ingests=1, turns=True)
@@ -127,7 +127,9 @@ HARMLESS_DISPATCHERS = {
     ),
     # Enqueues again what was started while it did not run.
     "does not read first": Mutant(
-        _patched(Patch(_DISPATCHER, " and partitions[number].next_offset >= self._ends[number]", "")),
+        _patched(
+            Patch(_DISPATCHER, "partitions[number].next_offset >= partitions[number].log_end", "number >= 0")
+        ),
         _TURNS_PLAN._replace(kinds=("rebalance", "crash"), fault_steps=200),
     ),
     # Enqueues however late it is.

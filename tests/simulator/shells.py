@@ -44,7 +44,9 @@ def start_store(world: "World", process: Process, family: Family, slot: int) -> 
     ports = module.StorePorts(
         consumer=make_consumer(loop, network, family.store_group, family.events, instance=instance),
         producer=VirtualTransactionalProducer(loop, network, world.broker, family.coordinator, instance),
-        reader=VirtualReader(loop, network, family.rows),
+        reader=VirtualReader(
+            loop, network, family.rows, {family.store.aggregate.family.events.name: family.events}
+        ),
         replies=AnyReplyTopic(),
         clock=LoopClock(),
         make_states=lambda _: {},

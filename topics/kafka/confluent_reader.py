@@ -36,9 +36,9 @@ class ConfluentReader(ports.Reader):
         self._consumer.list_topics(topic, _ANSWER_S)
 
     @override
-    async def end_offsets(self, partitions: Collection[int]) -> Mapping[int, int]:
+    async def end_offsets(self, partitions: Collection[int], topic: str | None = None) -> Mapping[int, int]:
         futures = self._admin.list_offsets(
-            {TopicPartition(self._topic, p): OffsetSpec.latest() for p in partitions},
+            {TopicPartition(topic or self._topic, p): OffsetSpec.latest() for p in partitions},
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_ANSWER_S,
         )

@@ -119,8 +119,8 @@ class Consumer(Protocol):
 class Reader(Protocol):
     """Consumer without a group that reads partitions of one topic, committed records only."""
 
-    async def end_offsets(self, partitions: Collection[int]) -> Mapping[int, int]:
-        """Return the end of each partition, open transactions included.
+    async def end_offsets(self, partitions: Collection[int], topic: str | None = None) -> Mapping[int, int]:
+        """Return the end of each partition of the reader's topic or another one, open transactions included.
 
         Raises:
             KafkaException: an end is not known at the moment.

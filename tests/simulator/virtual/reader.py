@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from typing_extensions import override
@@ -20,16 +21,24 @@ _LONGEST_WAIT_S = 0.2
 class VirtualReader(ports.Reader):
     """A client of the process that `loop` belongs to."""
 
-    def __init__(self, loop: VirtualLoop, network: Network, logs: list[Log]) -> None:
-        self._loop, self._network, self._logs = loop, network, logs
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        network: Network,
+        logs: list[Log],
+        others: Mapping[str, list[Log]] = MappingProxyType({}),
+    ) -> None:
+        """Read `logs`; the ends of `others`, by their topics, can be asked for."""
+        self._loop, self._network, self._logs, self._others = loop, network, logs, others
         self._positions: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         """Where the end of a partition was reported last."""
 
     @override
-    async def end_offsets(self, partitions: Collection[int]) -> Mapping[int, int]:
+    async def end_offsets(self, partitions: Collection[int], topic: str | None = None) -> Mapping[int, int]:
+        logs = self._others[topic] if topic else self._logs
         asked = self._network.call(
-            self._loop.process, lambda: {p: self._logs[p].end_offset(self._loop.time()) for p in partitions}
+            self._loop.process, lambda: {p: logs[p].end_offset(self._loop.time()) for p in partitions}
         )
         ends: dict[int, int] = await answered(self._loop, asked)
         if -1 in ends.values():

@@ -26,7 +26,8 @@ class Log:
 
     def fold(self, id: str, fact: SubmissionFact) -> None:
         applied = self.partition.fold(event(self.partition.next_offset, fact, id))
-        self.dispatcher.folded(0, applied, self.partition.next_offset, NOW_S)
+        existed = self.partition.next_offset <= self.partition.log_end
+        self.dispatcher.folded(0, applied, NOW_S, existed=existed)
         self.end = max(self.end, self.partition.next_offset)
 
     def report(self, worker: str, free: int, partition: int, now_s: float = NOW_S) -> None:
@@ -79,7 +80,8 @@ def test_what_was_started_while_no_store_processor_ran_is_not_enqueued_again() -
     log = Log()
     for row in rows:
         log.partition.restore(message_of(row))
-    log.partition.next_offset, log.end = 2, 3
+    log.partition.next_offset = 2
+    log.partition.log_end = log.end = 3
     log.dispatcher.restored(0, log.partition, NOW_S)
     log.report("w", 9, 0)
     assert log.enqueued() == [], "an event is not folded yet"
@@ -91,11 +93,13 @@ def test_what_was_started_while_no_store_processor_ran_is_not_enqueued_again() -
 def test_what_an_earlier_store_processor_may_have_enqueued_is_no_first_delivery() -> None:
     log = started()
     log.report("w", 9, 0)
-    log.end = 1
-    assert log.due() == []
+    log.partition.log_end = 2
     log.fold("before", TURN)
+    assert log.due() == [], "an event is not folded yet, which may show that it was started"
+    log.fold("too", TURN)
     log.fold("after", TURN)
-    assert [(turn.id, turn.maybe_enqueued) for turn, _ in log.due()] == [("before", True), ("after", False)]
+    found = {turn.id: turn.maybe_enqueued for turn, _ in log.due()}
+    assert found == {"before": True, "too": True, "after": False}
     record = log.partition.owed_record("before", maybe_enqueued=True)
     assert record
     assert dict(record.headers)[HOPS] == b"0"

@@ -12,6 +12,7 @@ from processors.store.turn_queue import TurnQueue
 from tests.support.submissions import event, request
 from topics.catalogue import catalogue
 from topics.kafka.codec import Record
+from topics.kafka.ports import LoopClock
 from topics.leases import CapacityReport
 from topics.settings import KafkaSettings
 
@@ -40,8 +41,8 @@ def run(test: Callable[[TurnQueue, Queue, Dispatcher, Partition], Awaitable[None
         queue, dispatcher, partition = Queue(), Dispatcher(1), Partition(STORE)
         dispatcher.restored(0, partition, NOW_S)
         applied = partition.fold(event(0, request().replace(dispatch="turn"), "a"))
-        dispatcher.folded(0, applied, partition.next_offset, NOW_S)
-        await test(TurnQueue(queue, dispatcher, 3, MEMBER_S), queue, dispatcher, partition)
+        dispatcher.folded(0, applied, NOW_S, existed=False)
+        await test(TurnQueue(queue, dispatcher, 3, MEMBER_S, LoopClock()), queue, dispatcher, partition)
 
     asyncio.run(scenario())
 
@@ -71,6 +72,21 @@ def test_what_the_queue_refuses_waits_again() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert dispatcher.is_waiting
+        now_s = asyncio.get_running_loop().time()
+        turn_queue.committed(now_s)
+        assert not turn_queue.is_open(now_s), "transactions are used for a while"
+
+    run(test)
+
+
+def test_it_is_closed_while_the_queue_acknowledges_nothing() -> None:
+    async def test(turn_queue: TurnQueue, _: Queue, dispatcher: Dispatcher, partition: Partition) -> None:
+        [(turn, place)] = dispatcher.due_turns(1, NOW_S)
+        turn_queue.append(partition, turn, place)
+        now_s = asyncio.get_running_loop().time()
+        turn_queue.committed(now_s)
+        assert turn_queue.is_open(now_s)
+        assert not turn_queue.is_open(now_s + 0.5)
 
     run(test)
 
