@@ -11,16 +11,22 @@ from tests.system.cluster.running import Cluster
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record
 from topics.kafka.scan import read_to_end
+from topics.submissions.state import Submission
 
 pytestmark = pytest.mark.xdist_group("disturbed cluster")
+
+
+def final_row(cluster: Cluster, id: str) -> bytes | None:
+    """The row of a submission that has ended."""
+    rows = {m.key(): m.value() for m in read_to_end(cluster.kafka, cluster.topics.submissions.store.name)}
+    row = rows.get(id.encode())
+    return row if isinstance(row, bytes) and Submission.read(row).final else None
 
 
 def test_a_store_is_made_anew_while_clients_submit(cluster: Cluster) -> None:
     done = cluster.answer({"run": "echo done"})
     topic = cluster.topics.submissions.store.name
-    rows = {m.key(): m.value() for m in read_to_end(cluster.kafka, topic)}
-    row = rows[done["id"].encode()]
-    assert isinstance(row, bytes)
+    row = eventually(lambda: final_row(cluster, done["id"]), "the store has the end; the answer came before")
     producer = EventProducer(cluster.kafka)
     producer.produce(Record(topic, done["id"].encode(), row.replace(b"done", b"gone"), [])).result(60)
     producer.produce(Record(topic, b"invented", row.replace(done["id"].encode(), b"invented"), [])).result(60)
