@@ -195,14 +195,16 @@ class Cluster:
         return dict(answer.json())
 
     def stored(self, id: str) -> Submission:
-        """All that the store has of it, as soon as it has a row: the answer may be there before."""
+        """All that the store has of it, the end if it has ended: the answer may be there before."""
+        has_ended = self.get(id)["finished_at"] is not None
 
-        def rows() -> list[Submission]:
+        def row() -> Submission | None:
             messages = read_to_end(self.kafka, self.topics.submissions.store.name)
-            return [decode(Submission, m.value()) for m in messages if m.key() == id.encode()]
+            rows = [decode(Submission, m.value()) for m in messages if m.key() == id.encode()]
+            return rows[-1] if rows and (rows[-1].final or not has_ended) else None
 
-        found: list[Submission] = eventually(rows, "the store has a row", ANSWER_S)
-        return found[-1]
+        found: Submission = eventually(row, "the store has a row", ANSWER_S)
+        return found
 
     def finished(self, id: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """Wait until nothing will change any more."""
