@@ -214,11 +214,12 @@ class StoreProcessor(RebalanceListener):
         """Enqueue what waits, at once or with the next commit of the partitions that are returned."""
         now_s = self._clock.now_s()
         due = self._dispatcher.enqueue(self._partitions, self._consumer.high_watermark, now_s)
-        is_open, room_bytes = self._turn_queue and self._turn_queue.is_open(now_s), TRANSACTION_BYTES
+        queue = self._turn_queue if self._turn_queue and self._turn_queue.is_open(now_s) else None
+        room_bytes = TRANSACTION_BYTES
         for turn, place in self._dispatcher.due_turns(len(self._partitions), now_s):
             partition = self._partitions[turn.partition]
-            if is_open and self._turn_queue:
-                self._turn_queue.append(partition, turn, place)
+            if queue:
+                queue.append(partition, turn, place)
             elif room_bytes > 0:
                 room_bytes -= partition.enqueue_owed(turn.id, maybe_enqueued=turn.maybe_enqueued, to=place)
                 due.add(turn.partition)
