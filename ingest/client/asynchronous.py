@@ -1,7 +1,6 @@
 """Client for asyncio, with the methods of `Client`."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Self, TypeVar
 
@@ -9,7 +8,7 @@ import httpx
 from httpx_sse import aconnect_sse
 
 from ingest.client import calls
-from ingest.client.calls import EARLY_PAUSE_S, Call, Request, Tries
+from ingest.client.calls import Call, Polls, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import PAUSES_S, Resumption, StreamEvent
 from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
@@ -80,22 +79,12 @@ class AsyncClient:
         self, id: str, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None = None
     ) -> Answer:
         """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for."""
-        deadline = time.monotonic() + timeout_s
+        polls = Polls(timeout_s, on_waiting)
         while True:
-            asked_s = time.monotonic()
-            answer = await self.get(
-                id, wait_s=calls.poll_wait_s(deadline - asked_s, follows=on_waiting is not None)
-            )
+            answer = await self.get(id, wait_s=polls.wait_s())
             if answer.status in FINAL:
                 return answer
-            if answer.waiting and on_waiting:
-                on_waiting(answer.waiting)
-            if time.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
-                )
-            if time.monotonic() - asked_s < EARLY_PAUSE_S:
-                await asyncio.sleep(max(0.0, min(EARLY_PAUSE_S, deadline - time.monotonic())))
+            await asyncio.sleep(polls.pause_s(answer))
 
     async def events(self, id: str) -> AsyncIterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer."""

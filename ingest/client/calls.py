@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ingest.client.errors import RequestRefusedError, UnavailableError
-from ingest.models import BatchResults, SubmissionPage, SubmissionShown, System
+from ingest.models import BatchResults, SubmissionPage, SubmissionShown, SubmissionWait, System
 from topics.request.errors import FieldError
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import Answer
@@ -34,7 +34,7 @@ _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _RETRIED_STATUSES = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 WAITING_POLL_S = 2.0
 """Longest time of one request of `wait`, if its caller follows what the submission waits for."""
-EARLY_PAUSE_S = 0.5
+_EARLY_PAUSE_S = 0.5
 """Time after which `wait` asks again if the server responded before its end: one that shuts down, or an
 earlier version."""
 
@@ -120,6 +120,37 @@ class Tries(Generic[T]):
             ) from None
 
 
+class Polls:
+    """Requests of one `wait`, until the submission has ended or the time is over."""
+
+    def __init__(self, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None) -> None:
+        """Call `on_waiting`, if it is given, with what the submission waits for after each request."""
+        self._deadline, self._on_waiting = time.monotonic() + timeout_s, on_waiting
+        self._longest_s = LONGEST_WAIT_S if on_waiting is None else WAITING_POLL_S
+        self._asked_s = 0.0
+
+    def wait_s(self) -> float:
+        """Return for how long the next request waits at the server, in seconds."""
+        self._asked_s = time.monotonic()
+        return max(_LEAST_WAIT_S, min(self._longest_s, self._deadline - self._asked_s))
+
+    def pause_s(self, answer: SubmissionShown) -> float:
+        """Return the pause before the next request, in seconds, after an answer without an end.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        if answer.waiting and self._on_waiting:
+            self._on_waiting(answer.waiting)
+        now_s = time.monotonic()
+        if now_s >= self._deadline:
+            raise TimeoutError(
+                f"submission {answer.id} has not ended, but is {answer.status}; it was not cancelled"
+            )
+        is_early = now_s - self._asked_s < _EARLY_PAUSE_S
+        return min(_EARLY_PAUSE_S, self._deadline - now_s) if is_early else 0.0
+
+
 def reason(error: Exception) -> str:
     """Return why there was no response, without the operating system's error numbers."""
     why = _without_number(error)
@@ -187,14 +218,6 @@ def _waiting(wait_s: float) -> tuple[dict[str, str], float]:
     """Return the parameters of a request that waits for a submission, and for how long it then does."""
     wait_s = min(wait_s, LONGEST_WAIT_S)
     return ({"wait": "true", "wait_timeout_s": str(wait_s)}, wait_s) if wait_s > 0 else ({}, 0.0)
-
-
-def poll_wait_s(left_s: float, *, follows: bool) -> float:
-    """Return for how long the next request of `wait` waits at the server, in seconds, with `left_s` left.
-
-    `follows` is whether the caller follows what the submission waits for.
-    """
-    return max(_LEAST_WAIT_S, min(WAITING_POLL_S if follows else LONGEST_WAIT_S, left_s))
 
 
 def submit_batch(requests: Sequence[Request]) -> Call[BatchResults]:

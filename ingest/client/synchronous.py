@@ -8,7 +8,7 @@ import httpx
 from httpx_sse import connect_sse
 
 from ingest.client import calls
-from ingest.client.calls import EARLY_PAUSE_S, Call, Request, Tries
+from ingest.client.calls import Call, Polls, Request, Tries
 from ingest.client.errors import UnavailableError
 from ingest.client.events import PAUSES_S, Resumption, StreamEvent
 from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
@@ -143,22 +143,12 @@ class Client:
             RequestRefusedError: there is no submission with this id (404).
             UnavailableError: the server did not answer.
         """
-        deadline = time.monotonic() + timeout_s
+        polls = Polls(timeout_s, on_waiting)
         while True:
-            asked_s = time.monotonic()
-            answer = self.get(
-                id, wait_s=calls.poll_wait_s(deadline - asked_s, follows=on_waiting is not None)
-            )
+            answer = self.get(id, wait_s=polls.wait_s())
             if answer.status in FINAL:
                 return answer
-            if answer.waiting and on_waiting:
-                on_waiting(answer.waiting)
-            if time.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"submission {id} has not ended, but is {answer.status}; it was not cancelled"
-                )
-            if time.monotonic() - asked_s < EARLY_PAUSE_S:
-                time.sleep(max(0.0, min(EARLY_PAUSE_S, deadline - time.monotonic())))
+            time.sleep(polls.pause_s(answer))
 
     def events(self, id: str) -> Iterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer.
