@@ -1,5 +1,7 @@
 """Creation of topics; topics that differ from the catalogue are refused."""
 
+import time
+
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
@@ -11,6 +13,8 @@ from topics.topic import Topic
 _CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
 """Settings of a topic that are also changed on existing topics; partition counts cannot be changed."""
 
+_ASK_AGAIN_S = 0.05
+
 
 class TopicMismatchError(Exception):
     """A topic exists with another partition count than the catalogue's."""
@@ -18,6 +22,8 @@ class TopicMismatchError(Exception):
 
 def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s: float = 30.0) -> None:
     """Create the topics that are missing; give the others the catalogue's retention, sizes and compression.
+
+    The partitions of all of them have leaders when this returns, as the broker that answers knows it.
 
     Raises:
         TopicMismatchError: a partition count differs; it is fixed at creation.
@@ -42,6 +48,8 @@ def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another start was first
                 raise
     _put_config(admin, [topic for topic in topics if topic.name in existing], timeout_s)
+    if missing:
+        _await_leaders(admin, [topic.topic for topic in missing], timeout_s)
 
 
 def _remedy(topic: Topic, found: int) -> str:
@@ -52,6 +60,19 @@ def _remedy(topic: Topic, found: int) -> str:
             "start with a new data folder or another ENVICUTOR_TOPIC_PREFIX"
         )
     return "it is fixed at creation, use the profile that it was made with"
+
+
+def _await_leaders(admin: AdminClient, names: list[str], timeout_s: float) -> None:
+    """Wait for what follows a creation: a broker learns the leaders of new partitions from the controller."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        listed = admin.list_topics(timeout=timeout_s).topics
+        partitions = [listed[name].partitions.values() if name in listed else () for name in names]
+        if all(of_one and all(p.leader >= 0 for p in of_one) for of_one in partitions):
+            return
+        if time.monotonic() > deadline:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        time.sleep(_ASK_AGAIN_S)
 
 
 def _put_config(admin: AdminClient, topics: list[Topic], timeout_s: float) -> None:
