@@ -335,10 +335,7 @@ class Attempts(Generic[WorkT]):
 
     def publish(self, id: str, *facts: Model) -> "asyncio.Future[Message]":
         """Append facts about `id` to the log; return the acknowledgement of the last."""
-        # One right after the other, so that they go to the broker together.
-        *before, last = facts
-        self.publish_progress(id, *before)
-        return self._events.publish(id, last)
+        return self._events.publish_together(id, facts)
 
     def publish_progress(self, id: str, *facts: Model) -> None:
         """Append facts about `id` to the log, which no caller waits for."""

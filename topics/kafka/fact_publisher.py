@@ -1,7 +1,7 @@
 """Publication of facts to the log of one aggregate."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Message
 
@@ -32,6 +32,17 @@ class FactPublisher:
         return self._producer.publish(
             encode_fact(self._events, id, fact, self._facts, self._source, extra_headers)
         )
+
+    def publish_together(self, id: str, facts: Sequence[Model]) -> "asyncio.Future[Message]":
+        """Append facts about `id`; return the acknowledgement of the last.
+
+        They are encoded first. The client sends the first at once, and what follows within some 20
+        microseconds with it, which saves a request and a fetch of each consumer.
+        """
+        *before, last = [encode_fact(self._events, id, fact, self._facts, self._source) for fact in facts]
+        for record in before:
+            self._producer.produce(record)
+        return self._producer.publish(last)
 
     def produce(self, id: str, fact: Model) -> None:
         """Append a fact about `id`, whose acknowledgement no caller waits for."""
