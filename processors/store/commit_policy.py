@@ -1,13 +1,11 @@
-"""When the store processor commits, and for how long it gathers events before it folds them.
+"""When the store processor commits.
 
 A transaction costs the broker many requests, so some facts wait for the next ones, which usually come sooner.
-All decisions are pure: the shell passes the time of a monotonic clock, events have their append times.
+All decisions are pure: the shell passes the time of a monotonic clock.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from topics.fold import Owed
@@ -17,13 +15,6 @@ from topics.request.limits import MiB
 LINGER_S = 0.1
 """Linger of a transaction: how long it may wait for more events if it produces nothing but rows. Clients of
 HTTP get states from the events, so only readers of the store's topic wait."""
-BUSY_MS = 100
-"""Age at which an attempt without `Started` is taken to find no free worker. Workers publish `Started` after
-half of it."""
-RATE_MS = 50
-"""Period over which the rate is measured at which workers start attempts."""
-PAUSE_S = 0.05
-"""Time for which events are gathered while as many attempts wait as workers started within `RATE_MS`."""
 TRANSACTION_BYTES = 16 * MiB
 """Size at which a transaction is committed without more events, so that it ends within its timeout."""
 
@@ -33,12 +24,8 @@ class Applied(NamedTuple):
 
     id: str
     """Id of the aggregate; empty for an event that could not be read."""
-    time_ms: int
-    """Append time of the event."""
     fact: type[Model] | None
     """Type of the fact, None if the state did not change."""
-    enqueued: tuple[str, ...]
-    """Ids that the transaction enqueues because of the event."""
     has_effects: bool
     """Whether something is to be produced besides the row."""
     size_bytes: int
@@ -47,57 +34,17 @@ class Applied(NamedTuple):
     """Dispatch of the attempt if the store processor has to enqueue it later, see `Dispatcher`."""
 
 
-class Backlog:
-    """Ids that were enqueued and not started since the assignment; all times are append times."""
-
-    def __init__(self) -> None:
-        self._new: set[str] = set()
-        """Ids of this transaction, which workers cannot consume yet."""
-        self._enqueued: dict[str, int] = {}
-        """Time of the commit by id, in this order."""
-        self._taken: deque[int] = deque()
-        """Times at which ids were started, within the last `RATE_MS`."""
-
-    def enqueue(self, id: str) -> None:
-        """Add an id that this transaction enqueues."""
-        self._new.add(id)
-
-    def committed(self, now_ms: int) -> None:
-        """Record that workers can consume the ids of this transaction."""
-        self._enqueued |= dict.fromkeys(self._new, now_ms)
-        self._new.clear()
-
-    def take(self, id: str, now_ms: int) -> None:
-        """Remove an id that a worker started, or that needs no worker any more."""
-        self._new.discard(id)
-        if self._enqueued.pop(id, None) is not None:
-            self._taken.append(now_ms)
-
-    def pause_s(self, now_ms: int) -> float:
-        """Return for how long workers have enough to do without new records.
-
-        Return 0 if they started nothing recently: then a pause would not relieve them.
-        """
-        while self._taken and self._taken[0] <= now_ms - RATE_MS:
-            self._taken.popleft()
-        enqueued_ms = next(islice(self._enqueued.values(), len(self._taken), None), now_ms)
-        return PAUSE_S if self._taken and enqueued_ms <= now_ms - BUSY_MS else 0.0
-
-
 @dataclass(slots=True)
 class _Assigned:
     """State of an assigned partition since its restore."""
 
-    backlog: Backlog = field(default_factory=Backlog)
-    time_ms: int = 0
-    """Append time of the last event."""
     deadline_s: float | None = None
     """Time at which its events are committed, None if all of them are."""
     size_bytes: int = 0
 
 
 class CommitPolicy:
-    """Linger, size and pause of the transactions of one store processor."""
+    """Linger and size of the transactions of one store processor."""
 
     def __init__(
         self, lingers_s: Mapping[type[Model], float], *, transaction_bytes: int = TRANSACTION_BYTES
@@ -121,23 +68,17 @@ class CommitPolicy:
         linger_s = LINGER_S
         if applied.fact is not None:
             linger_s = self._lingers_s.get(applied.fact, 0.0)
-            assigned.backlog.take(applied.id, applied.time_ms)
         if applied.has_effects:
             linger_s = 0.0
-        for id in applied.enqueued:
-            assigned.backlog.enqueue(id)
         deadline_s = now_s + linger_s
         if assigned.deadline_s is None or deadline_s < assigned.deadline_s:
             assigned.deadline_s = deadline_s
-        assigned.time_ms = applied.time_ms
         assigned.size_bytes += applied.size_bytes
 
     def committed(self) -> None:
         """Record that all events that were folded are committed."""
         for assigned in self._partitions.values():
-            if assigned.deadline_s is not None:
-                assigned.backlog.committed(assigned.time_ms)
-                assigned.deadline_s, assigned.size_bytes = None, 0
+            assigned.deadline_s, assigned.size_bytes = None, 0
 
     @property
     def is_full(self) -> bool:
@@ -153,9 +94,3 @@ class CommitPolicy:
         """Return the time until the commit in seconds, or None if all events are committed."""
         deadlines_s = [each.deadline_s for each in self._partitions.values() if each.deadline_s is not None]
         return max(0.0, min(deadlines_s) - now_s) if deadlines_s else None
-
-    @property
-    def pause_s(self) -> float:
-        """Time in seconds for which the next events are gathered before they are folded."""
-        wishes = [each.backlog.pause_s(each.time_ms) for each in self._partitions.values()]
-        return min(wishes, default=0.0)

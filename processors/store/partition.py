@@ -96,12 +96,12 @@ class Partition:
         An unreadable event becomes a dead letter, so that the partition goes on.
         """
         event = f"{message.topic()}/{message.partition()}/{message.offset()}"
-        self.next_offset, time_ms = (message.offset() or 0) + 1, message.timestamp()[1]
+        self.next_offset = (message.offset() or 0) + 1
         try:
             recorded = decode_fact(message, self.store.aggregate.facts)
         except DecodeError as error:
             size_bytes = self._dead_letter(message, str(error))
-            return Applied("", time_ms, None, (), has_effects=True, size_bytes=size_bytes)
+            return Applied("", None, has_effects=True, size_bytes=size_bytes)
         folded = self.store.aggregate.apply(self._state(recorded.id), recorded)
         changed = folded.state is not None and folded.refused is None
         size_bytes = sum(self._effect(effect, message, event) for effect in folded.effects)
@@ -110,9 +110,7 @@ class Partition:
             self.dirty[recorded.id] = event
         return Applied(
             recorded.id,
-            time_ms,
             type(recorded.fact) if changed else None,
-            tuple(effect.id for effect in folded.effects if isinstance(effect, Enqueue)),
             has_effects=bool(folded.effects),
             size_bytes=size_bytes,
             owed=self.store.aggregate.owed(folded.state) if changed else None,

@@ -117,7 +117,7 @@ class StoreProcessor(RebalanceListener):
         self._on_progress = on_progress
         self._partitions: dict[int, Partition] = {}
         self._all_places = itertools.cycle(range(queue_partitions))
-        self._stopping = self._reassigned = self._behind = False
+        self._stopping = self._reassigned = False
         self._slots = follow(self._update_slots) if follow else None
 
     def stop(self) -> None:
@@ -190,12 +190,10 @@ class StoreProcessor(RebalanceListener):
 
     async def _step(self) -> None:
         self._progress()
-        await self._gather()
         wait_s = self._policy.wait_s(self._clock.now_s())
         self._reassigned = False
         longest_s = _WAITING_S if self._dispatcher.is_waiting else _IDLE_S
         messages = await self._consumer.poll(_BATCH, longest_s if wait_s is None else min(wait_s, longest_s))
-        self._behind = len(messages) == _BATCH
         if self._reassigned and messages:
             # Some may follow events that were in memory and are gone.
             self._consumer.seek(self._next_offsets(self._partitions))
@@ -226,11 +224,6 @@ class StoreProcessor(RebalanceListener):
             else:
                 self._dispatcher.put_back(turn)
         return due
-
-    async def _gather(self) -> None:
-        """Let events come together while workers have enough to do."""
-        if not self._behind and (pause_s := self._policy.pause_s):
-            await self._clock.sleep(pause_s)
 
     def _fold(self, message: Message) -> bool:
         """Fold an event; return whether the transaction is so large that no event may be added."""
