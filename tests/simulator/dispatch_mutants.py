@@ -69,8 +69,8 @@ DISPATCH_MUTANTS = {
         _patched(Patch(_DISPATCHER, "if applied.fact is None:\n", "if not applied.id:\n")),
         _DYING._replace(kinds=("mid-dispatch", "duplicate"), fault_steps=5),
     ),
-    # Enqueues what it owes with a record that counts as a first delivery. The log shows late that a worker has
-    # the attempt, since poison is seldom quicker than the delay that ships.
+    # Enqueues what it owes with a record that counts as a first delivery. The log shows late that a worker
+    # has the attempt, since poison is seldom quicker than the delay that ships.
     "owes without hops": Mutant(
         _patched(
             _SHOWN_LATE,
