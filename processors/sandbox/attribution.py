@@ -68,6 +68,8 @@ def parse_report(text: bytes) -> Report:
                 started_ns = int(nanoseconds)
             case ["ended", status, nanoseconds] if status.isdigit() and nanoseconds.isdigit():
                 wait_status, ended_ns = int(status), int(nanoseconds)
+            case ["empty"]:
+                pass
             case _:
                 complaints.append(line)
     return Report(started_ns, ended_ns, wait_status, "; ".join(complaints))

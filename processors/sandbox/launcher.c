@@ -2,19 +2,24 @@
  * Launcher of stages: the steps that Python cannot take, between fork and exec and inside the sandbox.
  *
  *   launcher serve PARENT_PID SOCKET_FD   stay, and fork a child of PARENT_PID for each line:
- *       sandbox UID PARENT_PID ORDERS_FD      become UID, make namespaces and root; pid 1 runs the program, reports its end
- *       bounded PARENT_PID ORDERS_FD          no sandbox: join the control groups, leave the network, execute
+ *       sandbox UID PARENT_PID ORDERS...      become UID, make namespaces; pid 1 obeys the orders, waits for more, and runs
+ *                                             the program
+ *       bounded PARENT_PID                    no sandbox: join the control groups, leave the network, execute
  *
- * A line is a message of NUL-terminated words with descriptors: 0, 1 and 2 of the child, then those from
- * FIRST_PASSED on. The reply is the child's process id, or a negative error number if there is no child. A fork is
- * cheaper than an exec for each stage, and its process as clean, because the server does nothing else.
+ * A line is a message of NUL-terminated words with descriptors 0 and 2 of the child. The reply is the child's process
+ * id, or a negative error number if there is no child. A fork is cheaper than an exec for each stage, and its process as
+ * clean, because the server does nothing else.
+ *
+ * Descriptor 0 is a socket. Its first message has the orders and the program's descriptors; a sandbox may be made long
+ * before it comes. The second message permits the program to run. If the socket is closed before, nothing runs.
  *
  * Descriptor 2 is the report, which the program never receives. The launcher writes "started NANOSECONDS" when only
- * exec is left, and "ended WAIT_STATUS NANOSECONDS" at the end. Before "started" it writes only error messages: if
- * any step fails, the launcher reports it and exits, and does not run the program.
+ * exec is left, and "ended WAIT_STATUS NANOSECONDS" at the end of the program. Pid 1 of a sandbox writes "empty" when no
+ * other process is left in it, and takes it down then. Before "started" it writes only error messages: if any step
+ * fails, the launcher reports it and exits, and does not run the program.
  *
- * ORDERS_FD holds NUL-terminated words, see launcher.py. The worker writes them; only the program's arguments and
- * variables among them come from the client.
+ * Orders are NUL-terminated words, see orders.py. The worker writes them; only the program's arguments and variables
+ * among them come from the client.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,10 +52,12 @@
 #include <unistd.h>
 
 enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 };
-enum { SOCKET = 3, FIRST_RECEIVED, FIRST_PASSED = FIRST_RECEIVED + 3, MAX_RECEIVED = 32, MAX_WORDS = 256 };
-enum { MAX_GROUPS = 8, MAX_LIMITS = 16, MAX_BINDS = 32, ID_INSIDE = 1000 };
+enum { SOCKET = 3, FIRST_RECEIVED, MAX_RECEIVED = 64 };
+enum { CHANNEL, REPORT = 2 };             /* descriptors of a child */
+enum { ORDERS, STDIN, STDOUT, STDERR };   /* positions of the descriptors that come with orders; others have numbers in these */
+enum { MAX_GROUPS = 8, MAX_LIMITS = 16, ID_INSIDE = 1000 };
 
-static int report_fd = 2;
+static int report_fd = REPORT;
 
 static _Noreturn void fail(const char *step, const char *what) {
 	dprintf(report_fd, "%s %s: %s\n", step, what, strerror(errno));
@@ -83,15 +90,43 @@ static long number(const char *text) {
 	return value;
 }
 
+/* ---- messages with descriptors ---- */
+
+/* Receives a message; returns its length, 0 at the end of the socket, or -1. Stores the number of its descriptors. */
+static ssize_t receive(int socket_fd, char *into, size_t size, int *descriptors, size_t *count) {
+	static union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(MAX_RECEIVED * sizeof(int))];
+	} control;
+	struct iovec buffer = {into, size};
+	struct msghdr message = {
+		.msg_iov = &buffer, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control,
+	};
+	ssize_t length;
+	do
+		length = recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC);
+	while (length < 0 && errno == EINTR);
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	*count = 0;
+	if (length <= 0 || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !header)
+		return length;
+	if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS && !CMSG_NXTHDR(&message, header)) {
+		*count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(descriptors, CMSG_DATA(header), *count * sizeof(int));
+	}
+	return length;
+}
+
 /* ---- orders ---- */
+
+static int received[MAX_RECEIVED];
+static size_t received_count;
 
 struct orders {
 	int join_fds[MAX_GROUPS];    /* open files of control groups; a process that writes "0" joins the group */
 	size_t joins;
 	struct { int resource; struct rlimit limit; } rlimits[MAX_LIMITS];
 	size_t limits;
-	int stderr_fd;               /* descriptor 2 of the program */
-	int gate_fd;                 /* one byte from it permits the program to run; -1 for no gate */
 	struct sock_fprog seccomp;
 	char **argv, **envp;
 };
@@ -108,6 +143,27 @@ static char *next_word(void) {
 	return found;
 }
 
+/* Waits for the message with the orders, which may never come. */
+static void receive_orders(void) {
+	char text[16];
+	if (receive(CHANNEL, text, sizeof text, received, &received_count) <= 0)
+		_exit(SETUP_FAILED);
+	if (received_count <= STDERR) {
+		errno = EINVAL;
+		fail("receive", "orders");
+	}
+}
+
+/* Returns the descriptor at a position among those that came with the orders. */
+static int received_at(const char *position) {
+	long at = number(position);
+	if (at <= STDERR || (size_t)at >= received_count) {
+		errno = EINVAL;
+		fail("descriptor", position);
+	}
+	return received[at];
+}
+
 static struct sock_fprog read_filter(int fd) {
 	struct stat file;
 	if (fstat(fd, &file))
@@ -120,27 +176,11 @@ static struct sock_fprog read_filter(int fd) {
 
 /* ---- the root, for "sandbox" ---- */
 
-static struct { int tree; const char *target; } binds[MAX_BINDS];
-static size_t bind_count;
-
+/* Sets attributes of mounts, which no later mount or unmount of the host reaches. */
 static void set_attributes(int directory, const char *path, int flags, unsigned long long attributes) {
-	struct mount_attr wanted = {.attr_set = attributes};
+	struct mount_attr wanted = {.attr_set = attributes, .propagation = MS_PRIVATE};
 	if (mount_setattr(directory, path, flags, &wanted, sizeof wanted))
 		fail("restrict", *path ? path : "a mount");
-}
-
-/* Clones a tree of the host, to mount it in the new root, which may be mounted over the original. */
-static void clone_tree(const char *source, const char *target, unsigned long long attributes) {
-	if (bind_count == MAX_BINDS) {
-		errno = E2BIG;
-		fail("bind", source);
-	}
-	int tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_NO_AUTOMOUNT);
-	if (tree < 0)
-		fail("bind", source);
-	set_attributes(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attributes);
-	binds[bind_count].tree = tree;
-	binds[bind_count++].target = target;
 }
 
 /* Makes a mount point below the new root, which is the working directory, and the folders above it. */
@@ -161,21 +201,32 @@ static const char *make_place(const char *target, mode_t kind) {
 	return path;
 }
 
+/* Mounts a detached tree in the new root. */
+static void mount_tree(int tree, const char *target, unsigned long long attributes) {
+	struct stat source;
+	set_attributes(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attributes);
+	if (fstat(tree, &source))
+		fail("stat", target);
+	const char *place = make_place(target, source.st_mode);
+	if (move_mount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH))
+		fail("mount", target);
+	close(tree);
+}
+
+/* Mounts a folder of the host with devices, while the host's mounts are there. */
+static void mount_devices(const char *source, const char *target) {
+	int tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
+	if (tree < 0)
+		fail("bind", source);
+	mount_tree(tree, target, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
+}
+
 /* Mounts an empty file system over an existing folder, in this mount namespace only. */
 static void begin_root(const char *over) {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		fail("make private", "/");
 	if (mount("tmpfs", over, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=256,mode=755") || chdir(over))
 		fail("mount root on", over);
-	for (size_t i = 0; i < bind_count; i++) {
-		struct stat source;
-		if (fstat(binds[i].tree, &source))
-			fail("stat", binds[i].target);
-		const char *target = make_place(binds[i].target, source.st_mode);
-		if (move_mount(binds[i].tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH))
-			fail("mount", target);
-		close(binds[i].tree);
-	}
 }
 
 /* Called before the old root goes: the kernel permits a new /proc only if a complete one is visible. */
@@ -184,15 +235,19 @@ static void mount_proc(const char *target) {
 		fail("mount", target);
 }
 
+/* Makes the new root the only one: no mount of the host is kept alive, such as that of another box. */
+static void enter_root(void) {
+	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		fail("enter", "the new root");
+}
+
 static void link_to(const char *text, const char *path) {
 	if (symlink(text, path + 1))
 		fail("link", path);
 }
 
-/* Makes the new root the only one, read-only, and enters the working directory of the program. */
+/* Makes the root read-only, and enters the working directory of the program. */
 static void end_root(const char *directory) {
-	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
-		fail("enter", "the new root");
 	set_attributes(AT_FDCWD, "/", 0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	if (chdir(directory))
 		fail("enter", directory);
@@ -226,55 +281,36 @@ static void restrict_proc(const char *proc) {
 		fail("restrict", proc);
 }
 
-/* Reads all orders; it executes those about mounts at once and stores the others for the program's process. */
-static void read_orders(int fd, struct orders *orders) {
-	struct stat file;
-	if (fstat(fd, &file))
-		fail("stat", "orders");
-	word = mmap(NULL, file.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	if (word == MAP_FAILED)
-		fail("map", "orders");
-	words_end = word + file.st_size;
-	size_t args = number(next_word()), vars = number(next_word());
-	orders->argv = calloc(args + 1, sizeof *orders->argv);
-	orders->envp = calloc(vars + 1, sizeof *orders->envp);
-	if (!orders->argv || !orders->envp)
-		fail("allocate", "arguments");
-	for (size_t i = 0; i < args; i++)
-		orders->argv[i] = next_word();
-	for (size_t i = 0; i < vars; i++)
-		orders->envp[i] = next_word();
+/* Reads the orders that are left; it executes those about mounts at once and stores the others for the program's process. */
+static void obey(struct orders *orders) {
 	while (word < words_end) {
 		char *order = next_word(), *value = next_word();
-		if (!strcmp(order, "stderr"))
-			orders->stderr_fd = number(value);
-		else if (!strcmp(order, "directory")) {
+		if (!strcmp(order, "directory")) {
 			if (chdir(value))
 				fail("enter", value);
-		} else if (!strcmp(order, "gate"))
-			orders->gate_fd = number(value);
-		else if (!strcmp(order, "join") && orders->joins < MAX_GROUPS)
-			orders->join_fds[orders->joins++] = number(value);
+		} else if (!strcmp(order, "join") && orders->joins < MAX_GROUPS)
+			orders->join_fds[orders->joins++] = received_at(value);
 		else if (!strcmp(order, "rlimit") && orders->limits < MAX_LIMITS) {
 			orders->rlimits[orders->limits].resource = number(value);
 			orders->rlimits[orders->limits].limit.rlim_cur = number(next_word());
 			orders->rlimits[orders->limits++].limit.rlim_max = number(next_word());
 		} else if (!strcmp(order, "seccomp"))
-			orders->seccomp = read_filter(number(value));
-		else if (!strcmp(order, "bind"))
-			clone_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-		else if (!strcmp(order, "bind-read-only"))
-			clone_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
-		else if (!strcmp(order, "bind-devices"))
-			clone_tree(value, next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
+			orders->seccomp = read_filter(received_at(value));
 		else if (!strcmp(order, "begin-root"))
 			begin_root(value);
+		else if (!strcmp(order, "bind-devices"))
+			mount_devices(value, next_word());
 		else if (!strcmp(order, "folder"))
 			make_place(value, S_IFDIR);
+		else if (!strcmp(order, "proc")) {
+			mount_proc(value);
+			enter_root();
+		} else if (!strcmp(order, "bind"))
+			mount_tree(received_at(value), next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+		else if (!strcmp(order, "bind-read-only"))
+			mount_tree(received_at(value), next_word(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
 		else if (!strcmp(order, "link"))
 			link_to(value, next_word());
-		else if (!strcmp(order, "proc"))
-			mount_proc(value);
 		else if (!strcmp(order, "end-root"))
 			end_root(value);
 		else if (!strcmp(order, "tmpfs"))
@@ -288,6 +324,27 @@ static void read_orders(int fd, struct orders *orders) {
 			fail("order", order);
 		}
 	}
+}
+
+/* Reads the program and obeys the orders that came with the message. */
+static void read_orders(struct orders *orders) {
+	struct stat file;
+	if (fstat(received[ORDERS], &file))
+		fail("stat", "orders");
+	word = mmap(NULL, file.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, received[ORDERS], 0);
+	if (word == MAP_FAILED)
+		fail("map", "orders");
+	words_end = word + file.st_size;
+	size_t args = number(next_word()), vars = number(next_word());
+	orders->argv = calloc(args + 1, sizeof *orders->argv);
+	orders->envp = calloc(vars + 1, sizeof *orders->envp);
+	if (!orders->argv || !orders->envp)
+		fail("allocate", "arguments");
+	for (size_t i = 0; i < args; i++)
+		orders->argv[i] = next_word();
+	for (size_t i = 0; i < vars; i++)
+		orders->envp[i] = next_word();
+	obey(orders);
 }
 
 /* ---- steps ---- */
@@ -369,32 +426,37 @@ static void drop_capabilities(void) {
 		fail("set", "no_new_privs");
 }
 
-/* Gives descriptor 2 to the program; no higher descriptor survives exec. */
-static void arrange_descriptors(int stderr_fd) {
-	report_fd = fcntl(2, F_DUPFD_CLOEXEC, 3);
-	if (report_fd < 0) {
-		report_fd = 2;
-		fail("keep", "report");
-	}
-	if (dup2(stderr_fd, 2) < 0)
-		fail("set", "standard error");
-	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC))
-		fail("close", "descriptors");
+static int moved(int fd, const char *what) {
+	int to = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (to < 0)
+		fail("keep", what);
+	return to;
 }
 
-static void wait_at(int gate_fd) {
+/* Gives descriptors 0, 1 and 2 to the program, no other survives exec; returns the channel, which has another number. */
+static int arrange_descriptors(void) {
+	int channel = moved(CHANNEL, "channel");
+	report_fd = moved(REPORT, "report");
+	for (int at = STDIN; at <= STDERR; at++)
+		if (dup2(received[at], at - STDIN) < 0)
+			fail("set", "standard descriptor");
+	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC))
+		fail("close", "descriptors");
+	return channel;
+}
+
+/* Waits for the message that permits the program to run. */
+static void wait_for_permission(int channel) {
 	char byte;
 	ssize_t got;
 	do
-		got = read(gate_fd, &byte, 1);
+		got = read(channel, &byte, 1);
 	while (got < 0 && errno == EINTR);
 	if (got != 1)
-		_exit(SETUP_FAILED); /* the worker closed the gate */
+		_exit(SETUP_FAILED); /* the worker closed the channel */
 }
 
 static _Noreturn void execute(const struct orders *orders) {
-	if (orders->gate_fd >= 0)
-		wait_at(orders->gate_fd);
 	report("started %lld\n", now_ns());
 	environ = orders->envp;
 	execvp(orders->argv[0], orders->argv);
@@ -410,7 +472,7 @@ static _Noreturn void become_program(const struct orders *orders) {
 	join_groups(orders);
 	if (unshare(CLONE_NEWCGROUP)) /* after joining, so that /proc/self/cgroup shows "/" */
 		fail("unshare", "control group namespace");
-	arrange_descriptors(orders->stderr_fd);
+	int channel = arrange_descriptors();
 	for (size_t i = 0; i < orders->limits; i++)
 		if (setrlimit(orders->rlimits[i].resource, &orders->rlimits[i].limit)) {
 			char resource[32];
@@ -420,6 +482,7 @@ static _Noreturn void become_program(const struct orders *orders) {
 	drop_capabilities();
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &orders->seccomp))
 		fail("install", "seccomp filter");
+	wait_for_permission(channel);
 	execute(orders);
 }
 
@@ -441,12 +504,22 @@ static void become_user(const char *user, pid_t parent) {
 	end_with_parent(parent); /* last: a change of user clears the signal */
 }
 
-static _Noreturn void be_pid_1(int orders_fd) {
-	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
+/* Kills all other processes of the sandbox and reaps them: none can fork any more once it is being killed. */
+static void empty_sandbox(void) {
+	kill(-1, SIGKILL);
+	while (waitpid(-1, NULL, 0) >= 0 || errno == EINTR)
+		;
+	report("empty\n");
+}
+
+static _Noreturn void be_pid_1(void) {
+	struct orders orders = {0};
 	if (prctl(PR_SET_DUMPABLE, 0)) /* the program runs as the same user and must not read our /proc files */
 		fail("set", "dumpable");
-	read_orders(orders_fd, &orders);
 	empty_bounding_set();
+	obey(&orders); /* those of the command line, for any program */
+	receive_orders();
+	read_orders(&orders);
 	pid_t child = fork();
 	if (child < 0)
 		fail("fork", "program");
@@ -457,11 +530,12 @@ static _Noreturn void be_pid_1(int orders_fd) {
 	report_fd = 0;
 	drop_capabilities();
 	set_parent_death_signal();
-	for (;;) { /* pid 1 reaps orphans; when it exits, the kernel kills all remaining processes */
+	for (;;) { /* pid 1 reaps orphans */
 		int status;
 		pid_t ended = waitpid(-1, &status, 0);
 		if (ended == child) {
 			report("ended %d %lld\n", status, now_ns());
+			empty_sandbox();
 			_exit(0);
 		}
 		if (ended < 0 && errno != EINTR)
@@ -503,10 +577,10 @@ static void end_with_holder(int life) {
 	close(life);
 }
 
-static _Noreturn void sandbox(char **argv) {
-	uid_t uid = number(argv[0]);
-	int orders_fd = number(argv[2]), life[2], status;
-	become_user(argv[0], number(argv[1]));
+static _Noreturn void sandbox(void) {
+	char *user = next_word();
+	int life[2], status;
+	become_user(user, number(next_word()));
 	if (prctl(PR_SET_DUMPABLE, 1)) /* so that the child can write its id maps; no other process has this user id */
 		fail("set", "dumpable");
 	if (pipe2(life, O_CLOEXEC))
@@ -521,11 +595,11 @@ static _Noreturn void sandbox(char **argv) {
 	if (child == 0) {
 		close(life[1]);
 		end_with_holder(life[0]);
-		map_ids(uid);
+		map_ids(number(user));
 		if (sethostname("box", 3))
 			fail("set", "host name");
 		raise_loopback();
-		be_pid_1(orders_fd);
+		be_pid_1();
 	}
 	/* Keep only the child's `life` open: the worker waits for the end of the pipes. */
 	if (dup2(life[1], 0) < 0 || close_range(1, ~0U, 0))
@@ -536,27 +610,28 @@ static _Noreturn void sandbox(char **argv) {
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : SETUP_FAILED);
 }
 
-static _Noreturn void bounded(char **argv) {
-	struct orders orders = {.stderr_fd = -1, .gate_fd = -1};
-	end_with_parent(number(argv[0]));
-	read_orders(number(argv[1]), &orders);
+static _Noreturn void bounded(void) {
+	struct orders orders = {0};
+	end_with_parent(number(next_word()));
+	receive_orders();
+	read_orders(&orders);
 	reset_signals();
 	raise_oom_score();
 	umask(022);
 	join_groups(&orders);
 	if (unshare(CLONE_NEWNET))
 		fail("unshare", "network");
-	arrange_descriptors(orders.stderr_fd);
+	arrange_descriptors();
 	execute(&orders);
 }
 
-static _Noreturn void become(char **argv, size_t words) {
-	if (words == 4 && !strcmp(argv[0], "sandbox"))
-		sandbox(argv + 1);
-	if (words == 3 && !strcmp(argv[0], "bounded"))
-		bounded(argv + 1);
+static _Noreturn void become(const char *kind) {
+	if (!strcmp(kind, "sandbox"))
+		sandbox();
+	if (!strcmp(kind, "bounded"))
+		bounded();
 	errno = EINVAL;
-	fail("usage", argv[0]);
+	fail("usage", kind);
 }
 
 /* ---- server ---- */
@@ -567,76 +642,38 @@ static void erase_command_line(char **argv) {
 		memset(*argv, 0, strlen(*argv));
 }
 
-/* Moves received descriptors to the numbers that the child expects. Ours are fixed, so theirs are known. */
-static void arrange_received(void) {
-	for (int fd = 0; fd < 3; fd++)
-		if (dup2(FIRST_RECEIVED + fd, fd) < 0)
-			fail("set", "standard descriptor");
-	if (close_range(SOCKET, FIRST_PASSED - 1, 0))
-		fail("close", "descriptors");
-}
-
 /* Runs in a child of our parent, which reaps it. */
-static _Noreturn void be_child(char *line, size_t length) {
-	char *argv[MAX_WORDS + 1];
-	size_t words = 0;
-	arrange_received();
+static _Noreturn void be_child(char *line, size_t length, const int descriptors[2]) {
+	if (dup2(descriptors[0], CHANNEL) < 0 || dup2(descriptors[1], REPORT) < 0 || close_range(SOCKET, ~0U, 0))
+		fail("arrange", "descriptors");
 	if (setsid() < 0)
 		fail("start", "session");
-	for (word = line, words_end = line + length; word < words_end; argv[words++] = next_word())
-		if (words == MAX_WORDS) {
-			errno = E2BIG;
-			fail("read", "line");
-		}
-	argv[words] = NULL;
-	become(argv, words);
-}
-
-/* Returns whether a message is complete, and its descriptors have the numbers that the child expects. */
-static int is_complete(struct msghdr *message) {
-	struct cmsghdr *header = CMSG_FIRSTHDR(message);
-	if (message->msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !header || CMSG_NXTHDR(message, header))
-		return 0;
-	if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-		return 0;
-	size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	for (size_t i = 0; i < count; i++)
-		if (((int *)CMSG_DATA(header))[i] != FIRST_RECEIVED + (int)i)
-			return 0;
-	return count >= 3;
+	word = line;
+	words_end = line + length;
+	become(next_word());
 }
 
 static _Noreturn void serve(pid_t parent, int socket_fd, char **command_line) {
-	static char line[1 << 16];
-	static union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(MAX_RECEIVED * sizeof(int))];
-	} control;
+	static char line[1 << 12];
 	end_with_parent(parent);
 	erase_command_line(command_line);
 	if (dup2(socket_fd, SOCKET) < 0 || close_range(FIRST_RECEIVED, ~0U, 0))
 		fail("arrange", "descriptors");
 	for (;;) {
-		struct iovec buffer = {line, sizeof line};
-		struct msghdr message = {
-			.msg_iov = &buffer, .msg_iovlen = 1,
-			.msg_control = &control, .msg_controllen = sizeof control,
-		};
-		ssize_t length = recvmsg(SOCKET, &message, 0);
-		if (length < 0 && errno == EINTR)
-			continue;
+		int descriptors[MAX_RECEIVED];
+		size_t count;
+		ssize_t length = receive(SOCKET, line, sizeof line, descriptors, &count);
 		if (length <= 0)
 			_exit(length ? SETUP_FAILED : 0);
 		int answer = -EINVAL;
-		if (is_complete(&message)) {
+		if (count == 2) {
 			struct clone_args as_sibling = {.flags = CLONE_PARENT};
 			answer = syscall(SYS_clone3, &as_sibling, sizeof as_sibling);
 			if (answer == 0)
-				be_child(line, length);
+				be_child(line, length, descriptors);
 			if (answer < 0)
 				answer = -errno;
 		}
-		memset(line, 0, length);
 		if (close_range(FIRST_RECEIVED, ~0U, 0) || send(SOCKET, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
 			_exit(SETUP_FAILED);
 	}

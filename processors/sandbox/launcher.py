@@ -3,21 +3,28 @@
 import hashlib
 import itertools
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from processors.sandbox.descriptors import sealed_memory
+from processors.sandbox.descriptors import closing, sealed_memory
 from processors.sandbox.model import SandboxError
+from processors.sandbox.mounts import clone_tree
 from processors.sandbox.orders import Descriptors, encode_words
 
 SOURCE = Path(__file__).with_name("launcher.c")
+_ORDERS, _PERMISSION = b"orders", b"1"
+"""Messages to a launcher; the first comes with descriptors."""
+_FIRST_FURTHER = 4
+"""Position of the first further descriptor that comes with orders, after these, standard input, output and
+error; see launcher.c."""
 COMPILE = ("gcc", "-std=gnu17", "-O2", "-static", "-Wall", "-Wextra", "-Werror")
 
 
@@ -45,10 +52,6 @@ def build_launcher(into: Path) -> Path:
     return launcher
 
 
-FIRST_PASSED = 7
-"""Number of the first passed descriptor in the launcher; the same as in launcher.c."""
-
-
 @dataclass(slots=True)
 class ChildProcess:
     """Child of this process that the launcher forked for it (CLONE_PARENT)."""
@@ -63,12 +66,21 @@ class ChildProcess:
             self.wait_status = os.waitpid(self.pid, 0)[1]
         return self.wait_status
 
+    def ends_within(self, timeout_s: float) -> bool:
+        """Wait for the end of the process, without reaping it; return whether it came in time."""
+        with closing(os.pidfd_open(self.pid)) as pidfd:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            return bool(poll.poll(timeout_s * 1000))
+
     def kill(self) -> None:
         """Send SIGKILL, unless the process was reaped: another process may have its id by then."""
         if self.wait_status is None:
             os.kill(self.pid, signal.SIGKILL)
 
 
+ABANDON_S = 1.0
+"""Time after which a launcher that has no orders is killed; it takes a millisecond to end."""
 FORK_S = 5.0
 """Timeout of a fork, which takes a millisecond. It blocks the event loop, so it is less than
 `lease_timeout_s`."""
@@ -104,11 +116,10 @@ class LauncherServer:
                 self._socket.close()
                 raise SandboxError(f"the launcher cannot be started: {error}") from error
 
-    def fork(self, argv: Sequence[str], descriptors: Sequence[int]) -> ChildProcess:
+    def fork(self, argv: Sequence[str], channel: int, report: int) -> ChildProcess:
         """Make a child of this process through the launcher, which is started again if it has ended.
 
-        The first three descriptors become the child's standard ones, the others are numbered from
-        FIRST_PASSED on.
+        The descriptors `channel` and `report` become 0 and 2 of the child.
 
         Raises:
             OSError: the kernel refuses the fork, or the launcher has ended or does not answer.
@@ -118,7 +129,7 @@ class LauncherServer:
             self._socket.close()
             self._start()
         try:
-            socket.send_fds(self._socket, [encode_words(argv)], descriptors)
+            socket.send_fds(self._socket, [encode_words(argv)], [channel, report])
             answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
         except TimeoutError:  # the launcher was stopped by a signal: the next fork starts a new one
             self._process.kill()
@@ -136,66 +147,113 @@ class LauncherServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Launched:
-    """Launcher that was started, and the read ends of its pipes."""
+class WaitingLauncher:
+    """Launcher that waits for its orders; that of a sandbox has made the namespaces."""
 
     process: ChildProcess
+    channel: socket.socket
+    report: int
+    """Read end of the pipe for its report."""
+
+    def abandon(self) -> None:
+        """End and reap the launcher, if there are no orders for it.
+
+        It ends with its channel, and reaps pid 1 of its sandbox then.
+        """
+        self.channel.close()
+        os.close(self.report)
+        if not self.process.ends_within(ABANDON_S):
+            self.process.kill()
+        self.process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """Launcher that has its orders, and the read ends of its pipes."""
+
+    process: ChildProcess
+    channel: socket.socket
     stdout: int
     stderr: int
     report: int
 
+    def allow_start(self) -> None:
+        """Permit the program to run; without effect if the launcher has ended."""
+        with suppress(OSError):
+            self.channel.send(_PERMISSION, socket.MSG_NOSIGNAL)
+
     def abandon(self) -> None:
         """Kill and reap the launcher and close the pipes, if it cannot be watched."""
+        self.channel.close()
         self.process.kill()
         self.process.wait()
         for descriptor in (self.stdout, self.stderr, self.report):
             os.close(descriptor)
 
 
+def start(server: LauncherServer, argv: Sequence[str]) -> WaitingLauncher:
+    """Start a launcher, which waits for its orders.
+
+    Raises:
+        SandboxError: it cannot be started.
+    """
+    with ExitStack() as ours:
+        try:
+            channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.callback(channel.close)
+            with theirs, ExitStack() as closed:
+                report, report_end = _pipe(ours, closed)
+                process = server.fork(argv, theirs.fileno(), report_end)
+        except OSError as error:
+            raise SandboxError(f"the launcher cannot be started: {error}") from error
+        ours.pop_all()
+    return WaitingLauncher(process, channel, report)
+
+
 def launch(
-    server: LauncherServer,
-    argv: Sequence[str],
+    waiting: WaitingLauncher,
     orders: Callable[[Descriptors], bytes],
     *,
     stdin: bytes,
     groups: Sequence[Path],
+    trees: Sequence[Path] = (),
     passed: Sequence[int] = (),
     owner: int = 0,
 ) -> Launched:
-    """Start the launcher.
+    """Give a launcher its orders; after an error it is killed.
 
     Args:
-        server: the process that forks.
-        argv: arguments of the launcher; the number of the descriptor with the orders is added.
-        orders: function that encodes the orders for the numbers of descriptors in the launcher.
+        waiting: the launcher.
+        orders: function that encodes the orders, for the positions of descriptors among those that are sent.
         stdin: standard input of the program.
         groups: files of control groups that the program joins.
-        passed: further descriptors for the launcher, numbered from FIRST_PASSED on.
+        trees: folders and files of the host that are mounted in the sandbox.
+        passed: further descriptors for the launcher.
         owner: user id that owns the program's pipes, so that the program can open /dev/stdout.
 
     Raises:
-        SandboxError: the launcher cannot be started.
+        SandboxError: the launcher has ended, or the kernel refuses a descriptor.
     """
-    numbers = itertools.count(FIRST_PASSED)
-    passed_as = [next(numbers) for _ in passed]
-    numbered = Descriptors(next(numbers), [next(numbers) for _ in groups], passed_as)
+    positions = itertools.count(_FIRST_FURTHER)
+    at = [[next(positions) for _ in kind] for kind in (groups, trees, passed)]
     with ExitStack() as ours, ExitStack() as theirs:
         try:
-            ends = [_pipe(ours, theirs) for _ in range(3)]
-            (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = ends
+            (stdout, stdout_end), (stderr, stderr_end) = (_pipe(ours, theirs) for _ in range(2))
             os.fchown(stdout_end, owner, owner)
             os.fchown(stderr_end, owner, owner)
             joined = [_kept(theirs, os.open(group, os.O_WRONLY | os.O_CLOEXEC)) for group in groups]
-            memory = _kept(theirs, sealed_memory(orders(numbered)))
+            cloned = [_kept(theirs, clone_tree(tree)) for tree in trees]
+            memory = _kept(theirs, sealed_memory(orders(Descriptors(*at))))
             stdin_file = _kept(theirs, sealed_memory(stdin))
-            process = server.fork(
-                [*argv, str(next(numbers))],
-                [stdin_file, stdout_end, report_end, *passed, stderr_end, *joined, memory],
-            )
-        except OSError as error:
-            raise SandboxError(f"the launcher cannot be started: {error}") from error
+            descriptors = [memory, stdin_file, stdout_end, stderr_end, *joined, *cloned, *passed]
+            socket.send_fds(waiting.channel, [_ORDERS], descriptors, socket.MSG_NOSIGNAL)
+        except BaseException as error:
+            waiting.abandon()
+            if isinstance(error, OSError):
+                raise SandboxError(f"the launcher does not take its orders: {error}") from error
+            raise
         ours.pop_all()
-    return Launched(process, stdout, stderr, report)
+    return Launched(waiting.process, waiting.channel, stdout, stderr, waiting.report)
 
 
 def _kept(stack: ExitStack, descriptor: int) -> int:

@@ -11,7 +11,8 @@ from processors.sandbox.model import SandboxError
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MNT_DETACH = 2
-SYS_OPENAT2 = 437
+SYS_OPEN_TREE, SYS_OPENAT2 = 428, 437
+AT_FDCWD, AT_NO_AUTOMOUNT, AT_RECURSIVE, OPEN_TREE_CLONE = -100, 0x800, 0x8000, 1
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 1, 2, 4, 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +45,16 @@ def unmount(target: Path) -> None:
         OSError: `target` is not a mount point.
     """
     _check(_libc.umount2(bytes(target), MNT_DETACH), target)
+
+
+def clone_tree(source: Path) -> int:
+    """Return a descriptor of a detached clone of the mounts at and below a path, which can be mounted once.
+
+    Raises:
+        OSError: the path does not exist.
+    """
+    flags = ctypes.c_uint(OPEN_TREE_CLONE | AT_RECURSIVE | AT_NO_AUTOMOUNT | os.O_CLOEXEC)
+    return _check(_libc.syscall(SYS_OPEN_TREE, AT_FDCWD, bytes(source), flags), source)
 
 
 def mounts_below(folder: Path) -> list[Path]:

@@ -28,31 +28,54 @@ GRACE_CPU_S = 2
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """Numbers, in the launcher, of its descriptors beyond standard input, output and the report."""
+    """Positions of descriptors among those that a launcher receives with its orders."""
 
-    stderr: int
-    """Standard error of the program."""
     groups: Sequence[int]
     """Files of control groups to write "0" to."""
+    trees: Sequence[int] = ()
+    """Clones of the trees of the host that a root has, the last that of the box."""
     passed: Sequence[int] = ()
-    """Further descriptors, such as the system call filter."""
+    """Further descriptors: the system call filter."""
 
 
-def sandbox_command(uid: int) -> list[str]:
-    """Return the command line up to the descriptor of the orders; programs run as `uid` on the host."""
-    return ["sandbox", str(uid), str(os.getpid())]
+def sandbox_command(uid: int, root: Sequence[Order]) -> list[str]:
+    """Return the command line of the launcher of a sandbox, whose programs run as `uid` on the host."""
+    return ["sandbox", str(uid), str(os.getpid()), *(word for order in root for word in order)]
 
 
-def root_orders(rootfs: Rootfs, dev: Path, box: Path) -> list[Order]:
-    """Return orders that clone the host's trees, and mount, fill and enter the new root."""
+def host_command() -> list[str]:
+    """Return the command line of the launcher of a trusted command."""
+    return ["bounded", str(os.getpid())]
+
+
+def root_orders(dev: Path, over: Path) -> list[Order]:
+    """Return orders that make and enter a root without files, for any program.
+
+    `dev` is a folder of devices on the host, `over` any folder there; the root is mounted over it.
+    """
     return [
-        *(("bind-read-only", str(source), target) for target, source in rootfs.mounts.items()),
+        ("begin-root", str(over)),
         ("bind-devices", str(dev), "/dev"),
-        ("bind", str(box), "/box"),
-        ("begin-root", str(box)),
-        *(("link", text, link) for link, text in rootfs.symlinks.items()),
-        ("proc", "/proc"),
         ("folder", "/tmp"),  # noqa: S108 - the sandbox's own
+        ("proc", "/proc"),
+        ("restrict-proc", "/proc"),
+        *(("mask", f"/proc/{name}") for name in MASKED),
+    ]
+
+
+def file_orders(rootfs: Rootfs, trees: Sequence[int]) -> list[Order]:
+    """Return orders that mount the files of a root and make it read-only.
+
+    `trees` are the positions of clones of the trees of `rootfs.mounts` and of the box, in this order.
+    """
+    *positions, box = trees
+    return [
+        *(
+            ("bind-read-only", str(position), target)
+            for position, target in zip(positions, rootfs.mounts, strict=True)
+        ),
+        ("bind", str(box), "/box"),
+        *(("link", text, link) for link, text in rootfs.symlinks.items()),
         ("end-root", "/box"),
     ]
 
@@ -62,18 +85,19 @@ def orders_for_box(
     env: Mapping[str, str],
     limits: RunLimits,
     descriptors: Descriptors,
-    root: Sequence[Order],
+    rootfs: Rootfs,
 ) -> bytes:
     """Return the encoded orders for the launcher that becomes pid 1 of a sandbox.
 
-    The orders `root` come first. The system call filter and the gate are the last two passed descriptors.
+    The orders for `rootfs` come first. The system call filter is the passed descriptor.
 
     Raises:
         ValueError: `argv` is empty, or an argument or a variable has a NUL.
     """
-    *_, seccomp, gate = descriptors.passed
-    of_this = [("seccomp", str(seccomp)), ("gate", str(gate)), *_orders_for(descriptors)]
-    return _encode(argv, DEFAULT_ENV | dict(env), root, of_this, always=_orders_of(limits))
+    [seccomp] = descriptors.passed
+    of_this = [("seccomp", str(seccomp)), *_joins(descriptors)]
+    before = file_orders(rootfs, descriptors.trees)
+    return _encode(argv, DEFAULT_ENV | dict(env), before, of_this, always=_orders_of(limits))
 
 
 @lru_cache(maxsize=64)
@@ -94,8 +118,6 @@ def _orders_of(limits: RunLimits) -> bytes:
     )
     orders: list[Order] = [
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108 - the sandbox's own
-        ("restrict-proc", "/proc"),
-        *(("mask", f"/proc/{name}") for name in MASKED),
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),
     ]
     return encode_words(word for order in orders for word in order)
@@ -109,11 +131,11 @@ def orders_for_host(
     Raises:
         ValueError: `argv` is empty, or an argument or a variable has a NUL.
     """
-    return _encode(argv, env, [("directory", str(directory))], _orders_for(descriptors))
+    return _encode(argv, env, [("directory", str(directory))], _joins(descriptors))
 
 
-def _orders_for(descriptors: Descriptors) -> list[Order]:
-    return [("stderr", str(descriptors.stderr)), *(("join", str(group)) for group in descriptors.groups)]
+def _joins(descriptors: Descriptors) -> list[Order]:
+    return [("join", str(group)) for group in descriptors.groups]
 
 
 def _encode(

@@ -17,7 +17,13 @@ from processors.sandbox.cgroups import Group, GroupLimits, share
 from processors.sandbox.completion import evaluate
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
-from processors.sandbox.orders import orders_for_box, orders_for_host, root_orders, sandbox_command
+from processors.sandbox.orders import (
+    host_command,
+    orders_for_box,
+    orders_for_host,
+    root_orders,
+)
+from processors.sandbox.prepared import PreparedSandboxes
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import StageRun, shielded
 from processors.sandbox.uncounted import Uncounted
@@ -55,6 +61,8 @@ class Sandboxes:
         """Control group for the next stage, made in advance to save time."""
         self._used_groups: defaultdict[int, list[Group]] = defaultdict(list)
         """Groups of ended stages by user id. A user gets no other box before they are removed."""
+        self._departures: defaultdict[int, list[asyncio.Task[None]]] = defaultdict(list)
+        """Sandboxes that are being taken down, by user id. A user gets no other box before they are gone."""
         self._uncounted = Uncounted()
         self._undo = ExitStack()
 
@@ -88,6 +96,10 @@ class Sandboxes:
             mounts.make_devices(self._dev)
             self._boxes = self._workplace.folder / "boxes"
             mounts.make_folder_for_boxes(self._boxes)
+            self._prepared = PreparedSandboxes(
+                self._server, root_orders(self._dev, self._boxes), self._free_uids, self._settings.prepared
+            )
+            undo.callback(self._prepared.close)
             await self._try()
             self._undo = undo.pop_all()
 
@@ -99,6 +111,16 @@ class Sandboxes:
     def total_memory_bytes(self) -> int:
         """Limit on the memory of all stages together, and so the highest limit of one stage."""
         return self._settings.total_memory_bytes
+
+    @property
+    def prepared_uids(self) -> list[int]:
+        """User ids of the sandboxes that wait for a program."""
+        return self._prepared.uids
+
+    @property
+    def prepared_hits(self) -> tuple[int, int]:
+        """How many stages had a prepared sandbox, and how many had not."""
+        return self._prepared.hits, self._prepared.misses
 
     def _enter_cgroups(self) -> None:
         self._workplace.note_groups(self._cgroups.paths())
@@ -137,9 +159,9 @@ class Sandboxes:
             ValueError: a name is not a relative path inside the box.
         """
         self._free_uids += self._reclaim_uids()
-        if not self._free_uids:
+        uid = self._prepared.take_uid()
+        if uid is None:
             raise SandboxError(f"all {self._settings.boxes} boxes are in use")
-        uid = self._free_uids.pop(0)
         box = Box(self._boxes / str(next(self._numbers)), uid, self._run)
         try:
             async with place_to_mount(box.path):
@@ -151,11 +173,14 @@ class Sandboxes:
 
     async def _free(self, uid: int) -> None:
         """Remove the control groups of a closed box, and make its user id available again."""
-        groups = self._used_groups.pop(uid, [])
-        tried = await asyncio.gather(*(self._release(group, uid) for group in groups), return_exceptions=True)
-        if uid not in self._unkillable:
+        self._prepared.drop(uid)
+        groups, departures = self._used_groups.pop(uid, []), self._departures.pop(uid, [])
+        removals = (self._release(group, uid) for group in groups)
+        tried = await asyncio.gather(*departures, *removals, return_exceptions=True)
+        errors = [error for error in tried if error is not None]
+        if not errors and uid not in self._unkillable:
             self._free_uids.append(uid)  # last in the queue: used again as late as possible
-        for error in filter(None, tried):
+        for error in errors:
             raise error
 
     def _reclaim_uids(self) -> list[int]:
@@ -185,9 +210,9 @@ class Sandboxes:
             ValueError: `argv` is empty, or an argument or a variable has a NUL.
         """
         async with self._group(GroupLimits(bounds.memory_bytes, processes)) as group:
+            waiting = launcher.start(self._server, host_command())
             launched = launcher.launch(
-                self._server,
-                ["bounded", str(os.getpid())],
+                waiting,
                 lambda descriptors: orders_for_host(argv, env, descriptors, cwd or Path("/")),
                 stdin=stdin,
                 groups=group.join_files(),
@@ -209,19 +234,23 @@ class Sandboxes:
         )
         cpus = min(limits.cpus, self._cpus)  # version 1 refuses a quota above that of a parent group
         group_limits = GroupLimits(limits.memory_bytes, limits.processes, cpus)
-        async with self._group(group_limits, box.uid) as group, gate(command.may_start) as at:
-            root = root_orders(rootfs, self._dev, box.path)
-            launched = launcher.launch(
-                self._server,
-                sandbox_command(box.uid),
-                lambda descriptors: orders_for_box(command.argv, command.env, limits, descriptors, root),
+        async with self._group(group_limits, box.uid) as group:
+            launched = self._prepared.launch(
+                box.uid,
+                lambda descriptors: orders_for_box(command.argv, command.env, limits, descriptors, rootfs),
                 stdin=command.stdin,
                 groups=group.join_files(),
-                passed=[self._seccomp, at.descriptor],
-                owner=box.uid,
+                trees=[*rootfs.mounts.values(), box.path],
+                passed=[self._seccomp],
             )
-            stage = StageRun(launched, group, bounds, command.on_output, at, self._uncounted)
-            report = await stage.end()
+            async with gate(command.may_start, launched.allow_start) as at:
+                stage = StageRun(launched, group, bounds, command.on_output, at, self._uncounted)
+                try:
+                    report = await stage.end()
+                finally:
+                    if stage.departure:
+                        departing = asyncio.create_task(stage.departure.over())
+                        self._departures[box.uid].append(departing)
             return evaluate(stage, report, group, bounds, box.full())
 
     @asynccontextmanager
@@ -241,15 +270,15 @@ class Sandboxes:
         finally:
             if ended_well and uid is not None:
                 self._used_groups[uid].append(group)
-                asyncio.get_running_loop().call_soon(self._tidy_groups)
+                asyncio.get_running_loop().call_soon(self._prepare)
             else:
                 await shielded(self._release(group, uid))
 
     def _make_group(self) -> Group:
         return self._cgroups.create(f"stage-{next(self._numbers)}")
 
-    def _tidy_groups(self) -> None:
-        """Remove used groups, and make one for the next stage.
+    def _prepare(self) -> None:
+        """Remove used groups, and prepare a group and sandboxes for the next stages.
 
         Failures are ignored here: both are tried again when they are needed.
         """
@@ -261,6 +290,7 @@ class Sandboxes:
         if self._spare_group is None:
             with suppress(OSError):
                 self._spare_group = self._make_group()
+        self._prepared.make()
 
     async def _release(self, group: Group, uid: int | None) -> None:
         try:

@@ -39,6 +39,9 @@ class SandboxSettings(BaseSettings):
     `FIRST_UID + 256 * BOXES - 1` in all, which must be free."""
     boxes: Annotated[int, Field(gt=0)] = 64
     """Boxes that a worker has at a time, each with a user id of its own."""
+    prepared: Annotated[int, Field(ge=0)] = 2
+    """Sandboxes that a worker prepares before there are programs for them; each has two waiting processes
+    and takes some 200 KiB of kernel memory. It is bounded by `BOXES`."""
     total_memory_bytes: Annotated[int, Field(gt=0)] = Field(
         default_factory=lambda: share.left_for_stages(share.memory_limit())
     )

@@ -1,4 +1,4 @@
-"""Supervision of one stage: a process tree, from its start until no process of it is left."""
+"""Supervision of one stage: a process tree, from its start until no process of the program is left."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from processors.sandbox.attribution import Bounds, Report, next_check_s, parse_r
 from processors.sandbox.cgroups import Group
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.gate import Gate
-from processors.sandbox.launcher import Launched
+from processors.sandbox.launcher import ChildProcess, Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
 from processors.sandbox.pace import Pace
 from processors.sandbox.uncounted import Uncounted
@@ -136,6 +136,35 @@ class _Collector:
             os.close(self._descriptor)
 
 
+class Departure:
+    """Launcher that takes a sandbox down, in which no process of a program is left."""
+
+    def __init__(self, launcher: ChildProcess, pidfd: int) -> None:
+        """`pidfd` refers to the launcher, and is closed when it has ended."""
+        self._launcher, self._pidfd = launcher, pidfd
+
+    async def over(self) -> None:
+        """Wait until the launcher has ended, and reap it; kill it if it takes long.
+
+        Raises:
+            SandboxError: it cannot be killed.
+        """
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._pidfd, ended.set)
+        try:
+            try:
+                await asyncio.wait_for(ended.wait(), KILL_LAUNCHER_S)
+            except TimeoutError:
+                self._launcher.kill()
+                await asyncio.wait_for(ended.wait(), GIVE_UP_S)
+        except TimeoutError:
+            raise SandboxError(STUCK) from None
+        finally:
+            loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._launcher.wait()
+
+
 class StageRun:
     """Run of one stage: its launcher, the control group of its program, and their pipes."""
 
@@ -178,9 +207,11 @@ class StageRun:
         self.uncounted_bytes = 0
         """Kernel memory, uncounted by the control group, for which the stage was killed."""
         self.wall_time_s = 0.0
-        """Time from the start of the program to the end of the launcher, as this process saw them."""
+        """Time from the start of the program to the end of its last process, as this process saw them."""
+        self.departure: Departure | None = None
+        """Departure of the launcher, if it had not ended when the stage had."""
         self._loop = asyncio.get_running_loop()
-        self._launcher = launched.process
+        self._launcher, self._channel = launched.process, launched.channel
         self._group = group
         self._bounds = bounds
         self._gate = gate
@@ -195,7 +226,8 @@ class StageRun:
         self._started: float | None = None
         self._watch_at = 0.0
         self._stopped_at = 0.0
-        self._exited: float | None = None
+        self._emptied: float | None = None
+        """Time at which no process of the program was left."""
         self._loop.add_reader(self._pidfd, self._exit)
         self._out_of_memory = False
         if self._oom_event is not None:
@@ -203,7 +235,7 @@ class StageRun:
         self._timer = self._loop.call_later(SETUP_S, self._check)
 
     async def end(self) -> Report:
-        """Wait until all processes have ended, and return the launcher's report.
+        """Wait until all processes of the program have ended, and return the launcher's report.
 
         A limit that is hit, or a cancellation, kills the processes.
 
@@ -230,7 +262,7 @@ class StageRun:
 
     def stop(self, limit: str | None) -> None:
         """Kill all processes, because of a limit, or with None for another reason such as a cancellation."""
-        if self.stopped or self._exited is not None:
+        if self.stopped or self._emptied is not None:
             return
         self.stopped = True
         self.stopped_for = limit
@@ -255,20 +287,29 @@ class StageRun:
             self._check_in(0 if self.stopped else self._next_check_s(0, 0))
         if (limit := self.printed_too_much) is not None:
             self.stop(limit)
-        pipes_ended = self.stdout.ended and self.stderr.ended and self._report.ended
-        if self._exited is not None and pipes_ended and not self._done.done():
+        says_empty = b"\nempty\n" in self._report.kept
+        if says_empty and self._emptied is None:
+            self._empty()
+        has_reported = says_empty or self._report.ended
+        pipes_ended = self.stdout.ended and self.stderr.ended and has_reported
+        if self._emptied is not None and pipes_ended and not self._done.done():
             self._done.set_result(None)
 
     def _exit(self) -> None:
-        """Reap the launcher, which has ended, and read the rest of its pipes."""
+        """Reap the launcher, which has ended."""
         self._loop.remove_reader(self._pidfd)
         self._launcher.wait()
-        self._exited = self._loop.time()
-        self.wall_time_s = 0.0 if self._started is None else self._exited - self._started
+        if self._emptied is None:
+            self._empty()
+        self._changed()
+
+    def _empty(self) -> None:
+        """Read the rest of the pipes: no process of the program is left."""
+        self._emptied = self._loop.time()
+        self.wall_time_s = 0.0 if self._started is None else self._emptied - self._started
         for collector in (self.stdout, self.stderr, self._report):
             collector.hurry()
         self._check_in(KILL_AGAIN_S)
-        self._changed()
 
     def _notice_oom(self) -> None:
         assert self._oom_event is not None
@@ -294,15 +335,15 @@ class StageRun:
         self._timer = self._loop.call_later(delay_s, self._check)
 
     def _act(self, now: float) -> float:
-        if self._exited is not None:
-            return self._after_exit(now - self._exited)
+        if self._emptied is not None:
+            return self._after_end(now - self._emptied)
         if self.stopped:
             return self._after_stop(now - self._stopped_at)
         if self._started is None:
             return self._before_start(now)
         return self._while_running(now - self._started)
 
-    def _after_exit(self, since_s: float) -> float:
+    def _after_end(self, since_s: float) -> float:
         if since_s > OUTPUT_GRACE_S:
             self._done.set_result(None)
         self._group.kill()  # no process may outlive the stage
@@ -356,7 +397,12 @@ class StageRun:
         self._timer.cancel()
         for collector in (self.stdout, self.stderr, self._report):
             collector.close()
-        for descriptor in (self._pidfd, self._oom_event):
-            if descriptor is not None:
-                self._loop.remove_reader(descriptor)
-                os.close(descriptor)
+        self._channel.close()
+        if self._oom_event is not None:
+            self._loop.remove_reader(self._oom_event)
+            os.close(self._oom_event)
+        self._loop.remove_reader(self._pidfd)
+        if self._launcher.wait_status is None:
+            self.departure = Departure(self._launcher, self._pidfd)
+        else:
+            os.close(self._pidfd)

@@ -47,7 +47,7 @@ class Arena:
         """Run an attack. Its result must be as expected, a neighbour's as ever, and nothing be left."""
         __tracebackhide__ = True
         self.loop.run(self._face(attack))
-        assert processes_of(self.settings) == []
+        assert processes_of(self.settings, but=self.sandboxes.prepared_uids) == []
         eventually(
             lambda: shared_bytes(self.statistics),
             "shared memory is free again",

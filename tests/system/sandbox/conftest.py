@@ -15,6 +15,12 @@ def settings() -> Iterator[SandboxSettings]:
 
 
 @pytest.fixture
+def unprepared(settings: SandboxSettings) -> SandboxSettings:
+    """Settings without prepared sandboxes, for tests that count processes or kill launchers."""
+    return settings.model_copy(update={"prepared": 0})
+
+
+@pytest.fixture
 def laboratory(settings: SandboxSettings) -> Iterator[Laboratory]:
     laboratory = Laboratory(settings)
     yield laboratory

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,9 +93,9 @@ def groups_of(state_dir: Path) -> list[Path]:
     return [Path(line) for note in state_dir.glob("*/groups") for line in note.read_text().splitlines()]
 
 
-def processes_of(settings: SandboxSettings) -> list[str]:
-    """The command lines of processes that run as a user of our boxes."""
-    uids = range(settings.first_uid, settings.first_uid + 8 * settings.boxes)
+def processes_of(settings: SandboxSettings, *, but: Collection[int] = ()) -> list[str]:
+    """The command lines of processes that run as a user of our boxes, without the users `but`."""
+    uids = {*range(settings.first_uid, settings.first_uid + 8 * settings.boxes)} - {*but}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -104,6 +104,11 @@ def processes_of(settings: SandboxSettings) -> list[str]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def programs_of(settings: SandboxSettings) -> list[str]:
+    """The same of all that are no launchers, whose command lines are erased."""
+    return [line for line in processes_of(settings) if line.strip("\0")]
 
 
 def children() -> list[int]:

@@ -45,6 +45,19 @@ async def nothing(_: Sandboxes) -> None:
     """Start and close."""
 
 
+def steady_processes(settings: SandboxSettings) -> int:
+    """The number of processes, once no sandbox is being prepared or taken down."""
+    counts: list[int] = []
+
+    def is_steady() -> bool:
+        counts.append(len(processes_of(settings)))
+        time.sleep(0.05)
+        return len(counts) > 5 and len(set(counts[-5:])) == 1
+
+    eventually(is_steady, "processes neither start nor end")
+    return counts[-1]
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_nothing_is_left_after_the_next_start(laboratory: Laboratory, state: str) -> None:
     settings = laboratory.settings
@@ -77,7 +90,7 @@ def test_killed_at_any_moment_again_and_again(laboratory: Laboratory) -> None:
 def test_a_living_worker_is_not_touched(laboratory: Laboratory, state: str) -> None:
     settings = laboratory.settings
     with worker_in(state, settings) as worker:
-        before = len(processes_of(settings)), mounts_of(settings), groups_of(settings.state_dir)
+        before = steady_processes(settings), mounts_of(settings), groups_of(settings.state_dir)
 
         async def experiment(sandboxes: Sandboxes) -> None:
             async with sandboxes.box({}, LIMITS) as box:
@@ -88,7 +101,7 @@ def test_a_living_worker_is_not_touched(laboratory: Laboratory, state: str) -> N
         laboratory.run(experiment)
         worker.send_signal(signal.SIGSTOP)  # stopped is not dead
         laboratory.run(nothing)
-        assert (len(processes_of(settings)), mounts_of(settings), groups_of(settings.state_dir)) == before
+        assert (steady_processes(settings), mounts_of(settings), groups_of(settings.state_dir)) == before
         assert all(group.exists() for group in before[2])
         assert worker.poll() is None
     laboratory.run(nothing)

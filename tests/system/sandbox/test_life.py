@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 import processors.sandbox.sandboxes as sandboxes_module
-from processors.sandbox import Bounds, Command, Completed, Rootfs, SandboxError, Sandboxes, cgroups, launcher
+from processors.sandbox import (
+    Bounds,
+    Command,
+    Completed,
+    Rootfs,
+    SandboxError,
+    Sandboxes,
+    SandboxSettings,
+    cgroups,
+    launcher,
+)
 from tests.support.polling import eventually
 from tests.system.sandbox.laboratory import (
     DEADLINE_S,
@@ -20,6 +30,7 @@ from tests.system.sandbox.laboratory import (
     bash,
     children,
     processes_of,
+    programs_of,
 )
 
 
@@ -36,7 +47,7 @@ def test_cancelling_kills_everything_first(laboratory: Laboratory) -> None:
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run
-            assert processes_of(laboratory.settings) == []
+            assert programs_of(laboratory.settings) == []
             assert (await bash(box, "echo again")).stdout == b"again\n"
 
     laboratory.run(experiment)
@@ -74,7 +85,7 @@ def test_a_program_starts_when_its_gate_opens_and_is_not_timed_before(laboratory
     laboratory.run(experiment)
 
 
-def test_cancelling_at_the_gate(laboratory: Laboratory) -> None:
+def test_cancelling_at_the_gate(unprepared: SandboxSettings, laboratory: Laboratory) -> None:
     async def experiment(sandboxes: Sandboxes) -> None:
         async with sandboxes.box({}, LIMITS) as box:
             never = asyncio.Event()
@@ -86,10 +97,10 @@ def test_cancelling_at_the_gate(laboratory: Laboratory) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
                     await box.run(command, Rootfs.of_host_tools(), LIMITS)
-            assert processes_of(laboratory.settings) == []
             assert not (box.path / "running").exists()
+        assert processes_of(laboratory.settings) == []
 
-    laboratory.run(experiment)
+    Laboratory(unprepared, laboratory.groups).run(experiment)
 
 
 def test_many_boxes_at_once(laboratory: Laboratory) -> None:
@@ -137,7 +148,7 @@ def test_cancelling_while_a_box_is_taken_away_loses_no_user(
 
         remove = sandboxes_module._remove
         monkeypatch.setattr(sandboxes_module, "_remove", slowly)
-        monkeypatch.setattr(Sandboxes, "_tidy_groups", lambda _: None)  # as if the kernel were not ready yet
+        monkeypatch.setattr(Sandboxes, "_prepare", lambda _: None)  # as if the kernel were not ready yet
         task = asyncio.create_task(one())
         await removing.wait()
         task.cancel()
@@ -244,7 +255,9 @@ def test_only_root_can_start(laboratory: Laboratory) -> None:
     assert "start the worker as root" in failed.stderr
 
 
-def test_a_launcher_that_was_killed_is_started_again_and_took_nothing_with_it(laboratory: Laboratory) -> None:
+def test_a_launcher_that_was_killed_is_started_again_and_took_nothing_with_it(
+    unprepared: SandboxSettings, laboratory: Laboratory
+) -> None:
     async def experiment(sandboxes: Sandboxes) -> None:
         async with sandboxes.box({}, LIMITS) as box:
             launchers = own_launchers()  # a child that was just forked is root's for a moment, too
@@ -257,11 +270,11 @@ def test_a_launcher_that_was_killed_is_started_again_and_took_nothing_with_it(la
             assert (await bash(box, "echo again")).stdout == b"again\n"
             assert len(own_launchers()) == 1
 
-    laboratory.run(experiment)
+    Laboratory(unprepared, laboratory.groups).run(experiment)
 
 
 def test_a_launcher_that_does_not_answer_is_replaced(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+    unprepared: SandboxSettings, laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "FORK_S", 0.5)
 
@@ -273,7 +286,7 @@ def test_a_launcher_that_does_not_answer_is_replaced(
                 await bash(box, "echo lost")
             assert (await bash(box, "echo again")).stdout == b"again\n"
 
-    laboratory.run(experiment)
+    Laboratory(unprepared, laboratory.groups).run(experiment)
 
 
 def own_launchers() -> list[int]:

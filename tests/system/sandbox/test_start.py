@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from processors.sandbox import SandboxError, Sandboxes, SandboxSettings, orders, sandboxes
+from processors.sandbox import SandboxError, Sandboxes, SandboxSettings, sandboxes
+from processors.sandbox.orders import root_orders
 from tests.system.sandbox.laboratory import Laboratory
 
 
@@ -25,9 +26,10 @@ def test_a_program_that_is_not_stopped_by_its_limit(
 def test_a_program_that_could_lower_its_oom_score(
     settings: SandboxSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders_of = orders._orders_of
     monkeypatch.setattr(
-        orders, "_orders_of", lambda limits: orders_of(limits).replace(b"restrict-proc\0/proc\0", b"")
+        sandboxes,
+        "root_orders",
+        lambda dev, over: [order for order in root_orders(dev, over) if order[0] != "restrict-proc"],
     )
     with pytest.raises(SandboxError, match="can change its oom_score_adj"):
         start(settings)

@@ -101,6 +101,7 @@ def test_a_stage_without_a_limit_of_cpu_time_is_left_alone() -> None:
         (b"", Report()),
         (b"started 12\nended 256 99\n", Report(12, 99, 256, "")),
         (b"started 12\n", Report(12)),
+        (b"started 1\nended 0 3\nempty\n", Report(started_ns=1, ended_ns=3, wait_status=0)),
         (b"bwrap: No such\nx y: z\n", Report(complaints="bwrap: No such; x y: z")),
         (b"started twelve\n\xff\n", Report(complaints="started twelve; \N{REPLACEMENT CHARACTER}")),
     ],

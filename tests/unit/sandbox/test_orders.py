@@ -11,6 +11,7 @@ from processors.sandbox.mounts import unescape
 from processors.sandbox.orders import (
     DEFAULT_ENV,
     Descriptors,
+    file_orders,
     orders_for_box,
     orders_for_host,
     root_orders,
@@ -20,8 +21,9 @@ from topics.request.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 names = st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1)
-DESCRIPTORS = Descriptors(stderr=7, groups=(8, 9), passed=(6, 5))
+DESCRIPTORS = Descriptors(groups=(4, 5), trees=(6, 7), passed=(8,))
 FOLDER = Path("/folder")
+ROOTFS = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
 
 
 @given(argv=st.lists(words, min_size=1), env=st.dictionaries(names, words))
@@ -33,13 +35,13 @@ def test_arguments_and_variables_are_framed_by_their_number(argv: list[str], env
         str(len(env)),
         *argv,
         *variables,
-        *("directory", "/folder", "stderr", "7", "join", "8", "join", "9", ""),
+        *("directory", "/folder", "join", "4", "join", "5", ""),
     ]
 
 
 def test_a_box_gets_its_limits_and_defaults() -> None:
     limits = RunLimits(open_files=33, box_bytes=4096, box_files=5)
-    orders = orders_for_box(["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, root=[("begin-root", "/x")])
+    orders = orders_for_box(["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, ROOTFS)
     told = orders.decode().split("\0")
     assert told[:3] == ["1", str(len(DEFAULT_ENV)), "a"]
     assert "HOME=/tmp" in told
@@ -47,10 +49,8 @@ def test_a_box_gets_its_limits_and_defaults() -> None:
     text = " ".join(told)
     assert "rlimit 7 33 33" in text
     assert "tmpfs /tmp size=4096,nr_inodes=6,mode=1777" in text
-    assert "seccomp 6" in text
-    assert "gate 5" in text
-    assert "mask /proc/keys" in text
-    assert text.index("begin-root /x") < text.index("tmpfs /tmp")
+    assert "seccomp 8" in text
+    assert text.index("end-root /box") < text.index("tmpfs /tmp")
 
 
 @pytest.mark.parametrize(("argv", "env"), [([], {}), (["a\0"], {}), (["a"], {"b": "\0"})])
@@ -59,20 +59,24 @@ def test_what_cannot_be_told_is_refused(argv: list[str], env: dict[str, str]) ->
         orders_for_host(argv, env, DESCRIPTORS, FOLDER)
 
 
-ROOTFS = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
-DEV, BOX = Path("/state/dev"), Path("/state/box")
-
-
-def test_the_launcher_holds_the_trees_before_the_root_and_enters_it_last() -> None:
-    assert sandbox_command(7)[:2] == ["sandbox", "7"]
-    assert root_orders(ROOTFS, DEV, BOX) == [
-        ("bind-read-only", "/tree/usr", "/usr"),
+def test_a_root_is_made_before_its_files_are_known() -> None:
+    root = root_orders(Path("/state/dev"), Path("/state/boxes"))
+    assert root[:4] == [
+        ("begin-root", "/state/boxes"),
         ("bind-devices", "/state/dev", "/dev"),
-        ("bind", "/state/box", "/box"),
-        ("begin-root", "/state/box"),
-        ("link", "usr/bin", "/bin"),
-        ("proc", "/proc"),
         ("folder", "/tmp"),
+        ("proc", "/proc"),
+    ]
+    assert ("mask", "/proc/keys") in root
+    kind, uid, _, *words = sandbox_command(7, root[:1])
+    assert (kind, uid, words) == ("sandbox", "7", ["begin-root", "/state/boxes"])
+
+
+def test_files_are_mounted_and_the_box_is_entered_last() -> None:
+    assert file_orders(ROOTFS, [6, 7]) == [
+        ("bind-read-only", "6", "/usr"),
+        ("bind", "7", "/box"),
+        ("link", "usr/bin", "/bin"),
         ("end-root", "/box"),
     ]
 
