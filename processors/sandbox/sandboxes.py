@@ -43,6 +43,8 @@ The kernel enforces these limits. The worker itself enforces time and output, wh
 WRITE_OOM_SCORE = "echo 1000 > /proc/self/oom_score_adj"
 """Script that must fail. It writes the present value: a program that may do so could also lower the value if
 the worker lacks CAP_SYS_RESOURCE."""
+PREPARE_AFTER_S = 0.02
+"""Time after the end of a stage after which the next ones are prepared, so that its result goes first."""
 REMOVE_S = 20.0
 """Deadline for the removal of a control group."""
 REMOVE_AGAIN_S = 0.002
@@ -63,6 +65,7 @@ class Sandboxes:
         """Groups of ended stages by user id. A user gets no other box before they are removed."""
         self._departures: defaultdict[int, list[asyncio.Task[None]]] = defaultdict(list)
         """Sandboxes that are being taken down, by user id. A user gets no other box before they are gone."""
+        self._preparing: asyncio.TimerHandle | None = None
         self._uncounted = Uncounted()
         self._undo = ExitStack()
 
@@ -105,6 +108,8 @@ class Sandboxes:
 
     async def close(self) -> None:
         """Undo `start`; all boxes must be closed before."""
+        if self._preparing:
+            self._preparing.cancel()
         self._undo.close()
 
     @property
@@ -270,18 +275,24 @@ class Sandboxes:
         finally:
             if ended_well and uid is not None:
                 self._used_groups[uid].append(group)
-                asyncio.get_running_loop().call_soon(self._prepare)
+                self._prepare_later()
             else:
                 await shielded(self._release(group, uid))
 
     def _make_group(self) -> Group:
         return self._cgroups.create(f"stage-{next(self._numbers)}")
 
+    def _prepare_later(self) -> None:
+        """Let `_prepare` run once the result of this stage is on its way."""
+        if self._preparing is None:
+            self._preparing = asyncio.get_running_loop().call_later(PREPARE_AFTER_S, self._prepare)
+
     def _prepare(self) -> None:
         """Remove used groups, and prepare a group and sandboxes for the next stages.
 
-        Failures are ignored here: both are tried again when they are needed.
+        Failures are ignored here: all are tried again when they are needed.
         """
+        self._preparing = None
         for groups in self._used_groups.values():
             for group in [*groups]:
                 with suppress(OSError):

@@ -42,6 +42,8 @@ class Dispatcher:
         self._capacity = PeerCapacity(until_reported=True)
         self._restored: dict[int, dict[str, Turn]] = {}
         """Turns from rows by partition and id, until the events that existed at the restore are folded."""
+        self._latest_is_direct = False
+        """Whether ingest enqueues the latest request that was folded."""
         self._late: dict[int, list[str]] = {}
         """Ids of `_owed` that the present transaction enqueues, by partition."""
 
@@ -49,6 +51,11 @@ class Dispatcher:
     def is_waiting(self) -> bool:
         """Whether submissions wait for free slots."""
         return len(self._turns) > 0 or any(self._restored.values())
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether the next events may wait a moment, since ingest enqueues all work itself at the moment."""
+        return self._latest_is_direct and not self.is_waiting
 
     def update(self, messages: list[Message], now_s: float) -> None:
         """Take free slots that workers published."""
@@ -74,6 +81,8 @@ class Dispatcher:
         if applied.fact is None:
             return
         owed = applied.owed
+        if owed is not None:
+            self._latest_is_direct = owed.dispatch == "direct"
         self._owed.folded(number, applied.id, now_s, owed=owed is not None and owed.dispatch == "direct")
         if owed is not None and owed.dispatch == "turn":
             turn = _turn(number, applied.id, owed, maybe_enqueued=existed)

@@ -46,6 +46,8 @@ _IDLE_S = 0.5
 """Timeout of a poll if no event waits for its commit; a stop takes as long."""
 _WAITING_S = 0.05
 """The same while submissions wait for a free slot, which workers publish on another topic."""
+_GATHER_S = 0.02
+"""Time for which events come together while nothing waits for them, so that answers have the processors."""
 _RETRY_S = 0.02
 
 
@@ -117,7 +119,7 @@ class StoreProcessor(RebalanceListener):
         self._on_progress = on_progress
         self._partitions: dict[int, Partition] = {}
         self._all_places = itertools.cycle(range(queue_partitions))
-        self._stopping = self._reassigned = False
+        self._stopping = self._reassigned = self._behind = False
         self._slots = follow(self._update_slots) if follow else None
 
     def stop(self) -> None:
@@ -190,10 +192,13 @@ class StoreProcessor(RebalanceListener):
 
     async def _step(self) -> None:
         self._progress()
+        if self._dispatcher.may_wait and not self._behind:
+            await self._clock.sleep(_GATHER_S)
         wait_s = self._policy.wait_s(self._clock.now_s())
         self._reassigned = False
         longest_s = _WAITING_S if self._dispatcher.is_waiting else _IDLE_S
         messages = await self._consumer.poll(_BATCH, longest_s if wait_s is None else min(wait_s, longest_s))
+        self._behind = len(messages) == _BATCH
         if self._reassigned and messages:
             # Some may follow events that were in memory and are gone.
             self._consumer.seek(self._next_offsets(self._partitions))

@@ -49,6 +49,24 @@ def started() -> Log:
     return log
 
 
+def test_events_may_wait_while_ingest_enqueues_all_work_itself() -> None:
+    log = started()
+    assert not log.dispatcher.may_wait
+    log.fold("direct", TURN.replace(dispatch="direct"))
+    assert log.dispatcher.may_wait
+    log.fold("direct", STARTED)
+    assert log.dispatcher.may_wait
+    log.fold("turn", TURN)
+    assert not log.dispatcher.may_wait
+    log.enqueued()
+    assert not log.dispatcher.may_wait, "the next request may be one that the store enqueues"
+    log.fold("another", TURN.replace(dispatch="direct"))
+    assert log.dispatcher.may_wait
+    log.fold("waits", TURN)
+    log.fold("last", TURN.replace(dispatch="direct"))
+    assert not log.dispatcher.may_wait, "a submission waits for a free slot"
+
+
 def test_free_slots_are_filled_where_they_are() -> None:
     log = started()
     log.report("full", 0, 1)
