@@ -132,6 +132,7 @@ def test_cancelling_while_a_box_is_taken_away_loses_no_user(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = Laboratory(laboratory.settings.model_copy(update={"boxes": 1}))
+    monkeypatch.setattr(sandboxes_module, "PREPARE_AFTER_S", 1000)  # nothing removes the group meanwhile
 
     async def experiment(sandboxes: Sandboxes) -> None:
         ran, removing = asyncio.Event(), asyncio.Event()
@@ -148,7 +149,6 @@ def test_cancelling_while_a_box_is_taken_away_loses_no_user(
 
         remove = sandboxes_module._remove
         monkeypatch.setattr(sandboxes_module, "_remove", slowly)
-        monkeypatch.setattr(Sandboxes, "_prepare", lambda _: None)  # as if the kernel were not ready yet
         task = asyncio.create_task(one())
         await removing.wait()
         task.cancel()

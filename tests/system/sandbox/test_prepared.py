@@ -69,6 +69,7 @@ def test_a_prepared_sandbox_that_was_killed_is_replaced(laboratory: Laboratory) 
         uids = await prepared(sandboxes)
         for pid in children_of(uids):
             os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(eventually, lambda: not mounts_seen_by(uids), "they are gone")
         for _ in uids:
             async with sandboxes.box({}, LIMITS) as box:
                 assert (await bash(box, "echo here")).stdout == b"here\n"
