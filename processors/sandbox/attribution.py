@@ -68,7 +68,7 @@ def parse_report(text: bytes) -> Report:
                 started_ns = int(nanoseconds)
             case ["ended", status, nanoseconds] if status.isdigit() and nanoseconds.isdigit():
                 wait_status, ended_ns = int(status), int(nanoseconds)
-            case ["empty"]:
+            case ["empty"]:  # for StageRun alone
                 pass
             case _:
                 complaints.append(line)

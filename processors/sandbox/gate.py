@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 MayStart = Callable[[], Awaitable[None]]
 
@@ -12,25 +11,18 @@ async def at_once() -> None:
     """Permit the program to start without waiting."""
 
 
-@dataclass(slots=True)
-class Gate:
-    """Permission to run, which a program may be waiting for."""
-
-    opened: bool = False
-
-
 @asynccontextmanager
-async def gate(may_start: MayStart, allow: Callable[[], None]) -> AsyncIterator[Gate]:
-    """Yield a gate that calls `allow` and opens as soon as `may_start` returns."""
-    made = Gate()
+async def gate(may_start: MayStart, allow: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+    """Call `allow` as soon as `may_start` returns; yield an event that is set then."""
+    opened = asyncio.Event()
 
     async def open_it() -> None:
         await may_start()
-        made.opened = True
+        opened.set()
         allow()
 
     opening = asyncio.create_task(open_it())
     try:
-        yield made
+        yield opened
     finally:
         opening.cancel()

@@ -11,7 +11,7 @@
  * clean, because the server does nothing else.
  *
  * Descriptor 0 is a socket. Its first message has the orders and the program's descriptors; a sandbox may be made long
- * before it comes. The second message permits the program to run. If the socket is closed before, nothing runs.
+ * before it comes. In a sandbox the program waits for a second message. If the socket is closed before, nothing runs.
  *
  * Descriptor 2 is the report, which the program never receives. The launcher writes "started NANOSECONDS" when only
  * exec is left, and "ended WAIT_STATUS NANOSECONDS" at the end of the program. Pid 1 of a sandbox writes "empty" when no

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -14,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from processors.sandbox.descriptors import closing, sealed_memory
+from processors.sandbox.descriptors import sealed_memory
 from processors.sandbox.model import SandboxError
 from processors.sandbox.mounts import clone_tree
-from processors.sandbox.orders import Descriptors, encode_words
+from processors.sandbox.orders import Positions, encode_words
 
 SOURCE = Path(__file__).with_name("launcher.c")
 _ORDERS, _PERMISSION = b"orders", b"1"
@@ -66,12 +65,12 @@ class ChildProcess:
             self.wait_status = os.waitpid(self.pid, 0)[1]
         return self.wait_status
 
-    def ends_within(self, timeout_s: float) -> bool:
-        """Wait for the end of the process, without reaping it; return whether it came in time."""
-        with closing(os.pidfd_open(self.pid)) as pidfd:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            return bool(poll.poll(timeout_s * 1000))
+    def has_ended(self) -> bool:
+        """Return whether the process has ended, and reap it if so."""
+        if self.wait_status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.wait_status = status if pid else None
+        return self.wait_status is not None
 
     def kill(self) -> None:
         """Send SIGKILL, unless the process was reaped: another process may have its id by then."""
@@ -79,8 +78,6 @@ class ChildProcess:
             os.kill(self.pid, signal.SIGKILL)
 
 
-ABANDON_S = 1.0
-"""Time after which a launcher that has no orders is killed; it takes a millisecond to end."""
 FORK_S = 5.0
 """Timeout of a fork, which takes a millisecond. It blocks the event loop, so it is less than
 `lease_timeout_s`."""
@@ -148,23 +145,20 @@ class LauncherServer:
 
 @dataclass(frozen=True, slots=True)
 class WaitingLauncher:
-    """Launcher that waits for its orders; that of a sandbox has made the namespaces."""
+    """Launcher that was forked and gets its orders later; meanwhile that of a sandbox makes its root."""
 
     process: ChildProcess
     channel: socket.socket
     report: int
     """Read end of the pipe for its report."""
 
-    def abandon(self) -> None:
-        """End and reap the launcher, if there are no orders for it.
+    def close(self) -> None:
+        """Let the launcher end, since there are no orders for it; its caller reaps it.
 
         It ends with its channel, and reaps pid 1 of its sandbox then.
         """
         self.channel.close()
         os.close(self.report)
-        if not self.process.ends_within(ABANDON_S):
-            self.process.kill()
-        self.process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +206,12 @@ def start(server: LauncherServer, argv: Sequence[str]) -> WaitingLauncher:
 
 def launch(
     waiting: WaitingLauncher,
-    orders: Callable[[Descriptors], bytes],
+    orders: Callable[[Positions], bytes],
     *,
     stdin: bytes,
     groups: Sequence[Path],
     trees: Sequence[Path] = (),
-    passed: Sequence[int] = (),
+    seccomp: int | None = None,
     owner: int = 0,
 ) -> Launched:
     """Give a launcher its orders; after an error it is killed.
@@ -228,14 +222,15 @@ def launch(
         stdin: standard input of the program.
         groups: files of control groups that the program joins.
         trees: folders and files of the host that are mounted in the sandbox.
-        passed: further descriptors for the launcher.
+        seccomp: system call filter; None for a trusted command.
         owner: user id that owns the program's pipes, so that the program can open /dev/stdout.
 
     Raises:
         SandboxError: the launcher has ended, or the kernel refuses a descriptor.
     """
     positions = itertools.count(_FIRST_FURTHER)
-    at = [[next(positions) for _ in kind] for kind in (groups, trees, passed)]
+    filters = [] if seccomp is None else [seccomp]
+    at = [[next(positions) for _ in kind] for kind in (groups, trees, filters)]
     with ExitStack() as ours, ExitStack() as theirs:
         try:
             (stdout, stdout_end), (stderr, stderr_end) = (_pipe(ours, theirs) for _ in range(2))
@@ -243,12 +238,14 @@ def launch(
             os.fchown(stderr_end, owner, owner)
             joined = [_kept(theirs, os.open(group, os.O_WRONLY | os.O_CLOEXEC)) for group in groups]
             cloned = [_kept(theirs, clone_tree(tree)) for tree in trees]
-            memory = _kept(theirs, sealed_memory(orders(Descriptors(*at))))
+            memory = _kept(theirs, sealed_memory(orders(Positions(*at))))
             stdin_file = _kept(theirs, sealed_memory(stdin))
-            descriptors = [memory, stdin_file, stdout_end, stderr_end, *joined, *cloned, *passed]
+            descriptors = [memory, stdin_file, stdout_end, stderr_end, *joined, *cloned, *filters]
             socket.send_fds(waiting.channel, [_ORDERS], descriptors, socket.MSG_NOSIGNAL)
         except BaseException as error:
-            waiting.abandon()
+            waiting.close()
+            waiting.process.kill()
+            waiting.process.wait()
             if isinstance(error, OSError):
                 raise SandboxError(f"the launcher does not take its orders: {error}") from error
             raise

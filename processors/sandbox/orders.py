@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,20 +27,20 @@ GRACE_CPU_S = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Descriptors:
+class Positions:
     """Positions of descriptors among those that a launcher receives with its orders."""
 
     groups: Sequence[int]
     """Files of control groups to write "0" to."""
     trees: Sequence[int] = ()
     """Clones of the trees of the host that a root has, the last that of the box."""
-    passed: Sequence[int] = ()
-    """Further descriptors: the system call filter."""
+    seccomp: Sequence[int] = ()
+    """System call filter, if there is one."""
 
 
 def sandbox_command(uid: int, root: Sequence[Order]) -> list[str]:
     """Return the command line of the launcher of a sandbox, whose programs run as `uid` on the host."""
-    return ["sandbox", str(uid), str(os.getpid()), *(word for order in root for word in order)]
+    return ["sandbox", str(uid), str(os.getpid()), *_words(root)]
 
 
 def host_command() -> list[str]:
@@ -84,20 +84,19 @@ def orders_for_box(
     argv: Sequence[str],
     env: Mapping[str, str],
     limits: RunLimits,
-    descriptors: Descriptors,
+    positions: Positions,
     rootfs: Rootfs,
 ) -> bytes:
     """Return the encoded orders for the launcher that becomes pid 1 of a sandbox.
 
-    The orders for `rootfs` come first. The system call filter is the passed descriptor.
+    The orders for `rootfs` come first.
 
     Raises:
         ValueError: `argv` is empty, or an argument or a variable has a NUL.
     """
-    [seccomp] = descriptors.passed
-    of_this = [("seccomp", str(seccomp)), *_joins(descriptors)]
-    before = file_orders(rootfs, descriptors.trees)
-    return _encode(argv, DEFAULT_ENV | dict(env), before, of_this, always=_orders_of(limits))
+    after = [("seccomp", str(position)) for position in positions.seccomp] + _joins(positions)
+    files = _encode_orders(file_orders(rootfs, positions.trees))
+    return _encode(argv, DEFAULT_ENV | dict(env), files, _orders_of(limits), _encode_orders(after))
 
 
 @lru_cache(maxsize=64)
@@ -120,40 +119,41 @@ def _orders_of(limits: RunLimits) -> bytes:
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108 - the sandbox's own
         *(("rlimit", *map(str, rlimit)) for rlimit in rlimits),
     ]
-    return encode_words(word for order in orders for word in order)
+    return _encode_orders(orders)
 
 
 def orders_for_host(
-    argv: Sequence[str], env: Mapping[str, str], descriptors: Descriptors, directory: Path
+    argv: Sequence[str], env: Mapping[str, str], positions: Positions, directory: Path
 ) -> bytes:
-    """Return the encoded orders for `launcher bounded`.
+    """Return the encoded orders for the launcher of a trusted command.
 
     Raises:
         ValueError: `argv` is empty, or an argument or a variable has a NUL.
     """
-    return _encode(argv, env, [("directory", str(directory))], _joins(descriptors))
+    return _encode(argv, env, _encode_orders([("directory", str(directory)), *_joins(positions)]))
 
 
-def _joins(descriptors: Descriptors) -> list[Order]:
-    return [("join", str(group)) for group in descriptors.groups]
+def _joins(positions: Positions) -> list[Order]:
+    return [("join", str(group)) for group in positions.groups]
 
 
-def _encode(
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    before: Sequence[Order],
-    after: Sequence[Order],
-    always: bytes = b"",
-) -> bytes:
-    """Encode the program, the orders `before`, the encoded orders `always` and the orders `after`."""
+def _encode(argv: Sequence[str], env: Mapping[str, str], *orders: bytes) -> bytes:
+    """Encode the program, which encoded orders follow."""
     variables = [f"{name}={value}" for name, value in env.items()]
     if not argv:
         raise ValueError("there is no program to run")
     if any("\0" in text for text in (*argv, *variables)):
         raise ValueError("arguments and variables cannot hold a NUL")
     program = encode_words([str(len(argv)), str(len(variables)), *argv, *variables])
-    first, last = (encode_words(word for order in orders for word in order) for orders in (before, after))
-    return program + first + always + last
+    return b"".join((program, *orders))
+
+
+def _encode_orders(orders: Iterable[Order]) -> bytes:
+    return encode_words(_words(orders))
+
+
+def _words(orders: Iterable[Order]) -> Iterator[str]:
+    return (word for order in orders for word in order)
 
 
 def encode_words(words: Iterable[str]) -> bytes:

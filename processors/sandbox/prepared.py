@@ -1,34 +1,37 @@
 """Sandboxes that are made before there is a program for them.
 
 An optimisation: namespaces, above all that of the network, take a third of the time that a sandbox takes.
-A launcher waits for its orders anyway, so that the same code makes and uses both kinds. Without this module
-each launcher would be started when it is needed.
+A launcher waits for its orders anyway, so that the same code makes and uses both kinds. Without it `of` would
+always start a launcher.
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 
 from processors.sandbox import launcher
-from processors.sandbox.launcher import Launched, LauncherServer, WaitingLauncher
+from processors.sandbox.launcher import LauncherServer, WaitingLauncher
 from processors.sandbox.model import SandboxError
-from processors.sandbox.orders import Descriptors, Order, sandbox_command
+from processors.sandbox.orders import Order, sandbox_command
+
+_CLOSE_S = 1.0
+"""Time after which launchers are killed that do not end with their channel; they take some milliseconds."""
 
 
 class PreparedSandboxes:
-    """Launchers of sandboxes by the user id that they run as. No program has run in any of them."""
+    """User ids of boxes, and launchers of sandboxes for some of them. No program has run in any of these."""
 
     def __init__(
-        self, server: LauncherServer, root: Sequence[Order], free_uids: list[int], most: int
+        self, server: LauncherServer, root: Sequence[Order], uids: Iterable[int], count: int
     ) -> None:
-        """Prepare at most `most` sandboxes with user ids of `free_uids`, which the caller shares.
+        """Prepare up to `count` sandboxes at a time for boxes with user ids of `uids`.
 
         `root` are the orders for the root of each.
         """
-        self._server, self._root, self._free_uids, self._most = server, root, free_uids, most
-        self._spare: deque[tuple[int, WaitingLauncher]] = deque()
+        self._server, self._root, self._count = server, root, count
+        self._free_uids = deque(uids)
+        self._waiting: deque[tuple[int, WaitingLauncher]] = deque()
         self._taken: dict[int, WaitingLauncher] = {}
         self.hits = 0
         """Stages that used a prepared sandbox."""
@@ -38,64 +41,61 @@ class PreparedSandboxes:
     @property
     def uids(self) -> list[int]:
         """User ids of the sandboxes that wait for a box."""
-        return [uid for uid, _ in self._spare]
+        return [uid for uid, _ in self._waiting]
 
     def make(self) -> None:
         """Prepare sandboxes, if some were used. A failure is ignored: the next stage makes its own."""
-        while len(self._spare) < self._most and self._free_uids:
-            uid = self._free_uids[0]
-            try:
-                waiting = launcher.start(self._server, sandbox_command(uid, self._root))
-            except (SandboxError, OSError):
-                return
-            self._spare.append((self._free_uids.pop(0), waiting))
+        with suppress(SandboxError):
+            while len(self._waiting) < self._count and self._free_uids:
+                self._waiting.append((self._free_uids[0], self._start(self._free_uids[0])))
+                self._free_uids.popleft()
 
     def take_uid(self) -> int | None:
         """Return a user id for a box, with a sandbox for its first stage if one is prepared.
 
         Return None if all are in use.
         """
-        if self._spare:
-            uid, waiting = self._spare.popleft()
+        if self._waiting:
+            uid, waiting = self._waiting.popleft()
             self._taken[uid] = waiting
             return uid
-        return self._free_uids.pop(0) if self._free_uids else None
+        return self._free_uids.popleft() if self._free_uids else None
 
-    def drop(self, uid: int) -> None:
-        """End the sandbox of a box that did not use it."""
-        if waiting := self._taken.pop(uid, None):
-            waiting.abandon()
+    def give_back(self, uid: int) -> None:
+        """Make the user id of a box available again, as late as possible."""
+        self._free_uids.append(uid)
 
-    def launch(
-        self,
-        uid: int,
-        orders: Callable[[Descriptors], bytes],
-        *,
-        stdin: bytes,
-        groups: Sequence[Path],
-        trees: Sequence[Path],
-        passed: Sequence[int],
-    ) -> Launched:
-        """Give orders to the sandbox that was prepared for a box, or to a new one.
-
-        See `launcher.launch` for the arguments.
+    def of(self, uid: int) -> WaitingLauncher:
+        """Return the launcher that was prepared for a box, or a new one.
 
         Raises:
             SandboxError: the launcher cannot be started.
         """
-        launch = partial(
-            launcher.launch, orders=orders, stdin=stdin, groups=groups, trees=trees, passed=passed, owner=uid
-        )
-        if waiting := self._taken.pop(uid, None):
-            with suppress(SandboxError):  # it was killed meanwhile
-                launched = launch(waiting)
-                self.hits += 1
-                return launched
+        waiting = self._taken.pop(uid, None)
+        if waiting and not waiting.process.has_ended():
+            self.hits += 1
+            return waiting
+        if waiting:  # it was killed
+            waiting.close()
         self.misses += 1
-        return launch(launcher.start(self._server, sandbox_command(uid, self._root)))
+        return self._start(uid)
+
+    def unused(self, uid: int) -> WaitingLauncher | None:
+        """Return the launcher that was prepared for a box, if no stage used it, for the caller to end it."""
+        return self._taken.pop(uid, None)
 
     def close(self) -> None:
-        """End all sandboxes that were not used."""
-        for _, waiting in self._spare:
-            waiting.abandon()
-        self._spare.clear()
+        """End all sandboxes that were not used, and prepare no more."""
+        self._count = 0
+        for _, waiting in self._waiting:
+            waiting.close()
+        deadline = time.monotonic() + _CLOSE_S
+        for _, waiting in self._waiting:
+            while not waiting.process.has_ended() and time.monotonic() < deadline:
+                time.sleep(0.001)
+            waiting.process.kill()
+            waiting.process.wait()
+        self._waiting.clear()
+
+    def _start(self, uid: int) -> WaitingLauncher:
+        return launcher.start(self._server, sandbox_command(uid, self._root))

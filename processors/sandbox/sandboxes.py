@@ -25,7 +25,7 @@ from processors.sandbox.orders import (
 )
 from processors.sandbox.prepared import PreparedSandboxes
 from processors.sandbox.settings import SandboxSettings
-from processors.sandbox.stage import StageRun, shielded
+from processors.sandbox.stage import StageRun, Teardown, shielded
 from processors.sandbox.uncounted import Uncounted
 from processors.sandbox.user_ids import UserIds
 from processors.sandbox.workplace import Workplace
@@ -63,8 +63,11 @@ class Sandboxes:
         """Control group for the next stage, made in advance to save time."""
         self._used_groups: defaultdict[int, list[Group]] = defaultdict(list)
         """Groups of ended stages by user id. A user gets no other box before they are removed."""
-        self._departures: defaultdict[int, list[asyncio.Task[None]]] = defaultdict(list)
-        """Sandboxes that are being taken down, by user id. A user gets no other box before they are gone."""
+        self._teardowns: defaultdict[int, list[asyncio.Task[None]]] = defaultdict(list)
+        """Sandboxes that are being taken down, by user id. A user gets no other box before they are gone, and
+        no other stage starts: they may still hold memory."""
+        self._kept_back: set[int] = set()
+        """User ids of closed boxes that are in `_unkillable`."""
         self._preparing: asyncio.TimerHandle | None = None
         self._uncounted = Uncounted()
         self._undo = ExitStack()
@@ -81,35 +84,33 @@ class Sandboxes:
         await asyncio.to_thread(capabilities.check, capabilities.FOR_SANDBOXES)
         inherited.raise_limits()
         with ExitStack() as undo:
-            self._launcher = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
+            program = await asyncio.to_thread(launcher.build_launcher, self._settings.cache_dir)
             self._seccomp = seccomp.make_filter()
             undo.callback(os.close, self._seccomp)
             self._workplace = await asyncio.to_thread(Workplace.claim, self._settings.state_dir)
             undo.callback(self._workplace.leave)
             ids = await asyncio.to_thread(UserIds.claim, self._settings, self._workplace.number)
             undo.callback(ids.release)
-            self._free_uids = list(ids.uids)
             self._cpus = share.cpus()
             self._cgroups = cgroups.locate(f"envicutor-{secrets.token_hex(6)}")
             undo.callback(self._cgroups.worker.leave)  # the groups themselves go when the place is swept
             self._enter_cgroups()
-            self._server = launcher.LauncherServer(self._launcher)
+            self._server = launcher.LauncherServer(program)
             undo.callback(self._server.close)
-            self._dev = self._workplace.folder / "dev"
-            mounts.make_devices(self._dev)
+            dev = self._workplace.folder / "dev"
+            mounts.make_devices(dev)
             self._boxes = self._workplace.folder / "boxes"
             mounts.make_folder_for_boxes(self._boxes)
             self._prepared = PreparedSandboxes(
-                self._server, root_orders(self._dev, self._boxes), self._free_uids, self._settings.prepared
+                self._server, root_orders(dev, self._boxes), ids.uids, self._settings.prepared
             )
             undo.callback(self._prepared.close)
+            undo.callback(self._stop_preparing)
             await self._try()
             self._undo = undo.pop_all()
 
     async def close(self) -> None:
         """Undo `start`; all boxes must be closed before."""
-        if self._preparing:
-            self._preparing.cancel()
         self._undo.close()
 
     @property
@@ -163,7 +164,7 @@ class Sandboxes:
             SandboxError: all boxes are in use, or a box cannot be made or removed.
             ValueError: a name is not a relative path inside the box.
         """
-        self._free_uids += self._reclaim_uids()
+        self._reclaim_uids()
         uid = self._prepared.take_uid()
         if uid is None:
             raise SandboxError(f"all {self._settings.boxes} boxes are in use")
@@ -178,23 +179,29 @@ class Sandboxes:
 
     async def _free(self, uid: int) -> None:
         """Remove the control groups of a closed box, and make its user id available again."""
-        self._prepared.drop(uid)
-        groups, departures = self._used_groups.pop(uid, []), self._departures.pop(uid, [])
+        if unused := self._prepared.unused(uid):
+            unused.close()
+            self._take_down(uid, Teardown(unused.process, os.pidfd_open(unused.process.pid)))
+        groups, teardowns = self._used_groups.pop(uid, []), self._teardowns.pop(uid, [])
         removals = (self._release(group, uid) for group in groups)
-        tried = await asyncio.gather(*departures, *removals, return_exceptions=True)
+        tried = await asyncio.gather(*teardowns, *removals, return_exceptions=True)
         errors = [error for error in tried if error is not None]
-        if not errors and uid not in self._unkillable:
-            self._free_uids.append(uid)  # last in the queue: used again as late as possible
+        if uid in self._unkillable:
+            self._kept_back.add(uid)
+        elif not errors:
+            self._prepared.give_back(uid)
+        self._prepare_later()
         for error in errors:
             raise error
 
-    def _reclaim_uids(self) -> list[int]:
-        """Return user ids whose unkillable processes have ended by now, and forget their groups."""
-        gone = [uid for uid, group in self._unkillable.items() if not group.pids()]
+    def _reclaim_uids(self) -> None:
+        """Give back user ids whose unkillable processes have ended by now, and forget their groups."""
+        gone = [uid for uid in self._kept_back if not self._unkillable[uid].pids()]
         for uid in gone:
             with suppress(OSError):  # otherwise the group is removed with the place
                 self._unkillable.pop(uid).remove()
-        return gone
+            self._kept_back.discard(uid)
+            self._prepared.give_back(uid)
 
     async def run_bounded(
         self,
@@ -218,12 +225,16 @@ class Sandboxes:
             waiting = launcher.start(self._server, host_command())
             launched = launcher.launch(
                 waiting,
-                lambda descriptors: orders_for_host(argv, env, descriptors, cwd or Path("/")),
+                lambda positions: orders_for_host(argv, env, positions, cwd or Path("/")),
                 stdin=stdin,
                 groups=group.join_files(),
             )
             stage = StageRun(launched, group, bounds)
-            report = await stage.end()
+            try:
+                report = await stage.end()
+            finally:
+                if stage.teardown:
+                    await shielded(stage.teardown.wait())
             if report.wait_status is None:
                 report = replace(report, wait_status=stage.exit_status)
             return evaluate(stage, report, group, bounds, full=None)
@@ -240,23 +251,33 @@ class Sandboxes:
         cpus = min(limits.cpus, self._cpus)  # version 1 refuses a quota above that of a parent group
         group_limits = GroupLimits(limits.memory_bytes, limits.processes, cpus)
         async with self._group(group_limits, box.uid) as group:
-            launched = self._prepared.launch(
-                box.uid,
-                lambda descriptors: orders_for_box(command.argv, command.env, limits, descriptors, rootfs),
+            launched = launcher.launch(
+                self._prepared.of(box.uid),
+                lambda positions: orders_for_box(command.argv, command.env, limits, positions, rootfs),
                 stdin=command.stdin,
                 groups=group.join_files(),
                 trees=[*rootfs.mounts.values(), box.path],
-                passed=[self._seccomp],
+                seccomp=self._seccomp,
+                owner=box.uid,
             )
-            async with gate(command.may_start, launched.allow_start) as at:
-                stage = StageRun(launched, group, bounds, command.on_output, at, self._uncounted)
+            earlier = [*self._teardowns[box.uid]]
+
+            async def may_start() -> None:
+                if earlier:
+                    await asyncio.wait(earlier)
+                await command.may_start()
+
+            async with gate(may_start, launched.allow_start) as may_run:
+                stage = StageRun(launched, group, bounds, command.on_output, may_run, self._uncounted)
                 try:
                     report = await stage.end()
                 finally:
-                    if stage.departure:
-                        departing = asyncio.create_task(stage.departure.over())
-                        self._departures[box.uid].append(departing)
+                    if stage.teardown:
+                        self._take_down(box.uid, stage.teardown)
             return evaluate(stage, report, group, bounds, box.full())
+
+    def _take_down(self, uid: int, teardown: Teardown) -> None:
+        self._teardowns[uid].append(asyncio.create_task(teardown.wait()))
 
     @asynccontextmanager
     async def _group(self, limits: GroupLimits, uid: int | None = None) -> AsyncIterator[Group]:
@@ -286,6 +307,10 @@ class Sandboxes:
         """Let `_prepare` run once the result of this stage is on its way."""
         if self._preparing is None:
             self._preparing = asyncio.get_running_loop().call_later(PREPARE_AFTER_S, self._prepare)
+
+    def _stop_preparing(self) -> None:
+        if self._preparing:
+            self._preparing.cancel()
 
     def _prepare(self) -> None:
         """Remove used groups, and prepare a group and sandboxes for the next stages.

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from processors.sandbox.attribution import Bounds, Report, next_check_s, parse_report, time_exceeded
 from processors.sandbox.cgroups import Group
 from processors.sandbox.descriptors import release_unreachable
-from processors.sandbox.gate import Gate
 from processors.sandbox.launcher import ChildProcess, Launched
 from processors.sandbox.model import STREAMS, OnOutput, SandboxError
 from processors.sandbox.pace import Pace
@@ -136,27 +135,25 @@ class _Collector:
             os.close(self._descriptor)
 
 
-class Departure:
-    """Launcher that takes a sandbox down, in which no process of a program is left."""
+class Teardown:
+    """End of a launcher, which takes down a sandbox in which no process of a program is left."""
 
     def __init__(self, launcher: ChildProcess, pidfd: int) -> None:
         """`pidfd` refers to the launcher, and is closed when it has ended."""
         self._launcher, self._pidfd = launcher, pidfd
 
-    async def over(self) -> None:
-        """Wait until the launcher has ended, and reap it; kill it if it takes long.
+    async def wait(self) -> None:
+        """Wait until the launcher has ended, and reap it.
+
+        It ends by itself. If it were killed, pid 1 might still hold memory when it has ended.
 
         Raises:
-            SandboxError: it cannot be killed.
+            SandboxError: the kernel does not take the sandbox down.
         """
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._pidfd, ended.set)
         try:
-            try:
-                await asyncio.wait_for(ended.wait(), KILL_LAUNCHER_S)
-            except TimeoutError:
-                self._launcher.kill()
-                await asyncio.wait_for(ended.wait(), GIVE_UP_S)
+            await asyncio.wait_for(ended.wait(), GIVE_UP_S)
         except TimeoutError:
             raise SandboxError(STUCK) from None
         finally:
@@ -174,7 +171,7 @@ class StageRun:
         group: Group,
         bounds: Bounds,
         on_output: OnOutput | None = None,
-        gate: Gate | None = None,
+        may_run: asyncio.Event | None = None,
         uncounted: Uncounted | None = None,
     ) -> None:
         """Watch a launcher that was started.
@@ -184,7 +181,7 @@ class StageRun:
             group: control group that the program joins.
             bounds: limits that this process enforces or attributes; the control group enforces memory.
             on_output: callback for output.
-            gate: gate that the program waits at; the time until it opens does not count.
+            may_run: set once the program may run; the time before does not count.
             uncounted: meter of memory that the group does not count; None for a trusted program.
 
         Raises:
@@ -208,13 +205,13 @@ class StageRun:
         """Kernel memory, uncounted by the control group, for which the stage was killed."""
         self.wall_time_s = 0.0
         """Time from the start of the program to the end of its last process, as this process saw them."""
-        self.departure: Departure | None = None
-        """Departure of the launcher, if it had not ended when the stage had."""
+        self.teardown: Teardown | None = None
+        """End of the launcher, if it had not ended when the stage had."""
         self._loop = asyncio.get_running_loop()
         self._launcher, self._channel = launched.process, launched.channel
         self._group = group
         self._bounds = bounds
-        self._gate = gate
+        self._may_run = may_run
         self._uncounted = uncounted
         callbacks = [partial(on_output, stream) if on_output else None for stream in STREAMS]
         self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, callbacks[0])
@@ -287,10 +284,10 @@ class StageRun:
             self._check_in(0 if self.stopped else self._next_check_s(0, 0))
         if (limit := self.printed_too_much) is not None:
             self.stop(limit)
-        says_empty = b"\nempty\n" in self._report.kept
-        if says_empty and self._emptied is None:
+        reports_empty = b"\nempty\n" in self._report.kept
+        if reports_empty and self._emptied is None:
             self._empty()
-        has_reported = says_empty or self._report.ended
+        has_reported = reports_empty or self._report.ended
         pipes_ended = self.stdout.ended and self.stderr.ended and has_reported
         if self._emptied is not None and pipes_ended and not self._done.done():
             self._done.set_result(None)
@@ -359,7 +356,7 @@ class StageRun:
         return KILL_AGAIN_S
 
     def _before_start(self, now: float) -> float:
-        if self._gate is not None and not self._gate.opened:
+        if self._may_run is not None and not self._may_run.is_set():
             self._born = now
         since_s = now - self._born
         if since_s > SETUP_S:
@@ -403,6 +400,6 @@ class StageRun:
             os.close(self._oom_event)
         self._loop.remove_reader(self._pidfd)
         if self._launcher.wait_status is None:
-            self.departure = Departure(self._launcher, self._pidfd)
+            self.teardown = Teardown(self._launcher, self._pidfd)
         else:
             os.close(self._pidfd)

@@ -43,7 +43,7 @@ class Dispatcher:
         self._restored: dict[int, dict[str, Turn]] = {}
         """Turns from rows by partition and id, until the events that existed at the restore are folded."""
         self._latest_is_direct = False
-        """Whether ingest enqueues the latest request that was folded."""
+        """Whether ingest enqueued the latest work that was folded."""
         self._late: dict[int, list[str]] = {}
         """Ids of `_owed` that the present transaction enqueues, by partition."""
 
@@ -54,7 +54,7 @@ class Dispatcher:
 
     @property
     def may_wait(self) -> bool:
-        """Whether the next events may wait a moment, since ingest enqueues all work itself at the moment."""
+        """Whether the next events may wait, since ingest enqueues all work itself at the moment."""
         return self._latest_is_direct and not self.is_waiting
 
     def update(self, messages: list[Message], now_s: float) -> None:
@@ -81,8 +81,8 @@ class Dispatcher:
         if applied.fact is None:
             return
         owed = applied.owed
-        if owed is not None:
-            self._latest_is_direct = owed.dispatch == "direct"
+        if owed is not None or applied.has_effects:
+            self._latest_is_direct = owed is not None and owed.dispatch == "direct"
         self._owed.folded(number, applied.id, now_s, owed=owed is not None and owed.dispatch == "direct")
         if owed is not None and owed.dispatch == "turn":
             turn = _turn(number, applied.id, owed, maybe_enqueued=existed)

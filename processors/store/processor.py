@@ -47,7 +47,8 @@ _IDLE_S = 0.5
 _WAITING_S = 0.05
 """The same while submissions wait for a free slot, which workers publish on another topic."""
 _GATHER_S = 0.02
-"""Time for which events come together while nothing waits for them, so that answers have the processors."""
+"""Sleep before a poll while ingest enqueues all work. Rows, replies, webhooks and stop orders come up to so
+much later; answers over HTTP, which come from ingest, have the processors."""
 _RETRY_S = 0.02
 
 

@@ -222,6 +222,8 @@ async def _fork(sandboxes: Sandboxes) -> float:
 
 
 async def _run(sandboxes: Sandboxes) -> float:
+    while not sandboxes.prepared_uids:  # noqa: ASYNC110 - nothing tells that one is there
+        await asyncio.sleep(0.001)
     async with sandboxes.box({}, ROOMY) as box:
         started = time.perf_counter()
         await box.run(Command(["true"]), Rootfs.of_host_tools(), ROOMY)

@@ -14,6 +14,7 @@ _CHANGEABLE = ("retention.ms", "max.message.bytes", "compression.type")
 """Settings of a topic that are also changed on existing topics; partition counts cannot be changed."""
 
 _ASK_AGAIN_S = 0.05
+"""Time between two questions for the leaders of new partitions."""
 
 
 class TopicMismatchError(Exception):
@@ -23,11 +24,11 @@ class TopicMismatchError(Exception):
 def ensure_topics(settings: KafkaSettings, topics: tuple[Topic, ...], timeout_s: float = 30.0) -> None:
     """Create the topics that are missing; give the others the catalogue's retention, sizes and compression.
 
-    The partitions of all of them have leaders when this returns, as the broker that answers knows it.
+    The broker knows leaders of all partitions of the topics that were missing when this returns.
 
     Raises:
         TopicMismatchError: a partition count differs; it is fixed at creation.
-        KafkaException: the broker refused a change, or did not answer within `timeout_s`.
+        KafkaException: the broker refused a change, did not answer within `timeout_s`, or knows no leader.
     """
     admin = AdminClient(connection(settings) | SHORT_LIVED)
     existing = admin.list_topics(timeout=timeout_s).topics
@@ -63,7 +64,7 @@ def _remedy(topic: Topic, found: int) -> str:
 
 
 def _await_leaders(admin: AdminClient, names: list[str], timeout_s: float) -> None:
-    """Wait for what follows a creation: a broker learns the leaders of new partitions from the controller."""
+    """Wait until the broker knows a leader of each partition, which it learns from the controller."""
     deadline = time.monotonic() + timeout_s
     while True:
         listed = admin.list_topics(timeout=timeout_s).topics

@@ -107,7 +107,7 @@ def processes_of(settings: SandboxSettings, *, but: Collection[int] = ()) -> lis
 
 
 def programs_of(settings: SandboxSettings) -> list[str]:
-    """The same of all that are no launchers, whose command lines are erased."""
+    """The command lines of those processes that are no launchers, whose command lines are erased."""
     return [line for line in processes_of(settings) if line.strip("\0")]
 
 

@@ -10,7 +10,7 @@ from processors.sandbox import Rootfs
 from processors.sandbox.mounts import unescape
 from processors.sandbox.orders import (
     DEFAULT_ENV,
-    Descriptors,
+    Positions,
     file_orders,
     orders_for_box,
     orders_for_host,
@@ -21,14 +21,14 @@ from topics.request.limits import RunLimits
 
 words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 names = st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1)
-DESCRIPTORS = Descriptors(groups=(4, 5), trees=(6, 7), passed=(8,))
+POSITIONS = Positions(groups=(4, 5), trees=(6, 7), seccomp=(8,))
 FOLDER = Path("/folder")
 ROOTFS = Rootfs({"/usr": Path("/tree/usr")}, {"/bin": "usr/bin"})
 
 
 @given(argv=st.lists(words, min_size=1), env=st.dictionaries(names, words))
 def test_arguments_and_variables_are_framed_by_their_number(argv: list[str], env: dict[str, str]) -> None:
-    told = orders_for_host(argv, env, DESCRIPTORS, FOLDER).decode().split("\0")
+    told = orders_for_host(argv, env, POSITIONS, FOLDER).decode().split("\0")
     variables = [f"{name}={value}" for name, value in env.items()]
     assert told == [
         str(len(argv)),
@@ -41,7 +41,7 @@ def test_arguments_and_variables_are_framed_by_their_number(argv: list[str], env
 
 def test_a_box_gets_its_limits_and_defaults() -> None:
     limits = RunLimits(open_files=33, box_bytes=4096, box_files=5)
-    orders = orders_for_box(["a"], {"HOME": "/tmp"}, limits, DESCRIPTORS, ROOTFS)
+    orders = orders_for_box(["a"], {"HOME": "/tmp"}, limits, POSITIONS, ROOTFS)
     told = orders.decode().split("\0")
     assert told[:3] == ["1", str(len(DEFAULT_ENV)), "a"]
     assert "HOME=/tmp" in told
@@ -56,7 +56,7 @@ def test_a_box_gets_its_limits_and_defaults() -> None:
 @pytest.mark.parametrize(("argv", "env"), [([], {}), (["a\0"], {}), (["a"], {"b": "\0"})])
 def test_what_cannot_be_told_is_refused(argv: list[str], env: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"NUL|no program"):
-        orders_for_host(argv, env, DESCRIPTORS, FOLDER)
+        orders_for_host(argv, env, POSITIONS, FOLDER)
 
 
 def test_a_root_is_made_before_its_files_are_known() -> None:
