@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from confluent_kafka import Message
 
+from processors.queue import attempts
 from processors.queue.attempt import Attempt
 from processors.queue.attempts import Attempts, WorkerIdentity
 from processors.queue.offsets import Delivery
@@ -18,6 +19,7 @@ from topics.catalogue import catalogue
 from topics.fold import Enqueue, Recorded
 from topics.kafka import ports
 from topics.kafka.codec import Record, header
+from topics.kafka.reachability import Reachability
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
@@ -34,6 +36,12 @@ BEGUN = ["started", "dependencies_installed"]
 EVENTS = catalogue(NOWHERE).submissions.events.name
 SLOTS = catalogue(NOWHERE).submissions.slots.name
 REQUEST = make_requested(*parse_request(b'{"run": "true"}', MiB), "pin", source="http")
+
+
+@pytest.fixture(autouse=True)
+def broker_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process have clients without a broker, and a worker without Kafka gives no grace."""
+    monkeypatch.setattr(attempts, "OF_THIS_PROCESS", Reachability())
 
 
 def work(id: str, *, alone: bool = False) -> Work:
