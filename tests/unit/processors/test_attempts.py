@@ -40,7 +40,7 @@ REQUEST = make_requested(*parse_request(b'{"run": "true"}', MiB), "pin", source=
 
 @pytest.fixture(autouse=True)
 def broker_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests of this process have clients without a broker, and a worker without Kafka gives no grace."""
+    """Clients of other tests may have lost their broker, and a worker without Kafka gives no grace period."""
     monkeypatch.setattr(attempts, "OF_THIS_PROCESS", Reachability())
 
 
