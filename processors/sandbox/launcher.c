@@ -2,9 +2,8 @@
  * Launcher of stages: the steps that Python cannot take, between fork and exec and inside the sandbox.
  *
  *   launcher serve PARENT_PID SOCKET_FD   stay, and fork a child of PARENT_PID for each line:
- *       sandbox UID PARENT_PID ORDERS...      become UID, make namespaces; pid 1 obeys the orders, waits for more, and runs
- *                                             the program
- *       bounded PARENT_PID                    no sandbox: join the control groups, leave the network, execute
+ *       UID ORDERS...    pid 1 of a sandbox of this user: obey the orders, wait for more, and run the program
+ *       0                no sandbox: join the control groups, leave the network, execute the program
  *
  * A line is a message of NUL-terminated words with descriptors 0 and 2 of the child. The reply is the child's process
  * id, or a negative error number if there is no child. A fork is cheaper than an exec for each stage, and its process as
@@ -55,7 +54,8 @@ enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 };
 enum { SOCKET = 3, FIRST_RECEIVED, MAX_RECEIVED = 64 };
 enum { CHANNEL, REPORT = 2 };             /* descriptors of a child */
 enum { ORDERS, STDIN, STDOUT, STDERR };   /* positions of the descriptors that come with orders; others have numbers in these */
-enum { MAX_GROUPS = 8, MAX_LIMITS = 16, ID_INSIDE = 1000 };
+enum { MAX_GROUPS = 8, MAX_LIMITS = 16, ID_INSIDE = 1000, LEAST_USER = 1000 };
+enum { NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS };
 
 static int report_fd = REPORT;
 
@@ -488,22 +488,6 @@ static _Noreturn void become_program(const struct orders *orders) {
 
 /* ---- children ---- */
 
-static void become_user(const char *user, pid_t parent) {
-	long uid = number(user);
-	uid_t real, effective, saved;
-	reset_signals();
-	raise_hard_limits();
-	raise_oom_score();
-	umask(022);
-	if (uid < 1000 || uid >= UINT32_MAX || setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
-		fail("become user", user);
-	if (getresuid(&real, &effective, &saved) || real != uid || effective != uid || saved != uid)
-		fail("become", user);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		fail("set", "no_new_privs");
-	end_with_parent(parent); /* last: a change of user clears the signal */
-}
-
 /* Kills all other processes of the sandbox and reaps them: none can fork any more once it is being killed. */
 static void empty_sandbox(void) {
 	kill(-1, SIGKILL);
@@ -551,13 +535,20 @@ static void write_text(const char *path, const char *text) {
 	close(fd);
 }
 
-/* Maps the only user id inside the sandbox. */
-static void map_ids(uid_t outside) {
+/* Maps the only user id inside the sandbox, and becomes this user: the real and saved ids are still the server's. */
+static void become_user(uid_t outside) {
 	char map[64];
+	uid_t real, effective, saved;
 	snprintf(map, sizeof map, "%d %u 1", ID_INSIDE, outside);
 	write_text("/proc/self/setgroups", "deny");
 	write_text("/proc/self/uid_map", map);
 	write_text("/proc/self/gid_map", map);
+	if (setresgid(ID_INSIDE, ID_INSIDE, ID_INSIDE) || setresuid(ID_INSIDE, ID_INSIDE, ID_INSIDE))
+		fail("become", "user of the sandbox");
+	if (getresuid(&real, &effective, &saved) || real != ID_INSIDE || effective != ID_INSIDE || saved != ID_INSIDE)
+		fail("become", "user of the sandbox");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		fail("set", "no_new_privs");
 }
 
 static void raise_loopback(void) {
@@ -568,51 +559,31 @@ static void raise_loopback(void) {
 	close(fd);
 }
 
-/* Ends with the process that holds the other end of `life`, even if it ended before the signal was set. */
-static void end_with_holder(int life) {
-	struct pollfd other_end = {.fd = life};
+/* Ends with the worker, even if it ended before the signal was set: it holds the other end of the channel. */
+static void end_with_worker(void) {
+	struct pollfd channel = {.fd = CHANNEL};
 	set_parent_death_signal();
-	if (poll(&other_end, 1, 0) != 0)
+	if (poll(&channel, 1, 0) < 0 || channel.revents)
 		_exit(SETUP_FAILED);
-	close(life);
 }
 
-static _Noreturn void sandbox(void) {
-	char *user = next_word();
-	int life[2], status;
-	become_user(user, number(next_word()));
-	if (prctl(PR_SET_DUMPABLE, 1)) /* so that the child can write its id maps; no other process has this user id */
+static _Noreturn void sandboxed(uid_t user) {
+	if (prctl(PR_SET_DUMPABLE, 1)) /* so that it can write to its own /proc files; no other process has this user id */
 		fail("set", "dumpable");
-	if (pipe2(life, O_CLOEXEC))
-		fail("make", "pipe");
-	struct clone_args namespaces = {
-		.flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
-		.exit_signal = SIGCHLD,
-	};
-	pid_t child = syscall(SYS_clone3, &namespaces, sizeof namespaces);
-	if (child < 0)
-		fail("make", "namespaces");
-	if (child == 0) {
-		close(life[1]);
-		end_with_holder(life[0]);
-		map_ids(number(user));
-		if (sethostname("box", 3))
-			fail("set", "host name");
-		raise_loopback();
-		be_pid_1();
-	}
-	/* Keep only the child's `life` open: the worker waits for the end of the pipes. */
-	if (dup2(life[1], 0) < 0 || close_range(1, ~0U, 0))
-		_exit(SETUP_FAILED);
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			_exit(SETUP_FAILED);
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : SETUP_FAILED);
+	reset_signals();
+	raise_oom_score();
+	umask(022);
+	become_user(user);
+	end_with_worker(); /* not before: a change of user clears the signal */
+	if (sethostname("box", 3))
+		fail("set", "host name");
+	raise_loopback();
+	be_pid_1();
 }
 
-static _Noreturn void bounded(void) {
+static _Noreturn void bounded(pid_t parent) {
 	struct orders orders = {0};
-	end_with_parent(number(next_word()));
+	end_with_parent(parent);
 	receive_orders();
 	read_orders(&orders);
 	reset_signals();
@@ -625,15 +596,6 @@ static _Noreturn void bounded(void) {
 	execute(&orders);
 }
 
-static _Noreturn void become(const char *kind) {
-	if (!strcmp(kind, "sandbox"))
-		sandbox();
-	if (!strcmp(kind, "bounded"))
-		bounded();
-	errno = EINVAL;
-	fail("usage", kind);
-}
-
 /* ---- server ---- */
 
 /* Erases our command line, which has paths of the host and which the program could read at pid 1. */
@@ -642,35 +604,56 @@ static void erase_command_line(char **argv) {
 		memset(*argv, 0, strlen(*argv));
 }
 
-/* Runs in a child of our parent, which reaps it. */
-static _Noreturn void be_child(char *line, size_t length, const int descriptors[2]) {
+/* Runs in a child of the worker, which reaps it. */
+static _Noreturn void be_child(char *line, size_t length, const int descriptors[2], pid_t worker) {
 	if (dup2(descriptors[0], CHANNEL) < 0 || dup2(descriptors[1], REPORT) < 0 || close_range(SOCKET, ~0U, 0))
 		fail("arrange", "descriptors");
 	if (setsid() < 0)
 		fail("start", "session");
 	word = line;
 	words_end = line + length;
-	become(next_word());
+	uid_t user = number(next_word());
+	if (user)
+		sandboxed(user);
+	bounded(worker);
 }
 
-static _Noreturn void serve(pid_t parent, int socket_fd, char **command_line) {
+/*
+ * Forks a child of the worker. If there is a user, the child is pid 1 of new namespaces, which belong to the effective
+ * user of this process: only that user may map its id, and no capability of the host reaches the child.
+ */
+static pid_t fork_child(uid_t user) {
+	struct clone_args how = {.flags = CLONE_PARENT | (user ? NAMESPACES : 0)};
+	if (user && (setegid(user) || seteuid(user)))
+		_exit(SETUP_FAILED);
+	pid_t child = syscall(SYS_clone3, &how, sizeof how);
+	int reason = errno;
+	if (child && user && (seteuid(0) || setegid(0)))
+		_exit(SETUP_FAILED);
+	errno = reason;
+	return child;
+}
+
+static _Noreturn void serve(pid_t worker, int socket_fd, char **command_line) {
 	static char line[1 << 12];
-	end_with_parent(parent);
 	erase_command_line(command_line);
+	if (setgroups(0, NULL))
+		fail("drop", "groups");
+	raise_hard_limits();
 	if (dup2(socket_fd, SOCKET) < 0 || close_range(FIRST_RECEIVED, ~0U, 0))
 		fail("arrange", "descriptors");
 	for (;;) {
-		int descriptors[MAX_RECEIVED];
+		int descriptors[MAX_RECEIVED], answer = -EINVAL;
 		size_t count;
+		end_with_parent(worker); /* each time: a change of user clears the signal */
 		ssize_t length = receive(SOCKET, line, sizeof line, descriptors, &count);
 		if (length <= 0)
 			_exit(length ? SETUP_FAILED : 0);
-		int answer = -EINVAL;
-		if (count == 2) {
-			struct clone_args as_sibling = {.flags = CLONE_PARENT};
-			answer = syscall(SYS_clone3, &as_sibling, sizeof as_sibling);
+		uid_t user = strtoul(line, NULL, 10);
+		if (count == 2 && !line[length - 1] && (!user || user >= LEAST_USER)) {
+			answer = fork_child(user);
 			if (answer == 0)
-				be_child(line, length, descriptors);
+				be_child(line, length, descriptors, worker);
 			if (answer < 0)
 				answer = -errno;
 		}

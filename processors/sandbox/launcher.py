@@ -155,7 +155,7 @@ class WaitingLauncher:
     def close(self) -> None:
         """Let the launcher end, since there are no orders for it; its caller reaps it.
 
-        It ends with its channel, and reaps pid 1 of its sandbox then.
+        It ends with its channel.
         """
         self.channel.close()
         os.close(self.report)

@@ -39,13 +39,13 @@ class Positions:
 
 
 def sandbox_command(uid: int, root: Sequence[Order]) -> list[str]:
-    """Return the command line of the launcher of a sandbox, whose programs run as `uid` on the host."""
-    return ["sandbox", str(uid), str(os.getpid()), *_words(root)]
+    """Return the command line of pid 1 of a sandbox, whose programs run as `uid` on the host."""
+    return [str(uid), *_words(root)]
 
 
 def host_command() -> list[str]:
     """Return the command line of the launcher of a trusted command."""
-    return ["bounded", str(os.getpid())]
+    return ["0"]
 
 
 def root_orders(dev: Path, over: Path) -> list[Order]:

@@ -145,7 +145,7 @@ class Teardown:
     async def wait(self) -> None:
         """Wait until the launcher has ended, and reap it.
 
-        It ends by itself. If it were killed, pid 1 might still hold memory when it has ended.
+        It ends by itself.
 
         Raises:
             SandboxError: the kernel does not take the sandbox down.
@@ -352,7 +352,7 @@ class StageRun:
             raise SandboxError(STUCK)
         self._group.kill()  # the launcher then reports the end of the program
         if since_s > KILL_LAUNCHER_S:
-            self._launcher.kill()  # pid 1 of the sandbox ends with it, and all other processes with pid 1
+            self._launcher.kill()  # it is pid 1 of the sandbox, and all other processes end with it
         return KILL_AGAIN_S
 
     def _before_start(self, now: float) -> float:
