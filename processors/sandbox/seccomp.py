@@ -1,11 +1,21 @@
-"""System call filter (seccomp) of programs, compiled by libseccomp."""
+"""System call filter (seccomp) of programs. The numbers of calls are libseccomp's."""
 
 import errno
-import os
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import pyseccomp as libseccomp
 
+from processors.sandbox.decision_tree import (
+    ARCHITECTURE,
+    NUMBER,
+    WORD,
+    Decision,
+    by_argument,
+    by_bits,
+    by_word,
+    compile_decision,
+)
 from processors.sandbox.descriptors import sealed_memory
 from processors.sandbox.socket_options import PRETENDED as PRETENDED_OPTIONS
 from processors.sandbox.socket_options import SETTABLE
@@ -50,17 +60,23 @@ CLONE_NEW = 0x7E020000
 CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 """Permitted families of sockets; others are rarely used and often attacked."""
-INET_TYPES, ALL_TYPES = {1, 2, 3}, set(range(16))
+INET_TYPES, SOCKET_TYPE = {1, 2, 3}, 0xF
 """Permitted types: stream, datagram and raw, which the kernel refuses. Other types could load the module
-DCCP."""
+DCCP. The second is the mask of the type, above which are flags."""
 INET_PROTOCOLS = {0, 1, 6, 17, 58}
 """Permitted protocols: default, ICMP, TCP, UDP and ICMPv6; not MPTCP, UDP-Lite and modules of the host."""
 PR_SET_SECCOMP = 22
 OFD_LOCKS = {36, 37, 38}
 """F_OFD_GETLK, F_OFD_SETLK and F_OFD_SETLKW of fcntl."""
-INT_BITS, INT = 32, 0xFFFFFFFF
 LAST_SYSCALL = 1023
 """Highest number of a system call on the supported architectures."""
+X32 = 0x40000000
+"""First number of the calls of x32 programs, which have the architecture x86-64."""
+ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+"""SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS, and SECCOMP_RET_ERRNO, to which the number is added
+(linux/seccomp.h)."""
+PRETEND = ERROR
+"""Decision that a call does nothing and returns 0."""
 
 
 def make_filter() -> int:
@@ -69,165 +85,98 @@ def make_filter() -> int:
     Calls that libseccomp does not know, including newer ones, return ENOSYS. Calls with the numbers of
     another architecture (32-bit, x32) end the process with SIGSYS.
     """
-    rules = libseccomp.SyscallFilter(libseccomp.ERRNO(errno.ENOSYS))
-    rules.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)
-    rules.set_attr(libseccomp.Attr.CTL_OPTIMIZE, 2)  # a tree instead of a list
-    special = {
-        "clone": _allow_clone,
-        "fcntl": _refuse_locks_of_open_files,
-        "prctl": _refuse_filters,
-        "prlimit64": _allow_own_limits,
-        "setsockopt": _allow_options,
-        "socket": _allow_socket,
-        "socketpair": _allow_pair,
-    }
-    for name in _known_syscalls():
-        if name in special:
-            special[name](rules, name)
-        elif name in ABSENT:
-            continue  # a call without a rule returns ENOSYS
-        elif name in DENIED:
-            rules.add_rule(libseccomp.ERRNO(errno.EPERM), name)
-        elif name in PRETENDED:
-            rules.add_rule(libseccomp.ERRNO(0), name)
-        elif name in UNSUPPORTED:
-            rules.add_rule(libseccomp.ERRNO(errno.EOPNOTSUPP), name)
-        else:
-            rules.add_rule(libseccomp.ALLOW, name)
-    return _export(rules)
+    return sealed_memory(compile_decision(decide()))
 
 
-def _known_syscalls() -> list[str]:
-    arch = libseccomp.system_arch()
-    names = []
+def decide() -> Decision:
+    """Return what the filter does with each call."""
+    architecture = libseccomp.system_arch()
+    calls = {}
     for number in range(LAST_SYSCALL + 1):
-        try:
-            names.append(libseccomp.resolve_syscall(arch, number).decode())
-        except (OSError, ValueError):
-            continue
-    return names
+        with suppress(OSError, ValueError):  # no call has this number
+            calls[number] = _decide_call(libseccomp.resolve_syscall(architecture, number).decode())
+    unknown = _refuse(errno.ENOSYS)
+    # A tracer uses the highest number to skip a call.
+    above = {X32: KILL, WORD: unknown} if architecture == libseccomp.Arch.X86_64 else {}
+    by_number = by_word(NUMBER, calls, unknown, above=above)
+    return by_word(ARCHITECTURE, {architecture: by_number}, KILL)
 
 
-def _allow_clone(rules: libseccomp.SyscallFilter, name: str) -> None:
+def _decide_call(name: str) -> Decision:
+    if name in _BY_ARGUMENTS:
+        return _BY_ARGUMENTS[name]()
+    if name in ABSENT:
+        return _refuse(errno.ENOSYS)
+    if name in DENIED:
+        return _refuse(errno.EPERM)
+    if name in PRETENDED:
+        return PRETEND
+    return _refuse(errno.EOPNOTSUPP) if name in UNSUPPORTED else ALLOW
+
+
+def _refuse(number: int) -> Decision:
+    """Return the decision that a call does nothing and returns this error."""
+    return ERROR | number
+
+
+def _decide_clone() -> Decision:
     """Refuse new namespaces, and processes that share descriptors but are not threads.
 
     The locks of such a process outlive it, so that their owner would be unknown, see uncounted.py.
     """
-    shared_by_threads = CLONE_FILES | CLONE_THREAD
-    for mask, flags in ((CLONE_FILES, 0), (shared_by_threads, shared_by_threads)):
-        allowed = libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_NEW | mask, flags)
-        rules.add_rule(libseccomp.ALLOW, name, allowed)
-    refused = [(bit, bit) for bit in (1 << shift for shift in range(32)) if bit & CLONE_NEW]
-    for mask, flags in (*refused, (shared_by_threads, CLONE_FILES)):
-        rules.add_rule(
-            libseccomp.ERRNO(errno.EPERM), name, libseccomp.Arg(0, libseccomp.MASKED_EQ, mask, flags)
-        )
+    refused = _refuse(errno.EPERM)
+    unless_shared = by_bits(0, {CLONE_FILES: refused}, ALLOW, mask=CLONE_FILES | CLONE_THREAD)
+    return by_bits(0, {0: unless_shared}, refused, mask=CLONE_NEW)
 
 
-def _allow_own_limits(rules: libseccomp.SyscallFilter, name: str) -> None:
+def _decide_prlimit() -> Decision:
     """Refuse to set limits by process id: a limit on the CPU time of pid 1, the same user, would end it."""
-    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, 0))
-    by_id = libseccomp.Arg(0, libseccomp.NE, 0)
-    rules.add_rule(libseccomp.ALLOW, name, by_id, libseccomp.Arg(2, libseccomp.EQ, 0))  # only reads
-    rules.add_rule(libseccomp.ERRNO(errno.EPERM), name, by_id, libseccomp.Arg(2, libseccomp.NE, 0))
+    if_only_read = by_argument(2, {0: ALLOW}, _refuse(errno.EPERM))
+    return by_argument(0, {0: ALLOW}, if_only_read)
 
 
-def _allow_socket(rules: libseccomp.SyscallFilter, name: str) -> None:
-    families = {AF_UNIX, AF_INET, AF_INET6}
-    _refuse_but(rules, name, errno.EAFNOSUPPORT, 0, families)
-    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
-    for family in families - {AF_UNIX}:
-        of_family = libseccomp.Arg(0, libseccomp.EQ, family)
-        for mask, kind in all_but(INET_TYPES, bits=4):  # higher bits are flags
-            other = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
-            rules.add_rule(libseccomp.ERRNO(errno.EPROTONOSUPPORT), name, of_family, other)
-        for mask, kind in all_but(ALL_TYPES - INET_TYPES, bits=4):
-            of_type = libseccomp.Arg(1, libseccomp.MASKED_EQ, mask, kind)
-            _refuse_but(rules, name, errno.EPROTONOSUPPORT, 2, INET_PROTOCOLS, of_family, of_type)
-            for protocol in INET_PROTOCOLS:
-                equal = libseccomp.Arg(2, libseccomp.EQ, protocol)
-                rules.add_rule(libseccomp.ALLOW, name, of_family, of_type, equal)
+def _decide_socket() -> Decision:
+    refused = _refuse(errno.EPROTONOSUPPORT)
+    by_protocol = by_argument(2, dict.fromkeys(INET_PROTOCOLS, ALLOW), refused)
+    by_type = by_bits(1, dict.fromkeys(INET_TYPES, by_protocol), refused, mask=SOCKET_TYPE)
+    families = {AF_UNIX: ALLOW, AF_INET: by_type, AF_INET6: by_type}
+    return by_argument(0, families, _refuse(errno.EAFNOSUPPORT))
 
 
-def _allow_pair(rules: libseccomp.SyscallFilter, name: str) -> None:
-    _refuse_but(rules, name, errno.EAFNOSUPPORT, 0, {AF_UNIX})
-    rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(0, libseccomp.EQ, AF_UNIX))
+def _decide_socketpair() -> Decision:
+    return by_argument(0, {AF_UNIX: ALLOW}, _refuse(errno.EAFNOSUPPORT))
 
 
-def _refuse_filters(rules: libseccomp.SyscallFilter, name: str) -> None:
+def _decide_prctl() -> Decision:
     """Refuse PR_SET_SECCOMP: compiled filters are in memory with a single limit for the whole host."""
-    _refuse_if(rules, name, errno.EPERM, 0, {PR_SET_SECCOMP})
+    return by_bits(0, {PR_SET_SECCOMP: _refuse(errno.EPERM)}, ALLOW)
 
 
-def _refuse_locks_of_open_files(rules: libseccomp.SyscallFilter, name: str) -> None:
+def _decide_fcntl() -> Decision:
     """Return EINVAL, as kernels before 3.15 do: the owner of these locks is unknown, see uncounted.py."""
-    _refuse_if(rules, name, errno.EINVAL, 1, OFD_LOCKS)
+    return by_bits(1, dict.fromkeys(OFD_LOCKS, _refuse(errno.EINVAL)), ALLOW)
 
 
-def _allow_options(rules: libseccomp.SyscallFilter, name: str) -> None:
+def _decide_setsockopt() -> Decision:
     """Return ENOPROTOOPT for other options, as a kernel that does not know them does."""
-    _refuse_but(rules, name, errno.ENOPROTOOPT, 1, SETTABLE.keys())
-    for level, options in SETTABLE.items():
-        of_level = libseccomp.Arg(1, libseccomp.EQ, level)
-        pretended = PRETENDED_OPTIONS.get(level, frozenset())
-        _refuse_but(rules, name, errno.ENOPROTOOPT, 2, options | pretended, of_level)
-        for mask, option in covering(options):
-            allowed = libseccomp.Arg(2, libseccomp.MASKED_EQ, mask, option)
-            rules.add_rule(libseccomp.ALLOW, name, of_level, allowed)
-        for option in pretended:
-            rules.add_rule(libseccomp.ERRNO(0), name, of_level, libseccomp.Arg(2, libseccomp.EQ, option))
+    refused = _refuse(errno.ENOPROTOOPT)
+    levels = {
+        level: by_argument(
+            2,
+            dict.fromkeys(options, ALLOW) | dict.fromkeys(PRETENDED_OPTIONS.get(level, ()), PRETEND),
+            refused,
+        )
+        for level, options in SETTABLE.items()
+    }
+    return by_argument(1, levels, refused)
 
 
-def _refuse_if(
-    rules: libseccomp.SyscallFilter, name: str, number: int, argument: int, values: Set[int]
-) -> None:
-    """Return an error if an argument has one of these values, otherwise allow the call.
-
-    The rules compare the lower 32 bits, as the kernel does for an argument of the type `int`.
-    """
-    for mask, value in all_but(values, INT_BITS):
-        rules.add_rule(libseccomp.ALLOW, name, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value))
-    for value in values:
-        refused = libseccomp.Arg(argument, libseccomp.MASKED_EQ, INT, value)
-        rules.add_rule(libseccomp.ERRNO(number), name, refused)
-
-
-def _refuse_but(
-    rules: libseccomp.SyscallFilter,
-    name: str,
-    number: int,
-    argument: int,
-    values: Set[int],
-    *given: libseccomp.Arg,
-) -> None:
-    """Return an error if an argument has none of these values, and the others are as given."""
-    refuse, bits = libseccomp.ERRNO(number), max(values).bit_length()
-    rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.GE, 1 << bits))
-    for mask, value in all_but(values, bits):
-        rules.add_rule(refuse, name, *given, libseccomp.Arg(argument, libseccomp.MASKED_EQ, mask, value))
-
-
-def all_but(values: Set[int], bits: int, mask: int = 0, start: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield pairs of a mask and a masked value that match each number of `bits` bits except `values`.
-
-    Rules have no order, so an exception must be cut out of a rule.
-    """
-    if not any(value & mask == start for value in values):
-        yield mask, start
-    elif bits:
-        bit = 1 << bits - 1
-        yield from all_but(values, bits - 1, mask | bit, start)
-        yield from all_but(values, bits - 1, mask | bit, start | bit)
-
-
-def covering(values: Set[int]) -> Iterator[tuple[int, int]]:
-    """Yield pairs of a mask and a masked value that match just these 64-bit values."""
-    bits = max(values).bit_length()
-    yield from all_but(set(range(1 << bits)) - values, bits, mask=(1 << 64) - (1 << bits))
-
-
-def _export(rules: libseccomp.SyscallFilter) -> int:
-    with open(os.memfd_create("filter"), "w+b") as file:
-        rules.export_bpf(file)
-        file.seek(0)
-        return sealed_memory(file.read())
+_BY_ARGUMENTS: Mapping[str, Callable[[], Decision]] = {
+    "clone": _decide_clone,
+    "fcntl": _decide_fcntl,
+    "prctl": _decide_prctl,
+    "prlimit64": _decide_prlimit,
+    "setsockopt": _decide_setsockopt,
+    "socket": _decide_socket,
+    "socketpair": _decide_socketpair,
+}
