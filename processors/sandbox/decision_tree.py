@@ -23,7 +23,7 @@ _FARTHEST = 253
 """Number of instructions that a conditional jump may skip: the kernel's 255 and room for two more jumps."""
 
 Decision: TypeAlias = "int | Branch"
-"""What a filter returns (SECCOMP_RET_* with its data), or a further distinction."""
+"""Return value of a filter (SECCOMP_RET_* with its data), or a further distinction."""
 
 
 @dataclass(frozen=True, slots=True)
