@@ -16,7 +16,10 @@ from processors.sandbox.stage import shielded
 from topics.request.limits import RunLimits
 
 FEW_FILES = 32
-"""Files that are written on the event loop. More of them, which may be thousands, are written in a thread."""
+"""Files that are written or removed on the event loop. More of them take a thread: they may be thousands."""
+
+SMALL_BYTES = 1 << 20
+"""Content of a box that is removed on the event loop, with that many files at most."""
 
 Runner = Callable[["Box", Command, Rootfs, RunLimits], Awaitable[Completed]]
 
@@ -169,8 +172,10 @@ async def place_to_mount(folder: Path) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        # Freeing hundreds of megabytes would block the event loop.
-        await shielded(asyncio.to_thread(_remove_box, folder))
+        if _is_small(folder):
+            _remove_box(folder)
+        else:  # freeing hundreds of megabytes would block the event loop
+            await shielded(asyncio.to_thread(_remove_box, folder))
 
 
 def _make_place(folder: Path) -> None:
@@ -178,6 +183,14 @@ def _make_place(folder: Path) -> None:
         folder.mkdir()
     except OSError as error:
         raise SandboxError(f"a box cannot be made: {error}") from error
+
+
+def _is_small(folder: Path) -> bool:
+    """Return whether what is mounted on a folder is removed as quickly as a thread starts."""
+    held = os.statvfs(folder)
+    return (held.f_blocks - held.f_bfree) * held.f_frsize <= SMALL_BYTES and (
+        held.f_files - held.f_ffree <= FEW_FILES
+    )
 
 
 def _remove_box(folder: Path) -> None:

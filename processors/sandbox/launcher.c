@@ -55,7 +55,6 @@ enum { SOCKET = 3, FIRST_RECEIVED, MAX_RECEIVED = 64 };
 enum { CHANNEL, REPORT = 2 };             /* descriptors of a child */
 enum { ORDERS, STDIN, STDOUT, STDERR };   /* positions of the descriptors that come with orders; others have numbers in these */
 enum { MAX_GROUPS = 8, MAX_LIMITS = 16, ID_INSIDE = 1000, LEAST_USER = 1000 };
-enum { NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS };
 
 static int report_fd = REPORT;
 
@@ -575,6 +574,8 @@ static _Noreturn void sandboxed(uid_t user) {
 	umask(022);
 	become_user(user);
 	end_with_worker(); /* not before: a change of user clears the signal */
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)) /* here, since the worker waits for the fork */
+		fail("make", "namespaces");
 	if (sethostname("box", 3))
 		fail("set", "host name");
 	raise_loopback();
@@ -619,11 +620,11 @@ static _Noreturn void be_child(char *line, size_t length, const int descriptors[
 }
 
 /*
- * Forks a child of the worker. If there is a user, the child is pid 1 of new namespaces, which belong to the effective
- * user of this process: only that user may map its id, and no capability of the host reaches the child.
+ * Forks a child of the worker. If there is a user, the child is pid 1 of new namespaces of users and processes, which
+ * belong to the effective user of this process: the child may map this user, and has no capability on the host.
  */
 static pid_t fork_child(uid_t user) {
-	struct clone_args how = {.flags = CLONE_PARENT | (user ? NAMESPACES : 0)};
+	struct clone_args how = {.flags = CLONE_PARENT | (user ? CLONE_NEWUSER | CLONE_NEWPID : 0)};
 	if (user && (setegid(user) || seteuid(user)))
 		_exit(SETUP_FAILED);
 	pid_t child = syscall(SYS_clone3, &how, sizeof how);

@@ -63,11 +63,12 @@ class Sandboxes:
         """Control group for the next stage, made in advance to save time."""
         self._used_groups: defaultdict[int, list[Group]] = defaultdict(list)
         """Groups of ended stages by user id. A user gets no other box before they are removed."""
-        self._teardowns: defaultdict[int, list[asyncio.Task[None]]] = defaultdict(list)
+        self._teardowns: defaultdict[int, dict[Teardown, asyncio.Task[None]]] = defaultdict(dict)
         """Sandboxes that are being taken down, by user id. A user gets no other box before they are gone, and
         no other stage starts: they may still hold memory."""
-        self._kept_back: set[int] = set()
-        """User ids of closed boxes that are in `_unkillable`."""
+        self._kept_back: dict[int, list[Teardown]] = {}
+        """Sandboxes of closed boxes that the kernel did not take down, by user id. There are none if only the
+        group in `_unkillable` is left."""
         self._preparing: asyncio.TimerHandle | None = None
         self._uncounted = Uncounted()
         self._undo = ExitStack()
@@ -182,12 +183,13 @@ class Sandboxes:
         if unused := self._prepared.unused(uid):
             unused.close()
             self._take_down(uid, Teardown(unused.process, os.pidfd_open(unused.process.pid)))
-        groups, teardowns = self._used_groups.pop(uid, []), self._teardowns.pop(uid, [])
+        groups, teardowns = self._used_groups.pop(uid, []), self._teardowns.pop(uid, {})
         removals = (self._release(group, uid) for group in groups)
-        tried = await asyncio.gather(*teardowns, *removals, return_exceptions=True)
+        tried = await asyncio.gather(*removals, *teardowns.values(), return_exceptions=True)
         errors = [error for error in tried if error is not None]
-        if uid in self._unkillable:
-            self._kept_back.add(uid)
+        stuck = [teardown for teardown in teardowns if not teardown.has_ended()]
+        if stuck or uid in self._unkillable:
+            self._kept_back[uid] = stuck
         elif not errors:
             self._prepared.give_back(uid)
         self._prepare_later()
@@ -196,11 +198,15 @@ class Sandboxes:
 
     def _reclaim_uids(self) -> None:
         """Give back user ids whose unkillable processes have ended by now, and forget their groups."""
-        gone = [uid for uid in self._kept_back if not self._unkillable[uid].pids()]
-        for uid in gone:
-            with suppress(OSError):  # otherwise the group is removed with the place
-                self._unkillable.pop(uid).remove()
-            self._kept_back.discard(uid)
+        for uid in [*self._kept_back]:
+            group = self._unkillable.get(uid)
+            if (group and group.pids()) or not all(stuck.has_ended() for stuck in self._kept_back[uid]):
+                continue
+            if group:
+                del self._unkillable[uid]
+                with suppress(OSError):  # otherwise the group is removed with the place
+                    group.remove()
+            del self._kept_back[uid]
             self._prepared.give_back(uid)
 
     async def run_bounded(
@@ -260,7 +266,7 @@ class Sandboxes:
                 seccomp=self._seccomp,
                 owner=box.uid,
             )
-            earlier = [*self._teardowns[box.uid]]
+            earlier = [*self._teardowns[box.uid].values()]
 
             async def may_start() -> None:
                 if earlier:
@@ -277,7 +283,7 @@ class Sandboxes:
             return evaluate(stage, report, group, bounds, box.full())
 
     def _take_down(self, uid: int, teardown: Teardown) -> None:
-        self._teardowns[uid].append(asyncio.create_task(teardown.wait()))
+        self._teardowns[uid][teardown] = asyncio.create_task(teardown.wait())
 
     @asynccontextmanager
     async def _group(self, limits: GroupLimits, uid: int | None = None) -> AsyncIterator[Group]:

@@ -38,6 +38,7 @@ OUTPUT_GRACE_S = 5.0
 
 They close at once, unless another thread is starting a process, which inherits them for a moment.
 """
+HOST_CPUS = os.cpu_count() or 1
 STUCK = "processes cannot be killed"
 REPORT_BYTES = 16384
 """Bytes of the launcher's report that are kept: far more than one has."""
@@ -142,6 +143,10 @@ class Teardown:
         """`pidfd` refers to the launcher, and is closed when it has ended."""
         self._launcher, self._pidfd = launcher, pidfd
 
+    def has_ended(self) -> bool:
+        """Return whether the launcher has ended, and reap it if so."""
+        return self._launcher.has_ended()
+
     async def wait(self) -> None:
         """Wait until the launcher has ended, and reap it.
 
@@ -217,7 +222,7 @@ class StageRun:
         self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, callbacks[0])
         self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed, callbacks[1])
         self._report = _Collector(launched.report, REPORT_BYTES, self._changed)
-        self._host_cpus = os.cpu_count() or 1
+        self._host_cpus = HOST_CPUS
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._born = self._loop.time()
         self._started: float | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from processors.sandbox import Command, Rootfs, SandboxError, Sandboxes
+from processors.sandbox.orders import MASKED
 from processors.sandbox.stage import Teardown
 from tests.support.polling import eventually
 from tests.system.sandbox.laboratory import DEADLINE_S, LIMITS, Laboratory, bash, children, processes_of
@@ -38,9 +39,11 @@ def mounts_seen_by(uids: Collection[int]) -> list[set[str]]:
 
 
 def all_made(uids: Collection[int]) -> bool:
-    """Whether each has just the mounts of a root without files."""
-    folders = [{point.split("/")[1] for point in points} for points in mounts_seen_by(uids)]
-    return folders == [{"", "dev", "proc"}] * len(uids)
+    """Whether each has just the mounts of a root without files, with that which is made last."""
+    seen = mounts_seen_by(uids)
+    last = [f"/proc/{name}" for name in MASKED if Path("/proc", name).exists()][-1]
+    folders = [{point.split("/")[1] for point in points} for points in seen]
+    return folders == [{"", "dev", "proc"}] * len(uids) and all(last in points for points in seen)
 
 
 async def prepared(sandboxes: Sandboxes, count: int = 2) -> list[int]:
@@ -165,15 +168,24 @@ def test_the_memory_of_a_stage_is_free_before_the_next_starts(laboratory: Labora
     Laboratory(tight, laboratory.groups).run(experiment)
 
 
+class SlowTeardown(Teardown):
+    """End of a sandbox that a test decides on."""
+
+    def __init__(self, is_down: asyncio.Event) -> None:
+        self._is_down = is_down
+
+    def has_ended(self) -> bool:
+        return self._is_down.is_set()
+
+    async def wait(self) -> None:
+        await self._is_down.wait()
+
+
 def test_a_program_starts_when_the_sandbox_before_it_is_gone(laboratory: Laboratory) -> None:
     async def experiment(sandboxes: Sandboxes) -> None:
         async with sandboxes.box({}, LIMITS) as box:
             is_down = asyncio.Event()
-
-            async def wait() -> None:
-                await is_down.wait()
-
-            sandboxes._teardowns[box.uid].append(asyncio.create_task(wait()))
+            sandboxes._take_down(box.uid, SlowTeardown(is_down))
             running = asyncio.create_task(bash(box, "echo here"))
             done, _ = await asyncio.wait({running}, timeout=0.5)
             assert not done

@@ -45,7 +45,7 @@ def test_their_user_is_nobody_elses(
             await running
 
     async def experiment(worker: Sandboxes) -> None:
-        with pytest.raises(SandboxError, match="cannot be removed"):
+        with pytest.raises(SandboxError, match="cannot be killed"):
             await give_up(worker)
         with pytest.raises(SandboxError, match="all 1 boxes are in use"):
             async with worker.box({}, LIMITS):
