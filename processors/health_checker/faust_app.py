@@ -13,7 +13,7 @@ from topics.kafka.clients import SASL_MECHANISM, ssl_context
 from topics.settings import KafkaSettings
 
 FETCH_BYTES = 1024 * 1024
-FETCH_WAIT_MS = 250
+FETCH_WAIT_MS = 500
 """Longest wait of a fetch for `FETCH_BYTES`. It delays no expiry by more: append times count, not arrival
 times."""
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from processors.sandbox.descriptors import sealed_memory
 from processors.sandbox.model import SandboxError
 from processors.sandbox.mounts import clone_tree
-from processors.sandbox.orders import Positions, encode_words
+from processors.sandbox.orders import Positions
 
 SOURCE = Path(__file__).with_name("launcher.c")
 _ORDERS, _PERMISSION = b"orders", b"1"
@@ -113,7 +113,7 @@ class LauncherServer:
                 self._socket.close()
                 raise SandboxError(f"the launcher cannot be started: {error}") from error
 
-    def fork(self, argv: Sequence[str], channel: int, report: int) -> ChildProcess:
+    def fork(self, command: bytes, channel: int, report: int) -> ChildProcess:
         """Make a child of this process through the launcher, which is started again if it has ended.
 
         The descriptors `channel` and `report` become 0 and 2 of the child.
@@ -126,7 +126,7 @@ class LauncherServer:
             self._socket.close()
             self._start()
         try:
-            socket.send_fds(self._socket, [encode_words(argv)], [channel, report])
+            socket.send_fds(self._socket, [command], [channel, report])
             answer = int.from_bytes(self._socket.recv(4), sys.byteorder, signed=True)
         except TimeoutError:  # the launcher was stopped by a signal: the next fork starts a new one
             self._process.kill()
@@ -185,7 +185,7 @@ class Launched:
             os.close(descriptor)
 
 
-def start(server: LauncherServer, argv: Sequence[str]) -> WaitingLauncher:
+def start(server: LauncherServer, command: bytes) -> WaitingLauncher:
     """Start a launcher, which waits for its orders.
 
     Raises:
@@ -197,7 +197,7 @@ def start(server: LauncherServer, argv: Sequence[str]) -> WaitingLauncher:
             ours.callback(channel.close)
             with theirs, ExitStack() as closed:
                 report, report_end = _pipe(ours, closed)
-                process = server.fork(argv, theirs.fileno(), report_end)
+                process = server.fork(command, theirs.fileno(), report_end)
         except OSError as error:
             raise SandboxError(f"the launcher cannot be started: {error}") from error
         ours.pop_all()

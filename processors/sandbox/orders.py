@@ -38,22 +38,24 @@ class Positions:
     """System call filter, if there is one."""
 
 
-def sandbox_command(uid: int, root: Sequence[Order]) -> list[str]:
-    """Return the command line of pid 1 of a sandbox, whose programs run as `uid` on the host."""
-    return [str(uid), *_words(root)]
+def sandbox_command(uid: int, root: bytes) -> bytes:
+    """Return the command line of pid 1 of a sandbox, whose programs run as `uid` on the host.
+
+    `root` are encoded orders that make its root.
+    """
+    return b"%d\0%b" % (uid, root)
 
 
-def host_command() -> list[str]:
-    """Return the command line of the launcher of a trusted command."""
-    return ["0"]
+HOST_COMMAND = b"0\0"
+"""Command line of the launcher of a trusted command."""
 
 
-def root_orders(dev: Path, over: Path) -> list[Order]:
-    """Return orders that make and enter a root without files, for any program.
+def root_orders(dev: Path, over: Path) -> bytes:
+    """Return encoded orders that make and enter a root without files, for any program.
 
     `dev` is a folder of devices on the host, `over` any folder there; the root is mounted over it.
     """
-    return [
+    orders: list[Order] = [
         ("begin-root", str(over)),
         ("bind-devices", str(dev), "/dev"),
         ("folder", "/tmp"),  # noqa: S108 - the sandbox's own
@@ -61,6 +63,7 @@ def root_orders(dev: Path, over: Path) -> list[Order]:
         ("restrict-proc", "/proc"),
         *(("mask", f"/proc/{name}") for name in MASKED),
     ]
+    return _encode_orders(orders)
 
 
 def file_orders(rootfs: Rootfs, trees: Sequence[int]) -> list[Order]:

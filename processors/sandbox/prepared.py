@@ -7,13 +7,13 @@ always start a launcher.
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 
 from processors.sandbox import launcher
 from processors.sandbox.launcher import LauncherServer, WaitingLauncher
 from processors.sandbox.model import SandboxError
-from processors.sandbox.orders import Order, sandbox_command
+from processors.sandbox.orders import sandbox_command
 
 _CLOSE_S = 1.0
 """Time after which launchers are killed that do not end with their channel; they take some milliseconds."""
@@ -22,12 +22,10 @@ _CLOSE_S = 1.0
 class PreparedSandboxes:
     """User ids of boxes, and launchers of sandboxes for some of them. No program has run in any of these."""
 
-    def __init__(
-        self, server: LauncherServer, root: Sequence[Order], uids: Iterable[int], count: int
-    ) -> None:
+    def __init__(self, server: LauncherServer, root: bytes, uids: Iterable[int], count: int) -> None:
         """Prepare up to `count` sandboxes at a time for boxes with user ids of `uids`.
 
-        `root` are the orders for the root of each.
+        `root` are the encoded orders for the root of each.
         """
         self._server, self._root, self._count = server, root, count
         self._free_uids = deque(uids)

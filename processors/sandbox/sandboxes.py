@@ -18,7 +18,7 @@ from processors.sandbox.completion import evaluate
 from processors.sandbox.gate import gate
 from processors.sandbox.model import Command, Completed, Rootfs, SandboxError
 from processors.sandbox.orders import (
-    host_command,
+    HOST_COMMAND,
     orders_for_box,
     orders_for_host,
     root_orders,
@@ -228,7 +228,7 @@ class Sandboxes:
             ValueError: `argv` is empty, or an argument or a variable has a NUL.
         """
         async with self._group(GroupLimits(bounds.memory_bytes, processes)) as group:
-            waiting = launcher.start(self._server, host_command())
+            waiting = launcher.start(self._server, HOST_COMMAND)
             launched = launcher.launch(
                 waiting,
                 lambda positions: orders_for_host(argv, env, positions, cwd or Path("/")),
