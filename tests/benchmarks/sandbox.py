@@ -19,6 +19,7 @@ from rich.console import Console
 from infra.commands.output import print_note
 from processors.sandbox import Box, Command, Completed, Rootfs, Sandboxes, SandboxSettings
 from processors.sandbox.mounts import mounts_below
+from tests.benchmarks import whole_machine
 from tests.benchmarks.measuring import (
     Samples,
     Summary,
@@ -45,7 +46,7 @@ ROOMY = RunLimits(wall_time_s=30, cpu_time_s=30)
 DYING = RunLimits(wall_time_s=5)
 """The default limits, with enough time to fill them with processes that take long to die."""
 
-BUBBLEWRAP = "bubblewrap alone"
+PLAIN, BUBBLEWRAP, SANDBOX = "fork and exec", "bubblewrap alone", "box and run"
 NEIGHBOUR = ["python3", "-ISc", "for _ in range(100): sum(range(100_000))"]
 ATTACKS: Mapping[str, tuple[str, RunLimits]] = {
     "busy processes": ("for n in $(seq 60); do while :; do :; done & done; wait", ROOMY),
@@ -96,6 +97,9 @@ async def _measure(
         layers = await interleaved(_layers(sandboxes), rounds * 5)
         cpu = await interleaved(_cpu_of(_layers(sandboxes)), rounds * 5)
         _print_layers(console, layers, cpu)
+        print_note("what a run costs the whole machine")
+        machine = await _whole_machine(sandboxes, rounds)
+        _print_machine(console, machine)
         print_note("what a neighbour feels")
         neighbours = {name: await _beside(sandboxes, name, rounds) for name in ATTACKS}
         _print_neighbours(console, neighbours)
@@ -106,6 +110,7 @@ async def _measure(
         "dying_s": kept(dying),
         "layers_s": kept(layers),
         "layers_cpu_s": kept(cpu),
+        "whole_machine_cpu_s": kept(machine),
         "neighbour_s": _kept_pairs(neighbours),
     }
     return found, groups
@@ -170,13 +175,13 @@ def _layers(sandboxes: Sandboxes) -> dict[str, Callable[[], Awaitable[float]]]:
     links = [word for link, text in usr.symlinks.items() for word in ("--symlink", text, link)]
     mounts = ["--ro-bind", "/usr", "/usr", *links, "--proc", "/proc", "--dev", "/dev"]
     return {
-        "fork and exec": partial(_spawn, ["true"]),
+        PLAIN: partial(_spawn, ["true"]),
         BUBBLEWRAP: partial(_spawn, ["bwrap", "--unshare-all", *mounts, "true"]),
         "box": partial(_box, sandboxes),
         "fork of a box": partial(_fork, sandboxes),
         "run in a box, prepared": partial(_run, sandboxes),
         "run in a box, not prepared": partial(_run_again, sandboxes),
-        "box and run": partial(_box_and_run, sandboxes),
+        SANDBOX: partial(_box_and_run, sandboxes),
         "box, fork and run": partial(_everything, sandboxes),
     }
 
@@ -257,7 +262,7 @@ async def _everything(sandboxes: Sandboxes) -> float:
 
 def _print_layers(console: Console, samples: Samples, cpu: Samples) -> None:
     summaries = {name: Summary.of(taken) for name, taken in samples.items()}
-    bare = summaries["fork and exec"].p50
+    bare = summaries[PLAIN].p50
     rows = [
         [
             name,
@@ -270,6 +275,32 @@ def _print_layers(console: Console, samples: Samples, cpu: Samples) -> None:
     ]
     columns = ["layer", "p50", "max", "times fork and exec", "CPU time, p50"]
     print_table(console, "what each layer costs", columns, rows)
+
+
+# -- what a run costs the whole machine ------------------------------------------------------------
+
+
+async def _whole_machine(sandboxes: Sandboxes, rounds: int) -> Samples:
+    layers = _layers(sandboxes)
+    with whole_machine.control_groups() as use_groups:
+        variants: dict[str, whole_machine.Run] = {
+            **{name: layers[name] for name in (PLAIN, BUBBLEWRAP, SANDBOX)},
+            **whole_machine.layers(),
+            "control groups": use_groups,
+            "fork of this process": whole_machine.fork,
+            "+ system call filter": partial(whole_machine.install_filter, whole_machine.read_filter()),
+        }
+        return await whole_machine.blocks(variants, rounds)
+
+
+def _print_machine(console: Console, samples: Samples) -> None:
+    p50_s = {name: Summary.of(taken).p50 for name, taken in samples.items()}
+    beyond_plain = (p50_s[SANDBOX] - p50_s[PLAIN]) / (p50_s[BUBBLEWRAP] - p50_s[PLAIN])
+    print_note(
+        f"beyond {PLAIN}, a sandbox with its box, limits and pipes costs {beyond_plain:.2f} of bubblewrap"
+    )
+    rows = [[name, f"{value_s * 1000:.2f} ms"] for name, value_s in p50_s.items()]
+    print_table(console, "CPU time of the whole machine for a run", ["what", "p50"], rows)
 
 
 # -- what a neighbour feels ------------------------------------------------------------------------
