@@ -1,4 +1,4 @@
-"""CPU time of the whole machine for a run, with that of kernel threads and of processes that are not reaped."""
+"""CPU time of the whole machine for a run, with that of kernel threads."""
 
 import asyncio
 import ctypes
@@ -28,7 +28,7 @@ Run = Callable[[], Awaitable[object]]
 
 
 async def blocks(variants: Mapping[str, Run], rounds: int) -> Samples:
-    """Return CPU seconds of the machine for a run of each variant, a sample a block, beyond those of idling."""
+    """Return CPU seconds of the machine for a run of each variant, beyond idling, a sample for each block."""
     samples: Samples = {name: [] for name in variants}
     for _ in range(rounds):
         idle_s = await _busy_s(asyncio.sleep(0.5)) / 0.5
