@@ -41,9 +41,10 @@ class UserIds:
         """Claim the range of this worker's place if it is free, else the next free one.
 
         Raises:
-            SandboxError: no range is free, an account has one of the ids, or the claim failed.
+            SandboxError: no range is free, an account has one of the ids or a user namespace lacks it, or the
+                claim failed.
         """
-        check_accounts(settings)
+        check(settings)
         numbers = (settings.first_uid, settings.boxes, PLACES, place)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
@@ -88,15 +89,31 @@ def ids_of_all_places(settings: SandboxSettings) -> range:
     return range(settings.first_uid, settings.first_uid + PLACES * settings.boxes)
 
 
-def check_accounts(settings: SandboxSettings) -> None:
-    """Check that no account of this host has an id that a box could get.
+def check(settings: SandboxSettings) -> None:
+    """Check that the ids that boxes could get exist, and that no account of this host has one of them.
 
     Raises:
-        SandboxError: an account has such an id.
+        SandboxError: an id does not exist in this user namespace, or an account has it.
     """
     ids = ids_of_all_places(settings)
+    for name in ("uid_map", "gid_map"):
+        mapped = Path("/proc/self", name).read_text()
+        if not is_mapped(ids, mapped):
+            raise SandboxError(
+                f"not all ids from {ids[0]} to {ids[-1]}, which are for boxes, exist in this user namespace, "
+                f"whose {name} is {mapped.split()}: set "
+                f"ENVICUTOR_SANDBOX_FIRST_UID to the first of {len(ids)} that do, or fewer "
+                "ENVICUTOR_SANDBOX_BOXES"
+            )
     if taken := [account.pw_name for account in pwd.getpwall() if account.pw_uid in ids]:
         raise SandboxError(
             f"{', '.join(taken)} have user ids from {ids[0]} to {ids[-1]}, which are for boxes: "
             "set another ENVICUTOR_SANDBOX_FIRST_UID"
         )
+
+
+def is_mapped(ids: range, id_map: str) -> bool:
+    """Return whether a user namespace has all these ids, given the text of its uid_map or gid_map."""
+    rows = [tuple(map(int, line.split())) for line in id_map.splitlines()]
+    mapped = (range(max(first, ids.start), min(first + count, ids.stop)) for first, _, count in rows)
+    return sum(map(len, mapped)) == len(ids)
