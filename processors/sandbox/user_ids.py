@@ -41,10 +41,9 @@ class UserIds:
         """Claim the range of this worker's place if it is free, else the next free one.
 
         Raises:
-            SandboxError: no range is free, an account has one of the ids or a user namespace lacks it, or the
-                claim failed.
+            SandboxError: no range is free, an account has one of the ids, or the claim failed.
         """
-        check(settings)
+        check_accounts(settings)
         numbers = (settings.first_uid, settings.boxes, PLACES, place)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
@@ -89,11 +88,11 @@ def ids_of_all_places(settings: SandboxSettings) -> range:
     return range(settings.first_uid, settings.first_uid + PLACES * settings.boxes)
 
 
-def check(settings: SandboxSettings) -> None:
-    """Check that the ids that boxes could get exist, and that no account of this host has one of them.
+def check_mapped(settings: SandboxSettings) -> None:
+    """Check that all ids that a box could get exist in this user namespace.
 
     Raises:
-        SandboxError: an id does not exist in this user namespace, or an account has it.
+        SandboxError: one does not; the message names all that boxes need.
     """
     ids = ids_of_all_places(settings)
     for name in ("uid_map", "gid_map"):
@@ -101,10 +100,18 @@ def check(settings: SandboxSettings) -> None:
         if not is_mapped(ids, mapped):
             raise SandboxError(
                 f"not all ids from {ids[0]} to {ids[-1]}, which are for boxes, exist in this user namespace, "
-                f"whose {name} is {mapped.split()}: set "
-                f"ENVICUTOR_SANDBOX_FIRST_UID to the first of {len(ids)} that do, or fewer "
-                "ENVICUTOR_SANDBOX_BOXES"
+                f"whose {name} is {mapped.split()}: set ENVICUTOR_SANDBOX_FIRST_UID to the first of "
+                f"{len(ids)} that do, or fewer ENVICUTOR_SANDBOX_BOXES"
             )
+
+
+def check_accounts(settings: SandboxSettings) -> None:
+    """Check that no account of this host has an id that a box could get.
+
+    Raises:
+        SandboxError: an account has such an id.
+    """
+    ids = ids_of_all_places(settings)
     if taken := [account.pw_name for account in pwd.getpwall() if account.pw_uid in ids]:
         raise SandboxError(
             f"{', '.join(taken)} have user ids from {ids[0]} to {ids[-1]}, which are for boxes: "

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The first process in User-Mode Linux: makes it look like a host, and runs pytest on it.
+# The first process in User-Mode Linux: makes it look like a host, and runs pytest on it, or with --user-namespace as the
+# first argument in a user namespace.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
 export ENVICUTOR_SANDBOX_CACHE_DIR=/tmp/cache # what it compiles: no file of the host can be written
 project=$1
@@ -19,5 +20,10 @@ ip link set lo up
 
 cd "$project" || exit
 echo "uml: Linux $(uname -r), controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
-if .venv/bin/pytest -p no:cacheprovider --color=no "$@" </dev/null; then echo "uml: passed"; else echo "uml: failed"; fi
+enter=()
+if [ "$1" = --user-namespace ]; then
+  enter=(tests/system/uml/user_namespace.sh)
+  shift
+fi
+if "${enter[@]}" .venv/bin/pytest -p no:cacheprovider --color=no "$@" </dev/null; then echo "uml: passed"; else echo "uml: failed"; fi
 poweroff --force --no-wtmp
