@@ -26,9 +26,9 @@ def in_user_namespace() -> bool:
     return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
 
 
-removes_compiled_folders = pytest.mark.skipif(
+needs_attributes = pytest.mark.skipif(
     in_user_namespace() and tuple(map(int, os.uname().release.split(".")[:2])) < (6, 6),
-    reason="before Linux 6.6 no overlay in a user namespace lets folders of the box below be removed",
+    reason="before Linux 6.6 overlays in a user namespace cannot note that a folder was removed or renamed",
 )
 
 
