@@ -96,12 +96,12 @@ def check_mapped(settings: SandboxSettings) -> None:
     """
     ids = ids_of_all_places(settings)
     for name in ("uid_map", "gid_map"):
-        mapped = Path("/proc/self", name).read_text()
-        if not is_mapped(ids, mapped):
+        id_map = Path("/proc/self", name).read_text()
+        if not is_mapped(ids, id_map):
             raise SandboxError(
                 f"not all ids from {ids[0]} to {ids[-1]}, which are for boxes, exist in this user namespace, "
-                f"whose {name} is {mapped.split()}: set ENVICUTOR_SANDBOX_FIRST_UID to the first of "
-                f"{len(ids)} that do, or fewer ENVICUTOR_SANDBOX_BOXES"
+                f"whose {name} is {' '.join(id_map.split())!r}: set ENVICUTOR_SANDBOX_FIRST_UID to the first "
+                f"of {len(ids)} that do, or fewer ENVICUTOR_SANDBOX_BOXES"
             )
 
 
