@@ -78,8 +78,10 @@ system-tests: setup browser ## run tests of the whole system: real builds, sandb
 
 UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of")
 
+USER_NAMESPACE_TESTS := $(if $(FULL),tests/system/hostile tests/system/sandbox,$(addprefix tests/system/sandbox/test_,boxes.py isolation.py) -k "devices or side_by_side")
+
 test-uml: setup ## run attacks on Linux 6.1 with cgroup version 2, in User-Mode Linux; FULL=1: all sandbox tests; needs root
-	@tests/system/uml/run.sh -q $(UML_TESTS)
+	@tests/system/uml/run.sh -q $(UML_TESTS) --user-namespace -q $(USER_NAMESPACE_TESTS)
 
 test: setup ## run check, unit, integration and system-tests; needs root
 	@for suite in check unit integration system-tests; do tests/suite.sh $$suite || exit; done

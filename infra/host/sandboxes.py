@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from infra.host.check import TIMEOUT_S, AbsentError, Check
 from nix.errors import CacheError
@@ -15,6 +18,7 @@ from processors.sandbox import (
     capabilities,
     cgroups,
     launcher,
+    mounts,
     seccomp,
     user_ids,
 )
@@ -66,6 +70,14 @@ def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
             "each test case starts on an unchanged copy of the compiled box",
             "modprobe overlay",
             _overlayfs,
+        ),
+        Check(
+            "folders of compiled boxes",
+            "a test case may remove and rename those that it finds",
+            "in a user namespace Linux 6.6 or newer, so that they can be removed; to rename them, programs "
+            "must copy (as `mv` does), or the worker must run outside of a user namespace",
+            _folders_of_compiled_boxes,
+            required=False,
         ),
         Check(
             "state folder",
@@ -153,23 +165,39 @@ def _overlayfs() -> str:
     return "the kernel has it"
 
 
+def _folders_of_compiled_boxes() -> str:
+    with TemporaryDirectory(prefix="envicutor-") as name:
+        root = Path(name).resolve()  # as the kernel writes it in its list of mounts
+        box, changes = root / "box", root / "changes"
+        for folder in (box / "removed/below", box / "renamed", changes):
+            folder.mkdir(parents=True)
+        try:
+            fork = mounts.mount_fork(box, changes, os.geteuid(), size_bytes=1 << 20, files=100)
+            _attempt("removed", lambda: shutil.rmtree(fork / "removed"))
+            _attempt("renamed", lambda: (fork / "renamed").rename(fork / "new"))
+        finally:
+            for point in mounts.mounts_below(root):
+                mounts.unmount(point)
+    return "can be removed and renamed"
+
+
+def _attempt(name: str, change: Callable[[], object]) -> None:
+    try:
+        change()
+    except OSError as error:
+        raise AbsentError(f"they cannot be {name}: {error.strerror}") from error
+
+
 def _state_dir(folder: Path) -> str:
     make_passable(folder)
     return str(folder)
 
 
 def _uids(settings: SandboxSettings) -> str:
+    user_ids.check_mapped(settings)
     user_ids.check_accounts(settings)
     ids = user_ids.ids_of_all_places(settings)
-    if not is_mapped(ids, Path("/proc/self/uid_map").read_text()):
-        raise AbsentError(f"not all from {ids[0]} to {ids[-1]} exist in this user namespace")
     return f"{ids[0]} to {ids[-1]} are free"
-
-
-def is_mapped(ids: range, uid_map: str) -> bool:
-    """Return whether a user namespace maps all these ids, given the text of its uid_map."""
-    rows = [tuple(map(int, line.split())) for line in uid_map.splitlines()]
-    return any(first <= ids[0] and ids[-1] < first + count for first, _, count in rows)
 
 
 def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:

@@ -5,7 +5,6 @@ capability useless. Only the operation itself shows that.
 """
 
 import os
-import stat
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,10 +64,6 @@ def _write_where_another_may(folder: Path) -> None:
         os.chown(folder, 0, 0)  # otherwise it could not be removed
 
 
-def _make_device(folder: Path) -> None:
-    os.mknod(folder / "null", stat.S_IFCHR, os.makedev(1, 3))
-
-
 def _mount(folder: Path) -> None:
     mounts.mount("tmpfs", folder, mounts.MS_NOSUID, "size=64k")
     mounts.unmount(folder)
@@ -98,7 +93,6 @@ FOR_SANDBOXES: Sequence[Capability] = (
     Capability(
         "DAC_OVERRIDE", "files are put into and read from folders of a box's user", _write_where_another_may
     ),
-    Capability("MKNOD", "sandboxes get devices such as /dev/null", _make_device),
     Capability("SYS_ADMIN", "boxes are mounted and namespaces are made", _mount),
 )
 """Capabilities of workers. Those that the trials of others need come first."""

@@ -212,9 +212,9 @@ static void mount_tree(int tree, const char *target, unsigned long long attribut
 	close(tree);
 }
 
-/* Mounts a folder of the host with devices, while the host's mounts are there. */
+/* Mounts a folder of the host, with the devices that are mounted in it, while the host's mounts are there. */
 static void mount_devices(const char *source, const char *target) {
-	int tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
+	int tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT | AT_RECURSIVE);
 	if (tree < 0)
 		fail("bind", source);
 	mount_tree(tree, target, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);

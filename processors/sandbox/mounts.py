@@ -4,16 +4,19 @@ import ctypes
 import os
 import re
 import stat
+from functools import cache
 from pathlib import Path
 
 from processors.sandbox.descriptors import closing
 from processors.sandbox.model import SandboxError
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 MNT_DETACH = 2
 SYS_OPEN_TREE, SYS_OPENAT2 = 428, 437
 AT_FDCWD, AT_NO_AUTOMOUNT, AT_RECURSIVE, OPEN_TREE_CLONE = -100, 0x800, 0x8000, 1
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 1, 2, 4, 8
+INITIAL_USER_NAMESPACE = 0xEFFFFFFD
+"""Inode of the initial user namespace in every kernel (USER_NS_INIT_INO)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -25,17 +28,17 @@ def _check(result: int, path: str | Path) -> int:
     return result
 
 
-def mount(kind: str, target: Path, flags: int, options: str) -> None:
-    """Mount a file system without a device, which is named after its kind.
+def mount(source: str, target: Path, flags: int, options: str = "") -> None:
+    """Mount a file system without a device by its kind or, with MS_BIND, a file by its path.
 
     Raises:
         SandboxError: the kernel refuses the mount.
     """
-    arguments = (kind.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    arguments = (source.encode(), bytes(target), source.encode(), ctypes.c_ulong(flags), options.encode())
     try:
         _check(_libc.mount(*arguments), target)
     except OSError as error:
-        raise SandboxError(f"the kernel does not mount {kind} ({options}): {error}") from error
+        raise SandboxError(f"the kernel does not mount {source} ({options}): {error}") from error
 
 
 def unmount(target: Path) -> None:
@@ -104,14 +107,16 @@ def _open_beneath(folder: int, name: str, flags: int) -> int:
 def make_devices(folder: Path) -> None:
     """Mount a read-only /dev for all sandboxes: harmless devices and the standard streams, no terminal.
 
+    The devices are those of the host, because none can be made in a user namespace.
+
     Raises:
-        SandboxError: the kernel refuses the mount.
+        SandboxError: the host lacks a device, or the kernel refuses a mount.
     """
     folder.mkdir()
     mount("tmpfs", folder, MS_NOSUID | MS_NOEXEC, "size=64k,mode=755")
-    for name, minor in {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}.items():
-        os.mknod(folder / name, stat.S_IFCHR, os.makedev(1, minor))
-        (folder / name).chmod(0o666)
+    for name in ("null", "zero", "full", "random", "urandom"):
+        (folder / name).touch()
+        mount(f"/dev/{name}", folder / name, MS_BIND)
     for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
         (folder / name).symlink_to(f"/proc/self/fd{target}")
     (folder / "shm").mkdir()
@@ -170,11 +175,18 @@ def mount_fork(original: Path, changes: Path, uid: int, size_bytes: int, files: 
     with closing(_open_path(original)) as lower, closing(_open_path(changes)) as layers:
         layer = f"/proc/self/fd/{layers}"
         options = (
-            f"lowerdir=/proc/self/fd/{lower},upperdir={layer}/upper,workdir={layer}/work,redirect_dir=on"
+            f"lowerdir=/proc/self/fd/{lower},upperdir={layer}/upper,workdir={layer}/work,{_overlay_option()}"
         )
         mount("overlay", box, flags, options)
     mount("tmpfs", changes, MS_REMOUNT | flags, f"nr_inodes={inodes}")
     return box
+
+
+@cache
+def _overlay_option() -> str:
+    """Return the option for marks on changed folders. Only the initial user namespace may redirect."""
+    in_initial_namespace = Path("/proc/self/ns/user").stat().st_ino == INITIAL_USER_NAMESPACE
+    return "redirect_dir=on" if in_initial_namespace else "userxattr"
 
 
 def _open_path(folder: Path) -> int:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from processors.sandbox import capabilities, cgroups, inherited, launcher, mounts, seccomp
+from processors.sandbox import capabilities, cgroups, inherited, launcher, mounts, seccomp, user_ids
 from processors.sandbox.attribution import Bounds
 from processors.sandbox.boxes import Box, place_to_mount
 from processors.sandbox.cgroups import Group, GroupLimits, share
@@ -82,6 +82,7 @@ class Sandboxes:
         if os.geteuid() != 0:
             raise SandboxError("mounts, control groups and user ids need root: start the worker as root")
         check_memory(self._settings.total_memory_bytes, share.memory_limit())
+        user_ids.check_mapped(self._settings)
         await asyncio.to_thread(capabilities.check, capabilities.FOR_SANDBOXES)
         inherited.raise_limits()
         with ExitStack() as undo:

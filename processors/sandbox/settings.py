@@ -36,7 +36,7 @@ class SandboxSettings(BaseSettings):
     """Folder of the compiled launcher, on a file system that is not mounted noexec."""
     first_uid: Annotated[int, Field(ge=1000)] = 1_900_000_000
     """First user id of the boxes. Worker n of a host uses the ids from `FIRST_UID + n * BOXES` on, up to
-    `FIRST_UID + 256 * BOXES - 1` in all, which must be free."""
+    `FIRST_UID + 256 * BOXES - 1` in all, which must be free, and exist in the worker's user namespace."""
     boxes: Annotated[int, Field(gt=0)] = 64
     """Boxes that a worker has at a time, each with a user id of its own."""
     prepared: Annotated[int, Field(ge=0)] = 2

@@ -88,6 +88,23 @@ def ids_of_all_places(settings: SandboxSettings) -> range:
     return range(settings.first_uid, settings.first_uid + PLACES * settings.boxes)
 
 
+def check_mapped(settings: SandboxSettings) -> None:
+    """Check that all ids that a box could get exist in this user namespace.
+
+    Raises:
+        SandboxError: one does not; the message names all that boxes need.
+    """
+    ids = ids_of_all_places(settings)
+    for name in ("uid_map", "gid_map"):
+        id_map = Path("/proc/self", name).read_text()
+        if not is_mapped(ids, id_map):
+            raise SandboxError(
+                f"not all ids from {ids[0]} to {ids[-1]}, which are for boxes, exist in this user namespace, "
+                f"whose {name} is {' '.join(id_map.split())!r}: set ENVICUTOR_SANDBOX_FIRST_UID to the first "
+                f"of {len(ids)} that do, or fewer ENVICUTOR_SANDBOX_BOXES"
+            )
+
+
 def check_accounts(settings: SandboxSettings) -> None:
     """Check that no account of this host has an id that a box could get.
 
@@ -100,3 +117,10 @@ def check_accounts(settings: SandboxSettings) -> None:
             f"{', '.join(taken)} have user ids from {ids[0]} to {ids[-1]}, which are for boxes: "
             "set another ENVICUTOR_SANDBOX_FIRST_UID"
         )
+
+
+def is_mapped(ids: range, id_map: str) -> bool:
+    """Return whether a user namespace has all these ids, given the text of its uid_map or gid_map."""
+    rows = [tuple(map(int, line.split())) for line in id_map.splitlines()]
+    mapped = (range(max(first, ids.start), min(first + count, ids.stop)) for first, _, count in rows)
+    return sum(map(len, mapped)) == len(ids)

@@ -106,6 +106,16 @@ def test_control_groups_that_cannot_be_changed(environment: dict[str, str]) -> N
     assert "mount that file system writable" in found["control groups"]
 
 
+def test_a_user_namespace(environment: dict[str, str]) -> None:
+    argv = ["unshare", "--user", "--map-root-user", "--mount"]
+    argv += [sys.executable, "-m", "infra.cli", "doctor", "--json"]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    found = missing(done)
+    assert found["user ids"].startswith("not all ids from ")
+    assert found["folders of compiled boxes"].startswith("they cannot be ")  # which depends on the kernel
+
+
 def test_programs_that_are_not_there(environment: dict[str, str], tmp_path: Path) -> None:
     for name in ("unshare", "nix-store", "apt-get", "dpkg", "mvn"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from processors.sandbox import BoxTooSmallError, Sandboxes
-from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
+from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash, needs_attributes
 
 FILES = {"main.py": b"print(1)", "a/b/c.txt": b"c", "a/d.bin": bytes(range(256))}
 
@@ -32,6 +32,7 @@ def test_files_that_do_not_fit_name_the_limit(laboratory: Laboratory) -> None:
     assert error.value.limit == "box_files"
 
 
+@needs_attributes
 def test_forks_see_the_box_as_it_was_and_not_each_other(laboratory: Laboratory) -> None:
     async def experiment(sandboxes: Sandboxes) -> None:
         async with sandboxes.box(FILES, LIMITS) as box:

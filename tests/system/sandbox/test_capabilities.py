@@ -13,7 +13,6 @@ USES = {
     "DAC_OVERRIDE": "files are put into and read from folders of a box's user",
     "FOWNER": "modes and times of files of a box's user are set",
     "KILL": "programs of other users are ended at their limits",
-    "MKNOD": "sandboxes get devices",
     "SETGID": "each program runs as a group of its own",
     "SETUID": "each program runs as a user of its own",
     "SYS_ADMIN": "boxes are mounted",

@@ -108,6 +108,16 @@ def test_standard_devices_work(laboratory: Laboratory) -> None:
     assert done.stderr.endswith(b"err\n")
 
 
+def test_devices_of_the_host_cannot_be_changed(laboratory: Laboratory) -> None:
+    done = laboratory.script(
+        "cd /dev; for d in null zero full random urandom; do"
+        " touch $d; chmod 600 $d; chown 1000 $d; ln $d link; rm -f $d; mv -f $d moved; done"
+    )
+    said = done.stderr.decode().splitlines()
+    assert len(said) == 5 * 6
+    assert [line for line in said if not line.endswith(("Read-only file system", "resource busy"))] == []
+
+
 def test_signals_are_as_in_a_fresh_process(laboratory: Laboratory) -> None:
     done = laboratory.script("exec grep -E '^(SigBlk|SigIgn)' /proc/self/status")
     assert {line.split()[1] for line in done.stdout.splitlines()} == {b"0" * 16}

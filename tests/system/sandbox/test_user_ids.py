@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from processors.sandbox import SandboxSettings
 from processors.sandbox.workplace import sweep
 from tests.system.sandbox import starting
@@ -42,6 +44,16 @@ def contained(first_uid: int, boxes: int) -> Iterator[tuple[set[int], subprocess
             process.stdin.close()
         for place in Path(folder).glob("[0-9]*"):
             sweep(place)  # what a killed one left
+
+
+@pytest.mark.usefixtures("laboratory")
+def test_a_user_namespace_without_these_ids(settings: SandboxSettings) -> None:
+    argv = ["unshare", "--user", "--map-root-user", sys.executable, "-m", starting.__name__]
+    argv += [str(settings.state_dir), str(settings.first_uid), "2"]
+    said = subprocess.run(argv, input="", capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    first, last = settings.first_uid, settings.first_uid + 2 * 256 - 1
+    assert said.stdout.startswith(f"refused: not all ids from {first} to {last}, which are for boxes, exist")
+    assert "set ENVICUTOR_SANDBOX_FIRST_UID to the first of 512 that do" in said.stdout
 
 
 def test_workers_in_containers(settings: SandboxSettings) -> None:

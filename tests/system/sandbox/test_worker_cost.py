@@ -7,10 +7,13 @@ import pytest
 
 from processors.sandbox import Completed, Sandboxes
 from processors.worker.compile_cache import CompileCache
+from tests.system.hostile.attack import USER_MODE_LINUX
 from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
 from tests.system.sandbox.test_execute import once
 from topics.request.limits import Limits, RunLimits
 from topics.request.model import File, SubmissionRequest
+
+pytestmark = pytest.mark.skipif(USER_MODE_LINUX, reason="times mean nothing in it")
 
 WRITES_S = 1.5
 SINGLE_BYTES = f"""

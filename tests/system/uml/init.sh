@@ -1,5 +1,6 @@
 #!/bin/bash
-# The first process in User-Mode Linux: makes it look like a host, and runs pytest on it.
+# The first process in User-Mode Linux: makes it look like a host, and runs pytest on it with the arguments before
+# --user-namespace, and in a user namespace with those after it.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
 export ENVICUTOR_SANDBOX_CACHE_DIR=/tmp/cache # what it compiles: no file of the host can be written
 project=$1
@@ -19,5 +20,14 @@ ip link set lo up
 
 cd "$project" || exit
 echo "uml: Linux $(uname -r), controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
-if .venv/bin/pytest -p no:cacheprovider --color=no "$@" </dev/null; then echo "uml: passed"; else echo "uml: failed"; fi
+pytest=(.venv/bin/pytest -p no:cacheprovider --color=no)
+on_host=()
+while [ $# -gt 0 ] && [ "$1" != --user-namespace ]; do
+  on_host+=("$1")
+  shift
+done
+result=passed
+if [ ${#on_host[@]} -gt 0 ]; then "${pytest[@]}" "${on_host[@]}" </dev/null || result=failed; fi
+if [ $# -gt 0 ]; then tests/system/uml/user_namespace.sh "${pytest[@]}" "${@:2}" </dev/null || result=failed; fi
+echo "uml: $result"
 poweroff --force --no-wtmp

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Runs pytest (with the given arguments) on a kernel with cgroup version 2, whatever this host has: User-Mode Linux, a
-# kernel that is a program. It sees the host's own files, read-only, and ends with everything in it. Correctness only:
-# times in there mean nothing.
+# Runs pytest (with the given arguments, and again in a user namespace with those after --user-namespace) on a kernel with
+# cgroup version 2, whatever this host has: User-Mode Linux, a kernel that is a program. It sees the host's own files,
+# read-only, and ends with everything in it. Correctness only: times in there mean nothing.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
-seconds=1800
+seconds=3600
 
 say() { echo "uml: $*"; }
 

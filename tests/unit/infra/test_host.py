@@ -6,7 +6,7 @@ import pytest
 
 from infra.commands.doctor import is_well, report
 from infra.host.check import AbsentError, Check, examine
-from infra.host.sandboxes import is_mapped, no_huge_pages, room_for
+from infra.host.sandboxes import no_huge_pages, room_for
 from processors.sandbox import SandboxError, SandboxSettings
 
 
@@ -48,20 +48,6 @@ def test_what_is_missing_is_told_with_what_to_do() -> None:
         "         do:  how",
         "\nThis machine cannot run Envicutor yet; missing: a",
     ]
-
-
-@pytest.mark.parametrize(
-    ("uid_map", "mapped"),
-    [
-        ("         0          0 4294967295\n", True),
-        ("0 100000 1050\n", False),
-        ("0 100000 1000\n1000 200000 100\n", True),
-        ("0 100000 1000\n1000 200000 99\n", False),
-        ("", False),
-    ],
-)
-def test_ids_of_a_user_namespace(uid_map: str, mapped: bool) -> None:
-    assert is_mapped(range(1000, 1100), uid_map) is mapped
 
 
 def test_room_for_all_stages() -> None:
