@@ -151,6 +151,32 @@ LOCK_BEHIND_OTHERS = (
 """
     + LOCK
 )
+LOCK_BEHIND_ORPHANS = (
+    """
+    cpu_set_t cpus;
+    if (i == 0) {
+        CPU_ZERO(&cpus); CPU_SET(0, &cpus); sched_setaffinity(0, sizeof cpus, &cpus);
+        for (int child = 0; child < 40; child++) {
+            pid_t first = fork();
+            if (first == 0) {
+                for (int n = 0; n < 500; n++) {
+                    int opened = open("orphan", O_CREAT | O_RDWR, 0600);
+                    flock(opened, LOCK_SH);
+                }
+                if (fork()) _exit(0);
+                sleep(100);
+            }
+            waitpid(first, NULL, 0);
+        }
+        CPU_ZERO(&cpus); CPU_SET(1, &cpus); sched_setaffinity(0, sizeof cpus, &cpus);
+    }
+"""
+    + LOCK
+)
+LOCK_BEHIND_MAPPINGS = LOCK_BEHIND_ORPHANS.replace(
+    "flock(opened, LOCK_SH);",
+    "flock(opened, LOCK_SH); mmap(NULL, 1, PROT_READ, MAP_SHARED, opened, 0); close(opened);",
+)
 DESCRIPTORS = (
     SOCKET_ADDRESS
     + """
@@ -189,6 +215,8 @@ HOARDS = [
     Hoard("datagrams-held-back", DATAGRAM_HELD_BACK, 3_000, "killed", 128 * MIB, in_pages=True),
     Hoard("errors-of-sockets", ERROR_QUEUES, 3_000, "killed", 128 * MIB, in_pages=True),
     Hoard("record-locks-behind-others", LOCK_BEHIND_OTHERS, 600_000, "killed", most_bytes=64 * MIB),
+    Hoard("record-locks-behind-orphans", LOCK_BEHIND_ORPHANS, 600_000, "killed", most_bytes=64 * MIB),
+    Hoard("record-locks-behind-mappings", LOCK_BEHIND_MAPPINGS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
     Hoard(
         "names-of-what-does-not-exist", 'char n[300]; sprintf(n, "/usr/%0200ld", i); access(n, 0);', 20_000
