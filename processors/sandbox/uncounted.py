@@ -5,6 +5,7 @@
 * TCP connections that wait to be accepted, with the data sent into them. The kernel makes them while it
   handles the client's packets, counts them when they are accepted, and keeps them if the client closes its
   own end.
+* TCP connections in TIME_WAIT, which belong to no process for a minute.
 * Data that UDP sockets hold back (MSG_MORE), and their queues of errors, which a control message of any
   `sendmsg` can fill (SO_TIMESTAMPING).
 
@@ -34,6 +35,8 @@ LOCK_BYTES = 192
 """Memory of one lock."""
 CONNECTION_BYTES = 4400
 """Memory of one TCP connection that waits to be accepted."""
+TIME_WAIT_BYTES = 256
+"""Memory of one TCP connection in TIME_WAIT."""
 LOCKS = 1_000
 """Locks that the processes of a stage may hold. As many locks of open files of the whole host belong to no
 stage in particular."""
@@ -107,11 +110,11 @@ def kept_by_sockets(pids: Iterable[int]) -> int:
 
 
 def _kept_in(net: Path) -> int:
-    tcp, udp, tcp_bytes = sockets_in_use((net / "sockstat").read_text())
+    tcp, udp, in_time_wait, tcp_bytes = sockets_in_use((net / "sockstat").read_text())
     with suppress(FileNotFoundError):  # a kernel without IPv6
-        tcp_6, udp_6, _ = sockets_in_use((net / "sockstat6").read_text())
+        tcp_6, udp_6, *_ = sockets_in_use((net / "sockstat6").read_text())
         tcp, udp = tcp + tcp_6, udp + udp_6
-    kept_bytes = 0
+    kept_bytes = in_time_wait * TIME_WAIT_BYTES
     if tcp > FEW_SOCKETS:  # rare; reading the tables takes milliseconds
         kept = kept_by_tcp if tcp_bytes > SOCKETS_BYTES else kept_by_listeners
         kept_bytes += _kept_by(kept, net, "tcp", "tcp6")
@@ -128,14 +131,16 @@ def _kept_by(kept: Callable[[Iterable[str]], int], net: Path, *tables: str) -> i
     return kept_bytes
 
 
-def sockets_in_use(sockstat: str) -> tuple[int, int, int]:
+def sockets_in_use(sockstat: str) -> tuple[int, int, int, int]:
     """Return the numbers of TCP and UDP sockets in the text of a network namespace's sockstat or sockstat6.
 
-    The third value is the memory of TCP on the whole host, in bytes; sockstat6 does not have it and gives 0.
+    The third value is the number of TCP connections in TIME_WAIT, of both versions of IP, the fourth the
+    memory of TCP on the whole host, in bytes. sockstat6 has neither and gives 0.
     """
     words = {kind: rest.split() for kind, _, rest in (line.partition(":") for line in sockstat.splitlines())}
     tcp, udp = words.get("TCP", words.get("TCP6", [])), words.get("UDP", words.get("UDP6", []))
-    return _value(tcp, "inuse"), _value(udp, "inuse"), _value(tcp, "mem") * PAGE_BYTES
+    tcp_bytes = _value(tcp, "mem") * PAGE_BYTES
+    return _value(tcp, "inuse"), _value(udp, "inuse"), _value(tcp, "tw"), tcp_bytes
 
 
 def _value(words: Sequence[str], name: str) -> int:

@@ -36,8 +36,8 @@ LOCKS = [
 
 
 def test_sockets_of_a_network_namespace() -> None:
-    assert sockets_in_use(SOCKSTAT) == (5, 2, PAGE_BYTES)
-    assert sockets_in_use("TCP6: inuse 7\nUDP6: inuse 0\n") == (7, 0, 0)
+    assert sockets_in_use(SOCKSTAT) == (5, 2, 3, PAGE_BYTES)
+    assert sockets_in_use("TCP6: inuse 7\nUDP6: inuse 0\n") == (7, 0, 0, 0)
 
 
 def test_connections_that_wait_are_the_queues_of_listeners_and_hold_what_was_sent() -> None:
