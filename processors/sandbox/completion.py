@@ -41,7 +41,7 @@ def evaluate(stage: StageRun, report: Report, group: Group, bounds: Bounds, full
         failed=status != 0,
         signal=name,
         wall_time_s=wall_time_s,
-        cpu_time_s=group.cpu_time_s(),
+        cpu_time_s=stage.cpu_time_s,
         printed_too_much=stage.printed_too_much,
         oom_kills=oom_kills,
         refused_forks=group.refused_forks(),

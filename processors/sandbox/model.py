@@ -96,7 +96,7 @@ class Completed:
     wall_time_s: float
     """Time from the start of the program to its end."""
     cpu_time_s: float
-    """CPU time of all processes of the stage."""
+    """CPU time of all processes of the stage, and of this thread for its output and uncounted memory."""
     memory_bytes: int
     """Peak memory of all processes of the stage together, with tmpfs, kernel memory and page cache."""
     limit_exceeded: str | None

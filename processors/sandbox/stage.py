@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -88,6 +89,8 @@ class _Collector:
         self.kept = bytearray()
         self.overflowed = False
         self.ended = False
+        self.cpu_time_s = 0.0
+        """CPU time of this thread for the reads and for `kept_more`."""
         self._descriptor = descriptor
         self._limit_bytes = limit_bytes
         self._changed = changed
@@ -99,6 +102,14 @@ class _Collector:
         self._loop.add_reader(descriptor, self._read)
 
     def _read(self) -> None:
+        before_s = time.thread_time()
+        try:
+            self._take()
+        finally:
+            self.cpu_time_s += time.thread_time() - before_s
+        self._changed()
+
+    def _take(self) -> None:
         try:
             chunk = os.read(self._descriptor, CHUNK_BYTES)
         except BlockingIOError:
@@ -113,7 +124,6 @@ class _Collector:
         elif self._pace is not None and (pause_s := self._pace.pause_s(len(chunk), self._loop.time())):
             self._loop.remove_reader(self._descriptor)
             self._resuming = self._loop.call_later(pause_s, self._resume)
-        self._changed()
 
     def _resume(self) -> None:
         self._resuming = None
@@ -210,6 +220,7 @@ class StageRun:
         """Kernel memory, uncounted by the control group, for which the stage was killed."""
         self.wall_time_s = 0.0
         """Time from the start of the program to the end of its last process, as this process saw them."""
+        self._watched_cpu_s = 0.0
         self.teardown: Teardown | None = None
         """End of the launcher, if it had not ended when the stage had."""
         self._loop = asyncio.get_running_loop()
@@ -254,6 +265,12 @@ class StageRun:
     def exit_status(self) -> int | None:
         """Wait status of the launcher itself, as of waitpid."""
         return self._launcher.wait_status
+
+    @property
+    def cpu_time_s(self) -> float:
+        """CPU time of the program, and of this thread for the program's output and uncounted memory."""
+        by_worker_s = self._watched_cpu_s + self.stdout.cpu_time_s + self.stderr.cpu_time_s
+        return self._group.cpu_time_s() + by_worker_s
 
     @property
     def printed_too_much(self) -> str | None:
@@ -369,7 +386,7 @@ class StageRun:
         return max(SETUP_S - since_s, 0)
 
     def _while_running(self, wall_time_s: float) -> float:
-        cpu_time_s = self._group.cpu_time_s()
+        cpu_time_s = self.cpu_time_s
         limit = time_exceeded(self._bounds, wall_time_s, cpu_time_s)
         if self._out_of_memory:  # the kernel sends the event shortly before it kills
             limit = "memory_bytes" if self._group.oom_kills() else limit
@@ -390,7 +407,9 @@ class StageRun:
         now = self._loop.time()
         if self._uncounted is None or now < self._watch_at:
             return False
+        before_s = time.thread_time() - self._uncounted.shared_cpu_s
         self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids(), now)
+        self._watched_cpu_s += time.thread_time() - self._uncounted.shared_cpu_s - before_s
         spent_s = self._loop.time() - now  # long tables of sockets are read less often
         self._watch_at = now + max(WATCH_S, WATCH_SHARE * spent_s)
         return self.uncounted_bytes > 0

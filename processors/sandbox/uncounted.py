@@ -5,28 +5,41 @@
 * TCP connections that wait to be accepted, with the data sent into them. The kernel makes them while it
   handles the client's packets, counts them when they are accepted, and keeps them if the client closes its
   own end.
+* TCP connections in TIME_WAIT, which belong to no process for a minute.
 * Data that UDP sockets hold back (MSG_MORE), and their queues of errors, which a control message of any
   `sendmsg` can fill (SO_TIMESTAMPING).
 
 /proc shows all of them; the worker reads it while a stage runs. Sizes were measured on Linux 6.18.
+
+The host has one table of locks. It names the process that took a lock, and the kernel releases a record lock
+with that process. A `flock` or a lease belongs to an open file instead. A child keeps it open, so the table
+may name a process that has ended, or another process that was given the same id since. The kernel lists the
+table in quadratic time, processor by processor. If it is long, its first lines may hide the rest; each stage
+is then asked for the locks of its own open files.
 """
 
+import os
 import resource
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from glob import glob
 from itertools import islice
 from pathlib import Path
 
+from processors.sandbox.descriptors import closing
 from topics.request.limits import MiB
 
 LOCK_BYTES = 192
 """Memory of one lock."""
 CONNECTION_BYTES = 4400
 """Memory of one TCP connection that waits to be accepted."""
+TIME_WAIT_BYTES = 256
+"""Memory of one TCP connection in TIME_WAIT."""
 LOCKS = 1_000
-"""Locks that the processes of a stage may hold: the kernel lists locks in quadratic time."""
+"""Locks that the processes of a stage may hold. As many locks of open files of the whole host belong to no
+stage in particular."""
 SOCKETS_BYTES = 16 * MiB
 """Uncounted memory that the sockets of a stage may hold."""
 RECEIVED_BYTES = 32 * MiB
@@ -37,8 +50,15 @@ FEW_SOCKETS = 16
 PAGE_BYTES = resource.getpagesize()
 ROWS = 20_000
 """Rows of a table of sockets that are read at most, to bound the time of a check."""
-LOCK_LINES = 16_000
-"""Lines of /proc/locks that are read at most. The file has the locks of all processes."""
+LOCK_LINES = 4_000
+"""Lines of /proc/locks that are read at most, in 3 ms. 40,000 lines would take a second."""
+OPEN_FILES = 20_000
+"""Open files of a stage that are searched for locks at most, in 0.2 s. A stage that has more while the table
+of locks is long could hide any number of locks, and counts as if it did."""
+DESCRIPTOR_BYTES = 131072
+"""Bytes that are read of what /proc shows of an open file: those of more than `LOCKS` locks."""
+MAPPINGS = 100_000
+"""Mappings of a stage that are searched for locked files at most."""
 FRESH_S = 0.09
 """Age up to which the content of /proc/locks is used again: less than the time between two checks of a
 stage."""
@@ -50,8 +70,12 @@ class Uncounted:
     """Meter of uncounted memory for all stages of a worker, which share one read of the table of locks."""
 
     def __init__(self) -> None:
-        self._holders: Counter[int] = Counter()
+        self._records: Counter[int] = Counter()
+        self._files: Counter[str] = Counter()
+        self._is_whole = True
         self._read_at_s = float("-inf")
+        self.shared_cpu_s = 0.0
+        """CPU time of this thread for the table of locks, which no stage has to answer for alone."""
 
     def too_much_bytes(self, pids: Sequence[int], now_s: float) -> int:
         """Return roughly how many uncounted bytes these processes hold, or 0 if that is within the limits."""
@@ -60,10 +84,19 @@ class Uncounted:
             return kept_bytes
         if now_s > self._read_at_s + FRESH_S:
             self._read_at_s = now_s
-            with suppress(OSError), open("/proc/locks") as lines:
-                self._holders = holders_of_locks(islice(lines, LOCK_LINES))
-        held = sum(self._holders[pid] for pid in pids)
+            self._read_table()
+        held = sum(self._records[pid] for pid in pids)
+        if held <= LOCKS and not (self._is_whole and self._files.total() <= LOCKS):
+            held = locks_of(pids, self._files, is_whole=self._is_whole)
         return held * LOCK_BYTES if held > LOCKS else 0
+
+    def _read_table(self) -> None:
+        before_s = time.thread_time()
+        with suppress(OSError), open("/proc/locks") as table:
+            lines = list(islice(table, LOCK_LINES))
+            self._records, self._files = holders_of_locks(lines)
+            self._is_whole = len(lines) < LOCK_LINES
+        self.shared_cpu_s += time.thread_time() - before_s
 
 
 def kept_by_sockets(pids: Iterable[int]) -> int:
@@ -77,11 +110,11 @@ def kept_by_sockets(pids: Iterable[int]) -> int:
 
 
 def _kept_in(net: Path) -> int:
-    tcp, udp, tcp_bytes = sockets_in_use((net / "sockstat").read_text())
+    tcp, udp, in_time_wait, tcp_bytes = sockets_in_use((net / "sockstat").read_text())
     with suppress(FileNotFoundError):  # a kernel without IPv6
-        tcp_6, udp_6, _ = sockets_in_use((net / "sockstat6").read_text())
+        tcp_6, udp_6, *_ = sockets_in_use((net / "sockstat6").read_text())
         tcp, udp = tcp + tcp_6, udp + udp_6
-    kept_bytes = 0
+    kept_bytes = in_time_wait * TIME_WAIT_BYTES
     if tcp > FEW_SOCKETS:  # rare; reading the tables takes milliseconds
         kept = kept_by_tcp if tcp_bytes > SOCKETS_BYTES else kept_by_listeners
         kept_bytes += _kept_by(kept, net, "tcp", "tcp6")
@@ -98,14 +131,16 @@ def _kept_by(kept: Callable[[Iterable[str]], int], net: Path, *tables: str) -> i
     return kept_bytes
 
 
-def sockets_in_use(sockstat: str) -> tuple[int, int, int]:
+def sockets_in_use(sockstat: str) -> tuple[int, int, int, int]:
     """Return the numbers of TCP and UDP sockets in the text of a network namespace's sockstat or sockstat6.
 
-    The third value is the memory of TCP on the whole host, in bytes; sockstat6 does not have it and gives 0.
+    The third value is the number of TCP connections in TIME_WAIT, of both versions of IP, the fourth the
+    memory of TCP on the whole host, in bytes. sockstat6 has neither and gives 0.
     """
     words = {kind: rest.split() for kind, _, rest in (line.partition(":") for line in sockstat.splitlines())}
     tcp, udp = words.get("TCP", words.get("TCP6", [])), words.get("UDP", words.get("UDP6", []))
-    return _value(tcp, "inuse"), _value(udp, "inuse"), _value(tcp, "mem") * PAGE_BYTES
+    tcp_bytes = _value(tcp, "mem") * PAGE_BYTES
+    return _value(tcp, "inuse"), _value(udp, "inuse"), _value(tcp, "tw"), tcp_bytes
 
 
 def _value(words: Sequence[str], name: str) -> int:
@@ -146,7 +181,91 @@ def kept_by_udp(table: Iterable[str]) -> int:
     return held_back + max(0, received - RECEIVED_BYTES)
 
 
-def holders_of_locks(locks: Iterable[str]) -> Counter[int]:
-    """Return the number of locks of each process, from the lines of /proc/locks."""
-    words = (line.split() for line in locks)
-    return Counter(int(pid) for _, kind, _, _, pid, *_ in words if kind in ("POSIX", "FLOCK", "LEASE"))
+def holders_of_locks(locks: Iterable[str]) -> tuple[Counter[int], Counter[str]]:
+    """Return the numbers of record locks by process, and of locks of open files by file.
+
+    `locks` are lines of /proc/locks. A file is named by its device and its inode.
+    """
+    records: Counter[int] = Counter()
+    files: Counter[str] = Counter()
+    for _, kind, _, _, pid, file, *_ in (line.split() for line in locks):
+        if kind == "POSIX":
+            records[int(pid)] += 1
+        elif kind in ("FLOCK", "LEASE"):
+            files[file] += 1
+    return records, files
+
+
+def locks_of(pids: Iterable[int], files: Counter[str], *, is_whole: bool) -> int:
+    """Return the number of locks that these processes hold, whichever process took them.
+
+    The search ends soon after `LOCKS` are found.
+
+    Args:
+        pids: the processes of a stage.
+        files: the locks of open files in the table of locks, by file. A file that several processes share
+            has one lock, so no more are counted than the table has.
+        is_whole: whether the table could be read to its end. If not, `OPEN_FILES` is a limit.
+    """
+    held, records, seen, mappings = 0, 0, 0, 0
+    holding: Counter[str] = Counter()
+    for pid in pids:
+        own, shared, opened = locks_of_open_files(descriptors_of(pid))
+        mapped, lines = files_mapped(pid, files, MAPPINGS - mappings)
+        records, seen, mappings = records + own, seen + opened, mappings + lines
+        holding.update(shared)
+        holding.update(mapped)
+        held = records + sum(min(number, files[file]) for file, number in holding.items())
+        if held > LOCKS:
+            return held
+        if seen > OPEN_FILES:
+            return 0 if is_whole else seen
+    return held
+
+
+def descriptors_of(pid: int) -> Iterator[str]:
+    """Yield the text of /proc/…/fdinfo of each open file of a process, `DESCRIPTOR_BYTES` at most."""
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fdinfo") as entries:  # the process may end meanwhile
+        for entry in entries:
+            with suppress(OSError), closing(os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
+                yield os.read(descriptor, DESCRIPTOR_BYTES).decode(errors="replace")
+
+
+def locks_of_open_files(descriptors: Iterable[str]) -> tuple[int, Counter[str], int]:
+    """Return what the descriptors of a process hold, from their texts in /proc/…/fdinfo.
+
+    The first value is the number of record locks. Each descriptor of a file shows those of the process again.
+    The second is the number of other locks by file, the third the number of descriptors.
+    """
+    records: set[str] = set()
+    files: Counter[str] = Counter()
+    opened = 0
+    for text in descriptors:
+        opened += 1
+        if "\nlock:" not in text:
+            continue
+        for line in text.split("\n")[:-1]:  # without the rest of a line that was cut
+            if not line.startswith("lock:"):
+                continue
+            _, _, kind, _, _, _, file, *part = line.split()
+            if kind == "POSIX":
+                records.add(f"{file} {part}")
+            elif kind in ("FLOCK", "LEASE"):
+                files[file] += 1
+    return len(records), files, opened
+
+
+def files_mapped(pid: int, files: Counter[str], most: int) -> tuple[Counter[str], int]:
+    """Return how often a process maps each of `files`, and the number of mappings that were examined.
+
+    A mapping keeps a file open after its descriptor was closed. At most `most` mappings are examined.
+    """
+    mapped: Counter[str] = Counter()
+    examined = 0
+    with suppress(OSError), open(f"/proc/{pid}/maps", errors="replace") as maps:
+        for line in islice(maps, max(0, most)):
+            examined += 1
+            _, _, _, device, inode, *_ = line.split(maxsplit=5)
+            if inode != "0" and (file := f"{device}:{inode}") in files:
+                mapped[file] += 1
+    return mapped, examined

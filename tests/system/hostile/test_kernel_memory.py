@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from processors.sandbox import Command, Completed, Rootfs
+from processors.sandbox.uncounted import SOCKETS_BYTES, TIME_WAIT_BYTES
 from tests.system.hostile.arena import Arena
 from tests.system.hostile.attack import CGROUP_V2, LIMITS, MIB, Attack, c, python
 from topics.request.limits import RunLimits
@@ -151,6 +152,76 @@ LOCK_BEHIND_OTHERS = (
 """
     + LOCK
 )
+LOCK_BEHIND_ORPHANS = (
+    """
+    cpu_set_t cpus;
+    if (i == 0) {
+        CPU_ZERO(&cpus); CPU_SET(0, &cpus); sched_setaffinity(0, sizeof cpus, &cpus);
+        for (int child = 0; child < 40; child++) {
+            pid_t first = fork();
+            if (first == 0) {
+                for (int n = 0; n < 500; n++) {
+                    int opened = open("orphan", O_CREAT | O_RDWR, 0600);
+                    flock(opened, LOCK_SH);
+                }
+                if (fork()) _exit(0);
+                sleep(100);
+            }
+            waitpid(first, NULL, 0);
+        }
+        CPU_ZERO(&cpus); CPU_SET(1, &cpus); sched_setaffinity(0, sizeof cpus, &cpus);
+    }
+"""
+    + LOCK
+)
+LOCK_BEHIND_MAPPINGS = LOCK_BEHIND_ORPHANS.replace(
+    "flock(opened, LOCK_SH);",
+    "flock(opened, LOCK_SH); mmap(NULL, 1, PROT_READ, MAP_SHARED, opened, 0); close(opened);",
+)
+WATCH = """
+    static int watches = -1;
+    char name[32];
+    if (watches < 0) watches = inotify_init1(0);
+    sprintf(name, "%ld", i);
+    close(open(name, O_CREAT | O_RDWR, 0600));
+    return inotify_add_watch(watches, name, IN_MODIFY);
+"""
+SIGNALS_OF_PIPES = """
+    int on = 1, ends[2];
+    if (i % 2000 == 1999) {
+        if (fork()) while (1) pause();
+        close_range(3, ~0U, 0);
+    }
+    if (pipe(ends)) return -1;
+    for (int end = 0; end < 2; end++)
+        if (ioctl(ends[end], FIOASYNC, &on) || fcntl(ends[end], F_SETOWN, getpid())) return -1;
+"""
+UNDO = """
+    struct sembuf up = {.sem_op = 1, .sem_flg = SEM_UNDO};
+    int set = semget(IPC_PRIVATE, 1, 0600);
+    return set < 0 ? -1 : semop(set, &up, 1);
+"""
+TIME_WAIT = (
+    SOCKET_ADDRESS
+    + """
+    static int listener;
+    static struct sockaddr_in server;
+    if (i == 0) {
+        address.sin_addr.s_addr = INADDR_ANY;
+        listener = socket(AF_INET, SOCK_STREAM, 0);
+        if (bind(listener, (void *)&address, length) || listen(listener, 10)) return -1;
+        getsockname(listener, (void *)&server, &length);
+    }
+    server.sin_addr.s_addr = htonl(0x7f000001 + i / 10000);  // a port has one connection to an address
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(client, (void *)&server, length)) return -1;
+    int accepted = accept(listener, NULL, NULL);
+    return close(client) || close(accepted);
+"""
+)
+TIME_WAIT_MOST = int(Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").read_text())
+"""Connections in TIME_WAIT that a network namespace may have; the kernel derives it from the memory."""
+TIME_WAIT_ENDS = "killed" if TIME_WAIT_MOST * TIME_WAIT_BYTES > SOCKETS_BYTES else "0"
 DESCRIPTORS = (
     SOCKET_ADDRESS
     + """
@@ -185,11 +256,17 @@ HOARDS = [
     Hoard("multicast-groups-of-ipv6", MEMBERSHIP_6, 20_000, "ENOPROTOOPT"),
     Hoard("record-locks", LOCK, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("connections-that-wait", CONNECTION, 24_000, "killed", most_bytes=64 * MIB),
-    Hoard("data-in-connections-that-wait", DATA_IN_CONNECTION, 4_000, "killed", 128 * MIB, in_pages=True),
-    Hoard("datagrams-held-back", DATAGRAM_HELD_BACK, 3_000, "killed", 128 * MIB, in_pages=True),
-    Hoard("errors-of-sockets", ERROR_QUEUES, 3_000, "killed", 128 * MIB, in_pages=True),
+    Hoard("data-in-connections-that-wait", DATA_IN_CONNECTION, 1_800, "killed", 96 * MIB, in_pages=True),
+    Hoard("datagrams-held-back", DATAGRAM_HELD_BACK, 1_700, "killed", 96 * MIB, in_pages=True),
+    Hoard("errors-of-sockets", ERROR_QUEUES, 400, "killed", 96 * MIB, in_pages=True),
     Hoard("record-locks-behind-others", LOCK_BEHIND_OTHERS, 600_000, "killed", most_bytes=64 * MIB),
+    Hoard("record-locks-behind-orphans", LOCK_BEHIND_ORPHANS, 600_000, "killed", most_bytes=64 * MIB),
+    Hoard("record-locks-behind-mappings", LOCK_BEHIND_MAPPINGS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
+    Hoard("watches", WATCH, 20_000),
+    Hoard("signals-of-pipes", SIGNALS_OF_PIPES, 20_000),
+    Hoard("undone-semaphores", UNDO, 20_000),
+    Hoard("ports-in-time-wait", TIME_WAIT, 100_000, TIME_WAIT_ENDS, most_bytes=24 * MIB),
     Hoard(
         "names-of-what-does-not-exist", 'char n[300]; sprintf(n, "/usr/%0200ld", i); access(n, 0);', 20_000
     ),
@@ -202,6 +279,8 @@ PROGRAM = """
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>

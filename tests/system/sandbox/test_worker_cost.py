@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.sandbox import Completed, Sandboxes
+from processors.sandbox import Command, Completed, Rootfs, Sandboxes
 from processors.worker.compile_cache import CompileCache
 from tests.system.hostile.attack import USER_MODE_LINUX
 from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
@@ -41,6 +41,49 @@ def test_single_bytes_cost_the_worker_little(laboratory: Laboratory, flag: int) 
     assert (done.exit_code, done.limit_exceeded, done.truncated) == (0, None, False)
     assert done.stdout == b"x" * int(done.stderr)
     assert spent_s < WRITES_S / 10
+
+
+def test_handling_output_is_paid_by_the_program(laboratory: Laboratory) -> None:
+    def handle(_stream: str, _more: bytes) -> None:
+        end_s = time.thread_time() + 0.3
+        while time.thread_time() < end_s:
+            pass
+
+    async def experiment(sandboxes: Sandboxes) -> Completed:
+        async with sandboxes.box({}, LIMITS) as box:
+            return await box.run(Command(["echo", "x"], on_output=handle), Rootfs.of_host_tools(), LIMITS)
+
+    done = laboratory.run(experiment)
+    assert (done.stdout, done.limit_exceeded) == (b"x\n", None)
+    assert 0.3 <= done.cpu_time_s < 0.4
+
+
+HOLDERS = """
+import os, resource, socket, time
+for _ in range(30):
+    if os.fork() == 0:
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(200)]
+        for each in sockets: each.bind(("127.0.0.1", 0))
+        time.sleep(2)
+        os._exit(0)
+try:
+    while True: os.wait()
+except ChildProcessError: pass
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(sum(each.ru_utime + each.ru_stime for each in used))
+"""
+
+
+def test_observing_sockets_of_many_processes_is_paid_by_the_program(laboratory: Laboratory) -> None:
+    async def experiment(sandboxes: Sandboxes) -> tuple[Completed, float]:
+        async with sandboxes.box({"main.py": HOLDERS.encode()}, LIMITS) as box:
+            before_s = time.thread_time()
+            done = await bash(box, "exec python3 -ISB main.py")
+            return done, time.thread_time() - before_s
+
+    done, spent_s = laboratory.run(experiment)
+    assert (done.exit_code, done.limit_exceeded) == (0, None)
+    assert done.cpu_time_s - float(done.stdout) > spent_s / 2
 
 
 TREE = """
