@@ -107,16 +107,21 @@ def _open_beneath(folder: int, name: str, flags: int) -> int:
 def make_devices(folder: Path) -> None:
     """Mount a read-only /dev for all sandboxes: harmless devices and the standard streams, no terminal.
 
-    The devices are those of the host, because none can be made in a user namespace.
+    Without the capability MKNOD, and so in a user namespace, the devices are those of the host. Then a program
+    could observe that something on the host opens them.
 
     Raises:
         SandboxError: the host lacks a device, or the kernel refuses a mount.
     """
     folder.mkdir()
     mount("tmpfs", folder, MS_NOSUID | MS_NOEXEC, "size=64k,mode=755")
-    for name in ("null", "zero", "full", "random", "urandom"):
-        (folder / name).touch()
-        mount(f"/dev/{name}", folder / name, MS_BIND)
+    for name, minor in {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}.items():
+        try:
+            os.mknod(folder / name, stat.S_IFCHR, os.makedev(1, minor))
+            (folder / name).chmod(0o666)
+        except PermissionError:
+            (folder / name).touch()
+            mount(f"/dev/{name}", folder / name, MS_BIND)
     for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
         (folder / name).symlink_to(f"/proc/self/fd{target}")
     (folder / "shm").mkdir()
