@@ -76,7 +76,7 @@ integration: setup ## run tests with a real broker
 system-tests: setup browser ## run tests of the whole system: real builds, sandboxes, kills; needs root
 	$(BIN)/pytest -q -n 4 --dist loadgroup --durations=25 tests/system
 
-UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of")
+UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of or keys-of or multicast")
 
 test-uml: setup ## run attacks on Linux 6.1 with cgroup version 2, in User-Mode Linux; FULL=1: all sandbox tests; needs root
 	@tests/system/uml/run.sh -q $(UML_TESTS)
