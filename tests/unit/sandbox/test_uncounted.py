@@ -18,6 +18,7 @@ from processors.sandbox.uncounted import (
     kept_by_udp,
     locks_of,
     locks_of_open_files,
+    only_on,
     sockets_in_use,
 )
 
@@ -100,3 +101,8 @@ def test_too_many_open_files_could_hide_locks_only_if_the_table_is_long(
     monkeypatch.setattr(uncounted, "OPEN_FILES", 0)
     assert locks_of([os.getpid()], Counter(), is_whole=True) == 0
     assert locks_of([os.getpid()], Counter(), is_whole=False) > 0
+
+
+def test_mapped_files_of_an_environment_may_be_locked_by_another_stage() -> None:
+    files = Counter({"00:2f:7": 5, "fd:00:7": 6})
+    assert only_on(files, {"00:2f"}) == {"00:2f:7": 5}
