@@ -4,6 +4,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from processors.sandbox import uncounted
 from processors.sandbox.uncounted import (
     CONNECTION_BYTES,
     PAGE_BYTES,
@@ -13,7 +16,9 @@ from processors.sandbox.uncounted import (
     kept_by_listeners,
     kept_by_tcp,
     kept_by_udp,
+    locks_of,
     locks_of_open_files,
+    only_on,
     sockets_in_use,
 )
 
@@ -88,3 +93,16 @@ def test_mappings_keep_files_open() -> None:
     file, times = by_file.most_common(2)[-1]
     assert files_mapped(os.getpid(), Counter({file: 1}), 10_000)[0] == {file: times}
     assert files_mapped(os.getpid(), Counter({file: 1}), 0) == ({}, 0)
+
+
+def test_too_many_open_files_could_hide_locks_only_if_the_table_is_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(uncounted, "OPEN_FILES", 0)
+    assert locks_of([os.getpid()], Counter(), is_whole=True) == 0
+    assert locks_of([os.getpid()], Counter(), is_whole=False) > 0
+
+
+def test_mapped_files_of_an_environment_may_be_locked_by_another_stage() -> None:
+    files = Counter({"00:2f:7": 5, "fd:00:7": 6})
+    assert only_on(files, {"00:2f"}) == {"00:2f:7": 5}
