@@ -48,8 +48,9 @@ def cluster(cache_dir: Path, served: "Registry") -> "Iterator[Cluster]":
     folder.chmod(0o755)
     wanted = folder / "environments.json"
     wanted.write_text(json.dumps([NUMPY]))
+    (folder / "data").mkdir(mode=0o711)
     for name in LEFT_OPEN:
-        (folder / "data" / name).mkdir(parents=True)
+        (folder / "data" / name).mkdir()
         (folder / "data" / name).chmod(0o755)
     registries = {name.upper(): value for name, value in served.settings.items()}
     options = ("--workers", "2", "--cache-builders", "2")

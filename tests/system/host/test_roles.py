@@ -268,7 +268,7 @@ def test_every_role_ends_while_the_broker_is_paused(
         (folder / role / "views").mkdir(parents=True)
     with roles(folder, settings, cache_dir) as started:
         wait_until_logged(started, lambda role: READY[role.arguments], 2 * SAYS_S)
-        assert [path for role in started for path in role.data.iterdir() if is_open(path)] == []
+        assert [path for role in started for path in role.data.glob("*") if is_open(path)] == []
         broker.process.send_signal(signal.SIGSTOP)
         try:
             end_all(started)
