@@ -43,7 +43,7 @@ def topics_in_background(settings: KafkaSettings, names: Collection[str], who: s
     The thread begins to log what is missing before slow imports and checks of the caller have ended.
     """
     found: Future[None] = Future()
-    found.set_running_or_notify_cancel()  # so that nobody who stops waiting can cancel it
+    found.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
 
     def wait() -> None:
         try:
