@@ -122,8 +122,8 @@ CONNECTIONS = {"clients": 512, "roles": 1_024, "brokers": 64, "controller": 64}
 """Open connections by listener. A connection without a login costs the broker about 100 KiB."""
 SILENT_MS = 60_000
 """Time after which the broker closes a connection without traffic. Until then silent connections, from any
-account of this machine, can take all of a listener, and delay each client that connects. Kafka's default is ten
-minutes.
+account of this machine, can take all of a listener, and delay each client that connects. Kafka's default is
+ten minutes.
 
 Clients of the roles ask for metadata every 5 s. A client that is silent for longer connects again when it
 needs to, and logs nothing.

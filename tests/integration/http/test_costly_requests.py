@@ -176,7 +176,10 @@ def test_no_request_of_any_size_stalls_others_much_longer_than_the_largest_ordin
 def test_no_record_stalls_http_much_longer_than_an_ordinary_one(node: Node) -> None:
     """The request handler is another process: the records share the machine and the log with HTTP."""
     topic = catalogue(node.kafka).requests.name
-    with running_roles(node.kafka, "request-handler"), closing(EventProducer(node.kafka)) as producer:
+    with (
+        running_roles(node.kafka, "request-handler", max_unfinished_from_kafka=10_000),
+        closing(EventProducer(node.kafka)) as producer,
+    ):
 
         def stall_s(value: bytes) -> float:
             with node.asked_again_and_again() as took_s:
