@@ -103,9 +103,11 @@ soak-simulator: ## simulate a million steps
 soak-records: setup ## produce hostile records to submissions.requests
 	HOSTILE_RECORDS=100000 $(BIN)/pytest -q --timeout 7200 tests/integration/test_hostile_records.py
 
-soak-http: setup ## test HTTP against its OpenAPI document, and with costly requests
+soak-http: setup ## test HTTP against its OpenAPI document, and with costly requests, also those that a search finds
 	HTTP_CASES=5000 $(BIN)/pytest -q tests/integration/http/test_document.py
 	COSTLY_RATIO=5 $(BIN)/pytest -q tests/integration/http/test_costly_requests.py tests/unit/processors/test_request_handler.py
+	COSTLY_RATIO=5 $(BIN)/pytest -q -m soak --timeout 3600 tests/integration/http/test_costly_requests.py
+	$(BIN)/python -m tests.soak costly
 
 soak-dependencies: setup ## build a hundred environments in a Cache with room for some; needs root
 	@$(BIN)/python -m tests.soak dependencies
@@ -116,7 +118,7 @@ soak-courses: setup ## build and run tests/system/nix/environments.toml; needs r
 soak-upgrade: setup ## upgrade a system under load, role by role, from the version before direct dispatch; needs root
 	@$(BIN)/python -m tests.soak upgrade
 
-soak-bench: setup ## test the benchmarks; needs root
+soak-bench: setup ## test the benchmarks, and how soon roles log; needs root
 	$(BIN)/pytest -q -m soak tests/system/host
 
 soak-chaos: ## run chaos for ten minutes twice, with kills of ingest within dispatches; needs root

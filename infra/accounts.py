@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_UMASK = 0o077
@@ -25,6 +26,27 @@ def close(folder: Path, members: pwd.struct_passwd | None = None) -> None:
     """
     os.chown(folder, -1, members.pw_gid if members else -1)
     folder.chmod(0o710 if members else 0o700)
+
+
+def close_to_others(data_dir: Path) -> None:
+    """Take all rights of other accounts from the folders with submissions or secrets; groups keep theirs."""
+    for folder in open_to_others(data_dir):
+        with suppress(PermissionError):  # it belongs to another user
+            folder.chmod(folder.stat().st_mode & ~0o007)
+
+
+def keep_private(data_dir: Path, *, programs_of_others: bool = False) -> None:
+    """Have this process, a role, keep what it writes below its data folder from other accounts.
+
+    Folders of an earlier version are closed; what is missing is left to the role if it may not be made. With
+    `programs_of_others` the umask stays, because users of sandboxes read some of the files.
+    """
+    with suppress(OSError):
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        (data_dir / "views").mkdir(mode=0o700, exist_ok=True)
+    close_to_others(data_dir)
+    if not programs_of_others:
+        os.umask(PRIVATE_UMASK)
 
 
 def give_to(account: pwd.struct_passwd, folder: Path) -> None:

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from infra.api_keys import put_key
 from infra.commands.answers import outcome_or_status
 from infra.commands.output import fail, print_note
 from infra.commands.removed_settings import removed
@@ -35,11 +36,14 @@ from infra.service_user import ServiceUserError
 from infra.settings import LocalSettings
 from ingest.client import Client, ClientError, RequestRefusedError
 from nix.settings import NixSettings
+from topics.catalogue import catalogue
 from topics.kafka.clients import connection
 from topics.request.limits import MiB
+from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
 from topics.submissions.stage import CompileStage, RunStage, StageResult
 from topics.submissions.state import FINAL, Answer
+from topics.times import now
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 THROUGH_KAFKA = "cpp"
@@ -49,6 +53,8 @@ DATA_DIR = Path("/var/lib/envicutor-demo")
 ANSWER_TIMEOUT_S = 600.0
 """Time that each answer may take. On a new machine an example waits for the builds of the others."""
 _POLL_S = 0.2
+_KEY_TIMEOUT_S = 30.0
+"""Time in which the server must accept a new API key; it takes milliseconds."""
 
 
 class Expected(BaseModel):
@@ -140,9 +146,31 @@ def produce(kafka: KafkaSettings, request: Mapping[str, Any]) -> str:
     """
     id = str(uuid.uuid4())
     producer = Producer(connection(kafka))
-    producer.produce("submissions.requests", key=id, value=json.dumps(request))
+    producer.produce(catalogue(kafka).requests.name, key=id, value=json.dumps(request))
     producer.flush(30)
     return id
+
+
+def make_key(url: str, kafka: KafkaSettings) -> str:
+    """Store a new API key that may read all submissions, and return it once the server accepts it.
+
+    Raises:
+        KafkaException: the broker has not acknowledged the key.
+        TimeoutError: the server does not accept it.
+    """
+    key = new_key()
+    scopes = (Scope.SUBMIT, Scope.READ, Scope.READ_ALL)  # what is produced to Kafka belongs to no key
+    put_key(kafka, digest(key), ApiKey(id=new_id(), name="demo", scopes=scopes, created_at=now()))
+    deadline = time.monotonic() + _KEY_TIMEOUT_S
+    with Client(url, key) as client:
+        while time.monotonic() < deadline:
+            try:
+                client.get(str(uuid.uuid4()))
+            except RequestRefusedError as error:
+                if error.status == 404:
+                    return key
+            time.sleep(_POLL_S)
+    raise TimeoutError(f"the server does not accept a new key within {_KEY_TIMEOUT_S:.0f} s")
 
 
 async def follow(client: Client, id: str, name: str) -> Answer:
@@ -167,9 +195,9 @@ async def follow(client: Client, id: str, name: str) -> Answer:
     raise TimeoutError(f"no answer after {ANSWER_TIMEOUT_S:.0f} s")
 
 
-async def run_example(example: Example, url: str, kafka: KafkaSettings) -> Answer | str:
-    """Return the answer to an example, or the reason why there is none."""
-    with Client(url) as client:
+async def run_example(example: Example, url: str, key: str | None, kafka: KafkaSettings) -> Answer | str:
+    """Return the answer to an example, or the reason why there is none. `key` is None without API keys."""
+    with Client(url, key) as client:
         try:
             if example.way == "HTTP":
                 id = (await asyncio.to_thread(client.submit, example.request)).id
@@ -187,8 +215,9 @@ async def run_examples(settings: LocalSettings, examples: Sequence[Example]) -> 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with LocalCluster(settings, print_note) as cluster:
         print_note(f"ready: {len(examples)} submissions to {cluster.url}")
-        kafka = cluster.kafka
-        return await asyncio.gather(*(run_example(example, cluster.url, kafka) for example in examples))
+        url, kafka = cluster.url, cluster.kafka
+        key = await asyncio.to_thread(make_key, url, kafka) if cluster.requires_keys else None
+        return await asyncio.gather(*(run_example(example, url, key, kafka) for example in examples))
 
 
 def report(examples: Sequence[Example], results: Sequence[Answer | str], console: Console) -> bool:

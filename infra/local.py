@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from infra.accounts import close, give_to
+from infra.accounts import close, close_to_others, give_to
 from infra.credentials import Credentials, environment
 from infra.kafka.cluster import local_brokers
 from infra.kafka.embedded import HEAP_BYTES, SUPER_USER, Distribution, EmbeddedKafka
@@ -211,6 +211,7 @@ class LocalCluster:
             folder.mkdir(exist_ok=True)
         for folder in (views, faust, sealer, self._root_data_dir, self._run_dir):
             close(folder)
+        close_to_others(settings.data_dir)  # what is not used now as well, such as secrets
         if account and not can_run(account, settings.data_dir):
             log.warning(
                 "user %s cannot read this code: roles run as root without capabilities", account.pw_name

@@ -8,6 +8,7 @@ produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.event
 
 import asyncio
 import logging
+from concurrent.futures import Future
 
 from nix.cache import Cache
 from processors.build_executor import BuildExecutor
@@ -21,7 +22,6 @@ from topics.dependencies.state import Build
 from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentClients
 from topics.kafka.fact_publisher import FactPublisher
-from topics.kafka.waiting import topics_of, until_topics
 from topics.settings import KafkaSettings
 from topics.views.view import View
 
@@ -41,9 +41,10 @@ class CacheBuilder:
         settings: WorkSettings,
         sandboxes: Sandboxes,
         cache: Cache,
+        topics: Future[None],
     ) -> None:
-        self._kafka, self._catalogue = kafka, catalogue
-        self._sandboxes, self._cache = sandboxes, cache
+        """Prepare a cache builder; `topics` is done once the topics that it needs exist."""
+        self._sandboxes, self._cache, self._topics = sandboxes, cache, topics
         name = process_name(settings.host, settings.instance)
         source = f"cache-builder/{name}"
         self._producer = EventProducer(kafka)
@@ -96,7 +97,7 @@ class CacheBuilder:
             self._producer.close(FLUSH_S)
 
     async def _start(self) -> None:
-        await until_topics(self._kafka, topics_of("cache-builder", self._catalogue), "cache-builder")
+        await asyncio.wrap_future(self._topics)
         await self._view.start()
 
     async def _work(self) -> bool:

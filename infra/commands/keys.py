@@ -1,7 +1,6 @@
 """`envicutor keys`: API keys, which HTTP requires if ENVICUTOR_HTTP_KEYS is on."""
 
 import math
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated
@@ -10,16 +9,16 @@ import httpx
 import typer
 from confluent_kafka import KafkaException, Message
 
+from infra.api_keys import put_key
 from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.client import target
 from infra.commands.options import one_of
 from infra.commands.output import USAGE, fail, print_note
 from topics.catalogue import catalogue
-from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Record, cloud_event, decode, decode_key, encode
+from topics.kafka.codec import decode, decode_key
 from topics.kafka.scan import read_to_end
-from topics.security.api_keys import STORED, ApiKey, Quotas, Scope, digest, new_id, new_key
+from topics.security.api_keys import ApiKey, Quotas, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
 from topics.times import now, now_ms, rfc3339
 from topics.topic import DAY_MS
@@ -28,7 +27,6 @@ app = typer.Typer(
     no_args_is_help=True, help="Manage API keys, which HTTP requires if ENVICUTOR_HTTP_KEYS is on."
 )
 
-_ACKNOWLEDGE_MS = 30_000
 _LOOK_S = 2.0
 _SCOPES = (Scope.SUBMIT, Scope.READ)
 
@@ -197,11 +195,7 @@ def _revoke(kafka: KafkaSettings, hashed: str, record: ApiKey) -> None:
 
 
 def _put(kafka: KafkaSettings, hashed: str, record: ApiKey) -> None:
-    headers = cloud_event(STORED, uuid.uuid4().hex, record.id, "keys")
-    producer = EventProducer(kafka, message_timeout_ms=_ACKNOWLEDGE_MS)
     try:
-        producer.produce(Record(catalogue(kafka).api_keys.name, hashed, encode(record), headers)).result()
+        put_key(kafka, hashed, record)
     except KafkaException as error:
         no_answer(kafka, error)
-    finally:
-        producer.close()

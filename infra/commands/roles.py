@@ -1,22 +1,25 @@
 """Subcommands that run one role each, as a process of the system. A role imports only modules that it needs.
 
-Every role waits for its topics before it imports the rest. It therefore logs missing topics within a second.
+Every role asks for its topics before it imports the rest. It therefore logs missing topics within a second.
+Those that have something to do meanwhile, such as checks of the host, ask in a thread.
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from infra import role_process
+from infra.accounts import keep_private
 from infra.commands.options import AggregateName
 from infra.commands.output import USAGE, fail
 from infra.role_process import DEADLINE_S, RoleProcess
 from topics.catalogue import catalogue
-from topics.kafka.waiting import topics_of, wait_for_topics
+from topics.kafka.waiting import topics_in_background, topics_of, wait_for_topics
 from topics.process import tune_gc
 from topics.settings import KafkaSettings
 from topics.topic import Role
@@ -32,14 +35,15 @@ log = logging.getLogger(__name__)
 Instance = Annotated[
     str, typer.Option(help="Name that identifies this process among those of its role on this host.")
 ]
+_WITH_SANDBOXES: tuple[Role, ...] = ("worker", "cache-builder")
 _AFTER_GRACE_S = 3.0
 """Time after the grace period of running work, for giving up attempts, flushing and leaving the groups."""
 
 
 def ingest(instance: Instance = "0") -> None:
     """Serve HTTP, even while topics are missing, since states that were read before can be served."""
-    process, kafka = role_process.begin("ingest"), KafkaSettings()
-    threading.Thread(target=_wait, args=("ingest", kafka, process), name="topics", daemon=True).start()
+    process, kafka = _begin("ingest")
+    _topics_in_background("ingest", kafka, process)
     from ingest.app import serve
     from ingest.settings import IngestSettings
     from nix.settings import NixSettings
@@ -57,7 +61,7 @@ def ingest(instance: Instance = "0") -> None:
 
 def request_handler(instance: Instance = "0") -> None:
     """Consume requests from the topic `submissions.requests`, and accept or reject them."""
-    process, kafka = _begin("request-handler")
+    process, kafka = _begin_with_topics("request-handler")
     from processors.request_handler import RequestHandler
 
     handler = RequestHandler(kafka, catalogue(kafka), instance)
@@ -72,7 +76,7 @@ def request_handler(instance: Instance = "0") -> None:
 
 def submission_store(instance: Instance = "0") -> None:
     """Fold `submissions.events` into the store and the queue."""
-    process, kafka = _begin("submission-store")
+    process, kafka = _begin_with_topics("submission-store")
     from processors.store.submission_store import submission_store as store
 
     _run_store(process, kafka, store(catalogue(kafka)), instance)
@@ -80,7 +84,7 @@ def submission_store(instance: Instance = "0") -> None:
 
 def build_store(instance: Instance = "0") -> None:
     """Fold `dependencies.events` into the store and the queue."""
-    process, kafka = _begin("build-store")
+    process, kafka = _begin_with_topics("build-store")
     from processors.store.build_store import build_store as store
 
     _run_store(process, kafka, store(catalogue(kafka)), instance)
@@ -88,25 +92,27 @@ def build_store(instance: Instance = "0") -> None:
 
 def worker(instance: Instance = "0") -> None:
     """Run submissions. Needs root."""
-    process = role_process.begin("worker")
+    process, kafka = _begin("worker")
+    topics = _topics_in_background("worker", kafka, process)
     import uvloop
 
     from processors.worker.worker import Worker
 
-    _run_with_cache(process, Worker, instance, uvloop.run)
+    _run_with_cache(process, kafka, topics, Worker, instance, uvloop.run)
 
 
 def cache_builder(instance: Instance = "0") -> None:
     """Build environments, and install them in the Cache. Needs root."""
-    process = role_process.begin("cache-builder")
+    process, kafka = _begin("cache-builder")
+    topics = _topics_in_background("cache-builder", kafka, process)
     from processors.cache_builder import CacheBuilder
 
-    _run_with_cache(process, CacheBuilder, instance)
+    _run_with_cache(process, kafka, topics, CacheBuilder, instance)
 
 
 def sealer() -> None:
     """Sign the events on the logs. Only one sealer may run in a system."""
-    process, kafka = _begin("sealer")
+    process, kafka = _begin_with_topics("sealer")
     from processors.sealer import Sealer
     from processors.settings import SealerSettings
 
@@ -117,7 +123,7 @@ def sealer() -> None:
 
 def webhook_sender(instance: Instance = "0") -> None:
     """Send webhooks when submissions end, to addresses that `ENVICUTOR_WEBHOOK_ALLOW` permits."""
-    process, kafka = _begin("webhook-sender")
+    process, kafka = _begin_with_topics("webhook-sender")
     from processors.settings import WebhookSettings
     from processors.webhooks.sender import WebhookSender
     from processors.webhooks.signing import SecretError
@@ -138,7 +144,7 @@ def health_checker(
 ) -> None:
     """Monitor leases, and publish the expiry of those that no worker renews."""
     names = [aggregate.value for aggregate in aggregates]
-    process, kafka = _begin("health-checker", *names)
+    process, kafka = _begin_with_topics("health-checker", *names)
     from processors.health_checker.app import run
     from processors.health_checker.settings import HealthCheckerSettings
 
@@ -150,14 +156,21 @@ def health_checker(
 
 
 def _begin(role: Role, *arguments: str) -> tuple[RoleProcess, KafkaSettings]:
-    """Begin a role's process, and return once the broker and the role's topics exist."""
+    """Begin a role's process, which keeps its files from other accounts."""
     process, kafka = role_process.begin(" ".join([role, *arguments])), KafkaSettings()
-    _wait(role, kafka, process)
+    keep_private(kafka.data_dir, programs_of_others=role in _WITH_SANDBOXES)
     return process, kafka
 
 
-def _wait(role: Role, kafka: KafkaSettings, process: RoleProcess) -> None:
+def _begin_with_topics(role: Role, *arguments: str) -> tuple[RoleProcess, KafkaSettings]:
+    """Begin a role's process, and return once the broker and the role's topics exist."""
+    process, kafka = _begin(role, *arguments)
     wait_for_topics(kafka, topics_of(role, catalogue(kafka)), process.name)
+    return process, kafka
+
+
+def _topics_in_background(role: Role, kafka: KafkaSettings, process: RoleProcess) -> Future[None]:
+    return topics_in_background(kafka, topics_of(role, catalogue(kafka)), process.name)
 
 
 def _run_store(
@@ -198,6 +211,8 @@ def _end(
 
 def _run_with_cache(
     process: RoleProcess,
+    kafka: KafkaSettings,
+    topics: Future[None],
     make: "type[Worker] | type[CacheBuilder]",
     instance: str,
     runner: Callable[[Coroutine[Any, Any, bool]], bool] = asyncio.run,
@@ -213,12 +228,12 @@ def _run_with_cache(
     from processors.sandbox import SandboxError, Sandboxes, SandboxSettings
     from processors.settings import WorkSettings
 
-    kafka, settings = KafkaSettings(), WorkSettings(instance=instance)
+    settings = WorkSettings(instance=instance)
     sandboxes = Sandboxes(SandboxSettings())
     cache = Cache(NixSettings(), SandboxRunner(sandboxes))
 
     async def run() -> bool:
-        role = make(kafka, catalogue(kafka), settings, sandboxes, cache)
+        role = make(kafka, catalogue(kafka), settings, sandboxes, cache, topics)
         process.on_stop_in_loop(role.stop, within_s=max(DEADLINE_S, settings.grace_s + _AFTER_GRACE_S))
         return await role.run()
 

@@ -118,8 +118,16 @@ class GatewayPorts:
 
 
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-_CONNECTIONS = {"clients": 512, "roles": 1_024, "brokers": 64, "controller": 64}
+CONNECTIONS = {"clients": 512, "roles": 1_024, "brokers": 64, "controller": 64}
 """Open connections by listener. A connection without a login costs the broker about 100 KiB."""
+SILENT_MS = 60_000
+"""Time after which the broker closes a connection without traffic. Until then silent connections, from any
+account of this machine, can take all of a listener, and delay each client that connects. Kafka's default is
+ten minutes.
+
+Clients of the roles ask for metadata every 5 s. A client that is silent for longer connects again when it
+needs to, and logs nothing.
+"""
 
 
 def secured(
@@ -139,7 +147,7 @@ def secured(
     """
     brokers = f"BROKERS://127.0.0.1:{admin_port}"
     mutual = {f"listener.name.{name}.ssl.client.auth": "required" for name in ("brokers", "controller")}
-    bounds = {f"listener.name.{name}.max.connections": str(most) for name, most in _CONNECTIONS.items()}
+    bounds = {f"listener.name.{name}.max.connections": str(most) for name, most in CONNECTIONS.items()}
     with_users = (
         dict(properties)
         | mutual
@@ -153,6 +161,7 @@ def secured(
             "listener.name.clients.scram-sha-512.sasl.jaas.config": _SCRAM,
             # The broker allocates the size that a client announces before its login. The default is 512 KiB.
             "sasl.server.max.receive.size": "8192",
+            "connections.max.idle.ms": str(SILENT_MS),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(tls.broker_file),
             "ssl.truststore.type": "PEM",

@@ -7,6 +7,7 @@ produces  Started, DependenciesInstalled, Compiled, Finished, HandedBack; leases
 """
 
 import asyncio
+from concurrent.futures import Future
 
 from nix.cache import Cache
 from processors.queue.attempts import FLUSH_S, Attempts, WorkerIdentity, process_name
@@ -23,7 +24,6 @@ from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
 from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentClients
 from topics.kafka.fact_publisher import FactPublisher
-from topics.kafka.waiting import topics_of, until_topics
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 from topics.submissions.state import Work
@@ -40,9 +40,10 @@ class Worker:
         settings: WorkSettings,
         sandboxes: Sandboxes,
         cache: Cache,
+        topics: Future[None],
     ) -> None:
-        self._kafka, self._catalogue = kafka, catalogue
-        self._sandboxes, self._cache = sandboxes, cache
+        """Prepare a worker; `topics` is done once the topics that it needs exist."""
+        self._sandboxes, self._cache, self._topics = sandboxes, cache, topics
         name = process_name(settings.host, settings.instance)
         source = f"worker/{name}"
         clients = ConfluentClients(kafka)
@@ -108,7 +109,7 @@ class Worker:
 
     async def _read(self) -> None:
         """Read the environments and the stop orders, which must be known before the first attempt."""
-        await until_topics(self._kafka, topics_of("worker", self._catalogue), "worker")
+        await asyncio.wrap_future(self._topics)
         await self._view.start()
         await self._view.wait_caught_up()
         await self._stops.start()

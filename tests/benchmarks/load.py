@@ -21,6 +21,8 @@ DATA_DIR = Path("/var/lib/envicutor-bench")
 ANSWER_S = 600.0
 """How long an answer may take, with what must be built for it, on a slow machine."""
 WAIT_S = 30
+_RESPONSE_S = WAIT_S + 10
+"""How long any one response may take; httpx waits for 5 s by default."""
 
 
 def settings(*, runs_on: bool = False) -> LocalSettings:
@@ -64,12 +66,12 @@ NO_OP = Job({**PYTHON.request, "files": [{"name": no_op.NO_OP, "content": ""}]},
 async def answer(http: httpx.AsyncClient, job: Job) -> dict[str, Any]:
     """Submit and wait; raises RuntimeError where it does not end as it must."""
     params = {"wait": "true", "wait_timeout_s": str(WAIT_S)}
-    response = await http.post("/submissions", params=params, json=job.request, timeout=WAIT_S + 10)
+    response = await http.post("/submissions", params=params, json=job.request, timeout=_RESPONSE_S)
     body: dict[str, Any] = response.json()
     deadline = time.monotonic() + ANSWER_S
     while body.get("status") not in (None, "finished") and time.monotonic() < deadline:
         await asyncio.sleep(0.5)
-        body = (await http.get(f"/submissions/{body['id']}")).json()
+        body = (await http.get(f"/submissions/{body['id']}", timeout=_RESPONSE_S)).json()
     if body.get("outcome") != job.outcome:
         raise RuntimeError(f"expected {job.outcome}: {body}")
     return body

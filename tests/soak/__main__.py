@@ -30,6 +30,22 @@ def dependencies(
 
 
 @app.command()
+def costly(
+    size: Annotated[int, typer.Option(help="Of the requests, in bytes.")] = 1 << 20,
+    steps: Annotated[int, typer.Option(help="Requests that are tried.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 1,
+    ratio: Annotated[float, typer.Option(help="Most times the CPU time of an ordinary request.")] = 5.0,
+) -> None:
+    """Search for the request that costs most for its bytes."""
+    from tests.soak.costly import Shape, search
+
+    def found(times: float, shape: Shape) -> None:
+        typer.echo(f"{times:6.1f} times: {shape.place}{shape.item[:100]}, at most {shape.most}")
+
+    sys.exit(1 if search(size, steps, seed, found) > ratio else 0)
+
+
+@app.command()
 def upgrade(
     before: Annotated[str, typer.Option(help="Commit of the earlier version.")] = BEFORE_DISPATCH,
 ) -> None:

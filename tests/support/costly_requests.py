@@ -7,7 +7,7 @@ from functools import cache
 from itertools import count, islice
 
 RATIO = float(os.environ.get("COSTLY_RATIO", "10"))
-"""How many times an ordinary request's cost each of these may have.
+"""How many times the cost of an ordinary request of 1 MiB each of these may have.
 
 Five times is promised, and `make soak-http` asserts it; processors differ too much to assert it everywhere.
 """
@@ -31,7 +31,7 @@ def costly(size: int) -> dict[str, bytes]:
     """Return requests of at most `size` bytes by what they have much of; some of them are valid."""
 
     def filled(first: str, item: str | Callable[[int], str], last: str, most: int | None = None) -> bytes:
-        return _filled(size, first, item, last, most)
+        return fill(size, first, item, last, most)
 
     x = '{"run":"x",'
     return {
@@ -75,8 +75,8 @@ def costly(size: int) -> dict[str, bytes]:
     }
 
 
-def _filled(size: int, first: str, item: str | Callable[[int], str], last: str, most: int | None) -> bytes:
-    """As many items as `size` bytes have room for, or `most` and a longer script, between two texts."""
+def fill(size: int, first: str, item: str | Callable[[int], str], last: str, most: int | None) -> bytes:
+    """Return as many items as `size` bytes have room for, or `most` and a longer script, within two texts."""
     items, room = [], size - len(first) - len(last)
     for number in islice(count(), most):
         items.append(item if isinstance(item, str) else item(number))

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tests.system.cluster.running import Cluster
 
 
+LEFT_OPEN = ("kafka", "views", "faust", "sealer", "root", "run", "secrets")
+"""Folders of the running system's data that other accounts could read before it started."""
+
+
 @pytest.fixture(scope="session")
 def served() -> "Iterator[Registry]":
     """The registries of PyPI and npm packages that the system knows."""
@@ -44,6 +48,10 @@ def cluster(cache_dir: Path, served: "Registry") -> "Iterator[Cluster]":
     folder.chmod(0o755)
     wanted = folder / "environments.json"
     wanted.write_text(json.dumps([NUMPY]))
+    (folder / "data").mkdir(mode=0o711)
+    for name in LEFT_OPEN:
+        (folder / "data" / name).mkdir()
+        (folder / "data" / name).chmod(0o755)
     registries = {name.upper(): value for name, value in served.settings.items()}
     options = ("--workers", "2", "--cache-builders", "2")
     cluster = Cluster(folder, cache_dir, *options, settings={"PREBUILD": wanted, **registries})

@@ -1,9 +1,10 @@
 """Waiting for the broker and for topics, with a log line that names what is missing."""
 
-import asyncio
 import logging
+import threading
 import time
 from collections.abc import Collection
+from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -36,13 +37,24 @@ def wait_for_topics(settings: KafkaSettings, names: Collection[str], who: str) -
         time.sleep(_ASK_AGAIN_S)
 
 
-async def until_topics(settings: KafkaSettings, names: Collection[str], who: str) -> None:
-    """Wait as `wait_for_topics` does, without blocking the event loop."""
-    question = _Question(settings, names, who)
-    while True:
-        if await asyncio.to_thread(question.answered):
-            return
-        await asyncio.sleep(_ASK_AGAIN_S)
+def topics_in_background(settings: KafkaSettings, names: Collection[str], who: str) -> Future[None]:
+    """Wait as `wait_for_topics` does, in a thread of its own; the future is done once all topics exist.
+
+    The thread begins to log what is missing before slow imports and checks of the caller have ended.
+    """
+    found: Future[None] = Future()
+    found.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
+
+    def wait() -> None:
+        try:
+            wait_for_topics(settings, names, who)
+        except BaseException as error:  # raised by the caller, who waits for the future
+            found.set_exception(error)
+        else:
+            found.set_result(None)
+
+    threading.Thread(target=wait, name="topics", daemon=True).start()
+    return found
 
 
 class _Question:

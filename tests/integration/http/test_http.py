@@ -5,6 +5,7 @@ import gzip
 import json
 import socket
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -201,15 +202,25 @@ def test_of_two_hosts_both_must_be_ours(client: httpx.Client) -> None:
     assert raw(client, head).startswith(b"HTTP/1.1 421 ")
 
 
-@pytest.mark.parametrize(
-    "header", ["X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via"]
-)
+OF_PROXIES = ("X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via")
+
+
+@pytest.mark.parametrize("header", OF_PROXIES)
 def test_what_a_proxy_passes_on_is_refused_without_keys(client: httpx.Client, header: str) -> None:
     for path in ("/health", "/submissions"):
         refused = problem(client.get(path, headers={header: "192.0.2.1"}), 403, "proxied")
         assert header.lower() in refused["detail"]
         assert "ENVICUTOR_HTTP_KEYS=true" in refused["detail"]
         assert "ENVICUTOR_HTTP_OPEN=true" in refused["detail"]
+
+
+def test_what_a_proxy_passes_on_is_answered_if_that_is_intended(kafka: str, tmp_path: Path) -> None:
+    with Nodes(kafka, tmp_path, count=1, http_open=True) as intended:
+        [client] = intended.clients
+        for header in OF_PROXIES:
+            answer = client.post("/submissions", json={"run": "true"}, headers={header: "192.0.2.1"})
+            assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+            assert client.get("/health", headers={header: "192.0.2.1"}).is_success
 
 
 @pytest.mark.parametrize("media_type", [None, "text/plain", "application/x-www-form-urlencoded"])

@@ -15,7 +15,7 @@ import pytest
 
 from ingest.client import Client, RequestRefusedError, UnavailableError
 from tests.integration.http.nodes import Nodes, bearer, finished_at
-from tests.integration.http.test_http import problem
+from tests.integration.http.test_http import OF_PROXIES, problem
 from tests.support.polling import eventually
 from topics.kafka.scan import read_to_end
 from topics.security.api_keys import Quotas, Scope, new_id
@@ -70,6 +70,17 @@ def bob(locked: Nodes) -> User:
 
 
 # -- who is let in -----------------------------------------------------------------------------------
+
+
+def test_what_a_proxy_passes_on_needs_a_key_like_any_request(locked: Nodes) -> None:
+    user = User(locked)
+    with httpx.Client(base_url=locked.clients[0].base_url, trust_env=False) as stranger:
+        for header in OF_PROXIES:
+            forwarded = {header: "192.0.2.1"}
+            accepted = user.submit({"run": "true"}, headers=forwarded)
+            assert accepted.status_code == httpx.codes.ACCEPTED, accepted.text
+            refused = stranger.post("/submissions", json={"run": "true"}, headers=forwarded)
+            problem(refused, 401, "unauthorized")
 
 
 @pytest.mark.parametrize(

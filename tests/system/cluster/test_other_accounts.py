@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.accounts import open_to_others
 from tests.system.cluster.running import Cluster
+from tests.system.conftest import LEFT_OPEN
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -40,6 +42,13 @@ def test_only_what_must_be_passed_through_can_be_entered(cluster: Cluster) -> No
     entered = {path.name for path in data.iterdir() if path.is_dir() and _may(path, "-x")}
     assert entered == {"nix"}, "builds and sandboxes need it"
     assert not _may(data, "-r")
+
+
+def test_what_an_earlier_version_left_open_is_closed(cluster: Cluster) -> None:
+    """The folders were there, open to everybody, before the system started."""
+    data = cluster.nix_root.parent
+    assert [name for name in LEFT_OPEN if _may(data / name, "-r")] == []
+    assert open_to_others(data) == []
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -5,10 +5,13 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from tests.benchmarks.cpu import CpuMeter
 from tests.benchmarks.http_load import answered, connections
-from tests.benchmarks.load import Job
+from tests.benchmarks.load import WAIT_S, Job, answer
 
 STATES = [
     {"id": "slow", "status": "started", "finished_at": None, "outcome": None},
@@ -42,6 +45,24 @@ def test_an_answer_that_takes_longer_than_a_request_may_wait_is_looked_for() -> 
 
     assert asyncio.run(outcome()) == "ok"
     assert asked == ["post", "get", "get"]
+
+
+def test_a_server_may_take_as_long_for_each_look_as_for_the_first() -> None:
+    patience_s: list[float] = []
+    states = iter(STATES)
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        patience_s.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, json=next(states))
+
+    async def asked() -> dict[str, Any]:
+        transport = httpx.MockTransport(respond)
+        async with httpx.AsyncClient(base_url="http://bench.test", transport=transport) as http:
+            return await answer(http, Job({"run": "true"}, "ok"))
+
+    assert asyncio.run(asked())["outcome"] == "ok"
+    assert len(patience_s) == len(STATES)
+    assert min(patience_s) > WAIT_S
 
 
 def test_a_role_that_is_being_started_again_has_no_cpu_time_meanwhile(tmp_path: Path) -> None:
