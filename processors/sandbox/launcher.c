@@ -9,8 +9,9 @@
  * id, or a negative error number if there is no child. A fork is cheaper than an exec for each stage, and its process as
  * clean, because the server does nothing else.
  *
- * Descriptor 0 is a socket. Its first message has the orders and the program's descriptors; a sandbox may be made long
- * before it comes. In a sandbox the program waits for a second message. If the socket is closed before, nothing runs.
+ * Descriptor 0 is a socket, over which pid 1 sends files of its sandbox. Its first message to the child has the orders
+ * and the program's descriptors; a sandbox may be made long before it comes. In a sandbox the program waits for a second
+ * message. If the socket is closed before, nothing runs.
  *
  * Descriptor 2 is the report, which the program never receives. The launcher writes "started NANOSECONDS" when only
  * exec is left, and "ended WAIT_STATUS NANOSECONDS" at the end of the program. Pid 1 of a sandbox writes "empty" when no
@@ -280,6 +281,24 @@ static void restrict_proc(const char *proc) {
 		fail("restrict", proc);
 }
 
+/* Sends a file of this sandbox to the worker, opened for reading. */
+static void send_file(const char *path) {
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	char byte = 0;
+	struct iovec buffer = {&byte, sizeof byte};
+	struct msghdr message = {
+		.msg_iov = &buffer, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control,
+	};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+	if (fd < 0 || sendmsg(CHANNEL, &message, MSG_NOSIGNAL) < 0)
+		fail("send", path);
+	close(fd);
+}
+
 /* Reads the orders that are left; it executes those about mounts at once and stores the others for the program's process. */
 static void obey(struct orders *orders) {
 	while (word < words_end) {
@@ -316,6 +335,8 @@ static void obey(struct orders *orders) {
 			mount_tmpfs(value, next_word());
 		else if (!strcmp(order, "mask"))
 			mask(value);
+		else if (!strcmp(order, "send"))
+			send_file(value);
 		else if (!strcmp(order, "restrict-proc"))
 			restrict_proc(value);
 		else {

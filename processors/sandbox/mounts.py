@@ -107,7 +107,7 @@ def _open_beneath(folder: int, name: str, flags: int) -> int:
 def make_devices(folder: Path) -> None:
     """Mount a read-only /dev for all sandboxes: harmless devices and the standard streams, no terminal.
 
-    Without the capability MKNOD, and so in a user namespace, the devices are those of the host. Then a program
+    Without the capability MKNOD, as in a user namespace, the devices are those of the host. Then a program
     could observe that something on the host opens them.
 
     Raises:

@@ -61,6 +61,7 @@ def root_orders(dev: Path, over: Path) -> bytes:
         ("folder", "/tmp"),  # noqa: S108 - the sandbox's own
         ("proc", "/proc"),
         ("restrict-proc", "/proc"),
+        ("send", "/proc/locks"),
         *(("mask", f"/proc/{name}") for name in MASKED),
     ]
     return _encode_orders(orders)

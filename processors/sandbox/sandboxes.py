@@ -70,7 +70,6 @@ class Sandboxes:
         """Sandboxes of closed boxes that the kernel did not take down, by user id. There are none if only the
         group in `_unkillable` is left."""
         self._preparing: asyncio.TimerHandle | None = None
-        self._uncounted = Uncounted()
         self._undo = ExitStack()
 
     async def start(self) -> None:
@@ -275,7 +274,8 @@ class Sandboxes:
                 await command.may_start()
 
             async with gate(may_start, launched.allow_start) as may_run:
-                stage = StageRun(launched, group, bounds, command.on_output, may_run, self._uncounted)
+                uncounted = Uncounted(launched.channel)
+                stage = StageRun(launched, group, bounds, command.on_output, may_run, uncounted)
                 try:
                     report = await stage.end()
                 finally:

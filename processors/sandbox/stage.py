@@ -407,9 +407,9 @@ class StageRun:
         now = self._loop.time()
         if self._uncounted is None or now < self._watch_at:
             return False
-        before_s = time.thread_time() + self._uncounted.elsewhere_cpu_s
-        self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids(), now)
-        self._watched_cpu_s += time.thread_time() + self._uncounted.elsewhere_cpu_s - before_s
+        before_s = time.thread_time()
+        self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids())
+        self._watched_cpu_s += time.thread_time() - before_s
         spent_s = self._loop.time() - now  # long tables of sockets are read less often
         self._watch_at = now + max(WATCH_S, WATCH_SHARE * spent_s)
         return self.uncounted_bytes > 0
@@ -419,6 +419,8 @@ class StageRun:
         for collector in (self.stdout, self.stderr, self._report):
             collector.close()
         self._channel.close()
+        if self._uncounted is not None:
+            self._uncounted.close()
         if self._oom_event is not None:
             self._loop.remove_reader(self._oom_event)
             os.close(self._oom_event)

@@ -1,7 +1,8 @@
 """Detection of kernel memory that no control group counts and no system call filter can refuse.
 
-* Locks (`fcntl`, `flock`, leases): each is a `struct file_lock`, and a file can have any number of record
-  locks. SQLite needs them.
+* Record locks (`fcntl`): each is a `struct file_lock`, and a file can have any number of them. SQLite needs
+  them. The kernel releases them with their process. An open file has one `flock` or lease at most, and the
+  control group counts more for the file.
 * TCP connections that wait to be accepted, with the data sent into them. The kernel makes them while it
   handles the client's packets, counts them when they are accepted, and keeps them if the client closes its
   own end.
@@ -11,28 +12,19 @@
 
 /proc shows all of them; the worker reads it while a stage runs. Sizes were measured on Linux 6.18.
 
-The host has one table of locks. It names the process that took a lock, and the kernel releases a record lock
-with that process. A `flock` or a lease belongs to an open file instead. A child keeps it open, so the table
-may name a process that has ended, or another process that was given the same id since. The kernel lists the
-table in quadratic time, processor by processor. If it is long, its first lines may hide the rest; each stage
-is then asked for the locks of its own open files.
+Pid 1 of a sandbox opens /proc/locks before it covers it. This table has the locks of its own processes alone,
+so that no other stage can hide or add any.
 """
 
-import ctypes
 import os
 import resource
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from glob import glob
 from itertools import islice
 from pathlib import Path
 
-import pyseccomp as libseccomp
-
-from processors.sandbox.descriptors import closing
 from topics.request.limits import MiB
 
 LOCK_BYTES = 192
@@ -42,8 +34,7 @@ CONNECTION_BYTES = 4400
 TIME_WAIT_BYTES = 256
 """Memory of one TCP connection in TIME_WAIT."""
 LOCKS = 1_000
-"""Locks that the processes of a stage may hold. As many locks of open files of the whole host belong to no
-stage in particular."""
+"""Record locks that the processes of a stage may hold."""
 SOCKETS_BYTES = 16 * MiB
 """Uncounted memory that the sockets of a stage may hold."""
 RECEIVED_BYTES = 32 * MiB
@@ -55,74 +46,43 @@ PAGE_BYTES = resource.getpagesize()
 ROWS = 20_000
 """Rows of a table of sockets that are read at most, to bound the time of a check."""
 LOCK_LINES = 4_000
-"""Lines of /proc/locks that are read at most, in 3 ms. 40,000 lines would take a second."""
-OPEN_FILES = 20_000
-"""Open files of a stage that are searched for locks at most, in 0.2 s. A stage that has more while the table
-of locks is long could hide any number of locks, and counts as if it did."""
-DESCRIPTOR_BYTES = 131072
-"""Bytes that are read of what /proc shows of an open file: those of more than `LOCKS` locks."""
-MAPPINGS = 100_000
-"""Mappings of a stage that are searched for locked files at most."""
-FRESH_S = 0.09
-"""Age up to which the content of /proc/locks is used again: less than the time between two checks of a
-stage."""
+"""Lines of a table of locks that are read at most. The kernel lists the table in quadratic time."""
 LISTENING = "0A"
 """State of a listening socket (TCP_LISTEN) in /proc/net/tcp."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_SETRESUID, _SETFSUID = (
-    int(libseccomp.resolve_syscall(libseccomp.system_arch(), name)) for name in ("setresuid", "setfsuid")
-)
-
 
 class Uncounted:
-    """Meter of uncounted memory for all stages of a worker, which share one read of the table of locks."""
+    """Meter of the uncounted memory of a stage."""
 
-    def __init__(self) -> None:
-        self._records: Counter[int] = Counter()
-        self._files: Counter[str] = Counter()
-        self._is_whole = True
-        self._read_at_s = float("-inf")
-        self.elsewhere_cpu_s = 0.0
-        """CPU time of other threads for stages, less that of this thread for the table of locks, for which
-        no single stage is responsible."""
+    def __init__(self, channel: socket.socket) -> None:
+        """Meter the sandbox whose pid 1 sends its table of locks over `channel`."""
+        self._channel = channel
+        self._locks: int | None = None
 
-    def too_much_bytes(self, pids: Sequence[int], now_s: float) -> int:
-        """Return roughly how many uncounted bytes these processes hold, or 0 if that is within the limits."""
+    def too_much_bytes(self, pids: Sequence[int]) -> int:
+        """Return roughly how many uncounted bytes the stage holds, or 0 if that is within the limits.
+
+        Raises:
+            OSError: pid 1 has sent no table of locks.
+        """
         kept_bytes = kept_by_sockets(pids)
         if kept_bytes > SOCKETS_BYTES:
             return kept_bytes
-        if now_s > self._read_at_s + FRESH_S:
-            self._read_at_s = now_s
-            self._read_table()
-        held = sum(self._records[pid] for pid in pids)
-        if held <= LOCKS and not (self._is_whole and self._files.total() <= LOCKS):
-            held = self._search(pids)
+        held = self._record_locks()
         return held * LOCK_BYTES if held > LOCKS else 0
 
-    def _search(self, pids: Sequence[int]) -> int:
-        """Return the number of locks of these processes, searched for in a thread of their user."""
-        found: list[tuple[int, float]] = []
+    def _record_locks(self) -> int:
+        if self._locks is None:
+            _, [self._locks], *_ = socket.recv_fds(self._channel, 1, 1, socket.MSG_DONTWAIT)
+        os.lseek(self._locks, 0, os.SEEK_SET)
+        with open(self._locks, closefd=False) as table:
+            return count_records(islice(table, LOCK_LINES))
 
-        def search() -> None:
-            act_for(pids[0])
-            held = locks_of(pids, self._files, is_whole=self._is_whole)
-            found.append((held, time.thread_time()))
-
-        thread = threading.Thread(target=search)
-        thread.start()
-        thread.join()
-        held, spent_s = found[0] if found else (0, 0.0)
-        self.elsewhere_cpu_s += spent_s
-        return held
-
-    def _read_table(self) -> None:
-        before_s = time.thread_time()
-        with suppress(OSError), open("/proc/locks") as table:
-            lines = list(islice(table, LOCK_LINES))
-            self._records, self._files = holders_of_locks(lines)
-            self._is_whole = len(lines) < LOCK_LINES
-        self.elsewhere_cpu_s -= time.thread_time() - before_s
+    def close(self) -> None:
+        """Close the table of locks, which keeps the pid namespace of the sandbox."""
+        if self._locks is not None:
+            os.close(self._locks)
+            self._locks = None
 
 
 def kept_by_sockets(pids: Iterable[int]) -> int:
@@ -207,123 +167,6 @@ def kept_by_udp(table: Iterable[str]) -> int:
     return held_back + max(0, received - RECEIVED_BYTES)
 
 
-def holders_of_locks(locks: Iterable[str]) -> tuple[Counter[int], Counter[str]]:
-    """Return the numbers of record locks by process, and of locks of open files by file.
-
-    `locks` are lines of /proc/locks. A file is named by its device and its inode.
-    """
-    records: Counter[int] = Counter()
-    files: Counter[str] = Counter()
-    for _, kind, _, _, pid, file, *_ in (line.split() for line in locks):
-        if kind == "POSIX":
-            records[int(pid)] += 1
-        elif kind in ("FLOCK", "LEASE"):
-            files[file] += 1
-    return records, files
-
-
-def act_for(pid: int) -> None:
-    """Let this thread, and no other, look into the processes of the user who runs a program.
-
-    The worker need not have SYS_PTRACE. The user owns the program's user namespace and has all capabilities
-    over it. Files are still opened as root. The calls are those of the kernel: libc's change all threads.
-    """
-    with suppress(OSError):  # the process has ended
-        status = Path(f"/proc/{pid}/status").read_text()
-        uid = int(status.partition("\nUid:")[2].split()[0])
-        _libc.syscall(_SETRESUID, ctypes.c_long(-1), ctypes.c_long(uid), ctypes.c_long(-1))
-        _libc.syscall(_SETFSUID, ctypes.c_long(0))
-
-
-def locks_of(pids: Iterable[int], files: Counter[str], *, is_whole: bool) -> int:
-    """Return the number of locks that these processes hold, whichever process took them.
-
-    The search ends soon after `LOCKS` are found.
-
-    Args:
-        pids: the processes of a stage.
-        files: the locks of open files in the table of locks, by file. A file that several processes share
-            has one lock, so no more are counted than the table has.
-        is_whole: whether the table could be read to its end. If not, `OPEN_FILES` is a limit.
-    """
-    held, records, seen, mappings = 0, 0, 0, 0
-    holding: Counter[str] = Counter()
-    for pid in pids:
-        own, shared, opened = locks_of_open_files(descriptors_of(pid))
-        mapped, lines = files_mapped(pid, only_on(files, devices_of(pid)), MAPPINGS - mappings)
-        records, seen, mappings = records + own, seen + opened, mappings + lines
-        holding.update(shared)
-        holding.update(mapped)
-        held = records + sum(min(number, files[file]) for file, number in holding.items())
-        if held > LOCKS:
-            return held
-        if seen > OPEN_FILES:
-            return 0 if is_whole else seen
-    return held
-
-
-def descriptors_of(pid: int) -> Iterator[str]:
-    """Yield the text of /proc/…/fdinfo of each open file of a process, `DESCRIPTOR_BYTES` at most."""
-    with suppress(OSError), os.scandir(f"/proc/{pid}/fdinfo") as entries:  # the process may end meanwhile
-        for entry in entries:
-            with suppress(OSError), closing(os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
-                yield os.read(descriptor, DESCRIPTOR_BYTES).decode(errors="replace")
-
-
-def locks_of_open_files(descriptors: Iterable[str]) -> tuple[int, Counter[str], int]:
-    """Return what the descriptors of a process hold, from their texts in /proc/…/fdinfo.
-
-    The first value is the number of record locks. Each descriptor of a file shows those of the process again.
-    The second is the number of other locks by file, the third the number of descriptors.
-    """
-    records: set[str] = set()
-    files: Counter[str] = Counter()
-    opened = 0
-    for text in descriptors:
-        opened += 1
-        if "\nlock:" not in text:
-            continue
-        for line in text.split("\n")[:-1]:  # without the rest of a line that was cut
-            if not line.startswith("lock:"):
-                continue
-            _, _, kind, _, _, _, file, *part = line.split()
-            if kind == "POSIX":
-                records.add(f"{file} {part}")
-            elif kind in ("FLOCK", "LEASE"):
-                files[file] += 1
-    return len(records), files, opened
-
-
-def devices_of(pid: int) -> set[str]:
-    """Return the devices, as in the table of locks, of files that only the stage of a process can open.
-
-    Other stages can lock files of the environment, which this one maps as well.
-    """
-    devices = set()
-    for folder in ("box", "tmp", "dev/shm"):
-        with suppress(OSError):
-            devices.add(Path(f"/proc/{pid}/root/{folder}").stat().st_dev)
-    with closing(os.memfd_create("")) as descriptor:
-        devices.add(os.fstat(descriptor).st_dev)
-    return {f"{os.major(device):02x}:{os.minor(device):02x}" for device in devices}
-
-
-def only_on(files: Counter[str], devices: Collection[str]) -> Counter[str]:
-    """Return the files on these devices."""
-    return Counter({file: n for file, n in files.items() if file.rpartition(":")[0] in devices})
-
-
-def files_mapped(pid: int, files: Counter[str], most: int) -> tuple[Counter[str], int]:
-    """Return how often a process maps each of `files`, and the number of mappings that were examined.
-
-    A mapping keeps a file open after its descriptor was closed. At most `most` mappings are examined.
-    """
-    mapped: Counter[str] = Counter()
-    examined = 0
-    with suppress(OSError), open(f"/proc/{pid}/maps", errors="replace") as maps:
-        for line in islice(maps, max(0, most)):
-            examined += 1
-            _, _, _, device, inode, *_ = line.split(maxsplit=5)
-            if inode != "0" and (file := f"{device}:{inode}") in files:
-                mapped[file] += 1
-    return mapped, examined
+def count_records(locks: Iterable[str]) -> int:
+    """Return the number of record locks that are held, from the lines of /proc/locks."""
+    return sum(line.split()[1] == "POSIX" for line in locks)

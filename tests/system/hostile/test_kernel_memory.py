@@ -178,6 +178,14 @@ LOCK_BEHIND_MAPPINGS = LOCK_BEHIND_ORPHANS.replace(
     "flock(opened, LOCK_SH);",
     "flock(opened, LOCK_SH); mmap(NULL, 1, PROT_READ, MAP_SHARED, opened, 0); close(opened);",
 )
+LOCKS_OF_ORPHANS = """
+    int opened = open("orphan", O_CREAT | O_RDWR, 0600);
+    if (flock(opened, LOCK_SH)) return -1;
+    if (i % 500 == 499) {
+        if (fork()) while (1) pause();
+        close_range(3, ~0U, 0);
+    }
+"""
 WATCH = """
     static int watches = -1;
     char name[32];
@@ -263,6 +271,7 @@ HOARDS = [
     Hoard("record-locks-behind-orphans", LOCK_BEHIND_ORPHANS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("record-locks-behind-mappings", LOCK_BEHIND_MAPPINGS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
+    Hoard("locks-of-ended-processes", LOCKS_OF_ORPHANS, 20_000),
     Hoard("watches", WATCH, 20_000),
     Hoard("signals-of-pipes", SIGNALS_OF_PIPES, 20_000),
     Hoard("undone-semaphores", UNDO, 20_000),

@@ -1,24 +1,13 @@
 """What /proc shows of memory that no control group counts."""
 
-import os
-from collections import Counter
-from pathlib import Path
-
-import pytest
-
-from processors.sandbox import uncounted
 from processors.sandbox.uncounted import (
     CONNECTION_BYTES,
     PAGE_BYTES,
     RECEIVED_BYTES,
-    files_mapped,
-    holders_of_locks,
+    count_records,
     kept_by_listeners,
     kept_by_tcp,
     kept_by_udp,
-    locks_of,
-    locks_of_open_files,
-    only_on,
     sockets_in_use,
 )
 
@@ -68,41 +57,5 @@ def test_udp_sockets_received_errors_if_they_received_much() -> None:
     assert kept_by_udp([much, TCP[2]]) == 0x100
 
 
-def test_only_locks_that_are_held_count() -> None:
-    assert holders_of_locks(LOCKS) == ({71: 2}, {"00:2f:1234": 1})
-
-
-OPENED = "pos:\t0\nflags:\t0100002\nmnt_id:\t22\nino:\t7\n"
-RECORDS = "lock:\t1: POSIX  ADVISORY  WRITE 71 00:2f:7 4 4\nlock:\t2: POSIX  ADVISORY  WRITE 71 00:2f:7 6 6\n"
-
-
-def test_a_process_holds_the_locks_of_its_files_whichever_process_took_them() -> None:
-    of_another = OPENED + "lock:\t1: FLOCK  ADVISORY  READ 70 00:2f:7 0 EOF\n"
-    assert locks_of_open_files([OPENED, of_another, of_another]) == (0, {"00:2f:7": 2}, 3)
-
-
-def test_each_descriptor_of_a_file_shows_the_same_records() -> None:
-    assert locks_of_open_files([OPENED + RECORDS, OPENED + RECORDS]) == (2, {}, 2)
-
-
-def test_mappings_keep_files_open() -> None:
-    by_file = Counter(
-        f"{device}:{inode}"
-        for _, _, _, device, inode, *_ in map(str.split, Path("/proc/self/maps").read_text().splitlines())
-    )
-    file, times = by_file.most_common(2)[-1]
-    assert files_mapped(os.getpid(), Counter({file: 1}), 10_000)[0] == {file: times}
-    assert files_mapped(os.getpid(), Counter({file: 1}), 0) == ({}, 0)
-
-
-def test_too_many_open_files_could_hide_locks_only_if_the_table_is_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(uncounted, "OPEN_FILES", 0)
-    assert locks_of([os.getpid()], Counter(), is_whole=True) == 0
-    assert locks_of([os.getpid()], Counter(), is_whole=False) > 0
-
-
-def test_mapped_files_of_an_environment_may_be_locked_by_another_stage() -> None:
-    files = Counter({"00:2f:7": 5, "fd:00:7": 6})
-    assert only_on(files, {"00:2f"}) == {"00:2f:7": 5}
+def test_only_record_locks_that_are_held_count() -> None:
+    assert count_records(LOCKS) == 2
