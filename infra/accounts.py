@@ -14,9 +14,11 @@ secrets."""
 
 
 def open_to_others(data_dir: Path) -> list[Path]:
-    """Return the folders with submissions or secrets that other accounts can enter; `up` closes them."""
+    """Return the folders with submissions or secrets that other accounts can enter."""
     found = (path for name in _CLOSED for path in data_dir.glob(name) if path.is_dir())
-    return sorted(path for path in found if path.stat().st_mode & 0o007)
+    with suppress(FileNotFoundError):  # another role removes a folder
+        return sorted(path for path in found if path.stat().st_mode & 0o007)
+    return []
 
 
 def close(folder: Path, members: pwd.struct_passwd | None = None) -> None:
@@ -31,7 +33,7 @@ def close(folder: Path, members: pwd.struct_passwd | None = None) -> None:
 def close_to_others(data_dir: Path) -> None:
     """Take all rights of other accounts from the folders with submissions or secrets; groups keep theirs."""
     for folder in open_to_others(data_dir):
-        with suppress(PermissionError):  # it belongs to another user
+        with suppress(OSError):  # it belongs to another user, is read-only, or was removed meanwhile
             folder.chmod(folder.stat().st_mode & ~0o007)
 
 
@@ -43,7 +45,8 @@ def keep_private(data_dir: Path, *, programs_of_others: bool = False) -> None:
     """
     with suppress(OSError):
         data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        (data_dir / "views").mkdir(mode=0o700, exist_ok=True)
+        if programs_of_others:
+            (data_dir / "views").mkdir(mode=0o700, exist_ok=True)
     close_to_others(data_dir)
     if not programs_of_others:
         os.umask(PRIVATE_UMASK)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from pydantic import BaseModel, ConfigDict
 from rich import box
 from rich.console import Console
@@ -43,7 +43,7 @@ from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
 from topics.submissions.stage import CompileStage, RunStage, StageResult
 from topics.submissions.state import FINAL, Answer
-from topics.times import now
+from topics.times import now, now_ms, rfc3339
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 THROUGH_KAFKA = "cpp"
@@ -53,6 +53,8 @@ DATA_DIR = Path("/var/lib/envicutor-demo")
 ANSWER_TIMEOUT_S = 600.0
 """Time that each answer may take. On a new machine an example waits for the builds of the others."""
 _POLL_S = 0.2
+_KEY_VALID_MS = 3_600_000
+"""Time after which the API key of a demonstration expires."""
 _KEY_TIMEOUT_S = 30.0
 """Time in which the server must accept a new API key; it takes milliseconds."""
 
@@ -160,7 +162,9 @@ def make_key(url: str, kafka: KafkaSettings) -> str:
     """
     key = new_key()
     scopes = (Scope.SUBMIT, Scope.READ, Scope.READ_ALL)  # what is produced to Kafka belongs to no key
-    put_key(kafka, digest(key), ApiKey(id=new_id(), name="demo", scopes=scopes, created_at=now()))
+    expires_at = rfc3339(now_ms() + _KEY_VALID_MS)
+    record = ApiKey(id=new_id(), name="demo", scopes=scopes, created_at=now(), expires_at=expires_at)
+    put_key(kafka, digest(key), record)
     deadline = time.monotonic() + _KEY_TIMEOUT_S
     with Client(url, key) as client:
         while time.monotonic() < deadline:
@@ -291,7 +295,7 @@ def main(
     with contextlib.suppress(asyncio.CancelledError):
         try:
             results = asyncio.run(run_examples(settings, examples))
-        except (NotRootError, PortTakenError, ServiceUserError) as error:
+        except (NotRootError, PortTakenError, ServiceUserError, KafkaException, TimeoutError) as error:
             fail(str(error), 1)
         good = report(examples, results, Console(width=None if sys.stdout.isatty() else 120))
         print_note(

@@ -54,7 +54,7 @@ def dependencies_checks(local: LocalSettings) -> list[Check]:
         Check(
             "closed folders",
             "they contain submissions, which other accounts must not read",
-            "`envicutor up` of this version closes them when it starts",
+            "each role of this version closes them when it starts",
             lambda: _closed(local.data_dir),
             required=False,
         ),

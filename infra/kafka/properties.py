@@ -125,8 +125,8 @@ SILENT_MS = 60_000
 account of this machine, can take all of a listener, and delay each client that connects. Kafka's default is
 ten minutes.
 
-Clients of the roles ask for metadata every 5 s. A client that is silent for longer connects again when it
-needs to, and logs nothing.
+librdkafka's clients ask one broker for metadata every 5 s. A client that is silent for longer connects again
+when it needs to, and logs nothing.
 """
 
 

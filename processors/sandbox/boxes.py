@@ -17,7 +17,6 @@ from topics.request.limits import RunLimits
 
 FEW_FILES = 32
 """Files that are written or removed on the event loop. More of them take a thread: they may be thousands."""
-
 SMALL_BYTES = 1 << 20
 """Content of a box that is removed on the event loop, with that many files at most."""
 
@@ -58,7 +57,7 @@ class Box:
         self._living_forks += 1
         changes = self.path.with_name(f"{self.path.name}-{next(self._forks)}")
         try:
-            async with place_to_mount(changes):
+            async with place_to_mount(changes, has_layers=True):
                 box = mounts.mount_fork(self.path, changes, self.uid, limits.box_bytes, limits.box_files)
                 yield Box(box, self.uid, self._runner)
         finally:
@@ -162,8 +161,10 @@ class Box:
 
 
 @asynccontextmanager
-async def place_to_mount(folder: Path) -> AsyncIterator[None]:
+async def place_to_mount(folder: Path, *, has_layers: bool = False) -> AsyncIterator[None]:
     """Make a folder to mount on; unmount and remove it at the end.
+
+    A mount with layers may hold any number of names that programs looked for.
 
     Raises:
         SandboxError: the folder could not be made or removed.
@@ -172,7 +173,7 @@ async def place_to_mount(folder: Path) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if _is_small(folder):
+        if not has_layers and _is_small(folder):
             _remove_box(folder)
         else:  # freeing hundreds of megabytes would block the event loop
             await shielded(asyncio.to_thread(_remove_box, folder))
@@ -187,7 +188,10 @@ def _make_place(folder: Path) -> None:
 
 def _is_small(folder: Path) -> bool:
     """Return whether what is mounted on a folder is removed as quickly as a thread starts."""
-    held = os.statvfs(folder)
+    try:
+        held = os.statvfs(folder)
+    except OSError:
+        return False
     return (held.f_blocks - held.f_bfree) * held.f_frsize <= SMALL_BYTES and (
         held.f_files - held.f_ffree <= FEW_FILES
     )

@@ -1,8 +1,10 @@
-"""File descriptors: sealed memory, closing, and the release of unreachable sockets."""
+"""File descriptors: sealed memory, messages, closing, and the release of unreachable sockets."""
 
+import errno
 import fcntl
 import os
 import socket
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +26,28 @@ def sealed_memory(content: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def receive(channel: socket.socket, most: int, flags: int = 0) -> tuple[bytes, list[int]]:
+    """Return a message of 16 bytes at most and its descriptors, which no program inherits.
+
+    `socket.recv_fds` ignores its flags before Python 3.12.
+
+    Raises:
+        OSError: no message arrived, or this process has too many open files for the descriptors.
+    """
+    descriptors = array("i")
+    data, control, received, _ = channel.recvmsg(
+        16, socket.CMSG_SPACE(most * descriptors.itemsize), flags | socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, content in control:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    if received & socket.MSG_CTRUNC:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return data, descriptors.tolist()
 
 
 @contextmanager

@@ -392,7 +392,10 @@ static void reset_signals(void) {
 		syscall(SYS_rt_sigaction, number, &by_default, NULL, sizeof none); /* refused for SIGKILL, SIGSTOP */
 }
 
-/* Makes the OOM killer prefer this process; needs root. The program cannot write the value, see restrict_proc. */
+/*
+ * Makes the OOM killer prefer this process and its children. With CAP_SYS_RESOURCE on the host, which children in a user
+ * namespace lack, this is the least value as well. No program can write the value, see restrict_proc.
+ */
 static void raise_oom_score(void) {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "1000", 4) != 4)
@@ -591,10 +594,9 @@ static _Noreturn void sandboxed(uid_t user) {
 	if (prctl(PR_SET_DUMPABLE, 1)) /* so that it can write to its own /proc files; no other process has this user id */
 		fail("set", "dumpable");
 	reset_signals();
-	raise_oom_score();
 	umask(022);
 	become_user(user);
-	end_with_worker(); /* not before: a change of user clears the signal */
+	end_with_worker();
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)) /* here, since the worker waits for the fork */
 		fail("make", "namespaces");
 	if (sethostname("box", 3))
@@ -609,7 +611,6 @@ static _Noreturn void bounded(pid_t parent) {
 	receive_orders();
 	read_orders(&orders);
 	reset_signals();
-	raise_oom_score();
 	umask(022);
 	join_groups(&orders);
 	if (unshare(CLONE_NEWNET))
@@ -627,14 +628,13 @@ static void erase_command_line(char **argv) {
 }
 
 /* Runs in a child of the worker, which reaps it. */
-static _Noreturn void be_child(char *line, size_t length, const int descriptors[2], pid_t worker) {
+static _Noreturn void be_child(uid_t user, char *orders, char *end, const int descriptors[2], pid_t worker) {
 	if (dup2(descriptors[0], CHANNEL) < 0 || dup2(descriptors[1], REPORT) < 0 || close_range(SOCKET, ~0U, 0))
 		fail("arrange", "descriptors");
 	if (setsid() < 0)
 		fail("start", "session");
-	word = line;
-	words_end = line + length;
-	uid_t user = number(next_word());
+	word = orders;
+	words_end = end;
 	if (user)
 		sandboxed(user);
 	bounded(worker);
@@ -662,6 +662,7 @@ static _Noreturn void serve(pid_t worker, int socket_fd, char **command_line) {
 	if (setgroups(0, NULL))
 		fail("drop", "groups");
 	raise_hard_limits();
+	raise_oom_score();
 	if (dup2(socket_fd, SOCKET) < 0 || close_range(FIRST_RECEIVED, ~0U, 0))
 		fail("arrange", "descriptors");
 	for (;;) {
@@ -671,11 +672,12 @@ static _Noreturn void serve(pid_t worker, int socket_fd, char **command_line) {
 		ssize_t length = receive(SOCKET, line, sizeof line, descriptors, &count);
 		if (length <= 0)
 			_exit(length ? SETUP_FAILED : 0);
-		uid_t user = strtoul(line, NULL, 10);
-		if (count == 2 && !line[length - 1] && (!user || user >= LEAST_USER)) {
+		char *orders;
+		unsigned long user = strtoul(line, &orders, 10);
+		if (count == 2 && !line[length - 1] && !*orders && (!user || (user >= LEAST_USER && user < UINT32_MAX))) {
 			answer = fork_child(user);
 			if (answer == 0)
-				be_child(line, length, descriptors, worker);
+				be_child(user, orders + 1, line + length, descriptors, worker);
 			if (answer < 0)
 				answer = -errno;
 		}

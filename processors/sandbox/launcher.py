@@ -153,10 +153,7 @@ class WaitingLauncher:
     """Read end of the pipe for its report."""
 
     def close(self) -> None:
-        """Let the launcher end, since there are no orders for it; its caller reaps it.
-
-        It ends with its channel.
-        """
+        """Close the channel, with which a launcher without orders ends; the caller reaps it."""
         self.channel.close()
         os.close(self.report)
 

@@ -28,17 +28,29 @@ def _check(result: int, path: str | Path) -> int:
     return result
 
 
-def mount(source: str, target: Path, flags: int, options: str = "") -> None:
-    """Mount a file system without a device by its kind or, with MS_BIND, a file by its path.
+def mount(kind: str, target: Path, flags: int, options: str) -> None:
+    """Mount a file system without a device, which is named after its kind.
 
     Raises:
         SandboxError: the kernel refuses the mount.
     """
-    arguments = (source.encode(), bytes(target), source.encode(), ctypes.c_ulong(flags), options.encode())
+    arguments = (kind.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
     try:
         _check(_libc.mount(*arguments), target)
     except OSError as error:
-        raise SandboxError(f"the kernel does not mount {source} ({options}): {error}") from error
+        raise SandboxError(f"the kernel does not mount {kind} ({options}): {error}") from error
+
+
+def bind(source: Path, target: Path) -> None:
+    """Mount a file on another one.
+
+    Raises:
+        SandboxError: the kernel refuses the mount.
+    """
+    try:
+        _check(_libc.mount(bytes(source), bytes(target), None, ctypes.c_ulong(MS_BIND), None), target)
+    except OSError as error:
+        raise SandboxError(f"the kernel does not bind {source}: {error}") from error
 
 
 def unmount(target: Path) -> None:
@@ -121,7 +133,7 @@ def make_devices(folder: Path) -> None:
             (folder / name).chmod(0o666)
         except PermissionError:
             (folder / name).touch()
-            mount(f"/dev/{name}", folder / name, MS_BIND)
+            bind(Path("/dev", name), folder / name)
     for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
         (folder / name).symlink_to(f"/proc/self/fd{target}")
     (folder / "shm").mkdir()

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,8 @@ class Sandboxes:
             mounts.make_devices(dev)
             self._boxes = self._workplace.folder / "boxes"
             mounts.make_folder_for_boxes(self._boxes)
+            self._lock_reader = ThreadPoolExecutor(1, "locks")
+            undo.callback(self._lock_reader.shutdown)
             self._prepared = PreparedSandboxes(
                 self._server, root_orders(dev, self._boxes), ids.uids, self._settings.prepared
             )
@@ -274,7 +277,7 @@ class Sandboxes:
                 await command.may_start()
 
             async with gate(may_start, launched.allow_start) as may_run:
-                uncounted = Uncounted(launched.channel)
+                uncounted = Uncounted(launched.channel, self._lock_reader)
                 stage = StageRun(launched, group, bounds, command.on_output, may_run, uncounted)
                 try:
                     report = await stage.end()

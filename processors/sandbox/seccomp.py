@@ -122,7 +122,7 @@ def _refuse(number: int) -> Decision:
 def _decide_clone() -> Decision:
     """Refuse new namespaces, and processes that share descriptors but are not threads.
 
-    The locks of such a process outlive it, so that their owner would be unknown, see uncounted.py.
+    The record locks of such a process outlive it, so that no table has them, see uncounted.py.
     """
     refused = _refuse(errno.EPERM)
     unless_shared = by_bits(0, {CLONE_FILES: refused}, ALLOW, mask=CLONE_FILES | CLONE_THREAD)
@@ -153,7 +153,7 @@ def _decide_prctl() -> Decision:
 
 
 def _decide_fcntl() -> Decision:
-    """Return EINVAL, as kernels before 3.15 do: the owner of these locks is unknown, see uncounted.py."""
+    """Return EINVAL, as kernels before 3.15 do: all pid namespaces list these locks, see uncounted.py."""
     return by_bits(1, dict.fromkeys(OFD_LOCKS, _refuse(errno.EINVAL)), ALLOW)
 
 

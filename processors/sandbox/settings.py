@@ -40,7 +40,7 @@ class SandboxSettings(BaseSettings):
     boxes: Annotated[int, Field(gt=0)] = 64
     """Boxes that a worker has at a time, each with a user id of its own."""
     prepared: Annotated[int, Field(ge=0)] = 2
-    """Sandboxes that a worker prepares before there are programs for them; each has two waiting processes
+    """Sandboxes that a worker prepares before there are programs for them; each has a waiting process
     and takes some 200 KiB of kernel memory. `BOXES` bounds their number."""
     total_memory_bytes: Annotated[int, Field(gt=0)] = Field(
         default_factory=lambda: share.left_for_stages(share.memory_limit())

@@ -40,6 +40,7 @@ OUTPUT_GRACE_S = 5.0
 They close at once, unless another thread is starting a process, which inherits them for a moment.
 """
 HOST_CPUS = os.cpu_count() or 1
+"""Number of processors; it bounds how soon a program uses up its CPU time. The kernel takes 0.1 ms for it."""
 STUCK = "processes cannot be killed"
 REPORT_BYTES = 16384
 """Bytes of the launcher's report that are kept: far more than one has."""
@@ -233,7 +234,6 @@ class StageRun:
         self.stdout = _Collector(launched.stdout, bounds.stdout_bytes, self._changed, callbacks[0])
         self.stderr = _Collector(launched.stderr, bounds.stderr_bytes, self._changed, callbacks[1])
         self._report = _Collector(launched.report, REPORT_BYTES, self._changed)
-        self._host_cpus = HOST_CPUS
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._born = self._loop.time()
         self._started: float | None = None
@@ -400,7 +400,7 @@ class StageRun:
         return self._next_check_s(wall_time_s, cpu_time_s)
 
     def _next_check_s(self, wall_time_s: float, cpu_time_s: float) -> float:
-        return min(WATCH_S, next_check_s(self._bounds, wall_time_s, cpu_time_s, self._host_cpus))
+        return min(WATCH_S, next_check_s(self._bounds, wall_time_s, cpu_time_s, HOST_CPUS))
 
     def _exceeds_uncounted(self) -> bool:
         """Return whether uncounted memory exceeds its limits; check at most every `WATCH_S`."""
@@ -411,7 +411,7 @@ class StageRun:
         self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids())
         self._watched_cpu_s += time.thread_time() - before_s
         spent_s = self._loop.time() - now  # long tables of sockets are read less often
-        self._watch_at = now + max(WATCH_S, WATCH_SHARE * spent_s)
+        self._watch_at = now + spent_s + max(WATCH_S, WATCH_SHARE * spent_s)
         return self.uncounted_bytes > 0
 
     def _close(self) -> None:

@@ -12,19 +12,22 @@
 
 /proc shows all of them; the worker reads it while a stage runs. Sizes were measured on Linux 6.18.
 
-Pid 1 of a sandbox opens /proc/locks before it covers it. This table has the locks of its own processes alone,
-so that no other stage can hide or add any.
+Pid 1 of a sandbox opens /proc/locks before it covers it. This table has the locks that living processes of
+the sandbox took, so that no other stage can hide or add any.
 """
 
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from glob import glob
 from itertools import islice
 from pathlib import Path
 
+from processors.sandbox.descriptors import receive
 from topics.request.limits import MiB
 
 LOCK_BYTES = 192
@@ -45,8 +48,9 @@ FEW_SOCKETS = 16
 PAGE_BYTES = resource.getpagesize()
 ROWS = 20_000
 """Rows of a table of sockets that are read at most, to bound the time of a check."""
-LOCK_LINES = 4_000
-"""Lines of a table of locks that are read at most. The kernel lists the table in quadratic time."""
+LOCK_LINES = 10_000
+"""Lines of a table of locks that are read at most, because the kernel lists a table in quadratic time. A
+table of so many is too long. Three processes with as many open files as a request permits have more."""
 LISTENING = "0A"
 """State of a listening socket (TCP_LISTEN) in /proc/net/tcp."""
 
@@ -54,13 +58,20 @@ LISTENING = "0A"
 class Uncounted:
     """Meter of the uncounted memory of a stage."""
 
-    def __init__(self, channel: socket.socket) -> None:
-        """Meter the sandbox whose pid 1 sends its table of locks over `channel`."""
-        self._channel = channel
-        self._locks: int | None = None
+    def __init__(self, channel: socket.socket, reader: Executor) -> None:
+        """Meter the sandbox whose pid 1 sends its table of locks over `channel`.
+
+        `reader` reads tables of locks, for all stages one after the other.
+        """
+        self._channel, self._reader = channel, reader
+        self._table: int | None = None
+        self._held = 0
+        self._reading: Future[int] | None = None
 
     def too_much_bytes(self, pids: Sequence[int]) -> int:
         """Return roughly how many uncounted bytes the stage holds, or 0 if that is within the limits.
+
+        Locks are those of the call before.
 
         Raises:
             OSError: pid 1 has sent no table of locks.
@@ -68,21 +79,37 @@ class Uncounted:
         kept_bytes = kept_by_sockets(pids)
         if kept_bytes > SOCKETS_BYTES:
             return kept_bytes
-        held = self._record_locks()
-        return held * LOCK_BYTES if held > LOCKS else 0
+        self._read_locks()
+        return self._held * LOCK_BYTES if self._held > LOCKS else 0
 
-    def _record_locks(self) -> int:
-        if self._locks is None:
-            _, [self._locks], *_ = socket.recv_fds(self._channel, 1, 1, socket.MSG_DONTWAIT)
-        os.lseek(self._locks, 0, os.SEEK_SET)
-        with open(self._locks, closefd=False) as table:
-            return count_records(islice(table, LOCK_LINES))
+    def _read_locks(self) -> None:
+        if self._table is None:
+            _, [self._table] = receive(self._channel, 1, socket.MSG_DONTWAIT)
+        if self._reading is not None:
+            if not self._reading.done():
+                return
+            self._held = self._reading.result()
+        self._reading = self._reader.submit(read_locks, self._table)
 
     def close(self) -> None:
         """Close the table of locks, which keeps the pid namespace of the sandbox."""
-        if self._locks is not None:
-            os.close(self._locks)
-            self._locks = None
+        if self._table is not None:
+            self._reader.submit(os.close, self._table)  # after the last read
+            self._table = None
+
+
+def read_locks(table: int) -> int:
+    """Return the number of locks in an open /proc/locks, as `count_locks` does.
+
+    It pauses, so that a processor spends a fifth of its time at most on tables. The kernel passes over the
+    locks of the whole host, and waits for other processors (`file_rwsem`), with each part that it lists.
+    """
+    before_s = time.thread_time()
+    os.lseek(table, 0, os.SEEK_SET)
+    with open(table, closefd=False) as lines:
+        held = count_locks(lines)
+    time.sleep(4 * (time.thread_time() - before_s))
+    return held
 
 
 def kept_by_sockets(pids: Iterable[int]) -> int:
@@ -167,6 +194,10 @@ def kept_by_udp(table: Iterable[str]) -> int:
     return held_back + max(0, received - RECEIVED_BYTES)
 
 
-def count_records(locks: Iterable[str]) -> int:
-    """Return the number of record locks that are held, from the lines of /proc/locks."""
-    return sum(line.split()[1] == "POSIX" for line in locks)
+def count_locks(lines: Iterable[str]) -> int:
+    """Return the number of record locks that are held, from the lines of /proc/locks.
+
+    A table of more than `LOCK_LINES` could hide any number, and counts as that many.
+    """
+    kinds = [line.split()[1] for line in islice(lines, LOCK_LINES)]
+    return LOCK_LINES if len(kinds) == LOCK_LINES else kinds.count("POSIX")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processors.sandbox.claim_user_ids import NONE_FREE
+from processors.sandbox.descriptors import receive
 from processors.sandbox.model import SandboxError
 from processors.sandbox.settings import PLACES, SandboxSettings
 
@@ -49,9 +50,7 @@ class UserIds:
         with ours:
             with theirs:
                 _run([str(number) for number in numbers], theirs)
-            answer, descriptors, _, _ = socket.recv_fds(
-                ours, 16, MAX_NAMESPACES, flags=socket.MSG_CMSG_CLOEXEC
-            )
+            answer, descriptors = receive(ours, MAX_NAMESPACES)
         first = settings.first_uid + int(answer) * settings.boxes
         return cls(range(first, first + settings.boxes), descriptors)
 

@@ -48,7 +48,8 @@ def topics_in_background(settings: KafkaSettings, names: Collection[str], who: s
     def wait() -> None:
         try:
             wait_for_topics(settings, names, who)
-        except BaseException as error:  # raised by the caller, who waits for the future
+        except BaseException as error:  # raised by a caller that waits for the future
+            log.exception("%s cannot ask for its topics", who)
             found.set_exception(error)
         else:
             found.set_result(None)

@@ -137,8 +137,10 @@ ERROR_QUEUES = (
 )
 LOCK_BEHIND_OTHERS = (
     """
+    cpu_set_t cpus;
     if (i == 0) {
-        for (int child = 0; child < 34; child++)
+        CPU_ZERO(&cpus); CPU_SET(0, &cpus); sched_setaffinity(0, sizeof cpus, &cpus);
+        for (int child = 0; child < 18; child++)
             if (fork() == 0) {
                 char name[32];
                 for (int n = 0; n < 500; n++) {
@@ -148,6 +150,7 @@ LOCK_BEHIND_OTHERS = (
                 sleep(100);
             }
         sleep(2);
+        CPU_ZERO(&cpus); CPU_SET(1, &cpus); sched_setaffinity(0, sizeof cpus, &cpus);
     }
 """
     + LOCK

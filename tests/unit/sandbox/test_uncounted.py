@@ -2,9 +2,10 @@
 
 from processors.sandbox.uncounted import (
     CONNECTION_BYTES,
+    LOCK_LINES,
     PAGE_BYTES,
     RECEIVED_BYTES,
-    count_records,
+    count_locks,
     kept_by_listeners,
     kept_by_tcp,
     kept_by_udp,
@@ -58,4 +59,9 @@ def test_udp_sockets_received_errors_if_they_received_much() -> None:
 
 
 def test_only_record_locks_that_are_held_count() -> None:
-    assert count_records(LOCKS) == 2
+    assert count_locks(LOCKS) == 2
+
+
+def test_a_table_that_is_too_long_counts_as_locks() -> None:
+    assert count_locks(LOCKS[2:3] * (LOCK_LINES - 1)) == 0
+    assert count_locks(LOCKS[2:3] * LOCK_LINES) == LOCK_LINES
