@@ -164,8 +164,8 @@ LOCK_BEHIND_ORPHANS = (
             pid_t first = fork();
             if (first == 0) {
                 for (int n = 0; n < 500; n++) {
-                    int opened = open("orphan", O_CREAT | O_RDWR, 0600);
-                    flock(opened, LOCK_SH);
+                    flock(open("orphan", O_CREAT | O_RDWR, 0600), LOCK_SH);
+                    unlink("orphan");
                 }
                 if (fork()) _exit(0);
                 sleep(100);
@@ -177,13 +177,8 @@ LOCK_BEHIND_ORPHANS = (
 """
     + LOCK
 )
-LOCK_BEHIND_MAPPINGS = LOCK_BEHIND_ORPHANS.replace(
-    "flock(opened, LOCK_SH);",
-    "flock(opened, LOCK_SH); mmap(NULL, 1, PROT_READ, MAP_SHARED, opened, 0); close(opened);",
-)
 LOCKS_OF_ORPHANS = """
-    int opened = open("orphan", O_CREAT | O_RDWR, 0600);
-    if (flock(opened, LOCK_SH)) return -1;
+    if (flock(open("orphan", O_CREAT | O_RDWR, 0600), LOCK_SH) || unlink("orphan")) return -1;
     if (i % 500 == 499) {
         if (fork()) while (1) pause();
         close_range(3, ~0U, 0);
@@ -272,12 +267,11 @@ HOARDS = [
     Hoard("errors-of-sockets", ERROR_QUEUES, 400, "killed", 96 * MIB, in_pages=True),
     Hoard("record-locks-behind-others", LOCK_BEHIND_OTHERS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("record-locks-behind-orphans", LOCK_BEHIND_ORPHANS, 600_000, "killed", most_bytes=64 * MIB),
-    Hoard("record-locks-behind-mappings", LOCK_BEHIND_MAPPINGS, 600_000, "killed", most_bytes=64 * MIB),
     Hoard("descriptors", DESCRIPTORS, 300),
     Hoard("locks-of-ended-processes", LOCKS_OF_ORPHANS, 20_000),
     Hoard("watches", WATCH, 20_000),
     Hoard("signals-of-pipes", SIGNALS_OF_PIPES, 20_000),
-    Hoard("undone-semaphores", UNDO, 20_000),
+    Hoard("undone-semaphores", UNDO, 5_000),
     Hoard("ports-in-time-wait", TIME_WAIT, 100_000, TIME_WAIT_ENDS, most_bytes=24 * MIB),
     Hoard(
         "names-of-what-does-not-exist", 'char n[300]; sprintf(n, "/usr/%0200ld", i); access(n, 0);', 20_000
