@@ -174,7 +174,7 @@ static struct sock_fprog read_filter(int fd) {
 	return program;
 }
 
-/* ---- the root, for "sandbox" ---- */
+/* ---- the root of a sandbox ---- */
 
 /* Sets attributes of mounts, which no later mount or unmount of the host reaches. */
 static void set_attributes(int directory, const char *path, int flags, unsigned long long attributes) {
@@ -299,7 +299,7 @@ static void send_file(const char *path) {
 	close(fd);
 }
 
-/* Reads the orders that are left; it executes those about mounts at once and stores the others for the program's process. */
+/* Reads the orders that are left; it stores those for the program's process, and executes the others at once. */
 static void obey(struct orders *orders) {
 	while (word < words_end) {
 		char *order = next_word(), *value = next_word();
@@ -421,6 +421,16 @@ static void raise_hard_limits(void) {
 		fail("set", "limit on priorities");
 }
 
+/* The kernel compares a user's descriptors in queues of sockets, which an earlier stage may have left, with the soft limit. */
+static void raise_open_files(void) {
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		fail("get", "limit on open files");
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		fail("set", "limit on open files");
+}
+
 static void join_groups(const struct orders *orders) {
 	if (!orders->joins) {
 		errno = EINVAL;
@@ -536,7 +546,6 @@ static _Noreturn void be_pid_1(void) {
 		_exit(SETUP_FAILED);
 	report_fd = 0;
 	drop_capabilities();
-	set_parent_death_signal();
 	for (;;) { /* pid 1 reaps orphans */
 		int status;
 		pid_t ended = waitpid(-1, &status, 0);
@@ -594,12 +603,13 @@ static _Noreturn void sandboxed(uid_t user) {
 	if (prctl(PR_SET_DUMPABLE, 1)) /* so that it can write to its own /proc files; no other process has this user id */
 		fail("set", "dumpable");
 	reset_signals();
+	raise_open_files();
 	umask(022);
 	become_user(user);
 	end_with_worker();
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)) /* here, since the worker waits for the fork */
 		fail("make", "namespaces");
-	if (sethostname("box", 3))
+	if (sethostname("box", 3) || setdomainname("(none)", 6))
 		fail("set", "host name");
 	raise_loopback();
 	be_pid_1();

@@ -6,7 +6,6 @@ import os
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from processors.sandbox.orders import (
 from processors.sandbox.prepared import PreparedSandboxes
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import StageRun, Teardown, shielded
-from processors.sandbox.uncounted import Uncounted
+from processors.sandbox.uncounted import LockReader, Uncounted
 from processors.sandbox.user_ids import UserIds
 from processors.sandbox.workplace import Workplace
 from topics.request.limits import RunLimits
@@ -103,8 +102,8 @@ class Sandboxes:
             mounts.make_devices(dev)
             self._boxes = self._workplace.folder / "boxes"
             mounts.make_folder_for_boxes(self._boxes)
-            self._lock_reader = ThreadPoolExecutor(1, "locks")
-            undo.callback(self._lock_reader.shutdown)
+            self._lock_reader = LockReader()
+            undo.callback(self._lock_reader.close)
             self._prepared = PreparedSandboxes(
                 self._server, root_orders(dev, self._boxes), ids.uids, self._settings.prepared
             )

@@ -343,7 +343,7 @@ class StageRun:
             return
         try:
             delay_s = self._act(self._loop.time())
-        except (OSError, SandboxError) as error:
+        except Exception as error:  # any other would leave the stage without limits
             self._launcher.kill()
             self._done.set_exception(SandboxError(f"a stage cannot be watched: {error}"))
         else:
@@ -408,19 +408,24 @@ class StageRun:
         if self._uncounted is None or now < self._watch_at:
             return False
         before_s = time.thread_time()
-        self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids())
+        self.uncounted_bytes = self._uncounted.too_much_bytes(self._group.pids(), self._on_locks)
         self._watched_cpu_s += time.thread_time() - before_s
         spent_s = self._loop.time() - now  # long tables of sockets are read less often
         self._watch_at = now + spent_s + max(WATCH_S, WATCH_SHARE * spent_s)
         return self.uncounted_bytes > 0
+
+    def _on_locks(self) -> None:
+        self._loop.call_soon_threadsafe(self._check_again)
+
+    def _check_again(self) -> None:
+        self._watch_at = 0.0
+        self._check()
 
     def _close(self) -> None:
         self._timer.cancel()
         for collector in (self.stdout, self.stderr, self._report):
             collector.close()
         self._channel.close()
-        if self._uncounted is not None:
-            self._uncounted.close()
         if self._oom_event is not None:
             self._loop.remove_reader(self._oom_event)
             os.close(self._oom_event)
@@ -429,3 +434,5 @@ class StageRun:
             self.teardown = Teardown(self._launcher, self._pidfd)
         else:
             os.close(self._pidfd)
+        if self._uncounted is not None:
+            self._uncounted.close()

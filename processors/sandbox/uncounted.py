@@ -13,7 +13,7 @@
 /proc shows all of them; the worker reads it while a stage runs. Sizes were measured on Linux 6.18.
 
 Pid 1 of a sandbox opens /proc/locks before it covers it. This table has the locks that living processes of
-the sandbox took, so that no other stage can hide or add any.
+the sandbox took, so that no other stage can hide record locks or add any.
 """
 
 import os
@@ -21,8 +21,9 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -55,23 +56,57 @@ LISTENING = "0A"
 """State of a listening socket (TCP_LISTEN) in /proc/net/tcp."""
 
 
+class LockReader:
+    """Thread that reads tables of locks, for all stages of a worker one after the other.
+
+    The kernel passes over the locks of the whole host, and waits for other processors (`file_rwsem`), with
+    each part of a table that it lists. So the thread pauses between two tables: it takes a fifth of a
+    processor at most.
+    """
+
+    def __init__(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: the kernel refuses a thread.
+        """
+        self._thread = ThreadPoolExecutor(1, "locks")
+        self._thread.submit(int).result()
+        self._pause_s = 0.0
+
+    def read(self, table: int) -> Future[int]:
+        """Return the number of locks in an open /proc/locks, as `count_locks` does, once it is read."""
+        return self._thread.submit(self._read, table)
+
+    def _read(self, table: int) -> int:
+        time.sleep(self._pause_s)
+        before_s = time.thread_time()
+        os.lseek(table, 0, os.SEEK_SET)
+        with open(table, closefd=False) as lines:
+            held = count_locks(lines)
+        self._pause_s = 4 * (time.thread_time() - before_s)
+        return held
+
+    def close(self) -> None:
+        """End the thread; all stages have ended."""
+        self._thread.shutdown()
+
+
 class Uncounted:
     """Meter of the uncounted memory of a stage."""
 
-    def __init__(self, channel: socket.socket, reader: Executor) -> None:
-        """Meter the sandbox whose pid 1 sends its table of locks over `channel`.
-
-        `reader` reads tables of locks, for all stages one after the other.
-        """
+    def __init__(self, channel: socket.socket, reader: LockReader) -> None:
+        """Meter the sandbox whose pid 1 sends its table of locks over `channel`."""
         self._channel, self._reader = channel, reader
         self._table: int | None = None
         self._held = 0
         self._reading: Future[int] | None = None
 
-    def too_much_bytes(self, pids: Sequence[int]) -> int:
+    def too_much_bytes(self, pids: Sequence[int], on_locks: Callable[[], None]) -> int:
         """Return roughly how many uncounted bytes the stage holds, or 0 if that is within the limits.
 
-        Locks are those of the call before.
+        Locks are read meanwhile, and count in the next call. If they are too many, `on_locks` is called in
+        the thread that reads them.
 
         Raises:
             OSError: pid 1 has sent no table of locks.
@@ -79,37 +114,33 @@ class Uncounted:
         kept_bytes = kept_by_sockets(pids)
         if kept_bytes > SOCKETS_BYTES:
             return kept_bytes
-        self._read_locks()
+        if self._reading is None or self._reading.done():
+            self._read_locks(on_locks)
         return self._held * LOCK_BYTES if self._held > LOCKS else 0
 
-    def _read_locks(self) -> None:
+    def _read_locks(self, on_locks: Callable[[], None]) -> None:
         if self._table is None:
             _, [self._table] = receive(self._channel, 1, socket.MSG_DONTWAIT)
         if self._reading is not None:
-            if not self._reading.done():
-                return
             self._held = self._reading.result()
-        self._reading = self._reader.submit(read_locks, self._table)
+        self._reading = self._reader.read(self._table)
+        self._reading.add_done_callback(partial(_notify, on_locks))
 
     def close(self) -> None:
         """Close the table of locks, which keeps the pid namespace of the sandbox."""
-        if self._table is not None:
-            self._reader.submit(os.close, self._table)  # after the last read
-            self._table = None
+        if self._table is None:
+            return
+        table, self._table = self._table, None
+        if self._reading is None:
+            os.close(table)
+        else:  # it may be read now
+            self._reading.cancel()
+            self._reading.add_done_callback(lambda _: os.close(table))
 
 
-def read_locks(table: int) -> int:
-    """Return the number of locks in an open /proc/locks, as `count_locks` does.
-
-    It pauses, so that a processor spends a fifth of its time at most on tables. The kernel passes over the
-    locks of the whole host, and waits for other processors (`file_rwsem`), with each part that it lists.
-    """
-    before_s = time.thread_time()
-    os.lseek(table, 0, os.SEEK_SET)
-    with open(table, closefd=False) as lines:
-        held = count_locks(lines)
-    time.sleep(4 * (time.thread_time() - before_s))
-    return held
+def _notify(on_locks: Callable[[], None], reading: Future[int]) -> None:
+    if not reading.cancelled() and not reading.exception() and reading.result() > LOCKS:
+        on_locks()
 
 
 def kept_by_sockets(pids: Iterable[int]) -> int:
@@ -197,7 +228,12 @@ def kept_by_udp(table: Iterable[str]) -> int:
 def count_locks(lines: Iterable[str]) -> int:
     """Return the number of record locks that are held, from the lines of /proc/locks.
 
-    A table of more than `LOCK_LINES` could hide any number, and counts as that many.
+    If there are too many, only some of them are counted: `LOCKS + 1`. A table of `LOCK_LINES` could hide any
+    number, and counts as too many.
     """
-    kinds = [line.split()[1] for line in islice(lines, LOCK_LINES)]
-    return LOCK_LINES if len(kinds) == LOCK_LINES else kinds.count("POSIX")
+    held = 0
+    for number, line in enumerate(lines, start=1):
+        held += line.split()[1] == "POSIX"
+        if held > LOCKS or number == LOCK_LINES:
+            return LOCKS + 1
+    return held

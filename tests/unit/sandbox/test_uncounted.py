@@ -11,6 +11,7 @@ from processors.sandbox.uncounted import (
     kept_by_udp,
     sockets_in_use,
 )
+from processors.sandbox.uncounted import LOCKS as MOST
 
 SOCKSTAT = """sockets: used 290
 TCP: inuse 5 orphan 0 tw 3 alloc 12 mem 1
@@ -64,4 +65,10 @@ def test_only_record_locks_that_are_held_count() -> None:
 
 def test_a_table_that_is_too_long_counts_as_locks() -> None:
     assert count_locks(LOCKS[2:3] * (LOCK_LINES - 1)) == 0
-    assert count_locks(LOCKS[2:3] * LOCK_LINES) == LOCK_LINES
+    assert count_locks(LOCKS[2:3] * LOCK_LINES) > MOST
+
+
+def test_the_rest_of_a_table_is_not_read_once_there_are_too_many() -> None:
+    lines = iter(LOCKS[:1] * (MOST + 5))
+    assert count_locks(lines) > MOST
+    assert len(list(lines)) == 4
