@@ -113,6 +113,8 @@ def make_app(
         submissions_unfinished=lambda: submissions.projection.all_unfinished,
         submissions_oldest_waiting_seconds=waits.oldest_s,
         http_event_streams=lambda: events.listeners,
+        sandboxes_prepared=lambda: submissions.prepared().hits,
+        sandboxes_unprepared=lambda: submissions.prepared().misses,
     )
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     if settings.refuses_proxies:

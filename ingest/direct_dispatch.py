@@ -20,6 +20,7 @@ from topics.capacity import Choice, PeerCapacity
 from topics.fold import QueuedWork, Recorded
 from topics.kafka.codec import Record, cloud_event, encode
 from topics.kafka.ports import Producer
+from topics.leases import PreparedCounts
 from topics.submissions.facts import Requested
 from topics.submissions.fold import apply, enqueue
 from topics.submissions.state import Submission
@@ -72,6 +73,10 @@ class DirectDispatch:
     def update(self, messages: list[Message]) -> None:
         """Take free slots that workers published."""
         self._capacity.read(messages, _now_s())
+
+    def prepared(self) -> PreparedCounts:
+        """Return the use of prepared sandboxes of all workers since each started."""
+        return self._capacity.prepared(_now_s())
 
     def note(self, state: Submission) -> None:
         """Take the state of a submission after an event; any thread may call it."""

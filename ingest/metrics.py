@@ -83,4 +83,6 @@ _GAUGES = {
     "submissions_unfinished": "Submissions that are accepted and not finished, as far as this node knows.",
     "submissions_oldest_waiting_seconds": "Longest wait of a submission that waits, 0 if none does.",
     "http_event_streams": "Clients that follow a submission.",
+    "sandboxes_prepared": "Stages with a prepared sandbox, of the present workers since each started.",
+    "sandboxes_unprepared": "Stages whose sandbox was made when it was needed, of the present workers.",
 }

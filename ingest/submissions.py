@@ -24,6 +24,7 @@ from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Headers
 from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.tail import Tail, TailConsumer, end
+from topics.leases import PreparedCounts
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
@@ -177,6 +178,10 @@ class Submissions:
         """Return whether this node, which has folded what there was when it started, accepted no such id."""
         found = self.projection.get(id)
         return self.projection.caught_up and (found is None or found.status == "rejected")
+
+    def prepared(self) -> PreparedCounts:
+        """Return the use of prepared sandboxes, of the present workers; none if dispatch is off."""
+        return self._dispatch.prepared() if self._dispatch else PreparedCounts()
 
     def _take_slots(self, messages: list[Message]) -> None:
         """Pass free slots of workers to the event loop, from the consumer's thread."""

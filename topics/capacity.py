@@ -7,7 +7,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from topics.kafka.codec import DecodeError, decode
-from topics.leases import CapacityReport
+from topics.leases import CapacityReport, PreparedCounts
 
 REPEAT_S = 2.0
 """Period in which each worker publishes unchanged free slots, for processes that started since."""
@@ -62,6 +62,11 @@ class PeerCapacity:
     def free(self, now_s: float) -> int:
         """Return how many records other processes would start at once."""
         return sum(free for _, free in self._current(now_s))
+
+    def prepared(self, now_s: float) -> PreparedCounts:
+        """Return the sum of what other processes published of their prepared sandboxes."""
+        counts = [report.prepared for report, _ in self._current(now_s) if report.prepared]
+        return PreparedCounts(hits=sum(one.hits for one in counts), misses=sum(one.misses for one in counts))
 
     def workers(self, now_s: float) -> int:
         """Return the number of other processes with partitions."""

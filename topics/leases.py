@@ -17,6 +17,15 @@ class Lease(Model):
     """Id of the worker's process, random at each start."""
 
 
+class PreparedCounts(Model):
+    """Stages since the start of a worker, by whether a sandbox was prepared for them."""
+
+    hits: int = 0
+    """Stages whose sandbox was made before there was a program for it."""
+    misses: int = 0
+    """Stages whose sandbox was made when it was needed."""
+
+
 class CapacityReport(Model):
     """A record of `X.slots`: the free slots of a worker. Key: `worker`."""
 
@@ -27,6 +36,8 @@ class CapacityReport(Model):
     """Number of free slots."""
     memory_bytes: Annotated[int | None, Field(exclude_if=lambda size: size is None)] = None
     """Largest memory limit of a stage, in bytes, that the worker can give; None from versions without it."""
+    prepared: Annotated[PreparedCounts | None, Field(exclude_if=lambda counts: counts is None)] = None
+    """Use of prepared sandboxes; None from cache builders, and from versions without it."""
 
 
 class Tick(Model):

@@ -14,7 +14,7 @@ All state is on the event loop. The work that Worker and CacheBuilder do in betw
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +32,7 @@ from topics.fold import QueuedWork
 from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.ports import Clients, Producer
 from topics.kafka.reachability import OF_THIS_PROCESS
+from topics.leases import PreparedCounts
 from topics.model import Model
 from topics.process import crash
 from topics.topic import Family
@@ -73,6 +74,8 @@ class WorkerIdentity:
     """Time for which work may continue after `stop`."""
     memory_bytes: int | None = None
     """The largest memory limit of a stage that this process can hold; None if it can hold any."""
+    prepared: Callable[[], PreparedCounts | None] = lambda: None
+    """Function that returns the use of prepared sandboxes; None if the process has none."""
 
 
 class Attempts(Generic[WorkT]):
@@ -115,6 +118,7 @@ class Attempts(Generic[WorkT]):
             all_partitions=queue_partitions,
             model=model,
             memory_bytes=process.memory_bytes,
+            prepared=process.prepared,
         )
         self._consumer = QueueConsumer(
             clients.consumer(family.work_group, family.queue.name, CLIENT_OPTIONS),

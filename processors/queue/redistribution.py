@@ -22,7 +22,7 @@ from topics.capacity import REPEAT_S, PeerCapacity
 from topics.fold import QueuedWork
 from topics.kafka.codec import HOPS, DecodeError, Record, cloud_event, decode, encode, header, headers
 from topics.kafka.ports import Clients, Producer
-from topics.leases import CapacityReport
+from topics.leases import CapacityReport, PreparedCounts
 from topics.topic import Family
 
 PATIENCE_S = 0.03
@@ -153,15 +153,16 @@ class QueueRedistribution:
         all_partitions: int | None,
         model: type[QueuedWork] = QueuedWork,
         memory_bytes: int | None = None,
+        prepared: Callable[[], PreparedCounts | None] = lambda: None,
     ) -> None:
         """`name` is this process's; `on_change` is called if free slots of others changed.
 
         `all_partitions` is the number of partitions of the queue: the owner of all of them publishes nothing.
         It is None if processes without partitions read free slots, too. `model` is that of the queue's
         records, `memory_bytes` the largest memory limit of a stage that this process can hold, None if it can
-        hold any.
+        hold any; `prepared` returns the use of its prepared sandboxes, if it has some.
         """
-        self._model, self._memory_bytes = model, memory_bytes
+        self._model, self._memory_bytes, self._prepared = model, memory_bytes, prepared
         self._topic, self._name, self._producer = family.slots.name, name, producer
         self._all_partitions, self._on_change = all_partitions, on_change
         self._peers, self._policy = PeerCapacity(), AnnouncePolicy()
@@ -254,6 +255,7 @@ class QueueRedistribution:
                 partitions=tuple(sorted(self._partitions)),
                 free=self._free,
                 memory_bytes=self._memory_bytes,
+                prepared=self._prepared(),
             )
             attributes = cloud_event("envicutor.room.v1", uuid.uuid4().hex, self._name, self._name)
             record = Record(self._topic, self._name.encode(), encode(report), attributes)

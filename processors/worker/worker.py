@@ -24,6 +24,7 @@ from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
 from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentClients
 from topics.kafka.fact_publisher import FactPublisher
+from topics.leases import PreparedCounts
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS
 from topics.submissions.state import Work
@@ -78,6 +79,7 @@ class Worker:
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=settings.grace_s,
                 memory_bytes=sandboxes.total_memory_bytes,
+                prepared=self._prepared,
             ),
             clients=clients,
             catalogue=catalogue,
@@ -106,6 +108,10 @@ class Worker:
             await self._sandboxes.close()
             self._producer.close(FLUSH_S)
             self._live_output.close()
+
+    def _prepared(self) -> PreparedCounts:
+        hits, misses = self._sandboxes.prepared_hits
+        return PreparedCounts(hits=hits, misses=misses)
 
     async def _read(self) -> None:
         """Read the environments and the stop orders, which must be known before the first attempt."""

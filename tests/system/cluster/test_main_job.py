@@ -1,8 +1,10 @@
 """What a user does, end to end: a submission with its own dependencies, to an answer."""
 
 import json
+import re
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +36,19 @@ def test_python_with_numpy(cluster: Cluster) -> None:
     assert answer["run"][0]["stdout"] == "6\n"
     assert answer["run"][0]["memory_bytes"] > 0
     assert "ValueError" in answer["run"][2]["stderr"]
+
+
+def test_metrics_tell_prepared_sandboxes_from_others(cluster: Cluster) -> None:
+    def stages(kind: str) -> float:
+        found = re.search(
+            rf"^envicutor_sandboxes_{kind} (\S+)$", cluster.http.get("/metrics").text, re.MULTILINE
+        )
+        return float(found[1]) if found else 0.0
+
+    cases = {"test_cases": [{"input": "1"}, {"input": "2"}]}
+    assert cluster.answer({"run": "cat", **cases})["outcome"] == "ok"
+    for kind in ("prepared", "unprepared"):  # workers publish them every 2 s
+        eventually(partial(stages, kind), f"sandboxes are {kind}", ANSWER_S)
 
 
 def test_an_expression_with_a_variable(cluster: Cluster) -> None:

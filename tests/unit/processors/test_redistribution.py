@@ -16,7 +16,7 @@ from processors.queue.redistribution import (
 from topics.capacity import Choice, PeerCapacity
 from topics.fold import QueuedWork
 from topics.kafka.codec import HOPS, Headers, decode, encode, headers
-from topics.leases import CapacityReport
+from topics.leases import CapacityReport, PreparedCounts
 from topics.submissions.state import Work
 
 NOW_S = 1000.0
@@ -154,6 +154,16 @@ def test_records_of_earlier_versions_say_nothing_of_memory() -> None:
     room = decode(CapacityReport, before)
     assert room.memory_bytes is None
     assert encode(room) == before
+
+
+def test_prepared_sandboxes_of_present_workers_are_added_up() -> None:
+    peers = PeerCapacity()
+    for worker, hits in (("a", 3), ("b", 4)):
+        counts = PreparedCounts(hits=hits, misses=1)
+        peers.update(CapacityReport(worker=worker, partitions=(0,), free=0, prepared=counts), NOW_S)
+    peers.update(CapacityReport(worker="earlier", partitions=(1,), free=0), NOW_S)
+    assert peers.prepared(NOW_S) == PreparedCounts(hits=7, misses=2)
+    assert peers.prepared(NOW_S + 60) == PreparedCounts()
 
 
 def test_what_is_not_due_is_looked_at_again_soon_and_what_is_known_later() -> None:
