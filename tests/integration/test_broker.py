@@ -26,7 +26,7 @@ from topics.kafka.liveness import BrokersLostError, with_liveness_check
 from topics.kafka.reachability import Reachability
 from topics.settings import KafkaSettings
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 STOP_S = 10.0
 """What a whole system has to stop."""
 AWAY_S = 5.0
