@@ -223,7 +223,8 @@ TIME_WAIT = (
         if (bind(listener, (void *)&address, length) || listen(listener, 10)) return -1;
         getsockname(listener, (void *)&server, &length);
     }
-    server.sin_addr.s_addr = htonl(0x7f000001 + i / 10000);  // a port has one connection to an address
+    // A port has one connection to an address. After a second the kernel uses ports again (tcp_tw_reuse).
+    server.sin_addr.s_addr = htonl(0x7f000001 + i / 10000);
     int client = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(client, (void *)&server, length)) return -1;
     int accepted = accept(listener, NULL, NULL);
@@ -277,7 +278,7 @@ HOARDS = [
     Hoard("watches", WATCH, 20_000),
     Hoard("signals-of-pipes", SIGNALS_OF_PIPES, 20_000),
     Hoard("undone-semaphores", UNDO, 5_000),
-    Hoard("ports-in-time-wait", TIME_WAIT, 75_000, TIME_WAIT_ENDS, most_bytes=24 * MIB),
+    Hoard("ports-in-time-wait", TIME_WAIT, 120_000, TIME_WAIT_ENDS, most_bytes=24 * MIB),
     Hoard(
         "names-of-what-does-not-exist", 'char n[300]; sprintf(n, "/usr/%0200ld", i); access(n, 0);', 20_000
     ),
