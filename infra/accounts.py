@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,10 +16,15 @@ secrets."""
 
 def open_to_others(data_dir: Path) -> list[Path]:
     """Return the folders with submissions or secrets that other accounts can enter."""
-    found = (path for name in _CLOSED for path in data_dir.glob(name) if path.is_dir())
-    with suppress(FileNotFoundError):  # another role removes a folder
-        return sorted(path for path in found if path.stat().st_mode & 0o007)
-    return []
+    return sorted(path for name in _CLOSED for path in data_dir.glob(name) if _is_open(path))
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:  # another role has removed it
+        return False
+    return stat.S_ISDIR(mode) and mode & 0o007 != 0
 
 
 def close(folder: Path, members: pwd.struct_passwd | None = None) -> None:
