@@ -33,7 +33,7 @@ from topics.kafka.liveness import with_liveness_check
 from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
 from topics.request.errors import FieldError, InvalidRequestError
-from topics.request.model import ID_PATTERN
+from topics.request.files import ID_PATTERN
 from topics.request.parsing import check_chosen_id, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested

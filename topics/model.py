@@ -9,7 +9,12 @@ class Model(BaseModel):
     """Base class: types are never coerced, unknown fields are refused, instances are immutable."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
     @classmethod

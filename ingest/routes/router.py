@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from ingest.openapi import problems
-from topics.request.model import ID_PATTERN
+from topics.request.files import ID_PATTERN
 
 Id = Annotated[str, Path(pattern=ID_PATTERN, description="Id of the submission.")]
 

@@ -10,8 +10,8 @@ from processors.sandbox import Box, Command, OnOutput, Rootfs, Sandboxes, Snapsh
 from processors.worker.compile_cache import CachedCompilation, CompileCache, key_of
 from processors.worker.grading import AnswerBudget, outcome_of
 from processors.worker.live_output import AttemptOutput
+from topics.request.cases import TestCase
 from topics.request.limits import RunLimits
-from topics.request.model import TestCase
 from topics.submissions.stage import CompileStage, Outcome, RunStage
 from topics.submissions.state import Work
 
@@ -141,7 +141,7 @@ async def _run_case(
     request = job.work.request
     assert request.run
     argv = _argv(request.run, "run", case.args)
-    command = Command(argv, env, case.input.encode(), on_output, job.may_run)
+    command = Command(argv, env, case.stdin(request.files), on_output, job.may_run)
     completed = await box.run(command, job.rootfs, request.limits.run)
     cpu_left_s = request.limits.run.cpu_time_s - completed.cpu_time_s
     collected = await box.collect(request.outputs, budget.room_bytes, cpu_left_s)

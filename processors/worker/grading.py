@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic_core import from_json, to_json
 
 from processors.sandbox import Collected, CollectedFile, Completed
-from topics.request.model import TestCase
+from topics.request.cases import TestCase
 from topics.request.output_patterns import OUTPUT_FILE_BYTES
 from topics.submissions.stage import CompileStage, Outcome, OutputFile, RunStage
 

@@ -14,7 +14,8 @@ from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.codec import REPLY_TOPIC
 from topics.model import Model
-from topics.request.model import ID_PATTERN, SubmissionRequest
+from topics.request.files import ID_PATTERN
+from topics.request.model import SubmissionRequest
 from topics.security.api_keys import STORED, ApiKey
 from topics.settings import KafkaSettings
 from topics.submissions import facts as submissions
@@ -109,7 +110,7 @@ def schema(kind: MessageType) -> dict[str, Any]:
     have no bounds of numbers and lengths, as limits of requests may be raised.
     """
     assert kind.model is not None
-    body = kind.model.model_json_schema()
+    body = kind.model.model_json_schema(mode="serialization" if kind.direction == "written" else "validation")
     whole = {"$schema": _DIALECT, "$id": f"{kind.name}.json"} | body
     return _open(whole) if kind.direction == "written" else whole
 

@@ -27,7 +27,7 @@ def _fields(model: type[BaseModel], path: Sequence[str]) -> tuple[str, ...]:
         if found is None:
             return ()
         model = found
-    return tuple(model.model_fields)
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -17,18 +17,25 @@ KiB = 1024
 MiB = 1024 * KiB
 GiB = 1024 * MiB
 
+STACK_BYTES = 8 * MiB
+"""Stack of a program whose request does not set it: the default of Linux."""
+
 
 class OutputLimits(Model):
     """Bounds on the output of a stage, which is killed beyond them; the output up to the bound is kept."""
 
     stdout_bytes: Annotated[int, Field(ge=1, le=4 * MiB)] = 1 * MiB
+    """Bytes of standard output; the stage is killed beyond them."""
     stderr_bytes: Annotated[int, Field(ge=1, le=4 * MiB)] = 1 * MiB
+    """Bytes of standard error; the stage is killed beyond them."""
 
 
 class RunLimits(OutputLimits):
     """Limits of one test case."""
 
     wall_time_s: Annotated[float, Field(ge=0.1, le=60)] = 10.0
+    """Wall time in seconds. On a busy host it exceeds the CPU time by far, so `cpu_time_s` is the fair limit
+    for a contest, and this one a bound on sleeping."""
     cpu_time_s: Annotated[float, Field(ge=0.1, le=60)] = 10.0
     """CPU time in seconds of all processes of the stage together."""
     memory_bytes: Annotated[int, Field(ge=4 * MiB, le=2 * GiB)] = 256 * MiB
@@ -38,10 +45,19 @@ class RunLimits(OutputLimits):
     file_size_bytes: Annotated[int, Field(ge=1, le=256 * MiB)] = 32 * MiB
     """Size in bytes of the largest single file; a write beyond it raises SIGXFSZ."""
     open_files: Annotated[int, Field(ge=8, le=4096)] = 256
+    """Open file descriptors of one process; beyond it opening fails with EMFILE."""
     box_bytes: Annotated[int, Field(ge=4 * KiB, le=512 * MiB)] = 64 * MiB
     """Size in bytes of the writable /box; beyond it writes fail with ENOSPC."""
     box_files: Annotated[int, Field(ge=1, le=65536)] = 4096
+    """Files and folders in /box; beyond it creating one fails with ENOSPC."""
     cpus: Annotated[float, Field(ge=0.1, le=2)] = 1.0
+    """Processors that the stage may use at a time, on average over 0.1 s; 0.5 is half of one."""
+    # It is left out if it is the default, so that events of versions without it are folded to the same bytes.
+    stack_bytes: Annotated[
+        int, Field(ge=64 * KiB, le=2 * GiB, exclude_if=lambda stack_bytes: stack_bytes == STACK_BYTES)
+    ] = STACK_BYTES
+    """Size in bytes of the stack of the main thread; deeper recursion raises SIGSEGV. Its pages count as
+    memory."""
 
 
 class CompileLimits(RunLimits):
@@ -60,7 +76,9 @@ class DependenciesLimits(OutputLimits):
     """Limits of evaluating and building a set of dependencies."""
 
     wall_time_s: Annotated[float, Field(ge=1, le=900)] = 300.0
+    """Wall time in seconds of evaluation and build together."""
     memory_bytes: Annotated[int, Field(ge=64 * MiB, le=4 * GiB)] = 2 * GiB
+    """Memory in bytes of all processes of the evaluation or the build."""
 
     def joined(self, other: "DependenciesLimits") -> "DependenciesLimits":
         """Return the larger value of each limit."""

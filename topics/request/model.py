@@ -1,30 +1,20 @@
 """Requests for submissions, in the same form over HTTP and on the topic `submissions.requests`."""
 
-import base64
-import binascii
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-import pydantic
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from topics.model import Model
 from topics.request.callback_urls import check_callback_url
+from topics.request.cases import LINES, CheckerComparison, Comparison, TestCase
+from topics.request.commands import ShellOrArgv, without_nul
 from topics.request.file_names import check_file_names
+from topics.request.files import TEST_CASES, File, SubmissionId
 from topics.request.limits import Limits, MiB
 from topics.request.output_patterns import OUTPUT_PATTERNS, check_output_pattern
 from topics.request.pins import PIN_CHARACTERS, PINS, normal_npm, normal_pypi
 
 REQUEST_BYTES_CEILING = 4 * MiB
-ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
-"""Regular expression of a submission's id, for JSON Schema as well as for Python."""
-SubmissionId = Annotated[str, Field(pattern=ID_PATTERN)]
-"""Id of a submission, made by the client or by Envicutor; the key of all its records."""
 
 DERIVED_ID_PREFIX = "idempotency-key_"
 """Prefix of ids that are made of an `Idempotency-Key` and its owner. A client may not choose such an id."""
@@ -39,36 +29,6 @@ FILES_OF_FIELDS = {
 `envicutor submit` and the page read it. The server refuses new requests that rely on it, and workers still
 run those that it accepted earlier, see `SubmissionRequest.ordinary`.
 """
-
-
-class File(Model):
-    """A file of the submission, placed below /box."""
-
-    name: str
-    content: str
-    encoding: Literal["utf8", "base64", "hex"] = "utf8"
-
-    @model_validator(mode="after")
-    def _decodable(self) -> Self:
-        try:
-            self.data()
-        except (binascii.Error, ValueError) as error:
-            raise ValueError(f"content of {self.name!r} is not valid {self.encoding}: {error}") from None
-        return self
-
-    def data(self) -> bytes:
-        """Return the content as bytes.
-
-        Raises:
-            ValueError: the content is not valid in its encoding; a validated file has no such content.
-        """
-        match self.encoding:
-            case "utf8":
-                return self.content.encode()
-            case "base64":
-                return base64.b64decode(self.content, validate=True)
-            case "hex":
-                return bytes.fromhex(self.content)
 
 
 Pins = Annotated[
@@ -118,29 +78,6 @@ BASE = Dependencies(packages=())
 """The base environment alone: bash, coreutils and the like."""
 
 
-class TestCase(Model):
-    """One run of the program with its own input."""
-
-    __test__ = False  # pytest would collect the class because of its name
-
-    input: str = ""
-    args: Annotated[tuple[str, ...], Field(fail_fast=True)] = ()
-    expected_output: str | None = None
-
-    @field_validator("args")
-    @classmethod
-    def _no_nul(cls, args: tuple[str, ...]) -> tuple[str, ...]:
-        return _without_nul(args)
-
-
-Program = Annotated[
-    Annotated[str, Field(min_length=1), pydantic.Tag("(script)")]
-    | Annotated[tuple[str, ...], Field(min_length=1, fail_fast=True), pydantic.Tag("(argv)")],
-    Discriminator(lambda value: "(script)" if isinstance(value, str) else "(argv)"),
-]
-"""A script, run as `bash -c SCRIPT run ARGS…`, or an argv, executed without a shell."""
-
-
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of an environment variable."""
 
@@ -152,19 +89,57 @@ OutputPattern = Annotated[str, AfterValidator(check_output_pattern)]
 """Pattern of paths: `*` and `?` match within a component, a component `**` matches any number of folders."""
 
 
+LANGUAGE_PATTERN = "^[a-z0-9][a-z0-9.+#-]{0,31}$"
+
+Env = Annotated[dict[VariableName, str], Field(fail_fast=True)]
+
+
 class SubmissionRequest(Model):
-    """A request to run a program: files, dependencies, commands, test cases and limits."""
+    """A request to run a program: files, dependencies, commands, test cases and limits.
+
+    The files are placed below /box, `compile` runs once, and `run` runs for each test case in a fresh copy of
+    the box after `compile`. The working directory is /box. There is no network.
+    """
 
     id: SubmissionId | None = None
+    """Id of the submission, by which it is read afterwards. A client that makes it can send the request again
+    safely: the same id with the same content is one submission. Without it the server makes a UUID."""
+    language: Annotated[
+        Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None,
+        Field(exclude_if=lambda language: language is None),
+    ] = None
+    """Name of a preset of `GET /languages`, such as `cpp`. It gives `dependencies`, `compile` and `run` if
+    the request does not. Its source is the file with the name that the preset expects, else the first of
+    `files`. The stored request has what the preset gave."""
     files: Annotated[tuple[File, ...], Field(max_length=4096, fail_fast=True)] = ()
+    """Files below /box: sources, data. All of them together are bounded by the size of the request."""
     dependencies: Dependencies | None = None
-    compile: Program | None = None
-    run: Program | None = None
-    env: Annotated[dict[VariableName, str], Field(fail_fast=True)] = Field(default_factory=dict)
-    test_cases: Annotated[tuple[TestCase, ...], Field(max_length=1000, fail_fast=True)] = ()
+    """Packages that the program needs, installed once and then kept. Without it the program sees the base
+    environment: bash, coreutils and the like."""
+    compile: ShellOrArgv | None = None
+    """Command that prepares the box, such as `g++ -O2 -o main main.cpp`. A text is a script, run as
+    `bash -c SCRIPT compile`; a list is an argument vector, executed without a shell. It runs once, before the
+    test cases and within `limits.compile`. If it does not exit with 0, the outcome is `compile_failed` and no
+    test case runs."""
+    run: ShellOrArgv | None = None
+    """Command that runs for each test case, within `limits.run`. A text is a script, run as
+    `bash -c SCRIPT run ARGS…`, in which `"$@"` are the arguments of the test case; a list is an argument
+    vector, executed without a shell, to which they are appended. Either it or `language` is required."""
+    env: Env = Field(default_factory=dict)
+    """Environment variables of `compile` and of `run`. They override those of the environment, such as PATH.
+    They do not reach the build of the dependencies, nor a checker."""
+    test_cases: Annotated[tuple[TestCase, ...], Field(max_length=TEST_CASES, fail_fast=True)] = ()
+    """Test cases, which run one after the other in this order. Without any, `run` runs once, with empty
+    input."""
+    comparison: Annotated[Comparison, Field(exclude_if=lambda comparison: comparison == LINES)] = LINES
+    """How the standard output of a test case is compared with its `expected_output`: `lines` by default,
+    which ignores white space at the ends of lines and of the output."""
+    stop_at_first_failure: Annotated[bool, Field(exclude_if=lambda stop: not stop)] = False
+    """Whether the test cases after the first that is not accepted do not run; their verdict is `not_run`."""
     outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS, fail_fast=True)] = ()
     """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
     limits: Limits = Limits()
+    """Limits of each stage. A limit that is not given has its default."""
     # No tags are left out, so that events of versions without tags are folded to the same bytes.
     tags: Annotated[
         tuple[Tag, ...], Field(max_length=TAGS, fail_fast=True, exclude_if=lambda tags: not tags)
@@ -176,6 +151,9 @@ class SubmissionRequest(Model):
     ] = None
     """URL that receives a POST when the submission ends. Its host and port must be allowed by the operator;
     see docs/http.md, Webhooks."""
+    callback_answer: Annotated[bool, Field(exclude_if=lambda wanted: not wanted)] = False
+    """Whether the POST to `callback_url` has the whole answer, without the contents of output files, instead
+    of a summary. What hidden test cases printed is left out."""
 
     @field_validator("files")
     @classmethod
@@ -183,24 +161,30 @@ class SubmissionRequest(Model):
         check_file_names([file.name for file in files])
         return files
 
-    @field_validator("compile", "run")
-    @classmethod
-    def _script_without_nul(cls, script: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        if script is not None:
-            _without_nul((script,) if isinstance(script, str) else script)
-        return script
-
     @field_validator("env")
     @classmethod
     def _env_without_nul(cls, env: dict[str, str]) -> dict[str, str]:
-        _without_nul(tuple(env.values()))
+        without_nul(tuple(env.values()))
         return env
 
     @model_validator(mode="after")
     def _runnable(self) -> Self:
-        if not self.run and not self.older_file("run"):
-            raise ValueError("run is missing: give `run`")
+        if not self.run and not self.language and not self.older_file("run"):
+            raise ValueError("run is missing: give `run` or `language`")
         return self
+
+    @model_validator(mode="after")
+    def _input_files_exist(self) -> Self:
+        names = {file.name for file in self.files}
+        for number, case in enumerate(self.test_cases):
+            if case.input_file is not None and case.input_file not in names:
+                raise ValueError(f"test_cases.{number}.input_file: {case.input_file!r} is not one of `files`")
+        return self
+
+    @property
+    def checker(self) -> CheckerComparison | None:
+        """The checker that decides about outputs, or None if they are compared without one."""
+        return self.comparison if isinstance(self.comparison, CheckerComparison) else None
 
     def older_file(self, field: str) -> File | None:
         """Return the file that gives `field` by the older convention, None if there is none or no need."""
@@ -230,9 +214,3 @@ class SubmissionRequest(Model):
     def cases(self) -> tuple[TestCase, ...]:
         """The test cases; none given means one with empty input."""
         return self.test_cases or (TestCase(),)
-
-
-def _without_nul(texts: tuple[str, ...]) -> tuple[str, ...]:
-    if any("\0" in text for text in texts):
-        raise ValueError("must not contain NUL")
-    return texts

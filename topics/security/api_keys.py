@@ -52,6 +52,8 @@ class ApiKey(Model):
     """Name that an operator gave the key, for people."""
     scopes: tuple[Scope, ...]
     """Permissions of the key."""
+    reads_hidden: Annotated[bool, Field(exclude_if=lambda reads_hidden: not reads_hidden)] = False
+    """Whether the key is shown what hidden test cases contain and print, of submissions that it may read."""
     quotas: Quotas = Quotas()
     created_at: str
     """Time of creation: RFC 3339, UTC."""

@@ -11,7 +11,9 @@ class StageResult(Model):
     """Output and cost of one program; exactly one of `exit_code` and `signal` is set after it ran."""
 
     stdout: str = ""
+    """Standard output, in the encoding `encoding`."""
     stderr: str = ""
+    """Standard error, in the encoding `encoding`."""
     encoding: Literal["utf8", "base64"] = "utf8"
     """Encoding of `stdout` and `stderr`: base64 if bytes are not UTF-8, or if JSON's escapes would double
     them."""
@@ -58,11 +60,45 @@ class OutputFile(Model):
     """Limit for which the content is left out: of one output file, or of all output in the answer."""
 
 
+Verdict = Literal[
+    "accepted",
+    "wrong_output",
+    "time_limit",
+    "memory_limit",
+    "output_limit",
+    "runtime_error",
+    "not_run",
+    "checker_error",
+]
+"""Result of a test case as one word.
+
+`accepted`: it exited with 0 within its limits, and its output is right or not compared. `wrong_output`: it
+exited so, but its output is not right. `time_limit`: `cpu_time_s` or `wall_time_s` was exceeded.
+`memory_limit`: `memory_bytes` was. `output_limit`: `stdout_bytes` or `stderr_bytes` was. `runtime_error`: it
+ended otherwise, by another exit code, a signal or another limit. `not_run`: an earlier case was not accepted,
+and the request has `stop_at_first_failure`. `checker_error`: the checker failed.
+"""
+
+
+class CheckerStage(StageResult):
+    """Result of one run of the checker, whose output is its comment on the output of a test case."""
+
+
 class RunStage(StageResult):
     """Result of one test case."""
 
+    # Fields of later versions are left out if they are None, so that old events fold to the same bytes.
+    verdict: Annotated[Verdict | None, Field(exclude_if=lambda verdict: verdict is None)] = None
+    """Result as one word; None only for submissions of versions that had no verdicts."""
+    score: Annotated[float | None, Field(exclude_if=lambda score: score is None)] = None
+    """Points that the case scored; None if the request gives it no `points`."""
+    checker: Annotated[CheckerStage | None, Field(exclude_if=lambda checker: checker is None)] = None
+    """Run of the checker; None if there is none, or the program did not succeed."""
+    hidden: Annotated[bool, Field(exclude_if=lambda hidden: not hidden)] = False
+    """Whether the reader is not shown what the program printed, since the test case is hidden."""
     passed: bool | None = None
-    """Whether the output is the expected one; None if the request expects none."""
+    """Whether the program succeeded with the expected output: false also if the output is right but the exit
+    code is not 0 or a limit was exceeded. None if the request neither expects an output nor has a checker."""
     outputs: tuple[OutputFile, ...] = ()
     """Output files, in the order of the request's patterns, then by name. If a file or a content is left
     out, `truncated` is true."""
@@ -90,6 +126,9 @@ Outcome = Literal[
 ]
 """Result of a submission as one word.
 
+`ok`: all test cases are accepted. `wrong_output`: each program succeeded, but an output is not right.
+`run_failed`: a program did not exit with 0 within its limits. `compile_failed`: `compile` did not.
+`dependencies_failed`: the dependencies cannot be installed. `internal_error`: Envicutor failed, or a checker.
 The worker decides it (`processors/worker`), and the fold decides `internal_error` of a submission that is
 given up. Of several test cases, a failed run takes precedence over a wrong output.
 """

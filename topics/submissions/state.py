@@ -37,7 +37,10 @@ class Answer(Model):
     """A submission as clients see it."""
 
     id: str
+    """Id of the submission."""
     status: Status
+    """Progress: `queued`, `started` (a worker has it), `dependencies_installed`, `compiled` (its program
+    runs), or an end that never changes: `finished`, `cancelled`, `rejected`."""
     attempt: int = 1
     """Number of the present or last attempt, from 1."""
     created_at: str
@@ -47,9 +50,13 @@ class Answer(Model):
     outcome: Outcome | None = None
     """Outcome of a finished submission; None until then."""
     dependencies: DependenciesStage | None = None
+    """Result of installing the dependencies; None until then."""
     compile: CompileStage | None = None
+    """Result of the compile stage; None until then, or if the request has no `compile`."""
     run: tuple[RunStage, ...] = ()
-    """Results of the test cases, in their order."""
+    """Results of the test cases, in their order. None ran if it is empty."""
+    score: Annotated[float | None, Field(exclude_if=lambda score: score is None)] = None
+    """Sum of the scores of the test cases; None if the request gives none of them `points`."""
     error: str | None = None
     """Description of the failure if the outcome is `internal_error`."""
     errors: tuple[FieldError, ...] = ()

@@ -1,9 +1,13 @@
 """The body of a webhook, which is sent when a submission has ended, and the record that holds it."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from topics.model import Model
 from topics.request.model import Tag
 from topics.submissions.stage import Outcome
-from topics.submissions.state import Status, Submission
+from topics.submissions.state import Answer, Status, Submission
 
 ENDED = "envicutor.submission.ended.v1"
 """Type of the body: a CloudEvents type like those of the log."""
@@ -29,6 +33,9 @@ class EndedData(Model):
     """Tags of the request."""
     path: str
     """Path of the submission's URL, on every ingest node."""
+    answer: Annotated[Answer | None, Field(exclude_if=lambda answer: answer is None)] = None
+    """The answer, if the request has `callback_answer`: without contents of output files, and without what
+    hidden test cases printed."""
 
 
 class Ended(Model):

@@ -9,7 +9,9 @@ from processors.worker.compile_cache import CompileCache
 from processors.worker.execute import Executed, Job, ProgramExecutor
 from processors.worker.live_output import AttemptOutput
 from tests.system.sandbox.laboratory import Laboratory
-from topics.request.model import File, SubmissionRequest, TestCase
+from topics.request.cases import TestCase
+from topics.request.files import File
+from topics.request.model import SubmissionRequest
 from topics.submissions.state import Work
 
 FILES = (File(name="text", content="as sent\n"),)

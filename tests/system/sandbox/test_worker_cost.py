@@ -10,8 +10,9 @@ from processors.worker.compile_cache import CompileCache
 from tests.system.hostile.attack import USER_MODE_LINUX
 from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
 from tests.system.sandbox.test_execute import once
+from topics.request.files import File
 from topics.request.limits import Limits, RunLimits
-from topics.request.model import File, SubmissionRequest
+from topics.request.model import SubmissionRequest
 
 pytestmark = pytest.mark.skipif(USER_MODE_LINUX, reason="times mean nothing in it")
 

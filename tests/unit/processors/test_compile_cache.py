@@ -7,8 +7,10 @@ import pytest
 
 from processors.sandbox import Rootfs
 from processors.worker.compile_cache import CachedCompilation, CompileCache, decode, encode, key_of
+from topics.request.cases import TestCase
+from topics.request.files import File
 from topics.request.limits import CompileLimits, Limits, RunLimits
-from topics.request.model import File, SubmissionRequest, TestCase
+from topics.request.model import SubmissionRequest
 from topics.submissions.stage import CompileStage
 from topics.submissions.state import Work
 

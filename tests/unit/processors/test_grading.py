@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from processors.sandbox import Collected, CollectedFile, Completed
 from processors.worker.grading import AnswerBudget, media_type, outcome_of, passed
-from topics.request.model import TestCase
+from topics.request.cases import TestCase
 from topics.request.output_patterns import OUTPUT_FILE_BYTES
 from topics.submissions.stage import CompileStage, OutputFile, RunStage, StageResult
 

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from topics.dependencies import facts as dependencies
 from topics.dependencies.artifacts import Artifact
+from topics.request.cases import TestCase
 from topics.request.errors import FieldError
+from topics.request.files import File
 from topics.request.limits import DependenciesLimits, Limits, RunLimits
-from topics.request.model import Dependencies, File, SubmissionRequest, TestCase
+from topics.request.model import Dependencies, SubmissionRequest
 from topics.submissions import facts as submissions
 from topics.submissions.stage import CompileStage, DependenciesStage, RunStage
 

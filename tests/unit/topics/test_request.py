@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from topics.request.cases import TestCase
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.limits import GiB, Limits, MiB, range_of
-from topics.request.model import BASE, SubmissionRequest, TestCase
+from topics.request.model import BASE, SubmissionRequest
 from topics.request.parsing import parse_request
 
 
@@ -224,7 +225,7 @@ def test_times_may_be_fractions_and_sizes_may_not() -> None:
     ("fields", "named", "advice"),
     [
         ({"tests": []}, "tests", "; did you mean 'test_cases'?"),
-        ({"files": [file("a") | {"mode": 7}]}, "files.0.mode", ": there are name, content, encoding"),
+        ({"files": [file("a") | {"mode": 7}]}, "files.0.mode", ": there are name, content, encoding, from"),
         ({"test_cases": [{"arg": []}]}, "test_cases.0.arg", "; did you mean 'args'?"),
         ({"(run)": []}, "(run)", "; did you mean 'run'?"),
         ({"limits": {"(run)": {}}}, "limits.(run)", "; did you mean 'run'?"),
