@@ -37,7 +37,9 @@ class Listed(Body):
     """Summary of a submission, as lists show it."""
 
     id: str
+    """Id of the submission."""
     status: Status
+    """Progress, as in the submission itself."""
     attempt: int
     """Number of the current attempt, from 1."""
     created_at: str
@@ -56,6 +58,7 @@ class SubmissionPage(Body):
     """Page of a list of submissions, newest first."""
 
     submissions: list[Listed]
+    """Summaries of the submissions on this page."""
     next: str | None
     """Parameter `cursor` of the next page; null on the last page."""
 
@@ -87,13 +90,16 @@ class BatchItem(Body):
     status: int
     """HTTP status that the request would have received alone."""
     submission: Answer | None = None
+    """The submission, if the request was accepted."""
     problem: Problem | None = None
+    """The error, if the request was refused."""
 
 
 class BatchResults(Body):
     """Results of a batch, in the order of its requests."""
 
     results: list[BatchItem]
+    """One result for each request, in their order."""
 
 
 class EventPayload(Body):

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from ingest.examples import REQUESTS
 from ingest.models import EventPayload, Problem, SubmissionShown
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
@@ -29,13 +30,14 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
-def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def _json_body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema, "examples": examples}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def request_body() -> dict[str, Any]:
     """Return the OpenAPI entry for the body of a POST that submits one request."""
-    return _json_body(_schema(SubmissionRequest))
+    return _json_body(_schema(SubmissionRequest), REQUESTS)
 
 
 def batch_body(most: int) -> dict[str, Any]:
@@ -44,7 +46,9 @@ def batch_body(most: int) -> dict[str, Any]:
     The items may be any JSON, since each is validated on its own and gets a result of its own.
     """
     items = {"anyOf": [_schema(SubmissionRequest), {}]}
-    return _json_body({"type": "array", "minItems": 1, "maxItems": most, "items": items})
+    two = [REQUESTS["script"]["value"], REQUESTS["judge"]["value"]]
+    examples = {"two": {"summary": "Two requests", "value": two}}
+    return _json_body({"type": "array", "minItems": 1, "maxItems": most, "items": items}, examples)
 
 
 def problems(*statuses: int) -> Responses:
@@ -105,7 +109,11 @@ def document_webhooks(app: FastAPI) -> None:
     """Describe the webhooks that the system sends in the OpenAPI document of `app`."""
 
     @app.webhooks.post(
-        "submission-ended", responses={200: {"description": "The receiver has accepted the webhook."}}
+        "submission-ended",
+        responses={
+            200: {"description": "The receiver has accepted the webhook."},
+            "default": {"description": "It has not: the webhook is sent again later."},
+        },
     )
     def submission_ended(body: Ended) -> None:
         """Receive a signed POST at a request's `callback_url` when its submission ends; see docs/http.md."""

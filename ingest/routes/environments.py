@@ -95,6 +95,10 @@ def environment_routes(
         summary="State of dependencies",
     )
     async def get_dependencies(id: Id) -> Response:
+        """Return the state of an environment: whether it is queued, built, installed, failed or gone.
+
+        Its id is `dependencies.id` of a submission that has started.
+        """
         raw = environments.get(id)
         if raw is not None:
             return Response(raw, media_type="application/json")
@@ -107,9 +111,15 @@ def environment_routes(
         q: Annotated[
             str, Query(max_length=200, description="Words that the name or the description must contain.")
         ] = "",
-        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        offset: Annotated[
+            int, Query(ge=0, le=1_000_000, description="Packages to skip: `offset + limit` of the last page.")
+        ] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Packages on a page, at most.")] = 50,
     ) -> PackagesPage:
+        """Find Debian packages by words of their names and descriptions, the best matches first.
+
+        The names found are those that `dependencies.packages` takes.
+        """
         try:
             return await packages.find(q, offset, limit)
         except CacheError as error:

@@ -26,6 +26,7 @@ def operation_routes(
 
     @router.get("/health", responses=problems(421), summary="Liveness of the process")
     async def health() -> dict[str, str]:
+        """Answer as long as the process lives; it needs neither Kafka nor an API key."""
         return {"status": "ok"}
 
     @router.get(
@@ -36,10 +37,16 @@ def operation_routes(
         summary="Metrics of this node, for Prometheus",
     )
     async def get_metrics() -> Response:
+        """Return the metrics of this node in the format of Prometheus; docs/http.md lists them."""
         return Response(await metrics.text(), headers={"Content-Type": measured.CONTENT_TYPE})
 
     @router.get("/ready", responses=problems(421, 503), summary="Readiness of the system to run a submission")
     async def ready() -> dict[str, str]:
+        """Answer 200 if a submission can run: tables are read, and a worker and the base environment are
+        there.
+
+        Otherwise the response is a 503 whose `detail` names what is missing.
+        """
         if missing := await readiness.missing():
             raise ProblemError(
                 503,
@@ -51,6 +58,7 @@ def operation_routes(
 
     @router.get("/asyncapi.json", responses=problems(421), summary="Kafka's topics, as AsyncAPI 3")
     async def get_asyncapi() -> dict[str, Any]:
+        """Return the contract of Kafka's topics, for systems that use them directly."""
         return contract
 
     return router

@@ -49,6 +49,12 @@ def reading_routes(
     async def list_submissions(
         caller: Annotated[Caller, reader], query: Annotated[listing.Query, Query()]
     ) -> SubmissionPage:
+        """List submissions, newest first, one page at a time.
+
+        All given filters must match. The next page is `cursor=` with the value `next` of this one. A page
+        may be short and still not be the last. A caller sees its own submissions, unless its API key may
+        read those of all owners.
+        """
         return await submissions.list(query, caller)
 
     @router.get(
@@ -73,6 +79,13 @@ def reading_routes(
         ] = 30.0,
         _: IfNoneMatch = None,
     ) -> Response:
+        """Return a submission in its present state, or with `wait=true` when it has ended.
+
+        The result of each test case is in `run`, in their order: `run[].verdict` is its result as one
+        word, and `run[].stdout`, `run[].cpu_time_s`, `run[].wall_time_s` and `run[].memory_bytes` are its
+        output and cost. With `fields=run`, the time of the third case is `run[2].cpu_time_s`. As long as
+        the program does not run, `waiting` has the reason, with an estimate if there is one.
+        """
         wanted = _fields(fields)
         submission = await submissions.get(id, caller)
         if wait and not submission.final:
@@ -92,6 +105,12 @@ def reading_routes(
     async def get_request(
         request: Request, caller: Annotated[Caller, reader], id: Id, _: IfNoneMatch = None
     ) -> Response:
+        """Return the request of a submission as it is on the log.
+
+        Limits that the request did not set have the values that were in force; commands of a `language`
+        and contents of files taken `from` earlier submissions are filled in. It can be submitted again as
+        it is, but for `from`.
+        """
         submission = await submissions.get(id, caller)
         if submission.request is None:
             detail = f"submission {id!r} was rejected: there is no request that could be read"
@@ -118,6 +137,11 @@ def reading_routes(
         name: Annotated[str, Path(description="Path of the file, relative to /box.")],
         _: IfNoneMatch = None,
     ) -> Response:
+        """Return the content of one output file, which a test case wrote and `outputs` of the request names.
+
+        Images have their media type and are shown by browsers; all other files are attachments. A file
+        whose content was left out of the answer (`omitted`) is a 404 with the reason.
+        """
         submission = await submissions.get(id, caller)
         headers = entity_tag(submission, uuid.uuid5(NAMESPACE, f"{case}/{name}").hex)
         data = output_files.content(submission, case, name)
@@ -139,6 +163,12 @@ def reading_routes(
             ),
         ] = None,
     ) -> Response:
+        """Follow a submission: each event from its request on, what it prints while it runs, and its end.
+
+        The response is a stream of server-sent events, which browsers read with `EventSource`. It begins
+        with all past events. After a lost connection `Last-Event-ID` continues it without a gap, at any
+        node. It ends after `end`, whose data is the finished submission.
+        """
         submission = await submissions.get(id, caller)
         if last_event_id == END:
             return Response(status_code=204)

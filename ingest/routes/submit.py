@@ -63,6 +63,16 @@ def submit_routes(
             ),
         ] = None,
     ) -> Response:
+        """Accept a program, store it durably, and run it as soon as a worker is free.
+
+        The response is 202 with the submission's `id` and `Location` once the request is on the log; from
+        then on it is not lost. With `wait=true` the response is the finished submission (200), or its
+        present state (202) after `wait_timeout_s`. A program that fails is no error of HTTP: `outcome`
+        and `run[].verdict` have its result.
+
+        A client that chooses `id` (or sends `Idempotency-Key`) can send the same request again after a
+        lost response: it receives the same submission. The same id with other content is a 409.
+        """
         body = await json_body(request, request_bytes)
         submission = await submissions.accept(
             body,
@@ -86,6 +96,12 @@ def submit_routes(
     async def post_batch(
         request: Request, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT))]
     ) -> Response:
+        """Accept up to 100 programs in one request.
+
+        The response is 200 as soon as each has been accepted or refused, and has one result for each, in
+        their order, with the status that it would have received alone. It does not wait for their ends.
+        Follow them with `GET /submissions?id=…&id=…`, with their event streams, or by `callback_url`.
+        """
         body, extra_headers = await json_body(request, batch_bytes), trace_context(request.headers)
         results = await batch.accept_all(submissions, body, caller, batch_bytes, extra_headers)
         return Response(results.model_dump_json(exclude_none=True), media_type="application/json")
@@ -101,6 +117,12 @@ def submit_routes(
     async def delete_submission(
         id: Id, caller: Annotated[Caller, Depends(access.needs(Scope.SUBMIT, Scope.OPERATE))]
     ) -> Response:
+        """Cancel a submission that has not ended.
+
+        A waiting submission never runs; the program of a running one is killed. Its status is `cancelled`
+        then. A submission that has ended already stays as it is: the response is a 409. Nothing is
+        deleted: the log keeps the request.
+        """
         cancelled = await submissions.cancel(id, caller)
         body = cancelled.answer() if caller.may_read(cancelled) else cancelled.outline()
         return Response(body, media_type="application/json")

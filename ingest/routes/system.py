@@ -22,6 +22,7 @@ def system_routes(overview: Overview, access: Access, settings: IngestSettings) 
         summary="State of the system, as this node knows it",
     )
     async def get_system() -> System:
+        """Return how many submissions wait and run, on which workers, and what the last minute was like."""
         if (system := await overview.current()) is not None:
             return system
         headers = {"Retry-After": str(settings.retry_after_s)}

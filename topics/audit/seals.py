@@ -28,6 +28,7 @@ class Seal(Model):
     topic: str
     """Sealed topic, with the system's prefix."""
     partition: int
+    """Number of the sealed partition, from 0."""
     first_offset: int
     """Offset at which the range begins: `next_offset` of the previous seal, or 0 for the first seal."""
     next_offset: int

@@ -35,7 +35,21 @@ _BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength", "minItems",
 _ID = {"type": "string", "pattern": ID_PATTERN, "description": "The submission's id."}
 _KEY = {"type": "string"}
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of the API key."}
-_TEXT = {"type": "string"}
+_HEADERS = {
+    "ce_specversion": "Version of CloudEvents, `1.0`.",
+    "ce_id": "Id of the event.",
+    "ce_type": "Type of the event.",
+    "ce_source": "Process that produced the event, such as `/envicutor/worker/…`.",
+    "ce_subject": "Id of the submission or of the dependencies: the record's key.",
+    "ce_time": "Time by the clock of the producing process: RFC 3339. The append time is decisive.",
+    "content-type": "Media type of the value, `application/json`.",
+    "traceparent": "Trace context of W3C, which the events of the submission carry on.",
+    "tracestate": "Trace context of W3C, which the events of the submission carry on.",
+    REPLY_TOPIC: "Topic that the answer is produced to. An operator must have created it.",
+    "dead_letter_from": "Original place of the record, as `topic/partition/offset`.",
+    "dead_letter_reason": "Reason why the record could not be used.",
+}
+"""Descriptions of the headers of records, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class MessageType:
     ce_type: str | None
     """Value of the header `ce_type`; None if the header may be missing."""
     direction: Direction
+    summary: str = ""
+    """Description of a record without a model; others have their model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,15 @@ class Channel:
     """Whether requests name the topic; the name here is then the prefix of theirs."""
 
 
+_DEAD_LETTER = MessageType(
+    "dead_letter",
+    None,
+    None,
+    "written",
+    "A record that could not be used, with its original value and headers.",
+)
+
+
 def _written(ce_type: str, model: type[Model]) -> MessageType:
     return MessageType(ce_type.removeprefix(_PREFIX), model, ce_type, "written")
 
@@ -71,7 +96,13 @@ def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
     """Return the public topics of a system; queues, leases, stops and live output are internal."""
     requests = (
         MessageType("submission.request", SubmissionRequest, None, "read"),
-        MessageType(submissions.CANCEL.removeprefix(_PREFIX), None, submissions.CANCEL, "read"),
+        MessageType(
+            submissions.CANCEL.removeprefix(_PREFIX),
+            None,
+            submissions.CANCEL,
+            "read",
+            "The client no longer wants an answer. The value does not matter.",
+        ),
     )
     return (
         Channel(catalogue.requests, _ID, requests, "receive"),
@@ -88,7 +119,7 @@ def channels(catalogue: Catalogue) -> tuple[Channel, ...]:
         ),
         Channel(catalogue.api_keys, _DIGEST, (_written(STORED, ApiKey),)),
         Channel(catalogue.seals, _KEY, (_written(SEALED, Seal),)),
-        Channel(catalogue.dead_letters, _KEY, (MessageType("dead_letter", None, None, "written"),)),
+        Channel(catalogue.dead_letters, _KEY, (_DEAD_LETTER,)),
         Channel(catalogue.replies, _ID, (_written("envicutor.submission.answered.v1", Answer),), chosen=True),
     )
 
@@ -175,19 +206,23 @@ def _message(channel: Channel, kind: MessageType) -> dict[str, Any]:
     if kind.model:
         message["contentType"] = "application/json"
         message["payload"] = {"$ref": f"#/components/schemas/{kind.name}"}
-        message["summary"] = (kind.model.__doc__ or "").split("\n")[0]
+    message["summary"] = kind.summary or ((kind.model and kind.model.__doc__) or "").split("\n")[0]
     return message
 
 
 def _headers(kind: MessageType) -> dict[str, Any]:
     if kind.name == "dead_letter":
-        return _object({"dead_letter_from": _TEXT, "dead_letter_reason": _TEXT}, required=True)
-    typed = {"ce_type": {"const": kind.ce_type}} if kind.ce_type else {}
+        return _object(_headers_named("dead_letter_from", "dead_letter_reason"), required=True)
+    typed = {"ce_type": {"const": kind.ce_type, "description": _HEADERS["ce_type"]}} if kind.ce_type else {}
     names = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type")
     if kind.direction == "read":
-        optional = {REPLY_TOPIC: _TEXT, "traceparent": _TEXT, "tracestate": _TEXT}
+        optional = _headers_named(REPLY_TOPIC, "traceparent", "tracestate")
         return _object(typed | optional, required=False) | ({"required": ["ce_type"]} if kind.ce_type else {})
-    return _object(dict.fromkeys(names, _TEXT) | typed, required=True)
+    return _object(_headers_named(*names) | typed, required=True)
+
+
+def _headers_named(*names: str) -> dict[str, Any]:
+    return {name: {"type": "string", "description": _HEADERS[name]} for name in names}
 
 
 def _object(properties: dict[str, Any], *, required: bool) -> dict[str, Any]:
@@ -196,7 +231,9 @@ def _object(properties: dict[str, Any], *, required: bool) -> dict[str, Any]:
 
 
 def _operation(channel: Channel, replies: dict[str, Any]) -> dict[str, Any]:
-    operation = {"action": channel.action} | _to(channel.topic)
+    verb = "Consume" if channel.action == "receive" else "Produce"
+    summary = f"{verb} records of `{channel.topic.name}`."
+    operation = {"action": channel.action, "summary": summary} | _to(channel.topic)
     return operation | {"reply": replies} if channel.action == "receive" else operation
 
 

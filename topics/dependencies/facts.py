@@ -16,11 +16,13 @@ class Requested(Model):
     """A worker needs an environment with these dependencies."""
 
     dependencies: Dependencies
+    """Packages to install, in the form of a request."""
     package_set: str
     """Pin of the package set that the packages are taken from."""
     system: str
     """Nix's name of the platform, such as `x86_64-linux`."""
     limits: DependenciesLimits
+    """Limits of evaluation and build."""
     allowed_attempts: int = 3
     """Attempts that may end by an expired lease before the build is given up."""
     allowed_host_faults: int = 10
@@ -31,14 +33,18 @@ class Started(ProgressFact):
     """A cache builder started the attempt."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     builder: str
+    """Name of the cache builder process that has the attempt."""
 
 
 class Installed(Model):
     """The environment is installed in the Cache of a host."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     builder: str
+    """Name of the cache builder process that has the attempt."""
     host: str
     """Host that built the environment."""
     store_path: str
@@ -61,8 +67,11 @@ class Failed(Model):
     """The dependencies could not be installed."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     builder: str
+    """Name of the cache builder process that has the attempt."""
     fault: Fault
+    """Cause: `theirs` (the dependencies), `limit` (a limit was exceeded), `ours` (the system)."""
     explanation: str
     """Reason of the failure, for people."""
     log: str
@@ -77,8 +86,11 @@ class HandedBack(Model):
     """The builder gave the attempt up, as it stops or its host has an error. The attempt is never charged."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     builder: str
+    """Name of the cache builder process that has the attempt."""
     reason: str
+    """Reason for which the builder gave up, for people."""
     host_fault: bool = False
     """Whether an error of the host was the reason."""
 
@@ -87,22 +99,29 @@ class LeaseExpired(Model):
     """The lease of the attempt was not renewed in time."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     checker: str
+    """Name of the health checker that found the lease expired."""
 
 
 class Evicted(Model):
     """A host removed an environment from its Cache, to free disk space."""
 
     generation: int
+    """Generation of the environment, from 1; each build after an eviction or a loss starts a new one."""
     host: str
+    """Host whose Cache no longer has the environment."""
 
 
 class Lost(Model):
     """A host needs an environment that it neither has nor can fetch."""
 
     generation: int
+    """Generation of the environment, from 1; each build after an eviction or a loss starts a new one."""
     host: str
+    """Host whose Cache no longer has the environment."""
     reason: str = ""
+    """Reason why the environment was found missing, for people."""
 
 
 DependenciesFact = Requested | Started | Installed | Failed | HandedBack | LeaseExpired | Evicted | Lost

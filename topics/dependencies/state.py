@@ -23,11 +23,13 @@ class EnvironmentState(Model):
     """State of a set of dependencies, as folded from its facts."""
 
     id: str
+    """Id of the dependencies: `dependencies.id` of the submissions that need them."""
     fold_version: int = FOLD_VERSION
     """Version of the fold that made this state."""
     generation: int = 1
     """Number of the generation, from 1; a request for an environment that is gone starts a new one."""
     status: Status
+    """Progress: `queued`, `started` (a builder has it), `installed`, `failed`, `gone` (evicted or lost)."""
     attempt: int = 1
     """Number of the present attempt, from 1, across generations."""
     charged_attempts: int = 0
@@ -48,11 +50,13 @@ class EnvironmentState(Model):
     expires_at_ms: int | None = None
     """Time from which a request after a failure starts another build: Unix time in milliseconds."""
     dependencies: Dependencies
+    """Packages of the environment, in the form of a request."""
     package_set: str
     """Pin of the package set that the packages are taken from."""
     system: str
     """Nix's name of the platform, such as `x86_64-linux`."""
     limits: DependenciesLimits
+    """Limits of evaluation and build, the largest of all requests for it."""
     builder: str | None = None
     """Cache builder of the present or last attempt."""
     host: str | None = None
@@ -73,6 +77,7 @@ class EnvironmentState(Model):
     wall_time_s: float | None = None
     """Seconds that the last build took."""
     fault: Fault | None = None
+    """Cause of a failure: `theirs` (the dependencies), `limit` (it was exceeded), `ours` (the system)."""
     explanation: str | None = None
     """Reason of a failure, for people."""
     log: str = ""

@@ -69,18 +69,21 @@ class LineComparison(Model):
     """
 
     mode: Literal["lines"] = "lines"
+    """Name of this comparison in a request."""
 
 
 class ExactComparison(Model):
     """All bytes must be equal, including the newline at the end."""
 
     mode: Literal["exact"]
+    """Name of this comparison in a request."""
 
 
 class TokenComparison(Model):
     """The tokens between white space must be equal; how they are arranged in lines makes no difference."""
 
     mode: Literal["tokens"]
+    """Name of this comparison in a request."""
 
 
 class FloatComparison(Model):
@@ -91,6 +94,7 @@ class FloatComparison(Model):
     """
 
     mode: Literal["floats"]
+    """Name of this comparison in a request."""
     absolute: Annotated[float, Field(ge=0)] = 1e-6
     """Largest absolute difference of two equal numbers."""
     relative: Annotated[float, Field(ge=0)] = 1e-6
@@ -109,6 +113,7 @@ class CheckerComparison(Model):
     """
 
     mode: Literal["checker"]
+    """Name of this comparison in a request."""
     files: Annotated[tuple[File, ...], Field(max_length=256, fail_fast=True)] = ()
     """Files of the checker, which the program that is checked does not see."""
     compile: ShellOrArgv | None = None

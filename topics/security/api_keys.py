@@ -55,6 +55,7 @@ class ApiKey(Model):
     reads_hidden: Annotated[bool, Field(exclude_if=lambda reads_hidden: not reads_hidden)] = False
     """Whether the key is shown what hidden test cases contain and print, of submissions that it may read."""
     quotas: Quotas = Quotas()
+    """Bounds on the use of the key."""
     created_at: str
     """Time of creation: RFC 3339, UTC."""
     expires_at: str | None = None

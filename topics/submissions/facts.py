@@ -15,6 +15,7 @@ class Requested(Model):
     """A client made a submission. Values that decide later are written here, so that settings may change."""
 
     request: SubmissionRequest
+    """The request as it was sent, with its resolved limits, language and files."""
     content_hash: str
     """SHA-256 of the request's canonical JSON without its id, in hexadecimal digits."""
     dependencies_id: str
@@ -45,34 +46,48 @@ class Started(ProgressFact):
     """A worker started the attempt."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     worker: str
+    """Name of the worker process that has the attempt."""
 
 
 class DependenciesInstalled(ProgressFact):
     """The environment of the submission is installed on the worker's host."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     worker: str
+    """Name of the worker process that has the attempt."""
     dependencies: DependenciesStage
+    """Result of installing the dependencies."""
 
 
 class Compiled(ProgressFact):
     """The compile stage ended with exit code 0."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     worker: str
+    """Name of the worker process that has the attempt."""
     compile: CompileStage
+    """Result of the compile stage, which exited with 0."""
 
 
 class Finished(Model):
     """The attempt ended with an answer, which holds if it is the first one of the current attempt."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     worker: str
+    """Name of the worker process that has the attempt."""
     outcome: Outcome
+    """Result as one word."""
     dependencies: DependenciesStage | None
+    """Result of installing the dependencies; None if the attempt ended before."""
     compile: CompileStage | None
+    """Result of the compile stage; None if there is none, or it did not run."""
     run: tuple[RunStage, ...]
+    """Results of the test cases, in their order."""
     error: str | None = None
     """Description of the failure if the outcome is `internal_error`."""
 
@@ -81,8 +96,11 @@ class HandedBack(Model):
     """The worker gave the attempt up, as it stops or its host has an error. The attempt is never charged."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     worker: str
+    """Name of the worker process that has the attempt."""
     reason: str
+    """Reason for which the worker gave up, for people."""
     host_fault: bool = False
     """Whether an error of the host was the reason."""
 
@@ -91,19 +109,23 @@ class LeaseExpired(Model):
     """The lease of the attempt was not renewed in time."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     checker: str
+    """Name of the health checker that found the lease expired."""
 
 
 class Cancelled(Model):
     """The client no longer wants an answer."""
 
     reason: str = "cancelled by the client"
+    """Reason of the cancellation, for people."""
 
 
 class Rejected(Model):
     """A request from Kafka was refused, whose id could be read."""
 
     errors: tuple[FieldError, ...]
+    """Errors of the request, by field."""
     reply_topic: str | None = None
     """Topic that the rejection is produced to, besides the store; None if the request names none."""
 

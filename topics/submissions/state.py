@@ -25,6 +25,7 @@ class EndedAttempt(Model):
     """An attempt that ended without an answer."""
 
     attempt: int
+    """Number of the attempt, from 1."""
     reason: str
     """Reason of the end, for people."""
     charged: bool

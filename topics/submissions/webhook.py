@@ -21,6 +21,7 @@ class EndedData(Model):
     id: str
     """Id of the submission."""
     status: Status
+    """Final status: `finished`, `cancelled` or `rejected`."""
     outcome: Outcome | None
     """Outcome of a finished submission; None if it was cancelled or rejected."""
     attempt: int
@@ -46,6 +47,7 @@ class Ended(Model):
     timestamp: str
     """Time at which the submission ended: RFC 3339, UTC."""
     data: EndedData
+    """Summary of the submission."""
 
 
 class Webhook(Model):
