@@ -161,18 +161,16 @@ def field_errors(
 
 
 _OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
-_COMMANDS = (["run"], ["compile"])
+_COMMANDS = (["run"], ["compile"], ["comparison", "run"], ["comparison", "compile"])
 _BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
 
 
 def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
-    location = list(map(str, details["loc"]))
-    if location[:1] in _COMMANDS:
-        del location[1:2]  # the tag of a union, such as `(script)`
+    location = _without_tags(list(map(str, details["loc"])))
     context = details.get("ctx", {})
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
-        message = unknown_field(root, location)
+        message = unknown_field(root, list(map(str, details["loc"])))
     if location in _COMMANDS and details["type"].endswith("_type"):
         message = (
             'must be a script, such as "python3 main.py", or a list of words, such as ["python3", "main.py"]'
@@ -190,6 +188,14 @@ def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
         )
     limit = next((context[name] for name in _BOUNDS if name in context), None)
     return FieldError(field=_shown(".".join(location)), message=_shown(message), limit=limit)
+
+
+def _without_tags(location: list[str]) -> list[str]:
+    """Return the path of a field without the tags of unions: `(script)`, or the mode of a comparison."""
+    if location[:1] == ["comparison"]:
+        location = location[:1] + location[2:]
+    depth = 2 if location[:1] == ["comparison"] else 1
+    return location[:depth] + location[depth + 1 :] if location[:depth] in _COMMANDS else location
 
 
 def _shown(text: str) -> str:
