@@ -1,16 +1,11 @@
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from nix import index
 from nix.errors import CacheError
-from nix.package_set import PackageSet
 from nix.settings import NixSettings
 from nix.versions import upstream, versions
-from tests.unit.nix.packages import paragraph
+from tests.unit.nix.packages import paragraph, write_package_set
 
 
 @pytest.mark.parametrize(
@@ -31,13 +26,8 @@ def test_a_version_is_that_of_the_authors(debian: str, shown: str) -> None:
 
 
 def test_versions_of_names_that_the_set_has(tmp_path: Path) -> None:
-    text = "\n".join([paragraph("gcc", "4:12.2.0-3"), paragraph("node", "18-1", Provides="node-types (= 1)")])
-    content = index.write([("bookworm/main", text)], frozenset(), {})
-    described = PackageSet("debian", "pin", hashlib.sha256(content).hexdigest(), "2026-01-01", "amd64")
-    folder = tmp_path / "package-sets" / "pin"
-    folder.mkdir(parents=True)
-    (folder / "set.json").write_text(json.dumps(asdict(described)))
-    (folder / "index").write_bytes(content)
+    node = paragraph("node", "18-1", Provides="node-types (= 1)")
+    write_package_set(tmp_path, "pin", paragraph("gcc", "4:12.2.0-3"), node)
     found = versions(NixSettings(cache_dir=tmp_path), "pin", ["gcc", "node-types", "julia"])
     assert found == {"gcc": "12.2.0", "node-types": "18"}
     with pytest.raises(CacheError, match="does not have the package set other"):
