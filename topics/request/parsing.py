@@ -14,6 +14,7 @@ from topics.request.callback_urls import refusal
 from topics.request.errors import FieldError, InvalidRequestError, NotJsonError, RequestTooLargeError
 from topics.request.field_names import unknown_field
 from topics.request.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
+from topics.request.languages import with_commands, with_limits
 from topics.request.limits import range_of
 from topics.request.model import DERIVED_ID_PREFIX, FILES_OF_FIELDS, SubmissionRequest
 
@@ -37,6 +38,7 @@ def parse_request(
 ) -> tuple[SubmissionRequest, str]:
     """Read a request and the hash of its content as sent, without its id.
 
+    The request has what its `language` gives, so that later versions of a preset do not change it.
     `webhook_allow` are the receivers that a `callback_url` may name. The decision is made here, before the
     request is on the log, so that all folds of the log agree.
 
@@ -58,6 +60,7 @@ def parse_request(
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error)) from None
     check_chosen_id(request.id)
+    request = with_commands(with_limits(request))
     _check_convention(request)
     if why := refusal(request.callback_url, webhook_allow):
         raise InvalidRequestError((FieldError(field="callback_url", message=why),))
