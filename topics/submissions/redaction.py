@@ -24,7 +24,7 @@ _NO_OUTPUT: Mapping[str, str] = {"stdout": "", "stderr": "", "encoding": "utf8"}
 
 
 class Concealment(NamedTuple):
-    """What a reader of live output and of facts is not shown of a submission; nothing by default."""
+    """Parts of a submission that readers of live output and of facts are not shown; none by default."""
 
     cases: frozenset[int] = frozenset()
     """Indexes of the test cases whose output is not shown, from 0."""
