@@ -22,6 +22,7 @@ from topics.catalogue import Catalogue
 from topics.kafka.tail import TailConsumer
 from topics.security.api_keys import ApiKey, Scope, digest
 from topics.settings import KafkaSettings
+from topics.submissions.redaction import Concealment, concealment, redacted
 from topics.submissions.state import Submission
 from topics.times import now
 from topics.views.view import View
@@ -41,13 +42,15 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Client that sent a request. Without API keys all clients are the same caller, with every scope."""
+    """Client that sent a request. Without API keys all clients are the same caller, with every right."""
 
     owner: str | None = None
     """Id of the API key; None if keys are off."""
     scopes: frozenset[Scope] = frozenset(Scope)
     unfinished: int | None = None
     """Quota: submissions that may be accepted and not finished; None for no bound."""
+    reads_hidden: bool = True
+    """Whether the caller is shown what hidden test cases contain and print."""
     still_allowed: Callable[[], bool] = _always
     """Whether the key is still active, for connections that stay open."""
 
@@ -59,6 +62,14 @@ class Caller:
     def may_read(self, submission: Submission) -> bool:
         """Return whether the caller may read `submission`, or learn that it exists."""
         return self.reads_all or submission.owner == self.owner
+
+    def shown(self, submission: Submission) -> Submission:
+        """Return what the caller is shown of a submission that it may read."""
+        return submission if self.reads_hidden else redacted(submission)
+
+    def concealment(self, submission: Submission) -> Concealment:
+        """Return what the event stream of a submission leaves out for the caller."""
+        return Concealment() if self.reads_hidden else concealment(submission.request)
 
     def may_cancel(self, submission: Submission) -> bool:
         """Return whether the caller may cancel `submission`."""
@@ -135,7 +146,11 @@ class Access:
                 403, "forbidden", f"this needs an API key with the scope {needed}; yours has {has}"
             )
         return Caller(
-            key.id, frozenset(key.scopes), key.quotas.unfinished, lambda: self._active(hashed) is not None
+            owner=key.id,
+            scopes=frozenset(key.scopes),
+            unfinished=key.quotas.unfinished,
+            reads_hidden=key.reads_hidden,
+            still_allowed=lambda: self._active(hashed) is not None,
         )
 
     def _active(self, hashed: str) -> ApiKey | None:

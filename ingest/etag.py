@@ -2,17 +2,20 @@
 
 from fastapi import Request, Response
 
+from ingest.access import Caller
 from topics.submissions.state import Submission
 
 
-def entity_tag(submission: Submission, part: str) -> dict[str, str]:
+def entity_tag(submission: Submission, part: str, caller: Caller) -> dict[str, str]:
     """Return caching headers for a part of a submission, with an `ETag` only if the submission is final.
 
     The tag is weak: the bytes may be compressed or not, and another version may serialize them differently.
+    It differs for callers that are not shown what hidden test cases contain.
     """
     if not submission.final:
         return {"Cache-Control": "no-store"}
-    return {"ETag": f'W/"{submission.finished_at}/{part}"', "Cache-Control": "private, no-cache"}
+    shown = "" if caller.reads_hidden else "/redacted"
+    return {"ETag": f'W/"{submission.finished_at}/{part}{shown}"', "Cache-Control": "private, no-cache"}
 
 
 def unchanged(request: Request, headers: dict[str, str]) -> Response | None:

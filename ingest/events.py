@@ -13,10 +13,11 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, Self
 
+from ingest.access import Caller
 from ingest.models import END, EventPayload, SubmissionWait
 from ingest.problems import ProblemError
 from ingest.projection import Projection
@@ -101,33 +102,37 @@ class EventStreams:
             changed.set()
 
     async def follow(
-        self, submission: Submission, position: Position, still_allowed: Callable[[], bool]
+        self, submission: Submission, position: Position, caller: Caller
     ) -> AsyncIterator[bytes]:
-        """Yield the events from `position` on, as bytes of the stream.
+        """Yield the events from `position` on that `caller` is shown, as bytes of the stream.
 
-        The stream ends after the end of the submission, when `still_allowed` returns False, and at `close`.
+        The stream ends after the end of the submission, when the caller is not allowed any more, and at
+        `close`.
         """
         yield f"retry: {RECONNECT_MS}\n\n".encode()
         id, changed = submission.id, asyncio.Event()
-        timeline, silent_s = Timeline(id, submission.owner), 0.0
+        hidden, silent_s = caller.concealment(submission), 0.0
+        timeline = Timeline(id, submission.owner, hides_errors=hidden.errors)
+        del submission  # many streams would keep many large requests in memory
         with ExitStack() as stack:
             self._listeners.add(changed)
             stack.callback(self._listeners.discard, changed)
             for source in (self._submissions, self._output):
                 stack.enter_context(source.subscribe(id, changed))
-            while not self._closing and still_allowed():
+            while not self._closing and caller.still_allowed():
                 for entry in self._submissions.events(id, timeline.read_to):
                     name, payload = timeline.take(entry)
                     if entry.offset >= position.events:
                         position = position._replace(events=entry.offset + 1)
                         yield _event(name, payload.model_dump_json(), position)
                 # Only the state has the end if the topic no longer has the first events of the submission.
-                if (timeline.final or silent_s >= KEEP_ALIVE_S) and (answer := self._final_answer(id)):
+                if (timeline.final or silent_s >= KEEP_ALIVE_S) and (answer := self._end_data(id, caller)):
                     yield _event(END, answer, END)
                     return
                 for piece in () if timeline.final else self._output.since(id, position.output):
                     position = position._replace(output=piece.offset + 1)
-                    yield _event("output", piece.value.decode(), position)
+                    if hidden.shows(piece.value):
+                        yield _event("output", piece.value.decode(), position)
                 period_s = _WAITING_S if timeline.may_wait else KEEP_ALIVE_S
                 silent_s = 0.0 if await _within(period_s, changed) else silent_s + period_s
                 changed.clear()
@@ -135,9 +140,9 @@ class EventStreams:
                     waiting = self._waits.of(timeline.state)
                     yield _waiting_event(waiting) if waiting else b": still there\n\n"
 
-    def _final_answer(self, id: str) -> str | None:
+    def _end_data(self, id: str, caller: Caller) -> str | None:
         state = self._submissions.get(id)
-        return state.answer() if state is not None and state.final else None
+        return caller.shown(state).answer() if state is not None and state.final else None
 
 
 async def _within(timeout_s: float, changed: asyncio.Event) -> bool:

@@ -14,12 +14,15 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import BaseModel, Field
 
 from ingest.models import Listed, SubmissionPage
+from topics.request.files import SubmissionId
 from topics.request.model import TAGS, Tag
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status, Submission
 from topics.times import milliseconds
 from topics.views.table import Table, TableIndex
 
+IDS = 100
+"""Submissions that one request may name by `id`."""
 LIMIT, LIMIT_MAX = 50, 200
 """Submissions on a page: the default, and the largest `limit`."""
 ROWS_READ = 5000
@@ -28,7 +31,13 @@ _TIME_BYTES = 8
 
 
 class Query(BaseModel, extra="forbid", use_attribute_docstrings=True):
-    """Filters of a list, all of which must match, and the position of the page."""
+    """Filters of a list, all of which must match, and the position of the page; or ids, and fields."""
+
+    id: Annotated[list[SubmissionId], Field(max_length=IDS, fail_fast=True)] = []
+    """Id of a submission that is shown whole, instead of a list; repeat the parameter for several. The answer
+    has them in the order of the ids, and null for one that does not exist. No filter goes with it."""
+    fields: str | None = None
+    """Fields of the submissions that `id` names, separated by commas; all by default."""
 
     status: Status | None = None
     """Status that a submission must have."""

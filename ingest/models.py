@@ -84,6 +84,16 @@ class SubmissionShown(Answer):
     """Reason why its program does not run yet; left out if it runs or the submission has ended."""
 
 
+class SubmissionsById(Body):
+    """Submissions that were asked for by their ids."""
+
+    submissions: list[SubmissionShown | None]
+    """Submissions in the order of the ids, with the fields that were asked for; null for an id of which there
+    is none that the caller may read."""
+    next: None
+    """Nothing: there is no further page."""
+
+
 class BatchItem(Body):
     """Result of one request of a batch: a `submission` if it was accepted, otherwise a `problem`."""
 

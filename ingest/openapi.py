@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from ingest.examples import REQUESTS
-from ingest.models import EventPayload, Problem, SubmissionShown
+from ingest.models import EventPayload, Problem, SubmissionPage, SubmissionsById, SubmissionShown
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
@@ -18,7 +18,9 @@ Responses = dict[int | str, dict[str, Any]]
 _MODELS: tuple[type[BaseModel], ...] = (
     SubmissionRequest,
     Answer,
+    SubmissionPage,
     SubmissionShown,
+    SubmissionsById,
     EventPayload,
     OutputChunk,
     Problem,
@@ -57,6 +59,12 @@ def problems(*statuses: int) -> Responses:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
+LIST_OR_SUBMISSIONS = {
+    "description": "A page of the list, or with `id` the submissions of these ids; with `fields` only these.",
+    "content": {
+        "application/json": {"schema": {"anyOf": [_schema(SubmissionPage), _schema(SubmissionsById)]}}
+    },
+}
 A_SUBMISSION = {
     "description": "The submission, or with `fields` an object with only these.",
     "content": {"application/json": {"schema": {"anyOf": [_schema(SubmissionShown), {"type": "object"}]}}},

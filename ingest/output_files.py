@@ -5,7 +5,9 @@ from urllib.parse import quote
 
 from fastapi import Response
 
+from ingest.access import Caller
 from ingest.problems import ProblemError
+from topics.submissions.redaction import is_hidden
 from topics.submissions.state import Submission
 
 _IMAGES = {
@@ -17,12 +19,16 @@ _IMAGES = {
 """Media types of images by the first bytes of a file, since its name may be wrong."""
 
 
-def content(submission: Submission, case: int, name: str) -> bytes:
+def content(submission: Submission, case: int, name: str, caller: Caller) -> bytes:
     """Return the content of an output file.
 
     Raises:
-        ProblemError: 404 if there is no such file, or if it was left out of the answer.
+        ProblemError: 404 if there is no such file, or if it was left out of the answer; 403 for any file of a
+            hidden test case that the caller may not read.
     """
+    if not caller.reads_hidden and is_hidden(submission, case):
+        detail = f"test case {case} is hidden: its files need an API key that may read hidden test cases"
+        raise ProblemError(403, "forbidden", detail)
     outputs = submission.run[case].outputs if case < len(submission.run) else ()
     found = next((file for file in outputs if file.name == name), None)
     if found is None:

@@ -117,6 +117,10 @@ class Projection:
         """Return the state after all folded events; None if there is none, or the table is still new."""
         return self._table.get(id) if self.readable else None
 
+    def knows(self, id: str) -> bool:
+        """Return whether `get` finds a submission, without reading all of it."""
+        return self.readable and self._table.rows.summary(id.encode()) is not None
+
     def made_by(self, id: str, offset: int) -> Submission | None:
         """Return the state if the event at this offset made it, and no later event has changed it."""
         return self._table.made_by(id, offset) if self.readable else None

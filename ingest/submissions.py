@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from confluent_kafka import KafkaException, Message
@@ -26,9 +26,11 @@ from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.tail import Tail, TailConsumer, end
 from topics.leases import PreparedCounts
 from topics.request.errors import FieldError, InvalidRequestError
+from topics.request.model import SubmissionRequest
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
+from topics.submissions.earlier_files import EarlierFiles, takes_files
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.state import Submission
 from topics.times import milliseconds, now_ms
@@ -130,6 +132,10 @@ class Submissions:
             async with self._while_reading():
                 await self.projection.wait_readable()
         self._check_load(caller)
+        id, named = self._choose_id(request.id, idempotency_key, caller.owner)
+        if takes_files(request):
+            request = await self._complete(id, request, content_hash, len(raw), caller)
+            self._check_load(caller)  # others may have been accepted meanwhile
         fact = make_requested(
             request,
             content_hash,
@@ -138,14 +144,31 @@ class Submissions:
             owner=caller.owner,
             allowed_attempts=self._kafka.allowed_attempts,
         )
-        id, named = self._choose_id(request.id, idempotency_key, caller.owner)
         plan: DispatchPlan | None = None
         is_new = request.id is None and idempotency_key is None  # else the id may be in use
         if self._dispatch:
             plan = self._dispatch.plan(id, fact) if is_new or self._is_unknown(id) else None
             fact = fact.replace(dispatch="direct" if plan else "turn", interactive=interactive)
         submission = await self._append_request(id, fact, extra_headers, plan, is_new=is_new)
-        return _require_same(submission, fact, named)
+        return caller.shown(_require_same(submission, fact, named))
+
+    async def _complete(
+        self, id: str, request: SubmissionRequest, content_hash: str, sent_bytes: int, caller: Caller
+    ) -> SubmissionRequest:
+        """Return a request with the contents that it takes from earlier submissions, which any node may know.
+
+        Raises:
+            ProblemError: 413 or 422 if one cannot be taken, 503 if this node is behind.
+        """
+        async with self._while_reading():
+            await self.projection.wait_for_end()
+        files = EarlierFiles(
+            self.projection.get, "http", self._kafka.request_bytes, caller.owner, caller.reads_hidden
+        )
+        try:  # in a thread, since earlier submissions may be large
+            return await asyncio.to_thread(files.complete, id, request, content_hash, sent_bytes)
+        except InvalidRequestError as error:
+            raise invalid(error) from None
 
     async def _append_request(
         self,
@@ -244,7 +267,26 @@ class Submissions:
         Raises:
             ProblemError: 404 if there is none or the caller may not read it, 503 if this node is behind.
         """
-        return await self._get(id, caller.may_read)
+        return caller.shown(await self._get(id, caller.may_read))
+
+    async def get_many(self, ids: Sequence[str], caller: Caller) -> AsyncIterator[Submission | None]:
+        """Return an iterator over submissions in the order of `ids`, with None for those that `get` refuses.
+
+        One of them is in memory at a time.
+
+        Raises:
+            ProblemError: 503 if this node is behind.
+        """
+        if not all(self.projection.knows(id) for id in ids):
+            async with self._while_reading():
+                await self.projection.wait_for_end()
+        return self._each(ids, caller)
+
+    async def _each(self, ids: Sequence[str], caller: Caller) -> AsyncIterator[Submission | None]:
+        for id in ids:
+            found = self.projection.get(id)
+            yield caller.shown(found) if found and caller.may_read(found) else None
+            await asyncio.sleep(0)  # let the event loop serve other connections
 
     async def _get(self, id: str, may_know: Callable[[Submission], bool]) -> Submission:
         submission = self.projection.get(id) or await self._look_up(id)
@@ -284,14 +326,14 @@ class Submissions:
             errors = [FieldError(field="query.cursor", message=str(error))]
             raise ProblemError(422, "invalid-parameters", f"query.cursor: {error}", errors=errors) from None
 
-    async def wait_final(self, id: str, timeout_s: float) -> Submission:
+    async def wait_final(self, id: str, timeout_s: float, caller: Caller) -> Submission:
         """Return the submission when it is final, or its state after `timeout_s`."""
         # A server that shuts down cancels waiting requests. Answer with the present state, so that the
         # client learns that its request was accepted.
         with suppress(TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(timeout_s):
-                return await self.projection.wait(id, _is_final)
-        return await self._get(id, _regardless_of_owner)
+                return caller.shown(await self.projection.wait(id, _is_final))
+        return caller.shown(await self._get(id, _regardless_of_owner))
 
     async def cancel(self, id: str, caller: Caller) -> Submission:
         """Append `Cancelled`, and return the submission after it; the fold decides whether it was in time.
@@ -307,7 +349,7 @@ class Submissions:
         after = await self._get(id, caller.may_cancel)
         if after.status != "cancelled":
             raise ProblemError(409, "too-late", f"submission {id!r} is already {after.status}")
-        return after
+        return caller.shown(after)
 
     async def _append(
         self,

@@ -1,11 +1,14 @@
 """Events of one submission, as clients receive them."""
 
+from typing import Any
+
 from ingest.models import EventPayload
 from ingest.submission_table import recorded_of
 from topics.kafka.codec import DecodeError
 from topics.request.model import SubmissionRequest
 from topics.submissions.facts import Rejected, Requested, SubmissionFact
 from topics.submissions.fold import apply
+from topics.submissions.redaction import HIDDEN_ERROR
 from topics.submissions.state import Submission
 from topics.times import rfc3339
 from topics.views.journal import JournalEntry
@@ -19,8 +22,12 @@ _NO_REQUEST = SubmissionRequest(run="true")
 class Timeline:
     """Facts of one submission in the order of the log, each with the status after it."""
 
-    def __init__(self, id: str, owner: str | None = None) -> None:
-        """Leave out the details of requests with this id that are not of `owner`."""
+    def __init__(self, id: str, owner: str | None = None, *, hides_errors: bool = False) -> None:
+        """Leave out the details of requests with this id that are not of `owner`.
+
+        With `hides_errors` descriptions of failures are left out, too.
+        """
+        self._hides_errors = hides_errors
         self.read_to = 0
         """Offset after the last fact."""
         self._id, self._owner = id, owner
@@ -51,9 +58,7 @@ class Timeline:
             time=rfc3339(self._shown_ms),
             status=self.state.status if self.state else None,
             refused=refused,
-            fact=fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)
-            if fact and not self._is_of_another(fact)
-            else {},
+            fact=self._shown(fact) if fact and not self._is_of_another(fact) else {},
         )
 
     @property
@@ -65,6 +70,10 @@ class Timeline:
     def may_wait(self) -> bool:
         """Whether the submission may wait for a worker or for its environment."""
         return self.state is not None and self.state.status in {"queued", "started"}
+
+    def _shown(self, fact: SubmissionFact) -> dict[str, Any]:
+        fields = fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)
+        return fields | {"error": HIDDEN_ERROR} if self._hides_errors and "error" in fields else fields
 
     def _is_of_another(self, fact: SubmissionFact) -> bool:
         match fact:

@@ -37,8 +37,9 @@ from topics.request.files import ID_PATTERN
 from topics.request.parsing import check_chosen_id, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
+from topics.submissions.earlier_files import EarlierFiles
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
-from topics.submissions.state import unfinished_from
+from topics.submissions.state import Submission, unfinished, unfinished_from
 from topics.views.package_sets import PackageSets
 from topics.views.view import View
 
@@ -56,10 +57,12 @@ def handle(
     allowed_attempts: int = 3,
     webhook_allow: Collection[str] = (),
     refusal: Callable[[str], str | None] = lambda _: None,
+    find: Callable[[str], Submission | None] = lambda _: None,
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
     """Return what a record requests: an id and a fact about it, or what is wrong with the request.
 
-    `refusal` returns why a reply topic accepts no answer, or None if it accepts them.
+    `refusal` returns why a reply topic accepts no answer, or None if it accepts them. `find` returns an
+    earlier submission, from which a request may take files.
 
     Raises:
         DecodeError: the record has no valid id.
@@ -72,14 +75,15 @@ def handle(
     if header(message, "ce_type") == CANCEL:
         return id, Cancelled()
     value = message.value()
+    raw = value.encode() if isinstance(value, str) else value or b""
     try:
         reply_topic = _reply_topic(message, refusal)
-        request, content_hash = parse_request(
-            value.encode() if isinstance(value, str) else value or b"", request_bytes, webhook_allow
-        )
+        request, content_hash = parse_request(raw, request_bytes, webhook_allow)
         check_chosen_id(id)
         if request.id not in {None, id}:
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
+        files = EarlierFiles(find, "kafka", request_bytes)
+        request = files.complete(id, request, content_hash, len(raw))
     except InvalidRequestError as error:
         return error
     return id, make_requested(
@@ -113,6 +117,10 @@ class Published(NamedTuple):
     acknowledgements: list[Future[Message]]
 
 
+class _StoppingError(Exception):
+    """The process is to stop before it could handle a batch."""
+
+
 class RequestHandler:
     """Process that handles the requests of its share of the partitions."""
 
@@ -136,6 +144,8 @@ class RequestHandler:
         )
         self._unseen: set[str] = set()
         """Ids that were published, and that the view of the store does not contain yet."""
+        self._is_store_read = False
+        """Whether the view has what was in the store when the present batch was consumed."""
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -148,6 +158,7 @@ class RequestHandler:
         Raises:
             KafkaException: the consumer failed; the process must be started again.
         """
+        self._event_loop = asyncio.get_running_loop()
         await self._package_sets.start()
         await self._store.start()
         self._consumer.subscribe([self._catalogue.requests.name], on_assign=self._pause_control.on_assign)
@@ -171,7 +182,10 @@ class RequestHandler:
                 self._stopping.wait(0.1)
                 continue
             messages = list(usable(self._batch(0 if earlier else 0.1), "request-handler"))
-            published = self._publish(messages, package_set.pin) if messages else None
+            try:
+                published = self._publish(messages, package_set.pin) if messages else None
+            except _StoppingError:  # nothing of this batch was published: it is consumed again
+                published = None
             if earlier:  # the broker acknowledged them while the next batch was parsed
                 self._settle(earlier)
             earlier = published
@@ -187,6 +201,7 @@ class RequestHandler:
         return f"takes requests from {self._catalogue.requests.name}"
 
     def _publish(self, messages: list[Message], package_set: str) -> Published:
+        self._is_store_read = False
         records = [record for message in messages for record in self._records(message, package_set)]
         return Published(messages, [self._producer.produce(record) for record in records])
 
@@ -222,6 +237,7 @@ class RequestHandler:
                 self._settings.allowed_attempts,
                 self._settings.webhook_allow,
                 self._replies.refusal,
+                self._find,
             )
         except DecodeError as error:
             return [make_dead_letter(letters, message, str(error))]
@@ -236,6 +252,31 @@ class RequestHandler:
             if self._settings.dispatch == "turns":
                 fact = fact.replace(dispatch="turn")
         return [self._fact(id, fact, carried_headers)]
+
+    def _find(self, id: str) -> Submission | None:
+        """Return a submission as it was when the present batch was consumed, or later; None if there is none.
+
+        The producer of a request may have read of an earlier submission's end before this view.
+        """
+        raw = self._store.get(id)
+        if not self._is_store_read and (raw is None or unfinished(raw)):
+            self._read_store()
+            raw = self._store.get(id)
+        return Submission.read(raw) if raw else None
+
+    def _read_store(self) -> None:
+        """Wait until the view has all that is in the store now.
+
+        Raises:
+            _StoppingError: this process is to stop.
+        """
+        reading = asyncio.run_coroutine_threadsafe(self._store.wait_for_end(), self._event_loop)
+        while wait([reading], timeout=0.1).not_done:
+            if self._stopping.is_set():
+                reading.cancel()
+                raise _StoppingError
+        reading.result()
+        self._is_store_read = True
 
     def _rejection_topic(self, message: Message) -> str | None:
         """Return the topic to which a rejection is produced, or None if no answer may be produced to it."""

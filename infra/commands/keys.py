@@ -45,6 +45,13 @@ def create(
             show_default=False,
         ),
     ] = None,
+    reads_hidden: Annotated[
+        bool,
+        typer.Option(
+            "--reads-hidden",
+            help="Show the key what hidden test cases contain and print, of submissions that it may read.",
+        ),
+    ] = False,
     requests_per_s: Annotated[
         float | None,
         typer.Option(help="Average rate of requests to a node. Default: no bound.", min=0.001),
@@ -65,7 +72,7 @@ def create(
     Only its SHA-256 is stored, so the key cannot be printed again.
     The id of the key is the owner of the submissions that are made with it.
 
-    Examples: `envicutor keys create judge --unfinished 100`;
+    Examples: `envicutor keys create judge --unfinished 100 --reads-hidden`;
     `envicutor keys create prometheus --scope operate`.
 
     Exit codes: 0 ok, 7 Kafka does not answer.
@@ -75,6 +82,7 @@ def create(
         id=new_id(),
         name=name,
         scopes=tuple(dict.fromkeys(map(Scope, scope or _SCOPES))),
+        reads_hidden=reads_hidden,
         quotas=Quotas(requests_per_s=requests_per_s, burst=at_once, unfinished=unfinished),
         created_at=now(),
         expires_at=None if expires_in_days is None else _in_days(expires_in_days),
@@ -82,7 +90,7 @@ def create(
     key = new_key()
     _put(connect(bootstrap_servers), digest(key), record)
     print_note(
-        f"key {record.id} of {printable(name)}: {', '.join(record.scopes)}; it is shown only this once:"
+        f"key {record.id} of {printable(name)}: {', '.join(_rights(record))}; it is shown only this once:"
     )
     typer.echo(key)
     if url := _open_to_all():
@@ -106,6 +114,8 @@ def list_all(
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """List keys: id, state, name, scopes and quotas, one per line.
+
+    `reads-hidden` among the scopes stands for the right of `create --reads-hidden`.
 
     Exit codes: 0 ok, 7 Kafka does not answer.
     """
@@ -161,8 +171,12 @@ def line(record: ApiKey) -> str:
         f"{quotas.unfinished} unfinished" if quotas.unfinished else "",
         f"until {record.expires_at}" if record.expires_at else "",
     ]
-    columns = f"{record.id}  {record.state(now()):7}  {record.name:24}  {','.join(record.scopes):24}"
+    columns = f"{record.id}  {record.state(now()):7}  {record.name:24}  {','.join(_rights(record)):24}"
     return printable(f"{columns}  {'; '.join(filter(None, bounds))}".rstrip()).replace("\n", "\\n")
+
+
+def _rights(record: ApiKey) -> tuple[str, ...]:
+    return (*record.scopes, "reads-hidden") if record.reads_hidden else record.scopes
 
 
 def _in_days(days: float) -> str:

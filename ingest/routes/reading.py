@@ -10,19 +10,19 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette import types
 
-from ingest import listing, output_files
+from ingest import by_ids, listing, output_files
 from ingest.access import Access, Caller
 from ingest.etag import entity_tag, unchanged
 from ingest.events import POSITION, EventStreams, Position
+from ingest.fields import select
 from ingest.ids import NAMESPACE
-from ingest.models import END, SubmissionPage, SubmissionShown
-from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, NOT_MODIFIED, problems
+from ingest.models import END
+from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, LIST_OR_SUBMISSIONS, NOT_MODIFIED, problems
 from ingest.problems import ProblemError
 from ingest.routes.router import Id, submissions_router
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.wait_reasons import WaitReasons
-from topics.request.errors import FieldError
 from topics.request.model import SubmissionRequest
 from topics.security.api_keys import Scope
 from topics.submissions.state import Submission
@@ -45,17 +45,23 @@ def reading_routes(
     wait_max_s = settings.wait_timeout_max_s
     reader = Depends(access.needs(Scope.READ, Scope.READ_ALL))
 
-    @router.get("", response_model=SubmissionPage, summary="Submissions, newest first")
+    @router.get(
+        "",
+        response_class=Response,
+        responses={200: LIST_OR_SUBMISSIONS},
+        summary="Submissions, newest first, or those of some ids",
+    )
     async def list_submissions(
         caller: Annotated[Caller, reader], query: Annotated[listing.Query, Query()]
-    ) -> SubmissionPage:
-        """List submissions, newest first, one page at a time.
+    ) -> Response:
+        """List submissions, newest first, one page at a time, or return those with the given ids.
 
         All given filters must match. The next page is `cursor=` with the value `next` of this one. A page
         may be short and still not be the last. A caller sees its own submissions, unless its API key may
-        read those of all owners.
+        read those of all owners. With `id=A&id=B` the response has these submissions as a whole, in this
+        order, and null for each that is unknown.
         """
-        return await submissions.list(query, caller)
+        return await by_ids.list_or_submissions(query, submissions, waits, caller)
 
     @router.get(
         "/{id}",
@@ -86,11 +92,11 @@ def reading_routes(
         output and cost. With `fields=run`, the time of the third case is `run[2].cpu_time_s`. As long as
         the program does not run, `waiting` has the reason, with an estimate if there is one.
         """
-        wanted = _fields(fields)
+        wanted = select(fields)
         submission = await submissions.get(id, caller)
         if wait and not submission.final:
-            submission = await _unless_gone(request, submissions.wait_final(id, wait_timeout_s))
-        headers = entity_tag(submission, "+".join(sorted(wanted)))
+            submission = await _unless_gone(request, submissions.wait_final(id, wait_timeout_s, caller))
+        headers = entity_tag(submission, "+".join(sorted(wanted)), caller)
         if same := unchanged(request, headers):
             return same
         body = waits.shown(submission).model_dump_json(include=wanted)
@@ -115,7 +121,7 @@ def reading_routes(
         if submission.request is None:
             detail = f"submission {id!r} was rejected: there is no request that could be read"
             raise ProblemError(404, "unknown-request", detail)
-        headers = entity_tag(submission, "request")
+        headers = entity_tag(submission, "request", caller)
         body = submission.request.model_dump_json()
         return unchanged(request, headers) or Response(body, headers=headers, media_type="application/json")
 
@@ -143,8 +149,8 @@ def reading_routes(
         whose content was left out of the answer (`omitted`) is a 404 with the reason.
         """
         submission = await submissions.get(id, caller)
-        headers = entity_tag(submission, uuid.uuid5(NAMESPACE, f"{case}/{name}").hex)
-        data = output_files.content(submission, case, name)
+        headers = entity_tag(submission, uuid.uuid5(NAMESPACE, f"{case}/{name}").hex, caller)
+        data = output_files.content(submission, case, name, caller)
         return unchanged(request, headers) or output_files.response(name, data, headers)
 
     @router.get(
@@ -174,7 +180,7 @@ def reading_routes(
             return Response(status_code=204)
         position = Position.of(last_event_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        stream = events.follow(submission, position, caller.still_allowed)
+        stream = events.follow(submission, position, caller)
         return _Counted(events.opened_with(caller.owner), stream, headers)
 
     return router
@@ -217,20 +223,3 @@ class _Counted(StreamingResponse):
         """
         with self._open:
             await super().__call__(scope, receive, send)
-
-
-def _fields(asked: str | None) -> set[str]:
-    """Return the fields of an answer to send: those that were asked for, or all.
-
-    Raises:
-        ProblemError: 422 for a field that does not exist.
-    """
-    known = set(SubmissionShown.model_fields)
-    wanted = set(asked.split(",")) if asked is not None else known
-    if unknown := sorted(wanted - known):
-        message = (
-            f"there is no field {unknown[0][:100]!r}: there are {', '.join(SubmissionShown.model_fields)}"
-        )
-        errors = [FieldError(field="query.fields", message=message)]
-        raise ProblemError(422, "invalid-parameters", f"query.fields: {message}", errors=errors)
-    return wanted

@@ -82,7 +82,7 @@ def submit_routes(
             interactive=wait or interactive,
         )
         if wait:
-            submission = await submissions.wait_final(submission.id, wait_timeout_s)
+            submission = await submissions.wait_final(submission.id, wait_timeout_s, caller)
         status = 200 if wait and submission.final else 202
         return _answer(submission, status, {"Location": f"/submissions/{submission.id}"})
 

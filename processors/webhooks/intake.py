@@ -13,44 +13,51 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from topics.kafka.clients import PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.records import position, usable
+from topics.request.limits import MiB
 from topics.settings import KafkaSettings
+from topics.submissions.webhook import BODY_BYTES
 
 log = logging.getLogger(__name__)
 
 _BATCH = 100
-MOST_OPEN = 10_000
-"""Records that may be open at a time. At this number the consumer pauses, which bounds memory."""
+MOST_OPEN, MOST_OPEN_BYTES = 10_000, 128 * MiB
+"""Records that may be open at a time, and their bytes, most of which are of answers. Beyond either the
+consumer pauses, which bounds memory."""
 
 
 class OpenRecords:
     """Open records: consumed, and not yet delivered or published again. Pure."""
 
     def __init__(self) -> None:
-        self._open: defaultdict[int, dict[int, None]] = defaultdict(dict)
-        """Offsets of each partition, in ascending order."""
+        self._open: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        """Bytes by offset of each partition, in ascending order of the offsets."""
+        self._bytes = 0
         self._read_to: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
-    def add(self, partition: int, offset: int) -> None:
+    def add(self, partition: int, offset: int, size_bytes: int) -> None:
         """Add a record that was consumed."""
-        self._open[partition][offset] = None
+        self._open[partition][offset] = size_bytes
+        self._bytes += size_bytes
         self._read_to[partition] = offset + 1
 
     def remove(self, partition: int, offset: int) -> None:
         """Remove a record that need not be redelivered; do nothing if its partition was revoked."""
         if partition in self._open:
-            self._open[partition].pop(offset, None)
+            self._bytes -= self._open[partition].pop(offset, 0)
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Drop the records of revoked partitions."""
         for partition in partitions:
+            self._bytes -= sum(self._open[partition].values())
             for known in (self._open, self._read_to, self._committed):
                 known.pop(partition, None)
 
     @property
-    def count(self) -> int:
-        """Return the number of open records in all partitions."""
-        return sum(map(len, self._open.values()))
+    def room(self) -> int:
+        """Return how many records may be consumed now, also if each is as large as a record can be."""
+        count = sum(map(len, self._open.values()))
+        return max(0, min(MOST_OPEN - count, (MOST_OPEN_BYTES - self._bytes) // BODY_BYTES))
 
     def to_commit(self) -> dict[int, int]:
         """Return the offsets to commit, by partition, that have changed since the last call."""
@@ -117,13 +124,14 @@ class Intake:
 
     def _step(self) -> None:
         self._commit()
-        if self._records.count < MOST_OPEN:
+        if room := self._records.room:
             self._pause_control.release()
         else:
             self._pause_control.pause()
-        for message in usable(consume_batch(self._consumer, _BATCH, 0.1), f"consumer of {self._topic}"):
+        batch = consume_batch(self._consumer, max(1, min(_BATCH, room)), 0.1)
+        for message in usable(batch, f"consumer of {self._topic}"):
             with self._lock:
-                self._records.add(*position(message))
+                self._records.add(*position(message), len(message.value() or b""))
             self._on_record(self, message)
 
     def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:

@@ -149,7 +149,9 @@ class WebhookSender:
             return self._given_up(message, str(error))
         if why := refusal(webhook.url, self._allowed):
             return self._given_up(message, why)
+        del webhook  # it may be large, and may wait for an hour
         await asyncio.sleep(pause_s)
+        webhook = decode(Webhook, message.value())
         if self._in_line[where.host_and_port] >= IN_LINE:
             return self._later(webhook, _ASIDE_S)
         try:

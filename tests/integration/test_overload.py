@@ -52,7 +52,7 @@ def test_beyond_the_bound_a_503_says_when_to_come_again(
 
         events = topics.submissions.events.name
         await producer.publish(encode_fact(events, accepted[0].id, finished(), FACTS, "test"))
-        assert (await submissions.wait_final(accepted[0].id, DEADLINE_S)).final
+        assert (await submissions.wait_final(accepted[0].id, DEADLINE_S, Caller())).final
         await submissions.accept(body, Caller())
         with pytest.raises(ProblemError):
             await submissions.accept(body, Caller())

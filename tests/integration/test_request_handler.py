@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Message, Producer
@@ -20,6 +21,7 @@ from topics.kafka.scan import read_to_end
 from topics.request.limits import KiB
 from topics.settings import KafkaSettings
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
+from topics.submissions.stage import OutputFile, RunStage
 from topics.submissions.state import Submission
 from topics.topic import Topic
 
@@ -69,7 +71,7 @@ class HandledRequests:
     def _send(self, record: Record) -> None:
         self._producer.produce(record).result(DEADLINE_S)
 
-    def store(self, id: str, *, finished: bool) -> None:
+    def store(self, id: str, *, finished: bool, **fields: Any) -> None:
         """As the store processor would."""
         at = "2026-01-01T00:00:00.000Z"
         row = Submission(
@@ -78,7 +80,7 @@ class HandledRequests:
             source="kafka",
             created_at=at,
             finished_at=at if finished else None,
-        )
+        ).replace(**fields)
         self._send(Record(self.topics.submissions.store.name, id, encode(row), []))
 
     def read(self, topic: Topic, count: int) -> list[Message]:
@@ -163,6 +165,31 @@ def test_a_transaction_left_open_holds_back_the_others_for_its_timeout_alone(sys
     hanging.flush(DEADLINE_S)
     system.ask(b"behind", GOOD)
     assert [id for id, _ in system.facts(2)] == ["before", "behind"]
+
+
+def test_a_file_is_taken_of_an_earlier_submission_as_soon_as_the_store_has_its_end(
+    system: HandledRequests,
+) -> None:
+    """Whatever the handler has read of the store."""
+    file = OutputFile(name="a", size_bytes=1, media_type="a/b", content="eA==")
+    run = (RunStage(exit_code=0, outputs=(file,)),)
+    taking = {"run": "true", "files": [{"name": "b", "from": {"submission": "source", "name": "a"}}]}
+    system.publish_package_set()
+    system.store("source", finished=False)
+    system.store("of-http", finished=True, source="http", run=run)
+    system.ask(b"early", json.dumps(taking).encode())
+    system.facts(1)
+    system.store("source", finished=True, run=run)
+    system.ask(b"taking", json.dumps(taking).encode())
+    system.ask(b"other", json.dumps(taking).encode().replace(b"source", b"of-http"))
+    early, taken, other = [fact for _, fact in system.facts(3)]
+    assert isinstance(early, Rejected)
+    assert early.errors[0].field == "files.0.from"
+    assert "must have ended" in early.errors[0].message
+    assert isinstance(taken, Requested)
+    assert (taken.request.files[0].content, taken.request.files[0].origin is not None) == ("x", True)
+    assert isinstance(other, Rejected)
+    assert "there is no submission 'of-http'" in other.errors[0].message
 
 
 def test_no_more_is_accepted_than_may_be_unfinished(system: HandledRequests) -> None:

@@ -28,11 +28,12 @@ from topics.kafka.clients import EventProducer
 from topics.kafka.codec import decode_dead_letter, encode_fact
 from topics.kafka.scan import read_to_end
 from topics.request.callback_urls import target
-from topics.request.limits import MiB
+from topics.request.limits import KiB, MiB
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import FACTS, Cancelled, SubmissionFact
+from topics.submissions.stage import OutputFile, RunStage
 
 DEADLINE_S = 60.0
 OK = finished()
@@ -176,11 +177,13 @@ class WebhookRoles:
         kill(self._processes)
         self._producer.close()
 
-    def ends(self, id: str, path: str, end: SubmissionFact = OK, place: str | None = None) -> None:
+    def ends(
+        self, id: str, path: str, end: SubmissionFact = OK, place: str | None = None, **more: Any
+    ) -> None:
         """It is asked for, and ends."""
         place = place or self._place
         url = f"http://{place}{path}"
-        raw = json.dumps({"run": "true", "callback_url": url, "tags": ["course=42"]}).encode()
+        raw = json.dumps({"run": "true", "callback_url": url, "tags": ["course=42"]} | more).encode()
         request = parse_request(raw, MiB, [place])
         for fact in (make_requested(*request, "pin", source="kafka"), end):
             self._producer.produce(encode_fact(self.topics.submissions.events.name, id, fact, FACTS, "test"))
@@ -252,6 +255,34 @@ def test_whatever_a_receiver_does_each_end_is_told_or_a_dead_letter(
 
     system.try_again("never")
     eventually(lambda: len(receiver.ids("/never")) == 4, "an operator has it told once more")
+
+
+def test_an_answer_is_told_on_request_without_what_is_hidden(
+    system: WebhookRoles, receiver: Receiver
+) -> None:
+    file = OutputFile(name="a.txt", size_bytes=6, media_type="text/plain", content="c2VjcmV0")
+    plain = RunStage(stdout="shown", exit_code=0, outputs=(file,))
+    hidden = RunStage(stdout="secret", stderr="secret", exit_code=0, outputs=(file.replace(name="secret"),))
+    long = RunStage(stdout="ü" * 3 * MiB, exit_code=0)
+    more: dict[str, Any] = {"callback_answer": True, "test_cases": [{}, {"hidden": True, "input": "secret"}]}
+    system.ends("answered", "/answered", finished(plain, hidden), **more)
+    system.ends("long", "/flaky", finished(long), callback_answer=True)
+    eventually(lambda: receiver.ids("/answered") and len(receiver.ids("/flaky")) > 1, "both are told")
+    (told,) = (got for got in receiver.got if got.path == "/answered")
+    answer = json.loads(told.body)["data"]["answer"]
+    assert [stage["stdout"] for stage in answer["run"]] == ["shown", ""]
+    assert answer["run"][0]["outputs"] == [json.loads(file.replace(content=None).model_dump_json())]
+    assert answer["run"][1]["hidden"]
+    assert b"secret" not in told.body
+    assert b"c2VjcmV0" not in told.body
+    first, second, *_ = (got for got in receiver.got if got.path == "/flaky")
+    assert first.body == second.body
+    assert MiB - 16 * KiB < len(first.body) <= MiB
+    (stage,) = json.loads(first.body)["data"]["answer"]["run"]
+    assert stage["truncated"]
+    for got in (told, second):
+        assert _documented()(got.headers, got.body, system.secret)
+        assert not _documented()(got.headers, got.body[:-1], system.secret)
 
 
 def test_what_waits_too_long_in_line_goes_aside_and_is_told_all_the_same(

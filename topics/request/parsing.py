@@ -61,13 +61,17 @@ def parse_request(
         raise InvalidRequestError(field_errors(error)) from None
     check_chosen_id(request.id)
     request = with_commands(with_limits(request))
-    _check_convention(request)
+    check_convention(request)
+    _check_contents(body)
+    if request.callback_answer and request.callback_url is None:
+        message = "is set, and there is no `callback_url` that the answer could be sent to"
+        raise InvalidRequestError((FieldError(field="callback_answer", message=message),))
     if why := refusal(request.callback_url, webhook_allow):
         raise InvalidRequestError((FieldError(field="callback_url", message=why),))
     return request, content_hash(body)
 
 
-def _check_convention(request: SubmissionRequest) -> None:
+def check_convention(request: SubmissionRequest) -> None:
     """Accept a request that has no file of the older convention in place of a field.
 
     Raises:
@@ -84,6 +88,24 @@ def _check_convention(request: SubmissionRequest) -> None:
     )
     if errors:
         raise InvalidRequestError(errors)
+
+
+def _check_contents(body: Any) -> None:
+    """Accept a valid request whose files have either `content` or `from`; a stored request may have both.
+
+    Raises:
+        InvalidRequestError: naming the files.
+    """
+    checker = body.get("comparison") or {}
+    places = {"files": body.get("files", ()), "comparison.files": checker.get("files", ())}
+    errors = tuple(
+        FieldError(field=f"{place}.{number}.from", message="give either content or from")
+        for place, files in places.items()
+        for number, file in enumerate(files)
+        if file.get("from") is not None and "content" in file
+    )
+    if errors:
+        raise InvalidRequestError(errors[:MAX_FIELD_ERRORS])
 
 
 def check_chosen_id(id: str | None) -> None:

@@ -5,7 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from topics.model import Model
+from topics.request.limits import KiB, MiB
 from topics.request.model import Tag
+from topics.submissions.redaction import redacted
+from topics.submissions.shortening import shortened, without_contents
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Answer, Status, Submission
 
@@ -36,11 +39,12 @@ class EndedData(Model):
     """Path of the submission's URL, on every ingest node."""
     answer: Annotated[Answer | None, Field(exclude_if=lambda answer: answer is None)] = None
     """The answer, if the request has `callback_answer`: without contents of output files, and without what
-    hidden test cases printed."""
+    hidden test cases printed. Streams are cut, and names of output files left out, as far as the body needs
+    it; `truncated` is then true."""
 
 
 class Ended(Model):
-    """The body of a webhook: at most 2 KiB, with the same bytes in every try."""
+    """The body of a webhook: at most 2 KiB, or 1 MiB with an answer, with the same bytes in every try."""
 
     type: str = ENDED
     """Type of the event, in the form of a CloudEvents type."""
@@ -66,6 +70,19 @@ class Webhook(Model):
         return f"ended_{self.body.data.id}"
 
 
+BODY_BYTES = MiB
+"""Largest body of a webhook."""
+_SUMMARY_BYTES = 4 * KiB
+"""Bytes of a body besides the answer, at most."""
+
+
+def _answer(submission: Submission) -> Answer:
+    """Return the answer for a receiver, which has no API key: whatever is hidden is left out."""
+    shown = without_contents(redacted(submission))
+    answer = Answer(**{name: getattr(shown, name) for name in Answer.model_fields})
+    return shortened(answer, BODY_BYTES - _SUMMARY_BYTES)
+
+
 def make_webhook(submission: Submission) -> Webhook | None:
     """Return the webhook of a final submission, or None if its request has no `callback_url`."""
     request, finished_at = submission.request, submission.finished_at
@@ -80,5 +97,6 @@ def make_webhook(submission: Submission) -> Webhook | None:
         finished_at=finished_at,
         tags=request.tags,
         path=f"/submissions/{submission.id}",
+        answer=_answer(submission) if request.callback_answer else None,
     )
     return Webhook(url=request.callback_url, body=Ended(timestamp=finished_at, data=data))

@@ -65,6 +65,10 @@ class View:
         """Wait until everything that was on the topic at the start has been read."""
         await self._tail.wait_caught_up()
 
+    async def wait_for_end(self) -> None:
+        """Wait until everything has been read that was on the topic at this call."""
+        await self._tail.wait_read_to(await self._end_offsets.ask())
+
     @property
     def with_status(self) -> int:
         """Number of rows to which `status_of` gives a status."""

@@ -12,8 +12,9 @@ from standardwebhooks import Webhook
 
 from processors.webhooks.addresses import ForbiddenError, is_public, permitted
 from processors.webhooks.backoff import pause_s
-from processors.webhooks.intake import OpenRecords
+from processors.webhooks.intake import MOST_OPEN, MOST_OPEN_BYTES, OpenRecords
 from processors.webhooks.signing import SecretError, new_secret, read_secrets, signed_headers
+from topics.submissions.webhook import BODY_BYTES
 
 OWN = [
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
@@ -97,15 +98,32 @@ def test_pauses_grow_up_to_an_hour() -> None:
 def test_what_is_committed_lies_below_everything_that_is_open() -> None:
     records = OpenRecords()
     for offset in (5, 6, 9):  # there are gaps: markers of transactions
-        records.add(0, offset)
+        records.add(0, offset, 1)
     records.remove(0, 6)
-    assert (records.to_commit(), records.count) == ({0: 5}, 2)
+    assert records.to_commit() == {0: 5}
     assert records.to_commit() == {}
     records.remove(0, 5)
     assert records.to_commit() == {0: 9}
     records.remove(0, 9)
     assert records.to_commit() == {0: 10}
-    records.add(1, 0)
+    records.add(1, 0, 1)
     records.drop([0])
     records.remove(0, 5)
-    assert (records.to_commit(), records.count) == ({1: 0}, 1)
+    assert records.to_commit() == {1: 0}
+
+
+def test_open_records_are_bounded_in_number_and_in_bytes() -> None:
+    records = OpenRecords()
+    assert records.room == MOST_OPEN_BYTES // BODY_BYTES
+    for offset in range(MOST_OPEN):
+        records.add(0, offset, 1)
+    assert records.room == 0
+    records.remove(0, 0)
+    assert records.room == 1
+    records.drop([0])
+    for offset in range(records.room):
+        records.add(1, offset, BODY_BYTES)
+    assert records.room == 0
+    records.remove(1, 0)
+    records.remove(1, 0)
+    assert records.room == 1
