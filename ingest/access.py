@@ -6,8 +6,8 @@ consumes  `api-keys` (as a view), if keys are switched on
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +50,8 @@ class Caller:
     """Quota: submissions that may be accepted and not finished; None for no bound."""
     still_allowed: Callable[[], bool] = _always
     """Whether the key is still active, for connections that stay open."""
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    """Highest limits of the caller's requests, by path, as `Quotas` has them."""
 
     @property
     def reads_all(self) -> bool:
@@ -135,7 +137,11 @@ class Access:
                 403, "forbidden", f"this needs an API key with the scope {needed}; yours has {has}"
             )
         return Caller(
-            key.id, frozenset(key.scopes), key.quotas.unfinished, lambda: self._active(hashed) is not None
+            key.id,
+            frozenset(key.scopes),
+            key.quotas.unfinished,
+            lambda: self._active(hashed) is not None,
+            ceilings=key.quotas.ceilings,
         )
 
     def _active(self, hashed: str) -> ApiKey | None:

@@ -145,7 +145,7 @@ def make_app(
     app.include_router(operation_routes(readiness, metrics, access, settings, asyncapi(kafka, catalogue)))
 
     page.install(app)
-    document_models(app)
+    document_models(app, kafka.ceilings)
     document_webhooks(app)
     app.state.events = events
     return app

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from ingest.models import EventPayload, Problem, SubmissionShown
+from topics.request.ceilings import Ceilings, add_maxima
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
@@ -85,8 +86,8 @@ EVENT_STREAM: Responses = {
 }
 
 
-def document_models(app: FastAPI) -> None:
-    """Add the schemas of `_MODELS` to the OpenAPI document that `app` serves."""
+def document_models(app: FastAPI, ceilings: Ceilings) -> None:
+    """Add the schemas of `_MODELS` to the OpenAPI document that `app` serves, with the ceilings of limits."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -96,6 +97,7 @@ def document_models(app: FastAPI) -> None:
             for model in _MODELS:
                 schema = model.model_json_schema(ref_template=_REFERENCE)
                 components.update(schema.pop("$defs", {}) | {model.__name__: schema})
+            add_maxima(components, ceilings)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it

@@ -120,7 +120,13 @@ class Submissions:
                 503 if the system cannot accept requests now.
         """
         try:
-            request, content_hash = parse_request(raw, self._kafka.request_bytes, self._kafka.webhook_allow)
+            request, content_hash = parse_request(
+                raw,
+                self._kafka.request_bytes,
+                self._kafka.webhook_allow,
+                self._kafka.ceilings,
+                caller.ceilings,
+            )
         except InvalidRequestError as error:
             raise invalid(error) from None
         package_set = self.package_sets.in_force

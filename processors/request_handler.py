@@ -32,6 +32,7 @@ from topics.kafka.codec import (
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
+from topics.request.ceilings import DEFAULT_CEILINGS, Ceilings
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.files import ID_PATTERN
 from topics.request.parsing import check_chosen_id, parse_request
@@ -56,6 +57,7 @@ def handle(
     allowed_attempts: int = 3,
     webhook_allow: Collection[str] = (),
     refusal: Callable[[str], str | None] = lambda _: None,
+    ceilings: Ceilings = DEFAULT_CEILINGS,
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
     """Return what a record requests: an id and a fact about it, or what is wrong with the request.
 
@@ -75,7 +77,10 @@ def handle(
     try:
         reply_topic = _reply_topic(message, refusal)
         request, content_hash = parse_request(
-            value.encode() if isinstance(value, str) else value or b"", request_bytes, webhook_allow
+            value.encode() if isinstance(value, str) else value or b"",
+            request_bytes,
+            webhook_allow,
+            ceilings,
         )
         check_chosen_id(id)
         if request.id not in {None, id}:
@@ -222,6 +227,7 @@ class RequestHandler:
                 self._settings.allowed_attempts,
                 self._settings.webhook_allow,
                 self._replies.refusal,
+                self._settings.ceilings,
             )
         except DecodeError as error:
             return [make_dead_letter(letters, message, str(error))]

@@ -157,11 +157,15 @@ class Work(QueuedWork):
     @property
     def memory_limits(self) -> dict[str, int]:
         """Memory limits of the stages, in bytes, by the name of the request's field."""
-        limits = self.request.limits
-        of_compile = {"limits.compile.memory_bytes": limits.compile.memory_bytes}
-        return (of_compile if self.request.ordinary().compile else {}) | {
-            "limits.run.memory_bytes": limits.run.memory_bytes
-        }
+        request = self.request.ordinary()
+        found = {"limits.run.memory_bytes": request.limits.run.memory_bytes}
+        if request.compile:
+            found["limits.compile.memory_bytes"] = request.limits.compile.memory_bytes
+        if checker := request.checker:
+            found["comparison.limits.memory_bytes"] = checker.limits.memory_bytes
+            if checker.compile:
+                found["comparison.compile_limits.memory_bytes"] = checker.compile_limits.memory_bytes
+        return found
 
     @property
     def memory_bytes(self) -> int:
