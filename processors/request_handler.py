@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
+from nix.registries.latest import LatestVersions
+from processors.resolving import Handled, needs_resolving, resolve_all
 from topics.catalogue import REQUEST_GROUP, Catalogue
 from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.codec import (
@@ -121,10 +123,14 @@ class Published(NamedTuple):
 class RequestHandler:
     """Process that handles the requests of its share of the partitions."""
 
-    def __init__(self, settings: KafkaSettings, catalogue: Catalogue, instance: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, catalogue: Catalogue, instance: str, latest: LatestVersions
+    ) -> None:
+        """Prepare to handle; `latest` resolves packages of PyPI that have no version."""
         self._settings, self._catalogue = settings, catalogue
         self._source = f"request-handler/{instance}"
         self._producer = EventProducer(settings)
+        self._latest = latest
         self._package_sets = PackageSets(
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
@@ -153,6 +159,7 @@ class RequestHandler:
         Raises:
             KafkaException: the consumer failed; the process must be started again.
         """
+        self._event_loop = asyncio.get_running_loop()
         await self._package_sets.start()
         await self._store.start()
         self._consumer.subscribe([self._catalogue.requests.name], on_assign=self._pause_control.on_assign)
@@ -162,6 +169,7 @@ class RequestHandler:
             leave(self._consumer)
             await self._package_sets.close()
             await self._store.close()
+            await self._latest.close()
             self._producer.close()
 
     def _loop(self) -> None:
@@ -192,7 +200,15 @@ class RequestHandler:
         return f"takes requests from {self._catalogue.requests.name}"
 
     def _publish(self, messages: list[Message], package_set: str) -> Published:
-        records = [record for message in messages for record in self._records(message, package_set)]
+        handled = [self._handle(message, package_set) for message in messages]
+        if any(map(needs_resolving, handled)):
+            resolution = resolve_all(handled, self._latest, self._store)
+            handled = asyncio.run_coroutine_threadsafe(resolution, self._event_loop).result()
+        records = [
+            record
+            for message, result in zip(messages, handled, strict=True)
+            for record in self._records(message, result)
+        ]
         return Published(messages, [self._producer.produce(record) for record in records])
 
     def _settle(self, published: Published) -> None:
@@ -217,10 +233,9 @@ class RequestHandler:
     def _room(self) -> int:
         return self._settings.max_unfinished_from_kafka - self._store.with_status - len(self._unseen)
 
-    def _records(self, message: Message, package_set: str) -> list[Record]:
-        letters = self._catalogue.dead_letters.name
+    def _handle(self, message: Message, package_set: str) -> Handled:
         try:
-            handled = handle(
+            return handle(
                 message,
                 package_set,
                 self._settings.request_bytes,
@@ -230,7 +245,12 @@ class RequestHandler:
                 self._settings.ceilings,
             )
         except DecodeError as error:
-            return [make_dead_letter(letters, message, str(error))]
+            return error
+
+    def _records(self, message: Message, handled: Handled) -> list[Record]:
+        letters = self._catalogue.dead_letters.name
+        if isinstance(handled, DecodeError):
+            return [make_dead_letter(letters, message, str(handled))]
         carried_headers = carried(headers(message))
         if isinstance(handled, InvalidRequestError):
             rejected = Rejected(errors=handled.errors, reply_topic=self._rejection_topic(message))
