@@ -13,7 +13,7 @@ from topics.submissions.state import Submission
 from topics.views.view import View
 
 Handled = tuple[str, SubmissionFact] | InvalidRequestError | DecodeError
-"""What a record requests: an id and a fact about it, or what is wrong with it."""
+"""Meaning of a record: an id and a fact about it, or what is wrong with it."""
 
 
 async def resolve_all(handled: Sequence[Handled], latest: LatestVersions, store: View) -> list[Handled]:

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from nix.artifacts import switched_off
 from nix.errors import CacheError, DependenciesError
 from nix.package_set import open_once
-from nix.registries.listing import Target, installable
+from nix.registries.listing import WheelTarget, installable
 from nix.settings import NixSettings
 
 KEPT_S = 600.0
@@ -50,7 +50,7 @@ class LatestVersions:
 
     def __init__(self, settings: NixSettings) -> None:
         self._settings = settings
-        self._kept: dict[tuple[str, Target], _Kept] = {}
+        self._kept: dict[tuple[str, WheelTarget], _Kept] = {}
         self._http: httpx.AsyncClient | None = None
         self._failure = CacheError("")
         self._failed_until = 0.0
@@ -81,7 +81,7 @@ class LatestVersions:
         except TimeoutError:
             raise self._fail(f"did not answer within {ANSWER_S:g} s") from None
 
-    async def _pin(self, text: str, target: Target) -> str | DependenciesError:
+    async def _pin(self, text: str, target: WheelTarget) -> str | DependenciesError:
         requirement = Requirement(text)
         only = [*requirement.specifier]
         if len(only) == 1 and only[0].operator == "==" and not only[0].version.endswith("*"):
@@ -91,7 +91,7 @@ class LatestVersions:
         except DependenciesError as error:
             return error
 
-    async def _versions(self, name: str, target: Target) -> tuple[str, ...]:
+    async def _versions(self, name: str, target: WheelTarget) -> tuple[str, ...]:
         now = time.monotonic()
         kept = self._kept.get((name, target))
         if kept is None or kept.expires_at <= now:
@@ -113,7 +113,7 @@ class LatestVersions:
             known = isinstance(failure, DependenciesError)
             kept.expires_at = time.monotonic() + MISSING_S if known else 0
 
-    async def _ask(self, name: str, target: Target) -> tuple[str, ...]:
+    async def _ask(self, name: str, target: WheelTarget) -> tuple[str, ...]:
         """Return the versions of a project that `target` can install, the newest first.
 
         Raises:
@@ -159,7 +159,7 @@ class LatestVersions:
         return self._failure
 
 
-def pin_of(requirement: Requirement, versions: Sequence[str], target: Target) -> str:
+def pin_of(requirement: Requirement, versions: Sequence[str], target: WheelTarget) -> str:
     """Return the pin of a requirement: the newest of `versions`, sorted in that order, that it allows.
 
     A pre-release is allowed only if the requirement names one.
@@ -181,7 +181,7 @@ def pin_of(requirement: Requirement, versions: Sequence[str], target: Target) ->
 
 
 @lru_cache(maxsize=2)
-def target_of(cache_dir: Path, binary_cache_dir: Path | None, package_set: str) -> Target:
+def target_of(cache_dir: Path, binary_cache_dir: Path | None, package_set: str) -> WheelTarget:
     """Return what wheels must fit in the environments of a package set; blocks for a second the first time.
 
     Raises:
@@ -196,7 +196,7 @@ def target_of(cache_dir: Path, binary_cache_dir: Path | None, package_set: str) 
             raise CacheError(f"the package set {package_set} has no {name}")
         found.append(version[0])
     python, glibc = found
-    return Target(python, glibc, platform.machine())
+    return WheelTarget(python, glibc, platform.machine())
 
 
 def _context(settings: NixSettings) -> ssl.SSLContext:

@@ -35,8 +35,8 @@ class _Page(BaseModel):
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a wheel must fit: the Python, the C library and the machine of an environment."""
+class WheelTarget:
+    """Properties of an environment that a wheel must fit: its Python, C library and machine."""
 
     python: str
     """Version of Python, such as 3.11.2."""
@@ -61,7 +61,7 @@ class Target:
         )
 
 
-def installable(page: bytes, target: Target) -> tuple[str, ...]:
+def installable(page: bytes, target: WheelTarget) -> tuple[str, ...]:
     """Return the versions of a project with a wheel that fits and was not withdrawn, the newest first.
 
     Raises:

@@ -7,9 +7,9 @@ from packaging.requirements import Requirement
 
 from nix.errors import CacheError, DependenciesError
 from nix.registries.latest import pin_of
-from nix.registries.listing import Target, installable
+from nix.registries.listing import WheelTarget, installable
 
-TARGET = Target("3.11.2", "2.36", "x86_64")
+TARGET = WheelTarget("3.11.2", "2.36", "x86_64")
 
 
 def listed(**files: dict[str, object]) -> tuple[str, ...]:
