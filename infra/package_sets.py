@@ -19,6 +19,7 @@ from topics.request.languages import chosen
 from topics.request.limits import DependenciesLimits
 from topics.request.model import BASE, Dependencies
 from topics.request.parsing import field_errors
+from topics.request.pins import is_pin
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import SYSTEM
 from topics.times import now
@@ -109,16 +110,22 @@ def prebuilt_environments(settings: LocalSettings) -> tuple[Dependencies, ...]:
 def read_environments(file: Path) -> tuple[Dependencies, ...]:
     """Read a JSON list of dependencies in a request's form: `[{"packages": ["python3"]}, {"nix": "…"}]`.
 
+    Packages of PyPI need a version there.
+
     Raises:
         EnvironmentsFileError: the file cannot be read, or is no such list.
     """
     try:
-        return TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
+        wanted = TypeAdapter(tuple[Dependencies, ...]).validate_json(file.read_bytes())
     except OSError as error:
         raise EnvironmentsFileError(f"{file}: {error.strerror}") from None
     except ValidationError as error:
         errors = field_errors(error, Dependencies)
         raise EnvironmentsFileError("; ".join(f"{file}: {e}" for e in errors)) from None
+    for requirement in (name for dependencies in wanted for name in dependencies.pypi):
+        if not is_pin(requirement):
+            raise EnvironmentsFileError(f"{file}: {requirement}: give a version, as in requests==2.32.5")
+    return wanted
 
 
 def _produce(kafka: KafkaSettings, *records: Record) -> None:

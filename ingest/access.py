@@ -6,8 +6,8 @@ consumes  `api-keys` (as a view), if keys are switched on
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +53,8 @@ class Caller:
     """Whether the caller is shown what hidden test cases contain and print."""
     still_allowed: Callable[[], bool] = _always
     """Whether the key is still active, for connections that stay open."""
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    """Highest limits of the caller's requests, by path, as `Quotas` has them."""
 
     @property
     def reads_all(self) -> bool:
@@ -151,6 +153,7 @@ class Access:
             unfinished=key.quotas.unfinished,
             reads_hidden=key.reads_hidden,
             still_allowed=lambda: self._active(hashed) is not None,
+            ceilings=key.quotas.ceilings,
         )
 
     def _active(self, hashed: str) -> ApiKey | None:

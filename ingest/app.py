@@ -36,6 +36,7 @@ from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
 from ingest.system import Overview
 from ingest.wait_reasons import WaitReasons
+from nix.registries.latest import LatestVersions
 from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.contract.schemas import CONTRACT_VERSION, asyncapi
@@ -65,7 +66,13 @@ def make_app(
     access = Access(kafka, catalogue, settings, tables / f"ingest-{instance}-keys", consumer)
     metrics = measured.Metrics()
     submissions = Submissions(
-        kafka, catalogue, settings, instance, consumer, on_started=metrics.observe_queue_wait
+        kafka,
+        catalogue,
+        settings,
+        instance,
+        consumer,
+        LatestVersions(nix),
+        on_started=metrics.observe_queue_wait,
     )
     output = Journal(
         kafka,
@@ -149,7 +156,7 @@ def make_app(
     app.include_router(operation_routes(readiness, metrics, access, settings, asyncapi(kafka, catalogue)))
 
     page.install(app)
-    document_models(app)
+    document_models(app, kafka.ceilings)
     document_webhooks(app)
     app.state.events = events
     return app

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from ingest.examples import REQUESTS
 from ingest.models import EventPayload, Problem, SubmissionPage, SubmissionsById, SubmissionShown
+from topics.request.ceilings import Ceilings, add_maxima
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer
@@ -97,8 +98,8 @@ EVENT_STREAM: Responses = {
 }
 
 
-def document_models(app: FastAPI) -> None:
-    """Add the schemas of `_MODELS` to the OpenAPI document that `app` serves."""
+def document_models(app: FastAPI, ceilings: Ceilings) -> None:
+    """Add the schemas of `_MODELS` to the OpenAPI document that `app` serves, with the ceilings of limits."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -108,6 +109,7 @@ def document_models(app: FastAPI) -> None:
             for model in _MODELS:
                 schema = model.model_json_schema(ref_template=_REFERENCE)
                 components.update(schema.pop("$defs", {}) | {model.__name__: schema})
+            add_maxima(components, ceilings)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it

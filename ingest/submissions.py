@@ -18,6 +18,8 @@ from ingest.projection import Projection
 from ingest.settings import IngestSettings
 from ingest.stats import RecentStats
 from ingest.waiting import WaitingSubmissions
+from nix.errors import CacheError
+from nix.registries.latest import LatestVersions
 from topics.catalogue import Catalogue
 from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
@@ -29,7 +31,7 @@ from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.model import SubmissionRequest
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import make_requested
+from topics.submissions.acceptance import as_before, make_requested, to_resolve, with_pins
 from topics.submissions.earlier_files import EarlierFiles, takes_files
 from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.state import Submission
@@ -49,13 +51,15 @@ class Submissions:
         settings: IngestSettings,
         instance: str,
         consumer: TailConsumer,
+        latest: LatestVersions,
         on_started: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Prepare to read with `consumer`, and to append; `start` begins.
 
+        `latest` resolves packages of PyPI that have no version.
         `on_started` is called, in the consumer's thread, with the queue wait of each submission in seconds.
         """
-        self._on_started = on_started
+        self._on_started, self._latest = on_started, latest
         self._kafka, self._settings = kafka, settings
         views = kafka.data_dir / "views"
         source = f"ingest/{instance}"
@@ -96,7 +100,7 @@ class Submissions:
         """Stop to consume, and flush the producer."""
         if self._dispatch:
             await self._dispatch.close()
-        await asyncio.gather(self.projection.close(), self.package_sets.close())
+        await asyncio.gather(self.projection.close(), self.package_sets.close(), self._latest.close())
         self._producer.close()
 
     async def accept(
@@ -122,7 +126,13 @@ class Submissions:
                 503 if the system cannot accept requests now.
         """
         try:
-            request, content_hash = parse_request(raw, self._kafka.request_bytes, self._kafka.webhook_allow)
+            request, content_hash = parse_request(
+                raw,
+                self._kafka.request_bytes,
+                self._kafka.webhook_allow,
+                self._kafka.ceilings,
+                caller.ceilings,
+            )
         except InvalidRequestError as error:
             raise invalid(error) from None
         package_set = self.package_sets.in_force
@@ -135,7 +145,6 @@ class Submissions:
         id, named = self._choose_id(request.id, idempotency_key, caller.owner)
         if takes_files(request):
             request = await self._complete(id, request, content_hash, len(raw), caller)
-            self._check_load(caller)  # others may have been accepted meanwhile
         fact = make_requested(
             request,
             content_hash,
@@ -144,6 +153,9 @@ class Submissions:
             owner=caller.owner,
             allowed_attempts=self._kafka.allowed_attempts,
         )
+        if wanted := to_resolve(fact):
+            fact = as_before(fact, self.projection.get(id)) or await self._resolved(fact, wanted)
+        self._check_load(caller)  # others may have been accepted meanwhile
         plan: DispatchPlan | None = None
         is_new = request.id is None and idempotency_key is None  # else the id may be in use
         if self._dispatch:
@@ -169,6 +181,19 @@ class Submissions:
             return await asyncio.to_thread(files.complete, id, request, content_hash, sent_bytes)
         except InvalidRequestError as error:
             raise invalid(error) from None
+
+    async def _resolved(self, fact: Requested, wanted: Sequence[str]) -> Requested:
+        """Return the fact with pins for the packages of PyPI that a request names without a version.
+
+        Raises:
+            ProblemError: 422 if there is no such package or version, 503 if the index does not answer.
+        """
+        try:
+            return with_pins(fact, await self._latest.pins(wanted, fact.package_set))
+        except InvalidRequestError as error:
+            raise invalid(error) from None
+        except CacheError as error:
+            raise self._unavailable(f"{error}: wait, or give versions", None) from None
 
     async def _append_request(
         self,

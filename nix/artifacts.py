@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from nix.errors import DependenciesError
+from nix.errors import DependenciesError, TransientError
 from nix.settings import NixSettings
 
 Registry = Literal["pypi", "npm"]
@@ -17,6 +17,8 @@ Host = tuple[str, int]
 
 ARTIFACTS = 2000
 """Most archives that one resolution may have."""
+SETTINGS: dict[Registry, str] = {"pypi": "ENVICUTOR_PYPI_INDEX", "npm": "ENVICUTOR_NPM_REGISTRY"}
+"""Setting that switches each registry on, for the error message to the client."""
 HTTPS = 443
 HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
 _NAME = r"(?:@[A-Za-z0-9][A-Za-z0-9._~-]*/)?[A-Za-z0-9][A-Za-z0-9._~-]*"
@@ -59,6 +61,14 @@ def hosts(settings: NixSettings, registry: Registry) -> frozenset[Host]:
 def address_of(settings: NixSettings, registry: Registry) -> str:
     """Return the address of the configured index or registry, empty if none is configured."""
     return settings.pypi_index if registry == "pypi" else settings.npm_registry
+
+
+def switched_off(registry: Registry) -> TransientError:
+    """Return the error for packages of a registry that the operator has not configured."""
+    setting = SETTINGS[registry]
+    return TransientError(
+        f"packages of {registry} are switched off here; the operator switches them on with {setting}"
+    )
 
 
 def host_of(url: str) -> Host:

@@ -37,7 +37,8 @@ class NixSettings(BaseSettings):
     root may be able to read it."""
     pypi_index: str = ""
     """Address of the simple index (PEP 503 or 691) of `pypi` packages, such as `https://HOST/simple`. Without
-    it, requests for `pypi` packages fail. See [dependencies.md](dependencies.md#packages-of-pypi-and-npm)."""
+    it, requests for `pypi` packages fail. Ingest and request handlers read it too, to resolve packages
+    without a version. See [dependencies.md](dependencies.md#packages-of-pypi-and-npm)."""
     pypi_file_hosts: tuple[str, ...] = ()
     """Hosts besides the index's own from which files are fetched, as `NAME` or `NAME:PORT`, such as
     `["files.example.org"]`."""

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
+from nix.registries.latest import LatestVersions
+from processors.resolving import Handled, needs_resolving, resolve_all
 from topics.catalogue import REQUEST_GROUP, Catalogue
 from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.codec import (
@@ -32,6 +34,7 @@ from topics.kafka.codec import (
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
+from topics.request.ceilings import DEFAULT_CEILINGS, Ceilings
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.files import ID_PATTERN
 from topics.request.parsing import check_chosen_id, parse_request
@@ -58,6 +61,7 @@ def handle(
     webhook_allow: Collection[str] = (),
     refusal: Callable[[str], str | None] = lambda _: None,
     find: Callable[[str], Submission | None] = lambda _: None,
+    ceilings: Ceilings = DEFAULT_CEILINGS,
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
     """Return what a record requests: an id and a fact about it, or what is wrong with the request.
 
@@ -78,7 +82,7 @@ def handle(
     raw = value.encode() if isinstance(value, str) else value or b""
     try:
         reply_topic = _reply_topic(message, refusal)
-        request, content_hash = parse_request(raw, request_bytes, webhook_allow)
+        request, content_hash = parse_request(raw, request_bytes, webhook_allow, ceilings)
         check_chosen_id(id)
         if request.id not in {None, id}:
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
@@ -124,10 +128,14 @@ class _StoppingError(Exception):
 class RequestHandler:
     """Process that handles the requests of its share of the partitions."""
 
-    def __init__(self, settings: KafkaSettings, catalogue: Catalogue, instance: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, catalogue: Catalogue, instance: str, latest: LatestVersions
+    ) -> None:
+        """Prepare to handle; `latest` resolves packages of PyPI that have no version."""
         self._settings, self._catalogue = settings, catalogue
         self._source = f"request-handler/{instance}"
         self._producer = EventProducer(settings)
+        self._latest = latest
         self._package_sets = PackageSets(
             settings, catalogue, settings.data_dir / "views" / f"request-handler-{instance}"
         )
@@ -168,6 +176,7 @@ class RequestHandler:
             leave(self._consumer)
             await self._package_sets.close()
             await self._store.close()
+            await self._latest.close()
             self._producer.close()
 
     def _loop(self) -> None:
@@ -202,7 +211,15 @@ class RequestHandler:
 
     def _publish(self, messages: list[Message], package_set: str) -> Published:
         self._is_store_read = False
-        records = [record for message in messages for record in self._records(message, package_set)]
+        handled = [self._handle(message, package_set) for message in messages]
+        if any(map(needs_resolving, handled)):
+            resolution = resolve_all(handled, self._latest, self._store)
+            handled = asyncio.run_coroutine_threadsafe(resolution, self._event_loop).result()
+        records = [
+            record
+            for message, result in zip(messages, handled, strict=True)
+            for record in self._records(message, result)
+        ]
         return Published(messages, [self._producer.produce(record) for record in records])
 
     def _settle(self, published: Published) -> None:
@@ -227,10 +244,9 @@ class RequestHandler:
     def _room(self) -> int:
         return self._settings.max_unfinished_from_kafka - self._store.with_status - len(self._unseen)
 
-    def _records(self, message: Message, package_set: str) -> list[Record]:
-        letters = self._catalogue.dead_letters.name
+    def _handle(self, message: Message, package_set: str) -> Handled:
         try:
-            handled = handle(
+            return handle(
                 message,
                 package_set,
                 self._settings.request_bytes,
@@ -238,9 +254,15 @@ class RequestHandler:
                 self._settings.webhook_allow,
                 self._replies.refusal,
                 self._find,
+                self._settings.ceilings,
             )
         except DecodeError as error:
-            return [make_dead_letter(letters, message, str(error))]
+            return error
+
+    def _records(self, message: Message, handled: Handled) -> list[Record]:
+        letters = self._catalogue.dead_letters.name
+        if isinstance(handled, DecodeError):
+            return [make_dead_letter(letters, message, str(handled))]
         carried_headers = carried(headers(message))
         if isinstance(handled, InvalidRequestError):
             rejected = Rejected(errors=handled.errors, reply_topic=self._rejection_topic(message))

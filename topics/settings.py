@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from topics.request.callback_urls import AllowedReceiver
+from topics.request.ceilings import Ceilings
 from topics.request.limits import MiB
 from topics.request.model import REQUEST_BYTES_CEILING
 
@@ -41,6 +42,11 @@ class SubmissionSettings(BaseSettings):
     answer_bytes: int = Field(default=4 * MiB, gt=0, le=8 * MiB)
     """Largest output of a submission, as JSON: printed output and output files together. The worker cuts
     output to it and sets `truncated`."""
+    ceilings: Ceilings = Field(default=Ceilings(), json_schema_extra={"default": {}})
+    """Highest limits that requests may set, by stage, if they are not to be the defaults, such as
+    `{"run": {"wall_time_s": 300, "memory_bytes": 8589934592}}`, see [the table](architecture.md#limits).
+    A default above its ceiling becomes the ceiling. All hosts need the same value. A stage that needs more
+    memory than any worker has ends as `internal_error`, see `SANDBOX_TOTAL_MEMORY_BYTES`."""
     max_unfinished: int = Field(default=10_000, ge=1)
     """Submissions from HTTP that may be accepted and not finished. Beyond it the answer is a 503."""
     max_unfinished_from_kafka: int = Field(default=1_000, ge=1)

@@ -13,7 +13,7 @@ from infra.api_keys import put_key
 from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.client import target
-from infra.commands.options import one_of
+from infra.commands.options import KeyCeiling, a_ceiling, one_of
 from infra.commands.output import USAGE, fail, print_note
 from topics.catalogue import catalogue
 from topics.kafka.codec import decode, decode_key
@@ -62,6 +62,16 @@ def create(
     unfinished: Annotated[
         int | None, typer.Option(help="Unfinished submissions, at most. Default: no bound of its own.", min=1)
     ] = None,
+    ceiling: Annotated[
+        list[KeyCeiling] | None,
+        typer.Option(
+            parser=a_ceiling,
+            metavar="LIMIT=VALUE",
+            help="Highest value of a limit in the key's requests, such as run.wall_time_s=5. Repeat the "
+            "option for several. Default: the ceilings of the system.",
+            show_default=False,
+        ),
+    ] = None,
     expires_in_days: Annotated[
         float | None, typer.Option(help="Days until the key expires. Default: never.", min=0.001)
     ] = None,
@@ -83,7 +93,12 @@ def create(
         name=name,
         scopes=tuple(dict.fromkeys(map(Scope, scope or _SCOPES))),
         reads_hidden=reads_hidden,
-        quotas=Quotas(requests_per_s=requests_per_s, burst=at_once, unfinished=unfinished),
+        quotas=Quotas(
+            requests_per_s=requests_per_s,
+            burst=at_once,
+            unfinished=unfinished,
+            ceilings=dict(ceiling or ()),
+        ),
         created_at=now(),
         expires_at=None if expires_in_days is None else _in_days(expires_in_days),
     )
@@ -169,6 +184,7 @@ def line(record: ApiKey) -> str:
     bounds = [
         f"{quotas.requests_per_s:g}/s, {quotas.burst} at once" if quotas.requests_per_s else "",
         f"{quotas.unfinished} unfinished" if quotas.unfinished else "",
+        *(f"{path} at most {value:g}" for path, value in quotas.ceilings.items()),
         f"until {record.expires_at}" if record.expires_at else "",
     ]
     columns = f"{record.id}  {record.state(now()):7}  {record.name:24}  {','.join(_rights(record)):24}"

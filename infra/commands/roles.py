@@ -62,9 +62,11 @@ def ingest(instance: Instance = "0") -> None:
 def request_handler(instance: Instance = "0") -> None:
     """Consume requests from the topic `submissions.requests`, and accept or reject them."""
     process, kafka = _begin_with_topics("request-handler")
+    from nix.registries.latest import LatestVersions
+    from nix.settings import NixSettings
     from processors.request_handler import RequestHandler
 
-    handler = RequestHandler(kafka, catalogue(kafka), instance)
+    handler = RequestHandler(kafka, catalogue(kafka), instance, LatestVersions(NixSettings()))
 
     async def run() -> bool:
         process.on_stop_in_loop(handler.stop)

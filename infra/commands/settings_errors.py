@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
 from infra.commands.output import USAGE, fail, print_note
+from topics.request.field_names import unknown_field
 
 _SHOWN_CHARACTERS = 100
 
@@ -23,7 +24,7 @@ def report_settings_errors() -> Iterator[None]:
         settings = _settings(error.title)
         if settings is None:
             raise
-        *others, last = explain(error, settings.model_config["env_prefix"])
+        *others, last = explain(error, settings)
         for message in others:
             print_note(message)
         fail(last, USAGE)
@@ -32,14 +33,17 @@ def report_settings_errors() -> Iterator[None]:
         fail(_not_json(f"ENVICUTOR_{named[1].upper()}") if named else str(error), USAGE)
 
 
-def explain(error: ValidationError, prefix: str) -> Iterator[str]:
-    """Yield a message for each setting that is wrong."""
+def explain(error: ValidationError, settings: type[BaseSettings]) -> Iterator[str]:
+    """Yield a message for each of `settings` that is wrong."""
+    prefix = settings.model_config["env_prefix"]
     for details in error.errors(include_url=False):
         message = details["msg"].removeprefix("Value error, ")
         if not details["loc"]:
             yield message
             continue
-        name, *below = map(str, details["loc"])
+        name, *below = location = [*map(str, details["loc"])]
+        if details["type"] == "extra_forbidden" and below:
+            message = unknown_field(settings, location)
         where = "".join(f", {part}" for part in below if part != "[key]")
         given = str(details["input"])[:_SHOWN_CHARACTERS]
         yield f"{prefix}{name.upper()}{where}: {message}, not {given!r}"

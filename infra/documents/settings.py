@@ -88,7 +88,9 @@ def _values(name: str, field: dict[str, Any]) -> str:
     field = field.get("anyOf", [field])[0]  # the other one is null: not set
     if permitted := field.get("enum"):
         return ", ".join(f"`{value}`" for value in permitted)
-    kind = "path" if field.get("format") == "path" else _TYPES[field["type"]]
+    kind = (
+        "path" if field.get("format") == "path" else _TYPES[field.get("type", "object")]
+    )  # a model is a reference
     unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), None)
     bounds = (text.format(_number(name, field[key])) for key, text in _BOUNDS.items() if key in field)
     return ", ".join((kind, *([unit] if unit else ()), *bounds))

@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nix.artifacts import Registry, ResolvedArtifact, address_of, check
+from nix.artifacts import Registry, ResolvedArtifact, address_of, check, switched_off
 from nix.contents import Contents
 from nix.deadline import Deadline
 from nix.dependencies import Pinned
-from nix.errors import DependenciesError, TransientError
+from nix.errors import DependenciesError
 from nix.index import Package
 from nix.registries import npm, obtain, pypi
 from nix.registries.sandbox import Registries
@@ -17,8 +17,6 @@ __all__ = ["check", "layer", "needed", "resolve"]
 
 RUNTIMES: dict[Registry, tuple[str, ...]] = {"pypi": ("python3", "libstdc++6"), "npm": ("nodejs",)}
 """Debian packages that run the packages of each registry; wheels presuppose the C++ library."""
-SETTINGS: dict[Registry, str] = {"pypi": "ENVICUTOR_PYPI_INDEX", "npm": "ENVICUTOR_NPM_REGISTRY"}
-"""Setting that switches each registry on, for the error message to the client."""
 
 
 def needed(pinned: Pinned) -> list[str]:
@@ -39,11 +37,9 @@ async def resolve(
         LimitError: a resolution hit a limit.
         CacheError: a registry failed.
     """
-    for registry, setting in SETTINGS.items():
+    for registry in RUNTIMES:
         if getattr(pinned, registry) and not address_of(registries.settings, registry):
-            raise TransientError(
-                f"packages of {registry} are switched off here; the operator switches them on with {setting}"
-            )
+            raise switched_off(registry)
     found: list[ResolvedArtifact] = []
     if pinned.pypi:
         found += await pypi.resolve(pinned.pypi, _python_version(packages), registries, deadline)

@@ -3,22 +3,18 @@
 import resource
 
 from processors.sandbox.model import SandboxError
-from topics.request.limits import range_of
+from processors.sandbox.settings import most_of
 
 UNLIMITED = resource.RLIM_INFINITY
 
 
 def needed() -> dict[str, int]:
     """Return the lowest acceptable hard limit of each resource, by its name without `RLIMIT_`."""
-    ceilings = {
-        name: int(max(found.ceiling for stage in ("compile", "run") if (found := range_of((stage, name)))))
-        for name in ("file_size_bytes", "open_files")
-    }
     return {
         "AS": UNLIMITED,  # no other code sets it; programs would be refused memory below their limits
         "STACK": UNLIMITED,
-        "FSIZE": ceilings["file_size_bytes"],
-        "NOFILE": ceilings["open_files"],
+        "FSIZE": most_of("file_size_bytes"),
+        "NOFILE": most_of("open_files"),
     }
 
 

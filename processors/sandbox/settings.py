@@ -7,17 +7,15 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from processors.sandbox.cgroups import share
-from topics.request.limits import range_of
+from topics.settings import SubmissionSettings
 
 
 def most_of(limit: str) -> int:
     """Return the highest value of a limit that a submission may request for a stage in a box."""
-    allowed = (range_of((stage, limit)) for stage in ("compile", "run"))
-    return max(int(values.ceiling) for values in allowed if values is not None)
+    ceilings = SubmissionSettings().ceilings
+    return int(max(getattr(ceilings.compile, limit), getattr(ceilings.run, limit)))
 
 
-MOST_PROCESSES = most_of("processes")
-"""Highest limit on processes that a stage in a box may have."""
 PLACES = 256
 """Workers that can run on one host at a time."""
 MAX_UID = 2**32 - 2
@@ -50,16 +48,17 @@ class SandboxSettings(BaseSettings):
     default four fifths of the machine's memory, or, if that is less, the limit of the worker's own
     control group minus 256 MiB for the worker itself. A worker with a larger value than its control group
     allows does not start. See [sandbox.md](sandbox.md#what-a-host-must-offer)."""
-    total_processes: int = Field(default_factory=lambda settings: settings["boxes"] * MOST_PROCESSES)
-    """Processes of all stages of a worker together. By default, and at least, 512 for each of `BOXES`: with
-    fewer, a stage could fail because of the processes of others."""
+    total_processes: int = Field(default_factory=lambda settings: settings["boxes"] * most_of("processes"))
+    """Processes of all stages of a worker together. By default, and at least, the highest limit on
+    `processes` (512) for each of `BOXES`: with fewer, a stage could fail because of the processes of
+    others."""
 
     @model_validator(mode="after")
     def _processes_for_all_boxes(self) -> Self:
-        if self.total_processes < self.boxes * MOST_PROCESSES:
+        most = most_of("processes")
+        if self.total_processes < self.boxes * most:
             raise ValueError(
-                f"total_processes must be at least {self.boxes * MOST_PROCESSES}: "
-                f"{MOST_PROCESSES} in each of {self.boxes} boxes"
+                f"total_processes must be at least {self.boxes * most}: {most} in each of {self.boxes} boxes"
             )
         return self
 

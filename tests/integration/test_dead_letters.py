@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.cli import app
+from nix.registries.latest import LatestVersions
+from nix.settings import NixSettings
 from processors.request_handler import RequestHandler
 from tests.support.polling import at_least, eventually
 from tests.support.roles import role_environment
@@ -41,7 +43,7 @@ def produce(settings: KafkaSettings) -> Iterator[Callable[[Record], None]]:
 @pytest.fixture
 def handler(settings: KafkaSettings, topics: Catalogue, produce: Callable[[Record], None]) -> Iterator[None]:
     produce(package_set(topics))
-    handler = RequestHandler(settings, topics, "0")
+    handler = RequestHandler(settings, topics, "0", LatestVersions(NixSettings()))
     thread = threading.Thread(target=lambda: asyncio.run(handler.run()))
     thread.start()
     yield

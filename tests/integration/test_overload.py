@@ -10,6 +10,8 @@ from ingest.access import Caller
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from nix.registries.latest import LatestVersions
+from nix.settings import NixSettings
 from tests.support.submissions import finished, package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
@@ -25,7 +27,9 @@ DEADLINE_S = 60.0
 async def started(settings: KafkaSettings, producer: EventProducer) -> Submissions:
     topics = catalogue(settings)
     await producer.publish(package_set(topics))
-    submissions = Submissions(settings, topics, IngestSettings(), "0", TailConsumer(settings))
+    submissions = Submissions(
+        settings, topics, IngestSettings(), "0", TailConsumer(settings), LatestVersions(NixSettings())
+    )
     await submissions.start()
     await submissions.package_sets.wait(DEADLINE_S)
     return submissions

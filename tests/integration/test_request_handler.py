@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Message, Producer
 
+from nix.registries.latest import LatestVersions
+from nix.settings import NixSettings
 from processors.request_handler import RequestHandler
 from tests.support.polling import at_least, eventually
+from tests.support.registry import put_python, registry
 from tests.support.submissions import GOOD, package_set
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
@@ -32,14 +35,15 @@ MAX_UNFINISHED = 5
 class HandledRequests:
     """Other systems, the log, and one request handler."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, nix: NixSettings) -> None:
+        self._nix = nix
         self._settings, self.topics = settings, catalogue(settings)
         ensure_topics(settings, self.topics.topics())
         self._producer = EventProducer(settings)
         self._handler, self._thread = self._start()
 
     def _start(self) -> tuple[RequestHandler, threading.Thread]:
-        handler = RequestHandler(self._settings, self.topics, "0")
+        handler = RequestHandler(self._settings, self.topics, "0", LatestVersions(self._nix))
         thread = threading.Thread(target=lambda: asyncio.run(handler.run()))
         thread.start()
         return handler, thread
@@ -56,6 +60,10 @@ class HandledRequests:
     def restart(self) -> None:
         self.stop()
         self._handler, self._thread = self._start()
+
+    def use(self, nix: NixSettings) -> None:
+        self._nix = nix
+        self.restart()
 
     def close(self) -> None:
         self.stop()
@@ -105,7 +113,9 @@ def system(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[HandledReq
         request_bytes=10 * KiB,
         max_unfinished_from_kafka=MAX_UNFINISHED,
     )
-    system = HandledRequests(settings)
+    nix = NixSettings(cache_dir=tmp_path, pypi_index="https://127.0.0.1:1/simple")
+    put_python(tmp_path)
+    system = HandledRequests(settings, nix)
     yield system
     system.close()
 
@@ -213,3 +223,29 @@ def test_no_more_is_accepted_than_may_be_unfinished(system: HandledRequests) -> 
         accepted = system.facts(min(MAX_UNFINISHED + len(done), len(ids) + 1))
         assert len(accepted) <= MAX_UNFINISHED + len(done)
     assert {id for id, _ in accepted} == {*ids, "later"}
+
+
+def test_versions_of_packages_are_resolved_and_a_silent_index_holds_nothing_back(
+    system: HandledRequests, tmp_path: Path
+) -> None:
+    system.publish_package_set()
+    body = json.dumps({"run": "true", "dependencies": {"pypi": ["Words"]}}).encode()
+    system.ask(b"without-index", body)
+    system.ask(b"behind", GOOD)
+    (_, rejected), (_, requested) = system.facts(2)
+    assert isinstance(rejected, Rejected)
+    assert isinstance(requested, Requested)
+    assert rejected.errors[0].field == "dependencies.pypi"
+    assert "the index of PyPI packages failed" in rejected.errors[0].message
+    with registry(tmp_path) as served:
+        served.wheel("words", "1.0", {})
+        system.use(NixSettings(cache_dir=tmp_path).model_copy(update=served.settings))
+        system.ask(b"with-index", body)
+        system.ask(b"unknown", body.replace(b"Words", b"wards"))
+        (_, requested), (_, rejected) = system.facts(4)[2:]
+    assert isinstance(requested, Requested)
+    assert requested.request.environment.pypi == ("words==1.0",)
+    assert isinstance(rejected, Rejected)
+    assert [str(error) for error in rejected.errors] == [
+        "dependencies.pypi.0: wards: the index has no package of this name"
+    ]

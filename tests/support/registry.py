@@ -12,9 +12,12 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from infra.kafka.tls import make_tls
+from nix import index
+from nix.package_set import PackageSet
 from nix.settings import NixSettings
 
 
@@ -142,6 +145,20 @@ def registry(folder: Path) -> Iterator[Registry]:
 def with_registry(settings: NixSettings, served: Registry, **changes: object) -> NixSettings:
     """Those settings, with these registries."""
     return settings.model_copy(update={**served.settings, **changes})
+
+
+def put_python(cache_dir: Path, pin: str = "pin") -> None:
+    """Give a host a package set that has nothing but Python and its C library."""
+    described = (
+        f"Package: {name}\nVersion: {version}\nFilename: x\nSize: 1\nSHA256: {'0' * 64}\n"
+        for name, version in (("python3", "3.11.2-1+b1"), ("libc6", "2.36-9"))
+    )
+    content = index.write([("stable/main", "\n".join(described))], frozenset(), {})
+    about = PackageSet("debian", pin, hashlib.sha256(content).hexdigest(), "2026-01-01", "amd64")
+    folder = cache_dir / "package-sets" / pin
+    folder.mkdir(parents=True)
+    (folder / "index").write_bytes(content)
+    (folder / "set.json").write_text(json.dumps(asdict(about)))
 
 
 def publish_greeting(served: Registry) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LEFT_OPEN = ("kafka", "views", "faust", "sealer", "root", "run", "secrets")
 """Folders of the running system's data that other accounts could read before it started."""
 
+CEILINGS = {"run": {"memory_bytes": 3 << 30, "cpu_time_s": 3600}, "compile": {"wall_time_s": 3600}}
+"""Ceilings of the running system, some of them above the defaults."""
+
 
 @pytest.fixture(scope="session")
 def served() -> "Iterator[Registry]":
@@ -54,9 +57,8 @@ def cluster(cache_dir: Path, served: "Registry") -> "Iterator[Cluster]":
         (folder / "data" / name).chmod(0o755)
     registries = {name.upper(): value for name, value in served.settings.items()}
     options = ("--workers", "2", "--cache-builders", "2")
-    cluster = Cluster(
-        folder, cache_dir, *options, settings={"PREBUILD": wanted, "LANGUAGES": ["lua"], **registries}
-    )
+    settings = {"PREBUILD": wanted, "LANGUAGES": ["lua"], "CEILINGS": json.dumps(CEILINGS), **registries}
+    cluster = Cluster(folder, cache_dir, *options, settings=settings)
     try:
         cluster.start()
         yield cluster

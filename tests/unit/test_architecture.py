@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from topics.catalogue import catalogue
-from topics.request.limits import GiB, Limits, MiB, range_of
+from topics.request.ceilings import range_of
+from topics.request.limits import GiB, Limits, MiB
 from topics.settings import KafkaSettings
 from topics.topic import DAY_MS, HOUR_MS, Topic
 

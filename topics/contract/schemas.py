@@ -14,6 +14,7 @@ from topics.dependencies import facts as dependencies
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.codec import REPLY_TOPIC
 from topics.model import Model
+from topics.request.ceilings import DEFAULT_CEILINGS, Ceilings, add_maxima
 from topics.request.files import ID_PATTERN
 from topics.request.model import SubmissionRequest
 from topics.security.api_keys import STORED, ApiKey
@@ -134,14 +135,16 @@ def message_types(catalogue: Catalogue) -> Iterator[MessageType]:
     return chain(records, [_written(ENDED, Ended)])
 
 
-def schema(kind: MessageType) -> dict[str, Any]:
-    """Return the JSON Schema of the value.
+def schema(kind: MessageType, ceilings: Ceilings = DEFAULT_CEILINGS) -> dict[str, Any]:
+    """Return the JSON Schema of the value; limits of requests are bounded by `ceilings`.
 
     Schemas of written values promise a shape. Their objects are open, as minor versions may add fields. They
     have no bounds of numbers and lengths, as limits of requests may be raised.
     """
     assert kind.model is not None
     body = kind.model.model_json_schema(mode="serialization" if kind.direction == "written" else "validation")
+    if kind.model is SubmissionRequest:
+        add_maxima(body["$defs"], ceilings)
     whole = {"$schema": _DIALECT, "$id": f"{kind.name}.json"} | body
     return _open(whole) if kind.direction == "written" else whole
 
@@ -171,7 +174,7 @@ def asyncapi(settings: KafkaSettings, catalogue: Catalogue) -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {channel.topic.name: _channel(settings, channel) for channel in public},
         "operations": {f"{c.action}.{c.topic.name}": _operation(c, replies) for c in public},
-        "components": {"schemas": _components(catalogue)},
+        "components": {"schemas": _components(catalogue, settings.ceilings)},
     }
 
 
@@ -241,14 +244,14 @@ def _to(topic: Topic) -> dict[str, Any]:
     return {"channel": {"$ref": f"#/channels/{topic.name}"}}
 
 
-def _components(catalogue: Catalogue) -> dict[str, Any]:
+def _components(catalogue: Catalogue, ceilings: Ceilings) -> dict[str, Any]:
     """Return the schema of each value.
 
     Definitions that several schemas have are named after the schema that contains them, as they may differ.
     """
     components: dict[str, Any] = {}
     for kind in message_types(catalogue):
-        whole = _within(schema(kind), kind.name)
+        whole = _within(schema(kind, ceilings), kind.name)
         for name, definition in whole.pop("$defs", {}).items():
             components[f"{kind.name}.{name}"] = definition
         components[kind.name] = {k: v for k, v in whole.items() if k not in {"$schema", "$id"}}

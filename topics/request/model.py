@@ -36,7 +36,7 @@ Pins = Annotated[
     # An empty tuple is left out, so that events of versions without pins are folded to the same bytes.
     Field(max_length=PINS, fail_fast=True, exclude_if=lambda pins: not pins),
 ]
-"""Packages of another registry, one version of each."""
+"""Packages of another registry, one version of each; see `pypi` for those of requests."""
 
 
 class Dependencies(Model):
@@ -51,7 +51,9 @@ class Dependencies(Model):
     ) = None
     nix: Annotated[str, Field(min_length=1)] | None = None
     pypi: Pins = ()
-    """Packages of PyPI, such as `requests==2.32.5`; they add python3. They are sorted and in one spelling."""
+    """Packages of PyPI, such as `requests==2.32.5`; they add python3. A request may leave the version open,
+    as in `pandas` or `pandas>=2`: the stored request then has the newest that can be installed. Pins are
+    sorted and in one spelling."""
     npm: Pins = ()
     """Packages of npm, such as `lodash@4.17.21`; they add nodejs."""
 

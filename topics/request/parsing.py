@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import pydantic
@@ -11,11 +12,11 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from topics.request.callback_urls import refusal
+from topics.request.ceilings import DEFAULT_CEILINGS, Ceilings, above, out_of_range, range_at, within
 from topics.request.errors import FieldError, InvalidRequestError, NotJsonError, RequestTooLargeError
 from topics.request.field_names import unknown_field
 from topics.request.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
 from topics.request.languages import with_commands, with_limits
-from topics.request.limits import range_of
 from topics.request.model import DERIVED_ID_PREFIX, FILES_OF_FIELDS, SubmissionRequest
 
 MAX_FIELD_ERRORS = 20
@@ -34,13 +35,18 @@ _INSTEAD = {
 
 
 def parse_request(
-    raw: bytes, request_bytes: int, webhook_allow: Collection[str] = ()
+    raw: bytes,
+    request_bytes: int,
+    webhook_allow: Collection[str] = (),
+    ceilings: Ceilings = DEFAULT_CEILINGS,
+    ceilings_of_key: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[SubmissionRequest, str]:
     """Read a request and the hash of its content as sent, without its id.
 
     The request has what its `language` gives, so that later versions of a preset do not change it.
-    `webhook_allow` are the receivers that a `callback_url` may name. The decision is made here, before the
-    request is on the log, so that all folds of the log agree.
+    `webhook_allow` are the receivers that a `callback_url` may name. `ceilings` are those of the system,
+    `ceilings_of_key` those of `Quotas.ceilings`. The decision is made here, before the request is on the log,
+    so that all folds of the log agree.
 
     Raises:
         RequestTooLargeError: it is longer than `request_bytes`.
@@ -55,12 +61,19 @@ def parse_request(
         raise RequestTooLargeError((FieldError(field="", message=message, limit=request_bytes),))
     body = parse_json(raw)
     _check_members(body)
+    too_high = tuple(above(body, ceilings, ceilings_of_key))
+    effective = ceilings.lowered_by(ceilings_of_key)
     try:
         request = SubmissionRequest.model_validate_json(raw)
     except ValidationError as error:
-        raise InvalidRequestError(field_errors(error)) from None
+        found = field_errors(error, ceilings=effective)
+        named = {wrong.field for wrong in found}
+        more = tuple(wrong for wrong in too_high if wrong.field not in named)
+        raise InvalidRequestError(found + more) from None
+    if too_high:
+        raise InvalidRequestError(too_high)
     check_chosen_id(request.id)
-    request = with_commands(with_limits(request))
+    request = with_commands(within(with_limits(request), effective))
     check_convention(request)
     _check_contents(body)
     if request.callback_answer and request.callback_url is None:
@@ -166,7 +179,9 @@ def content_hash(body: Mapping[str, Any]) -> str:
 
 
 def field_errors(
-    error: ValidationError, root: type[pydantic.BaseModel] = SubmissionRequest
+    error: ValidationError,
+    root: type[pydantic.BaseModel] = SubmissionRequest,
+    ceilings: Ceilings = DEFAULT_CEILINGS,
 ) -> tuple[FieldError, ...]:
     """Return pydantic's errors as field errors: the first `MAX_FIELD_ERRORS`, and how many more there are.
 
@@ -176,7 +191,7 @@ def field_errors(
     reported: list[FieldError] = []
     characters = 0
     for details in found[:MAX_FIELD_ERRORS]:
-        reported.append(_field_error(details, root))
+        reported.append(_field_error(details, root, ceilings))
         characters += len(str(reported[-1]))
         if characters > _ERRORS_CHARACTERS:
             break
@@ -185,12 +200,11 @@ def field_errors(
     return tuple(reported)
 
 
-_OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
 _COMMANDS = (["run"], ["compile"], ["comparison", "run"], ["comparison", "compile"])
 _BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
 
 
-def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
+def _field_error(details: Any, root: type[pydantic.BaseModel], ceilings: Ceilings) -> FieldError:
     location = _without_tags(list(map(str, details["loc"])))
     context = details.get("ctx", {})
     message = details["msg"].removeprefix("Value error, ")
@@ -202,15 +216,10 @@ def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
         )
     if location == ["dependencies"] and details["type"].endswith("_type"):
         message += ', such as {"packages": ["python3"]}'
-    allowed = range_of(location[1:]) if location[:1] == ["limits"] else None
-    if allowed is not None:
-        wrong = "must be" if details["type"] in _OUT_OF_RANGE else f"{message},"
-        too_low = details["type"] == "greater_than_equal"
-        return FieldError(
-            field=".".join(location),
-            message=f"{wrong} at least {allowed.floor} and at most {allowed.ceiling}",
-            limit=allowed.floor if too_low else allowed.ceiling,
-        )
+    if allowed := range_at(location, ceilings):
+        if details["type"] == "greater_than_equal":
+            return out_of_range(".".join(location), allowed, allowed.floor, "must be")
+        return out_of_range(".".join(location), allowed, allowed.ceiling, f"{message},")
     limit = next((context[name] for name in _BOUNDS if name in context), None)
     return FieldError(field=_shown(".".join(location)), message=_shown(message), limit=limit)
 

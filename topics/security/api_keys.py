@@ -41,6 +41,9 @@ class Quotas(Model):
     """Requests that a node accepts at once after an idle time of `burst / requests_per_s` seconds."""
     unfinished: Annotated[int, Field(ge=1)] | None = None
     """Submissions of the owner that may be accepted and not finished."""
+    ceilings: dict[str, int | float] = Field(default={}, exclude_if=lambda ceilings: not ceilings)
+    """Highest limits that requests may set with the key, by path, such as `{"run.wall_time_s": 5}`, if they
+    are lower than those of the system."""
 
 
 class ApiKey(Model):

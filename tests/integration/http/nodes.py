@@ -43,6 +43,7 @@ class Nodes:
 
     def __init__(self, kafka: str, folder: Path, *, count: int = 2, **settings: Any) -> None:
         """`settings` are of ingest."""
+        self.nix = NixSettings(cache_dir=self.kafka.data_dir)
         prefix = f"test-{uuid.uuid4().hex[:8]}-"
         self.kafka = KafkaSettings(bootstrap_servers=kafka, topic_prefix=prefix, data_dir=folder)
         self.topics = catalogue(self.kafka)
@@ -79,8 +80,7 @@ class Nodes:
     @contextmanager
     def _serving(self, number: int) -> Iterator[Server]:
         settings = IngestSettings(http_port=choose_free_port(), **self._settings)
-        nix = NixSettings(cache_dir=self.kafka.data_dir)
-        server = Server(make_app(self.kafka, self.topics, settings, nix, str(number)), settings)
+        server = Server(make_app(self.kafka, self.topics, settings, self.nix, str(number)), settings)
         url = f"http://127.0.0.1:{settings.http_port}"
         with (
             _thread(server.run, lambda: setattr(server, "should_exit", True)),

@@ -18,6 +18,7 @@ from tests.integration.http.nodes import Nodes, bearer, finished_at
 from tests.integration.http.test_http import OF_PROXIES, problem
 from tests.support.polling import eventually
 from topics.kafka.scan import read_to_end
+from topics.request.limits import MiB
 from topics.security.api_keys import Quotas, Scope, new_id
 from topics.submissions.stage import OutputFile, RunStage
 
@@ -280,6 +281,24 @@ def test_so_many_may_be_unfinished(locked: Nodes, bob: User) -> None:
     assert bob.submit({"run": "true"}).status_code == 202
     locked.finish(batch[0]["submission"]["id"])
     eventually(lambda: user.submit({"run": "true"}).status_code == 202, "there is room again")
+
+
+def test_a_key_may_have_lower_ceilings(locked: Nodes, bob: User) -> None:
+    user = User(locked, ceilings={"run.wall_time_s": 5, "run.memory_bytes": 512 * MiB})
+    refused = problem(
+        user.submit({"run": "true", "limits": {"run": {"wall_time_s": 6}}}), 422, "invalid-request"
+    )
+    assert refused["errors"] == [
+        {
+            "field": "limits.run.wall_time_s",
+            "message": "must be at least 0.1 and at most 5 with this API key",
+            "limit": 5,
+        }
+    ]
+    id = user.submit({"run": "true"}).json()["id"]
+    limits = user.ask("GET", f"/submissions/{id}/request").json()["limits"]
+    assert (limits["run"]["wall_time_s"], limits["run"]["memory_bytes"]) == (5, 256 * MiB)
+    assert bob.submit({"run": "true", "limits": {"run": {"wall_time_s": 6}}}).status_code == 202
 
 
 # -- clients, and what nobody sees -------------------------------------------------------------------

@@ -182,3 +182,13 @@ def test_documentation_needs_no_internet(cluster: Cluster) -> None:
     page = cluster.http.get("/docs").text
     assert "https://" not in page
     assert "SubmissionRequest" in cluster.http.get("/openapi.json").json()["components"]["schemas"]
+
+
+def test_a_setting_allows_more_than_the_default_ceilings(cluster: Cluster) -> None:
+    limits = {"run": {"memory_bytes": 3 << 30, "cpu_time_s": 100}, "compile": {"wall_time_s": 100}}
+    answer = cluster.answer({"compile": "true", "run": "ulimit -t", "limits": limits})
+    assert (answer["outcome"], int(answer["run"][0]["stdout"]) >= 100) == ("ok", True)
+    refused = cluster.post({"run": "true", "limits": {"run": {"memory_bytes": 4 << 30}}})
+    assert [error["limit"] for error in refused.json()["errors"]] == [3 << 30]
+    schemas = cluster.http.get("/openapi.json").json()["components"]["schemas"]
+    assert schemas["RunLimits"]["properties"]["memory_bytes"]["maximum"] == 3 << 30

@@ -69,3 +69,14 @@ def test_what_is_wrong_with_pins_is_told_and_remembered(cluster: Cluster) -> Non
     assert (state["status"], state["fault"]) == ("failed", "theirs")
     cluster.answer(request)
     assert cluster.http.get(f"/dependencies/{state['id']}").json()["generation"] == 1
+
+
+def test_a_version_that_is_left_open_is_resolved_when_the_request_is_accepted(cluster: Cluster) -> None:
+    answer = cluster.answer({"run": "greet", "dependencies": {"pypi": ["greeting>=1"]}})
+    assert answer["outcome"] == "ok"
+    assert answer["run"][0]["stdout"].endswith("from a wheel\n")
+    asked = cluster.http.get(f"/submissions/{answer['id']}/request").json()
+    assert asked["dependencies"]["pypi"] == ["greeting==1.0"]
+    refused = cluster.post({"run": "true", "dependencies": {"pypi": ["greeting>=2"]}})
+    assert refused.status_code == 422
+    assert "and only wheels are installed; it has 1.0" in refused.json()["errors"][0]["message"]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from processors.sandbox import Command, Completed, Rootfs, Sandboxes
 from tests.system.sandbox.laboratory import Laboratory
-from topics.request.limits import CompileLimits, RunLimits, range_of
+from topics.request.ceilings import range_of
+from topics.request.limits import CompileLimits, RunLimits
 
 EXAMPLES = int(os.environ.get("LIMITS_EXAMPLES", "25"))
 

@@ -57,6 +57,7 @@ def test_a_server_is_a_url(config: Path, server: str) -> None:
         ("WEBHOOK_ALLOW", "127.0.0.1:8", r"""WEBHOOK_ALLOW must be .*, such as '\["127.0.0.1:8"\]'"""),
         ("LEASE_TIMEOUT_S", "1", "lease_timeout_s must be at least two times lease_renewal_s"),
         ("LOG_LEVEL", "info", "ENVICUTOR_LOG_LEVEL: .*'DEBUG', 'INFO', .*, not 'info'"),
+        ("CEILINGS", '{"run": {"wall_time": 9}}', "ENVICUTOR_CEILINGS, run, .* did you mean 'wall_time_s'"),
         ("RETENTION_DAYS", '{"dead-letters": 0}', "ENVICUTOR_RETENTION_DAYS, dead-letters: .*, not '0'"),
     ],
 )

@@ -68,6 +68,8 @@ def test_a_search_without_a_match() -> None:
         (("list", "--status", "fine"), ("--status", "'fine' is not one of queued,")),
         (("list", "--since", "noon"), ("--since", "'noon' is not a time, such as 2026-01-31")),
         (("keys", "create", "me", "--scope", "all"), ("--scope", "'all' is not one of submit, read")),
+        (("keys", "create", "me", "--ceiling", "run.wall_time=5"), ("did you mean 'wall_time_s'?",)),
+        (("keys", "create", "me", "--ceiling", "run.cpus=0"), ("run.cpus must be at least 0.1, not 0",)),
     ],
 )
 def test_a_value_that_an_option_has_not(command: tuple[str, ...], hints: tuple[str, ...]) -> None:

@@ -11,6 +11,8 @@ from ingest.access import Caller
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from ingest.submissions import Submissions
+from nix.registries.latest import LatestVersions
+from nix.settings import NixSettings
 from topics.catalogue import catalogue
 from topics.kafka.tail import TailConsumer
 from topics.settings import KafkaSettings
@@ -22,7 +24,9 @@ def test_a_node_with_a_new_table_appends_nothing(tmp_path: Path, monkeypatch: py
     async def scenario() -> None:
         kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", data_dir=tmp_path)
         settings = IngestSettings(acknowledge_timeout_s=0.1)
-        node = Submissions(kafka, catalogue(kafka), settings, "0", TailConsumer(kafka))
+        node = Submissions(
+            kafka, catalogue(kafka), settings, "0", TailConsumer(kafka), LatestVersions(NixSettings())
+        )
         monkeypatch.setattr(node, "package_sets", SimpleNamespace(in_force=SimpleNamespace(pin="pin")))
         appended: list[Any] = []
         monkeypatch.setattr(node._producer, "publish", appended.append)

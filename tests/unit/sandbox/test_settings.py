@@ -3,15 +3,14 @@
 import pytest
 from pydantic import ValidationError
 
-from processors.sandbox import SandboxSettings
-from topics.request.limits import RunLimits
+from processors.sandbox import SandboxSettings, inherited
 
 
-def test_each_box_can_have_as_many_processes_as_any_limit_allows() -> None:
+def test_each_box_can_have_as_many_processes_as_any_limit_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SandboxSettings(boxes=3).total_processes == 3 * 512
-    RunLimits(processes=512)
-    with pytest.raises(ValidationError, match="less than or equal to 512"):
-        RunLimits(processes=513)
+    monkeypatch.setenv("ENVICUTOR_CEILINGS", '{"run": {"processes": 600, "open_files": 9000}}')
+    assert SandboxSettings(boxes=3).total_processes == 3 * 600
+    assert inherited.needed()["NOFILE"] == 9000
 
 
 def test_fewer_for_all_together_are_refused() -> None:

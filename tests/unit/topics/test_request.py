@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topics.request.cases import TestCase
+from topics.request.ceilings import range_of
 from topics.request.errors import FieldError, InvalidRequestError
-from topics.request.limits import GiB, Limits, MiB, range_of
+from topics.request.limits import GiB, Limits, MiB
 from topics.request.model import BASE, SubmissionRequest
 from topics.request.parsing import parse_request
 
