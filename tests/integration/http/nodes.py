@@ -43,9 +43,9 @@ class Nodes:
 
     def __init__(self, kafka: str, folder: Path, *, count: int = 2, **settings: Any) -> None:
         """`settings` are of ingest."""
-        self.nix = NixSettings(cache_dir=self.kafka.data_dir)
         prefix = f"test-{uuid.uuid4().hex[:8]}-"
         self.kafka = KafkaSettings(bootstrap_servers=kafka, topic_prefix=prefix, data_dir=folder)
+        self.nix = NixSettings(cache_dir=folder)
         self.topics = catalogue(self.kafka)
         self._count, self._settings = count, settings
         self.clients: list[httpx.Client] = []
