@@ -14,7 +14,7 @@ from topics.request.parsing import check_convention
 from topics.submissions.redaction import is_hidden
 from topics.submissions.state import Submission
 
-SOURCES = 16
+SOURCES = 8
 """Earlier submissions from which one request may take files. Each costs as much as reading its answer."""
 
 
