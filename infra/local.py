@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from infra.accounts import close, close_to_others, give_to
+from infra.accounts import close, close_to_others, give_to, make_folder
 from infra.credentials import Credentials, environment
 from infra.kafka.cluster import local_brokers
 from infra.kafka.embedded import HEAP_BYTES, SUPER_USER, Distribution, EmbeddedKafka
@@ -25,7 +25,7 @@ from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port, claim, is_free
 from infra.kafka.properties import replicas_of
 from infra.kafka.tls import Tls
-from infra.package_sets import ensure_package_set, read_environments, request_environments
+from infra.package_sets import ensure_package_set, prebuilt, request_environments
 from infra.secret_files import write_secret
 from infra.service_user import can_run, guard_command, role_umask, service_account
 from infra.settings import LocalSettings
@@ -133,7 +133,7 @@ class LocalCluster:
             raise PortTakenError(f"{where} is in use, maybe by another system: set ENVICUTOR_HTTP_PORT")
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
-        prebuilt = () if self._settings.prebuild is None else read_environments(self._settings.prebuild)
+        wanted = prebuilt(self._settings.prebuild)
         nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
         if nix.binary_cache_dir:
             checked_secret_key_file(nix)
@@ -149,7 +149,7 @@ class LocalCluster:
         pin = await asyncio.to_thread(ensure_package_set, self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
-        request_environments(self.kafka, topics, pin, [BASE, *prebuilt])
+        request_environments(self.kafka, topics, pin, [BASE, *wanted])
         await self._wait_ready()
 
     async def stop(self) -> None:
@@ -201,8 +201,8 @@ class LocalCluster:
         """
         settings = self._settings
         account = service_account(settings.service_user)
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
-        settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        make_folder("DATA_DIR", settings.data_dir, mode=0o711)
+        make_folder("CACHE_DIR", settings.cache_dir)
         self._run_dir.mkdir(exist_ok=True)
         views = settings.data_dir / "views"
         faust = settings.data_dir / "faust"

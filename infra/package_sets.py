@@ -108,6 +108,18 @@ def read_environments(file: Path) -> tuple[Dependencies, ...]:
         raise EnvironmentsFileError("; ".join(f"{file}: {e}" for e in errors)) from None
 
 
+def prebuilt(file: Path | None) -> tuple[Dependencies, ...]:
+    """Return the dependencies of the file that the setting `prebuild` names, or none without the setting.
+
+    Raises:
+        EnvironmentsFileError: the file cannot be read, or has something else.
+    """
+    try:
+        return () if file is None else read_environments(file)
+    except EnvironmentsFileError as error:
+        raise EnvironmentsFileError(f"ENVICUTOR_PREBUILD: {error}") from None
+
+
 def _produce(kafka: KafkaSettings, *records: Record) -> None:
     producer = EventProducer(kafka, message_timeout_ms=30_000)
     try:
