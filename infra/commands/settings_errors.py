@@ -33,8 +33,10 @@ def report_settings_errors() -> Iterator[None]:
 
 
 def explain(error: ValidationError, prefix: str) -> Iterator[str]:
-    """Yield a message for each setting that is wrong."""
+    """Yield a message for each wrong setting. A default that is computed from such a setting is not wrong."""
     for details in error.errors(include_url=False):
+        if details["type"] == "default_factory_not_called":
+            continue
         message = details["msg"].removeprefix("Value error, ")
         if not details["loc"]:
             yield message
@@ -42,7 +44,8 @@ def explain(error: ValidationError, prefix: str) -> Iterator[str]:
         name, *below = map(str, details["loc"])
         where = "".join(f", {part}" for part in below if part != "[key]")
         given = str(details["input"])[:_SHOWN_CHARACTERS]
-        yield f"{prefix}{name.upper()}{where}: {message}, not {given!r}"
+        shown = "" if repr(given) in message else f", not {given!r}"
+        yield f"{prefix}{name.upper()}{where}: {message}{shown}"
 
 
 def _not_json(name: str) -> str:
