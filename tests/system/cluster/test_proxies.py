@@ -1,4 +1,4 @@
-"""HTTP with API keys behind nginx and Caddy, with the configurations in examples/proxies."""
+"""HTTP with API keys behind nginx and Caddy, with the configurations in examples/operate."""
 
 import shutil
 import ssl
@@ -20,7 +20,7 @@ from tests.system.cluster.running import ANSWER_S, Cluster
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
-PROXIES = Path(__file__).parents[3] / "examples" / "proxies"
+PROXIES = Path(__file__).parents[3] / "examples" / "operate"
 NAME = "judge.example"
 START_S = 60.0
 NGINX = """daemon off;

@@ -67,7 +67,7 @@ def test_init_and_roles_on_a_broker_of_ones_own(
     assert account
     user = account.pw_name if can_run(account, folder) else None
     (folder / "data").mkdir()
-    shutil.chown(folder / "data", user)
+    shutil.chown(folder / "data", user or "root")
     started = []
     try:
         for roles, user_of_roles, data_dir in (
@@ -76,9 +76,7 @@ def test_init_and_roles_on_a_broker_of_ones_own(
         ):
             for role in roles:
                 command = [*guard_command(user_of_roles), *ENVICUTOR, *role]
-                started.append(
-                    subprocess.Popen(command, env=environment | environment_of(data_dir=data_dir))
-                )
+                started.append(subprocess.Popen(command, env=environment | environment_of(data_dir=data_dir)))
         url = f"http://127.0.0.1:{port}"
         eventually(lambda: is_ready(url), "the system is ready", READY_S)
         answer = httpx.post(

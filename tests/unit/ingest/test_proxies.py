@@ -1,4 +1,4 @@
-"""The configurations of proxies in examples/proxies let through what ingest accepts."""
+"""The configurations of proxies in examples/operate let through what ingest accepts."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from ingest.settings import IngestSettings
 from topics.request.limits import MiB
 from topics.request.model import REQUEST_BYTES_CEILING
 
-PROXIES = Path(__file__).parents[3] / "examples" / "proxies"
+PROXIES = Path(__file__).parents[3] / "examples" / "operate"
 LARGEST_BATCH_BYTES = 4 * REQUEST_BYTES_CEILING
 
 
