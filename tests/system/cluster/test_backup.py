@@ -16,7 +16,7 @@ from tests.support.polling import eventually
 from tests.support.roles import role_environment
 from tests.system.cluster.running import ANSWER_S, Cluster
 
-pytestmark = pytest.mark.xdist_group("backup")
+pytestmark = [pytest.mark.xdist_group("backup"), pytest.mark.timeout(900)]  # each test starts two systems
 
 BACKUP = Path(__file__).parents[3] / "examples" / "operate" / "backup.sh"
 COPY_S = 60.0
