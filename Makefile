@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 PAGE := ingest/page
 PAGE_SOURCES := $(PAGE)/index.html $(PAGE)/vite.config.ts $(shell find $(PAGE)/src examples -type f)
 
-.PHONY: help setup system browser demo up docs screenshots check unit integration system-tests test test-containers test-uml \
-	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-bench soak-chaos bench lock clean
+.PHONY: help setup system browser proxies demo up docs screenshots check unit integration system-tests test test-containers test-uml \
+	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-backup soak-bench soak-chaos bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ system: ## install Debian packages and add system users; needs root
 
 browser: ## install what tests of the page need; needs root
 	@infra/setup/system-packages.sh chromium fonts-dejavu-core
+
+proxies: ## install nginx and Caddy for tests behind a proxy; needs root
+	@infra/setup/system-packages.sh nginx caddy
 
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package.json $(PAGE)/package-lock.json | system
 	@echo "setup: npm packages into $(PAGE)/node_modules"
@@ -73,7 +76,7 @@ unit: setup ## run tests without services, in less than a minute
 integration: setup ## run tests with a real broker
 	$(BIN)/pytest -q -n 8 --dist loadgroup --durations=15 tests/integration
 
-system-tests: setup browser ## run tests of the whole system: real builds, sandboxes, kills; needs root
+system-tests: setup browser proxies ## run tests of the whole system: real builds, sandboxes, kills; needs root
 	$(BIN)/pytest -q -n 4 --dist loadgroup --durations=25 tests/system
 
 UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of or keys-of or multicast")
@@ -95,7 +98,7 @@ STEPS ?= 100000
 simulate: setup ## run the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
+soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-backup soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
 
 soak-simulator: ## simulate a million steps
 	@$(MAKE) simulate STEPS=1000000
@@ -120,6 +123,9 @@ soak-languages: setup ## build and run every preset of topics/request/languages.
 
 soak-upgrade: setup ## upgrade a system under load, role by role, from the version before direct dispatch; needs root
 	@$(BIN)/python -m tests.soak upgrade
+
+soak-backup: setup ## copy systems with one and three brokers under load, and start others from the copies; needs root
+	$(BIN)/pytest -q -m soak tests/system/cluster/test_backup.py
 
 soak-bench: setup ## test the benchmarks, and how soon roles log; needs root
 	$(BIN)/pytest -q -m soak tests/system/host

@@ -14,6 +14,18 @@ _CLOSED = ("kafka", "kafka-[0-9]*", "views", "faust", "sealer", "root", "run", "
 secrets."""
 
 
+def make_folder(setting: str, folder: Path, mode: int = 0o777) -> None:
+    """Make the folder of a setting unless it exists.
+
+    Raises:
+        OSError: it cannot be made. The message names the setting.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as error:
+        raise OSError(f"ENVICUTOR_{setting}: {folder} cannot be made: {error.strerror}") from None
+
+
 def open_to_others(data_dir: Path) -> list[Path]:
     """Return the folders with submissions or secrets that other accounts can enter."""
     return sorted(path for name in _CLOSED for path in data_dir.glob(name) if _is_open(path))

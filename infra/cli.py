@@ -29,6 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "show": (_PROGRAMS, "submissions:show"),
     "cancel": (_PROGRAMS, "submissions:cancel"),
     "up": (_SYSTEM, "up:up"),
+    "init": (_SYSTEM, "init:init"),
     "doctor": (_SYSTEM, "doctor:doctor"),
     "top": (_SYSTEM, "top:top"),
     "rebuild": (_SYSTEM, "rebuild:rebuild"),

@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from infra.accounts import close, close_to_others, give_to
+from infra.accounts import close, close_to_others, give_to, make_folder
 from infra.credentials import Credentials, environment
 from infra.kafka.cluster import local_brokers
 from infra.kafka.embedded import HEAP_BYTES, SUPER_USER, Distribution, EmbeddedKafka
@@ -200,8 +200,8 @@ class LocalCluster:
         """
         settings = self._settings
         account = service_account(settings.service_user)
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
-        settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        make_folder("DATA_DIR", settings.data_dir, mode=0o711)
+        make_folder("CACHE_DIR", settings.cache_dir)
         self._run_dir.mkdir(exist_ok=True)
         views = settings.data_dir / "views"
         faust = settings.data_dir / "faust"

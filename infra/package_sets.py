@@ -103,8 +103,7 @@ def prebuilt_environments(settings: LocalSettings) -> tuple[Dependencies, ...]:
         EnvironmentsFileError: the list of `prebuild` cannot be read.
     """
     languages = [preset.dependencies for preset in chosen(settings.languages)]
-    listed = () if settings.prebuild is None else read_environments(settings.prebuild)
-    return (BASE, *languages, *listed)
+    return (BASE, *languages, *_listed(settings.prebuild))
 
 
 def read_environments(file: Path) -> tuple[Dependencies, ...]:
@@ -126,6 +125,14 @@ def read_environments(file: Path) -> tuple[Dependencies, ...]:
         if not is_pin(requirement):
             raise EnvironmentsFileError(f"{file}: {requirement}: give a version, as in requests==2.32.5")
     return wanted
+
+
+def _listed(file: Path | None) -> tuple[Dependencies, ...]:
+    """Return the dependencies of the file that the setting `prebuild` names, or none without the setting."""
+    try:
+        return () if file is None else read_environments(file)
+    except EnvironmentsFileError as error:
+        raise EnvironmentsFileError(f"ENVICUTOR_PREBUILD: {error}") from None
 
 
 def _produce(kafka: KafkaSettings, *records: Record) -> None:

@@ -1,5 +1,7 @@
 """Connection of commands to the broker, and their message if it does not answer."""
 
+import socket
+import ssl
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,7 +16,12 @@ NO_ANSWER = 7
 UNREACHABLE = (
     "`make up` or `envicutor up` starts it here; set ENVICUTOR_BOOTSTRAP_SERVERS if it runs elsewhere"
 )
+WANTS_TLS = (
+    "the broker there requires TLS and a user: load the settings of an operator first, by "
+    "`set -a; . /var/lib/envicutor/secrets/operator.env` (below ENVICUTOR_DATA_DIR)"
+)
 _CONNECT_TIMEOUT_S = 10.0
+_HANDSHAKE_TIMEOUT_S = 2.0
 
 BootstrapServers = Annotated[
     str | None, typer.Option(help="Address of Kafka. Default: ENVICUTOR_BOOTSTRAP_SERVERS.")
@@ -43,8 +50,23 @@ def connect(bootstrap_servers: str | None) -> KafkaSettings:
 
 def no_answer(kafka: KafkaSettings, error: Exception) -> NoReturn:
     """Print that Kafka does not answer, and exit with `NO_ANSWER`."""
-    hint = f"\n{UNREACHABLE}" if _is_unreachable(error) else ""
+    hint = f"\n{WANTS_TLS if _wants_tls(kafka) else UNREACHABLE}" if _is_unreachable(error) else ""
     fail(f"no answer from Kafka at {kafka.bootstrap_servers}: {reason(error)}{hint}", NO_ANSWER)
+
+
+def _wants_tls(kafka: KafkaSettings) -> bool:
+    """Return whether the first broker completes a TLS handshake, although the settings have no TLS."""
+    host, _, port = kafka.bootstrap_servers.split(",")[0].strip().rpartition(":")
+    if kafka.security_protocol != "PLAINTEXT" or not port.isdecimal():
+        return False
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only the protocol is asked for
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _HANDSHAKE_TIMEOUT_S) as connection:
+            context.wrap_socket(connection).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_unreachable(error: Exception) -> bool:

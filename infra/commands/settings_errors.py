@@ -34,9 +34,14 @@ def report_settings_errors() -> Iterator[None]:
 
 
 def explain(error: ValidationError, settings: type[BaseSettings]) -> Iterator[str]:
-    """Yield a message for each of `settings` that is wrong."""
+    """Yield a message for each of `settings` that is wrong.
+
+    A default that is computed from such a setting is not wrong.
+    """
     prefix = settings.model_config["env_prefix"]
     for details in error.errors(include_url=False):
+        if details["type"] == "default_factory_not_called":
+            continue
         message = details["msg"].removeprefix("Value error, ")
         if not details["loc"]:
             yield message
@@ -46,7 +51,8 @@ def explain(error: ValidationError, settings: type[BaseSettings]) -> Iterator[st
             message = unknown_field(settings, location)
         where = "".join(f", {part}" for part in below if part != "[key]")
         given = str(details["input"])[:_SHOWN_CHARACTERS]
-        yield f"{prefix}{name.upper()}{where}: {message}, not {given!r}"
+        shown = "" if repr(given) in message else f", not {given!r}"
+        yield f"{prefix}{name.upper()}{where}: {message}{shown}"
 
 
 def _not_json(name: str) -> str:

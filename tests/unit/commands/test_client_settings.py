@@ -58,11 +58,13 @@ def test_a_server_is_a_url(config: Path, server: str) -> None:
         ("LEASE_TIMEOUT_S", "1", "lease_timeout_s must be at least two times lease_renewal_s"),
         ("LOG_LEVEL", "info", "ENVICUTOR_LOG_LEVEL: .*'DEBUG', 'INFO', .*, not 'info'"),
         ("CEILINGS", '{"run": {"wall_time": 9}}', "ENVICUTOR_CEILINGS, run, .* did you mean 'wall_time_s'"),
+        ("SANDBOX_BOXES", "0", "ENVICUTOR_SANDBOX_BOXES: .*greater than 0, not '0'\n$"),
+        ("PYPI_INDEX", "http://x", "ENVICUTOR_PYPI_INDEX: 'http://x' is not an address [^']*\n$"),
         ("RETENTION_DAYS", '{"dead-letters": 0}', "ENVICUTOR_RETENTION_DAYS, dead-letters: .*, not '0'"),
     ],
 )
 def test_wrong_settings_are_explained(name: str, value: str, message: str) -> None:
-    for command in ("up",) if name.startswith(("LEASE", "WEBHOOK")) else ("ingest", "up"):
+    for command in ("up",) if name.startswith(("LEASE", "WEBHOOK", "SANDBOX")) else ("ingest", "up"):
         code, output = run_command(command, **{name: value})
         assert code == 2, output
         assert re.search(message, output)

@@ -1,13 +1,20 @@
 """What commands say where something is missing: what to do about it."""
 
+import socket
+import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from infra.accounts import make_folder
 from infra.kafka.ports import choose_free_port
+from infra.kafka.tls import make_tls
+from infra.package_sets import EnvironmentsFileError, prebuilt_environments
+from infra.settings import LocalSettings
 from tests.support.commands import run_command
 
 
@@ -52,6 +59,47 @@ def test_a_server_that_asks_for_a_key(command: tuple[str, ...]) -> None:
         assert "`envicutor keys create NAME` makes one" in output
         assert "header" not in output
         assert "header" in run_command(*command, SERVER=url, KEY="envicutor_old")[1]
+
+
+def handshakes(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """One TLS handshake after another, until the listener is closed."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with suppress(OSError):
+                context.wrap_socket(connection, server_side=True).close()
+
+
+def test_a_broker_that_requires_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.commands.broker._CONNECT_TIMEOUT_S", 1.0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(make_tls(tmp_path, None).broker_file)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=handshakes, args=(listener, context))
+        thread.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        code, output = run_command("keys", "list", BOOTSTRAP_SERVERS=address)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert code == 7
+    assert "requires TLS and a user: load the settings of an operator" in output
+    assert "secrets/operator.env" in output
+    assert "starts it here" not in output
+
+
+def test_a_broker_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.commands.broker._CONNECT_TIMEOUT_S", 0.2)
+    code, output = run_command("keys", "list", BOOTSTRAP_SERVERS=f"127.0.0.1:{choose_free_port()}")
+    assert code == 7
+    assert "`envicutor up` starts it here" in output
+
+
+def test_a_file_or_a_folder_of_a_setting_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentsFileError, match=r"ENVICUTOR_PREBUILD: .*/a: No such file"):
+        prebuilt_environments(LocalSettings(prebuild=tmp_path / "a"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"^ENVICUTOR_DATA_DIR: .*/file/a cannot be made: Not a directory$"):
+        make_folder("DATA_DIR", tmp_path / "file" / "a")
 
 
 def test_a_search_without_a_match() -> None:
