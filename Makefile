@@ -9,7 +9,7 @@ PAGE := ingest/page
 PAGE_SOURCES := $(PAGE)/index.html $(PAGE)/vite.config.ts $(shell find $(PAGE)/src examples -type f)
 
 .PHONY: help setup system browser demo up docs screenshots check unit integration system-tests test test-containers test-uml \
-	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-upgrade soak-bench soak-chaos bench lock clean
+	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-bench soak-chaos bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,7 +95,7 @@ STEPS ?= 100000
 simulate: setup ## run the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-upgrade soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
+soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
 
 soak-simulator: ## simulate a million steps
 	@$(MAKE) simulate STEPS=1000000
@@ -114,6 +114,9 @@ soak-dependencies: setup ## build a hundred environments in a Cache with room fo
 
 soak-courses: setup ## build and run tests/system/nix/environments.toml; needs root
 	$(BIN)/pytest -q -m soak tests/system/nix
+
+soak-languages: setup ## build and run every preset of topics/request/languages.toml; needs root
+	$(BIN)/pytest -q -m soak tests/system/cluster/test_languages.py
 
 soak-upgrade: setup ## upgrade a system under load, role by role, from the version before direct dispatch; needs root
 	@$(BIN)/python -m tests.soak upgrade

@@ -25,7 +25,7 @@ from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port, claim, is_free
 from infra.kafka.properties import replicas_of
 from infra.kafka.tls import Tls
-from infra.package_sets import ensure_package_set, read_environments, request_environments
+from infra.package_sets import ensure_package_set, prebuilt_environments, request_environments
 from infra.secret_files import write_secret
 from infra.service_user import can_run, guard_command, role_umask, service_account
 from infra.settings import LocalSettings
@@ -37,7 +37,6 @@ from processors.webhooks.signing import new_secret
 from topics.audit.signing import FOLDER
 from topics.catalogue import Catalogue, catalogue
 from topics.kafka.admin import ensure_topics
-from topics.request.model import BASE
 from topics.settings import KafkaSettings
 from topics.topic import Topic
 
@@ -133,7 +132,7 @@ class LocalCluster:
             raise PortTakenError(f"{where} is in use, maybe by another system: set ENVICUTOR_HTTP_PORT")
         if os.geteuid() != 0:
             raise NotRootError("run as root: workers need it for mounts, control groups and user ids")
-        prebuilt = () if self._settings.prebuild is None else read_environments(self._settings.prebuild)
+        environments = prebuilt_environments(self._settings)
         nix = NixSettings(nix_root=self._settings.data_dir / "nix", cache_dir=self._settings.cache_dir)
         if nix.binary_cache_dir:
             checked_secret_key_file(nix)
@@ -149,7 +148,7 @@ class LocalCluster:
         pin = await asyncio.to_thread(ensure_package_set, self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
-        request_environments(self.kafka, topics, pin, [BASE, *prebuilt])
+        request_environments(self.kafka, topics, pin, environments)
         await self._wait_ready()
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from infra.settings import LocalSettings
 from nix.errors import CacheError
 from nix.package_set import load, refresh
 from nix.settings import NixSettings
@@ -14,8 +15,9 @@ from topics.dependencies.facts import FACTS, Requested
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, decode, encode, encode_fact
 from topics.kafka.scan import read_to_end
+from topics.request.languages import chosen
 from topics.request.limits import DependenciesLimits
-from topics.request.model import Dependencies
+from topics.request.model import BASE, Dependencies
 from topics.request.parsing import field_errors
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import SYSTEM
@@ -91,6 +93,17 @@ def request_environments(
     topic = topics.dependencies.events.name
     _produce(kafka, *(encode_fact(topic, id, fact, FACTS, "operator") for id, fact in requests.items()))
     return list(requests)
+
+
+def prebuilt_environments(settings: LocalSettings) -> tuple[Dependencies, ...]:
+    """Return the environments that are built before a submission needs them: the base, and those of settings.
+
+    Raises:
+        EnvironmentsFileError: the list of `prebuild` cannot be read.
+    """
+    languages = [preset.dependencies for preset in chosen(settings.languages)]
+    listed = () if settings.prebuild is None else read_environments(settings.prebuild)
+    return (BASE, *languages, *listed)
 
 
 def read_environments(file: Path) -> tuple[Dependencies, ...]:

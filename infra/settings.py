@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from topics.request.languages import LanguageNames
+
 
 class LocalSettings(BaseSettings):
     """Processes, ports and folders of `envicutor up`."""
@@ -46,6 +48,10 @@ class LocalSettings(BaseSettings):
     prebuild: Path | None = None
     """File with a JSON list of dependencies that `up` has built at its start, such as
     `[{"packages": ["python3"]}]`, see [dependencies.md](dependencies.md)."""
+    languages: LanguageNames = ()
+    """Languages whose environments `up` has built at its start, such as `["python", "cpp"]`;
+    [http.md](http.md#languages) has the names. `["all"]` builds all of them, which takes some 10 GB of disk
+    space."""
     service_user: str = "envicutor"
     """System user of the broker and of every role but worker and cache builder. `make system` adds the
     default user. With `root` they run as root without capabilities."""

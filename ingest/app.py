@@ -20,11 +20,13 @@ from ingest import metrics as measured
 from ingest import problems
 from ingest.access import Access
 from ingest.events import EventStreams
+from ingest.languages import Languages
 from ingest.middleware import REQUEST_ID, HostChecked, Observed, ProxiesRefused
 from ingest.openapi import document_models, document_webhooks
 from ingest.readiness import Readiness
 from ingest.routes import page
 from ingest.routes.environments import environment_routes
+from ingest.routes.languages import language_routes
 from ingest.routes.operations import operation_routes
 from ingest.routes.reading import reading_routes
 from ingest.routes.submit import submit_routes
@@ -140,6 +142,8 @@ def make_app(
     app.include_router(submit_routes(submissions, access, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, access, events, waits, settings))
     app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
+    languages = Languages(submissions.package_sets, nix, settings.languages)
+    app.include_router(language_routes(languages, access, settings))
     overview = Overview(submissions, waits, environments, readiness.workers)
     app.include_router(system_routes(overview, access, settings))
     app.include_router(operation_routes(readiness, metrics, access, settings, asyncapi(kafka, catalogue)))

@@ -8,6 +8,8 @@ from typing import Self
 from pydantic import Field, IPvAnyNetwork, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from topics.request.languages import LanguageNames
+
 
 class IngestSettings(BaseSettings):
     """Address, access control and bounds of the HTTP server (ingest)."""
@@ -50,6 +52,8 @@ class IngestSettings(BaseSettings):
     up to 30 s in one request."""
     retry_after_s: int = Field(default=2, ge=1)
     """Value of `Retry-After` of a 503."""
+    languages: LanguageNames = ()
+    """Languages that `GET /languages` shows as prebuilt; the setting of `envicutor up`."""
 
     @property
     def url(self) -> str:

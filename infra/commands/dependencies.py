@@ -21,6 +21,7 @@ from topics.kafka.clients import EventProducer
 from topics.kafka.codec import decode, decode_key
 from topics.kafka.fact_publisher import FactPublisher
 from topics.kafka.scan import read_to_end
+from topics.request.languages import UnknownLanguageError, chosen
 from topics.request.limits import MiB
 from topics.settings import KafkaSettings
 from topics.views.view import View
@@ -82,17 +83,27 @@ def show(id: Id, bootstrap_servers: BootstrapServers = None) -> None:
 
 @app.command()
 def prebuild(
-    file: Annotated[Path, typer.Argument(help='JSON: [{"packages": ["python3"]}, {"pypi": ["a==1.0"]}].')],
+    file: Annotated[
+        Path | None, typer.Argument(help='JSON: [{"packages": ["python3"]}, {"pypi": ["a==1.0"]}].')
+    ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Language of `GET /languages`, or `all`. May be repeated.", show_default=False),
+    ] = None,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Request environments before a submission needs them. Print their ids without waiting for the builds.
 
-    Exit codes: 0 ok, 1 no package set is in force, 2 the file is wrong, 7 Kafka does not answer.
+    Exit codes: 0 ok, 1 no package set is in force, 2 the file or a language is wrong,
+    7 Kafka does not answer.
     """
+    if file is None and not language:
+        fail("give a file, or languages with --language", USAGE)
     kafka = connect(bootstrap_servers)
     topics = catalogue(kafka)
     try:
-        wanted = read_environments(file)
+        wanted = [preset.dependencies for preset in chosen(language or ())]
+        wanted += read_environments(file) if file else ()
         pin = pin_in_force(kafka, topics)
         if pin is None:
             fail("no package set is in force: `envicutor packages refresh` makes one", 1)
@@ -101,7 +112,7 @@ def prebuild(
         print_note(
             "follow each with `envicutor dependencies show ID`, or all with `envicutor dependencies list`"
         )
-    except EnvironmentsFileError as error:
+    except (EnvironmentsFileError, UnknownLanguageError) as error:
         fail(str(error), USAGE)
     except KafkaException as error:
         no_answer(kafka, error)

@@ -13,12 +13,17 @@ from infra.commands.answers import printable
 from infra.commands.client import NO_ANSWER, Server, needs_key, no_answer, target
 from infra.commands.output import USAGE, fail, print_note
 from infra.commands.tables import plain_table, show_table
-from infra.package_sets import refresh_package_set, request_environments
+from infra.package_sets import (
+    EnvironmentsFileError,
+    prebuilt_environments,
+    refresh_package_set,
+    request_environments,
+)
+from infra.settings import LocalSettings
 from ingest.client.calls import authorization, reason
 from nix.errors import CacheError
 from nix.settings import NixSettings
 from topics.catalogue import catalogue
-from topics.request.model import BASE
 from topics.settings import KafkaSettings
 
 _COLUMNS = ("name", "version", "description")
@@ -30,15 +35,19 @@ app = typer.Typer(no_args_is_help=True, help="Search or renew the package set th
 def refresh() -> None:
     """Make a package set of the distribution as it is now, and put it in force. Needs root.
 
-    Submissions that were accepted before keep their package set.
+    Submissions that were accepted before keep their package set. The base and the environments of
+    ENVICUTOR_PREBUILD and ENVICUTOR_LANGUAGES are built again, from the new packages.
 
-    Exit codes: 0 ok, 1 it cannot be made on this machine, 7 Kafka does not answer.
+    Exit codes: 0 ok, 1 it cannot be made on this machine, 2 a setting is wrong, 7 Kafka does not answer.
     """
     kafka = KafkaSettings()
     topics = catalogue(kafka)
     try:
+        environments = prebuilt_environments(LocalSettings())
         pin = refresh_package_set(kafka, topics, NixSettings(), print_note)
-        request_environments(kafka, topics, pin, [BASE])
+        request_environments(kafka, topics, pin, environments)
+    except EnvironmentsFileError as error:
+        fail(str(error), USAGE)
     except CacheError as error:
         fail(str(error), 1)
     except KafkaException as error:

@@ -103,3 +103,8 @@ class Completed:
     """First limit that was hit, a field name of RunLimits; None if no limit was hit."""
     truncated: bool
     """True if `stdout` or `stderr` lacks the rest of the output."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ended by itself, with exit code 0 and within its limits."""
+        return self.exit_code == 0 and self.limit_exceeded is None

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from processors.sandbox.model import Rootfs
-from topics.request.limits import RunLimits
+from topics.request.limits import STACK_BYTES, RunLimits
 
 Order = tuple[str, ...]
 """A step for the launcher, see `launcher.c`."""
@@ -20,8 +20,6 @@ sysrq-trigger timer_list timer_stats
 """
 MASKED = _MASKED.split()
 """Files and folders below /proc that reveal facts of the host, or act on it."""
-STACK_BYTES = 8 << 20
-"""Soft limit on a program's stack, the default of Linux; a program may raise it."""
 GRACE_CPU_S = 2
 """Excess of the kernel's limit on CPU time over the submission's, which the worker enforces more exactly."""
 
@@ -107,6 +105,8 @@ def orders_for_box(
 def _orders_of(limits: RunLimits) -> bytes:
     shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
     cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
+    # A program may raise the default, which gcc does for itself; what the request sets is what it gets.
+    most_stack = resource.RLIM_INFINITY if limits.stack_bytes == STACK_BYTES else limits.stack_bytes
     # Limits that the control group lacks, and a second limit on CPU time in case the worker is too busy to
     # check.
     rlimits = (
@@ -117,7 +117,7 @@ def _orders_of(limits: RunLimits) -> bytes:
         (resource.RLIMIT_CORE, 1, 1),
         (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
         (resource.RLIMIT_MSGQUEUE, 0, 0),
-        (resource.RLIMIT_STACK, STACK_BYTES, resource.RLIM_INFINITY),
+        (resource.RLIMIT_STACK, limits.stack_bytes, most_stack),
     )
     orders: list[Order] = [
         *(("tmpfs", path, shared) for path in ("/tmp", "/dev/shm")),  # noqa: S108 - the sandbox's own

@@ -15,14 +15,18 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from processors.sandbox import Rootfs
+from topics.request.cases import CheckerComparison
+from topics.request.commands import ShellOrArgv
+from topics.request.files import File
+from topics.request.limits import CompileLimits, RunLimits
+from topics.request.model import SubmissionRequest
 from topics.submissions.stage import CompileStage
-from topics.submissions.state import Work
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,33 @@ SWEEP_SHARE = 1 / 32
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
+class Sources(NamedTuple):
+    """Files of a program or of a checker, and how they are compiled."""
+
+    files: tuple[File, ...]
+    compile: ShellOrArgv | None
+    compile_limits: CompileLimits
+    limits: RunLimits
+    """Limits of the program; those of its box if there is nothing to compile."""
+    env: Mapping[str, str]
+
+    @classmethod
+    def of_program(cls, request: SubmissionRequest, env: Mapping[str, str]) -> Self:
+        """Return the sources of the program of a request."""
+        limits = request.limits
+        return cls(request.files, request.compile, limits.compile, limits.run, env)
+
+    @classmethod
+    def of_checker(cls, checker: CheckerComparison, env: Mapping[str, str]) -> Self:
+        """Return the sources of a checker."""
+        return cls(checker.files, checker.compile, checker.compile_limits, checker.limits, env)
+
+    @property
+    def box_limits(self) -> RunLimits:
+        """Limits of the first stage in the box."""
+        return self.compile_limits if self.compile else self.limits
+
+
 class CachedCompilation(NamedTuple):
     """A compile stage that succeeded, and a snapshot of its box."""
 
@@ -40,18 +71,17 @@ class CachedCompilation(NamedTuple):
     box: bytes
 
 
-def key_of(work: Work, rootfs: Rootfs, env: Mapping[str, str], answer_bytes: int) -> str:
+def key_of(sources: Sources, owner: str | None, rootfs: Rootfs, answer_bytes: int) -> str:
     """Return a hash of all that the compile stage depends on, and of the submission's owner."""
-    request = work.request
-    files = sorted((file.name, hashlib.sha256(file.data()).hexdigest()) for file in request.files)
+    files = sorted((file.name, hashlib.sha256(file.data()).hexdigest()) for file in sources.files)
     parts = {
         "version": VERSION,
-        "owner": work.owner,
+        "owner": owner,
         "files": files,
-        "compile": request.compile,
-        "env": dict(sorted(env.items())),
+        "compile": sources.compile,
+        "env": dict(sorted(sources.env.items())),
         "mounts": sorted((target, str(source)) for target, source in rootfs.mounts.items()),
-        "limits": request.limits.compile,
+        "limits": sources.compile_limits,
         "answer_bytes": answer_bytes,
     }
     return hashlib.sha256(to_json(parts)).hexdigest()

@@ -1,21 +1,30 @@
 """One submission in the sandbox: compilation, unless it is cached, then each test case on that box."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from processors.sandbox import Box, Command, OnOutput, Rootfs, Sandboxes, SnapshotError
-from processors.worker.compile_cache import CachedCompilation, CompileCache, key_of
-from processors.worker.grading import AnswerBudget, outcome_of
-from processors.worker.live_output import AttemptOutput
-from topics.request.cases import TestCase
-from topics.request.limits import RunLimits
+from processors.sandbox import Box, Command, Sandboxes
+from processors.worker.answer_budget import AnswerBudget
+from processors.worker.checker import CheckedOutput, OutputChecker
+from processors.worker.comparisons import is_same
+from processors.worker.compile_cache import CompileCache, Sources
+from processors.worker.compiling import BoxCompiler, CompiledBox
+from processors.worker.grading import (
+    grade_of,
+    outcome_of,
+    stage_not_run,
+    verdict_of_failure,
+    verdict_of_output,
+)
+from processors.worker.job import Job, argv_of
+from topics.request.cases import CheckerComparison, TestCase
+from topics.request.model import SubmissionRequest
 from topics.submissions.stage import CompileStage, Outcome, RunStage
-from topics.submissions.state import Work
 
-log = logging.getLogger(__name__)
+SMALL_BYTES = 1 << 16
+"""Output that is compared on the event loop; more of it takes a thread."""
 
 
 class Executed(NamedTuple):
@@ -24,26 +33,15 @@ class Executed(NamedTuple):
     outcome: Outcome
     compile: CompileStage | None
     run: tuple[RunStage, ...]
-
-
-class Job(NamedTuple):
-    """A submission with the environment that its programs run in."""
-
-    work: Work
-    rootfs: Rootfs
-    variables: Mapping[str, str]
-    """Environment variables of the environment, which those of the request override."""
-    may_run: Callable[[], Awaitable[None]]
-    """Function that waits until programs may start."""
-    on_compiled: Callable[[CompileStage], None]
-    output: AttemptOutput
+    error: str | None = None
+    """Description of the failure if the outcome is `internal_error`."""
 
 
 class ProgramExecutor:
     """Compilation and test cases in the sandboxes of a worker; answers have at most `answer_bytes`."""
 
     def __init__(self, sandboxes: Sandboxes, compile_cache: CompileCache, answer_bytes: int) -> None:
-        self._sandboxes, self._compile_cache = sandboxes, compile_cache
+        self._compiler = BoxCompiler(sandboxes, compile_cache, answer_bytes)
         self._answer_bytes = answer_bytes
 
     @asynccontextmanager
@@ -51,105 +49,84 @@ class ProgramExecutor:
         """Run the programs of a job.
 
         Boxes and sandboxes are made at once, programs start after `job.may_run`. The result is yielded before
-        the compilation is cached and the last box removed, so that the client need not wait for either.
+        compilations are cached and the last boxes removed, so that the client need not wait for either.
 
         Raises:
             SandboxError: a sandbox could not be set up; another host may succeed.
             BoxTooSmallError: the files do not fit into the box.
         """
         request, budget = job.work.request, AnswerBudget(self._answer_bytes)
-        env = {**job.variables, **request.env}
-        key = self._key(job, env)
-        first = request.limits.compile if request.compile else request.limits.run
         async with AsyncExitStack() as stack:
-            before = await self._compiled_before(stack, key, first) if key else None
-            if before:
-                box, stage = before
-                compiled: CompileStage | None = budget.compiled_before(stage)
-            else:
-                files = {file.name: file.data() for file in request.files}
-                box, compiled = await stack.enter_async_context(self._sandboxes.box(files, first)), None
-            if request.compile and not compiled:
-                argv = _argv(request.compile, "compile", ())
-                command = Command(argv, env, on_output=job.output.listener("compile"), may_start=job.may_run)
-                compiled = budget.compile_stage(await box.run(command, job.rootfs, request.limits.compile))
-                if not compiled.ok:
-                    yield Executed("compile_failed", compiled, ())
-                    return
-            if compiled:
-                job.on_compiled(compiled)
-            keep_as = key if compiled and not before else None
-            runs = await _run_cases(stack, job, env, budget, box, is_kept=keep_as is not None)
-            yield Executed(outcome_of(runs), compiled, tuple(runs))
-            if keep_as and compiled:
-                await self._keep(keep_as, compiled, box)
+            sources, on_output = Sources.of_program(request, job.env), job.output.listener("compile")
+            compiled = await self._compiler.compile(stack, job, sources, budget, on_output)
+            if (stage := compiled.stage) and not stage.ok:
+                yield Executed("compile_failed", stage, ())
+                return
+            if stage:
+                job.on_compiled(stage)
+            checker = OutputChecker(request.checker, self._compiler, stack, job) if request.checker else None
+            runs = await _Cases(job, compiled, budget, checker).run(stack)
+            yield Executed(outcome_of(runs), stage, tuple(runs), checker.failure if checker else None)
+            await self._compiler.keep(compiled)
+            if checker:
+                await checker.keep()
 
-    def _key(self, job: Job, env: Mapping[str, str]) -> str | None:
-        if not job.work.request.compile or not self._compile_cache.enabled:
-            return None
-        return key_of(job.work, job.rootfs, env, self._answer_bytes)
 
-    async def _compiled_before(
-        self, stack: AsyncExitStack, key: str, limits: RunLimits
-    ) -> tuple[Box, CompileStage] | None:
-        """Return a box as the same compile stage left it, until `stack` closes; None if none is cached."""
-        kept = await asyncio.to_thread(self._compile_cache.get, key)
-        if kept is None:
-            return None
-        async with AsyncExitStack() as tried:
-            box = await tried.enter_async_context(self._sandboxes.box({}, limits))
-            try:
-                await box.restore(kept.box)
-            except SnapshotError as error:
-                log.warning("the cached compilation cannot be used, compiling again: %s", error)
-                await asyncio.to_thread(self._compile_cache.drop, key)
-                return None
-            stack.push_async_exit(tried.pop_all())
-            return box, kept.stage
+class _Cases:
+    """The test cases of one submission, each of which starts from the same box."""
 
-    async def _keep(self, key: str, stage: CompileStage, box: Box) -> None:
-        try:
-            content = await box.snapshot()
-        except SnapshotError as error:
-            log.info("the compilation is not cached: %s", error)
+    def __init__(
+        self, job: Job, compiled: CompiledBox, budget: AnswerBudget, checker: OutputChecker | None
+    ) -> None:
+        self._job, self._compiled = job, compiled
+        self._budget, self._checker = budget, checker
+        self._request: SubmissionRequest = job.work.request
+
+    async def run(self, stack: AsyncExitStack) -> list[RunStage]:
+        """Run the test cases one after the other; the last box exists until `stack` closes."""
+        request, runs = self._request, list[RunStage]()
+        case_stack = await stack.enter_async_context(AsyncExitStack())
+        for number, case in enumerate(request.cases):
+            if request.stop_at_first_failure and runs and runs[-1].verdict != "accepted":
+                runs.append(stage_not_run(request, case))
+                continue
+            await case_stack.aclose()  # the box of the case before
+            box = await self._box(case_stack, is_last=number == len(request.cases) - 1)
+            runs.append(await self._run_case(box, number, case))
+        return runs
+
+    async def _box(self, stack: AsyncExitStack, *, is_last: bool) -> Box:
+        limits, box = self._request.limits.run, self._compiled.box
+        if not is_last or self._compiled.keep_as:
+            return await stack.enter_async_context(box.fork(limits))
+        box.make_room(limits)  # the box is not needed unchanged any more
+        return box
+
+    async def _run_case(self, box: Box, number: int, case: TestCase) -> RunStage:
+        request, job = self._request, self._job
+        assert request.run
+        argv, stdin = argv_of(request.run, "run", case.args), case.stdin(request.files)
+        on_output = None if case.hidden else job.output.listener("run", number)
+        command = Command(argv, job.env, stdin, on_output, job.may_run)
+        completed = await box.run(command, job.rootfs, request.limits.run)
+        cpu_left_s = request.limits.run.cpu_time_s - completed.cpu_time_s
+        collected = await box.collect(request.outputs, self._budget.room_bytes, cpu_left_s)
+        if not completed.ok:
+            grade = grade_of(request, case, verdict_of_failure(completed))
+            return self._budget.run_stage(completed, grade, collected)
+        share, checked = await self._check(number, case, stdin, completed.stdout)
+        grade = grade_of(request, case, verdict_of_output(share), share or 0.0)
+        return self._budget.run_stage(completed, grade, collected, checked)
+
+    async def _check(self, number: int, case: TestCase, stdin: bytes, stdout: bytes) -> CheckedOutput:
+        if self._checker:
+            return await self._checker.check(number, case, stdin, stdout)
+        comparison, expected = self._request.comparison, case.expected()
+        assert not isinstance(comparison, CheckerComparison)
+        if expected is None:
+            return CheckedOutput(1.0, None)
+        if len(stdout) <= SMALL_BYTES:
+            same = is_same(stdout, expected, comparison)
         else:
-            await asyncio.to_thread(self._compile_cache.put, key, CachedCompilation(stage, content))
-
-
-async def _run_cases(
-    stack: AsyncExitStack, job: Job, env: Mapping[str, str], budget: AnswerBudget, box: Box, *, is_kept: bool
-) -> list[RunStage]:
-    """Run each test case on `box` as it is now; with `is_kept` leave it unchanged."""
-    limits, cases = job.work.request.limits.run, job.work.request.cases
-    case_stack = await stack.enter_async_context(AsyncExitStack())
-    runs = []
-    for number, case in enumerate(cases):
-        await case_stack.aclose()  # the box of the case before
-        if is_kept or number < len(cases) - 1:
-            place = await case_stack.enter_async_context(box.fork(limits))
-        else:  # the box is not needed unchanged any more
-            place = box
-            place.make_room(limits)
-        on_output = job.output.listener("run", number)
-        runs.append(await _run_case(place, job, env, case, budget, on_output))
-    return runs
-
-
-async def _run_case(
-    box: Box, job: Job, env: Mapping[str, str], case: TestCase, budget: AnswerBudget, on_output: OnOutput
-) -> RunStage:
-    request = job.work.request
-    assert request.run
-    argv = _argv(request.run, "run", case.args)
-    command = Command(argv, env, case.stdin(request.files), on_output, job.may_run)
-    completed = await box.run(command, job.rootfs, request.limits.run)
-    cpu_left_s = request.limits.run.cpu_time_s - completed.cpu_time_s
-    collected = await box.collect(request.outputs, budget.room_bytes, cpu_left_s)
-    return budget.run_stage(completed, case, collected)
-
-
-def _argv(program: str | tuple[str, ...], name: str, args: Sequence[str]) -> list[str]:
-    """Return the command of a program: bash for a script, with `args` as `"$@"`; else argv and `args`."""
-    if isinstance(program, str):
-        return ["/bin/bash", "-c", program, name, *args]
-    return [*program, *args]
+            same = await asyncio.to_thread(is_same, stdout, expected, comparison)
+        return CheckedOutput(float(same), None)

@@ -9,10 +9,12 @@ from processors.worker.environment_client import (
     EnvironmentClient,
     HeldEnvironment,
 )
-from processors.worker.execute import Executed, Job, ProgramExecutor
+from processors.worker.execute import Executed, ProgramExecutor
+from processors.worker.grading import stages_without_box
+from processors.worker.job import Job
 from processors.worker.live_output import LiveOutputPublisher
 from topics.submissions.facts import Compiled, DependenciesInstalled, Finished, HandedBack, Started
-from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome
 from topics.submissions.state import Work
 
 
@@ -50,7 +52,7 @@ class SubmissionExecutor:
 
     def unpublishable(self, work: Work, reason: str) -> Finished:
         """Return the end of a submission whose result Kafka does not accept."""
-        return self._finished(work, Executed("internal_error", None, ()), None, reason)
+        return self._finished(work, Executed("internal_error", None, (), reason), None)
 
     def is_cancelled(self, work: Work) -> bool:
         """Return whether a stop order for this attempt arrived."""
@@ -62,7 +64,7 @@ class SubmissionExecutor:
         attempt.work = work = attempt.work.replace(request=attempt.work.request.ordinary())
         if reason := self._too_large(work):
             await attempt.wait_until_allowed()
-            attempt.complete(self._finished(work, Executed("internal_error", None, ()), None, reason))
+            attempt.complete(self._finished(work, Executed("internal_error", None, (), reason), None))
             return
         try:
             # Held before the slot is: the environment is not evicted while the attempt waits for a slot.
@@ -70,8 +72,8 @@ class SubmissionExecutor:
                 await self._run_programs(attempt, environment)
         except DependenciesFailedError as error:
             outcome: Outcome = "internal_error" if error.state.fault == "ours" else "dependencies_failed"
-            failed = Executed(outcome, None, ())
-            attempt.complete(self._finished(work, failed, error.stage, error.state.explanation))
+            failed = Executed(outcome, None, (), error.state.explanation)
+            attempt.complete(self._finished(work, failed, error.stage))
 
     async def _run_programs(self, attempt: Attempt[Work], environment: HeldEnvironment) -> None:
         work, name, dependencies = attempt.work, self._name, environment.stage
@@ -97,13 +99,7 @@ class SubmissionExecutor:
                 return f"{name} = {memory_bytes}: no worker has more than {self._most_memory_bytes()}"
         return None
 
-    def _finished(
-        self,
-        work: Work,
-        result: Executed,
-        dependencies: DependenciesStage | None,
-        error: str | None = None,
-    ) -> Finished:
+    def _finished(self, work: Work, result: Executed, dependencies: DependenciesStage | None) -> Finished:
         return Finished(
             attempt=work.attempt,
             worker=self._name,
@@ -111,7 +107,7 @@ class SubmissionExecutor:
             dependencies=dependencies,
             compile=result.compile,
             run=result.run,
-            error=error if result.outcome == "internal_error" else None,
+            error=result.error if result.outcome == "internal_error" else None,
         )
 
 
@@ -119,13 +115,5 @@ def _too_small(work: Work, error: BoxTooSmallError) -> Executed:
     """Return the result if the files do not fit into the box: the first stage exceeds that limit."""
     if work.request.compile:
         return Executed("compile_failed", CompileStage(stderr=str(error), limit_exceeded=error.limit), ())
-    cases = work.request.cases
-    runs = tuple(
-        RunStage(
-            stderr=str(error),
-            limit_exceeded=error.limit,
-            passed=None if case.expected_output is None else False,
-        )
-        for case in cases
-    )
+    runs = stages_without_box(work.request, str(error), error.limit)
     return Executed("run_failed", None, runs)

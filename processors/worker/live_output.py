@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from processors.sandbox import OnOutput
-from processors.worker.grading import as_texts
+from processors.worker.answer_budget import as_texts
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, cloud_event, encode, unique
 from topics.settings import KafkaSettings

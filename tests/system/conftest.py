@@ -54,7 +54,9 @@ def cluster(cache_dir: Path, served: "Registry") -> "Iterator[Cluster]":
         (folder / "data" / name).chmod(0o755)
     registries = {name.upper(): value for name, value in served.settings.items()}
     options = ("--workers", "2", "--cache-builders", "2")
-    cluster = Cluster(folder, cache_dir, *options, settings={"PREBUILD": wanted, **registries})
+    cluster = Cluster(
+        folder, cache_dir, *options, settings={"PREBUILD": wanted, "LANGUAGES": ["lua"], **registries}
+    )
     try:
         cluster.start()
         yield cluster

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from topics.model import Model
 from topics.request.commands import ShellOrArgv, without_nul
+from topics.request.file_names import check_file_names
 from topics.request.files import Encoding, File, decoded
 from topics.request.limits import CompileLimits, RunLimits
 
@@ -97,20 +98,26 @@ class FloatComparison(Model):
     """Largest difference of two equal numbers, in proportion to the expected one."""
 
 
+CHECKER_FILES = ("input", "output", "answer")
+"""Files of a test case in the box of its checker, whose names are the arguments of the checker."""
+
+
 class CheckerComparison(Model):
     """A program decides, in a sandbox and a box of its own, with the environment of the submission.
 
     It runs for each case whose program exited with 0 within its limits. Its box has the files `input`,
     `output` (what the program printed) and `answer` (`expected_output`, or empty), whose names are its
-    arguments in this order, as testlib expects them. Exit code 0 accepts the output, and 1 and 2 refuse it as
-    `wrong_output`. Exit code 7 (testlib's `_points`) accepts a part: the first number that the checker
-    prints on either stream, from 0 to 1, is the share of `points`. Any other end is the verdict
-    `checker_error`, with which the submission ends as `internal_error`.
+    arguments in this order, as testlib expects them. Exit code 0 accepts the output, and 1, 2, 4 and 8
+    (testlib's `_wa`, `_pe`, `_dirt`, `_unexpected_eof`) refuse it as `wrong_output`. Exit code 7 (testlib's
+    `_points`) accepts a part: the first number that the checker prints, on standard output or else on
+    standard error, is the share of `points`, from 0 to 1. A share of 0 is `wrong_output`. Any other end is
+    the verdict `checker_error`, with which the submission ends as `internal_error`.
     """
 
     mode: Literal["checker"]
     files: Annotated[tuple[File, ...], Field(max_length=256, fail_fast=True)] = ()
-    """Files of the checker, which the program that is checked does not see."""
+    """Files of the checker, which the program that is checked does not see. They have `content`, not `from`.
+    None is called `input`, `output` or `answer`."""
     compile: ShellOrArgv | None = None
     """Command that compiles the checker, once for all cases."""
     run: ShellOrArgv
@@ -119,6 +126,19 @@ class CheckerComparison(Model):
     """Limits of compiling the checker."""
     limits: RunLimits = RunLimits()
     """Limits of one run of the checker."""
+
+    @field_validator("files")
+    @classmethod
+    def _file_names(cls, files: tuple[File, ...]) -> tuple[File, ...]:
+        check_file_names([file.name for file in files])
+        for file in files:
+            if file.name.partition("/")[0] in CHECKER_FILES:
+                raise ValueError(
+                    f"file name {file.name!r} is taken: input, output and answer are those of a test case"
+                )
+            if file.origin is not None:
+                raise ValueError(f"file {file.name!r} of a checker needs `content`, not `from`")
+        return files
 
 
 Comparison = Annotated[

@@ -14,6 +14,7 @@ from topics.request.callback_urls import refusal
 from topics.request.errors import FieldError, InvalidRequestError, NotJsonError, RequestTooLargeError
 from topics.request.field_names import unknown_field
 from topics.request.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
+from topics.request.languages import resolve
 from topics.request.limits import range_of
 from topics.request.model import DERIVED_ID_PREFIX, FILES_OF_FIELDS, SubmissionRequest
 
@@ -37,6 +38,7 @@ def parse_request(
 ) -> tuple[SubmissionRequest, str]:
     """Read a request and the hash of its content as sent, without its id.
 
+    The request has what its `language` gives, so that later versions of a preset do not change it.
     `webhook_allow` are the receivers that a `callback_url` may name. The decision is made here, before the
     request is on the log, so that all folds of the log agree.
 
@@ -58,6 +60,7 @@ def parse_request(
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error)) from None
     check_chosen_id(request.id)
+    request = resolve(request)
     _check_convention(request)
     if why := refusal(request.callback_url, webhook_allow):
         raise InvalidRequestError((FieldError(field="callback_url", message=why),))
@@ -161,18 +164,16 @@ def field_errors(
 
 
 _OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
-_COMMANDS = (["run"], ["compile"])
+_COMMANDS = (["run"], ["compile"], ["comparison", "run"], ["comparison", "compile"])
 _BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
 
 
 def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
-    location = list(map(str, details["loc"]))
-    if location[:1] in _COMMANDS:
-        del location[1:2]  # the tag of a union, such as `(script)`
+    location = _without_tags(list(map(str, details["loc"])))
     context = details.get("ctx", {})
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
-        message = unknown_field(root, location)
+        message = unknown_field(root, list(map(str, details["loc"])))
     if location in _COMMANDS and details["type"].endswith("_type"):
         message = (
             'must be a script, such as "python3 main.py", or a list of words, such as ["python3", "main.py"]'
@@ -190,6 +191,14 @@ def _field_error(details: Any, root: type[pydantic.BaseModel]) -> FieldError:
         )
     limit = next((context[name] for name in _BOUNDS if name in context), None)
     return FieldError(field=_shown(".".join(location)), message=_shown(message), limit=limit)
+
+
+def _without_tags(location: list[str]) -> list[str]:
+    """Return the path of a field without the tags of unions: `(script)`, or the mode of a comparison."""
+    if location[:1] == ["comparison"]:
+        location = location[:1] + location[2:]
+    depth = 2 if location[:1] == ["comparison"] else 1
+    return location[:depth] + location[depth + 1 :] if location[:depth] in _COMMANDS else location
 
 
 def _shown(text: str) -> str:

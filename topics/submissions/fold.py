@@ -17,6 +17,7 @@ from topics.submissions.facts import (
     Started,
     SubmissionFact,
 )
+from topics.submissions.stage import total_score
 from topics.submissions.state import EndedAttempt, Status, Submission, Work
 from topics.submissions.webhook import make_webhook
 
@@ -163,6 +164,7 @@ def _finished(state: Submission, fact: Finished, recorded: Recorded[SubmissionFa
         dependencies=fact.dependencies,
         compile=fact.compile,
         run=fact.run,
+        score=total_score(fact.run),
         error=fact.error,
     )
 

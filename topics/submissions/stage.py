@@ -1,5 +1,7 @@
 """Results of the stages of a submission."""
 
+import math
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -102,6 +104,16 @@ class RunStage(StageResult):
     outputs: tuple[OutputFile, ...] = ()
     """Output files, in the order of the request's patterns, then by name. If a file or a content is left
     out, `truncated` is true."""
+
+
+SCORE_DIGITS = 9
+"""Digits after the decimal point of scores, so that 0.1 and 0.2 are 0.3 together."""
+
+
+def total_score(runs: Iterable[RunStage]) -> float | None:
+    """Return the sum of the scores of test cases; None if none of them has a score."""
+    scores = [run.score for run in runs if run.score is not None]
+    return round(math.fsum(scores), SCORE_DIGITS) if scores else None
 
 
 class DependenciesStage(Model):

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 from topics.fold import QueuedWork
 from topics.model import Model
 from topics.request.errors import FieldError
+from topics.request.limits import RunLimits
 from topics.request.model import SubmissionRequest
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 
@@ -157,11 +158,15 @@ class Work(QueuedWork):
     @property
     def memory_limits(self) -> dict[str, int]:
         """Memory limits of the stages, in bytes, by the name of the request's field."""
-        limits = self.request.limits
-        of_compile = {"limits.compile.memory_bytes": limits.compile.memory_bytes}
-        return (of_compile if self.request.ordinary().compile else {}) | {
-            "limits.run.memory_bytes": limits.run.memory_bytes
-        }
+        limits, checker = self.request.limits, self.request.checker
+        stages: dict[str, RunLimits] = {"limits.run": limits.run}
+        if self.request.ordinary().compile:
+            stages = {"limits.compile": limits.compile} | stages
+        if checker and checker.compile:
+            stages["comparison.compile_limits"] = checker.compile_limits
+        if checker:
+            stages["comparison.limits"] = checker.limits
+        return {f"{name}.memory_bytes": stage.memory_bytes for name, stage in stages.items()}
 
     @property
     def memory_bytes(self) -> int:

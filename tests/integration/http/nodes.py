@@ -79,7 +79,8 @@ class Nodes:
     @contextmanager
     def _serving(self, number: int) -> Iterator[Server]:
         settings = IngestSettings(http_port=choose_free_port(), **self._settings)
-        server = Server(make_app(self.kafka, self.topics, settings, NixSettings(), str(number)), settings)
+        nix = NixSettings(cache_dir=self.kafka.data_dir)
+        server = Server(make_app(self.kafka, self.topics, settings, nix, str(number)), settings)
         url = f"http://127.0.0.1:{settings.http_port}"
         with (
             _thread(server.run, lambda: setattr(server, "should_exit", True)),

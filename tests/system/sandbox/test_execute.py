@@ -1,31 +1,39 @@
 """What compiling and test cases leave for each other, whichever of them run in the box itself."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from processors.sandbox import Rootfs, Sandboxes
 from processors.worker.compile_cache import CompileCache
-from processors.worker.execute import Executed, Job, ProgramExecutor
+from processors.worker.execute import Executed, ProgramExecutor
+from processors.worker.job import Job
 from processors.worker.live_output import AttemptOutput
 from tests.system.sandbox.laboratory import Laboratory
 from topics.request.cases import TestCase
 from topics.request.files import File
 from topics.request.model import SubmissionRequest
+from topics.submissions.output import OutputChunk
 from topics.submissions.state import Work
 
 FILES = (File(name="text", content="as sent\n"),)
 SPOIL = "cat text $1; echo spoilt | tee text > $1; ls"
 
 
-async def once(sandboxes: Sandboxes, request: SubmissionRequest, cache: CompileCache) -> Executed:
+async def once(
+    sandboxes: Sandboxes,
+    request: SubmissionRequest,
+    cache: CompileCache,
+    publish: Callable[[OutputChunk], None] = lambda _: None,
+) -> Executed:
     fields = {"id": "i", "attempt": 1, "request": request, "dependencies_id": "d", "package_set": "p"}
 
     async def at_once() -> None:
         return
 
     work = Work.model_validate(fields)
-    output = AttemptOutput(1, "w", lambda _: None)
+    output = AttemptOutput(1, "w", publish)
     job = Job(work, Rootfs.of_host_tools(), {}, at_once, lambda _: None, output)
     async with ProgramExecutor(sandboxes, cache, 1 << 20).run(job) as result:
         return result

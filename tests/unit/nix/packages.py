@@ -2,11 +2,14 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 
 from nix import index
 from nix.index import Index
-from nix.package_set import Names
+from nix.package_set import Names, PackageSet
 
 
 def paragraph(name: str, version: str = "1.0", **fields: str) -> str:
@@ -28,6 +31,17 @@ def paragraph(name: str, version: str = "1.0", **fields: str) -> str:
 def make_index(*paragraphs: str, left_out: frozenset[str] = frozenset(), **preferred: str) -> Index:
     """The index of one list."""
     return Index(io.BytesIO(index.write([("stable/main", "\n".join(paragraphs))], left_out, preferred)))
+
+
+def write_package_set(cache_dir: Path, pin: str, *paragraphs: str) -> Path:
+    """Put a package set of one list where a host keeps them; returns its folder."""
+    content = index.write([("stable/main", "\n".join(paragraphs))], frozenset(), {})
+    described = PackageSet("debian", pin, hashlib.sha256(content).hexdigest(), "2026-01-01", "amd64")
+    folder = cache_dir / "package-sets" / pin
+    folder.mkdir(parents=True)
+    (folder / "set.json").write_text(json.dumps(asdict(described)))
+    (folder / "index").write_bytes(content)
+    return folder
 
 
 def of_graph(graph: Mapping[str, list[str]]) -> Index:

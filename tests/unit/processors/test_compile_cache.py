@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from processors.sandbox import Rootfs
-from processors.worker.compile_cache import CachedCompilation, CompileCache, decode, encode, key_of
-from topics.request.cases import TestCase
+from processors.worker.compile_cache import CachedCompilation, CompileCache, Sources, decode, encode, key_of
+from topics.request.cases import CheckerComparison, TestCase
 from topics.request.files import File
 from topics.request.limits import CompileLimits, Limits, RunLimits
 from topics.request.model import SubmissionRequest
@@ -29,14 +29,24 @@ def work(request: SubmissionRequest = REQUEST, **changes: object) -> Work:
 
 
 def key(work: Work, rootfs: Rootfs = ROOTFS, variable: str = "1", answer_bytes: int = 1000) -> str:
-    return key_of(work, rootfs, {"A": variable}, answer_bytes)
+    return key_of(Sources.of_program(work.request, {"A": variable}), work.owner, rootfs, answer_bytes)
+
+
+def test_keys_are_those_of_earlier_versions() -> None:
+    assert key(work()) == "5ff1c85bc7e63e2f1eaff7515edc7a7ed524eefb1d19453804d4cc612e580f27"
+    assert key(work(owner="somebody")) == "8cc5efe231a79ae24bc826d6c243aaea70ef5778045616f540f3767fb35d7266"
 
 
 def test_what_changes_nothing_of_the_compile_stage_does_not_change_its_key() -> None:
     shuffled = REQUEST.replace(
         files=REQUEST.files[::-1],
         run="./b.out",
-        test_cases=(TestCase(input="1"),),
+        test_cases=(
+            TestCase(input="31", encoding="hex", points=2.0),
+            TestCase(input_file="b.c", hidden=True),
+        ),
+        comparison=CheckerComparison(mode="checker", run="true"),
+        stop_at_first_failure=True,
         tags=("x",),
         limits=Limits(run=RunLimits(wall_time_s=1)),
     )
@@ -50,6 +60,7 @@ def test_what_changes_nothing_of_the_compile_stage_does_not_change_its_key() -> 
         key(work(REQUEST.replace(files=REQUEST.files[:1]))),
         key(work(REQUEST.replace(compile=("cc",)))),
         key(work(REQUEST.replace(limits=Limits(compile=CompileLimits(cpus=2))))),
+        key(work(REQUEST.replace(limits=Limits(compile=CompileLimits(stack_bytes=1 << 20))))),
         key(work(owner="somebody")),
         key(work(), Rootfs({"/usr": Path("/store/two/usr")}, {})),
         key(work(), variable="2"),

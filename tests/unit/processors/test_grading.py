@@ -1,264 +1,152 @@
-"""What clients are told of what programs did."""
-
-import base64
+"""Verdicts, scores and outcomes of what programs and checkers did."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic_core import to_json
 
-from processors.sandbox import Collected, CollectedFile, Completed
-from processors.worker.grading import AnswerBudget, media_type, outcome_of, passed
-from topics.request.cases import TestCase
-from topics.request.output_patterns import OUTPUT_FILE_BYTES
-from topics.submissions.stage import CompileStage, OutputFile, RunStage, StageResult
+from processors.worker.checker import CheckerFailedError, share_of
+from processors.worker.grading import (
+    Grade,
+    grade_of,
+    outcome_of,
+    stages_without_box,
+    verdict_of_failure,
+    verdict_of_output,
+)
+from tests.unit.processors.test_answer_budget import completed
+from topics.request.cases import CheckerComparison, TestCase
+from topics.request.model import SubmissionRequest
+from topics.submissions.stage import Outcome, RunStage, Verdict, total_score
 
-
-def completed(
-    stdout: bytes = b"", stderr: bytes = b"", exit_code: int | None = 0, **more: object
-) -> Completed:
-    rest = {"signal": None, "wall_time_s": 0.5, "cpu_time_s": 0.25, "memory_bytes": 7, "limit_exceeded": None}
-    return Completed(stdout, stderr, exit_code, **(rest | {"truncated": False} | more))  # type: ignore[arg-type]
-
-
-def stage_of(stdout: bytes, stderr: bytes = b"", answer_bytes: int = 1000) -> CompileStage:
-    return AnswerBudget(answer_bytes).compile_stage(completed(stdout, stderr))
-
-
-def sent(*stages: StageResult) -> int:
-    """Bytes of all output as JSON, without the quotes around."""
-    return sum(len(to_json(text)) - 2 for stage in stages for text in (stage.stdout, stage.stderr))
-
-
-def output(text: str, encoding: str) -> bytes:
-    return base64.b64decode(text, validate=True) if encoding == "base64" else text.encode()
-
-
-def test_a_stage_says_what_the_program_did_and_cost() -> None:
-    assert stage_of("häh\n".encode(), b"err") == CompileStage(
-        stdout="häh\n",
-        stderr="err",
-        exit_code=0,
-        signal=None,
-        wall_time_s=0.5,
-        cpu_time_s=0.25,
-        memory_bytes=7,
-    )
-    killed = completed(exit_code=None, signal="SIGKILL", limit_exceeded="memory_bytes", truncated=True)
-    stage = AnswerBudget(100).compile_stage(killed)
-    assert (stage.exit_code, stage.signal, stage.limit_exceeded) == (None, "SIGKILL", "memory_bytes")
-    assert stage.truncated
-    assert not stage.ok
+REQUEST = SubmissionRequest(run="true")
+CHECKED = REQUEST.replace(comparison=CheckerComparison(mode="checker", run="true"))
 
 
 @pytest.mark.parametrize(
-    ("stdout", "stderr", "encoding"),
+    ("limit", "verdict"),
     [
-        (b"text", "ünï\0".encode(), "utf8"),
-        (b"\xff", b"", "base64"),
-        (b"text", b"\xff", "base64"),
-        (b"\0" * 100, b"", "base64"),
-        (b'"' * 100, b"\\" * 100, "utf8"),
-        (b"\0" * 100, b"x" * 1000, "utf8"),
+        ("cpu_time_s", "time_limit"),
+        ("wall_time_s", "time_limit"),
+        ("memory_bytes", "memory_limit"),
+        ("stdout_bytes", "output_limit"),
+        ("stderr_bytes", "output_limit"),
+        ("processes", "runtime_error"),
+        ("box_bytes", "runtime_error"),
+        ("file_size_bytes", "runtime_error"),
+        (None, "runtime_error"),
     ],
 )
-def test_bytes_that_are_no_text_and_text_that_escaping_would_double_go_as_base64(
-    stdout: bytes, stderr: bytes, encoding: str
+def test_a_limit_has_a_verdict_whatever_the_exit_code(limit: str | None, verdict: Verdict) -> None:
+    killed = completed(exit_code=None, signal="SIGKILL", limit_exceeded=limit)
+    assert not killed.ok
+    assert verdict_of_failure(killed) == verdict
+    late = completed(exit_code=0, limit_exceeded=limit)
+    assert late.ok if limit is None else verdict_of_failure(late) == verdict
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"),
+    [(1.0, "accepted"), (1e-9, "accepted"), (0.0, "wrong_output"), (None, "checker_error")],
+)
+def test_a_share_has_a_verdict(share: float | None, verdict: Verdict) -> None:
+    assert verdict_of_output(share) == verdict
+
+
+def test_points_are_scored_by_share() -> None:
+    case = TestCase(points=3.0, expected_output="")
+    assert grade_of(REQUEST, case, "accepted", 1.0) == Grade("accepted", 3.0, True)
+    assert grade_of(REQUEST, case, "accepted", 1 / 3) == Grade("accepted", 1.0, True)
+    assert grade_of(REQUEST, case, "not_run") == Grade("not_run", 0.0, False)
+    assert grade_of(REQUEST, TestCase(points=0.1), "accepted", 0.7).score == 0.07
+    assert grade_of(REQUEST, TestCase(expected_output=""), "wrong_output").score is None
+
+
+def test_passed_needs_something_to_compare() -> None:
+    assert grade_of(REQUEST, TestCase(), "accepted", 1.0).passed is None
+    assert grade_of(REQUEST, TestCase(), "runtime_error").passed is None
+    assert grade_of(REQUEST, TestCase(expected_output="x"), "runtime_error").passed is False
+    assert grade_of(CHECKED, TestCase(), "accepted", 0.5).passed is True
+    assert grade_of(CHECKED, TestCase(), "checker_error").passed is False
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "outcome"),
+    [
+        (["accepted"], "ok"),
+        (["accepted", "wrong_output"], "wrong_output"),
+        (["wrong_output", "not_run"], "wrong_output"),
+        (["wrong_output", "runtime_error"], "run_failed"),
+        (["time_limit", "not_run"], "run_failed"),
+        (["memory_limit"], "run_failed"),
+        (["output_limit"], "run_failed"),
+        (["runtime_error", "checker_error"], "internal_error"),
+    ],
+)
+def test_outcome(verdicts: list[Verdict], outcome: Outcome) -> None:
+    assert outcome_of(RunStage(verdict=verdict) for verdict in verdicts) == outcome
+
+
+def test_files_that_do_not_fit_are_an_error_of_each_case_or_of_the_first() -> None:
+    request = REQUEST.replace(test_cases=(TestCase(points=1.0), TestCase(points=1.0)))
+    first, second = stages_without_box(request, "too small", "box_bytes")
+    assert first == second
+    assert (first.verdict, first.stderr, first.limit_exceeded) == ("runtime_error", "too small", "box_bytes")
+    stopped = stages_without_box(request.replace(stop_at_first_failure=True), "too small", "box_bytes")
+    assert stopped == (first, RunStage(verdict="not_run", score=0.0))
+
+
+def test_scores_add_up_as_people_expect() -> None:
+    runs = [RunStage(score=score) for score in (0.1, 0.2, None)]
+    assert total_score(runs) == 0.3
+    assert total_score([RunStage(score=0.1)] * 10) == 1.0
+    assert total_score([RunStage(score=1e9)] * 1000) == 1e12
+    assert total_score([RunStage(score=0.0)]) == 0
+    assert total_score([RunStage(), RunStage()]) is None
+
+
+# -- checkers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "share"), [(0, 1.0), (1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0)])
+def test_a_checker_accepts_and_refuses_by_its_exit_code(code: int, share: float) -> None:
+    assert share_of(completed(b"0.5", exit_code=code)) == share
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "share"),
+    [
+        (b"", b"points 0.25 3 of 12 right\n", 0.25),
+        (b"1", b"0.5", 1.0),
+        (b"good", b"0.5", 0.5),
+        (b"case3: .5.", b"", 0.5),
+        (b"2e-1", b"", 0.2),
+        (b"+1.", b"", 1.0),
+        (b"-0", b"", 0.0),
+    ],
+)
+def test_a_share_is_the_first_number_that_the_checker_prints(
+    stdout: bytes, stderr: bytes, share: float
 ) -> None:
-    stage = stage_of(stdout, stderr, 10_000)
-    assert stage.encoding == encoding
-    assert (output(stage.stdout, encoding), output(stage.stderr, encoding)) == (stdout, stderr)
-    assert not stage.truncated
-
-
-outputs = (
-    st.binary(max_size=40)
-    | st.text(max_size=40).map(str.encode)
-    | st.integers(0, 60).map(lambda n: b"\0" * n)
-)
-
-
-@settings(max_examples=100)
-@given(st.lists(st.tuples(outputs, outputs), min_size=1, max_size=4))
-def test_what_fits_is_kept_whole(pairs: list[tuple[bytes, bytes]]) -> None:
-    budget = AnswerBudget(10_000)
-    for stdout, stderr in pairs:
-        stage = budget.compile_stage(completed(stdout, stderr))
-        assert (output(stage.stdout, stage.encoding), output(stage.stderr, stage.encoding)) == (
-            stdout,
-            stderr,
-        )
-        assert not stage.truncated
-
-
-@settings(max_examples=100)
-@given(st.lists(st.tuples(outputs, outputs), min_size=1, max_size=4), st.integers(1, 200))
-def test_the_answer_never_exceeds_its_budget(pairs: list[tuple[bytes, bytes]], answer_bytes: int) -> None:
-    budget = AnswerBudget(answer_bytes)
-    stages = [budget.compile_stage(completed(stdout, stderr)) for stdout, stderr in pairs]
-    assert sent(*stages) <= answer_bytes
-    for stage, (stdout, stderr) in zip(stages, pairs, strict=True):
-        kept = output(stage.stdout, stage.encoding), output(stage.stderr, stage.encoding)
-        assert stdout.startswith(kept[0])
-        assert stderr.startswith(kept[1])
-        assert stage.truncated == (kept != (stdout, stderr))
-
-
-def test_a_prefix_of_escapes_is_cut_to_the_budget_too() -> None:
-    assert sent(stage_of(b"\0" * 1000 + b"x" * 10_000, answer_bytes=1000)) <= 1000
-
-
-def test_no_output_is_not_truncated_output_when_the_budget_is_used_up() -> None:
-    budget = AnswerBudget(10)
-    assert budget.compile_stage(completed(b"x" * 100)).truncated
-    assert not budget.compile_stage(completed()).truncated
-
-
-def test_text_is_cut_between_characters() -> None:
-    stage = stage_of("ü".encode() * 100, answer_bytes=101)
-    assert stage.truncated
-    assert set(stage.stdout) == {"ü"}
+    given = share_of(completed(stdout, stderr, exit_code=7))
+    assert (given, str(given)) == (share, str(share))
 
 
 @pytest.mark.parametrize(
-    ("stdout", "expected", "same"),
-    [
-        (b"3\n", "3", True),
-        (b"3", "3\n\n\n", True),
-        (b"1 \t\r\n2\n", "1\n2", True),
-        (b"", " \n\t", True),
-        (b"1\n\n2", "1\n2", False),
-        (b" 3", "3", False),
-        (b"1  2", "1 2", False),
-        (b"3\n4", "3", False),
-        (b"A", "a", False),
-        ("ü".encode(), "ü", True),
-        (b"\xff", "\N{REPLACEMENT CHARACTER}", False),
-    ],
+    "printed", [b"", b"half", b"1.5", b"-0.5", b"50 0.5", b"nan", b"1e9", b"x1", b"\xff"]
 )
-def test_outputs_are_compared_as_judges_do(stdout: bytes, expected: str, same: bool) -> None:
-    assert passed(completed(stdout), TestCase(expected_output=expected)) is same
-
-
-def test_passing_needs_exit_code_zero_and_an_expectation() -> None:
-    case = TestCase(expected_output="3")
-    assert passed(completed(b"3"), TestCase()) is None
-    assert passed(completed(b"3", exit_code=1), case) is False
-    assert passed(completed(b"3", exit_code=None, signal="SIGKILL"), case) is False
-    assert passed(completed(b"3", limit_exceeded="wall_time_s"), case) is False
-
-
-def test_output_is_judged_before_it_is_cut() -> None:
-    assert AnswerBudget(4).run_stage(completed(b"3" * 10), TestCase(expected_output="3" * 10)).passed
+def test_a_share_must_be_a_number_from_0_to_1(printed: bytes) -> None:
+    with pytest.raises(CheckerFailedError, match="needs a number from 0 to 1"):
+        share_of(completed(printed, exit_code=7))
 
 
 @pytest.mark.parametrize(
-    ("runs", "outcome"),
+    ("end", "reason"),
     [
-        ([RunStage(exit_code=0)], "ok"),
-        ([RunStage(exit_code=0, passed=True), RunStage(exit_code=0)], "ok"),
-        ([RunStage(exit_code=0, passed=False), RunStage(exit_code=0, passed=True)], "wrong_output"),
-        ([RunStage(exit_code=0, passed=False), RunStage(exit_code=1)], "run_failed"),
-        ([RunStage(signal="SIGSEGV")], "run_failed"),
-        ([RunStage(exit_code=0, limit_exceeded="stdout_bytes")], "run_failed"),
+        ({"exit_code": 3}, "comparison.run: it ended with exit code 3"),
+        ({"exit_code": 127}, "comparison.run: it ended with exit code 127"),
+        ({"exit_code": None, "signal": "SIGSEGV"}, "comparison.run: SIGSEGV ended it"),
+        ({"exit_code": 0, "limit_exceeded": "cpu_time_s"}, "comparison.run: it exceeded cpu_time_s"),
+        ({"exit_code": 1, "limit_exceeded": "box_bytes"}, "comparison.run: it exceeded box_bytes"),
     ],
 )
-def test_outcome(runs: list[RunStage], outcome: str) -> None:
-    assert outcome_of(runs) == outcome
-
-
-# -- output files ----------------------------------------------------------------------------------
-
-
-def collected(*files: tuple[str, bytes | None]) -> Collected:
-    return Collected([CollectedFile(name, len(content or b""), content) for name, content in files])
-
-
-def outputs_bytes(stage: RunStage) -> int:
-    return sum(len(file.model_dump_json().encode()) for file in stage.outputs)
-
-
-def test_files_come_back_whole() -> None:
-    stage = AnswerBudget(1000).run_stage(completed(), TestCase(), collected(("out/a.csv", b"1,2\n")))
-    assert stage.outputs == (
-        OutputFile(name="out/a.csv", size_bytes=4, media_type="text/csv", content="MSwyCg=="),
-    )
-    assert not stage.truncated
-
-
-def test_what_was_too_large_to_be_read_says_for_what() -> None:
-    large = CollectedFile("large", OUTPUT_FILE_BYTES + 1, None)
-    late = CollectedFile("late", 10, None)
-    stage = AnswerBudget(1000).run_stage(completed(), TestCase(), Collected([large, late]))
-    assert [(file.content, file.omitted) for file in stage.outputs] == [
-        (None, "output_file_bytes"),
-        (None, "answer_bytes"),
-    ]
-    assert stage.truncated
-
-
-def test_a_file_is_all_or_nothing_and_smaller_ones_may_still_fit() -> None:
-    stage = AnswerBudget(800).run_stage(
-        completed(), TestCase(), collected(("large", bytes(450)), ("small", bytes(30)))
-    )
-    assert [(file.name, file.omitted) for file in stage.outputs] == [
-        ("large", "answer_bytes"),
-        ("small", None),
-    ]
-    assert stage.truncated
-
-
-def test_files_leave_room_for_what_is_printed_later() -> None:
-    budget = AnswerBudget(4000)
-    for _ in range(100):
-        budget.run_stage(completed(), TestCase(), collected(("file", bytes(100))))
-    assert budget.room_bytes < 200
-    assert not budget.run_stage(completed(b"x" * 1000), TestCase()).truncated
-
-
-def test_files_that_were_not_found_in_time_are_missing_output() -> None:
-    stage = AnswerBudget(100).run_stage(completed(), TestCase(), Collected(complete=False))
-    assert stage.truncated
-
-
-file_names = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=9
-)
-some_files = st.lists(st.tuples(file_names, st.binary(max_size=200)), max_size=6)
-
-
-@settings(max_examples=100)
-@given(st.lists(st.tuples(outputs, some_files), min_size=1, max_size=3), st.integers(0, 3000))
-def test_output_and_files_never_exceed_the_budget_together(
-    cases: list[tuple[bytes, list[tuple[str, bytes]]]], answer_bytes: int
-) -> None:
-    budget = AnswerBudget(answer_bytes)
-    stages = []
-    for stdout, files in cases:
-        stage = budget.run_stage(completed(stdout), TestCase(), collected(*files))
-        stages.append(stage)
-        contents = [
-            None if file.content is None else base64.b64decode(file.content) for file in stage.outputs
-        ]
-        if not stage.truncated:
-            assert [
-                (file.name, content) for file, content in zip(stage.outputs, contents, strict=True)
-            ] == files
-        assert all((file.content is None) == (file.omitted is not None) for file in stage.outputs)
-    assert sent(*stages) + sum(map(outputs_bytes, stages)) <= answer_bytes
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("out/plot.png", "image/png"),
-        ("page.HTML", "text/html"),
-        ("a.tar.gz", "application/gzip"),
-        ("data:text/html,x", "application/octet-stream"),
-        ("http://x/data", "application/octet-stream"),
-        ("no-suffix", "application/octet-stream"),
-        (".png", "application/octet-stream"),
-    ],
-)
-def test_media_types_are_guessed_from_names(name: str, expected: str) -> None:
-    assert media_type(name) == expected
+def test_any_other_end_is_a_failure_of_the_checker(end: dict[str, object], reason: str) -> None:
+    with pytest.raises(CheckerFailedError, match=reason):
+        share_of(completed(**end))  # type: ignore[arg-type]
