@@ -120,7 +120,7 @@ export async function getLanguages(): Promise<Language[]> {
 export const getText = async (path: string): Promise<string> => (await ask(path)).text();
 export const getJson = json;
 
-/** Return a random id for a new submission. */
+/** Return a random id, such as that of a new submission. */
 export function newId(): string {
   const random = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -97,7 +97,9 @@ export class RunView {
       addRun(id, this.#titleOf(draft));
       this.#drafts.submitted(id);
       history.pushState(null, "", `#/s/${id}`);
-      this.#show(id, await withLimits(request));
+      // A language has limits of its own, which the stored request contains.
+      const stored = request.language === undefined ? null : await getRequest(id).catch(() => null);
+      this.#show(id, stored ?? (await withLimits(request)));
     } catch (error) {
       const errors = error instanceof ProblemError ? error.errors : [];
       this.#form.showErrors((error as Error).message, errors);
@@ -120,6 +122,7 @@ export class RunView {
     });
     fill(this.#results, this.#result.element);
     this.#own.show(id);
+    this.#tabs.mark("Result", "busy");
     this.#tabs.select("Result");
     this.#result.focus();
     void this.#result.run();
@@ -180,7 +183,7 @@ export class RunView {
   #begin(draft: Draft, title: string): void {
     const ran = this.#drafts.submission;
     if (!this.#use(draft) && ran !== null) this.#note("Your program is still among your runs.");
-    this.#tabs.select("Code");
+    this.#leave();
     announce(`${title} chosen`);
   }
 
@@ -195,6 +198,13 @@ export class RunView {
   #openDraft(id: string): void {
     if (!this.#drafts.open(id)) this.#note("This draft is no longer kept.");
     else this.#showDraft();
+    this.#leave();
+  }
+
+  /** Show the code, without the result of another program. */
+  #leave(): void {
+    if (this.#shown !== null) history.pushState(null, "", "#/");
+    this.#close();
     this.#tabs.select("Code");
   }
 

@@ -11,7 +11,11 @@ import { draftOfLanguage } from "./presets";
 export class Chooser {
   readonly element: HTMLElement;
   readonly #language: HTMLSelectElement;
-  readonly #languageLabel = h("label", { for: "language", hidden: true }, "Language");
+  readonly #languageLabel = h(
+    "label",
+    { for: "language", class: "visually-hidden", hidden: true },
+    "Language",
+  );
   readonly #example: HTMLSelectElement;
   #languages: Language[] = [];
   #shown: string | null = null;
@@ -66,7 +70,7 @@ export class Chooser {
       ready.length > 0
         ? [group("Ready at once", ready), group("Installed when first used", others)]
         : others.map(option);
-    fill(this.#language, h("option", { value: "" }, "Choose…"), ...options);
+    fill(this.#language, h("option", { value: "" }, "Language…"), ...options);
     this.#language.hidden = this.#languageLabel.hidden = this.#languages.length === 0;
     this.show(this.#shown);
   }

@@ -1,6 +1,7 @@
 // Drafts, kept in the browser: a closed tab loses nothing. Tabs share the drafts. A tab whose draft was changed
 // by another tab goes on with a copy, so neither overwrites the other.
 
+import { newId } from "../api";
 import type { Draft } from "../editor/draft";
 import { read, remove, sizes, write } from "../kept";
 
@@ -23,8 +24,7 @@ export interface KeptDraft {
 }
 
 function made(draft: Draft, submission: string | null): KeptDraft {
-  const id = crypto.getRandomValues(new Uint32Array(2)).join("");
-  return { id, stamp: "", saved_at: Date.now(), changed: false, submission, draft };
+  return { id: newId(), stamp: "", saved_at: Date.now(), changed: false, submission, draft };
 }
 
 export class Drafts {
@@ -104,11 +104,11 @@ export class Drafts {
     this.#timer = undefined;
     const stored = read<KeptDraft>(PREFIX + this.#current.id);
     if (stored !== null && stored.stamp !== this.#current.stamp) {
-      this.#current.id = made(this.draft, null).id;
+      this.#current.id = newId();
       this.notice("Another tab changed this draft. This tab goes on with a copy; both are kept.");
     }
     const { id } = this.#current;
-    this.#current.stamp = made(this.draft, null).id;
+    this.#current.stamp = newId();
     this.#current.saved_at = Date.now();
     sessionStorage.setItem(OF_THIS_TAB, id);
     makeRoom(id, JSON.stringify(this.#current).length);
@@ -126,12 +126,14 @@ function kept(): KeptDraft[] {
 
 /** Delete the oldest other drafts until there is room for the draft `id`. */
 function makeRoom(id: string, characters: number): void {
-  const lengths = sizes(PREFIX);
-  const others = kept().filter((draft) => draft.id !== id);
-  let total = characters + others.reduce((sum, one) => sum + (lengths.get(PREFIX + one.id) ?? 0), 0);
-  while (others.length > 0 && (others.length >= DRAFTS || total > CHARACTERS)) {
-    const oldest = others.pop()?.id ?? "";
-    total -= lengths.get(PREFIX + oldest) ?? 0;
-    remove(PREFIX + oldest);
+  const others = sizes(PREFIX);
+  others.delete(PREFIX + id);
+  let total = [...others.values()].reduce((sum, length) => sum + length, characters);
+  if (others.size < DRAFTS && total <= CHARACTERS) return;
+  const oldest = kept().filter((draft) => draft.id !== id);
+  while (oldest.length > 0 && (oldest.length >= DRAFTS || total > CHARACTERS)) {
+    const name = PREFIX + (oldest.pop()?.id ?? "");
+    total -= others.get(name) ?? 0;
+    remove(name);
   }
 }
