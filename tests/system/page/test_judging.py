@@ -32,7 +32,7 @@ def test_verdicts_and_scores(page: Page, cluster: Cluster) -> None:
     expect(table.locator(".case .number:nth-child(3)")).to_have_text(["1 / 1", "0 / 2", "0 / 4"])
     expect(table.get_by_role("row", name="Sum")).to_contain_text("1 / 7")
     expect(page.get_by_role("group", name="Expected").locator("mark")).to_have_text("three\n")
-    third = page.get_by_role("button", name="Test case 3")
+    third = page.get_by_role("button", name="Test case 3", exact=True)
     expect(third).to_have_attribute("aria-expanded", "false")
     third.focus()
     page.keyboard.press("Enter")

@@ -3,10 +3,14 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.polling import eventually
 from tests.system.cluster.running import Cluster
 from tests.system.page.browser import choose, ends_as, run, run_script, write_code
 
 pytestmark = pytest.mark.xdist_group("cluster")
+
+KEEP_S = 10
+"""Time within which a draft is kept: many times the pause of 0.2 s after the first change."""
 
 
 def another_tab(page: Page) -> Page:
@@ -30,10 +34,10 @@ def test_a_closed_tab_loses_nothing(page: Page) -> None:
 
 def test_two_tabs_keep_two_drafts(page: Page) -> None:
     write_code(page, "of_both = 1")
-    page.wait_for_function("JSON.stringify(localStorage).includes('of_both')")
+    eventually(lambda: "of_both" in kept_drafts(page), "the draft is kept", KEEP_S)
     opened = another_tab(page)
     write_code(opened, "of_the_second = 1")
-    opened.wait_for_function("JSON.stringify(localStorage).includes('of_the_second')")
+    eventually(lambda: "of_the_second" in kept_drafts(page), "the draft is kept", KEEP_S)
     write_code(page, "of_the_first = 1")
     expect(page.locator(".notice-line")).to_contain_text("Another tab changed this draft")
     kept = kept_drafts(page)
