@@ -1,7 +1,7 @@
 // Requests to the server: error responses become `ProblemError`, and a 401 makes the page ask for a key.
 
 import { askForKey, key } from "./key";
-import type { Answer, FieldError, Listed, PackageFound, Problem, SubmissionRequest } from "./model";
+import type { Answer, FieldError, Language, Listed, PackageFound, Problem, SubmissionRequest } from "./model";
 
 export class ProblemError extends Error {
   readonly status: number;
@@ -17,17 +17,22 @@ export class ProblemError extends Error {
 /** The server did not respond; the request may have had an effect. */
 export class UnreachableError extends Error {}
 
+export interface Options extends RequestInit {
+  /** Whether the page asks for a key if the server requires one; true by default. */
+  asksForKey?: boolean;
+}
+
 /**
  * Send a request and return its response, which is neither 4xx nor 5xx.
  * @throws ProblemError, UnreachableError; AbortError if `signal` is aborted.
  */
-export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+export async function ask(path: string, { asksForKey = true, ...options }: Options = {}): Promise<Response> {
   for (;;) {
     const headers = new Headers(options.headers);
     const used = key();
     if (used !== null) headers.set("Authorization", `Bearer ${used}`);
     const response = await send(path, { ...options, headers });
-    if (response.status === 401 && (await askForKey(used))) continue;
+    if (response.status === 401 && asksForKey && (await askForKey(used))) continue;
     if (!response.ok) throw await problem(response);
     return response;
   }
@@ -56,7 +61,7 @@ async function problem(response: Response): Promise<ProblemError> {
   }
 }
 
-async function json<T>(path: string, options?: RequestInit): Promise<T> {
+async function json<T>(path: string, options?: Options): Promise<T> {
   return (await (await ask(path, options)).json()) as T;
 }
 
@@ -86,7 +91,8 @@ export async function submit(request: SubmissionRequest & { id: string }): Promi
 }
 
 export const cancel = (id: string): Promise<Answer> => json(submissionPath(id), { method: "DELETE" });
-export const getAnswer = (id: string): Promise<Answer> => json(submissionPath(id));
+export const getAnswer = (id: string, options?: Options): Promise<Answer> =>
+  json(submissionPath(id), options);
 export const getRequest = (id: string): Promise<SubmissionRequest> => json(submissionPath(id, "request"));
 
 export async function getOutput(id: string, testCase: number, name: string): Promise<Blob> {
@@ -107,10 +113,14 @@ export function findPackages(
   return json(`/packages?${new URLSearchParams({ q: words, limit: String(limit) })}`, { signal });
 }
 
+export async function getLanguages(): Promise<Language[]> {
+  return (await json<{ languages: Language[] }>("/languages", { asksForKey: false })).languages;
+}
+
 export const getText = async (path: string): Promise<string> => (await ask(path)).text();
 export const getJson = json;
 
-/** Return a random id for a new submission. */
+/** Return a random id, such as that of a new submission. */
 export function newId(): string {
   const random = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");

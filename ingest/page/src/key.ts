@@ -8,6 +8,13 @@ export function key(): string | null {
   return sessionStorage.getItem(STORED);
 }
 
+let given: () => void = () => undefined;
+
+/** Call `listener` after the user has given a key. */
+export function onKey(listener: () => void): void {
+  given = listener;
+}
+
 const forget = document.querySelector<HTMLButtonElement>("#forget-key");
 
 function keep(value: string | null): void {
@@ -64,11 +71,12 @@ function dialog(wasRefused: boolean): Promise<boolean> {
   document.body.append(box);
   return new Promise((resolve) => {
     box.addEventListener("close", () => {
-      const given = box.returnValue === "use" ? input.value.trim() : "";
-      if (given !== "") keep(given);
+      const entered = box.returnValue === "use" ? input.value.trim() : "";
+      if (entered !== "") keep(entered);
       else if (wasRefused) keep(null);
       box.remove();
-      resolve(given !== "");
+      resolve(entered !== "");
+      if (entered !== "") given();
     });
     box.showModal();
     input.focus();

@@ -1,6 +1,13 @@
 // The router, by the fragment of the URL: `#/`, `#/s/ID`, `#/s/ID/history`, `#/system`.
 
-import "./style.css";
+import "./style/base.css";
+import "./style/head.css";
+import "./style/controls.css";
+import "./style/editor.css";
+import "./style/result.css";
+import "./style/history.css";
+import "./style/system.css";
+import "./style/narrow.css";
 import { historyView } from "./submission/history";
 import { RunView } from "./run";
 import { systemView } from "./system/view";

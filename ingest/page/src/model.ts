@@ -10,9 +10,19 @@ export interface SourceFile {
 
 export interface TestCase {
   input?: string;
+  input_file?: string | null;
+  encoding?: Encoding;
   args?: string[];
   expected_output?: string | null;
+  points?: number | null;
+  hidden?: boolean;
 }
+
+/** How outputs are compared. The page edits these modes; it passes on a checker as it is. */
+export type Comparison =
+  | { mode: "lines" | "exact" | "tokens" }
+  | { mode: "floats"; absolute?: number; relative?: number }
+  | { mode: "checker" };
 
 export type Program = string | string[];
 export type StageLimits = Record<string, number>;
@@ -20,16 +30,20 @@ export type LimitedStage = "dependencies" | "compile" | "run";
 
 export interface SubmissionRequest {
   id?: string;
+  language?: string | null;
   files?: SourceFile[];
   dependencies?: Dependencies | null;
   compile?: Program | null;
   run?: Program | null;
   env?: Record<string, string>;
   test_cases?: TestCase[];
+  comparison?: Comparison;
+  stop_at_first_failure?: boolean;
   outputs?: string[];
   limits?: Partial<Record<LimitedStage, StageLimits>>;
   tags?: string[];
   callback_url?: string | null;
+  callback_answer?: boolean;
 }
 
 export interface Dependencies {
@@ -67,8 +81,24 @@ export interface CompileStage extends Stage {
   cached?: boolean;
 }
 
+export type Verdict =
+  | "accepted"
+  | "wrong_output"
+  | "time_limit"
+  | "memory_limit"
+  | "output_limit"
+  | "runtime_error"
+  | "not_run"
+  | "checker_error";
+
 export interface RunStage extends Stage {
   passed: boolean | null;
+  /** Absent in submissions of versions without verdicts. */
+  verdict?: Verdict;
+  score?: number;
+  /** Run of the checker, whose output is its comment. */
+  checker?: Stage;
+  hidden?: boolean;
   outputs: OutputFile[];
 }
 
@@ -96,6 +126,7 @@ export interface Answer {
   dependencies: DependenciesStage | null;
   compile: CompileStage | null;
   run: RunStage[];
+  score?: number;
   error: string | null;
   errors: FieldError[];
 }
@@ -150,6 +181,19 @@ export interface Listed {
   tags: string[];
 }
 
+/** A preset of `GET /languages`. Its commands contain `{source}` and `{stem}`. */
+export interface Language {
+  name: string;
+  title: string;
+  packages: string[];
+  source_file: string;
+  compile: string | null;
+  run: string;
+  hello: string;
+  /** Whether its environment is built when the server starts. */
+  prebuilt: boolean;
+}
+
 export interface PackageFound {
   name: string;
   version: string;
@@ -170,7 +214,7 @@ export type Tone = "good" | "bad" | "busy" | "plain";
 
 const STATUSES: Record<Status, { words: string; tone: Tone }> = {
   queued: { words: "Queued", tone: "busy" },
-  started: { words: "Installing packages", tone: "busy" },
+  started: { words: "Installing packages…", tone: "busy" },
   dependencies_installed: { words: "Packages ready", tone: "busy" },
   compiled: { words: "Running", tone: "busy" },
   finished: { words: "Finished", tone: "plain" },

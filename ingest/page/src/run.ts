@@ -2,27 +2,44 @@
 
 import { getRequest, newId, ProblemError, submit } from "./api";
 import { announce, fill, h } from "./dom";
+import { Chooser } from "./editor/chooser";
 import { type Draft, draftOf, requestOf } from "./editor/draft";
 import { EXAMPLES } from "./editor/examples";
 import { SubmissionForm } from "./editor/form";
 import { standardLimits } from "./editor/limits";
+import { withLanguage } from "./editor/presets";
 import type { LimitedStage, StageLimits, SubmissionRequest } from "./model";
+import { Drafts } from "./own/drafts";
+import { OwnList } from "./own/list";
+import { addRun, updateRun } from "./own/runs";
 import { ResultView } from "./submission/result";
+import { Tabs } from "./tabs";
 
-const KEPT = "envicutor.draft.2"; // raise the number when the format of drafts changes
 const RUN_KEYS = /mac/i.test(navigator.platform) ? "⌘ Enter" : "Ctrl Enter";
 
-function firstDraft(): Draft {
-  const kept = sessionStorage.getItem(KEPT);
-  const example = EXAMPLES[0];
-  if (kept !== null) return JSON.parse(kept) as Draft;
-  return draftOf(structuredClone(example?.request ?? {}));
-}
-
 export class RunView {
-  #draft = firstDraft();
-  readonly #form = new SubmissionForm(this.#draft, () => this.#keep());
-  readonly #results = h("div", { class: "results" });
+  readonly #chooser = new Chooser((draft, title) => this.#begin(draft, title));
+  readonly #notice = h("div", { class: "notice-line", hidden: true });
+  readonly #drafts = new Drafts(
+    () => draftOf(structuredClone(EXAMPLES[0]?.request ?? {})),
+    (words) => this.#note(words),
+  );
+  readonly #form = new SubmissionForm(
+    this.#drafts.draft,
+    () => this.#drafts.edited(),
+    (control) => this.#tabs.reveal(control),
+  );
+  readonly #results = h("div");
+  readonly #own = new OwnList(
+    this.#drafts,
+    (draft) => this.#titleOf(draft),
+    (id) => this.#openDraft(id),
+  );
+  readonly #resultPanel = h("div", { class: "results panel" }, this.#results, this.#own.element);
+  readonly #tabs = new Tabs("Parts of the submission", {
+    ...this.#form.panels,
+    Result: this.#resultPanel,
+  });
   readonly #run = h(
     "button",
     {
@@ -34,33 +51,26 @@ export class RunView {
     "Run ",
     h("kbd", {}, RUN_KEYS),
   );
-  readonly #examples: HTMLSelectElement;
-  readonly #view: HTMLElement;
+  readonly #view = h(
+    "div",
+    { class: "run-view" },
+    h("h1", { class: "visually-hidden" }, "Run a program"),
+    h(
+      "div",
+      { class: "toolbar" },
+      this.#chooser.element,
+      h("span", { class: "spacer" }),
+      this.#run,
+      this.#tabs.element,
+    ),
+    this.#notice,
+    h("div", { class: "columns" }, this.#form.element, this.#resultPanel),
+  );
   #result: ResultView | null = null;
   #shown: string | null = null;
 
   constructor() {
-    const options = EXAMPLES.map(({ name, title }) => h("option", { value: name }, title));
-    this.#examples = h(
-      "select",
-      { id: "examples", onchange: () => this.#example(this.#examples.value) },
-      h("option", { value: "" }, "Choose…"),
-      ...options,
-    );
-    this.#view = h(
-      "div",
-      { class: "run-view" },
-      h("h1", { class: "visually-hidden" }, "Run a program"),
-      h(
-        "div",
-        { class: "toolbar" },
-        h("label", { for: "examples" }, "Examples"),
-        this.#examples,
-        h("span", { class: "spacer" }),
-        this.#run,
-      ),
-      h("div", { class: "columns" }, this.#form.element, this.#results),
-    );
+    this.#chooser.show(this.#drafts.draft.language);
     this.#empty();
   }
 
@@ -68,6 +78,7 @@ export class RunView {
   open(main: HTMLElement, id: string | null): void {
     fill(main, this.#view);
     this.#form.measure();
+    this.#own.draw();
     if (id === this.#shown) return;
     if (id === null) this.#close();
     else void this.#reopen(id);
@@ -79,11 +90,16 @@ export class RunView {
     this.#run.disabled = true;
     announce("Sending");
     const id = newId();
-    const request = requestOf(this.#draft);
+    const draft = this.#drafts.draft;
+    const request = withLanguage(requestOf(draft), draft.language, this.#chooser.languages);
     try {
       await submit({ ...request, id });
+      addRun(id, this.#titleOf(draft));
+      this.#drafts.submitted(id);
       history.pushState(null, "", `#/s/${id}`);
-      this.#show(id, await withLimits(request));
+      // A language has limits of its own, which the stored request contains.
+      const stored = request.language === undefined ? null : await getRequest(id).catch(() => null);
+      this.#show(id, stored ?? (await withLimits(request)));
     } catch (error) {
       const errors = error instanceof ProblemError ? error.errors : [];
       this.#form.showErrors((error as Error).message, errors);
@@ -95,8 +111,19 @@ export class RunView {
   #show(id: string, request: SubmissionRequest): void {
     this.#result?.destroy();
     this.#shown = id;
-    this.#result = new ResultView(id, request);
+    this.#form.mark([]);
+    this.#result = new ResultView(id, request, {
+      goTo: (place) => this.#form.goTo(place),
+      failedAt: (places) => this.#form.mark(places),
+      changed: (status, answer, tone) => {
+        this.#tabs.mark("Result", tone);
+        if (updateRun(id, status, answer?.outcome ?? null)) this.#own.draw();
+      },
+    });
     fill(this.#results, this.#result.element);
+    this.#own.show(id);
+    this.#tabs.mark("Result", "busy");
+    this.#tabs.select("Result");
     this.#result.focus();
     void this.#result.run();
   }
@@ -107,7 +134,9 @@ export class RunView {
     try {
       const request = await getRequest(id);
       if (this.#shown !== id) return;
-      this.#use(draftOf(structuredClone(request), await standardLimits()));
+      // The draft of this submission may have been edited since.
+      if (this.#drafts.submission !== id)
+        this.#use(draftOf(structuredClone(request), await standardLimits()), id);
       this.#show(id, request);
     } catch (error) {
       fill(
@@ -119,6 +148,7 @@ export class RunView {
           h("p", { class: "error", role: "alert" }, (error as Error).message),
         ),
       );
+      this.#tabs.select("Result");
     }
   }
 
@@ -126,6 +156,8 @@ export class RunView {
     this.#result?.destroy();
     this.#result = null;
     this.#shown = null;
+    this.#own.show(null);
+    this.#tabs.mark("Result", "");
     this.#empty();
   }
 
@@ -147,25 +179,54 @@ export class RunView {
     );
   }
 
-  #example(name: string): void {
-    const found = EXAMPLES.find((example) => example.name === name);
-    if (found === undefined) return;
-    this.#use(draftOf(structuredClone(found.request)));
-    announce(`Example: ${found.title}`);
+  /** Begin a draft of a language or an example. The draft before it is kept if the user changed it. */
+  #begin(draft: Draft, title: string): void {
+    const ran = this.#drafts.submission;
+    if (!this.#use(draft) && ran !== null) this.#note("Your program is still among your runs.");
+    this.#leave();
+    announce(`${title} chosen`);
   }
 
-  #use(draft: Draft): void {
-    this.#draft = draft;
-    this.#form.show(draft);
-    this.#keep();
+  /** Replace the draft, and return whether the one before it is kept as a draft. */
+  #use(draft: Draft, submission: string | null = null): boolean {
+    const before = this.#drafts.start(draft, submission);
+    this.#showDraft();
+    if (before !== null) this.#note("Your program is kept as a draft.", before);
+    return before !== null;
   }
 
-  #keep(): void {
-    try {
-      sessionStorage.setItem(KEPT, JSON.stringify(this.#draft));
-    } catch {
-      sessionStorage.removeItem(KEPT); // the draft exceeds the browser's quota
-    }
+  #openDraft(id: string): void {
+    if (!this.#drafts.open(id)) this.#note("This draft is no longer kept.");
+    else this.#showDraft();
+    this.#leave();
+  }
+
+  /** Show the code, without the result of another program. */
+  #leave(): void {
+    if (this.#shown !== null) history.pushState(null, "", "#/");
+    this.#close();
+    this.#tabs.select("Code");
+  }
+
+  #showDraft(): void {
+    this.#notice.hidden = true;
+    this.#chooser.show(this.#drafts.draft.language);
+    this.#form.show(this.#drafts.draft);
+    this.#own.draw();
+  }
+
+  /** Show a note below the toolbar, with a button that goes back to the draft `id` unless it is null. */
+  #note(words: string, id: string | null = null): void {
+    const back = id === null ? null : h("button", { type: "button", class: "small" }, "Go back to it");
+    back?.addEventListener("click", () => this.#openDraft(id ?? ""));
+    fill(this.#notice, h("p", {}, words), back);
+    this.#notice.hidden = false;
+    announce(words);
+  }
+
+  /** Name a draft for people: its language, or else its first file. */
+  #titleOf(draft: Draft): string {
+    return this.#chooser.titleOf(draft.language) ?? draft.files[0]?.name ?? "A script";
   }
 }
 

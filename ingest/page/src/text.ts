@@ -1,5 +1,7 @@
 // Output of programs, made safe to display: it remains text and cannot imitate other text.
 
+import type { Encoding } from "./model";
+
 // CSI … final byte; OSC, DCS, SOS, PM, APC up to their terminator; other escapes of two or three characters.
 const ESCAPES =
   /\u001b\[[0-?]*[ -/]*[@-~]|\u001b[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b[ -/]*[0-Z\\^-~]/g;
@@ -31,9 +33,11 @@ export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
-/** Decode text of the HTTP API: plain text, or base64 of bytes that may not be UTF-8. */
-export function decoded(text: string, encoding: string): string {
-  return encoding === "base64" ? new TextDecoder().decode(bytesOf(text)) : text;
+/** Decode text of the HTTP API: plain text, or base64 or hex of bytes that may not be UTF-8. */
+export function decoded(text: string, encoding: Encoding): string {
+  if (encoding === "utf8") return text;
+  const hex = (): number[] => (text.match(/../g) ?? []).map((digits) => parseInt(digits, 16));
+  return new TextDecoder().decode(encoding === "base64" ? bytesOf(text) : Uint8Array.from(hex()));
 }
 
 const UNITS = ["B", "KiB", "MiB", "GiB"];
@@ -57,4 +61,18 @@ export function seconds(count: number): string {
 
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
+}
+
+const AGES: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
+  ["day", 86_400],
+  ["hour", 3600],
+  ["minute", 60],
+];
+
+/** Format how long ago a time (ms since 1970) was: "3 min. ago", "just now". */
+export function ago(ms: number): string {
+  const age = (Date.now() - ms) / 1000;
+  const [unit, length] = AGES.find(([, seconds]) => age >= seconds) ?? [];
+  if (unit === undefined || length === undefined) return "just now";
+  return new Intl.RelativeTimeFormat("en", { style: "short" }).format(-Math.floor(age / length), unit);
 }

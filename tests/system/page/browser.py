@@ -52,6 +52,13 @@ def choose(page: Page, example: str) -> None:
     page.get_by_label("Examples").select_option(example)
 
 
+def write_code(page: Page, code: str, name: str = "main.py") -> None:
+    """Replace the content of a file whose tab is selected."""
+    page.get_by_label(f"Content of {name}").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(code)
+
+
 def run(page: Page) -> str:
     """Click on Run; the id of the submission."""
     before = page.url

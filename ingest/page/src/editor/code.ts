@@ -10,10 +10,19 @@ import {
   indentUnit,
   syntaxHighlighting,
 } from "@codemirror/language";
-import { Compartment, EditorState, type Extension } from "@codemirror/state";
+import {
+  Compartment,
+  EditorState,
+  type Extension,
+  RangeSet,
+  StateEffect,
+  StateField,
+} from "@codemirror/state";
 import {
   drawSelection,
   EditorView,
+  gutterLineClass,
+  GutterMarker,
   highlightActiveLine,
   highlightActiveLineGutter,
   highlightSpecialChars,
@@ -23,6 +32,8 @@ import {
 import { tags } from "@lezer/highlight";
 import { h } from "../dom";
 import { languageOf } from "./languages";
+
+const PHONE = matchMedia("(max-width: 560px)");
 
 const theme = EditorView.theme({
   "&": { color: "var(--text)", backgroundColor: "transparent", fontSize: "var(--code-size)", height: "100%" },
@@ -39,6 +50,12 @@ const theme = EditorView.theme({
     background: "var(--selection)",
   },
   "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--selection)", outline: "none" },
+  ".cm-gutterElement.marked": {
+    backgroundColor: "var(--bad-ground)",
+    color: "var(--bad)",
+    fontWeight: "700",
+    boxShadow: "inset 3px 0 var(--bad)",
+  },
   ".cm-specialChar": { color: "var(--bad)" },
 });
 
@@ -55,7 +72,31 @@ const colours = HighlightStyle.define([
   { tag: [tags.meta, tags.processingInstruction], color: "var(--code-type)" },
 ]);
 
+class LineMark extends GutterMarker {
+  override elementClass = "marked";
+}
+
+const LINE_MARK = new LineMark();
+const markLines = StateEffect.define<number[]>();
+/** The marked lines, which move with the text. */
+const markedLines = StateField.define<RangeSet<GutterMarker>>({
+  create: () => RangeSet.empty,
+  update(marked, { changes, effects, newDoc }) {
+    const lines = effects.find((effect) => effect.is(markLines))?.value as number[] | undefined;
+    if (lines === undefined) return marked.map(changes);
+    const starts = lines
+      .filter((line) => line >= 1 && line <= newDoc.lines)
+      .map((line) => newDoc.line(line).from);
+    return RangeSet.of(
+      starts.map((start) => LINE_MARK.range(start)),
+      true,
+    );
+  },
+  provide: (field) => gutterLineClass.from(field),
+});
+
 const always: Extension = [
+  markedLines,
   lineNumbers(),
   highlightActiveLine(),
   highlightActiveLineGutter(),
@@ -105,6 +146,7 @@ export class CodeEditor {
           always,
           this.#language.of([]),
           EditorState.readOnly.of(readOnly),
+          PHONE.matches ? EditorView.lineWrapping : [],
           EditorView.contentAttributes.of({ "aria-label": `Content of ${name}`, tabindex: "0" }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) this.changed(update.state.doc.toString());
@@ -124,5 +166,22 @@ export class CodeEditor {
 
   focus(): void {
     this.#view.focus();
+  }
+
+  /** Move the cursor to a line and a column, both from 1, and show it. */
+  goTo(line: number, column: number): void {
+    const { doc } = this.#view.state;
+    const { from, to } = doc.line(Math.min(Math.max(line, 1), doc.lines));
+    const at = Math.min(from + Math.max(column - 1, 0), to);
+    this.#view.dispatch({
+      selection: { anchor: at },
+      effects: EditorView.scrollIntoView(at, { y: "center" }),
+    });
+    this.#view.focus();
+  }
+
+  /** Mark lines (from 1) in the gutter, instead of those that are marked. */
+  mark(lines: number[]): void {
+    this.#view.dispatch({ effects: markLines.of([...new Set(lines)]) });
   }
 }

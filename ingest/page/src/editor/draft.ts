@@ -1,12 +1,14 @@
 // The draft of a submission as the form holds it, and its conversion to a request and back.
 
 import type {
+  Comparison,
   Dependencies,
   LimitedStage,
   Program,
   SourceFile,
   StageLimits,
   SubmissionRequest,
+  TestCase,
 } from "../model";
 import { ordinary } from "./older";
 
@@ -15,9 +17,14 @@ export interface DraftCase {
   args: string;
   /** Expected output; null if the output is not compared. */
   expected: string | null;
+  points: number | null;
+  /** Fields that the form does not edit. */
+  rest: Pick<TestCase, "input_file" | "encoding" | "hidden">;
 }
 
 export interface Draft {
+  /** Name of the preset that the draft was made of, or null. */
+  language: string | null;
   files: SourceFile[];
   /** Names of packages; ignored if `nix`, a Nix expression, is not null. */
   packages: string[];
@@ -30,6 +37,9 @@ export interface Draft {
   /** Patterns of output files, separated by spaces. */
   outputs: string;
   cases: DraftCase[];
+  comparison: Comparison;
+  /** Whether the test cases after the first that is not accepted do not run. */
+  stop: boolean;
   /** Limits that differ from the defaults. */
   limits: Partial<Record<LimitedStage, StageLimits>>;
   /** Environment variables, one `NAME=value` a line. */
@@ -37,14 +47,16 @@ export interface Draft {
   /** Tags, separated by spaces. */
   tags: string;
   callback: string;
+  /** Fields that the form does not edit. */
+  rest: Pick<SubmissionRequest, "callback_answer">;
 }
 
 export function emptyCase(): DraftCase {
-  return { input: "", args: "", expected: null };
+  return { input: "", args: "", expected: null, points: null, rest: {} };
 }
 
 export function requestOf(draft: Draft): SubmissionRequest {
-  const request: SubmissionRequest = { files: draft.files, run: draft.run };
+  const request: SubmissionRequest = { ...draft.rest, files: draft.files, run: draft.run };
   const dependencies = dependenciesOf(draft);
   if (Object.keys(dependencies).length > 0) request.dependencies = dependencies;
   if (draft.compile.trim() !== "") request.compile = draft.compile;
@@ -52,10 +64,14 @@ export function requestOf(draft: Draft): SubmissionRequest {
   const outputs = words(draft.outputs);
   if (outputs.length > 0) request.outputs = outputs;
   request.test_cases = draft.cases.map((one) => ({
-    input: one.input,
+    ...one.rest,
+    ...(one.rest.input_file === undefined ? { input: one.input } : {}),
     ...(one.args.trim() === "" ? {} : { args: words(one.args) }),
     ...(one.expected === null ? {} : { expected_output: one.expected }),
+    ...(one.points === null ? {} : { points: one.points }),
   }));
+  if (draft.comparison.mode !== "lines") request.comparison = draft.comparison;
+  if (draft.stop) request.stop_at_first_failure = true;
   request.limits = draft.limits;
   const tags = words(draft.tags);
   if (tags.length > 0) request.tags = tags;
@@ -80,13 +96,11 @@ function dependenciesOf(draft: Draft): Dependencies {
 /** Convert a request to a draft, which keeps the limits that differ from `standard`, the defaults. */
 export function draftOf(asked: SubmissionRequest, standard: Draft["limits"] = {}): Draft {
   const request = ordinary(asked);
-  const cases = (request.test_cases ?? []).map((one) => ({
-    input: one.input ?? "",
-    args: (one.args ?? []).map(quoted).join(" "),
-    expected: one.expected_output ?? null,
-  }));
+  const cases = (request.test_cases ?? []).map(draftCase);
   return {
-    files: request.files ?? [],
+    language: request.language ?? null,
+    // A stored file has both its content and `from`, which says where the content came from.
+    files: (request.files ?? []).map(({ name, content, encoding = "utf8" }) => ({ name, content, encoding })),
     packages: request.dependencies?.packages ?? [],
     nix: request.dependencies?.nix ?? null,
     pypi: (request.dependencies?.pypi ?? []).join(" "),
@@ -95,12 +109,30 @@ export function draftOf(asked: SubmissionRequest, standard: Draft["limits"] = {}
     run: script(request.run),
     outputs: (request.outputs ?? []).map(quoted).join(" "),
     cases: cases.length > 0 ? cases : [emptyCase()],
+    comparison: request.comparison ?? { mode: "lines" },
+    stop: request.stop_at_first_failure ?? false,
     limits: different(request.limits ?? {}, standard),
     env: Object.entries(request.env ?? {})
       .map(([name, value]) => `${name}=${value}`)
       .join("\n"),
     tags: (request.tags ?? []).map(quoted).join(" "),
     callback: request.callback_url ?? "",
+    rest: request.callback_answer === true ? { callback_answer: true } : {},
+  };
+}
+
+function draftCase(one: TestCase): DraftCase {
+  const { input_file, encoding = "utf8", hidden = false } = one;
+  return {
+    input: one.input ?? "",
+    args: (one.args ?? []).map(quoted).join(" "),
+    expected: one.expected_output ?? null,
+    points: one.points ?? null,
+    rest: {
+      ...(input_file === undefined || input_file === null ? {} : { input_file }),
+      ...(encoding === "utf8" ? {} : { encoding }),
+      ...(hidden ? { hidden } : {}),
+    },
   };
 }
 
@@ -129,7 +161,7 @@ function variables(text: string): Record<string, string> {
 }
 
 /** Quote a word for a shell. */
-function quoted(word: string): string {
+export function quoted(word: string): string {
   return /^[\w@%+=:,./*?-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 

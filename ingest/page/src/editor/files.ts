@@ -2,6 +2,8 @@
 
 import { announce, fill, h, uniqueId } from "../dom";
 import type { SourceFile } from "../model";
+import type { Place } from "../submission/places";
+import { nextTab } from "../tabs";
 import { harmless } from "../text";
 import { CodeEditor } from "./code";
 
@@ -23,6 +25,7 @@ export class Files {
   readonly #remove = this.#tool("Remove", "Remove this file (Delete)", () => this.#removeChosen());
   #files: SourceFile[] = [];
   #chosen = 0;
+  #places: Place[] = [];
 
   constructor(private readonly changed: () => void) {
     this.#code = new CodeEditor((text) => {
@@ -79,6 +82,7 @@ export class Files {
 
   set(files: SourceFile[], chosen = 0): void {
     this.#files = files;
+    this.#places = [];
     this.#choose(Math.min(chosen, files.length - 1));
   }
 
@@ -92,6 +96,25 @@ export class Files {
     this.#code.measure();
   }
 
+  /** Move the cursor to a place, if there is such a file. */
+  goTo({ file, line, column }: Place): void {
+    const index = this.#files.findIndex(({ name }) => name === file);
+    if (index < 0) return;
+    if (index !== this.#chosen) this.#choose(index);
+    this.#code.goTo(line, column);
+  }
+
+  /** Mark the lines of `places`, instead of those that are marked. */
+  mark(places: Place[]): void {
+    this.#places = places;
+    this.#markLines();
+  }
+
+  #markLines(): void {
+    const name = this.#files[this.#chosen]?.name;
+    this.#code.mark(this.#places.filter(({ file }) => file === name).map(({ line }) => line));
+  }
+
   #choose(index: number): void {
     this.#chosen = Math.max(0, index);
     const file = this.#files[this.#chosen];
@@ -101,6 +124,7 @@ export class Files {
     const binary = (file.encoding ?? "utf8") !== "utf8";
     const text = binary ? "This file is not text. It is sent unchanged." : file.content;
     this.#code.show(file.name, text, binary);
+    this.#markLines();
   }
 
   #draw(): void {
@@ -134,15 +158,8 @@ export class Files {
   }
 
   #key(event: KeyboardEvent): void {
-    const last = this.#files.length - 1;
-    const to: Record<string, number> = {
-      ArrowRight: this.#chosen === last ? 0 : this.#chosen + 1,
-      ArrowLeft: this.#chosen === 0 ? last : this.#chosen - 1,
-      Home: 0,
-      End: last,
-    };
-    const target = to[event.key];
-    if (target !== undefined) {
+    const target = nextTab(event.key, this.#chosen, this.#files.length);
+    if (target !== null) {
       this.#choose(target);
       this.#focusTab();
     } else if (event.key === "Delete") this.#removeChosen();

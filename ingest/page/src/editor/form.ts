@@ -2,17 +2,22 @@
 
 import { field, fill, h } from "../dom";
 import type { FieldError } from "../model";
+import type { Place } from "../submission/places";
 import { Cases } from "./cases";
 import type { Draft } from "./draft";
 import { Files } from "./files";
+import { Judging } from "./judging";
 import { LimitsForm } from "./limits";
 import { Packages } from "./packages";
 
 export class SubmissionForm {
   readonly element: HTMLElement;
+  /** The parts of the form, by the titles of their tabs. */
+  readonly panels: Record<"Code" | "Packages" | "Tests", HTMLElement>;
   readonly #files: Files;
   readonly #packages: Packages;
   readonly #cases: Cases;
+  readonly #judging: Judging;
   readonly #limits: LimitsForm;
   readonly #nix: HTMLTextAreaElement;
   readonly #kinds: { packages: HTMLInputElement; nix: HTMLInputElement };
@@ -33,10 +38,12 @@ export class SubmissionForm {
   constructor(
     draft: Draft,
     private readonly changed: () => void,
+    private readonly reveal: (control: HTMLElement) => void,
   ) {
     this.#files = new Files(changed);
     this.#packages = new Packages(changed);
     this.#cases = new Cases(changed);
+    this.#judging = new Judging(changed);
     this.#limits = new LimitsForm(changed);
     this.#nix = this.#area("dependencies.nix", 4, (value) => (this.#draft.nix = value));
     this.#compile = this.#area("compile", 1, (value) => (this.#draft.compile = value));
@@ -59,34 +66,44 @@ export class SubmissionForm {
       field("Tags", this.#tags, "For finding submissions later; separated by spaces."),
       field("Callback", this.#callback, "URL that receives the result."),
     );
-    this.element = h("div", { class: "form" }, this.#problem, this.#files.element, ...this.#cards());
+    this.panels = this.#panels();
+    this.element = h("div", { class: "form" }, this.#problem, ...Object.values(this.panels));
     this.show(draft);
   }
 
-  #cards(): HTMLElement[] {
-    const card = (title: string, ...children: (HTMLElement | null)[]): HTMLElement => {
+  #panels(): SubmissionForm["panels"] {
+    const card = (title: string, ...children: HTMLElement[]): HTMLElement => {
       const id = `card-${title.replaceAll(" ", "-")}`;
       return h("section", { class: "card", "aria-labelledby": id }, h("h2", { id }, title), ...children);
     };
+    const panel = (...children: HTMLElement[]): HTMLElement => h("div", { class: "panel" }, ...children);
+    const pair = (...children: HTMLElement[]): HTMLElement => h("div", { class: "pair" }, ...children);
     const kinds = h(
       "div",
       { class: "segments", role: "radiogroup", "aria-label": "How to specify dependencies" },
       h("label", {}, this.#kinds.packages, h("span", {}, "By name")),
       h("label", {}, this.#kinds.nix, h("span", {}, "Nix expression")),
     );
-    return [
-      card("Packages", kinds, this.#packages.element, this.#expression, this.#pinned()),
-      card(
-        "Commands",
-        field("Compile", this.#compile, "Once, before all test cases. Empty: nothing to compile."),
+    const commands = card(
+      "Commands",
+      pair(
+        field("Compile", this.#compile, "Once. Empty: nothing to compile."),
         field("Run", this.#run, "For each test case; a bash script."),
-        field("Variables", this.#env, "Environment variables, one NAME=value per line."),
+      ),
+      pair(
+        field("Variables", this.#env, "One NAME=value per line."),
         field("Files to bring back", this.#outputs, "Patterns, separated by spaces; * and ** as usual."),
       ),
-      card("Test cases", this.#cases.element),
-      this.#limitsCard,
-      this.#tagsCard,
-    ];
+    );
+    return {
+      Code: panel(this.#files.element, commands),
+      Packages: panel(card("Packages", kinds, this.#packages.element, this.#expression, this.#pinned())),
+      Tests: panel(
+        card("Test cases", this.#cases.element, this.#judging.element),
+        this.#limitsCard,
+        this.#tagsCard,
+      ),
+    };
   }
 
   #pinned(): HTMLElement {
@@ -154,6 +171,7 @@ export class SubmissionForm {
     this.#tags.value = draft.tags;
     this.#callback.value = draft.callback;
     this.#cases.set(draft.cases);
+    this.#judging.set(draft);
     this.#limits.set(draft.limits);
     this.#limitsCard.open = Object.keys(draft.limits).length > 0;
     this.#tagsCard.open = draft.tags !== "" || draft.callback !== "";
@@ -182,6 +200,7 @@ export class SubmissionForm {
     fill(this.#problem, h("strong", {}, title), list);
     this.#problem.hidden = false;
     const first = this.element.querySelector<HTMLElement>("[aria-invalid]");
+    if (first !== null) this.reveal(first);
     (first ?? this.#problem).focus();
   }
 
@@ -205,6 +224,17 @@ export class SubmissionForm {
       if (found !== null) return found;
     }
     return null;
+  }
+
+  /** Move the cursor to a place in a file, if the draft has the file. */
+  goTo(place: Place): void {
+    this.reveal(this.#files.element);
+    this.#files.goTo(place);
+  }
+
+  /** Mark the lines of `places` in the editor, instead of those that are marked. */
+  mark(places: Place[]): void {
+    this.#files.mark(places);
   }
 
   /** Measure the editor again, after the form was inserted into the document. */

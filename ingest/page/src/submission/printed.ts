@@ -1,7 +1,8 @@
 // The output of a program: a block of text that may still grow.
 
 import { fill, h } from "../dom";
-import { bytes, harmless } from "../text";
+import { bytes } from "../text";
+import type { Places } from "./places";
 
 const SHOWN_CHARACTERS = 100_000;
 
@@ -19,12 +20,16 @@ export class Printed {
   #drawn = true;
   #all = false;
 
-  constructor(title: string, label: string) {
+  constructor(
+    title: string,
+    label: string,
+    private readonly places: Places,
+  ) {
     this.#pre = h("pre", { class: "printed", tabindex: 0, role: "group", "aria-label": label });
     this.element = h(
       "div",
       { class: "block", hidden: true },
-      h("h4", {}, title),
+      h("h3", {}, title),
       this.#pre,
       this.#note,
       this.#more,
@@ -54,7 +59,7 @@ export class Printed {
     const pre = this.#pre;
     const atEnd = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 4;
     const cut = !this.#all && this.#text.length > SHOWN_CHARACTERS;
-    fill(pre, harmless(cut ? this.#text.slice(0, SHOWN_CHARACTERS) : this.#text));
+    fill(pre, ...this.places.linked(cut ? this.#text.slice(0, SHOWN_CHARACTERS) : this.#text));
     pre.hidden = this.#text === "";
     this.#more.hidden = !cut;
     this.#more.textContent = `Show all of it, about ${bytes(this.#text.length)}`;

@@ -2,23 +2,34 @@
 
 import { cancel, ProblemError } from "../api";
 import { announce, fill, h } from "../dom";
-import { ordinary } from "../editor/older";
 import { follow } from "../events";
 import {
   type Answer,
   type EventPayload,
   isFinal,
+  labelOf,
   type OutputChunk,
   type Status,
-  type SubmissionWait,
   type SubmissionRequest,
-  labelOf,
+  type SubmissionWait,
 } from "../model";
 import { harmless } from "../text";
-import { StageView } from "./stage";
+import { type Place, Places } from "./places";
+import { Stages, summary } from "./stages";
 import { Steps } from "./steps";
+import { BuildClock, turnWords } from "./waits";
 
 const TOOLBAR_PX = 60; // height of the toolbar, which stays at the top
+
+/** Functions that are called as a result comes in. */
+export interface Listeners {
+  /** The user followed a link to a place in the code. */
+  goTo: (place: Place) => void;
+  /** The submission failed at these places in the code, or has no failure. */
+  failedAt: (places: Place[]) => void;
+  /** The state changed, with the colour that stands for it. */
+  changed: (status: Status, answer: Answer | null, tone: string) => void;
+}
 
 export class ResultView {
   readonly element: HTMLElement;
@@ -26,8 +37,8 @@ export class ResultView {
   readonly #pill = h("span", { class: "pill busy" }, "Sending");
   readonly #note = h("div", { class: "result-note" });
   readonly #steps: Steps;
-  readonly #compile: StageView | null;
-  readonly #cases: StageView[];
+  readonly #stages: Stages;
+  readonly #clock: BuildClock;
   readonly #cancel = h(
     "button",
     { type: "button", class: "small danger", onclick: () => void this.#stop() },
@@ -39,22 +50,15 @@ export class ResultView {
   constructor(
     private readonly id: string,
     request: SubmissionRequest,
+    private readonly listeners: Listeners,
   ) {
-    const limits = request.limits ?? {};
-    const compiles = (ordinary(request).compile ?? null) !== null;
-    this.#steps = new Steps(compiles);
-    this.#compile = compiles
-      ? new StageView({ title: "Compilation", limits: limits.compile ?? {}, expected: null })
-      : null;
-    const cases = request.test_cases ?? [];
-    this.#cases = (cases.length > 0 ? cases : [{}]).map(
-      (one, index) =>
-        new StageView({
-          title: cases.length > 1 ? `Test case ${index + 1}` : "Run",
-          limits: limits.run ?? {},
-          expected: one.expected_output ?? null,
-        }),
-    );
+    const names = (request.files ?? []).map(({ name }) => name);
+    this.#stages = new Stages(request, new Places(names, listeners.goTo));
+    this.#steps = new Steps(this.#stages.compiles);
+    this.#clock = new BuildClock((words) => {
+      this.#steps.progress("packages", `${words} so far`);
+      this.#say(`The packages are being installed, for ${words} so far. They are kept for later runs.`);
+    });
     this.element = h(
       "section",
       { class: "card result", "aria-labelledby": "result-title" },
@@ -74,7 +78,7 @@ export class ResultView {
       ),
       this.#steps.element,
       this.#note,
-      h("div", { class: "stages" }, this.#compile?.element, ...this.#cases.map((one) => one.element)),
+      this.#stages.element,
     );
   }
 
@@ -88,6 +92,7 @@ export class ResultView {
       }
     } catch (error) {
       if (this.#ending.signal.aborted) return;
+      this.#clock.stop();
       this.#look("No answer", "bad");
       this.#cancel.hidden = true;
       this.#problem((error as Error).message);
@@ -102,59 +107,57 @@ export class ResultView {
 
   destroy(): void {
     this.#ending.abort();
+    this.#clock.stop();
   }
 
   #happened(fact: string, { fact: payload, status, refused, time }: EventPayload): void {
     if (refused !== null) return;
     if (fact === "waiting") {
-      this.#say(waitingWords(payload as unknown as SubmissionWait));
+      this.#waits(payload as unknown as SubmissionWait, Date.parse(time));
       return;
     }
+    this.#clock.stop();
     if (typeof payload["attempt"] === "number" && fact === "started") this.#attempt = payload["attempt"];
     if (fact === "handed_back" || fact === "lease_expired") {
       this.#say("Its worker is gone; another worker will run it.");
-      for (const stage of [this.#compile, ...this.#cases]) stage?.reset();
+      this.#stages.reset();
     } else fill(this.#note);
-    if (status === "dependencies_installed") this.#compile?.happens("running");
-    if (status === "compiled") this.#compile?.happens("ok");
+    if (fact === "started") this.#clock.begin(Date.parse(time));
+    if (status === "dependencies_installed") this.#stages.compiling("running");
+    if (status === "compiled") this.#stages.compiling("ok");
     if (status === null || isFinal(status)) return;
     this.#steps.reached(status, Date.parse(time), payload);
-    this.#look(words(status, this.#compile !== null), "busy");
+    this.#look(words(status, this.#stages.compiles), "busy");
+    this.listeners.changed(status, null, "busy");
+  }
+
+  #waits(wait: SubmissionWait, at: number): void {
+    if (wait.reason === "environment") {
+      this.#clock.reads(at);
+      return;
+    }
+    const turn = turnWords(wait);
+    this.#steps.progress("accepted", turn);
+    this.#say(`Waiting for a worker: ${turn}.`);
   }
 
   #print(chunk: OutputChunk): void {
     if (chunk.attempt !== this.#attempt) return;
-    const stage = chunk.stage === "compile" ? this.#compile : this.#cases[chunk.case ?? 0];
-    stage?.print(chunk);
-    if (chunk.stage === "run" && this.#cases.length > 1) {
-      this.#look(`Running ${(chunk.case ?? 0) + 1} of ${this.#cases.length}`, "busy");
-    }
+    const progress = this.#stages.print(chunk);
+    if (progress !== null) this.#look(progress, "busy");
   }
 
   #finish(answer: Answer): void {
+    this.#clock.stop();
     this.#cancel.hidden = true;
     this.#steps.finish(answer);
     const { words: end, tone } = labelOf(answer.status, answer.outcome);
     fill(this.#note);
-    if (answer.compile !== null) this.#compile?.finish(answer.compile);
-    else this.#compile?.skip();
-    for (const [index, view] of this.#cases.entries()) {
-      const stage = answer.run[index];
-      if (stage === undefined) view.skip();
-      else {
-        view.finish(stage);
-        view.showFiles(this.id, index, stage);
-      }
-    }
+    const places = this.#stages.finish(this.id, answer);
     this.#explain(answer);
-    this.#openWhatMatters(answer);
-    this.#look(`${end}${this.#count(answer)}`, tone);
-  }
-
-  #count(answer: Answer): string {
-    const judged = answer.run.filter((stage) => stage.passed !== null);
-    if (judged.length < 2) return "";
-    return `, ${judged.filter((stage) => stage.passed === true).length} of ${judged.length} passed`;
+    this.#look(`${end}${summary(answer)}`, tone);
+    this.listeners.failedAt(places);
+    this.listeners.changed(answer.status, answer, tone);
   }
 
   #explain(answer: Answer): void {
@@ -163,16 +166,6 @@ export class ResultView {
       this.#problem(dependencies.explanation, dependencies.log);
     } else if (error !== null) this.#problem(error);
     else if (errors.length > 0) this.#problem(errors.map((one) => `${one.field}: ${one.message}`).join("\n"));
-  }
-
-  /** Open the compilation or test case that failed, or the first test case if none failed. */
-  #openWhatMatters(answer: Answer): void {
-    const failed = answer.run.findIndex((stage) => stage.passed === false || stage.exit_code !== 0);
-    if (answer.outcome === "compile_failed" && this.#compile !== null) this.#compile.element.open = true;
-    for (const [index, view] of this.#cases.entries()) {
-      view.element.open = answer.run[index] !== undefined && index === Math.max(0, failed);
-    }
-    if (answer.compile?.exit_code === 0 && this.#compile !== null) this.#compile.element.open = false;
   }
 
   #problem(text: string, log = ""): void {
@@ -220,12 +213,6 @@ export class ResultView {
       this.#say(`The link is ${link}`);
     }
   }
-}
-
-function waitingWords({ reason, before, estimate_s }: SubmissionWait): string {
-  if (reason === "environment") return "Its environment is being built.";
-  const estimate = estimate_s === null ? "" : `, about ${estimate_s.toFixed(0)} s`;
-  return `Waiting for a worker: ${before ?? 0} before it${estimate}.`;
 }
 
 function words(status: Status, compiles: boolean): string {

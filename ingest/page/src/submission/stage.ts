@@ -1,10 +1,13 @@
-// The view of one stage: the compilation or a test case, while it runs and afterwards.
+// The details of one stage: the compilation or a test case, while it runs and afterwards.
 
 import { fill, h } from "../dom";
-import type { OutputChunk, RunStage, Stage, StageLimits } from "../model";
+import type { Comparison, Encoding, OutputChunk, RunStage, Stage, StageLimits } from "../model";
 import { bytes, decoded, seconds } from "../text";
 import { compared } from "./compared";
+import type { Frame } from "./frames";
+import { ending, judgement } from "./labels";
 import { outputFiles } from "./outputs";
+import type { Place, Places } from "./places";
 import { Printed } from "./printed";
 
 /** Properties of a stage that the request determines. */
@@ -12,37 +15,39 @@ export interface Asked {
   title: string;
   limits: StageLimits;
   expected: string | null;
+  encoding: Encoding;
+  comparison: Comparison["mode"];
 }
 
 export class StageView {
-  readonly element: HTMLDetailsElement;
-  readonly #mark = h("span", { class: "mark", "aria-hidden": "true" });
-  readonly #label = h("span", { class: "stage-label" }, "waiting");
-  readonly #cost = h("span", { class: "stage-cost" });
   readonly #bars = h("dl", { class: "bars", hidden: true });
+  readonly #note = h("div");
   readonly #difference = h("div");
   readonly #files = h("div");
   readonly #streams: { stdout: Printed; stderr: Printed };
+  readonly #checker: Printed;
   #received = { worker: "", stdout: 0, stderr: 0 };
 
-  constructor(private readonly asked: Asked) {
+  constructor(
+    readonly frame: Frame,
+    private readonly asked: Asked,
+    private readonly places: Places,
+  ) {
+    const { title } = asked;
     this.#streams = {
-      stdout: new Printed("Output", `Output of ${asked.title}`),
-      stderr: new Printed("Errors", `Error output of ${asked.title}`),
+      stdout: new Printed("Output", `Output of ${title}`, places),
+      stderr: new Printed("Errors", `Error output of ${title}`, places),
     };
-    this.element = h(
-      "details",
-      { class: "stage waiting" },
-      h("summary", {}, this.#mark, h("span", { class: "stage-title" }, asked.title), this.#label, this.#cost),
-      h(
-        "div",
-        { class: "stage-body" },
-        this.#bars,
-        this.#difference,
-        this.#streams.stdout.element,
-        this.#streams.stderr.element,
-        this.#files,
-      ),
+    this.#checker = new Printed("Checker", `Comment of the checker on ${title}`, places);
+    const { stdout, stderr } = this.#streams;
+    frame.body.append(
+      this.#note,
+      this.#difference,
+      stdout.element,
+      stderr.element,
+      this.#checker.element,
+      this.#files,
+      this.#bars,
     );
   }
 
@@ -51,7 +56,7 @@ export class StageView {
     this.#received = { worker: "", stdout: 0, stderr: 0 };
     this.#streams.stdout.set("");
     this.#streams.stderr.set("");
-    this.#look("waiting", "waiting");
+    this.frame.look("waiting", "waiting");
   }
 
   /** Append a chunk of output. Chunks after a gap are ignored: the result has the whole output. */
@@ -63,45 +68,79 @@ export class StageView {
     this.#received[stream] +=
       chunk.encoding === "base64" ? atob(chunk.text).length : new TextEncoder().encode(text).length;
     this.#streams[stream].append(text);
-    this.#look("busy", "running");
-    this.element.open = true;
+    this.frame.look("busy", "running");
+    this.frame.open = true;
   }
 
   /** Show that the stage runs, or that it succeeded; the result with its cost follows. */
   happens(words: "running" | "ok"): void {
-    this.#look(words === "ok" ? "good" : "busy", words);
+    this.frame.look(words === "ok" ? "good" : "busy", words);
   }
 
-  /** Show the result of the stage. */
-  finish(stage: Stage): void {
-    const label = labelOfStage(stage);
-    this.#look(label.good ? "good" : "bad", label.words);
-    this.#cost.textContent = `${seconds(stage.wall_time_s)} · ${bytes(stage.memory_bytes)}`;
-    const note = stage.truncated ? "A part of the output is missing, since it exceeded the limits." : "";
-    const stdout = decoded(stage.stdout, stage.encoding);
-    this.#streams.stdout.set(stdout, note);
-    this.#streams.stderr.set(decoded(stage.stderr, stage.encoding));
-    this.#drawBars(stage);
-    if ("passed" in stage && stage.passed === false && this.asked.expected !== null) {
-      fill(this.#difference, compared(this.asked.expected, stdout));
-      if (!stage.truncated) this.#streams.stdout.element.hidden = true;
+  /** Show the result of the stage. A case of several has its verdict, one that is alone how it ended. */
+  finish(stage: Stage | RunStage, several = false): void {
+    const end = ending(stage);
+    const label = several && "passed" in stage ? judgement(stage) : end;
+    this.frame.look(label.tone, label.words);
+    this.frame.showCost(stage);
+    if ("hidden" in stage && stage.hidden === true) {
+      this.#hide();
+      this.#drawBars(stage);
+      return;
     }
+    const ran = !("verdict" in stage && stage.verdict === "not_run");
+    if (!ran) {
+      fill(this.#note, h("p", { class: "hint" }, "It did not run, since an earlier test case failed."));
+      return;
+    }
+    fill(
+      this.#note,
+      label.words !== end.words && end.tone === "bad" && h("p", { class: "error" }, end.words),
+    );
+    this.#showOutput(stage);
+    this.#drawBars(stage);
+  }
+
+  /** Return the places in the files that the stage's error output names. */
+  failures(): Place[] {
+    return this.places.of(this.#streams.stderr.text);
   }
 
   showFiles(id: string, testCase: number, stage: RunStage): void {
     if (stage.outputs.length > 0) {
-      fill(this.#files, h("h4", {}, "Files"), outputFiles(id, testCase, stage.outputs));
+      fill(this.#files, h("h3", {}, "Files"), outputFiles(id, testCase, stage.outputs));
     }
   }
 
   /** Show that the stage did not run. */
   skip(): void {
-    this.#look("skipped", "not run");
+    this.frame.look("skipped", "not run");
   }
 
-  #look(look: string, words: string): void {
-    this.element.className = `stage ${look}`;
-    this.#label.textContent = words;
+  #showOutput(stage: Stage | RunStage): void {
+    const { stdout, stderr } = this.#streams;
+    const printed = decoded(stage.stdout, stage.encoding);
+    const missing = stage.truncated ? "A part of the output is missing, since it exceeded the limits." : "";
+    stdout.set(printed, missing);
+    stderr.set(decoded(stage.stderr, stage.encoding));
+    if (!("passed" in stage)) return;
+    const { checker } = stage;
+    if (checker !== undefined)
+      this.#checker.set(decoded(checker.stdout + checker.stderr, checker.encoding).trimEnd());
+    const { expected, encoding, comparison } = this.asked;
+    if (stage.passed === false && expected !== null) {
+      fill(this.#difference, compared(decoded(expected, encoding), printed, comparison));
+      if (!stage.truncated) stdout.element.hidden = true;
+    }
+  }
+
+  #hide(): void {
+    this.#streams.stdout.set("");
+    this.#streams.stderr.set("");
+    fill(
+      this.#note,
+      h("p", { class: "hint" }, "This test case is hidden: its data and output are not shown."),
+    );
   }
 
   #drawBars(stage: Stage): void {
@@ -126,22 +165,4 @@ export class StageView {
     );
     this.#bars.hidden = false;
   }
-}
-
-const LIMITS: Record<string, string> = {
-  wall_time_s: "ran longer than allowed",
-  cpu_time_s: "used more CPU time than allowed",
-  memory_bytes: "used more memory than allowed",
-  stdout_bytes: "printed more than allowed",
-  stderr_bytes: "printed more errors than allowed",
-};
-
-function labelOfStage(stage: Stage | RunStage): { good: boolean; words: string } {
-  if (stage.limit_exceeded !== null) {
-    return { good: false, words: LIMITS[stage.limit_exceeded] ?? `hit the limit ${stage.limit_exceeded}` };
-  }
-  if (stage.signal !== null) return { good: false, words: `ended by ${stage.signal}` };
-  if (stage.exit_code !== 0) return { good: false, words: `exit code ${stage.exit_code}` };
-  if ("passed" in stage && stage.passed === false) return { good: false, words: "wrong output" };
-  return { good: true, words: "passed" in stage && stage.passed ? "passed" : "ok" };
 }

@@ -55,6 +55,11 @@ export class Steps {
     if ("dependencies" in fact) this.#packages(fact["dependencies"] as DependenciesStage);
   }
 
+  /** Show how long a step has gone on, or what it waits for. */
+  progress(name: "accepted" | "packages", text: string): void {
+    this.#detail(name, text);
+  }
+
   finish(answer: Answer): void {
     const { dependencies, compile, run } = answer;
     this.#look("accepted", answer.status === "rejected" ? "failed" : "done");
