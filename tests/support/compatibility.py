@@ -87,7 +87,8 @@ def _enumerated(schema: Schema) -> set[str] | None:
 
 
 def _alternatives(schema: Schema) -> list[Schema]:
-    return [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    """The alternatives that are whole values; an object whose fields depend on each other has others."""
+    return [one for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())) if one.keys() != {"required"}]
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:

@@ -141,8 +141,6 @@ class CheckerComparison(Model):
                 raise ValueError(
                     f"file name {file.name!r} is taken: input, output and answer are those of a test case"
                 )
-            if file.origin is not None:
-                raise ValueError(f"file {file.name!r} of a checker needs `content`, not `from`")
         return files
 
 

@@ -313,7 +313,6 @@ def test_a_request_without_a_program_is_refused(fields: dict[str, Any]) -> None:
         ({"files": [file("answer/x")]}, "files", "file name 'answer/x' is taken"),
         ({"files": [file("a"), file("a/b")]}, "files", "file name 'a' is also a folder of another file"),
         ({"files": [file("../a")]}, "files", "file name '../a' has a component '..'"),
-        ({"files": [{"name": "a", "from": {"submission": "i", "name": "a"}}]}, "files", "needs `content`"),
         ({"run": 5}, "run", "must be a script, such as"),
         ({"run": None}, "run", "must be a script, such as"),
         ({"compile": ["a", "\0"]}, "compile", "must not contain NUL"),
