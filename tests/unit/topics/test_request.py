@@ -316,7 +316,7 @@ def test_a_request_without_a_program_is_refused(fields: dict[str, Any]) -> None:
         ({"run": 5}, "run", "must be a script, such as"),
         ({"run": None}, "run", "must be a script, such as"),
         ({"compile": ["a", "\0"]}, "compile", "must not contain NUL"),
-        ({"limits": {"stack_bytes": 1}}, "limits.stack_bytes", "greater than or equal to 65536"),
+        ({"limits": {"stack_bytes": 1}}, "limits.stack_bytes", "must be at least 65536"),
         ({"limit": {}}, "limit", "there is no such field"),
     ],
 )
