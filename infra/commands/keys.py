@@ -9,10 +9,10 @@ import httpx
 import typer
 from confluent_kafka import KafkaException, Message
 
+from envicutor_client.cli.answers import printable
+from envicutor_client.cli.client import target
 from infra.api_keys import put_key
-from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
-from infra.commands.client import target
 from infra.commands.options import one_of
 from infra.commands.output import USAGE, fail, print_note
 from topics.catalogue import catalogue

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from ingest.client import AsyncClient, Client, RequestRefusedError
+from envicutor_client import AsyncClient, Client, RequestRefusedError
 from ingest.models import EventPayload
 from tests.integration.http.nodes import DEADLINE_S, Nodes
 from tests.support.polling import eventually

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from infra.commands.watch import WaitingNotes
-from ingest.client import Client
+from envicutor_client import Client
+from envicutor_client.cli.watch import WaitingNotes
 from ingest.models import SubmissionWait
 from tests.integration.http.nodes import Nodes
 from tests.support.polling import eventually

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.client import Client, RequestRefusedError, UnavailableError
+from envicutor_client import Client, RequestRefusedError, UnavailableError
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import Answer, Status
 

@@ -5,7 +5,7 @@ from typing import get_args
 
 from rich.console import Console
 
-from infra.commands.answers import EXIT_CODES, how_it_ended, outcome_or_status, print_answer, printable
+from envicutor_client.cli.answers import EXIT_CODES, how_it_ended, outcome_or_status, print_answer, printable
 from topics.request.limits import MiB
 from topics.submissions.stage import (
     CompileStage,

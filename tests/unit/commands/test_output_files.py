@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.output_files import check_new, write
+from envicutor_client.cli.output_files import check_new, write
 from topics.submissions.stage import OutputFile, RunStage
 from topics.submissions.state import Answer
 

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console, RenderableType
 
-from infra.commands.submissions import table
+from envicutor_client.cli.submissions import table
 from infra.commands.top import picture
 from ingest.models import Builds, LastMinute, Listed, Percentiles, System
 from topics.times import milliseconds

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from httpx_sse import ServerSentEvent
 
-from ingest.client.calls import CONNECT_TIMEOUT_S
+from envicutor_client.calls import CONNECT_TIMEOUT_S
 from ingest.models import END, EventPayload
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer

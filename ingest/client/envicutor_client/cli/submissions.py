@@ -8,11 +8,11 @@ from typing import Annotated, get_args
 import typer
 from rich.table import Table
 
-from infra.commands.client import AsJson, Server, client
+from envicutor_client import RequestRefusedError
+from envicutor_client.cli.client import AsJson, Server, client
+from envicutor_client.cli.tables import plain_table, show_table
 from infra.commands.options import moment, one_of
 from infra.commands.output import print_note
-from infra.commands.tables import plain_table, show_table
-from ingest.client import RequestRefusedError
 from ingest.models import Listed
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Status

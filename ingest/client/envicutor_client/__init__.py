@@ -7,11 +7,11 @@ with Client("http://127.0.0.1:8000") as client:
 `AsyncClient` has the same methods for asyncio.
 """
 
-from ingest.client.asynchronous import AsyncClient
-from ingest.client.calls import LONGEST_WAIT_S
-from ingest.client.errors import ClientError, RequestRefusedError, UnavailableError
-from ingest.client.events import StreamEvent
-from ingest.client.synchronous import Client
+from envicutor_client.asynchronous import AsyncClient
+from envicutor_client.calls import LONGEST_WAIT_S
+from envicutor_client.errors import ClientError, RequestRefusedError, UnavailableError
+from envicutor_client.events import StreamEvent
+from envicutor_client.synchronous import Client
 
 __all__ = [
     "LONGEST_WAIT_S",

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from infra.commands import output_files
-from infra.commands.answers import EXIT_CODES, outcome_or_status, print_answer, printable
-from infra.commands.client import AsJson, Server, client
+from envicutor_client import Client
+from envicutor_client.calls import WAITING_POLL_S, with_id
+from envicutor_client.cli import output_files
+from envicutor_client.cli.answers import EXIT_CODES, outcome_or_status, print_answer, printable
+from envicutor_client.cli.client import AsJson, Server, client
+from envicutor_client.cli.requests import read_request
+from envicutor_client.cli.watch import WaitingNotes, follow
 from infra.commands.output import USAGE, broken_pipe_ignored, fail, print_note, reason
-from infra.commands.requests import read_request
-from infra.commands.watch import WaitingNotes, follow
-from ingest.client import Client
-from ingest.client.calls import WAITING_POLL_S, with_id
 from topics.submissions.state import FINAL, Answer
 
 INTERRUPTED = 130

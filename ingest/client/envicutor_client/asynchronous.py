@@ -7,10 +7,10 @@ from typing import Any, Self, TypeVar
 import httpx
 from httpx_sse import aconnect_sse
 
-from ingest.client import calls
-from ingest.client.calls import Call, Polls, Request, Tries
-from ingest.client.errors import UnavailableError
-from ingest.client.events import PAUSES_S, Resumption, StreamEvent
+from envicutor_client import calls
+from envicutor_client.calls import Call, Polls, Request, Tries
+from envicutor_client.errors import UnavailableError
+from envicutor_client.events import PAUSES_S, Resumption, StreamEvent
 from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
 from topics.request.model import SubmissionRequest
 from topics.submissions.state import FINAL, Answer

@@ -17,9 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from envicutor_client import Client, RequestRefusedError, UnavailableError
+from envicutor_client.calls import authorization
 from infra.commands.output import USAGE, fail, print_note
-from ingest.client import Client, RequestRefusedError, UnavailableError
-from ingest.client.calls import authorization
 from topics.request.parsing import field_errors
 
 NO_ANSWER = 7

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ingest.client.errors import RequestRefusedError, UnavailableError
+from envicutor_client.errors import RequestRefusedError, UnavailableError
 from ingest.models import BatchResults, SubmissionPage, SubmissionShown, SubmissionWait, System
 from topics.request.errors import FieldError
 from topics.request.model import SubmissionRequest

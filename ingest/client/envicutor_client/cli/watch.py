@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from infra.commands.answers import EXIT_CODES, about_output, outcome_or_status, printable
-from infra.commands.client import AsJson, Server, client
-from infra.commands.live import OutputMerger, OutputSource
+from envicutor_client import Client
+from envicutor_client.cli.answers import EXIT_CODES, about_output, outcome_or_status, printable
+from envicutor_client.cli.client import AsJson, Server, client
+from envicutor_client.live import OutputMerger, OutputSource
 from infra.commands.output import print_note
-from ingest.client import Client
 from ingest.models import EventPayload, SubmissionWait
 from topics.submissions.output import OutputChunk
 from topics.submissions.state import Answer

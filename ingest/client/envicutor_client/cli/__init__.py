@@ -1,0 +1,1 @@
+"""Commands of the client: `submit`, `watch`, `show`, `list`, `cancel`."""
