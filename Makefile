@@ -32,11 +32,11 @@ $(PAGE)/dist/index.html: $(PAGE)/node_modules/.package-lock.json $(PAGE_SOURCES)
 	@cd $(PAGE) && npm run --silent build -- --logLevel=warn
 	@touch $@
 
-$(VENV)/.installed: requirements-dev.txt pyproject.toml | system
+$(VENV)/.installed: requirements-dev.txt pyproject.toml ingest/client/pyproject.toml | system
 	@echo "setup: Python packages into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable ingest/client --editable .
 	@touch $@
 
 $(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
@@ -49,7 +49,7 @@ demo: setup ## start a system of its own, run all examples, print a table, stop;
 up: setup ## run the whole system in the foreground until Ctrl-C; needs root
 	@exec $(BIN)/envicutor up
 
-docs: setup ## generate docs/settings.md, docs/cli.md and docs/schemas from the code
+docs: setup ## generate docs/settings.md, docs/cli.md, docs/schemas and the client's models
 	@$(BIN)/python -m infra.documents
 
 screenshots: setup browser ## take docs/screenshots of a system of its own; needs root
@@ -60,6 +60,7 @@ check: setup ## lint, check format, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file ingest/client/pyproject.toml
 	$(BIN)/lint-imports
 
 CONTAINER_TESTS := $(if $(FULL),tests/integration --ignore=tests/integration/http,$(addprefix tests/integration/test_,transactions.py store_processor.py view.py replies.py))
@@ -136,8 +137,8 @@ bench-%: ## measure ratios, answers, throughput, accepting, compiling, flames, h
 	@$(MAKE) --no-print-directory bench PART=$* OPTIONS="$(OPTIONS)"
 
 lock: ## update the pinned, hashed requirements
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-emit-package envicutor-client --python-version 3.11 pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-emit-package envicutor-client --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 
 clean: ## delete what setup made
 	rm -rf $(VENV) .build $(PAGE)/node_modules $(PAGE)/dist

@@ -26,6 +26,7 @@ _PROGRAMS, _SYSTEM, _ROLES = "Programs", "The system", "Its processes, as `up` s
 _CLIENT, _SERVER = "envicutor_client.cli", "infra.commands"
 _COMMANDS: dict[str, tuple[str, str]] = {
     "submit": (_PROGRAMS, f"{_CLIENT}.submit:submit"),
+    "run": (_PROGRAMS, f"{_CLIENT}.run:run"),
     "watch": (_PROGRAMS, f"{_CLIENT}.watch:watch"),
     "show": (_PROGRAMS, f"{_CLIENT}.submissions:show"),
     "cancel": (_PROGRAMS, f"{_CLIENT}.submissions:cancel"),
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "binary-cache-key": (_SYSTEM, f"{_SERVER}.binary_cache_key:binary_cache_key"),
     **{role: (_ROLES, f"{_SERVER}.roles:{role.replace('-', '_')}") for role in ROLES},
     "list": (_PROGRAMS, f"{_CLIENT}.submissions:list_submissions"),
+    "languages": (_PROGRAMS, f"{_CLIENT}.languages:languages"),
     "packages": (_PROGRAMS, f"{_SERVER}.packages:app"),
     "keys": (_SYSTEM, f"{_SERVER}.keys:app"),
     "producers": (_SYSTEM, f"{_SERVER}.producers:app"),

@@ -8,10 +8,11 @@ import httpx
 import typer
 from confluent_kafka import KafkaException
 
-from envicutor_client.calls import authorization, reason
+from envicutor_client.calls import authorization
 from envicutor_client.cli.answers import printable
 from envicutor_client.cli.client import NO_ANSWER, Server, needs_key, no_answer, target
 from envicutor_client.cli.tables import plain_table, show_table
+from envicutor_client.failures import reason
 from infra.commands import broker
 from infra.commands.output import USAGE, fail, print_note
 from infra.package_sets import refresh_package_set, request_environments

@@ -15,7 +15,7 @@ from rich.text import Text
 from envicutor_client import Client, UnavailableError
 from envicutor_client.cli.answers import printable
 from envicutor_client.cli.client import AsJson, Server, client
-from ingest.models import Percentiles, System
+from envicutor_client.models import Percentiles, System
 
 _PERIOD_S = 1.0
 _WORKERS_SHOWN = 20

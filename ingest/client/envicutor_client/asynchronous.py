@@ -1,33 +1,43 @@
 """Client for asyncio, with the methods of `Client`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Self, TypeVar
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import httpx
-from httpx_sse import aconnect_sse
+from envicutor_client import calls, languages
+from envicutor_client.calls import Request
+from envicutor_client.connections import AsyncConnection
+from envicutor_client.events import StreamEvent
+from envicutor_client.languages import KnownLanguage
+from envicutor_client.live import OutputCollector, PrintedOutput
+from envicutor_client.models import (
+    FINAL,
+    Answer,
+    BatchResults,
+    Listed,
+    SubmissionRequest,
+    SubmissionShown,
+    SubmissionWait,
+    System,
+)
+from envicutor_client.polls import Polls
+from envicutor_client.programs import ProgramOptions, program
+from envicutor_client.results import RunResult
 
-from envicutor_client import calls
-from envicutor_client.calls import Call, Polls, Request, Tries
-from envicutor_client.errors import UnavailableError
-from envicutor_client.events import PAUSES_S, Resumption, StreamEvent
-from ingest.models import END, BatchResults, Listed, SubmissionShown, SubmissionWait, System
-from topics.request.model import SubmissionRequest
-from topics.submissions.state import FINAL, Answer
-
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class AsyncClient:
     """Client of one server for asyncio; `Client` describes methods and errors."""
 
-    def __init__(self, base_url: str = "http://127.0.0.1:8000", key: str | None = None) -> None:
-        self._base_url = base_url
-        self._http = httpx.AsyncClient(
-            base_url=base_url, headers=calls.authorization(key), limits=calls.LIMITS, trust_env=False
-        )
+    def __init__(self, base_url: str | None = None, key: str | None = None, *, retry_s: float = 30.0) -> None:
+        self._connection = AsyncConnection(base_url, key, retry_s)
+        self._languages: Sequence[KnownLanguage] | None = None
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> "AsyncClient":
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -35,36 +45,117 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close all connections to the server."""
-        await self._http.aclose()
+        await self._connection.close()
+
+    # -- programs ----------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        code: str | bytes,
+        *,
+        language: str | None = "python",
+        timeout_s: float = 300.0,
+        **options: "Unpack[ProgramOptions]",
+    ) -> RunResult:
+        """Run a program, and return what it printed, how it ended, and its output files."""
+        request = program(code, await self._language(language), options)
+        return await self.run_request(request, timeout_s=timeout_s)
+
+    async def map(
+        self,
+        code: str | bytes,
+        inputs: Iterable[str | bytes],
+        *,
+        language: str | None = "python",
+        concurrency: int = 16,
+        timeout_s: float = 300.0,
+        **options: "Unpack[ProgramOptions]",
+    ) -> AsyncIterator[RunResult]:
+        """Run a program with each of `inputs`, and yield the results in their order."""
+        chosen = await self._language(language)
+        requests = (program(code, chosen, {**options, "input": input}) for input in inputs)
+        async for result in self.run_many(requests, concurrency=concurrency, timeout_s=timeout_s):
+            yield result
+
+    async def run_request(self, request: Request, *, timeout_s: float = 300.0) -> RunResult:
+        """Submit any request, and return its result when it has ended."""
+        deadline = time.monotonic() + timeout_s
+        answer = await self.submit(request, wait_s=timeout_s)
+        if answer.status not in FINAL:
+            answer = await self.wait(answer.id, deadline - time.monotonic())
+        return RunResult(answer)
+
+    async def run_many(
+        self, requests: Iterable[Request], *, concurrency: int = 16, timeout_s: float = 300.0
+    ) -> AsyncIterator[RunResult]:
+        """Submit requests, up to `concurrency` at a time, and yield their results in order."""
+        running: deque[asyncio.Task[RunResult]] = deque()
+        try:
+            for request in requests:
+                if len(running) == concurrency:
+                    yield await running.popleft()
+                running.append(asyncio.create_task(self.run_request(request, timeout_s=timeout_s)))
+            while running:
+                yield await running.popleft()
+        finally:
+            for task in running:
+                task.cancel()
+
+    async def stream(self, id: str) -> AsyncIterator[PrintedOutput]:
+        """Yield what the program of a submission prints, while it runs."""
+        collector = OutputCollector()
+        async for event in self.events(id):
+            for printed in collector.take(event):
+                yield printed
+
+    async def languages(self) -> Sequence[KnownLanguage]:
+        """Return the languages that the server has presets for."""
+        self._languages = await self._connection.ask(calls.languages())
+        return self._languages
+
+    async def _language(self, name: str | None) -> KnownLanguage | None:
+        if name is None:
+            return None
+        return languages.find(self._languages or await self.languages(), name)
+
+    # -- submissions -------------------------------------------------------------------------------------
 
     async def submit(self, request: Request, *, wait_s: float = 0.0, interactive: bool = False) -> Answer:
         """Submit a request, and wait up to `wait_s` (at most `LONGEST_WAIT_S`) for the submission to end."""
-        return await self._ask(calls.submit(request, wait_s, interactive=interactive))
+        return await self._connection.ask(calls.submit(request, wait_s, interactive=interactive))
 
     async def submit_batch(self, requests: Sequence[Request]) -> BatchResults:
         """Submit up to 100 requests, each accepted or refused on its own."""
-        return await self._ask(calls.submit_batch(requests))
+        return await self._connection.ask(calls.submit_batch(requests))
 
     async def get(self, id: str, *, wait_s: float = 0.0) -> SubmissionShown:
         """Return the submission in its present state, or when it has ended, after at most `wait_s`."""
-        return await self._ask(calls.get(id, wait_s))
+        return await self._connection.ask(calls.get(id, wait_s))
+
+    async def get_many(self, ids: Sequence[str]) -> Sequence[SubmissionShown | None]:
+        """Return the submissions with these ids, in their order; None for an id that no submission has."""
+        found: Sequence[SubmissionShown | None] = []
+        for first in range(0, len(ids), calls.BATCH):
+            part = ids[first : first + calls.BATCH]
+            found = [*found, *await self._connection.ask(calls.get_many(part))]
+        return found
 
     async def request(self, id: str) -> SubmissionRequest:
         """Return the request of a submission, with the limits that defaults gave it."""
-        return await self._ask(calls.request(id))
+        return await self._connection.ask(calls.request(id))
 
     async def cancel(self, id: str) -> Answer:
         """Cancel a submission, and return it."""
-        return await self._ask(calls.cancel(id))
+        return await self._connection.ask(calls.cancel(id))
 
     async def output(self, id: str, case: int, name: str) -> bytes:
         """Return the content of an output file of the test case with index `case`, from 0."""
-        return await self._ask(calls.output(id, case, name))
+        return await self._connection.ask(calls.output(id, case, name))
 
     async def list(self, **filters: Any) -> AsyncIterator[Listed]:
         """Yield submissions, newest first; `filters` are the parameters of `GET /submissions`."""
         while True:
-            page = await self._ask(calls.page(filters))
+            page = await self._connection.ask(calls.page(filters))
             for listed in page.submissions:
                 yield listed
             if page.next is None:
@@ -73,7 +164,7 @@ class AsyncClient:
 
     async def system(self) -> System:
         """Return the state of the system, as the server knows it."""
-        return await self._ask(calls.system())
+        return await self._connection.ask(calls.system())
 
     async def wait(
         self, id: str, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None = None
@@ -86,39 +177,6 @@ class AsyncClient:
                 return answer
             await asyncio.sleep(polls.pause_s(answer))
 
-    async def events(self, id: str) -> AsyncIterator[StreamEvent]:
+    def events(self, id: str) -> AsyncIterator[StreamEvent]:
         """Yield past and new events of a submission, and its output; the last is `end`, with the answer."""
-        resumption, pauses_s = Resumption(calls.path_of(id, "events")), iter(PAUSES_S)
-        while True:
-            try:
-                async for event in self._stream(id, resumption):
-                    pauses_s = iter(PAUSES_S)
-                    yield event
-                    if event.name == END:
-                        return
-                why = "the stream ended early"
-            except (httpx.TransportError, UnavailableError) as error:
-                why = calls.reason(error)
-            if (pause_s := next(pauses_s, None)) is None:
-                raise UnavailableError(f"no more events of {id} from {self._base_url}: {why}")
-            await asyncio.sleep(pause_s)
-
-    async def _stream(self, id: str, resumption: Resumption) -> AsyncIterator[StreamEvent]:
-        async with aconnect_sse(self._http, **resumption.request()) as source:
-            if not source.response.is_success:
-                await source.response.aread()
-                raise calls.failure(id, source.response)
-            async for received in source.aiter_sse():
-                if (event := resumption.read(received)) is not None:
-                    yield event
-
-    async def _ask(self, call: Call[T]) -> T:
-        tries = Tries(call, self._base_url)
-        while True:
-            try:
-                outcome: httpx.Response | httpx.TransportError = await self._http.request(**tries.arguments)
-            except httpx.TransportError as error:
-                outcome = error
-            if (pause_s := tries.pause_s(outcome)) is None:
-                return tries.result(outcome)
-            await asyncio.sleep(pause_s)
+        return self._connection.events(id)

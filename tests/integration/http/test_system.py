@@ -3,7 +3,7 @@
 import pytest
 
 from envicutor_client import Client
-from ingest.models import System
+from envicutor_client.models import System
 from tests.integration.http.nodes import Nodes
 from tests.support.polling import eventually
 

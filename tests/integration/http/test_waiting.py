@@ -8,7 +8,7 @@ import pytest
 
 from envicutor_client import Client
 from envicutor_client.cli.watch import WaitingNotes
-from ingest.models import SubmissionWait
+from envicutor_client.models import SubmissionWait
 from tests.integration.http.nodes import Nodes
 from tests.support.polling import eventually
 from topics.dependencies.state import EnvironmentState

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from envicutor_client import Client, RequestRefusedError, UnavailableError
-from topics.request.model import SubmissionRequest
-from topics.submissions.state import Answer, Status
+from envicutor_client.models import Answer, Status, SubmissionRequest
 
 Reply = tuple[int, dict[str, str], bytes]
 

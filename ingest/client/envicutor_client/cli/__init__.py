@@ -1,1 +1,1 @@
-"""Commands of the client: `submit`, `watch`, `show`, `list`, `cancel`."""
+"""Commands of the client, which `envicutor-client` and `envicutor` have."""
