@@ -9,7 +9,7 @@ PAGE := ingest/page
 PAGE_SOURCES := $(PAGE)/index.html $(PAGE)/vite.config.ts $(shell find $(PAGE)/src examples -type f)
 
 .PHONY: help setup system browser demo up docs screenshots check unit integration system-tests test test-containers test-uml \
-	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-upgrade soak-bench soak-chaos bench lock clean
+	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-upgrade soak-client soak-bench soak-chaos bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,7 +96,7 @@ STEPS ?= 100000
 simulate: setup ## run the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-upgrade soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
+soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-upgrade soak-client soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
 
 soak-simulator: ## simulate a million steps
 	@$(MAKE) simulate STEPS=1000000
@@ -118,6 +118,10 @@ soak-courses: setup ## build and run tests/system/nix/environments.toml; needs r
 
 soak-upgrade: setup ## upgrade a system under load, role by role, from the version before direct dispatch; needs root
 	@$(BIN)/python -m tests.soak upgrade
+
+soak-client: setup ## run a thousand programs while ingest is killed, and check the types of the client's wheel; needs root
+	CLIENT_RUNS=1000 $(BIN)/pytest -q tests/system/cluster/test_client_kills.py
+	$(BIN)/pytest -q -m soak tests/unit/client
 
 soak-bench: setup ## test the benchmarks, and how soon roles log; needs root
 	$(BIN)/pytest -q -m soak tests/system/host

@@ -37,19 +37,17 @@ class Pauses:
         self._steps_s = iter(_FIRST_PAUSES_S)
         self._failing_since_s: float | None = None
 
-    def next_s(self, at_least_s: float = 0.0, retry_s: float = 0.0) -> float | None:
-        """Return the pause after a failure, or None if there should be no further try.
+    def next_s(self, at_least_s: float = 0.0) -> float | None:
+        """Return the pause after a failure, at least `at_least_s`, or None if there should be no further try.
 
-        Args:
-            at_least_s: shortest pause, such as the server asks for.
-            retry_s: time after which to give up, if it is longer than usual.
+        The last pause may end later than `retry_s`, so that one pause that the server asks for is kept.
         """
         now_s = time.monotonic()
         if self._failing_since_s is None:
             self._failing_since_s = now_s
-        pause_s = max(next(self._steps_s, _LATER_PAUSES_S), at_least_s)
-        gives_up_s = self._failing_since_s + max(self._retry_s, retry_s)
-        return pause_s if now_s + pause_s <= gives_up_s else None
+        if now_s - self._failing_since_s > self._retry_s or at_least_s > max(self._retry_s, ANSWER_TIMEOUT_S):
+            return None
+        return max(next(self._steps_s, _LATER_PAUSES_S), at_least_s)
 
 
 class Tries(Generic[T]):
@@ -74,7 +72,7 @@ class Tries(Generic[T]):
             return self._pauses.next_s()
         if outcome.status_code not in RETRIED_STATUSES:
             return None
-        return self._pauses.next_s(retry_after_s(outcome), ANSWER_TIMEOUT_S)
+        return self._pauses.next_s(retry_after_s(outcome))
 
     def why(self, outcome: httpx.Response | httpx.TransportError) -> str:
         """Return a message that explains why the call is tried again."""

@@ -22,7 +22,7 @@ from envicutor_client.calls import authorization
 from envicutor_client.cli.output import USAGE, fail, print_note
 
 NO_ANSWER = 7
-RETRY_S = 4.0
+RETRY_S = 3.0
 """Time after which a command gives up if the server does not answer; a person waits for it."""
 UNREACHABLE = "`make up` or `envicutor up` starts it here; set ENVICUTOR_SERVER if it runs elsewhere"
 CONFIG_FILE = Path(typer.get_app_dir("envicutor")) / "client.toml"
