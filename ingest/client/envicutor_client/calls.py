@@ -40,7 +40,7 @@ Request = SubmissionRequest | Mapping[str, Any]
 """Request for a submission: a model, or the JSON object as a mapping."""
 
 
-class Found(WireModel):
+class SubmissionsOfIds(WireModel):
     """Response with the submissions of several ids, in their order; None for an unknown id."""
 
     submissions: list[SubmissionShown | None]
@@ -133,7 +133,7 @@ def get_many(ids: Sequence[str]) -> Call[list[SubmissionShown | None]]:
     """Return the call that reads the states of up to `BATCH` submissions."""
 
     def read(content: bytes) -> list[SubmissionShown | None]:
-        return Found.model_validate_json(content).submissions
+        return SubmissionsOfIds.model_validate_json(content).submissions
 
     arguments = {"params": {"id": list(ids)}}
     return Call(f"{len(ids)} submissions", "GET", "/submissions", read, arguments=arguments)
