@@ -9,7 +9,7 @@ PAGE := ingest/page
 PAGE_SOURCES := $(PAGE)/index.html $(PAGE)/vite.config.ts $(shell find $(PAGE)/src examples -type f)
 
 .PHONY: help setup system browser proxies demo up docs screenshots check unit integration system-tests test test-containers test-uml \
-	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-backup soak-bench soak-chaos bench lock clean
+	chaos simulate soak soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-backup soak-client soak-bench soak-chaos bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +35,11 @@ $(PAGE)/dist/index.html: $(PAGE)/node_modules/.package-lock.json $(PAGE_SOURCES)
 	@cd $(PAGE) && npm run --silent build -- --logLevel=warn
 	@touch $@
 
-$(VENV)/.installed: requirements-dev.txt pyproject.toml | system
+$(VENV)/.installed: requirements-dev.txt pyproject.toml ingest/client/pyproject.toml | system
 	@echo "setup: Python packages into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable ingest/client --editable .
 	@touch $@
 
 $(VENV)/.kafka: infra/kafka/pom.xml $(VENV)/.installed
@@ -52,7 +52,7 @@ demo: setup ## start a system of its own, run all examples, print a table, stop;
 up: setup ## run the whole system in the foreground until Ctrl-C; needs root
 	@exec $(BIN)/envicutor up
 
-docs: setup ## generate docs/settings.md, docs/cli.md and docs/schemas from the code
+docs: setup ## generate docs/settings.md, docs/cli.md, docs/schemas and the client's models
 	@$(BIN)/python -m infra.documents
 
 screenshots: setup browser ## take docs/screenshots of a system of its own; needs root
@@ -63,6 +63,7 @@ check: setup ## lint, check format, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file ingest/client/pyproject.toml
 	$(BIN)/lint-imports
 
 CONTAINER_TESTS := $(if $(FULL),tests/integration --ignore=tests/integration/http,$(addprefix tests/integration/test_,transactions.py store_processor.py view.py replies.py))
@@ -98,7 +99,7 @@ STEPS ?= 100000
 simulate: setup ## run the protocol in virtual time with faults at every step; STEPS=, SEED=
 	@$(BIN)/python -m tests.simulator --steps $(STEPS) --seed $(SEED)
 
-soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-backup soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
+soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-backup soak-client soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
 
 soak-simulator: ## simulate a million steps
 	@$(MAKE) simulate STEPS=1000000
@@ -127,6 +128,10 @@ soak-upgrade: setup ## upgrade a system under load, role by role, from the versi
 soak-backup: setup ## copy systems with one and three brokers under load, and start others from the copies; needs root
 	$(BIN)/pytest -q -m soak tests/system/cluster/test_backup.py
 
+soak-client: setup ## run a thousand programs while ingest is killed, and check the types of the client's wheel; needs root
+	CLIENT_RUNS=1000 $(BIN)/pytest -q tests/system/cluster/test_client_kills.py
+	$(BIN)/pytest -q -m soak tests/unit/client
+
 soak-bench: setup ## test the benchmarks, and how soon roles log; needs root
 	$(BIN)/pytest -q -m soak tests/system/host
 
@@ -145,8 +150,8 @@ bench-%: ## measure ratios, answers, throughput, accepting, compiling, flames, h
 	@$(MAKE) --no-print-directory bench PART=$* OPTIONS="$(OPTIONS)"
 
 lock: ## update the pinned, hashed requirements
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-emit-package envicutor-client --python-version 3.11 pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-emit-package envicutor-client --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 
 clean: ## delete what setup made
 	rm -rf $(VENV) .build $(PAGE)/node_modules $(PAGE)/dist

@@ -23,27 +23,30 @@ from infra.commands.settings_errors import report_settings_errors
 from infra.settings import LocalSettings
 
 _PROGRAMS, _SYSTEM, _ROLES = "Programs", "The system", "Its processes, as `up` starts them"
+_CLIENT, _SERVER = "envicutor_client.cli", "infra.commands"
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "submit": (_PROGRAMS, "submit:submit"),
-    "watch": (_PROGRAMS, "watch:watch"),
-    "show": (_PROGRAMS, "submissions:show"),
-    "cancel": (_PROGRAMS, "submissions:cancel"),
-    "up": (_SYSTEM, "up:up"),
-    "init": (_SYSTEM, "init:init"),
-    "doctor": (_SYSTEM, "doctor:doctor"),
-    "top": (_SYSTEM, "top:top"),
-    "rebuild": (_SYSTEM, "rebuild:rebuild"),
-    "binary-cache-key": (_SYSTEM, "binary_cache_key:binary_cache_key"),
-    **{role: (_ROLES, f"roles:{role.replace('-', '_')}") for role in ROLES},
-    "list": (_PROGRAMS, "submissions:list_submissions"),
-    "packages": (_PROGRAMS, "packages:app"),
-    "keys": (_SYSTEM, "keys:app"),
-    "producers": (_SYSTEM, "producers:app"),
-    "dependencies": (_SYSTEM, "dependencies:app"),
-    "audit": (_SYSTEM, "audit:app"),
-    "dead-letters": (_SYSTEM, "dead_letters:app"),
+    "submit": (_PROGRAMS, f"{_CLIENT}.submit:submit"),
+    "run": (_PROGRAMS, f"{_CLIENT}.run:run"),
+    "watch": (_PROGRAMS, f"{_CLIENT}.watch:watch"),
+    "show": (_PROGRAMS, f"{_CLIENT}.submissions:show"),
+    "cancel": (_PROGRAMS, f"{_CLIENT}.submissions:cancel"),
+    "up": (_SYSTEM, f"{_SERVER}.up:up"),
+    "init": (_SYSTEM, f"{_SERVER}.init:init"),
+    "doctor": (_SYSTEM, f"{_SERVER}.doctor:doctor"),
+    "top": (_SYSTEM, f"{_SERVER}.top:top"),
+    "rebuild": (_SYSTEM, f"{_SERVER}.rebuild:rebuild"),
+    "binary-cache-key": (_SYSTEM, f"{_SERVER}.binary_cache_key:binary_cache_key"),
+    **{role: (_ROLES, f"{_SERVER}.roles:{role.replace('-', '_')}") for role in ROLES},
+    "list": (_PROGRAMS, f"{_CLIENT}.submissions:list_submissions"),
+    "languages": (_PROGRAMS, f"{_CLIENT}.languages:languages"),
+    "packages": (_PROGRAMS, f"{_SERVER}.packages:app"),
+    "keys": (_SYSTEM, f"{_SERVER}.keys:app"),
+    "producers": (_SYSTEM, f"{_SERVER}.producers:app"),
+    "dependencies": (_SYSTEM, f"{_SERVER}.dependencies:app"),
+    "audit": (_SYSTEM, f"{_SERVER}.audit:app"),
+    "dead-letters": (_SYSTEM, f"{_SERVER}.dead_letters:app"),
 }
-"""Help panel of each subcommand, and `MODULE:NAME` of its function or group in `infra.commands`."""
+"""Help panel of each subcommand, and `MODULE:NAME` of its function or group."""
 _LOGGING = {"up", *ROLES}
 """Commands that log their progress. All others log only warnings, unless ENVICUTOR_LOG_LEVEL is set."""
 
@@ -71,7 +74,7 @@ class LazyCommands(Mapping[str, Any]):
 
 def _load(name: str, panel: str, place: str) -> Any:
     module, attribute = place.split(":")
-    found = getattr(importlib.import_module(f"infra.commands.{module}"), attribute)
+    found = getattr(importlib.import_module(module), attribute)
     group = typer.Typer()
     if isinstance(found, typer.Typer):
         group.add_typer(found, name=name, rich_help_panel=panel)

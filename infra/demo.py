@@ -26,23 +26,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from envicutor_client import Client, ClientError, RequestRefusedError
+from envicutor_client.cli.answers import outcome_or_status
+from envicutor_client.cli.requests import read_directory
+from envicutor_client.models import FINAL, Answer, CompileStage, RunStage, StageResult
 from infra.api_keys import put_key
-from infra.commands.answers import outcome_or_status
 from infra.commands.output import fail, print_note
 from infra.commands.removed_settings import removed
-from infra.commands.requests import read_directory
 from infra.local import LocalCluster, NotRootError, PortTakenError
 from infra.service_user import ServiceUserError
 from infra.settings import LocalSettings
-from ingest.client import Client, ClientError, RequestRefusedError
 from nix.settings import NixSettings
 from topics.catalogue import catalogue
 from topics.kafka.clients import connection
 from topics.request.limits import MiB
 from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
-from topics.submissions.stage import CompileStage, RunStage, StageResult
-from topics.submissions.state import FINAL, Answer
 from topics.times import now, now_ms, rfc3339
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from confluent_kafka import KafkaException, Message
 
-from infra.commands.answers import printable
+from envicutor_client.cli.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.output import USAGE, fail
 from topics.audit.dead_letters import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from confluent_kafka import KafkaException
 
-from infra.commands.answers import printable
+from envicutor_client.cli.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
 from infra.commands.output import USAGE, fail, print_note, reason
 from infra.package_sets import EnvironmentsFileError, pin_in_force, read_environments, request_environments

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from infra.commands.answers import printable
+from envicutor_client.cli.answers import printable
 from infra.host import checks_of
 from infra.host.check import Finding, examine
 from infra.settings import LocalSettings

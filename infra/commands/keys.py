@@ -9,11 +9,12 @@ import httpx
 import typer
 from confluent_kafka import KafkaException, Message
 
+from envicutor_client.cli.answers import printable
+from envicutor_client.cli.client import target
+from envicutor_client.cli.options import one_of
 from infra.api_keys import put_key
-from infra.commands.answers import printable
 from infra.commands.broker import BootstrapServers, connect, no_answer
-from infra.commands.client import target
-from infra.commands.options import KeyCeiling, a_ceiling, one_of
+from infra.commands.options import KeyCeiling, a_ceiling
 from infra.commands.output import USAGE, fail, print_note
 from topics.catalogue import catalogue
 from topics.kafka.codec import decode, decode_key

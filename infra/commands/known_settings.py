@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic_settings import BaseSettings
 
-from infra.commands.client import ClientSettings
+from envicutor_client.cli.client import ClientSettings
 from infra.commands.removed_settings import PREFIX, REMOVED
 from infra.kafka.gateway.settings import GatewaySettings
 from infra.settings import LocalSettings

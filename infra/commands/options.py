@@ -1,6 +1,5 @@
-"""Parsers of option values. Typer reports their errors with the name of the option."""
+"""Values of options that several commands have."""
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -9,7 +8,6 @@ import typer
 from topics.request.ceilings import range_of
 from topics.request.field_names import unknown_field
 from topics.request.limits import Limits
-from topics.times import milliseconds
 
 
 class AggregateName(StrEnum):
@@ -17,34 +15,6 @@ class AggregateName(StrEnum):
 
     SUBMISSIONS = "submissions"
     DEPENDENCIES = "dependencies"
-
-
-def one_of(*permitted: str) -> Callable[[str], str]:
-    """Return a parser that accepts only these words.
-
-    Raises:
-        typer.BadParameter: the parser finds another word.
-    """
-
-    def parse(text: str) -> str:
-        if text not in permitted:
-            raise typer.BadParameter(f"{text!r} is not one of {', '.join(permitted)}")
-        return text
-
-    return parse
-
-
-def moment(text: str) -> int:
-    """Return a time in ISO 8601 as Unix time in milliseconds. A time without a zone is UTC.
-
-    Raises:
-        typer.BadParameter: the text is not a time.
-    """
-    try:
-        return milliseconds(text)
-    except ValueError:
-        message = f"{text!r} is not a time, such as 2026-01-31 or 2026-01-31T12:00:00Z"
-        raise typer.BadParameter(message) from None
 
 
 class KeyCeiling(NamedTuple):

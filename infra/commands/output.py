@@ -1,9 +1,9 @@
-"""Output of commands: progress and errors on standard error, results on standard output."""
+"""Output of commands of the server: progress and errors on standard error.
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+The client's commands have functions of their own (`envicutor_client.cli.output`). Roles do not import
+the client, which would cost each of them memory.
+"""
+
 from typing import NoReturn
 
 import typer
@@ -31,14 +31,3 @@ def fail(message: str, exit_code: int) -> NoReturn:
     """Print an error to standard error, and exit."""
     typer.echo(f"envicutor: {message}", err=True)
     raise typer.Exit(exit_code)
-
-
-@contextmanager
-def broken_pipe_ignored() -> Iterator[None]:
-    """Ignore that the reader of standard output closes the pipe, so that the exit code stays."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes its buffer at the end of the process, and would fail on the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

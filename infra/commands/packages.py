@@ -8,11 +8,13 @@ import httpx
 import typer
 from confluent_kafka import KafkaException
 
+from envicutor_client.calls import authorization
+from envicutor_client.cli.answers import printable
+from envicutor_client.cli.client import NO_ANSWER, Server, needs_key, no_answer, target
+from envicutor_client.cli.tables import plain_table, show_table
+from envicutor_client.failures import reason
 from infra.commands import broker
-from infra.commands.answers import printable
-from infra.commands.client import NO_ANSWER, Server, needs_key, no_answer, target
 from infra.commands.output import USAGE, fail, print_note
-from infra.commands.tables import plain_table, show_table
 from infra.package_sets import (
     EnvironmentsFileError,
     prebuilt_environments,
@@ -20,7 +22,6 @@ from infra.package_sets import (
     request_environments,
 )
 from infra.settings import LocalSettings
-from ingest.client.calls import authorization, reason
 from nix.errors import CacheError
 from nix.settings import NixSettings
 from topics.catalogue import catalogue

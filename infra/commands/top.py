@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from infra.commands.answers import printable
-from infra.commands.client import AsJson, Server, client
-from ingest.client import Client, UnavailableError
-from ingest.models import Percentiles, System
+from envicutor_client import Client, UnavailableError
+from envicutor_client.cli.answers import printable
+from envicutor_client.cli.client import AsJson, Server, client
+from envicutor_client.models import Percentiles, System
 
 _PERIOD_S = 1.0
 _WORKERS_SHOWN = 20

@@ -1,13 +1,14 @@
-"""Generators of the documents below docs/ that follow from the code."""
+"""Generators of what follows from the code: documents below docs/, and the models of the client."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.documents import cli, settings
+from infra.documents import cli, client_models, settings
 
 _DOCS = Path(__file__).parents[2] / "docs"
-REFERENCES: dict[Path, Callable[[], str]] = {
+GENERATED: dict[Path, Callable[[], str]] = {
     _DOCS / "settings.md": settings.document,
     _DOCS / "cli.md": cli.document,
+    client_models.PATH: client_models.document,
 }
-"""References in Markdown by their file, with the function that returns their text."""
+"""Generated files, with the function that returns their text; schemas are apart (`schemas.documents`)."""

@@ -7,8 +7,8 @@ from typing import Any
 import typer
 from typer.cli import get_docs_for_click
 
+from envicutor_client.cli.client import CONFIG_FILE
 from infra.cli import app
-from infra.commands.client import CONFIG_FILE
 
 _NOTE = "<!-- Generated from the commands by `make docs`. Do not edit. -->\n"
 

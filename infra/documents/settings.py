@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from infra.commands.client import ClientSettings
+from envicutor_client.cli.client import ClientSettings
 from infra.kafka.gateway.settings import GatewaySettings
 from infra.settings import LocalSettings
 from ingest.settings import IngestSettings

@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.console import Console
 
+from envicutor_client import AsyncClient
+from envicutor_client.models import OutputChunk
 from infra.commands.output import print_note
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
-from ingest.client import AsyncClient
 from tests.benchmarks.measuring import milliseconds, percentile, print_table, write_results
 from topics.request.limits import MiB
-from topics.submissions.output import OutputChunk
 
 DATA_DIR = Path("/var/lib/envicutor-bench-http")
 PRINTS = {

@@ -7,13 +7,11 @@ import uuid
 
 import pytest
 
-from ingest.client import AsyncClient, Client, RequestRefusedError
-from ingest.models import EventPayload
+from envicutor_client import AsyncClient, Client, RequestRefusedError
+from envicutor_client.models import Answer, EventPayload, OutputChunk
 from tests.integration.http.nodes import DEADLINE_S, Nodes
 from tests.support.polling import eventually
-from topics.submissions.output import OutputChunk
 from topics.submissions.stage import OutputFile, RunStage
-from topics.submissions.state import Answer
 
 pytestmark = pytest.mark.xdist_group("http")
 

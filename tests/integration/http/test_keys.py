@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingest.client import Client, RequestRefusedError, UnavailableError
+from envicutor_client import Client, RequestRefusedError, UnavailableError
 from tests.integration.http.nodes import Nodes, bearer, finished_at
 from tests.integration.http.test_http import OF_PROXIES, problem
 from tests.support.polling import eventually

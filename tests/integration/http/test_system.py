@@ -2,8 +2,8 @@
 
 import pytest
 
-from ingest.client import Client
-from ingest.models import System
+from envicutor_client import Client
+from envicutor_client.models import System
 from tests.integration.http.nodes import Nodes
 from tests.support.polling import eventually
 

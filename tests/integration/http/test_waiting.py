@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from infra.commands.watch import WaitingNotes
-from ingest.client import Client
-from ingest.models import SubmissionWait
+from envicutor_client import Client
+from envicutor_client.cli.watch import WaitingNotes
+from envicutor_client.models import SubmissionWait
 from tests.integration.http.nodes import Nodes
 from tests.support.polling import eventually
 from topics.dependencies.state import EnvironmentState

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from ingest.client import Client, UnavailableError
+from envicutor_client import Client, UnavailableError
 from tests.support.polling import eventually
 from tests.system.cluster.running import Cluster
 

@@ -1,76 +1,29 @@
 """The client against a real HTTP server that answers as told."""
 
-import json
-import threading
+import asyncio
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, assert_type
 
 import pytest
 
-from ingest.client import Client, RequestRefusedError, UnavailableError
-from topics.request.model import SubmissionRequest
-from topics.submissions.state import Answer, Status
-
-Reply = tuple[int, dict[str, str], bytes]
-
-
-class Server(ThreadingHTTPServer):
-    """Gives `replies` in their order, the last one again and again; None breaks the connection."""
-
-    replies: list[Reply | None]
-    asked: list[tuple[str, str, Any]]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append((self.command, self.path, json.loads(body or b"null")))
-        replies = self.server.replies
-        reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        if reply is None:
-            return
-        status, headers, content = reply
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST  # noqa: N815 - http.server's name
-
-    def log_message(self, format: str, *args: Any) -> None: ...
+from envicutor_client import AsyncClient, Client, RequestRefusedError, RunResult, UnavailableError
+from envicutor_client.models import SubmissionRequest
+from tests.unit.client.server import Reply, Server, finished, languages, problem, reply, serving, stream
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.asked = []
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
     with Client(server.url) as client:
         yield client
-
-
-def reply(status: Status, code: int = 200) -> Reply:
-    return code, {}, Answer(id="one", status=status, created_at="").model_dump_json().encode()
-
-
-def problem(code: int, **fields: object) -> Reply:
-    return code, {}, json.dumps({"detail": "no", "errors": []} | fields).encode()
 
 
 def test_submitting_again_is_the_same_submission(server: Server, client: Client) -> None:
@@ -112,7 +65,7 @@ def test_refusal_carries_the_fields(server: Server, client: Client) -> None:
     assert [wrong.model_dump() for wrong in refused.value.errors] == [error]
 
 
-@pytest.mark.parametrize("answer", [problem(500), (502, {}, b"<html>"), (200, {}, b"<html>")])
+@pytest.mark.parametrize("answer", [problem(500), (501, {}, b"<html>"), (200, {}, b"<html>")])
 def test_no_answer(server: Server, client: Client, answer: Reply) -> None:
     server.replies = [answer]
     with pytest.raises(UnavailableError):
@@ -129,5 +82,111 @@ def test_who_waits_is_told_why_it_takes_longer(server: Server) -> None:
 
 def test_nobody_there_names_the_submission(server: Server) -> None:
     server.server_close()
-    with Client(server.url) as client, pytest.raises(UnavailableError, match=r"about mine .* refused"):
+    with (
+        Client(server.url, retry_s=0.1) as client,
+        pytest.raises(UnavailableError, match=r"about mine .* refused"),
+    ):
         client.submit({"id": "mine"})
+
+
+CPP = {"name": "cpp", "packages": ["g++"], "source_file": "main.cpp"}
+
+
+def test_run_is_one_line(server: Server, client: Client) -> None:
+    server.replies = [languages(CPP), finished(stdout="hi\n")]
+    result = client.run("int main() {}", language="cpp", input="5")
+    assert assert_type(result, RunResult).stdout == "hi\n"
+    path, body = server.asked[1][1:]
+    assert path == "/submissions?wait=true&wait_timeout_s=30.0"
+    assert body.pop("id")
+    assert body == {
+        "language": "cpp",
+        "files": [{"name": "main.cpp", "content": "int main() {}"}],
+        "test_cases": [{"input": "5", "args": []}],
+    }
+
+
+def test_the_languages_are_asked_for_once(server: Server, client: Client) -> None:
+    server.replies = [languages(CPP), finished()]
+    results = list(client.map("", ["1", b"\xff"], language="cpp", packages=["libgmp-dev"]))
+    assert [result.ok for result in results] == [True, True]
+    bodies = [body for _, _, body in server.asked[1:]]
+    assert len(bodies) == 2
+    assert bodies[0]["dependencies"] == {"packages": ["g++", "libgmp-dev"]}
+    assert sorted(body["test_cases"][0]["input"] for body in bodies) == ["/w==", "1"]
+
+
+def test_local_files_are_sent(server: Server, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "local").write_bytes(b"\xff")
+    server.replies = [finished()]
+    files: dict[str, str | bytes | Path] = {"a": "text", "b": b"bytes", "c": tmp_path / "local"}
+    client.run("", language=None, run="cat a b c", files=files, source="main.awk")
+    assert server.asked[0][2]["files"] == [
+        {"name": "main.awk", "content": ""},
+        {"name": "a", "content": "text"},
+        {"name": "b", "content": "bytes"},
+        {"name": "c", "content": "/w==", "encoding": "base64"},
+    ]
+
+
+def test_no_more_requests_run_at_a_time_than_allowed(server: Server, client: Client) -> None:
+    server.replies = [finished()]
+    assert len(list(client.run_many([{"run": "true"}] * 10, concurrency=3))) == 10
+    ids = [body["id"] for _, _, body in server.asked]
+    assert len(set(ids)) == 10
+
+
+def test_a_refused_request_of_many_is_raised(server: Server, client: Client) -> None:
+    server.replies = [finished(), problem(422)]
+    with pytest.raises(RequestRefusedError):
+        list(client.run_many([{"run": "true"}] * 3, concurrency=1))
+
+
+def test_many_ids_are_asked_for_in_parts(server: Server, client: Client) -> None:
+    found = b'{"submissions": [null, {"id": "b", "status": "started", "created_at": ""}], "next": null}'
+    server.replies = [(200, {}, found)]
+    result = client.get_many([str(number) for number in range(101)])
+    assert [each and each.status for each in result] == [None, "started"] * 2
+    assert server.asked[0][1].startswith("/submissions?id=0&id=1&")
+    assert server.asked[1][1] == "/submissions?id=100"
+
+
+def test_a_program_is_shown_live(server: Server, client: Client) -> None:
+    chunk = {"attempt": 1, "worker": "w", "stage": "run", "case": 0, "stream": "stdout", "sequence": 0}
+    answer = {"id": "one", "status": "finished", "created_at": "", "run": [{"stdout": "one two"}]}
+    server.replies = [stream(("output", chunk | {"offset_bytes": 0, "text": "one "}), ("end", answer))]
+    assert [printed.text for printed in client.stream("one")] == ["one ", "two"]
+
+
+def test_a_server_that_restarts_is_waited_for(server: Server) -> None:
+    server.server_close()
+
+    def restart() -> None:
+        time.sleep(0.7)
+        with serving(server.server_port) as again:
+            again.replies = [finished(stdout="hi")]
+            assert asked.result(60).stdout == "hi"
+
+    with Client(server.url) as client, ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.run_request, {"run": "true"})
+        restart()
+
+
+def test_a_client_gives_up_after_its_time(server: Server) -> None:
+    server.replies = [(503, {"Retry-After": "0"}, b"")]
+    with Client(server.url, retry_s=0.5) as client, pytest.raises(UnavailableError):
+        client.get("one")
+    assert len(server.asked) == 3  # at 0, 0.1 and 0.6 s
+
+
+def test_the_same_for_asyncio(server: Server) -> None:
+    async def scenario() -> Any:
+        async with AsyncClient(server.url) as client:
+            ran = await client.run("", language="cpp")
+            many = [result async for result in client.run_many([{"run": "true"}] * 5, concurrency=2)]
+            mapped = [result async for result in client.map("", ["1", "2"], language="cpp")]
+            return [ran, *many, *mapped]
+
+    server.replies = [languages(CPP), finished(stdout="hi")]
+    assert {result.stdout for result in asyncio.run(scenario())} == {"hi"}
+    assert len(server.asked) == 9

@@ -5,17 +5,18 @@ from typing import get_args
 
 from rich.console import Console
 
-from infra.commands.answers import EXIT_CODES, how_it_ended, outcome_or_status, print_answer, printable
-from topics.request.limits import MiB
-from topics.submissions.stage import (
+from envicutor_client.cli.answers import EXIT_CODES, how_it_ended, outcome_or_status, print_answer, printable
+from envicutor_client.models import (
+    Answer,
     CompileStage,
     DependenciesStage,
-    Outcome,
     OutputFile,
     RunStage,
     StageResult,
 )
-from topics.submissions.state import FINAL, Answer
+from topics.request.limits import MiB
+from topics.submissions.stage import Outcome
+from topics.submissions.state import FINAL
 
 
 def test_every_end_has_an_exit_code() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands import client
+from envicutor_client.cli import client
 from infra.commands.known_settings import misspelt
 from infra.commands.removed_settings import removed
 from tests.support.commands import run_command

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from infra.commands.submit import INTERRUPTED
+from envicutor_client.cli.submit import INTERRUPTED
 
 
 def test_an_interrupted_submit_names_the_submission() -> None:

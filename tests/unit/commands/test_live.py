@@ -1,9 +1,7 @@
 """What is shown while a program runs, and at its end, is each byte once."""
 
-from infra.commands.live import OutputMerger, OutputSource
-from topics.submissions.output import OutputChunk
-from topics.submissions.stage import RunStage
-from topics.submissions.state import Answer
+from envicutor_client.live import OutputMerger, OutputSource
+from envicutor_client.models import Answer, OutputChunk, RunStage
 
 OUT = OutputSource("run", 0, "stdout")
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.output_files import check_new, write
-from topics.submissions.stage import OutputFile, RunStage
-from topics.submissions.state import Answer
+from envicutor_client.cli.output_files import check_new, write
+from envicutor_client.models import Answer, OutputFile, RunStage
 
 
 def answer(*runs: tuple[str, ...]) -> Answer:
@@ -29,9 +28,9 @@ def test_each_of_several_test_cases_has_a_folder(tmp_path: Path) -> None:
 
 
 def test_what_was_left_out_is_not_written(tmp_path: Path) -> None:
-    left_out = output("a").replace(content=None, omitted="answer_bytes")
+    left_out = output("a").model_copy(update={"content": None, "omitted": "answer_bytes"})
     stage = RunStage(exit_code=0, outputs=(left_out,))
-    assert list(write(answer().replace(run=(stage,)), tmp_path)) == []
+    assert list(write(answer().model_copy(update={"run": (stage,)}), tmp_path)) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\0"])

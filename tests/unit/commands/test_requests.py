@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.requests import read_directory, read_request
+from envicutor_client.cli.requests import read_directory, read_request
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
 
@@ -97,7 +97,7 @@ def test_a_directory_that_is_no_program_is_not_read_to_its_end(
     with pytest.raises(ValueError, match=r"larger than 4 MiB.*: name a directory that has only"):
         read_directory(tmp_path)
     (tmp_path / "disk.img").unlink()
-    monkeypatch.setattr("infra.commands.requests.LOOKED_AT", 3)
+    monkeypatch.setattr("envicutor_client.cli.requests.LOOKED_AT", 3)
     for number in range(4):
         (tmp_path / str(number)).mkdir()
     with pytest.raises(ValueError, match="more than 3 files and folders: name"):

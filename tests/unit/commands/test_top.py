@@ -1,13 +1,13 @@
 """What people see of the system, and of lists, on a terminal of 80 columns."""
 
 import io
+from datetime import datetime, timedelta
 
 from rich.console import Console, RenderableType
 
-from infra.commands.submissions import table
+from envicutor_client.cli.submissions import table
+from envicutor_client.models import Builds, LastMinute, Listed, Percentiles, System
 from infra.commands.top import picture
-from ingest.models import Builds, LastMinute, Listed, Percentiles, System
-from topics.times import milliseconds
 
 CREATED = "2026-11-25T10:00:00.000Z"
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -66,12 +66,12 @@ def test_a_list_in_80_columns() -> None:
     tags = ("course=42", "exercise=7")
     building = new.model_copy(update={"status": "dependencies_installed", "attempt": 1, "tags": tags})
     long = new.model_copy(update={"id": "x" * 64, "status": "finished", "outcome": "ok", "attempt": 1})
-    now_ms = milliseconds(CREATED) + 90_000
-    assert shown(table([new, building], now_ms)) == [
+    now = datetime.fromisoformat(CREATED) + timedelta(seconds=90)
+    assert shown(table([new, building], now)) == [
         "id age what tags",
         f"{ID} 1 min started (2)",
         f"{ID} 1 min dependencies_installed course=42",
         "exercise=7",
     ]
-    assert sum(line.count("x") for line in shown(table([long, new], now_ms))) == 64
-    assert shown(table([], 0)) == ["id age what tags"]
+    assert sum(line.count("x") for line in shown(table([long, new], now))) == 64
+    assert shown(table([], now)) == ["id age what tags"]

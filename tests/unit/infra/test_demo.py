@@ -8,10 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from envicutor_client import RequestRefusedError
 from infra import demo
 from infra.local import NotRootError
 from infra.settings import LocalSettings
-from ingest.client import RequestRefusedError
 from topics.security.api_keys import ApiKey, Scope, digest
 from topics.settings import KafkaSettings
 

@@ -7,19 +7,19 @@ import pytest
 from pydantic_settings import BaseSettings
 
 import infra.commands.known_settings  # noqa: F401 - imports every class of settings
-from infra.documents import REFERENCES
+from infra.documents import GENERATED
 from infra.documents.settings import SECTIONS
 from infra.kafka.gateway.settings import GatewayAddresses
 
-PACKAGES = {"infra", "ingest", "nix", "processors", "topics"}
+PACKAGES = {"infra", "ingest", "nix", "processors", "topics", "envicutor_client"}
 SET_BY_UP = {GatewayAddresses}
 """Classes whose variables only `up` sets, for a process of its own."""
 
 
-@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.name)
-def test_references_are_those_of_the_code(path: Path) -> None:
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_generated_files_are_those_of_the_code(path: Path) -> None:
     """If not: `make docs`."""
-    assert path.read_text() == REFERENCES[path]()
+    assert path.read_text() == GENERATED[path]()
 
 
 def all_settings(below: type[BaseSettings] = BaseSettings) -> Iterator[type[BaseSettings]]:

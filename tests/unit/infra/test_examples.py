@@ -4,12 +4,11 @@ import json
 
 import pytest
 
+from envicutor_client.models import Answer, DependenciesStage, OutputFile, RunStage
 from infra.demo import Example, Expected, load_examples, runnable
 from nix.settings import NixSettings
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
-from topics.submissions.stage import DependenciesStage, OutputFile, RunStage
-from topics.submissions.state import Answer
 
 
 @pytest.mark.parametrize("example", load_examples(), ids=lambda example: example.label)

@@ -1,11 +1,10 @@
 """Output files of an answer, written to a directory."""
 
-import base64
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from topics.request.file_names import check_file_names
-from topics.submissions.state import Answer
+from envicutor_client.content import decoded
+from envicutor_client.models import Answer
 
 
 def check_new(directory: Path) -> None:
@@ -24,16 +23,23 @@ def write(answer: Answer, directory: Path) -> Iterator[Path]:
     The files of several test cases go to the folders `1`, `2` and so on.
 
     Raises:
-        ValueError: a name leads out of the directory, or names both a file and a folder.
+        ValueError: a name leads out of the directory.
         OSError: a file cannot be written, or exists already.
     """
     for number, run in enumerate(answer.run, 1):
         below = directory if len(answer.run) == 1 else directory / str(number)
-        check_file_names([file.name for file in run.outputs])
+        for file in run.outputs:
+            _check_name(file.name)
         for file in run.outputs:
             if file.content is not None:
                 path = below / file.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb") as target:
-                    target.write(base64.b64decode(file.content))
+                    target.write(decoded(file.content, "base64"))
                 yield path
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
+        raise ValueError(f"file name {name!r} leads out of the directory")

@@ -1,23 +1,37 @@
 """Live output of a submission. Chunks are a preview without guarantee; the answer completes them."""
 
-import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from topics.submissions.output import OutputChunk
-from topics.submissions.stage import StageResult
-from topics.submissions.state import Answer
-
-Stream = Literal["stdout", "stderr"]
+from envicutor_client.content import decoded
+from envicutor_client.events import StreamEvent
+from envicutor_client.models import Answer, OutputChunk, StageResult
 
 
 class OutputSource(NamedTuple):
-    """Stream of a stage that output comes from; `case` is None for the compile stage."""
+    """Stream of a stage that output comes from."""
 
-    stage: Literal["compile", "run"]
+    stage: str
+    """Stage that the program belongs to: `compile` or `run`."""
     case: int | None
-    stream: Stream
+    """Index of the test case, from 0; None for the compile stage."""
+    stream: str
+    """Stream of the program: `stdout` or `stderr`."""
+
+
+class PrintedOutput(NamedTuple):
+    """Output of a program, from the end of what it printed before on the same stream."""
+
+    source: OutputSource
+    data: bytes
+    attempt: int
+    """Attempt that printed it, from 1. The output of a later attempt replaces that of earlier ones."""
+
+    @property
+    def text(self) -> str:
+        """Output as text; bytes that are not UTF-8 are shown as `\\xff`."""
+        return self.data.decode(errors="backslashreplace")
 
 
 class OutputMerger:
@@ -41,14 +55,14 @@ class OutputMerger:
         source = OutputSource(chunk.stage, chunk.case, chunk.stream)
         current = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
         if current and chunk.offset_bytes == self._shown[source]:
-            self._show_next(source, _bytes(chunk.text, chunk.encoding))
+            self._show_next(source, decoded(chunk.text, chunk.encoding))
 
     def end(self, answer: Answer) -> None:
         """Show the rest of the answer's output, which no chunk contained."""
         if answer.attempt > self._attempt:
             self._begin(answer.attempt)
         for source, text, encoding in _outputs(answer):
-            if rest := _bytes(text, encoding)[self._shown[source] :]:
+            if rest := decoded(text, encoding)[self._shown[source] :]:
                 self._show_next(source, rest)
 
     def _begin(self, attempt: int) -> None:
@@ -62,15 +76,35 @@ class OutputMerger:
         self._show(source, data)
 
 
+class OutputCollector:
+    """Collector of the output that the events of one submission bring."""
+
+    def __init__(self) -> None:
+        self._merger = OutputMerger(self._add, self._restart)
+        self._attempt = 1
+        self._new: list[PrintedOutput] = []
+
+    def take(self, event: StreamEvent) -> list[PrintedOutput]:
+        """Return the output that an event brings, which is none for most events."""
+        self._new = []
+        if isinstance(event.data, OutputChunk):
+            self._merger.piece(event.data)
+        elif isinstance(event.data, Answer):
+            self._merger.end(event.data)
+        return self._new
+
+    def _add(self, source: OutputSource, data: bytes) -> None:
+        self._new.append(PrintedOutput(source, data, self._attempt))
+
+    def _restart(self, attempt: int) -> None:
+        self._attempt = attempt
+
+
 def _outputs(answer: Answer) -> Iterator[tuple[OutputSource, str, str]]:
-    stages: list[tuple[Literal["compile", "run"], int | None, StageResult]] = []
+    stages: list[tuple[str, int | None, StageResult]] = []
     if answer.compile is not None:
         stages.append(("compile", None, answer.compile))
     stages += [("run", case, stage) for case, stage in enumerate(answer.run)]
     for name, case, stage in stages:
         yield OutputSource(name, case, "stdout"), stage.stdout, stage.encoding
         yield OutputSource(name, case, "stderr"), stage.stderr, stage.encoding
-
-
-def _bytes(text: str, encoding: str) -> bytes:
-    return base64.b64decode(text) if encoding == "base64" else text.encode()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,12 +17,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from infra.commands.output import USAGE, fail, print_note
-from ingest.client import Client, RequestRefusedError, UnavailableError
-from ingest.client.calls import authorization
-from topics.request.parsing import field_errors
+from envicutor_client import Client, RequestRefusedError, UnavailableError
+from envicutor_client.calls import authorization
+from envicutor_client.cli.output import USAGE, fail, print_note
 
 NO_ANSWER = 7
+RETRY_S = 3.0
+"""Time after which a command gives up if the server does not answer; a person waits for it."""
 UNREACHABLE = "`make up` or `envicutor up` starts it here; set ENVICUTOR_SERVER if it runs elsewhere"
 CONFIG_FILE = Path(typer.get_app_dir("envicutor")) / "client.toml"
 
@@ -75,7 +76,7 @@ def target(server: str | None) -> tuple[str, str | None]:
     try:
         settings = ClientSettings()
     except ValidationError as error:
-        fail("; ".join(map(str, field_errors(error))), USAGE)
+        fail("; ".join(map(_setting_error, error.errors())), USAGE)
     except (ValueError, OSError) as error:
         fail(f"{CONFIG_FILE}: {error}", USAGE)
     url = server or settings.server
@@ -88,6 +89,10 @@ def target(server: str | None) -> tuple[str, str | None]:
     except ValueError as error:
         fail(str(error), USAGE)
     return url, key
+
+
+def _setting_error(details: Any) -> str:
+    return f"{'.'.join(map(str, details['loc']))}: {details['msg'].removeprefix('Value error, ')}"
 
 
 def needs_key() -> NoReturn:
@@ -115,7 +120,7 @@ def client(server: str | None) -> Iterator[Client]:
             printed.add(why)
             print_note(f"{why}; trying again")
 
-    with Client(url, key, report_retry) as client:
+    with Client(url, key, retry_s=RETRY_S, on_retry=report_retry) as client:
         try:
             yield client
         except RequestRefusedError as error:

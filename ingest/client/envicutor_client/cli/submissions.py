@@ -2,21 +2,20 @@
 
 import json
 from contextlib import suppress
+from datetime import datetime, timezone
 from itertools import islice
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from infra.commands.client import AsJson, Server, client
-from infra.commands.options import moment, one_of
-from infra.commands.output import print_note
-from infra.commands.tables import plain_table, show_table
-from ingest.client import RequestRefusedError
-from ingest.models import Listed
-from topics.submissions.stage import Outcome
-from topics.submissions.state import Status
-from topics.times import milliseconds, now_ms, rfc3339
+from envicutor_client import RequestRefusedError
+from envicutor_client.calls import dump
+from envicutor_client.cli.client import AsJson, Server, client
+from envicutor_client.cli.options import moment, one_of, words
+from envicutor_client.cli.output import print_note
+from envicutor_client.cli.tables import plain_table, show_table
+from envicutor_client.models import Listed, Outcome, Status
 
 _UUID_CHARACTERS = 36
 
@@ -29,9 +28,10 @@ def show(id: Id, server: Server = None) -> None:
     Exit codes: 0 ok, 2 no submission has this id, 7 no answer.
     """
     with client(server) as connected:
-        shown = connected.get(id).model_dump(mode="json")
+        shown = dump(connected.get(id))
         with suppress(RequestRefusedError):  # a rejected submission has no request
-            shown |= connected.request(id).model_dump(mode="json", include={"tags", "callback_url"})
+            request = dump(connected.request(id))
+            shown |= {name: request[name] for name in ("tags", "callback_url") if name in request}
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
@@ -48,7 +48,7 @@ def list_submissions(
     status: Annotated[
         str | None,
         typer.Option(
-            parser=one_of(*get_args(Status)),
+            parser=one_of(*words(Status)),
             metavar="STATUS",
             help="Status. A running program has dependencies_installed or compiled.",
         ),
@@ -56,7 +56,7 @@ def list_submissions(
     outcome: Annotated[
         str | None,
         typer.Option(
-            parser=one_of(*get_args(Outcome)),
+            parser=one_of(*words(Outcome)),
             metavar="OUTCOME",
             help="Outcome, such as ok, run_failed, wrong_output.",
         ),
@@ -65,7 +65,8 @@ def list_submissions(
         list[str] | None, typer.Option(help="Tag of the request. Repeat the option to require several tags.")
     ] = None,
     since: Annotated[
-        int | None, typer.Option(parser=moment, metavar="TIME", help="Earliest creation; UTC without a zone.")
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Earliest creation; UTC without a zone."),
     ] = None,
     most: Annotated[int, typer.Option("--most", "-n", help="Number of submissions, at most.", min=1)] = 20,
     server: Server = None,
@@ -81,16 +82,16 @@ def list_submissions(
     """
     filters = {"status": status, "outcome": outcome, "tag": tag, "limit": min(most, 200)}
     with client(server) as connected:
-        found = connected.list(**filters, created_from=None if since is None else rfc3339(since))
+        found = connected.list(**filters, created_from=since and since.isoformat())
         listed = list(islice(found, most))
     if as_json:
         for submission in listed:
-            typer.echo(submission.model_dump_json())
+            typer.echo(json.dumps(dump(submission), ensure_ascii=False))
     else:
-        show_table(table(listed, now_ms()))
+        show_table(table(listed, datetime.now(timezone.utc)))
 
 
-def table(listed: list[Listed], now_ms: int) -> Table:
+def table(listed: list[Listed], now: datetime) -> Table:
     """Return a table for 80 columns. Ids are not shortened, so that they can be copied."""
     table = plain_table()
     longest = max((len(submission.id) for submission in listed), default=0)
@@ -102,7 +103,7 @@ def table(listed: list[Listed], now_ms: int) -> Table:
     for submission in listed:
         again = f" ({submission.attempt})" if submission.attempt > 1 else ""
         what = (submission.outcome or submission.status) + again
-        age_s = (now_ms - milliseconds(submission.created_at)) / 1000
+        age_s = (now - moment(submission.created_at)).total_seconds()
         table.add_row(submission.id, _age(age_s), what, " ".join(submission.tags))
     return table
 

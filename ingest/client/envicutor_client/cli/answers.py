@@ -1,14 +1,19 @@
 """Answers as text for people and as exit codes."""
 
-import base64
 from collections.abc import Iterator
 
 from rich.console import Console
 from rich.text import Text
 
-from topics.request.limits import MiB
-from topics.submissions.stage import CompileStage, DependenciesStage, OutputFile, RunStage, StageResult
-from topics.submissions.state import Answer
+from envicutor_client.content import readable
+from envicutor_client.models import (
+    Answer,
+    CompileStage,
+    DependenciesStage,
+    OutputFile,
+    RunStage,
+    StageResult,
+)
 
 EXIT_CODES = {
     "ok": 0,
@@ -22,7 +27,14 @@ EXIT_CODES = {
 }
 """Exit code by outcome, or by status if there is no outcome."""
 
+_WHOLE_VERDICTS = {"accepted", "wrong_output", "not_run", "checker_error"}
+"""Verdicts beside which exit code and limit explain nothing."""
 _KEPT = {"\n", "\t"}
+
+
+def exit_code(answer: Answer) -> int:
+    """Return the exit code of a command that shows an answer; an outcome of a later server is an error."""
+    return EXIT_CODES.get(outcome_or_status(answer), EXIT_CODES["internal_error"])
 
 
 def outcome_or_status(answer: Answer) -> str:
@@ -38,7 +50,8 @@ def print_answer(answer: Answer, console: Console) -> None:
 
 def _answer(answer: Answer) -> Iterator[Text]:
     good = answer.outcome == "ok"
-    yield Text.assemble((outcome_or_status(answer), "bold green" if good else "bold red"), f"  {answer.id}")
+    style = "bold green" if good else "bold red"
+    yield Text.assemble((outcome_or_status(answer), style), f"  {answer.id}{score_of(answer)}")
     if answer.error:
         yield _indented("error", answer.error)
     for error in answer.errors:
@@ -64,11 +77,17 @@ def _stage(name: str, stage: StageResult) -> Iterator[Text]:
     yield Text.assemble(
         (name, "bold"), "  ", (how_it_ended(stage), "green" if _good(stage) else "red"), cost(stage)
     )
+    if isinstance(stage, RunStage) and stage.hidden:
+        yield Text("  (hidden: this API key may not read what it printed)")
     if isinstance(stage, CompileStage) and stage.cached:
         yield Text("  (cached: compiled before, for another submission)")
     for stream, output in (("stdout", stage.stdout), ("stderr", stage.stderr)):
         if output:
-            yield _indented(stream, _decoded(output, stage.encoding))
+            yield _indented(stream, readable(output, stage.encoding))
+    if isinstance(stage, RunStage) and stage.checker:
+        for output in (stage.checker.stdout, stage.checker.stderr):
+            if output:
+                yield _indented("checker", readable(output, stage.checker.encoding))
     if isinstance(stage, RunStage) and stage.outputs:
         yield _indented("outputs", "\n".join(map(about_output, stage.outputs)))
     if stage.truncated:
@@ -84,17 +103,27 @@ def about_output(file: OutputFile) -> str:
 
 
 def how_it_ended(stage: StageResult) -> str:
-    """Return how a stage ended: `passed`, `wrong output`, `exit code 1`, `SIGKILL, over memory_bytes`."""
-    if stage.ok and isinstance(stage, RunStage) and stage.passed is not None:
-        return "passed" if stage.passed else "wrong output"
+    """Return how a stage ended: `accepted`, `exit code 1`, `memory_limit, SIGKILL, over memory_bytes`."""
+    verdict = stage.verdict if isinstance(stage, RunStage) else None
+    if verdict in _WHOLE_VERDICTS:
+        return str(verdict)
+    if verdict is None and stage.ok and isinstance(stage, RunStage) and stage.passed is not None:
+        return "passed" if stage.passed else "wrong output"  # a submission of a version without verdicts
     ended = stage.signal or f"exit code {stage.exit_code}"
-    return f"{ended}, over {stage.limit_exceeded}" if stage.limit_exceeded else ended
+    over = f"over {stage.limit_exceeded}" if stage.limit_exceeded else None
+    return ", ".join(filter(None, (verdict, ended, over)))
+
+
+def score_of(scored: Answer | RunStage) -> str:
+    """Return the score of an answer or a test case, such as `  score 2.5`; empty if it has none."""
+    return "" if scored.score is None else f"  score {scored.score:g}"
 
 
 def cost(stage: StageResult) -> str:
-    """Return wall time in s, CPU time in s and peak memory in MiB of a stage."""
-    memory_mib = stage.memory_bytes / MiB
-    return f"  {stage.wall_time_s:.3f} s, CPU {stage.cpu_time_s:.3f} s, {memory_mib:.1f} MiB"
+    """Return score, wall time in s, CPU time in s and peak memory in MiB of a stage."""
+    score = score_of(stage) if isinstance(stage, RunStage) else ""
+    memory_mib = stage.memory_bytes / (1 << 20)
+    return f"{score}  {stage.wall_time_s:.3f} s, CPU {stage.cpu_time_s:.3f} s, {memory_mib:.1f} MiB"
 
 
 def printable(text: str) -> str:
@@ -103,11 +132,10 @@ def printable(text: str) -> str:
 
 
 def _good(stage: StageResult) -> bool:
+    verdict = stage.verdict if isinstance(stage, RunStage) else None
+    if verdict is not None:
+        return verdict == "accepted"
     return stage.ok and getattr(stage, "passed", None) is not False
-
-
-def _decoded(output: str, encoding: str) -> str:
-    return base64.b64decode(output).decode(errors="backslashreplace") if encoding == "base64" else output
 
 
 def _indented(name: str, text: str) -> Text:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from topics.request.errors import FieldError
+from envicutor_client.models import FieldError
 
 
 class ClientError(Exception):
@@ -14,7 +14,10 @@ class RequestRefusedError(ClientError):
 
     def __init__(self, status: int, detail: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
-        self.status, self.errors = status, tuple(errors)
+        self.status = status
+        """HTTP status of the response."""
+        self.errors = tuple(errors)
+        """Fields that are wrong, if the error concerns any."""
 
 
 class UnavailableError(ClientError):

@@ -1,15 +1,13 @@
 """Requests of `envicutor submit`: made from a directory, or read as JSON."""
 
-import base64
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from topics.request.file_names import check_file_names
-from topics.request.limits import MiB
-from topics.request.model import FILES_OF_FIELDS, REQUEST_BYTES_CEILING
+from envicutor_client.content import encoded
+from envicutor_client.models import FILES_OF_FIELDS, REQUEST_BYTES_CEILING
 
 LOOKED_AT = 10_000
 """Files and folders that a directory may have. A request has room for 4096 files."""
@@ -46,8 +44,7 @@ def read_directory(directory: Path) -> dict[str, Any]:
         raise ValueError(f"{other}: remove `files`, since the files of the directory are sent")
     paths = sorted(path for path in _files(directory) if path != other)
     names = [path.relative_to(directory).as_posix() for path in paths]
-    check_file_names(names)
-    files = [{"name": name} | _content(path.read_bytes()) for name, path in zip(names, paths, strict=True)]
+    files = [{"name": name} | encoded(path.read_bytes()) for name, path in zip(names, paths, strict=True)]
     return {"files": files} | _older_convention_fields(directory) | fields
 
 
@@ -83,16 +80,9 @@ def _files(directory: Path) -> Iterator[Path]:
         if path.is_file():
             size_bytes += path.stat().st_size
             if size_bytes > REQUEST_BYTES_CEILING:
-                most = f"{REQUEST_BYTES_CEILING // MiB} MiB, more than any request may have"
+                most = f"{REQUEST_BYTES_CEILING >> 20} MiB, more than any request may have"
                 raise ValueError(f"the files in {directory} are larger than {most}: {_ADVICE}")
             yield path
-
-
-def _content(data: bytes) -> dict[str, str]:
-    try:
-        return {"content": data.decode()}
-    except UnicodeDecodeError:
-        return {"content": base64.b64encode(data).decode(), "encoding": "base64"}
 
 
 def _object(raw: bytes, name: str) -> dict[str, Any]:

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from infra.commands.answers import EXIT_CODES, about_output, outcome_or_status, printable
-from infra.commands.client import AsJson, Server, client
-from infra.commands.live import OutputMerger, OutputSource
-from infra.commands.output import print_note
-from ingest.client import Client
-from ingest.models import EventPayload, SubmissionWait
-from topics.submissions.output import OutputChunk
-from topics.submissions.state import Answer
+from envicutor_client import Client
+from envicutor_client.calls import dump
+from envicutor_client.cli.answers import about_output, exit_code, outcome_or_status, printable, score_of
+from envicutor_client.cli.client import AsJson, Server, client
+from envicutor_client.cli.output import print_note
+from envicutor_client.live import OutputMerger, OutputSource
+from envicutor_client.models import Answer, EventPayload, OutputChunk, SubmissionWait
 
 
 def watch(
@@ -30,7 +29,7 @@ def watch(
     """
     with client(server) as connected:
         answer = follow(connected, id, as_json=as_json)
-    raise typer.Exit(EXIT_CODES[outcome_or_status(answer)])
+    raise typer.Exit(exit_code(answer))
 
 
 class WaitingNotes:
@@ -52,7 +51,7 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
     notes = WaitingNotes()
     for event in client.events(id):
         if as_json:
-            typer.echo(json.dumps({"event": event.name, "data": event.data.model_dump(mode="json")}))
+            typer.echo(json.dumps({"event": event.name, "data": dump(event.data)}))
         match event.data:
             case OutputChunk() as chunk if not as_json:
                 live.piece(chunk)
@@ -65,7 +64,8 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
                     live.end(answer)
                     _print_output_files(answer)
                     print_note(
-                        f"{outcome_or_status(answer)}  {id}" + (f": {answer.error}" if answer.error else "")
+                        f"{outcome_or_status(answer)}  {id}{score_of(answer)}"
+                        + (f": {answer.error}" if answer.error else "")
                     )
                 return answer
     raise AssertionError("the last event is the end")

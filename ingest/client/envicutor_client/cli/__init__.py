@@ -1,0 +1,1 @@
+"""Commands of the client, which `envicutor-client` and `envicutor` have."""

@@ -1,0 +1,25 @@
+"""Bytes as text in JSON, and back."""
+
+import base64
+
+
+def decoded(text: str, encoding: str) -> bytes:
+    """Return the bytes that `text` stands for in an encoding: `utf8`, `base64` or `hex`."""
+    if encoding == "base64":
+        return base64.b64decode(text)
+    return bytes.fromhex(text) if encoding == "hex" else text.encode()
+
+
+def readable(text: str, encoding: str) -> str:
+    """Return output as text; bytes that are not UTF-8 are shown as `\\xff`."""
+    return decoded(text, encoding).decode(errors="backslashreplace") if encoding != "utf8" else text
+
+
+def encoded(data: bytes | str, name: str = "content") -> dict[str, str]:
+    """Return the field `name` with the data as text, and the field `encoding` if it is not UTF-8."""
+    if isinstance(data, str):
+        return {name: data}
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {name: base64.b64encode(data).decode(), "encoding": "base64"}

@@ -1,0 +1,95 @@
+"""Requests made of a program's code and keyword arguments."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from envicutor_client.content import encoded
+from envicutor_client.languages import NAMELESS, KnownLanguage
+from envicutor_client.models import Limits
+
+Content = str | bytes | Path
+"""Content of a file: text, bytes, or the path of a local file that has it."""
+_REGISTRIES = ("pypi", "npm")
+_SENT_AS_GIVEN = ("id", "compile", "run", "env", "tags", "outputs")
+
+
+class ProgramOptions(TypedDict, total=False):
+    """Keyword arguments of `Client.run` and `Client.map`, each of which may be left out."""
+
+    source: str
+    """Name of the file with the code; by default the usual one of the language, such as `main.cpp`."""
+    files: Mapping[str, Content]
+    """Further files by name."""
+    input: str | bytes
+    """Standard input of the program; it is empty by default."""
+    args: Sequence[str]
+    """Arguments of the program."""
+    packages: Sequence[str]
+    """Debian packages, beside those of the language."""
+    pypi: Sequence[str]
+    """Packages of PyPI, such as `requests==2.32.5`."""
+    npm: Sequence[str]
+    """Packages of npm, such as `lodash@4.17.21`."""
+    compile: str | Sequence[str]
+    """Command that compiles, instead of that of the language: a script or an argument vector."""
+    run: str | Sequence[str]
+    """Command that runs the program, instead of that of the language."""
+    env: Mapping[str, str]
+    """Environment variables of compiler and program, by name."""
+    outputs: Sequence[str]
+    """Patterns of the files to return, such as `*.png`."""
+    time_s: float
+    """Limit of the run's wall time and of its CPU time, in seconds."""
+    memory_bytes: int
+    """Limit of the run's memory, in bytes."""
+    limits: Limits | Mapping[str, Any]
+    """Any other limits, by stage. `time_s` and `memory_bytes` take precedence."""
+    tags: Sequence[str]
+    """Tags by which lists can be filtered."""
+    id: str
+    """Id of the submission; by default the client makes one."""
+
+
+def program(code: str | bytes, language: KnownLanguage | None, options: ProgramOptions) -> dict[str, Any]:
+    """Return the request that runs `code`.
+
+    Raises:
+        OSError: a local file cannot be read.
+    """
+    source = options.get("source") or (language.source_file if language else NAMELESS)
+    files: dict[str, Content] = {source: code, **options.get("files", {})}
+    body: dict[str, Any] = {"language": language.name} if language else {}
+    body["files"] = [{"name": name} | encoded(_data(content)) for name, content in files.items()]
+    body |= {name: options[name] for name in _SENT_AS_GIVEN if options.get(name)}  # type: ignore[literal-required]
+    if dependencies := _dependencies(language, options):
+        body["dependencies"] = dependencies
+    if limits := _limits(options):
+        body["limits"] = limits
+    body["test_cases"] = [encoded(options.get("input", ""), "input") | {"args": [*options.get("args", ())]}]
+    return body
+
+
+def _data(content: Content) -> bytes | str:
+    return content.read_bytes() if isinstance(content, Path) else content
+
+
+def _dependencies(language: KnownLanguage | None, options: ProgramOptions) -> dict[str, Any]:
+    """Return what to install, or nothing if that is what the language needs: the server knows it."""
+    own = {name: options[name] for name in _REGISTRIES if options.get(name)}  # type: ignore[literal-required]
+    packages = list(options.get("packages", ()))
+    if not own and not packages:
+        return {}
+    packages = [*(language.packages if language else ()), *packages]
+    return own | ({"packages": packages} if packages else {})
+
+
+def _limits(options: ProgramOptions) -> dict[str, Any]:
+    given = options.get("limits", {})
+    limits = given.model_dump(exclude_unset=True) if isinstance(given, Limits) else dict(given)
+    run: dict[str, Any] = {}
+    if "time_s" in options:
+        run |= {"wall_time_s": options["time_s"], "cpu_time_s": options["time_s"]}
+    if "memory_bytes" in options:
+        run["memory_bytes"] = options["memory_bytes"]
+    return limits | ({"run": {**limits.get("run", {}), **run}} if run else {})

@@ -1,0 +1,77 @@
+"""The client's models read what later servers write, and send only what was given."""
+
+import json
+
+import pytest
+
+from envicutor_client.calls import dump
+from envicutor_client.languages import AmbiguousSuffixError, KnownLanguage, of_file
+from envicutor_client.models import (
+    Answer,
+    ExactComparison,
+    File,
+    FileOrigin,
+    Limits,
+    RunLimits,
+    SubmissionRequest,
+)
+from topics.request.limits import MiB
+from topics.request.parsing import parse_request
+
+
+def test_an_answer_of_a_later_server_is_read() -> None:
+    later = {
+        "id": "one",
+        "status": "paused",
+        "outcome": "postponed",
+        "created_at": "",
+        "mood": 1,
+        "run": [{"verdict": "lucky", "encoding": "base85", "new": []}],
+    }
+    answer = Answer.model_validate_json(json.dumps(later))
+    assert (answer.status, answer.outcome, answer.run[0].verdict) == ("paused", "postponed", "lucky")
+
+
+def test_another_kind_of_comparison_is_read() -> None:
+    assert SubmissionRequest.model_validate({"comparison": {"mode": "exact"}}).comparison == ExactComparison(
+        mode="exact"
+    )
+    later = SubmissionRequest.model_validate({"comparison": {"mode": "images", "distance": 3}})
+    assert later.comparison == {"mode": "images", "distance": 3}
+
+
+def test_only_what_was_given_is_sent() -> None:
+    request = SubmissionRequest(
+        run="true",
+        files=[File(name="a", origin=FileOrigin(submission="one", name="b"))],
+        limits=Limits(run=RunLimits(wall_time_s=1.0)),
+    )
+    sent = dump(request)
+    assert sent == {
+        "run": "true",
+        "files": [{"name": "a", "from": {"submission": "one", "name": "b"}}],
+        "limits": {"run": {"wall_time_s": 1.0}},
+    }
+    parse_request(json.dumps(sent).encode(), MiB)
+
+
+KNOWN = [
+    KnownLanguage(name="cpp", source_file="main.cpp"),
+    KnownLanguage(name="pypy", source_file="main.py"),
+    KnownLanguage(name="python", source_file="main.py", prebuilt=True),
+    KnownLanguage(name="c11", source_file="main.c"),
+    KnownLanguage(name="c17", source_file="main.c"),
+]
+
+
+@pytest.mark.parametrize(("file", "language"), [("a/b.cpp", "cpp"), ("x.py", "python")])
+def test_the_suffix_names_the_language(file: str, language: str) -> None:
+    assert of_file(KNOWN, file).name == language
+
+
+@pytest.mark.parametrize(
+    ("file", "names"), [("a.c", "of: c11, c17"), ("a.rs", "of: cpp, pypy"), ("Makefile", "cpp")]
+)
+def test_a_suffix_that_names_none_or_several(file: str, names: str) -> None:
+    with pytest.raises(AmbiguousSuffixError, match=names):
+        of_file(KNOWN, file)
