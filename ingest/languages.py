@@ -46,6 +46,7 @@ class LanguageList(Body):
     package_set: str
     """Pin of the package set in force."""
     languages: list[Language]
+    """Presets that `language` of a request may name."""
 
 
 class Languages:

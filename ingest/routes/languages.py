@@ -16,6 +16,11 @@ def language_routes(languages: Languages, access: Access, settings: IngestSettin
 
     @routes.get("/languages", summary="List the languages that requests may name")
     async def get_languages() -> LanguageList:
+        """List the presets that `language` of a request may name, with versions, commands and an example.
+
+        A request with such a name and one file is complete. The first submission in a language that is not
+        `prebuilt` waits until its environment is installed.
+        """
         try:
             return await languages.listed()
         except CacheError as error:

@@ -75,12 +75,19 @@ class CompileLimits(RunLimits):
     """Limits of the compile stage."""
 
     wall_time_s: TimeS = 60.0
+    """Wall time in seconds."""
     cpu_time_s: TimeS = 60.0
+    """CPU time in seconds of all processes of the stage together."""
     memory_bytes: MemoryBytes = 1 * GiB
+    """Memory in bytes of all processes of the stage and of its tmpfs mounts; there is no swap."""
     processes: Processes = 128
+    """Processes and threads at a time; beyond it fork and clone fail with EAGAIN."""
     file_size_bytes: FileSizeBytes = 128 * MiB
+    """Size in bytes of the largest single file; a write beyond it raises SIGXFSZ."""
     box_bytes: BoxBytes = 256 * MiB
+    """Size in bytes of the writable /box; beyond it writes fail with ENOSPC."""
     box_files: BoxFiles = 16384
+    """Files and folders in /box; beyond it creating one fails with ENOSPC."""
 
 
 class DependenciesLimits(OutputLimits):
@@ -101,5 +108,8 @@ class Limits(Model):
     """Limits of a submission, by stage."""
 
     dependencies: DependenciesLimits = DependenciesLimits()
+    """Limits of installing the dependencies, unless they are installed already."""
     compile: CompileLimits = CompileLimits()
+    """Limits of `compile`."""
     run: RunLimits = RunLimits()
+    """Limits of each test case."""

@@ -49,7 +49,12 @@ class Dependencies(Model):
         ]
         | None
     ) = None
+    """Names of Debian packages, such as `python3-numpy`, as `GET /packages` finds them. An empty list is the
+    base environment."""
     nix: Annotated[str, Field(min_length=1)] | None = None
+    """Nix expression instead of `packages`: a list of packages, or `mkShell` with variables and small files,
+    such as `with import <pkgs> {}; [ python3 python3Packages.numpy ]`. It is evaluated to data; it builds
+    and fetches nothing."""
     pypi: Pins = ()
     """Packages of PyPI, such as `requests==2.32.5`; they add python3. A request may leave the version open,
     as in `pandas` or `pandas>=2`: the stored request then has the newest that can be installed. Pins are

@@ -87,7 +87,12 @@ class Dependencies(WireModel):
     """Packages to install: names of Debian packages or a Nix expression, and packages of PyPI and npm."""
 
     packages: Sequence[str] | None = None
+    """Names of Debian packages, such as `python3-numpy`, as `GET /packages` finds them. An empty list is the
+    base environment."""
     nix: str | None = None
+    """Nix expression instead of `packages`: a list of packages, or `mkShell` with variables and small files,
+    such as `with import <pkgs> {}; [ python3 python3Packages.numpy ]`. It is evaluated to data; it builds
+    and fetches nothing."""
     pypi: Sequence[str] = ()
     """Packages of PyPI, such as `requests==2.32.5`; they add python3. A request may leave the version open,
     as in `pandas` or `pandas>=2`: the stored request then has the newest that can be installed. Pins are
@@ -199,12 +204,19 @@ class CompileLimits(RunLimits):
     """Limits of the compile stage."""
 
     wall_time_s: float = 60.0
+    """Wall time in seconds."""
     cpu_time_s: float = 60.0
+    """CPU time in seconds of all processes of the stage together."""
     memory_bytes: int = 1073741824
+    """Memory in bytes of all processes of the stage and of its tmpfs mounts; there is no swap."""
     processes: int = 128
+    """Processes and threads at a time; beyond it fork and clone fail with EAGAIN."""
     file_size_bytes: int = 134217728
+    """Size in bytes of the largest single file; a write beyond it raises SIGXFSZ."""
     box_bytes: int = 268435456
+    """Size in bytes of the writable /box; beyond it writes fail with ENOSPC."""
     box_files: int = 16384
+    """Files and folders in /box; beyond it creating one fails with ENOSPC."""
 
 
 class CheckerComparison(WireModel):
@@ -247,8 +259,11 @@ class Limits(WireModel):
     """Limits of a submission, by stage."""
 
     dependencies: DependenciesLimits = DependenciesLimits()
+    """Limits of installing the dependencies, unless they are installed already."""
     compile: CompileLimits = CompileLimits()
+    """Limits of `compile`."""
     run: RunLimits = RunLimits()
+    """Limits of each test case."""
 
 
 class SubmissionRequest(WireModel):
