@@ -22,6 +22,8 @@ class KnownLanguage(WireModel):
     """Debian packages that programs of the language need."""
     source_file: str = NAMELESS
     """Usual name of the file with the code, such as `main.cpp`."""
+    suffixes: Sequence[str] = ()
+    """Suffixes of its files, such as `.cpp`; no other language has them."""
     compile: str | None = None
     """Command that compiles the source, in which `{source}` stands for its name; None if there is none."""
     run: str = ""
@@ -39,8 +41,8 @@ class KnownLanguages(WireModel):
     languages: Sequence[KnownLanguage]
 
 
-class AmbiguousSuffixError(ValueError):
-    """Error: the name of a file does not determine its language."""
+class UnknownSuffixError(ValueError):
+    """Error: no language has files with this suffix."""
 
 
 def find(known: Sequence[KnownLanguage], name: str) -> KnownLanguage:
@@ -49,15 +51,13 @@ def find(known: Sequence[KnownLanguage], name: str) -> KnownLanguage:
 
 
 def of_file(known: Sequence[KnownLanguage], file: str) -> KnownLanguage:
-    """Return the language of a file by its suffix. If there are several, one that is prebuilt is preferred.
+    """Return the language of a file by its suffix.
 
     Raises:
-        AmbiguousSuffixError: no language, or more than one, has files with this suffix.
+        UnknownSuffixError: no language has files with this suffix.
     """
-    suffix = PurePath(file).suffix
-    fits = [language for language in known if suffix and PurePath(language.source_file).suffix == suffix]
-    fits = [language for language in fits if language.prebuilt] or fits
-    if len(fits) == 1:
-        return fits[0]
-    names = ", ".join(language.name for language in fits or known)
-    raise AmbiguousSuffixError(f"the name {file!r} does not determine a language, which is one of: {names}")
+    for language in known:
+        if PurePath(file).suffix in language.suffixes:
+            return language
+    names = ", ".join(language.name for language in known)
+    raise UnknownSuffixError(f"the suffix of {file!r} is that of no language: there are {names}")

@@ -12,7 +12,7 @@ from envicutor_client.cli.client import Server, client
 from envicutor_client.cli.output import USAGE, fail, reason
 from envicutor_client.cli.submit import OutputDir, check_output_dir, end, interruptible
 from envicutor_client.cli.watch import follow
-from envicutor_client.languages import AmbiguousSuffixError, KnownLanguage, find, of_file
+from envicutor_client.languages import KnownLanguage, UnknownSuffixError, find, of_file
 from envicutor_client.programs import ProgramOptions, program
 
 
@@ -74,5 +74,5 @@ def _language(connected: Client, file: str, name: str | None) -> KnownLanguage:
     known = connected.languages()
     try:
         return find(known, name) if name else of_file(known, file)
-    except AmbiguousSuffixError as error:
+    except UnknownSuffixError as error:
         fail(f"{error}; name it with --language", USAGE)
