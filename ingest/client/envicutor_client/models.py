@@ -261,9 +261,9 @@ class Limits(WireModel):
     dependencies: DependenciesLimits = DependenciesLimits()
     """Limits of installing the dependencies, unless they are installed already."""
     compile: CompileLimits = CompileLimits()
-    """Limits of `compile`."""
+    """Limits of the compile stage, if the request has one."""
     run: RunLimits = RunLimits()
-    """Limits of each test case."""
+    """Limits of the run of each test case."""
 
 
 class SubmissionRequest(WireModel):
