@@ -87,7 +87,12 @@ def _enumerated(schema: Schema) -> set[str] | None:
 
 
 def _alternatives(schema: Schema) -> list[Schema]:
-    return [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    """With the keywords that stand beside them: a file has a name, and content or an origin."""
+    rest = {name: value for name, value in schema.items() if name not in {"anyOf", "oneOf"}}
+    found = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    if "properties" not in rest:
+        return found
+    return [rest | one | {"required": [*rest.get("required", ()), *one.get("required", ())]} for one in found]
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
