@@ -6,12 +6,11 @@ from mimetypes import MimeTypes
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from processors.sandbox import Collected, CollectedFile, Completed
 from topics.request.cases import TestCase
 from topics.request.output_patterns import OUTPUT_FILE_BYTES
-from topics.submissions.shortening import cut, text_bytes
 from topics.submissions.stage import CompileStage, Outcome, OutputFile, RunStage
 
 Encoding = Literal["utf8", "base64"]
@@ -37,7 +36,7 @@ class AnswerBudget:
 
     def compiled_before(self, stage: CompileStage) -> CompileStage:
         """Return the cached stage of an earlier submission with the same budget, and count its output."""
-        self._left -= text_bytes(stage.stdout) + text_bytes(stage.stderr)
+        self._left -= _json_bytes(stage.stdout) + _json_bytes(stage.stderr)
         return stage.replace(cached=True)
 
     def run_stage(self, completed: Completed, case: TestCase, collected: Collected = NOTHING) -> RunStage:
@@ -93,9 +92,20 @@ class AnswerBudget:
         }
 
     def _cut(self, text: str, encoding: str) -> tuple[str, bool]:
-        kept = cut(text, encoding, self._left)
-        self._left -= text_bytes(kept)
+        if _json_bytes(text) <= self._left:
+            kept = text
+        elif encoding == "base64":  # cut between groups of four; JSON escapes none of these characters
+            kept = text[: self._left // 4 * 4]
+        else:  # cut the JSON, and drop a character or an escape that is incomplete then
+            cut = to_json(text)[: self._left + 1].decode(errors="ignore")
+            kept = from_json(cut, allow_partial="trailing-strings")
+        self._left -= _json_bytes(kept)
         return kept, len(kept) < len(text)
+
+
+def _json_bytes(text: str) -> int:
+    """Return the length of a text as JSON, without the quotes."""
+    return len(to_json(text)) - 2
 
 
 def as_texts(*outputs: bytes) -> tuple[Encoding, list[str]]:
