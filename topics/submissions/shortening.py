@@ -5,10 +5,14 @@ from typing import TypeVar
 
 from pydantic_core import from_json, to_json
 
+from topics.request.limits import KiB
 from topics.submissions.stage import RunStage, StageResult
 from topics.submissions.state import Answer
 
 StageT = TypeVar("StageT", bound=StageResult)
+
+_ERROR_BYTES = 64 * KiB
+"""Bytes of `error` that are kept."""
 
 
 def without_contents(answer: Answer) -> Answer:
@@ -29,6 +33,7 @@ def shortened(answer: Answer, most_bytes: int) -> Answer:
     """
     if _json_bytes(answer) <= most_bytes:
         return answer
+    answer = answer.replace(error=answer.error and cut(answer.error, "utf8", _ERROR_BYTES))
     lengths = list(_lengths(answer))
     rest = most_bytes - len(lengths)  # `false` may become `true`, or `true` `false`
     if _json_bytes(_with_streams(answer, 0)) > rest:

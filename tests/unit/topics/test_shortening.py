@@ -25,12 +25,12 @@ def answer(*run: RunStage, **fields: Any) -> Answer:
     return Answer(id="a", status="finished", created_at="t", run=run, **fields)
 
 
-def told(*run: RunStage, **fields: Any) -> EndedData:
+def told(*run: RunStage, error: str | None = None, **fields: Any) -> EndedData:
     body = {"run": "true", "callback_url": URL, "callback_answer": True} | fields
     request, _ = parse_request(json.dumps(body).encode(), MiB, ["hooks.test:80"])
     ended = Submission(
         id="a", status="finished", created_at="t", finished_at="t", outcome="ok", request=request, run=run
-    )
+    ).replace(error=error)
     webhook = make_webhook(ended)
     assert webhook is not None
     assert len(encode(webhook.body)) <= BODY_BYTES
@@ -76,7 +76,7 @@ def test_the_most_cases_and_the_longest_names_fit() -> None:
         outputs=files,
         passed=False,
     )
-    data = told(*[run] * TEST_CASES)
+    data = told(*[run] * TEST_CASES, error="e" * MiB)
     assert data.answer is not None
     assert len(data.answer.run) == TEST_CASES
     assert {(stage.outputs, stage.truncated) for stage in data.answer.run} == {((), True)}
