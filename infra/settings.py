@@ -50,8 +50,8 @@ class LocalSettings(BaseSettings):
     `[{"packages": ["python3"]}]`, see [dependencies.md](dependencies.md)."""
     languages: LanguageNames = ()
     """Languages whose environments `up` has built at its start, such as `["python", "cpp"]`;
-    [http.md](http.md#languages) has the names. `["all"]` builds all of them, which takes some 10 GB of disk
-    space."""
+    `GET /languages` lists them. `["all"]` builds all of them, which takes 5 GB of disk space and downloads
+    1 GB. See [http.md](http.md#languages)."""
     service_user: str = "envicutor"
     """System user of the broker and of every role but worker and cache builder. `make system` adds the
     default user. With `root` they run as root without capabilities."""

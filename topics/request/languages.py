@@ -94,8 +94,8 @@ def find(name: str) -> Preset:
         return preset
     near = [preset.name for preset in known.values() if f".{name}" in preset.suffixes]
     near += get_close_matches(name, known, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ";"
-    raise UnknownLanguageError(f"there is no language {name!r}{meant} `GET /languages` lists them")
+    nearest = f"; the nearest is {near[0]!r}" if near else ""
+    raise UnknownLanguageError(f"there is no language {name!r} in `GET /languages`{nearest}")
 
 
 def _known(name: str) -> str:
@@ -119,26 +119,47 @@ def chosen(names: Iterable[str]) -> tuple[Preset, ...]:
     return tuple(map(find, wanted))
 
 
-def resolve(request: SubmissionRequest) -> SubmissionRequest:
+def with_limits(request: SubmissionRequest) -> SubmissionRequest:
+    """Return the request with the limits of its language, for those that it does not set.
+
+    Raises:
+        InvalidRequestError: there is no such language.
+    """
+    if request.language is None:
+        return request
+    preset = _of_request(request.language)
+    stages = {}
+    for name in preset.limits.model_fields_set:
+        own, default = getattr(request.limits, name), getattr(preset.limits, name)
+        unset = default.model_fields_set - own.model_fields_set
+        stages[name] = own.replace(**{limit: getattr(default, limit) for limit in unset})
+    return request.replace(limits=request.limits.replace(**stages))
+
+
+def with_commands(request: SubmissionRequest) -> SubmissionRequest:
     """Return the request with what its language gives for fields that the request does not set.
+
+    The commands fit the limits of the request, which are therefore completed first.
 
     Raises:
         InvalidRequestError: there is no such language, or the request has no source file for it.
     """
     if request.language is None:
         return request
-    try:
-        preset = find(request.language)
-    except UnknownLanguageError as error:
-        raise InvalidRequestError((FieldError(field="language", message=str(error)),)) from None
-    limits = _limits(preset.limits, request.limits)
+    preset, limits = _of_request(request.language), request.limits
     return request.replace(
         dependencies=request.dependencies or preset.dependencies,
         compile=request.compile or _filled(preset, preset.compile, limits.compile, request),
         run=request.run or _filled(preset, preset.run, limits.run, request),
         env=preset.env | request.env,
-        limits=limits,
     )
+
+
+def _of_request(language: str) -> Preset:
+    try:
+        return find(language)
+    except UnknownLanguageError as error:
+        raise InvalidRequestError((FieldError(field="language", message=str(error)),)) from None
 
 
 def _filled(preset: Preset, command: str | None, limits: RunLimits, request: SubmissionRequest) -> str | None:
@@ -164,13 +185,3 @@ def _filled(preset: Preset, command: str | None, limits: RunLimits, request: Sub
 
 def _with_memory(command: str, limits: RunLimits) -> str:
     return command.replace("{memory_mib}", str(limits.memory_bytes // MiB))
-
-
-def _limits(preset: Limits, request: Limits) -> Limits:
-    """Return the limits of the request, and those of the preset that the request does not set."""
-    stages = {}
-    for name in preset.model_fields_set:
-        own, default = getattr(request, name), getattr(preset, name)
-        unset = default.model_fields_set - own.model_fields_set
-        stages[name] = own.replace(**{limit: getattr(default, limit) for limit in unset})
-    return request.replace(**stages)

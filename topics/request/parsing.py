@@ -14,7 +14,7 @@ from topics.request.callback_urls import refusal
 from topics.request.errors import FieldError, InvalidRequestError, NotJsonError, RequestTooLargeError
 from topics.request.field_names import unknown_field
 from topics.request.json_bounds import MEMBERS, StructureError, check_structure, crowded_objects
-from topics.request.languages import resolve
+from topics.request.languages import with_commands, with_limits
 from topics.request.limits import range_of
 from topics.request.model import DERIVED_ID_PREFIX, FILES_OF_FIELDS, SubmissionRequest
 
@@ -60,7 +60,7 @@ def parse_request(
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error)) from None
     check_chosen_id(request.id)
-    request = resolve(request)
+    request = with_commands(with_limits(request))
     _check_convention(request)
     if why := refusal(request.callback_url, webhook_allow):
         raise InvalidRequestError((FieldError(field="callback_url", message=why),))

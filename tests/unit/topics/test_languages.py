@@ -120,10 +120,8 @@ def test_without_a_language_nothing_changes() -> None:
 def test_an_unknown_language_is_refused_with_the_nearest(name: str, near: str | None) -> None:
     error = refused(language=name, files=sources("a"))
     assert error.field == "language"
-    assert f"there is no language {name!r}" in error.message
-    assert "`GET /languages` lists them" in error.message
-    assert ("did you mean" in error.message) == (near is not None)
-    assert near is None or near in error.message
+    nearest = f"; the nearest is {near}" if near else ""
+    assert error.message == f"there is no language {name!r} in `GET /languages`{nearest}"
 
 
 def test_a_source_is_needed_unless_no_command_uses_it() -> None:
@@ -140,5 +138,5 @@ def test_all_stands_for_all_languages() -> None:
     assert chosen([]) == ()
     names: TypeAdapter[tuple[str, ...]] = TypeAdapter(LanguageNames)
     assert names.validate_python(["all", "c"]) == ("all", "c")
-    with pytest.raises(ValidationError, match="there is no language 'pythn'; did you mean 'python'"):
+    with pytest.raises(ValidationError, match="the nearest is 'python'"):
         names.validate_python(["c", "pythn"])
