@@ -209,8 +209,10 @@ def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
     stages = (
         f"{slots} slots of at most {most_of('memory_bytes') >> 20} MiB and {most_of('processes')} processes"
     )
-    if slots > settings.boxes:
-        raise AbsentError(f"{slots} slots are more than {settings.boxes} boxes")
+    if 2 * slots > settings.boxes:
+        raise AbsentError(
+            f"{slots} slots need {2 * slots} boxes for programs and checkers, and have {settings.boxes}"
+        )
     if slots * most_of("memory_bytes") > settings.total_memory_bytes:
         raise AbsentError(
             f"{stages} are more than the {settings.total_memory_bytes >> 20} MiB of all together"

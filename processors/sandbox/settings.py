@@ -38,7 +38,8 @@ class SandboxSettings(BaseSettings):
     """First user id of the boxes. Worker n of a host uses the ids from `FIRST_UID + n * BOXES` on, up to
     `FIRST_UID + 256 * BOXES - 1` in all, which must be free, and exist in the worker's user namespace."""
     boxes: Annotated[int, Field(gt=0)] = 64
-    """Boxes that a worker has at a time, each with a user id of its own."""
+    """Boxes that a worker has at a time, each with a user id of its own. A submission takes one, and another
+    one if it has a checker, so two for each of its slots suffice."""
     prepared: Annotated[int, Field(ge=0)] = 2
     """Sandboxes that a worker prepares before there are programs for them; each has a waiting process
     and takes some 200 KiB of kernel memory. `BOXES` bounds their number."""

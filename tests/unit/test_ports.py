@@ -24,7 +24,8 @@ PRODUCTION_ONLY = {
     "processors/store/on_kafka.py": "makes the clients of a process",
     "processors/cache_builder.py": "makes the clients of a process, and checks the host",
     "processors/worker/compile_cache.py": "files on disk, which threads read and write",
-    "processors/worker/execute.py": "files of the compile cache; the simulator has programs that sleep",
+    "processors/worker/compiling.py": "files of the compile cache; the simulator has programs that sleep",
+    "processors/worker/execute.py": "compares long outputs in a thread, so that leases are renewed",
     "processors/worker/live_output.py": "a preview, whose producer drops what is late",
     "processors/worker/worker.py": "makes the clients of a process",
 }

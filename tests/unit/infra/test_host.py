@@ -51,9 +51,13 @@ def test_what_is_missing_is_told_with_what_to_do() -> None:
 
 
 def test_room_for_all_stages() -> None:
-    settings = SandboxSettings(boxes=8, total_memory_bytes=16 << 30)
+    settings = SandboxSettings(boxes=16, total_memory_bytes=16 << 30)
     assert room_for(4, settings, pids=32768) == "4 slots of at most 4096 MiB and 512 processes"
-    for slots, pids, what in ((9, 32768, "8 boxes"), (5, 32768, "16384 MiB"), (4, 2000, "2000 process ids")):
+    for slots, pids, what in (
+        (9, 32768, "need 18 boxes"),
+        (5, 32768, "16384 MiB"),
+        (4, 2000, "2000 process ids"),
+    ):
         with pytest.raises(AbsentError, match=what):
             room_for(slots, settings, pids)
 

@@ -55,7 +55,14 @@ stages = st.builds(
     wall_time_s=seconds,
     cached=st.booleans(),
 )
-run_stages = st.builds(RunStage, stdout=text, exit_code=codes, passed=st.none() | st.booleans())
+run_stages = st.builds(
+    RunStage,
+    stdout=text,
+    exit_code=codes,
+    passed=st.none() | st.booleans(),
+    verdict=st.none() | st.sampled_from(["accepted", "not_run"]),
+    score=st.none() | st.floats(0, 1e9),
+)
 dependencies_stages = st.builds(
     DependenciesStage, id=text, cached=st.booleans(), explanation=st.none() | text
 )

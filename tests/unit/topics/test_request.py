@@ -157,6 +157,7 @@ CEILINGS: dict[str, dict[str, float]] = {
         "box_bytes": GiB,
         "box_files": 65536,
         "cpus": 2,
+        "stack_bytes": 2 * GiB,
     },
     "run": {
         "wall_time_s": 60,
@@ -170,14 +171,15 @@ CEILINGS: dict[str, dict[str, float]] = {
         "box_bytes": 512 * MiB,
         "box_files": 65536,
         "cpus": 2,
+        "stack_bytes": 2 * GiB,
     },
 }
 EVERY_LIMIT = [(stage, name) for stage, names in CEILINGS.items() for name in names]
 
 
 def test_every_limit_has_a_ceiling_here() -> None:
-    named = Limits().model_dump()
-    assert {stage: set(limits) for stage, limits in named.items()} == {s: set(n) for s, n in CEILINGS.items()}
+    named = {stage: set(type(limits).model_fields) for stage, limits in Limits()}
+    assert named == {stage: set(names) for stage, names in CEILINGS.items()}
 
 
 @pytest.mark.parametrize(("stage", "name"), EVERY_LIMIT)
@@ -297,6 +299,45 @@ def test_programs_are_scripts_or_argument_vectors(run: object) -> None:
 def test_a_request_without_a_program_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match="run is missing: give `run`"):
         parse_request(json.dumps(fields).encode(), MiB)
+
+
+# -- checkers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "reason"),
+    [
+        ({"files": [file("input")]}, "files", "file name 'input' is taken"),
+        ({"files": [file("output")]}, "files", "file name 'output' is taken"),
+        ({"files": [file("answer/x")]}, "files", "file name 'answer/x' is taken"),
+        ({"files": [file("a"), file("a/b")]}, "files", "file name 'a' is also a folder of another file"),
+        ({"files": [file("../a")]}, "files", "file name '../a' has a component '..'"),
+        ({"files": [{"name": "a", "from": {"submission": "i", "name": "a"}}]}, "files", "needs `content`"),
+        ({"run": 5}, "run", "must be a script, such as"),
+        ({"run": None}, "run", "must be a script, such as"),
+        ({"compile": ["a", "\0"]}, "compile", "must not contain NUL"),
+        ({"limits": {"stack_bytes": 1}}, "limits.stack_bytes", "greater than or equal to 65536"),
+        ({"limit": {}}, "limit", "there is no such field"),
+    ],
+)
+def test_errors_of_a_checker_name_its_field(changes: dict[str, Any], named: str, reason: str) -> None:
+    [error] = refused(comparison={"mode": "checker", "run": "true"} | changes)
+    assert error.field == f"comparison.{named}"
+    assert reason in error.message
+
+
+def test_a_checker_may_have_files_with_similar_names() -> None:
+    files = [file("inputs"), file("a/input"), file("answer.txt")]
+    request = parse(comparison={"mode": "checker", "run": "true", "files": files})
+    assert request.checker is not None
+    assert len(request.checker.files) == 3
+
+
+def test_a_comparison_is_one_of_the_modes() -> None:
+    assert parse(comparison={"mode": "lines"}) == parse()
+    [error] = refused(comparison={"mode": "line"})
+    assert error.field == "comparison"
+    assert "'lines', 'exact', 'tokens', 'floats', 'checker'" in error.message
 
 
 # -- dependencies, the older convention ------------------------------------------------------------

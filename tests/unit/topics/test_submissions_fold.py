@@ -28,7 +28,7 @@ from topics.submissions.facts import (
     SubmissionFact,
 )
 from topics.submissions.fold import apply
-from topics.submissions.stage import CompileStage, DependenciesStage, Outcome
+from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.state import FINAL, Answer, Status, Submission, Work
 from topics.submissions.webhook import Ended, EndedData, Webhook
 
@@ -223,6 +223,35 @@ def test_the_first_finished_of_the_current_attempt_wins() -> None:
     log = requested(), expired(1)
     assert fold(*log, finished(attempt=1)).refused == "of attempt 1, now at 2"
     assert state(*log, finished(attempt=2, worker="v"), finished(attempt=2, worker="w")).worker == "v"
+
+
+def test_the_score_is_the_sum_of_those_of_the_cases() -> None:
+    runs = (RunStage(score=0.1), RunStage(score=0.2), RunStage())
+    scored = state(requested(), finished(*runs))
+    assert scored.score == 0.3
+    assert json.loads(scored.answer())["score"] == 0.3
+    unscored = state(requested(), finished(RunStage()))
+    assert unscored.score is None
+    assert b"score" not in encode(unscored)
+
+
+def test_work_names_the_memory_of_each_stage_that_may_run() -> None:
+    def limits(request: dict[str, object]) -> dict[str, int]:
+        accepted, _ = parse_request(json.dumps({"run": "true"} | request).encode(), MiB)
+        work = Work(id="i", attempt=1, request=accepted, dependencies_id="d", package_set="p")
+        assert work.memory_bytes == max(work.memory_limits.values())
+        return {name: memory_bytes // MiB for name, memory_bytes in work.memory_limits.items()}
+
+    run = {"limits.run.memory_bytes": 256}
+    assert limits({}) == run
+    assert limits({"compile": "true"}) == {"limits.compile.memory_bytes": 1024} | run
+    assert limits({"comparison": {"mode": "tokens"}}) == run
+    checker = {"mode": "checker", "run": "true", "limits": {"memory_bytes": 700 * MiB}}
+    assert limits({"comparison": checker}) == run | {"comparison.limits.memory_bytes": 700}
+    assert limits({"comparison": checker | {"compile": "true"}}) == run | {
+        "comparison.compile_limits.memory_bytes": 1024,
+        "comparison.limits.memory_bytes": 700,
+    }
 
 
 def test_the_slower_of_two_workers_takes_no_status_back() -> None:
