@@ -99,7 +99,7 @@ export function draftOf(asked: SubmissionRequest, standard: Draft["limits"] = {}
   const cases = (request.test_cases ?? []).map(draftCase);
   return {
     language: request.language ?? null,
-    // A stored file has both its content and `from`, which says where the content came from.
+    // A stored file has both its content and `from`, its origin; a request has either.
     files: (request.files ?? []).map(({ name, content, encoding = "utf8" }) => ({ name, content, encoding })),
     packages: request.dependencies?.packages ?? [],
     nix: request.dependencies?.nix ?? null,
