@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ingest.languages import LanguageList
 from ingest.models import BatchResults, EventPayload, Problem, SubmissionPage, SubmissionShown, System
 from topics.request.errors import FieldError
 from topics.request.files import File
@@ -27,7 +28,7 @@ PATH = Path(__file__).parents[2] / "ingest" / "client" / "envicutor_client" / "m
 """Module that the generator writes."""
 _ROOTS: tuple[type[BaseModel], ...] = (
     *(SubmissionRequest, SubmissionShown, SubmissionPage, BatchResults),
-    *(EventPayload, OutputChunk, Problem, System),
+    *(EventPayload, OutputChunk, Problem, System, LanguageList),
 )
 """Models of requests and responses. Models of their fields follow from them."""
 _WORDS: dict[Any, str] = {Status: "Status", Outcome: "Outcome", Verdict: "Verdict"}

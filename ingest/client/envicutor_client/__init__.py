@@ -12,9 +12,8 @@ answers.
 from envicutor_client.asynchronous import AsyncClient
 from envicutor_client.errors import ClientError, RequestRefusedError, UnavailableError
 from envicutor_client.events import StreamEvent
-from envicutor_client.languages import KnownLanguage
 from envicutor_client.live import PrintedOutput
-from envicutor_client.models import Answer, SubmissionRequest
+from envicutor_client.models import Answer, Language, SubmissionRequest
 from envicutor_client.programs import ProgramOptions
 from envicutor_client.results import OutputImage, RunResult
 from envicutor_client.synchronous import Client
@@ -24,7 +23,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
-    "KnownLanguage",
+    "Language",
     "OutputImage",
     "PrintedOutput",
     "ProgramOptions",

@@ -10,12 +10,12 @@ from envicutor_client import calls, languages
 from envicutor_client.calls import Request
 from envicutor_client.connections import AsyncConnection
 from envicutor_client.events import StreamEvent
-from envicutor_client.languages import KnownLanguage
 from envicutor_client.live import OutputCollector, PrintedOutput
 from envicutor_client.models import (
     FINAL,
     Answer,
     BatchResults,
+    Language,
     Listed,
     SubmissionRequest,
     SubmissionShown,
@@ -35,7 +35,7 @@ class AsyncClient:
 
     def __init__(self, base_url: str | None = None, key: str | None = None, *, retry_s: float = 30.0) -> None:
         self._connection = AsyncConnection(base_url, key, retry_s)
-        self._languages: Sequence[KnownLanguage] | None = None
+        self._languages: Sequence[Language] | None = None
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -108,12 +108,12 @@ class AsyncClient:
             for printed in collector.take(event):
                 yield printed
 
-    async def languages(self) -> Sequence[KnownLanguage]:
+    async def languages(self) -> Sequence[Language]:
         """Return the languages that the server has presets for."""
         self._languages = await self._connection.ask(calls.languages())
         return self._languages
 
-    async def _language(self, name: str | None) -> KnownLanguage | None:
+    async def _language(self, name: str | None) -> Language | None:
         if name is None:
             return None
         return languages.find(self._languages or await self.languages(), name)

@@ -11,10 +11,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from envicutor_client.languages import KnownLanguage, KnownLanguages
 from envicutor_client.models import (
     Answer,
     BatchResults,
+    Language,
+    LanguageList,
     SubmissionPage,
     SubmissionRequest,
     SubmissionShown,
@@ -165,11 +166,11 @@ def system() -> Call[System]:
     return Call("the system", "GET", "/system", _model(System))
 
 
-def languages() -> Call[Sequence[KnownLanguage]]:
+def languages() -> Call[Sequence[Language]]:
     """Return the call that lists the languages that the server has presets for."""
 
-    def read(content: bytes) -> Sequence[KnownLanguage]:
-        return KnownLanguages.model_validate_json(content).languages
+    def read(content: bytes) -> Sequence[Language]:
+        return LanguageList.model_validate_json(content).languages
 
     return Call("the languages", "GET", "/languages", read)
 

@@ -644,3 +644,41 @@ class System(WireModel):
     """Builds of environments that are queued or running."""
     last_minute: LastMinute
     """Statistics of the last minute."""
+
+
+class Language(WireModel):
+    """A preset: what a request with `language` takes for the fields that it does not set."""
+
+    name: str
+    """Value of `language` in requests."""
+    title: str
+    """Title for people, with the version."""
+    version: str
+    """Version of the compiler or interpreter in the package set."""
+    packages: Sequence[str]
+    """Packages of the environment; empty for the base environment."""
+    source_file: str
+    """Name of the source file. If no file of the request has this name, the first file is the source."""
+    suffixes: Sequence[str]
+    """Suffixes of file names, such as `.cpp`, for which clients choose this language; no other language has
+    them."""
+    compile: str | None
+    """Script that compiles the program, or null. In it and in `run`, `{source}` stands for the name of the
+    source file, quoted for the shell, and `{stem}` for the same without its suffix. Sizes in it fit the
+    default limits of the language, and in a request its own limits."""
+    run: str
+    """Script that runs the program; `"$@"` in it are the arguments of the test case."""
+    hello: str
+    """Program that greets the name on its standard input, or the world."""
+    prebuilt: bool
+    """Whether its environment is built before a submission needs it: the operator has listed it in
+    `ENVICUTOR_LANGUAGES`, or it needs nothing but the base environment."""
+
+
+class LanguageList(WireModel):
+    """All languages whose packages are in the package set in force, sorted by name."""
+
+    package_set: str
+    """Pin of the package set in force."""
+    languages: Sequence[Language]
+    """Presets that `language` of a request may name."""

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from envicutor_client.content import encoded
-from envicutor_client.languages import NAMELESS, KnownLanguage
-from envicutor_client.models import Limits
+from envicutor_client.models import Language, Limits
 
+NAMELESS = "main"
+"""Name of the file with the code, if the program has no language."""
 Content = str | bytes | Path
 """Content of a file: text, bytes, or the path of a local file that has it."""
 _REGISTRIES = ("pypi", "npm")
@@ -51,7 +52,7 @@ class ProgramOptions(TypedDict, total=False):
     """Id of the submission; by default the client makes one."""
 
 
-def program(code: str | bytes, language: KnownLanguage | None, options: ProgramOptions) -> dict[str, Any]:
+def program(code: str | bytes, language: Language | None, options: ProgramOptions) -> dict[str, Any]:
     """Return the request that runs `code`.
 
     Raises:
@@ -74,7 +75,7 @@ def _data(content: Content) -> bytes | str:
     return content.read_bytes() if isinstance(content, Path) else content
 
 
-def _dependencies(language: KnownLanguage | None, options: ProgramOptions) -> dict[str, Any]:
+def _dependencies(language: Language | None, options: ProgramOptions) -> dict[str, Any]:
     """Return what to install, or nothing if that is what the language needs: the server knows it."""
     own = {name: options[name] for name in _REGISTRIES if options.get(name)}  # type: ignore[literal-required]
     packages = list(options.get("packages", ()))

@@ -10,12 +10,12 @@ from envicutor_client import calls, languages
 from envicutor_client.calls import Request
 from envicutor_client.connections import Connection
 from envicutor_client.events import StreamEvent
-from envicutor_client.languages import KnownLanguage
 from envicutor_client.live import OutputCollector, PrintedOutput
 from envicutor_client.models import (
     FINAL,
     Answer,
     BatchResults,
+    Language,
     Listed,
     SubmissionRequest,
     SubmissionShown,
@@ -58,7 +58,7 @@ class Client:
             ValueError: the key contains characters that no API key has.
         """
         self._connection = Connection(base_url, key, retry_s, on_retry)
-        self._languages: Sequence[KnownLanguage] | None = None
+        self._languages: Sequence[Language] | None = None
 
     def __enter__(self) -> "Client":
         return self
@@ -147,7 +147,7 @@ class Client:
         for event in self.events(id):
             yield from collector.take(event)
 
-    def languages(self) -> Sequence[KnownLanguage]:
+    def languages(self) -> Sequence[Language]:
         """Return the languages that the server has presets for.
 
         Raises:
@@ -156,7 +156,7 @@ class Client:
         self._languages = self._connection.ask(calls.languages())
         return self._languages
 
-    def _language(self, name: str | None) -> KnownLanguage | None:
+    def _language(self, name: str | None) -> Language | None:
         if name is None:
             return None
         return languages.find(self._languages or self.languages(), name)

@@ -57,3 +57,11 @@ def test_one_program_with_many_inputs(client: Client) -> None:
     with client:
         results = list(client.map("", inputs, language=None, run="cat", concurrency=4, timeout_s=ANSWER_S))
     assert [result.stdout for result in results] == inputs
+
+
+def test_a_language_and_many_answers_at_once(client: Client) -> None:
+    with client:
+        results = [client.run(f"print({n} * 7)", language="lua", timeout_s=ANSWER_S) for n in (6, 8)]
+        ids = [result.id for result in results]
+        assert [answer and answer.outcome for answer in client.get_many([*ids, "none"])] == ["ok", "ok", None]
+    assert [result.stdout for result in results] == ["42\n", "56\n"]

@@ -64,6 +64,12 @@ def problem(code: int, **fields: object) -> Reply:
     return code, {}, json.dumps({"detail": "no", "errors": []} | fields).encode()
 
 
+def language(name: str, **fields: Any) -> dict[str, Any]:
+    """A preset as the server lists it."""
+    texts = dict.fromkeys(("title", "version", "source_file", "run", "hello"), name)
+    return {"name": name, "packages": [], "suffixes": [], "compile": None, "prebuilt": False} | texts | fields
+
+
 def languages(*known: dict[str, Any]) -> Reply:
     return 200, {}, json.dumps({"package_set": "a", "languages": known}).encode()
 

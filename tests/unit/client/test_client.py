@@ -11,7 +11,17 @@ import pytest
 
 from envicutor_client import AsyncClient, Client, RequestRefusedError, RunResult, UnavailableError
 from envicutor_client.models import SubmissionRequest
-from tests.unit.client.server import Reply, Server, finished, languages, problem, reply, serving, stream
+from tests.unit.client.server import (
+    Reply,
+    Server,
+    finished,
+    language,
+    languages,
+    problem,
+    reply,
+    serving,
+    stream,
+)
 
 
 @pytest.fixture
@@ -89,7 +99,7 @@ def test_nobody_there_names_the_submission(server: Server) -> None:
         client.submit({"id": "mine"})
 
 
-CPP = {"name": "cpp", "packages": ["g++"], "source_file": "main.cpp"}
+CPP = language("cpp", packages=["g++"], source_file="main.cpp")
 
 
 def test_run_is_one_line(server: Server, client: Client) -> None:

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from infra.documents import client_models
-from tests.unit.client.server import finished, languages, serving
+from tests.unit.client.server import finished, language, languages, serving
 
 ROOT = Path(__file__).parents[3]
 CLIENT = client_models.PATH.parents[1]
@@ -69,7 +69,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_runs_a_program(python: Path) -> None:
     code = "from envicutor_client import Client; print(Client().run('print(6 * 7)').stdout)"
     with serving() as server:
-        server.replies = [languages(), finished(stdout="42")]
+        server.replies = [languages(language("python")), finished(stdout="42")]
         assert run(python, "-I", "-c", code, ENVICUTOR_SERVER=server.url) == "42\n"
     assert server.asked[1][2]["language"] == "python"
 

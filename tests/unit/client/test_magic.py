@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from tests.unit.client.server import Reply, Server, finished, languages, problem, reply, serving, stream
+from tests.unit.client.server import (
+    Reply,
+    Server,
+    finished,
+    language,
+    languages,
+    problem,
+    reply,
+    serving,
+    stream,
+)
 
 START_S = 120
 CELL = "%%envicutor --package python3-numpy --time 5\nprint('in the sandbox')\n"
@@ -40,7 +50,7 @@ def test_a_cell_runs_on_the_server() -> None:
         "created_at": "",
         "run": [{"stdout": "hi\n", "stderr": "oh"}],
     }
-    python = {"name": "python", "packages": ["python3"], "source_file": "main.py"}
+    python = language("python", packages=["python3"], source_file="main.py")
     with serving() as server:
         server.replies = [languages(python), reply("queued", 202), stream(("end", printed)), image()]
         server.replies += [languages(python), problem(422, detail="too long")]

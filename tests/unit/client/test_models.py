@@ -5,12 +5,13 @@ import json
 import pytest
 
 from envicutor_client.calls import dump
-from envicutor_client.languages import KnownLanguage, UnknownSuffixError, of_file
+from envicutor_client.languages import NoSuchLanguageError, of_file
 from envicutor_client.models import (
     Answer,
     ExactComparison,
     File,
     FileOrigin,
+    Language,
     Limits,
     RunLimits,
     SubmissionRequest,
@@ -55,19 +56,30 @@ def test_only_what_was_given_is_sent() -> None:
     parse_request(json.dumps(sent).encode(), MiB)
 
 
-KNOWN = [
-    KnownLanguage(name="cpp", source_file="main.cpp", suffixes=(".cpp", ".cc")),
-    KnownLanguage(name="pypy", source_file="main.py"),
-    KnownLanguage(name="python", source_file="main.py", suffixes=(".py",)),
-]
+def language(name: str, *suffixes: str) -> Language:
+    return Language(
+        name=name,
+        title=name,
+        version="1",
+        packages=(),
+        source_file="main",
+        suffixes=suffixes,
+        compile=None,
+        run="true",
+        hello="",
+        prebuilt=False,
+    )
 
 
-@pytest.mark.parametrize(("file", "language"), [("a/b.cc", "cpp"), ("x.py", "python")])
-def test_the_suffix_names_the_language(file: str, language: str) -> None:
-    assert of_file(KNOWN, file).name == language
+KNOWN = [language("cpp", ".cpp", ".cc"), language("pypy"), language("python", ".py")]
+
+
+@pytest.mark.parametrize(("file", "name"), [("a/b.cc", "cpp"), ("x.py", "python")])
+def test_the_suffix_names_the_language(file: str, name: str) -> None:
+    assert of_file(KNOWN, file).name == name
 
 
 @pytest.mark.parametrize("file", ["a.rs", "Makefile"])
 def test_a_suffix_of_no_language(file: str) -> None:
-    with pytest.raises(UnknownSuffixError, match="there are cpp, pypy, python"):
+    with pytest.raises(NoSuchLanguageError, match="there are cpp, pypy, python"):
         of_file(KNOWN, file)

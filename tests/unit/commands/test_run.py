@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from tests.support.commands import run_command
-from tests.unit.client.server import languages, reply, serving, stream
+from tests.unit.client.server import language, languages, reply, serving, stream
 
-CPP = {"name": "cpp", "title": "C++ (GCC 12.2.0)", "packages": ["g++"], "source_file": "main.cpp"}
+CPP = language(
+    "cpp", title="C++ (GCC 12.2.0)", packages=["g++"], source_file="main.cpp", suffixes=[".cpp", ".cc"]
+)
 
 
 def test_a_file_runs_in_the_language_of_its_suffix(tmp_path: Path) -> None:
@@ -49,7 +51,7 @@ def test_a_suffix_that_no_language_has(tmp_path: Path) -> None:
         server.replies = [languages(CPP)]
         code, output = run_command("run", str(tmp_path / "a.rs"), "--server", server.url)
     assert code == 2
-    assert "'a.rs' does not determine a language, which is one of: cpp; name it with --language" in output
+    assert "the suffix of 'a.rs' is that of no language: there are cpp; choose one with --language" in output
     code, output = run_command("run", str(tmp_path / "none.cpp"), "--server", server.url)
     assert (code, "none.cpp: No such file" in output) == (2, True)
 

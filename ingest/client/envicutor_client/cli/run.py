@@ -12,7 +12,8 @@ from envicutor_client.cli.client import Server, client
 from envicutor_client.cli.output import USAGE, fail, reason
 from envicutor_client.cli.submit import OutputDir, check_output_dir, end, interruptible
 from envicutor_client.cli.watch import follow
-from envicutor_client.languages import KnownLanguage, UnknownSuffixError, find, of_file
+from envicutor_client.languages import NoSuchLanguageError, find, of_file
+from envicutor_client.models import Language
 from envicutor_client.programs import ProgramOptions, program
 
 
@@ -70,9 +71,9 @@ def run(
     end(answer, output_dir)
 
 
-def _language(connected: Client, file: str, name: str | None) -> KnownLanguage:
+def _language(connected: Client, file: str, name: str | None) -> Language:
     known = connected.languages()
     try:
         return find(known, name) if name else of_file(known, file)
-    except UnknownSuffixError as error:
-        fail(f"{error}; name it with --language", USAGE)
+    except NoSuchLanguageError as error:
+        fail(f"{error}; choose one with --language", USAGE)
