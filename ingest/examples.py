@@ -50,7 +50,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "value": {
             "files": [{"name": "dot.png", "content": _DOT, "encoding": "base64"}],
             "run": ["cp", "dot.png", "copy.png"],
-            "outputs": ["*.png"],
+            "outputs": ["copy.png"],
         },
     },
     "packages": {
