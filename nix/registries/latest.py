@@ -29,9 +29,11 @@ KEPT_S = 600.0
 MISSING_S = 60.0
 """Time for which a project that the index does not have is not asked for again."""
 FAILED_S = 30.0
-"""Time for which an index that failed is not asked again, so that it delays few requests."""
+"""Time for which an index that failed is not asked again, or for a project if it failed only for this one."""
 ANSWER_S = 10.0
 """Longest time that the packages of one request may take."""
+CONNECT_S = 5.0
+"""Longest time that a project may wait for a connection to the index."""
 PROJECTS = 256
 """Projects whose versions are kept."""
 CONNECTIONS = 8
@@ -40,6 +42,10 @@ _WANTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 _SHOWN = 5
 _INDEX = "the index of PyPI packages"
 _LATE = f"{_INDEX} did not answer within {ANSWER_S:g} s"
+
+
+class _IndexFailedError(CacheError):
+    """The index failed, and would fail for other projects as well."""
 
 
 class _Failure(NamedTuple):
@@ -144,11 +150,22 @@ class LatestVersions:
             return self._failure_of(name, error)
 
     def _failure_of(self, name: str, error: Exception) -> _Failure:
-        """Return a failure of the index, which is not asked again for a while."""
-        reason = f"{_LATE} for {name}" if isinstance(error, TimeoutError) else f"{_INDEX} failed: {error}"
-        self._failure = _Failure(CacheError, reason, 0)
-        self._failed_until = time.monotonic() + FAILED_S
-        return self._failure
+        """Return a failure of the index if it could not be reached or had an error, else of this project.
+
+        A request that names a project with a failure must not delay or fail those of others.
+        """
+        reason = str(error) or type(error).__name__
+        match error:
+            case httpx.PoolTimeout():  # other projects were slow, and this one was not asked for
+                return _Failure(CacheError, f"{_INDEX} is busy", 0)
+            case TimeoutError():
+                return _Failure(CacheError, f"{_LATE} for {name}", FAILED_S)
+            case _IndexFailedError() | httpx.ConnectError() | httpx.ConnectTimeout() | OSError():
+                self._failure = _Failure(CacheError, f"{_INDEX} failed: {reason}", 0)
+                self._failed_until = time.monotonic() + FAILED_S
+                return self._failure
+            case _:
+                return _Failure(CacheError, f"{_INDEX} failed for {name}: {reason}", FAILED_S)
 
     async def _page(self, name: str, address: str) -> bytes:
         if self._http is None:
@@ -156,7 +173,7 @@ class LatestVersions:
             self._http = self._http or httpx.AsyncClient(
                 verify=context,
                 trust_env=False,
-                timeout=ANSWER_S,
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=CONNECT_S),
                 limits=httpx.Limits(max_connections=CONNECTIONS),
                 headers={"Accept": _WANTED, "Accept-Encoding": "identity"},  # the bound counts what it sends
             )
@@ -164,6 +181,8 @@ class LatestVersions:
         async with self._http.stream("GET", address) as answer:
             if answer.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
                 raise DependenciesError(f"{name}: the index has no package of this name")
+            if answer.is_server_error:
+                raise _IndexFailedError(f"it answered {answer.status_code}")
             if answer.status_code != HTTPStatus.OK:
                 raise CacheError(f"it answered {answer.status_code}")
             async for piece in answer.aiter_raw():

@@ -35,10 +35,14 @@ class Index:
         link = f'<a href="{name}-1.0-py3-none-any.whl">'
         return httpx.Response(status, headers=headers, stream=httpx.ByteStream(link.encode()))
 
+    async def pin(self, name: str) -> str | DependenciesError:
+        (found,) = await self.resolver.pins([name], "a package set")
+        return found
+
     async def failure(self, name: str) -> Exception:
         """The error that a request for a package ends with."""
         try:
-            (found,) = await self.resolver.pins([name], "a package set")
+            found = await self.pin(name)
         except CacheError as error:
             return error
         assert isinstance(found, DependenciesError)
@@ -61,3 +65,56 @@ def test_each_request_has_an_error_of_its_own(reaction: Reaction) -> None:
     assert len({id(error) for error in errors}) == 3
     frames = [len(list(walk_tb(error.__traceback__))) for error in errors]
     assert frames == frames[:1] * 3, "an error holds the frames of earlier requests"
+
+
+@pytest.mark.parametrize("reaction", [403, 451, 301, 429, httpx.ReadTimeout, httpx.RemoteProtocolError])
+def test_a_failure_for_one_project_is_not_that_of_others(reaction: Reaction) -> None:
+    async def scenario() -> None:
+        index = Index(reaction)
+        for _ in range(2):
+            assert str(await index.failure("a")).startswith("the index of PyPI packages failed for a: ")
+        assert await index.pin("b") == "b==1.0"
+        assert index.asked == ["a", "b"], "the failure was not kept"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("reaction", [500, 503, httpx.ConnectError, httpx.ConnectTimeout])
+def test_an_index_that_failed_is_not_asked_for_others(reaction: Reaction) -> None:
+    async def scenario() -> None:
+        index = Index(reaction)
+        failed = await index.failure("a")
+        assert str(failed).startswith("the index of PyPI packages failed: ")
+        assert str(await index.failure("b")) == str(failed)
+        assert index.asked == ["a"]
+
+    asyncio.run(scenario())
+
+
+def test_a_project_that_waited_for_others_is_asked_for_again() -> None:
+    async def scenario() -> None:
+        index = Index(httpx.PoolTimeout)
+        assert "busy" in str(await index.failure("a"))
+        index.for_a = 200
+        assert await index.pin("a") == "a==1.0"
+
+    asyncio.run(scenario())
+
+
+def test_projects_that_answer_too_late_do_not_fail_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        index = Index(200)
+        never = httpx.AsyncClient(transport=httpx.MockTransport(_never))
+        index.resolver._http, working = never, index.resolver._http
+        monkeypatch.setattr(latest, "ANSWER_S", 0.05)
+        assert "did not answer" in str(await index.failure("a"))
+        monkeypatch.setattr(latest, "ANSWER_S", 30.0)
+        index.resolver._http = working
+        assert await index.pin("b") == "b==1.0"
+
+    asyncio.run(scenario())
+
+
+async def _never(_: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
