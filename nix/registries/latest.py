@@ -31,7 +31,7 @@ MISSING_S = 60.0
 FAILED_S = 30.0
 """Time for which an index that failed is not asked again, or for a project if it failed only for this one."""
 ANSWER_S = 10.0
-"""Longest time that the packages of one request may take."""
+"""Longest time that the index may take for the packages of one request."""
 CONNECT_S = 5.0
 """Longest time that a project may wait for a connection to the index."""
 PROJECTS = 256
@@ -93,11 +93,11 @@ class LatestVersions:
         """
         if not self._settings.pypi_index:
             return [switched_off("pypi") for _ in requirements]
+        target = await asyncio.to_thread(
+            target_of, self._settings.cache_dir, self._settings.binary_cache_dir, package_set
+        )
         try:
             async with asyncio.timeout(ANSWER_S):
-                target = await asyncio.to_thread(
-                    target_of, self._settings.cache_dir, self._settings.binary_cache_dir, package_set
-                )
                 return await asyncio.gather(*(self._pin(text, target) for text in requirements))
         except TimeoutError:
             raise CacheError(_LATE) from None

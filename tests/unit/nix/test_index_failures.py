@@ -1,6 +1,8 @@
 """An index that fails: which requests learn of it, and what stays of them."""
 
 import asyncio
+import time
+from pathlib import Path
 from traceback import walk_tb
 
 import httpx
@@ -118,3 +120,13 @@ def test_projects_that_answer_too_late_do_not_fail_others(monkeypatch: pytest.Mo
 async def _never(_: httpx.Request) -> httpx.Response:
     await asyncio.Event().wait()
     raise AssertionError
+
+
+def test_the_time_for_the_package_set_is_not_that_of_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(_cache: Path, _binary_cache: Path | None, _package_set: str) -> WheelTarget:
+        time.sleep(1.0)
+        return TARGET
+
+    monkeypatch.setattr(latest, "target_of", slow)
+    monkeypatch.setattr(latest, "ANSWER_S", 0.5)
+    assert asyncio.run(Index(200).pin("a==1.0")) == "a==1.0"
