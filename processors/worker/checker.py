@@ -22,6 +22,8 @@ REFUSES = frozenset({1, 2, 4, 8})
 """Exit codes that refuse an output: testlib's `_wa`, `_pe`, `_dirt` and `_unexpected_eof`."""
 ACCEPTS_A_SHARE = 7
 """Exit code that accepts a part of an output: testlib's `_points`."""
+SHARE_BYTES = 4 << 10
+"""Beginning of each stream that is searched for a share. A search of megabytes of digits takes a second."""
 EXCERPT_CHARACTERS = 1000
 """Beginning of the output of a failed compilation that is quoted."""
 _SHARE = re.compile(rb"(?<![\w.+-])%b(?!\w)" % NUMBER)
@@ -121,13 +123,13 @@ def share_of(run: Completed) -> float:
 
 
 def _printed_share(run: Completed) -> float:
-    found = _SHARE.search(run.stdout) or _SHARE.search(run.stderr)
+    found = _SHARE.search(run.stdout[:SHARE_BYTES]) or _SHARE.search(run.stderr[:SHARE_BYTES])
     share = float(found[0]) if found else -1.0
     if not 0 <= share <= 1:
         printed = found[0][:100].decode() if found else "none"
         raise CheckerFailedError(
-            f"comparison.run: exit code {ACCEPTS_A_SHARE} needs a number from 0 to 1 in the output, and the "
-            f"first one is {printed}"
+            f"comparison.run: exit code {ACCEPTS_A_SHARE} needs a number from 0 to 1 in the first "
+            f"{SHARE_BYTES >> 10} KiB of the output, and the first one is {printed}"
         )
     return abs(share)  # of -0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.worker.checker import CheckerFailedError, share_of
+from processors.worker.checker import SHARE_BYTES, CheckerFailedError, share_of
 from processors.worker.grading import (
     Grade,
     grade_of,
@@ -127,6 +127,13 @@ def test_a_share_is_the_first_number_that_the_checker_prints(
 ) -> None:
     given = share_of(completed(stdout, stderr, exit_code=7))
     assert (given, str(given)) == (share, str(share))
+
+
+def test_only_the_beginning_of_a_stream_is_searched_for_a_share() -> None:
+    assert share_of(completed(b"x" * (SHARE_BYTES - 4) + b" 0.5", b"1", exit_code=7)) == 0.5
+    assert share_of(completed(b"x" * SHARE_BYTES + b" 0.5", b"1", exit_code=7)) == 1.0
+    with pytest.raises(CheckerFailedError, match="in the first 4 KiB"):
+        share_of(completed(b"", b"x" * SHARE_BYTES + b" 0.5", exit_code=7))
 
 
 @pytest.mark.parametrize(
