@@ -51,7 +51,8 @@ class OutputChecker:
         """Prepare a checker whose box exists from its first use until `stack` closes."""
         self._comparison, self._compiler = comparison, compiler
         self._stack, self._job = stack, job
-        self._compiled: CompiledBox | None = None
+        self._compiled: CompiledBox | str | None = None
+        """Box of the checker, or the reason why its files have none; None until a case needs it."""
         self.failure: str | None = None
         """Reason why the checker first failed; None if it did not."""
 
@@ -72,24 +73,26 @@ class OutputChecker:
 
     async def keep(self) -> None:
         """Store the compiled checker in the compile cache."""
-        if self._compiled:
+        if isinstance(self._compiled, CompiledBox):
             await self._compiler.keep(self._compiled)
 
     async def _box(self) -> Box:
         self._compiled = self._compiled or await self._compile()
+        if isinstance(self._compiled, str):
+            raise CheckerFailedError(self._compiled)
         stage = self._compiled.stage
         if stage and not stage.ok:
             raise CheckerFailedError(f"comparison.compile: {_end_of(stage)}: {_excerpt(stage)}")
         return self._compiled.box
 
-    async def _compile(self) -> CompiledBox:
+    async def _compile(self) -> CompiledBox | str:
         sources = Sources.of_checker(self._comparison, self._job.variables)
         unused = AnswerBudget(self._compiler.answer_bytes)  # the answer has no stage for it
         try:
             return await self._compiler.compile(self._stack, self._job, sources, unused)
         except BoxTooSmallError as error:
             name = "compile_limits" if sources.compile else "limits"
-            raise CheckerFailedError(f"comparison.files exceed comparison.{name}.{error.limit}") from error
+            return f"comparison.files exceed comparison.{name}.{error.limit}"
 
     async def _run(self, box: Box, contents: tuple[bytes, bytes, bytes]) -> Completed:
         limits = self._comparison.limits
