@@ -121,8 +121,8 @@ class CheckerComparison(Model):
     mode: Literal["checker"]
     """Name of this comparison in a request."""
     files: Annotated[tuple[File, ...], Field(max_length=256, fail_fast=True)] = ()
-    """Files of the checker, which the program that is checked does not see. They have `content`, not `from`.
-    None is called `input`, `output` or `answer`."""
+    """Files of the checker, which the program that is checked does not see. They have `content` or `from`, as
+    those of the request. None is called `input`, `output` or `answer`."""
     compile: ShellOrArgv | None = None
     """Command that compiles the checker, once for all cases."""
     run: ShellOrArgv

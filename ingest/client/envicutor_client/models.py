@@ -234,8 +234,8 @@ class CheckerComparison(WireModel):
     mode: Literal["checker"]
     """Name of this comparison in a request."""
     files: Sequence[File] = ()
-    """Files of the checker, which the program that is checked does not see. They have `content`, not `from`.
-    None is called `input`, `output` or `answer`."""
+    """Files of the checker, which the program that is checked does not see. They have `content` or `from`, as
+    those of the request. None is called `input`, `output` or `answer`."""
     compile: str | Sequence[str] | None = None
     """Command that compiles the checker, once for all cases."""
     run: str | Sequence[str]
