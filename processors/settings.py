@@ -45,7 +45,7 @@ class WorkSettings(LeaseSettings):
     names the folders of the process."""
     worker_slots: int = Field(default_factory=_processors, ge=1)
     """Submissions that one worker runs at the same time. By default the number of CPUs that it may use,
-    or the CPU quota of its control group if that is less."""
+    or the CPU quota of its control group if that is less. Each needs two of `SANDBOX_BOXES`."""
     builder_slots: int = Field(default=1, ge=1)
     """Environments that one cache builder builds at the same time."""
     waiting_per_worker: int = Field(default=256, ge=1)

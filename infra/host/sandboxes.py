@@ -92,10 +92,17 @@ def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
             lambda: _uids(settings),
         ),
         Check(
+            "boxes",
+            "a submission takes one for its program and one for its checker, and a worker without two for "
+            "each of its slots does not start",
+            "the settings that are named",
+            lambda: _boxes(WorkSettings().worker_slots, settings),
+        ),
+        Check(
             "room for all stages",
             "submissions in all slots may use their highest limits at the same time; a submission that finds "
             "no room runs again, and is not charged an attempt",
-            "fewer ENVICUTOR_WORKER_SLOTS, more ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES or …_BOXES; "
+            "fewer ENVICUTOR_WORKER_SLOTS, more ENVICUTOR_SANDBOX_TOTAL_MEMORY_BYTES; "
             "sysctl kernel.pid_max=65536; no limit on the processes of this control group, such as Docker's "
             "--pids-limit or systemd's TasksMax",
             lambda: room_for(WorkSettings().worker_slots, settings, _pids()),
@@ -200,19 +207,20 @@ def _uids(settings: SandboxSettings) -> str:
     return f"{ids[0]} to {ids[-1]} are free"
 
 
+def _boxes(slots: int, settings: SandboxSettings) -> str:
+    settings.check_slots(slots)
+    return f"{settings.boxes} suffice for {slots} slots"
+
+
 def room_for(slots: int, settings: SandboxSettings, pids: int) -> str:
     """Return a description of the stages that all slots can run at the same time with the highest limits.
 
     Raises:
-        AbsentError: boxes, memory or process ids do not suffice for them.
+        AbsentError: memory or process ids do not suffice for them.
     """
     stages = (
         f"{slots} slots of at most {most_of('memory_bytes') >> 20} MiB and {most_of('processes')} processes"
     )
-    if 2 * slots > settings.boxes:
-        raise AbsentError(
-            f"{slots} slots need {2 * slots} boxes for programs and checkers, and have {settings.boxes}"
-        )
     if slots * most_of("memory_bytes") > settings.total_memory_bytes:
         raise AbsentError(
             f"{stages} are more than the {settings.total_memory_bytes >> 20} MiB of all together"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from packaging.requirements import Requirement
@@ -28,20 +29,40 @@ KEPT_S = 600.0
 MISSING_S = 60.0
 """Time for which a project that the index does not have is not asked for again."""
 FAILED_S = 30.0
-"""Time for which an index that failed is not asked again, so that it delays few requests."""
+"""Time for which an index that failed is not asked again, or for a project if it failed only for this one."""
 ANSWER_S = 10.0
-"""Longest time that the packages of one request may take."""
+"""Longest time that the index may take for the packages of one request."""
+CONNECT_S = 5.0
+"""Longest time that a project may wait for a connection to the index."""
 PROJECTS = 256
 """Projects whose versions are kept."""
 CONNECTIONS = 8
 PAGE_BYTES = 16 << 20
 _WANTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 _SHOWN = 5
+_INDEX = "the index of PyPI packages"
+_LATE = f"{_INDEX} did not answer within {ANSWER_S:g} s"
+
+
+class _IndexFailedError(CacheError):
+    """The index failed, and would fail for other projects as well."""
+
+
+class _Failure(NamedTuple):
+    """Reason why a project has no versions.
+
+    An exception that is raised again holds the frames of all that raised it before, with their requests. So
+    the reason is kept, and each request has an exception of its own.
+    """
+
+    kind: type[CacheError | DependenciesError]
+    message: str
+    kept_s: float
 
 
 @dataclass
 class _Kept:
-    versions: asyncio.Task[tuple[str, ...]]
+    versions: asyncio.Task[tuple[str, ...] | _Failure]
     expires_at: float
 
 
@@ -52,7 +73,7 @@ class LatestVersions:
         self._settings = settings
         self._kept: dict[tuple[str, WheelTarget], _Kept] = {}
         self._http: httpx.AsyncClient | None = None
-        self._failure = CacheError("")
+        self._failure: _Failure | None = None
         self._failed_until = 0.0
 
     async def close(self) -> None:
@@ -72,14 +93,14 @@ class LatestVersions:
         """
         if not self._settings.pypi_index:
             return [switched_off("pypi") for _ in requirements]
+        target = await asyncio.to_thread(
+            target_of, self._settings.cache_dir, self._settings.binary_cache_dir, package_set
+        )
         try:
             async with asyncio.timeout(ANSWER_S):
-                target = await asyncio.to_thread(
-                    target_of, self._settings.cache_dir, self._settings.binary_cache_dir, package_set
-                )
                 return await asyncio.gather(*(self._pin(text, target) for text in requirements))
         except TimeoutError:
-            raise self._fail(f"did not answer within {ANSWER_S:g} s") from None
+            raise CacheError(_LATE) from None
 
     async def _pin(self, text: str, target: WheelTarget) -> str | DependenciesError:
         requirement = Requirement(text)
@@ -92,43 +113,59 @@ class LatestVersions:
             return error
 
     async def _versions(self, name: str, target: WheelTarget) -> tuple[str, ...]:
-        now = time.monotonic()
-        kept = self._kept.get((name, target))
-        if kept is None or kept.expires_at <= now:
-            if now < self._failed_until:
-                raise self._failure
-            kept = _Kept(asyncio.create_task(self._ask(name, target)), now + KEPT_S)
-            kept.versions.add_done_callback(lambda task: self._note(kept, task))
-            self._kept.pop((name, target), None)
-            self._kept[name, target] = kept
-            if len(self._kept) > PROJECTS:
-                del self._kept[next(iter(self._kept))]
-        return await asyncio.shield(kept.versions)  # others may wait for the same answer
-
-    def _note(self, kept: _Kept, task: asyncio.Task[tuple[str, ...]]) -> None:
-        """Ask for a project again soon if there was no answer."""
-        if task.cancelled():
-            kept.expires_at = 0
-        elif failure := task.exception():
-            known = isinstance(failure, DependenciesError)
-            kept.expires_at = time.monotonic() + MISSING_S if known else 0
-
-    async def _ask(self, name: str, target: WheelTarget) -> tuple[str, ...]:
         """Return the versions of a project that `target` can install, the newest first.
 
         Raises:
             DependenciesError: the index does not have the project, or lists too much.
             CacheError: the index failed.
         """
+        found = await self._found(name, target)
+        if isinstance(found, _Failure):
+            raise found.kind(found.message)
+        return found
+
+    async def _found(self, name: str, target: WheelTarget) -> tuple[str, ...] | _Failure:
+        now = time.monotonic()
+        kept = self._kept.get((name, target))
+        if kept is None or kept.expires_at <= now:
+            if self._failure and now < self._failed_until:
+                return self._failure
+            kept = _Kept(asyncio.create_task(self._ask(name, target)), now + KEPT_S)
+            kept.versions.add_done_callback(lambda task: _note(kept, task))
+            self._kept.pop((name, target), None)
+            self._kept[name, target] = kept
+            if len(self._kept) > PROJECTS:
+                del self._kept[next(iter(self._kept))]
+        return await asyncio.shield(kept.versions)  # others may wait for the same answer
+
+    async def _ask(self, name: str, target: WheelTarget) -> tuple[str, ...] | _Failure:
         address = f"{self._settings.pypi_index.rstrip('/')}/{name}/"
         try:
             async with asyncio.timeout(ANSWER_S):
                 page = await self._page(name, address)
-        except TimeoutError:
-            raise self._fail(f"did not answer within {ANSWER_S:g} s") from None
-        except (httpx.HTTPError, OSError) as error:
-            raise self._fail(f"failed: {str(error) or type(error).__name__}") from None
-        return await asyncio.to_thread(installable, page, target)
+            return await asyncio.to_thread(installable, page, target)
+        except DependenciesError as error:
+            return _Failure(DependenciesError, str(error), MISSING_S)
+        except (httpx.HTTPError, OSError, CacheError) as error:
+            return self._failure_of(name, error)
+
+    def _failure_of(self, name: str, error: Exception) -> _Failure:
+        """Return a failure of the index if it could not be reached or had an error, else of this project.
+
+        A request that names a project with a failure must not delay or fail those of others.
+        """
+        reason = str(error) or type(error).__name__
+        match error:
+            case httpx.PoolTimeout():  # other projects were slow, and this one was not asked for
+                return _Failure(CacheError, f"{_INDEX} is busy", 0)
+            case TimeoutError():
+                return _Failure(CacheError, f"{_LATE} for {name}", FAILED_S)
+            case _IndexFailedError() | httpx.ConnectError() | httpx.ConnectTimeout() | OSError():
+                self._failure = _Failure(CacheError, f"{_INDEX} failed: {reason}", 0)
+                self._failed_until = time.monotonic() + FAILED_S
+                return self._failure
+            case _:
+                return _Failure(CacheError, f"{_INDEX} failed for {name}: {reason}", FAILED_S)
 
     async def _page(self, name: str, address: str) -> bytes:
         if self._http is None:
@@ -136,7 +173,7 @@ class LatestVersions:
             self._http = self._http or httpx.AsyncClient(
                 verify=context,
                 trust_env=False,
-                timeout=ANSWER_S,
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=CONNECT_S),
                 limits=httpx.Limits(max_connections=CONNECTIONS),
                 headers={"Accept": _WANTED, "Accept-Encoding": "identity"},  # the bound counts what it sends
             )
@@ -144,19 +181,23 @@ class LatestVersions:
         async with self._http.stream("GET", address) as answer:
             if answer.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
                 raise DependenciesError(f"{name}: the index has no package of this name")
+            if answer.is_server_error:
+                raise _IndexFailedError(f"it answered {answer.status_code}")
             if answer.status_code != HTTPStatus.OK:
-                raise self._fail(f"answered {answer.status_code} for {name}")
+                raise CacheError(f"it answered {answer.status_code}")
             async for piece in answer.aiter_raw():
                 page += piece
                 if len(page) > PAGE_BYTES:
                     raise DependenciesError(f"{name}: the index lists too many files: give a version")
         return bytes(page)
 
-    def _fail(self, why: str) -> CacheError:
-        """Return an error of the index, which is not asked again for a while."""
-        self._failure = CacheError(f"the index of PyPI packages {why}")
-        self._failed_until = time.monotonic() + FAILED_S
-        return self._failure
+
+def _note(kept: _Kept, task: asyncio.Task[tuple[str, ...] | _Failure]) -> None:
+    """Ask for a project again soon if there was no answer."""
+    if task.cancelled() or task.exception():
+        kept.expires_at = 0
+    elif isinstance(failure := task.result(), _Failure):
+        kept.expires_at = time.monotonic() + failure.kept_s
 
 
 def pin_of(requirement: Requirement, versions: Sequence[str], target: WheelTarget) -> str:

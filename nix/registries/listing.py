@@ -96,12 +96,15 @@ def _files(page: bytes) -> Iterable[ListedFile]:
     try:
         return _Page.model_validate_json(page).files
     except ValidationError:
-        raise CacheError("the index has a page that is no page of a simple index (PEP 691)") from None
+        raise CacheError("its page is no page of a simple index (PEP 691)") from None
 
 
 def _of_html(page: str) -> Iterator[ListedFile]:
     links = _Links()
-    links.feed(page)
+    try:
+        links.feed(page)
+    except AssertionError:  # HTMLParser's error for a declaration such as <![foo bar]>
+        raise CacheError("its page is no page of a simple index (PEP 503)") from None
     return iter(links.files)
 
 

@@ -105,7 +105,7 @@ def orders_for_box(
 def _orders_of(limits: RunLimits) -> bytes:
     shared = f"size={limits.box_bytes},nr_inodes={limits.box_files + 1},mode=1777"
     cpu_s = int(limits.cpu_time_s) + GRACE_CPU_S
-    # A program may raise the default, which gcc does for itself; what the request sets is what it gets.
+    # A program may raise the default, as gcc does, also if the request sets it, but no other value.
     most_stack = resource.RLIM_INFINITY if limits.stack_bytes == STACK_BYTES else limits.stack_bytes
     # Limits that the control group lacks, and a second limit on CPU time in case the worker is too busy to
     # check.

@@ -116,6 +116,14 @@ class Sandboxes:
         """Undo `start`; all boxes must be closed before."""
         self._undo.close()
 
+    def check_slots(self, slots: int) -> None:
+        """Check that there are boxes for submissions in all slots of a worker.
+
+        Raises:
+            SandboxError: there are not; the message names how many are needed.
+        """
+        self._settings.check_slots(slots)
+
     @property
     def total_memory_bytes(self) -> int:
         """Limit on the memory of all stages together, and so the highest limit of one stage."""

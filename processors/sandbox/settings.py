@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from processors.sandbox.cgroups import share
+from processors.sandbox.model import SandboxError
 from topics.settings import SubmissionSettings
 
 
@@ -16,6 +17,8 @@ def most_of(limit: str) -> int:
     return int(max(getattr(ceilings.compile, limit), getattr(ceilings.run, limit)))
 
 
+BOXES_OF_A_SLOT = 2
+"""Boxes that a submission takes at most: one for its program, and one for its checker."""
 PLACES = 256
 """Workers that can run on one host at a time."""
 MAX_UID = 2**32 - 2
@@ -35,9 +38,12 @@ class SandboxSettings(BaseSettings):
     first_uid: Annotated[int, Field(ge=1000)] = 1_900_000_000
     """First user id of the boxes. Worker n of a host uses the ids from `FIRST_UID + n * BOXES` on, up to
     `FIRST_UID + 256 * BOXES - 1` in all, which must be free, and exist in the worker's user namespace."""
-    boxes: Annotated[int, Field(gt=0)] = 64
+    boxes: Annotated[int, Field(gt=0)] = Field(
+        default_factory=lambda: max(64, BOXES_OF_A_SLOT * share.processors())
+    )
     """Boxes that a worker has at a time, each with a user id of its own. A submission takes one, and another
-    one if it has a checker, so two for each of its slots suffice."""
+    one if it has a checker. So a worker with fewer than two for each of its slots does not start. By default
+    64, or, if that is more, two for each CPU that it may use."""
     prepared: Annotated[int, Field(ge=0)] = 2
     """Sandboxes that a worker prepares before there are programs for them; each has a waiting process
     and takes some 200 KiB of kernel memory. `BOXES` bounds their number."""
@@ -52,6 +58,19 @@ class SandboxSettings(BaseSettings):
     """Processes of all stages of a worker together. By default, and at least, the highest limit on
     `processes` (512) for each of `BOXES`: with fewer, a stage could fail because of the processes of
     others."""
+
+    def check_slots(self, slots: int) -> None:
+        """Check that there are boxes for submissions in all slots of a worker.
+
+        Raises:
+            SandboxError: there are not; the message names how many are needed.
+        """
+        needed = BOXES_OF_A_SLOT * slots
+        if needed > self.boxes:
+            raise SandboxError(
+                f"{slots} slots need {needed} boxes, for programs and their checkers, and have {self.boxes}: "
+                f"set ENVICUTOR_SANDBOX_BOXES to {needed}, or fewer ENVICUTOR_WORKER_SLOTS"
+            )
 
     @model_validator(mode="after")
     def _processes_for_all_boxes(self) -> Self:

@@ -3,7 +3,7 @@
 import base64
 from mimetypes import MimeTypes
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -11,9 +11,7 @@ from processors.sandbox import Collected, CollectedFile, Completed
 from processors.worker.grading import Grade
 from topics.request.output_patterns import OUTPUT_FILE_BYTES
 from topics.submissions.shortening import cut, text_bytes
-from topics.submissions.stage import CheckerStage, CompileStage, OutputFile, RunStage
-
-Encoding = Literal["utf8", "base64"]
+from topics.submissions.stage import CheckerStage, CompileStage, OutputEncoding, OutputFile, RunStage
 
 NOTHING = Collected()
 FILES_SHARE = 3 / 4
@@ -105,7 +103,7 @@ class AnswerBudget:
         return kept, len(kept) < len(text)
 
 
-def as_texts(*outputs: bytes) -> tuple[Encoding, list[str]]:
+def as_texts(*outputs: bytes) -> tuple[OutputEncoding, list[str]]:
     """Return the encoding and texts of outputs: UTF-8 if valid and at most doubled by JSON, else base64."""
     try:
         texts = [output.decode() for output in outputs]

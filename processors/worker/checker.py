@@ -22,6 +22,8 @@ REFUSES = frozenset({1, 2, 4, 8})
 """Exit codes that refuse an output: testlib's `_wa`, `_pe`, `_dirt` and `_unexpected_eof`."""
 ACCEPTS_A_SHARE = 7
 """Exit code that accepts a part of an output: testlib's `_points`."""
+SHARE_BYTES = 4 << 10
+"""Beginning of each stream that is searched for a share. A search of megabytes of digits takes a second."""
 EXCERPT_CHARACTERS = 1000
 """Beginning of the output of a failed compilation that is quoted."""
 _SHARE = re.compile(rb"(?<![\w.+-])%b(?!\w)" % NUMBER)
@@ -49,7 +51,8 @@ class OutputChecker:
         """Prepare a checker whose box exists from its first use until `stack` closes."""
         self._comparison, self._compiler = comparison, compiler
         self._stack, self._job = stack, job
-        self._compiled: CompiledBox | None = None
+        self._compiled: CompiledBox | str | None = None
+        """Box of the checker, or the reason why its files have none; None until a case needs it."""
         self.failure: str | None = None
         """Reason why the checker first failed; None if it did not."""
 
@@ -70,24 +73,26 @@ class OutputChecker:
 
     async def keep(self) -> None:
         """Store the compiled checker in the compile cache."""
-        if self._compiled:
+        if isinstance(self._compiled, CompiledBox):
             await self._compiler.keep(self._compiled)
 
     async def _box(self) -> Box:
         self._compiled = self._compiled or await self._compile()
+        if isinstance(self._compiled, str):
+            raise CheckerFailedError(self._compiled)
         stage = self._compiled.stage
         if stage and not stage.ok:
             raise CheckerFailedError(f"comparison.compile: {_end_of(stage)}: {_excerpt(stage)}")
         return self._compiled.box
 
-    async def _compile(self) -> CompiledBox:
+    async def _compile(self) -> CompiledBox | str:
         sources = Sources.of_checker(self._comparison, self._job.variables)
         unused = AnswerBudget(self._compiler.answer_bytes)  # the answer has no stage for it
         try:
             return await self._compiler.compile(self._stack, self._job, sources, unused)
         except BoxTooSmallError as error:
             name = "compile_limits" if sources.compile else "limits"
-            raise CheckerFailedError(f"comparison.files exceed comparison.{name}.{error.limit}") from error
+            return f"comparison.files exceed comparison.{name}.{error.limit}"
 
     async def _run(self, box: Box, contents: tuple[bytes, bytes, bytes]) -> Completed:
         limits = self._comparison.limits
@@ -121,13 +126,13 @@ def share_of(run: Completed) -> float:
 
 
 def _printed_share(run: Completed) -> float:
-    found = _SHARE.search(run.stdout) or _SHARE.search(run.stderr)
+    found = _SHARE.search(run.stdout[:SHARE_BYTES]) or _SHARE.search(run.stderr[:SHARE_BYTES])
     share = float(found[0]) if found else -1.0
     if not 0 <= share <= 1:
         printed = found[0][:100].decode() if found else "none"
         raise CheckerFailedError(
-            f"comparison.run: exit code {ACCEPTS_A_SHARE} needs a number from 0 to 1 in the output, and the "
-            f"first one is {printed}"
+            f"comparison.run: exit code {ACCEPTS_A_SHARE} needs a number from 0 to 1 in the first "
+            f"{SHARE_BYTES >> 10} KiB of the output, and the first one is {printed}"
         )
     return abs(share)  # of -0
 

@@ -45,6 +45,7 @@ class Worker:
     ) -> None:
         """Prepare a worker; `topics` is done once the topics that it needs exist."""
         self._sandboxes, self._cache, self._topics = sandboxes, cache, topics
+        self._slots = settings.worker_slots
         name = process_name(settings.host, settings.instance)
         source = f"worker/{name}"
         clients = ConfluentClients(kafka)
@@ -99,6 +100,7 @@ class Worker:
             SandboxError: this host would give wrong answers; the message names a remedy.
             CacheError: this host cannot execute programs of environments; the message names a remedy.
         """
+        self._sandboxes.check_slots(self._slots)
         await self._sandboxes.start()
         try:
             await self._cache.check_programs()

@@ -14,6 +14,7 @@ from infra.commands.output import print_note
 from infra.local import LocalCluster
 from infra.settings import LocalSettings
 from infra.supervisor import Program
+from processors.sandbox.settings import BOXES_OF_A_SLOT
 from tests.benchmarks import no_op
 
 PROGRAM = ("/usr/bin/python3", "-c", "print(1)")
@@ -28,6 +29,11 @@ _RESPONSE_S = WAIT_S + 10
 def settings(*, runs_on: bool = False) -> LocalSettings:
     """A system of its own, beside any other; what it built is kept for the next run."""
     return LocalSettings(data_dir=DATA_DIR, http_port=0, kafka_port=0, log_level="WARNING", runs_on=runs_on)
+
+
+def slots_env(slots: int) -> dict[str, str]:
+    """Return settings of a worker with this many slots, and a box for a program and a checker in each."""
+    return {"ENVICUTOR_WORKER_SLOTS": str(slots), "ENVICUTOR_SANDBOX_BOXES": str(BOXES_OF_A_SLOT * slots)}
 
 
 class BenchCluster(LocalCluster):

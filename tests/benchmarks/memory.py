@@ -18,7 +18,7 @@ from rich.console import Console
 from infra.commands.output import print_note
 from tests.benchmarks.cpu import cpu_time_s, pids
 from tests.benchmarks.http_load import Connection, answered, connections
-from tests.benchmarks.load import NO_OP, BenchCluster, settings, warm_up
+from tests.benchmarks.load import NO_OP, BenchCluster, settings, slots_env, warm_up
 from tests.benchmarks.measuring import print_table, write_results
 from topics.request.limits import MiB
 
@@ -107,7 +107,7 @@ def first_search(system: IdleSystem) -> int:
 
 async def growth(submissions: int) -> list[tuple[int, int]]:
     """Return the resident memory of ingest after some numbers of submissions that run nothing."""
-    async with BenchCluster({"ENVICUTOR_WORKER_SLOTS": "64"}) as cluster:
+    async with BenchCluster(slots_env(64)) as cluster:
         await warm_up(cluster, WARM_UP)
         pid = pids(settings().data_dir / "run")["ingest-0"]
         found = [(0, resident_bytes(pid))]

@@ -20,7 +20,7 @@ from rich.console import Console
 from infra.commands.output import print_note
 from tests.benchmarks.cpu import CpuMeter
 from tests.benchmarks.http_load import Connection, closed_loop, connections
-from tests.benchmarks.load import NO_OP, PROGRAM, settings
+from tests.benchmarks.load import NO_OP, PROGRAM, settings, slots_env
 from tests.benchmarks.measuring import interleaved, milliseconds, percentile, print_table, write_results
 from tests.benchmarks.rotation import RotationCluster
 from tests.benchmarks.throughput import BARE_BWRAP, SLICE_S, SLOTS, spawn
@@ -63,7 +63,7 @@ async def _measure(rounds: int, warm_up_s: float) -> dict[str, Any]:
                 found["cpu_s"][at_once] = sum(meter.per_one().values())
             print_note(f"{OF_A} submissions of one owner, and single ones of another")
             found["behind_s"] = await _behind(cluster, opened)
-    async with RotationCluster(ENVICUTOR_WORKER_SLOTS=str(SLOTS)) as cluster:
+    async with RotationCluster(**slots_env(SLOTS)) as cluster:
         print_note("no-ops and POSTs: warming up")
         await cluster.prepare(warm_up_s)
         async with connections(cluster.http_port, _CONNECTIONS) as opened:

@@ -12,7 +12,7 @@ from infra.commands.output import print_note
 from tests.benchmarks import plot
 from tests.benchmarks.cpu import CpuMeter, CpuTimes
 from tests.benchmarks.http_load import answered, closed_loop, connections
-from tests.benchmarks.load import NO_OP, PROGRAM, PYTHON, BenchCluster, Job, settings, warm_up
+from tests.benchmarks.load import NO_OP, PROGRAM, PYTHON, BenchCluster, Job, settings, slots_env, warm_up
 from tests.benchmarks.measuring import Samples, interleaved, print_table, write_plot, write_results
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 64)
@@ -48,7 +48,7 @@ async def _measure(rounds: int) -> dict[str, Any]:
         (SUBMISSION, PYTHON, None, others),
         (PIPELINE, NO_OP, SLOTS, {}),
     ):
-        async with BenchCluster({"ENVICUTOR_WORKER_SLOTS": str(slots)} if slots else {}) as cluster:
+        async with BenchCluster(slots_env(slots) if slots else {}) as cluster:
             print_note(f"warming up: {WARM_UP} submissions")
             await warm_up(cluster, WARM_UP)
             for concurrency in CONCURRENCIES:

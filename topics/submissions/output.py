@@ -6,6 +6,7 @@ It is a preview: pieces may be missing, and no fold reads it. The answer holds t
 from typing import Literal
 
 from topics.model import Model
+from topics.submissions.stage import OutputEncoding
 
 OUTPUT = "envicutor.submission.output.v1"
 """CloudEvents type of a piece of live output."""
@@ -30,5 +31,5 @@ class OutputChunk(Model):
     """Bytes of this stream of the stage before this piece."""
     text: str
     """Printed bytes as text; a character is never split."""
-    encoding: Literal["utf8", "base64"] = "utf8"
+    encoding: OutputEncoding = "utf8"
     """Encoding of `text`: base64 if its bytes are not UTF-8, or if JSON's escapes would double them."""

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from topics.model import Model
 
+OutputEncoding = Literal["utf8", "base64"]
+"""Encoding of what programs print as text in JSON."""
+
 
 class StageResult(Model):
     """Output and cost of one program; exactly one of `exit_code` and `signal` is set after it ran."""
@@ -16,7 +19,7 @@ class StageResult(Model):
     """Standard output, in the encoding `encoding`."""
     stderr: str = ""
     """Standard error, in the encoding `encoding`."""
-    encoding: Literal["utf8", "base64"] = "utf8"
+    encoding: OutputEncoding = "utf8"
     """Encoding of `stdout` and `stderr`: base64 if bytes are not UTF-8, or if JSON's escapes would double
     them."""
     exit_code: int | None = None

@@ -226,16 +226,16 @@ class CheckerComparison(WireModel):
     `output` (what the program printed) and `answer` (`expected_output`, or empty), whose names are its
     arguments in this order, as testlib expects them. Exit code 0 accepts the output, and 1, 2, 4 and 8
     (testlib's `_wa`, `_pe`, `_dirt`, `_unexpected_eof`) refuse it as `wrong_output`. Exit code 7 (testlib's
-    `_points`) accepts a part: the first number that the checker prints, on standard output or else on
-    standard error, is the share of `points`, from 0 to 1. A share of 0 is `wrong_output`. Any other end is
-    the verdict `checker_error`, with which the submission ends as `internal_error`.
+    `_points`) accepts a part: the first number in the first 4 KiB of standard output, or else of standard
+    error, is the share of `points`, from 0 to 1. A share of 0 is `wrong_output`. Any other end is the verdict
+    `checker_error`, with which the submission ends as `internal_error`.
     """
 
     mode: Literal["checker"]
     """Name of this comparison in a request."""
     files: Sequence[File] = ()
-    """Files of the checker, which the program that is checked does not see. They have `content`, not `from`.
-    None is called `input`, `output` or `answer`."""
+    """Files of the checker, which the program that is checked does not see. They have `content` or `from`, as
+    those of the request. None is called `input`, `output` or `answer`."""
     compile: str | Sequence[str] | None = None
     """Command that compiles the checker, once for all cases."""
     run: str | Sequence[str]

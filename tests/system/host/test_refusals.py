@@ -76,6 +76,12 @@ def test_a_cache_builder_that_cannot_change_its_root(environment: dict[str, str]
     assert "the capability SYS_CHROOT, with which Nix builds in a root of its own, is missing" in said
 
 
+def test_a_worker_without_boxes_for_its_slots(environment: dict[str, str]) -> None:
+    with ended([*ENVICUTOR, "worker"], environment | {"ENVICUTOR_WORKER_SLOTS": "200"}) as (exit_code, said):
+        assert exit_code == 1
+    assert "200 slots need 400 boxes, for programs and their checkers, and have 32: set " in said
+
+
 def missing(argv: list[str], environment: dict[str, str]) -> dict[str, str]:
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
     return {finding["name"]: finding["found"] for finding in json.loads(done.stdout) if not finding["ok"]}
@@ -86,7 +92,9 @@ def test_doctor_finds_the_same(environment: dict[str, str]) -> None:
     found = missing([*NOEXEC, environment["ENVICUTOR_NIX_ROOT"], *doctor], environment)
     assert "not mounted noexec" in found.get("a sandbox", "")
     taken = {"ENVICUTOR_SANDBOX_FIRST_UID": "1000", "ENVICUTOR_SANDBOX_BOXES": "256"}
+    taken["ENVICUTOR_WORKER_SLOTS"] = "200"
     found = missing(["setpriv", "--bounding-set=-kill", "--inh-caps=-all", *doctor], environment | taken)
     for check in ("capabilities", "a sandbox"):
         assert "the capability KILL" in found.get(check, ""), check
+    assert "200 slots need 400 boxes" in found.get("boxes", "")
     assert "have user ids from 1000 to 66535" in found.get("user ids", "")

@@ -49,7 +49,8 @@ class Workers:
             nix_root=self._sandbox.state_dir / "nix",
             sandbox_state_dir=self._sandbox.state_dir,
             sandbox_first_uid=self._sandbox.first_uid,
-            sandbox_boxes=2,
+            sandbox_boxes=4,
+            worker_slots=2,
             sandbox_total_memory_bytes=memory_bytes,
             grace_s=0,
         )

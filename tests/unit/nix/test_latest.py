@@ -55,7 +55,9 @@ def test_pages_in_html_are_read() -> None:
     assert installable(f"<!DOCTYPE html><html>{page}</html>".encode(), TARGET) == ("1.10", "1.9")
 
 
-@pytest.mark.parametrize("page", [b'{"files": [{"filename": 1}]}', b"{", b'{"files": {}}'])
+@pytest.mark.parametrize(
+    "page", [b'{"files": [{"filename": 1}]}', b"{", b'{"files": {}}', b"<![foo bar]>", b"<p><![1"]
+)
 def test_what_is_no_page_is_an_error_of_the_index(page: bytes) -> None:
     with pytest.raises(CacheError, match="no page of a simple index"):
         installable(page, TARGET)

@@ -1,8 +1,18 @@
 """Verdicts, scores and outcomes of what programs and checkers did."""
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
-from processors.worker.checker import CheckerFailedError, share_of
+from processors.sandbox import Box, BoxTooSmallError, Sandboxes
+from processors.worker.checker import SHARE_BYTES, CheckerFailedError, OutputChecker, share_of
+from processors.worker.compile_cache import CompileCache
+from processors.worker.compiling import BoxCompiler
 from processors.worker.grading import (
     Grade,
     grade_of,
@@ -11,8 +21,10 @@ from processors.worker.grading import (
     verdict_of_failure,
     verdict_of_output,
 )
+from processors.worker.job import Job
 from tests.unit.processors.test_answer_budget import completed
 from topics.request.cases import CheckerComparison, TestCase
+from topics.request.limits import RunLimits
 from topics.request.model import SubmissionRequest
 from topics.submissions.stage import Outcome, RunStage, Verdict, total_score
 
@@ -127,6 +139,44 @@ def test_a_share_is_the_first_number_that_the_checker_prints(
 ) -> None:
     given = share_of(completed(stdout, stderr, exit_code=7))
     assert (given, str(given)) == (share, str(share))
+
+
+def test_only_the_beginning_of_a_stream_is_searched_for_a_share() -> None:
+    assert share_of(completed(b"x" * (SHARE_BYTES - 4) + b" 0.5", b"1", exit_code=7)) == 0.5
+    assert share_of(completed(b"x" * SHARE_BYTES + b" 0.5", b"1", exit_code=7)) == 1.0
+    with pytest.raises(CheckerFailedError, match="in the first 4 KiB"):
+        share_of(completed(b"", b"x" * SHARE_BYTES + b" 0.5", exit_code=7))
+
+
+def test_files_of_a_checker_that_do_not_fit_are_tried_once() -> None:
+    boxes = NoRoom()
+    job = cast("Job", SimpleNamespace(variables={}))
+    comparison = CheckerComparison(mode="checker", run="true")
+
+    async def checked() -> OutputChecker:
+        async with AsyncExitStack() as stack:
+            compiler = BoxCompiler(cast("Sandboxes", boxes), CompileCache(Path("/nonexistent"), 0), 1000)
+            checker = OutputChecker(comparison, compiler, stack, job)
+            for number in range(3):
+                assert await checker.check(number, TestCase(), b"", b"") == (None, None)
+            await checker.keep()
+        return checker
+
+    failed = "the checker failed at test_cases.0: comparison.files exceed comparison.limits.box_files"
+    assert asyncio.run(checked()).failure == failed
+    assert boxes.tried == 1
+
+
+class NoRoom:
+    """Sandboxes whose boxes are too small for any files."""
+
+    tried = 0
+
+    @asynccontextmanager
+    async def box(self, _files: Mapping[str, bytes], _limits: RunLimits) -> AsyncIterator[Box]:
+        self.tried += 1
+        raise BoxTooSmallError("box_files")
+        yield
 
 
 @pytest.mark.parametrize(
