@@ -17,7 +17,7 @@ from topics.submissions.facts import (
     Started,
     SubmissionFact,
 )
-from topics.submissions.stage import total_score
+from topics.submissions.stage import RunStage, total_score
 from topics.submissions.state import EndedAttempt, Status, Submission, Work
 from topics.submissions.webhook import make_webhook
 
@@ -164,9 +164,15 @@ def _finished(state: Submission, fact: Finished, recorded: Recorded[SubmissionFa
         dependencies=fact.dependencies,
         compile=fact.compile,
         run=fact.run,
-        score=total_score(fact.run),
+        score=_score(state, fact.run),
         error=fact.error,
     )
+
+
+def _score(state: Submission, run: tuple[RunStage, ...]) -> float | None:
+    """Return the score of a finished submission: 0 if no case ran, but one has points."""
+    cases = state.request.test_cases if state.request else ()
+    return 0.0 if not run and any(case.points is not None for case in cases) else total_score(run)
 
 
 def _attempt_ended(
@@ -193,7 +199,12 @@ def _attempt_ended(
 def _given_up(state: Submission, recorded: Recorded[SubmissionFact]) -> Submission:
     reasons = "; ".join(f"attempt {ended.attempt}: {ended.reason}" for ended in state.ended_attempts)
     return _ended(
-        _reset(state), recorded, status="finished", outcome="internal_error", error=f"given up: {reasons}"
+        _reset(state),
+        recorded,
+        status="finished",
+        outcome="internal_error",
+        score=_score(state, ()),
+        error=f"given up: {reasons}",
     )
 
 

@@ -11,6 +11,7 @@ from tests.support.submissions import finished
 from tests.unit.topics import facts
 from topics.fold import Effect, Enqueue, Folded, Recorded, SendDeadLetter, SendReply, SendWebhook, Stop
 from topics.kafka.codec import encode
+from topics.request.cases import TestCase
 from topics.request.errors import FieldError
 from topics.request.limits import MiB
 from topics.request.model import SubmissionRequest
@@ -427,3 +428,17 @@ def test_each_end_is_told_over_http_once(
 def test_nobody_is_told_over_http_who_did_not_ask() -> None:
     assert fold(requested(), finished()).effects == ()
     assert not any(isinstance(effect, SendWebhook) for effect in fold(REJECTED).effects)
+
+
+@pytest.mark.parametrize(
+    "end", [[finished(outcome="compile_failed")], [ran(1), expired(1)]], ids=["not_compiled", "given_up"]
+)
+@pytest.mark.parametrize(("case", "score"), [(TestCase(points=2), 0.0), (TestCase(), None)])
+def test_a_submission_of_which_no_case_ran_scores_nothing(
+    end: list[SubmissionFact], case: TestCase, score: float | None
+) -> None:
+    asked = requested(request=REQUEST.replace(test_cases=(case,)), allowed_attempts=1)
+    assert state(asked).score is None
+    assert state(asked, *end).score == score
+    assert state(asked, Cancelled()).score is None
+    assert state(asked, finished(RunStage(score=1.5))).score == 1.5
