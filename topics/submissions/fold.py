@@ -19,7 +19,6 @@ from topics.submissions.facts import (
 )
 from topics.submissions.stage import RunStage, total_score
 from topics.submissions.state import EndedAttempt, Status, Submission, Work
-from topics.submissions.webhook import make_webhook
 
 AttemptFact = Started | DependenciesInstalled | Compiled | Finished | HandedBack | LeaseExpired
 
@@ -114,8 +113,8 @@ def _reply(topic: str | None, answered: Submission) -> tuple[Effect, ...]:
 
 
 def _notify(state: Submission) -> tuple[Effect, ...]:
-    record = make_webhook(state)
-    return (SendWebhook(state.id, record),) if record else ()
+    is_wanted = state.request is not None and state.request.callback_url is not None
+    return (SendWebhook(state.id, state),) if is_wanted else ()
 
 
 def _cancelled(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:

@@ -31,7 +31,7 @@ from topics.submissions.facts import (
 from topics.submissions.fold import apply
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.state import FINAL, Answer, Status, Submission, Work
-from topics.submissions.webhook import Ended, EndedData, Webhook
+from topics.submissions.webhook import Ended, EndedData, Webhook, make_webhook
 
 REQUEST, HASH = parse_request(b'{"run": "true"}', MiB)
 STAGE = CompileStage(exit_code=0)
@@ -159,7 +159,9 @@ def assert_effects(folded: Folded[Submission], fact: SubmissionFact) -> None:
                     assert folded.state
                     assert (topic, answer) == (folded.state.reply_topic, folded.state.answer())
                 assert told.status in FINAL
-            case SendWebhook(id=id, webhook=Webhook() as webhook):
+            case SendWebhook(id=id, ended=Submission() as ended):
+                webhook = make_webhook(ended)
+                assert webhook
                 assert folded.refused is None, "an end is told when it comes"
                 assert folded.state
                 assert folded.state.request
@@ -420,7 +422,8 @@ def test_each_end_is_told_over_http_once(
         path="/submissions/id",
     )
     body = Ended(timestamp=data.finished_at, data=data)
-    assert notify == SendWebhook("id", Webhook(url=URL, body=body))
+    assert notify == SendWebhook("id", state(asked, *end)), "the body is made when it is sent"
+    assert make_webhook(state(asked, *end)) == Webhook(url=URL, body=body)
     for again in (asked, *end):
         assert not fold(asked, *end, again).effects
 
