@@ -23,6 +23,11 @@ def takes_files(request: SubmissionRequest) -> bool:
     return any(True for _ in _wanted(request))
 
 
+def taken_bytes(request: SubmissionRequest) -> int:
+    """Return the length in bytes of the contents that a request has taken from earlier submissions."""
+    return sum(len(one.file.content.encode()) for one in _wanted(request))
+
+
 class _Wanted(NamedTuple):
     """A file whose content is taken."""
 
