@@ -24,10 +24,10 @@ def content(submission: Submission, case: int, name: str, caller: Caller) -> byt
 
     Raises:
         ProblemError: 404 if there is no such file, or if it was left out of the answer; 403 for any file of a
-            hidden test case that the caller may not read.
+            hidden test case, and any that has the name of its input, that the caller may not read.
     """
-    if not caller.reads_hidden and is_hidden(submission, case):
-        detail = f"test case {case} is hidden: its files need an API key that may read hidden test cases"
+    if not caller.reads_hidden and is_hidden(submission, case, name):
+        detail = f"{name!r} of test case {case} is hidden: reading it needs the right reads-hidden"
         raise ProblemError(403, "forbidden", detail)
     outputs = submission.run[case].outputs if case < len(submission.run) else ()
     found = next((file for file in outputs if file.name == name), None)

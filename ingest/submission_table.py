@@ -19,7 +19,7 @@ from topics.kafka.codec import DecodeError, decode, decode_key, encode, header
 from topics.request.limits import MiB
 from topics.submissions.facts import FACTS, SubmissionFact
 from topics.submissions.fold import apply
-from topics.submissions.state import FOLD_VERSION, Submission
+from topics.submissions.state import FOLD_VERSION, ROW_VERSION, Submission
 from topics.views.journal import JournalEntry, entries
 from topics.views.table import RowChange, Table
 from topics.views.view import next_offsets
@@ -110,15 +110,16 @@ class SubmissionTable:
         """Open the files, and return the next offsets to read by name; a new table, to be seeded, has none.
 
         The table is recreated if it is corrupt, if it was written with another `identity` or version of the
-        fold, if it never caught up, or if `may_resume` is False for its offsets. `is_complete` is whether the
-        topic has all events that were ever appended.
+        fold or its rows, if it never caught up, or if `may_resume` is False for its offsets. `is_complete` is
+        whether the topic has all events that were ever appended.
         """
 
         def may_resume_this(_: float, found: Mapping[str, int]) -> bool:
             return _CAUGHT_UP in found and may_resume(found)
 
         self._complete = is_complete
-        offsets = self.rows.open(f"{identity}/fold-{FOLD_VERSION}", may_resume_this)
+        version = f"fold-{FOLD_VERSION}/rows-{ROW_VERSION}"
+        offsets = self.rows.open(f"{identity}/{version}", may_resume_this)
         self._caught_up = bool(offsets)
         return offsets
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 from confluent_kafka import KafkaException, Message
 
@@ -40,6 +40,9 @@ from topics.views.package_sets import PackageSets
 
 log = logging.getLogger(__name__)
 
+_TAKING = 4
+"""Requests that take files from earlier submissions at a time. Each may grow from 200 bytes to the bound."""
+
 
 class Submissions:
     """Submissions of this system: appends their events to the log, and reads the projection."""
@@ -68,6 +71,8 @@ class Submissions:
         self._events = FactPublisher(self._producer, catalogue.submissions.events.name, FACTS, source)
         self.recent = RecentStats()
         self.waiting = WaitingSubmissions()
+        self._taking = asyncio.Semaphore(_TAKING)
+        """Held from the completion of a request that takes files until the broker has acknowledged it."""
         self._dispatch: DirectDispatch | None = None
         if kafka.dispatch == "turns":
             self._dispatch = DirectDispatch(
@@ -143,25 +148,24 @@ class Submissions:
                 await self.projection.wait_readable()
         self._check_load(caller)
         id, named = self._choose_id(request.id, idempotency_key, caller.owner)
-        if takes_files(request):
-            request = await self._complete(id, request, content_hash, len(raw), caller)
-        fact = make_requested(
-            request,
-            content_hash,
-            package_set.pin,
-            source="http",
-            owner=caller.owner,
-            allowed_attempts=self._kafka.allowed_attempts,
-        )
-        if wanted := to_resolve(fact):
-            fact = as_before(fact, self.projection.get(id)) or await self._resolved(fact, wanted)
-        self._check_load(caller)  # others may have been accepted meanwhile
-        plan: DispatchPlan | None = None
         is_new = request.id is None and idempotency_key is None  # else the id may be in use
-        if self._dispatch:
-            plan = self._dispatch.plan(id, fact) if is_new or self._is_unknown(id) else None
-            fact = fact.replace(dispatch="direct" if plan else "turn", interactive=interactive)
-        submission = await self._append_request(id, fact, extra_headers, plan, is_new=is_new)
+        async with self._taking if takes_files(request) else nullcontext():
+            if takes_files(request):
+                request = await self._complete(id, request, content_hash, len(raw), caller)
+            fact = make_requested(
+                request,
+                content_hash,
+                package_set.pin,
+                source="http",
+                owner=caller.owner,
+                allowed_attempts=self._kafka.allowed_attempts,
+            )
+            if wanted := to_resolve(fact):
+                fact = as_before(fact, self.projection.get(id)) or await self._resolved(fact, wanted)
+            self._check_load(caller)  # others may have been accepted meanwhile
+            submission = await self._append_request(
+                id, fact, extra_headers, is_new=is_new, interactive=interactive
+            )
         return caller.shown(_require_same(submission, fact, named))
 
     async def _complete(
@@ -200,15 +204,19 @@ class Submissions:
         id: str,
         fact: Requested,
         extra_headers: Headers | None,
-        plan: DispatchPlan | None,
         *,
         is_new: bool,
+        interactive: bool,
     ) -> Submission:
-        """Append a request, carry out its plan, and return the submission with this id.
+        """Append a request, dispatch it if a slot is free, and return the submission with this id.
 
         Raises:
             ProblemError: 503 if this node does not learn in time whether the request was accepted.
         """
+        plan: DispatchPlan | None = None
+        if self._dispatch:
+            plan = self._dispatch.plan(id, fact) if is_new or self._is_unknown(id) else None
+            fact = fact.replace(dispatch="direct" if plan else "turn", interactive=interactive)
         with self.projection.appending(id, fact.owner):
             try:
                 event = await self._append(id, fact, extra_headers, plan if is_new else None)

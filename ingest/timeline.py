@@ -13,8 +13,9 @@ from topics.submissions.state import Submission
 from topics.times import rfc3339
 from topics.views.journal import JournalEntry
 
-_BIG = {"request", "compile", "run"}
-"""Large fields that are left out of facts: clients find them in the request and in the answer."""
+_NOT_SHOWN = {"request", "compile", "run", "content_hash"}
+"""Fields of facts that are left out. Clients find the large ones in the request and in the answer. With the
+hash of the request a reader could try out what its hidden test cases contain."""
 _NO_REQUEST = SubmissionRequest(run="true")
 """Placeholder for the request in states that only the fold needs."""
 
@@ -72,7 +73,7 @@ class Timeline:
         return self.state is not None and self.state.status in {"queued", "started"}
 
     def _shown(self, fact: SubmissionFact) -> dict[str, Any]:
-        fields = fact.model_dump(mode="json", exclude=_BIG, exclude_none=True)
+        fields = fact.model_dump(mode="json", exclude=_NOT_SHOWN, exclude_none=True)
         return fields | {"error": HIDDEN_ERROR} if self._hides_errors and "error" in fields else fields
 
     def _is_of_another(self, fact: SubmissionFact) -> bool:

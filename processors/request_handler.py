@@ -37,10 +37,11 @@ from topics.kafka.replies import ReplyTopics
 from topics.request.ceilings import DEFAULT_CEILINGS, Ceilings
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.files import ID_PATTERN
+from topics.request.limits import MiB
 from topics.request.parsing import check_chosen_id, parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
-from topics.submissions.earlier_files import EarlierFiles
+from topics.submissions.earlier_files import EarlierFiles, taken_bytes
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.state import Submission, unfinished, unfinished_from
 from topics.views.package_sets import PackageSets
@@ -51,6 +52,9 @@ log = logging.getLogger(__name__)
 _ID = re.compile(ID_PATTERN)
 _BATCH = 500
 """Requests that are published together, if the client has prefetched so many; it prefetches up to 64 MiB."""
+_TAKEN_BYTES = 64 * MiB
+"""Bytes of earlier submissions, and of contents that are taken from them, after which the rest of a batch
+waits. A request of 200 bytes can take as much as the largest one has."""
 
 
 def handle(
@@ -154,6 +158,10 @@ class RequestHandler:
         """Ids that were published, and that the view of the store does not contain yet."""
         self._is_store_read = False
         """Whether the view has what was in the store when the present batch was consumed."""
+        self._taken_bytes = 0
+        """Bytes that count towards `_TAKEN_BYTES` in the present batch."""
+        self._waiting: list[Message] = []
+        """Requests that were consumed, and wait for the end of the present batch."""
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -190,7 +198,7 @@ class RequestHandler:
             if package_set is None or not self._store.caught_up:  # the records wait on their topic
                 self._stopping.wait(0.1)
                 continue
-            messages = list(usable(self._batch(0 if earlier else 0.1), "request-handler"))
+            messages = self._next(0 if earlier else 0.1)
             try:
                 published = self._publish(messages, package_set.pin) if messages else None
             except _StoppingError:  # nothing of this batch was published: it is consumed again
@@ -210,17 +218,23 @@ class RequestHandler:
         return f"takes requests from {self._catalogue.requests.name}"
 
     def _publish(self, messages: list[Message], package_set: str) -> Published:
-        self._is_store_read = False
-        handled = [self._handle(message, package_set) for message in messages]
+        """Publish as many as are a batch; the others wait."""
+        self._is_store_read, self._taken_bytes = False, 0
+        handled: list[Handled] = []
+        for message in messages:
+            handled.append(self._handle(message, package_set))
+            if self._taken_bytes >= _TAKEN_BYTES:
+                break
+        messages, self._waiting = messages[: len(handled)], messages[len(handled) :]
         if any(map(needs_resolving, handled)):
             resolution = resolve_all(handled, self._latest, self._store)
             handled = asyncio.run_coroutine_threadsafe(resolution, self._event_loop).result()
-        records = [
-            record
+        acknowledgements = [
+            self._producer.produce(record)
             for message, result in zip(messages, handled, strict=True)
             for record in self._records(message, result)
         ]
-        return Published(messages, [self._producer.produce(record) for record in records])
+        return Published(messages, acknowledgements)
 
     def _settle(self, published: Published) -> None:
         """Wait for the acknowledgements, then commit: the requests need not be consumed again."""
@@ -228,6 +242,13 @@ class RequestHandler:
         for acknowledgement in published.acknowledgements:
             acknowledgement.result()
         self._commit(published.messages)
+
+    def _next(self, timeout_s: float) -> list[Message]:
+        """Return the requests that wait, or consume others."""
+        if not self._waiting:
+            return list(usable(self._batch(timeout_s), "request-handler"))
+        self._pause_control.pause()  # polled nevertheless: to be silent for long would end the membership
+        return [*self._waiting, *usable(consume_batch(self._consumer, 1, 0), "request-handler")]
 
     def _batch(self, timeout_s: float) -> list[Message]:
         """Consume as many records as the limit of unfinished submissions from Kafka leaves room for."""
@@ -246,7 +267,7 @@ class RequestHandler:
 
     def _handle(self, message: Message, package_set: str) -> Handled:
         try:
-            return handle(
+            handled = handle(
                 message,
                 package_set,
                 self._settings.request_bytes,
@@ -258,6 +279,9 @@ class RequestHandler:
             )
         except DecodeError as error:
             return error
+        if isinstance(handled, tuple) and isinstance(fact := handled[1], Requested):
+            self._taken_bytes += taken_bytes(fact.request)
+        return handled
 
     def _records(self, message: Message, handled: Handled) -> list[Record]:
         letters = self._catalogue.dead_letters.name
@@ -284,6 +308,7 @@ class RequestHandler:
         if not self._is_store_read and (raw is None or unfinished(raw)):
             self._read_store()
             raw = self._store.get(id)
+        self._taken_bytes += len(raw or b"")
         return Submission.read(raw) if raw else None
 
     def _read_store(self) -> None:

@@ -104,7 +104,8 @@ class SendWebhook(NamedTuple):
     """Effect: append a webhook, which the webhook sender sends over HTTP."""
 
     id: str
-    webhook: Model
+    ended: Model
+    """Final state of the submission. Only the store processor makes the body of it, since that is slow."""
 
 
 Effect = Enqueue | Stop | SendDeadLetter | SendReply | SendWebhook

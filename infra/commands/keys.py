@@ -185,7 +185,7 @@ def line(record: ApiKey) -> str:
     bounds = [
         f"{quotas.requests_per_s:g}/s, {quotas.burst} at once" if quotas.requests_per_s else "",
         f"{quotas.unfinished} unfinished" if quotas.unfinished else "",
-        *(f"{path} at most {value:g}" for path, value in quotas.ceilings.items()),
+        *(f"{path} at most {value}" for path, value in quotas.ceilings.items()),
         f"until {record.expires_at}" if record.expires_at else "",
     ]
     columns = f"{record.id}  {record.state(now()):7}  {record.name:24}  {','.join(_rights(record)):24}"

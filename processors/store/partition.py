@@ -22,6 +22,8 @@ from topics.kafka.codec import (
 )
 from topics.leases import StopOrder
 from topics.model import Model
+from topics.submissions.state import Submission
+from topics.submissions.webhook import make_webhook
 
 _OWED = b'"owed":"'
 """Bytes of the row of an owed attempt."""
@@ -215,7 +217,7 @@ class Partition:
                 told = Record(topic, key.encode(), answer.encode(), self._headers("answered", event, key))
                 self.replies.append((told, message))
                 return len(answer)
-            case SendWebhook(id=key, webhook=webhook):
+            case SendWebhook(id=key, ended=Submission() as ended) if webhook := make_webhook(ended):
                 return self._put(self.store.catalogue.webhooks.name, key, webhook, "webhook", event)
             case SendDeadLetter(reason=reason):
                 return self._dead_letter(message, reason)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from confluent_kafka import Message, Producer
 
 from nix.registries.latest import LatestVersions
 from nix.settings import NixSettings
-from processors.request_handler import RequestHandler
+from processors import request_handler
+from processors.request_handler import Published, RequestHandler
 from tests.support.polling import at_least, eventually
 from tests.support.registry import put_python, registry
 from tests.support.submissions import GOOD, package_set
@@ -200,6 +202,36 @@ def test_a_file_is_taken_of_an_earlier_submission_as_soon_as_the_store_has_its_e
     assert (taken.request.files[0].content, taken.request.files[0].origin is not None) == ("x", True)
     assert isinstance(other, Rejected)
     assert "there is no submission 'of-http'" in other.errors[0].message
+
+
+def test_a_batch_ends_when_much_was_taken_and_the_rest_waits(
+    system: HandledRequests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of 200 bytes can take 4 MiB, so that a batch of 500 would have 2 GiB."""
+    batches: list[int] = []
+    settle = RequestHandler._settle
+
+    def counted(self: RequestHandler, published: Published) -> None:
+        batches.append(len(published.messages))
+        settle(self, published)
+
+    monkeypatch.setattr(RequestHandler, "_settle", counted)
+    monkeypatch.setattr(request_handler, "_TAKEN_BYTES", 2 * KiB)
+    file = OutputFile(name="a", size_bytes=KiB, media_type="a/b", content=b64encode(b"x" * KiB).decode())
+    taking = {"run": "true", "files": [{"name": "b", "from": {"submission": "source", "name": "a"}}]}
+    system.publish_package_set()
+    system.store("source", finished=True, run=(RunStage(exit_code=0, outputs=(file,)),))
+    system.stop()
+    ids = [f"taking-{n}" for n in range(MAX_UNFINISHED - 1)]
+    for id in ids:
+        system.ask(id.encode(), json.dumps(taking).encode())
+    system.restart()
+    facts = system.facts(len(ids))
+    assert [id for id, _ in facts] == ids
+    assert all(isinstance(fact, Requested) and len(fact.request.files[0].content) == KiB for _, fact in facts)
+    system.ask(b"plain", GOOD)
+    assert [id for id, _ in system.facts(len(ids) + 1)][-1] == "plain"
+    assert (sum(batches[: len(ids)]), max(batches)) == (len(ids), 1)
 
 
 def test_no_more_is_accepted_than_may_be_unfinished(system: HandledRequests) -> None:

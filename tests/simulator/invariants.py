@@ -17,6 +17,7 @@ from topics.fold import Enqueue, QueuedWork, SendWebhook
 from topics.kafka.codec import HOPS, DecodeError, decode, decode_fact, encode
 from topics.leases import Lease
 from topics.submissions.fold import AttemptFact
+from topics.submissions.webhook import make_webhook
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -152,7 +153,8 @@ class Invariants:
         aggregate = subject.family.store.aggregate
         owed = [aggregate.enqueue(state).work] if aggregate.owed(state) else []
         works = [effect.work for effect in folded.effects if isinstance(effect, Enqueue)]
-        told = [effect.webhook for effect in folded.effects if isinstance(effect, SendWebhook)]
+        is_told = any(isinstance(effect, SendWebhook) for effect in folded.effects)
+        told = [webhook] if is_told and (webhook := make_webhook(state)) else []
         row, sent = encode(state), tuple(encode(record) for record in (*works, *told))
         self._check_state(subject, state, row, works)
         for work in (*works, *owed):

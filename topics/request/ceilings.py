@@ -109,11 +109,14 @@ class Ceilings(Model):
         return self
 
     def lowered_by(self, of_key: Mapping[str, float]) -> "Ceilings":
-        """Return the lower ceiling of each limit. `of_key` has those of an API key, as `Quotas` does."""
+        """Return the lower ceiling of each limit. `of_key` has those of an API key, as `Quotas` does.
+
+        No ceiling is below the floor of its limit, since no role can read a request with such a limit.
+        """
         changes = {}
         for stage, ceilings in self:
             lower = {
-                name: type(value)(of_key[path])  # JSON may have 5 for 5.0
+                name: type(value)(max(_floor(ceilings, name), of_key[path]))  # JSON may have 5 for 5.0
                 for name, value in ceilings
                 if (path := f"{stage}.{name}") in of_key and of_key[path] < value
             }
@@ -138,9 +141,12 @@ def range_of(path: Sequence[str], ceilings: Ceilings = DEFAULT_CEILINGS) -> Limi
     stage = getattr(ceilings, path[0])
     if path[1] not in type(stage).model_fields:
         return None
-    bounds = type(stage).model_fields[path[1]].metadata
-    (floor,) = (bound.ge for bound in bounds if isinstance(bound, Ge))
-    return LimitRange(cast(float, floor), getattr(stage, path[1]))
+    return LimitRange(_floor(stage, path[1]), getattr(stage, path[1]))
+
+
+def _floor(stage: OutputLimits, name: str) -> float:
+    (floor,) = (bound.ge for bound in type(stage).model_fields[name].metadata if isinstance(bound, Ge))
+    return cast(float, floor)
 
 
 def range_at(location: Sequence[str], ceilings: Ceilings = DEFAULT_CEILINGS) -> LimitRange | None:

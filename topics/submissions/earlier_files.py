@@ -23,6 +23,11 @@ def takes_files(request: SubmissionRequest) -> bool:
     return any(True for _ in _wanted(request))
 
 
+def taken_bytes(request: SubmissionRequest) -> int:
+    """Return the length in bytes of the contents that a request has taken from earlier submissions."""
+    return sum(len(one.file.content.encode()) for one in _wanted(request))
+
+
 class _Wanted(NamedTuple):
     """A file whose content is taken."""
 
@@ -44,7 +49,7 @@ class EarlierFiles:
     owner: str | None = None
     """Id of the client's API key. It takes files of submissions with the same owner."""
     reads_hidden: bool = True
-    """Whether the client may take files that hidden test cases wrote."""
+    """Whether the client may take files that are hidden, as those that hidden test cases wrote."""
 
     def complete(
         self, id: str, request: SubmissionRequest, content_hash: str, sent_bytes: int
@@ -97,8 +102,10 @@ class EarlierFiles:
             raise _refused(wanted, f"there is no submission {id!r} of the same owner")
         if not earlier.final:
             raise _refused(wanted, f"submission {id!r} is {earlier.status}: it must have ended")
-        if not self.reads_hidden and is_hidden(earlier, case):
-            raise _refused(wanted, f"test case {case} of submission {id!r} is hidden from this API key")
+        if not self.reads_hidden and is_hidden(earlier, case, name):
+            raise _refused(
+                wanted, f"{name!r} of test case {case} of submission {id!r} is hidden from this API key"
+            )
         if case >= len(earlier.run):
             raise _refused(
                 wanted,

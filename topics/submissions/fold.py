@@ -17,9 +17,8 @@ from topics.submissions.facts import (
     Started,
     SubmissionFact,
 )
-from topics.submissions.stage import total_score
+from topics.submissions.stage import RunStage, total_score
 from topics.submissions.state import EndedAttempt, Status, Submission, Work
-from topics.submissions.webhook import make_webhook
 
 AttemptFact = Started | DependenciesInstalled | Compiled | Finished | HandedBack | LeaseExpired
 
@@ -114,8 +113,8 @@ def _reply(topic: str | None, answered: Submission) -> tuple[Effect, ...]:
 
 
 def _notify(state: Submission) -> tuple[Effect, ...]:
-    record = make_webhook(state)
-    return (SendWebhook(state.id, record),) if record else ()
+    is_wanted = state.request is not None and state.request.callback_url is not None
+    return (SendWebhook(state.id, state),) if is_wanted else ()
 
 
 def _cancelled(state: Submission | None, recorded: Recorded[SubmissionFact]) -> Folded[Submission]:
@@ -164,9 +163,15 @@ def _finished(state: Submission, fact: Finished, recorded: Recorded[SubmissionFa
         dependencies=fact.dependencies,
         compile=fact.compile,
         run=fact.run,
-        score=total_score(fact.run),
+        score=_score(state, fact.run),
         error=fact.error,
     )
+
+
+def _score(state: Submission, run: tuple[RunStage, ...]) -> float | None:
+    """Return the score of a finished submission: 0 if no case ran, but one has points."""
+    cases = state.request.test_cases if state.request else ()
+    return 0.0 if not run and any(case.points is not None for case in cases) else total_score(run)
 
 
 def _attempt_ended(
@@ -193,7 +198,12 @@ def _attempt_ended(
 def _given_up(state: Submission, recorded: Recorded[SubmissionFact]) -> Submission:
     reasons = "; ".join(f"attempt {ended.attempt}: {ended.reason}" for ended in state.ended_attempts)
     return _ended(
-        _reset(state), recorded, status="finished", outcome="internal_error", error=f"given up: {reasons}"
+        _reset(state),
+        recorded,
+        status="finished",
+        outcome="internal_error",
+        score=_score(state, ()),
+        error=f"given up: {reasons}",
     )
 
 

@@ -52,9 +52,10 @@ def concealment(request: SubmissionRequest | None) -> Concealment:
     return Concealment(cases, errors=bool(cases) and request.checker is not None)
 
 
-def is_hidden(submission: Submission, case: int) -> bool:
-    """Return whether the test case with this index, from 0, is hidden; one that does not exist is not."""
-    return case in concealment(submission.request).cases
+def is_hidden(submission: Submission, case: int, name: str) -> bool:
+    """Return whether an output file of the test case with this index, from 0, is hidden, if there is one."""
+    request = submission.request
+    return request is not None and (case in concealment(request).cases or name in _inputs(request))
 
 
 def redacted(submission: Submission) -> Submission:
@@ -62,9 +63,13 @@ def redacted(submission: Submission) -> Submission:
     request = submission.request
     if request is None or not (hidden := concealment(request)).cases:
         return submission
+    inputs = _inputs(request)
     return submission.replace(
         request=redacted_request(request),
-        run=tuple(_run(stage) if n in hidden.cases else stage for n, stage in enumerate(submission.run)),
+        run=tuple(
+            _run(stage) if n in hidden.cases else _without(stage, inputs)
+            for n, stage in enumerate(submission.run)
+        ),
         error=HIDDEN_ERROR if submission.error is not None and hidden.errors else submission.error,
     )
 
@@ -77,12 +82,22 @@ def redacted_request(request: SubmissionRequest) -> SubmissionRequest:
     """
     if not concealment(request).cases:
         return request
-    inputs = {case.input_file for case in request.test_cases if case.hidden}
+    inputs = _inputs(request)
     return request.replace(
         files=tuple(_file(file) if file.name in inputs else file for file in request.files),
         test_cases=tuple(_case(case) if case.hidden else case for case in request.test_cases),
         comparison=_checker(request.checker) if request.checker else request.comparison,
     )
+
+
+def _inputs(request: SubmissionRequest) -> frozenset[str]:
+    """Return the names of the files that hidden cases read. The box of every case has them."""
+    return frozenset(case.input_file for case in request.test_cases if case.hidden and case.input_file)
+
+
+def _without(stage: RunStage, inputs: frozenset[str]) -> RunStage:
+    """Return the stage of a case that is not hidden without these files, which `outputs` may match."""
+    return stage.replace(outputs=tuple(file for file in stage.outputs if file.name not in inputs))
 
 
 def _run(stage: RunStage) -> RunStage:

@@ -15,6 +15,9 @@ from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, R
 
 FOLD_VERSION = 2
 """Version of the fold; it is raised if the same log would give another state. Stores are then rebuilt."""
+ROW_VERSION = 2
+"""Version of the fields and words of rows; it is raised with each new one, though the fold stays the same. An
+earlier version leaves these out when it folds, so local tables with its rows are made anew."""
 
 Status = Literal[
     "queued", "started", "dependencies_installed", "compiled", "finished", "cancelled", "rejected"

@@ -85,7 +85,7 @@ def test_a_file_belongs_to_its_owner_and_a_hidden_one_to_those_with_the_right(
         for user, id, case in ((other, source, 0), (other, "nobody", 0), (owner, source, 1))
     ]
     assert messages[0] == messages[1].replace("nobody", source)
-    assert messages[2] == f"test case 1 of submission {source!r} is hidden from this API key"
+    assert messages[2] == f"'a.txt' of test case 1 of submission {source!r} is hidden from this API key"
     assert with_right(locked, owner).submit(taking(source, case=1)).status_code == 202
     # with all scopes, and the right to none of it
     assert locked.clients[0].post("/submissions", json=taking(source)).status_code == 422

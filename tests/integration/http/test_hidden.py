@@ -168,7 +168,7 @@ def test_what_is_shown_of_a_hidden_case(planted: Planted) -> None:
     assert [case["input"] for case in request["test_cases"]] == ["shown-input", "", ""]
     assert request["comparison"]["files"] == []
     told = problem(planted.owner.ask("GET", f"{planted.path}/outputs/1/any"), 403, "forbidden")
-    assert "test case 1 is hidden" in told["detail"]
+    assert "of test case 1 is hidden" in told["detail"]
     assert planted.owner.ask("GET", f"{planted.path}/outputs/0/a.txt").text == "shown-output"
 
 

@@ -88,6 +88,18 @@ def test_a_key_has_the_lower_of_both_ceilings() -> None:
     assert encode(Quotas()) == b'{"requests_per_s":null,"burst":1,"unfinished":null}'
 
 
+def test_no_ceiling_of_a_key_is_below_the_floor() -> None:
+    of_key: dict[str, float] = {"run.wall_time_s": 0.01, "run.processes": 0.5, "compile.memory_bytes": -1}
+    request = accepted(Ceilings(), of_key)
+    limits = request.limits
+    assert (limits.run.wall_time_s, limits.run.processes) == (0.1, 1)
+    assert limits.compile.memory_bytes == 4 * MiB
+    assert SubmissionRequest.read(encode(request)) == request
+    assert refused(Ceilings(), of_key, limits={"run": {"wall_time_s": 1}}) == [
+        "limits.run.wall_time_s: must be at least 0.1 and at most 0.1 with this API key"
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong", [{"run": {"wall_time": 1}}, {"run": {"cpus": 0}}, {"compile": {"open_files": 2**21}}]
 )

@@ -33,11 +33,14 @@ RUN = RunStage(
         output("long", b"x" * REQUEST_BYTES),
     ),
 )
-CASES = [{}, {"hidden": True, "input": "x"}]
+CASES = [{}, {"hidden": True, "input_file": "in.txt"}]
+FILES = [{"name": "in.txt", "content": "x"}]
 
 
 def submission(**fields: Any) -> Submission:
-    request, content_hash = parse_request(json.dumps({"run": "true", "test_cases": CASES}).encode(), MiB)
+    request, content_hash = parse_request(
+        json.dumps({"run": "true", "files": FILES, "test_cases": CASES}).encode(), MiB
+    )
     made = Submission(
         id="old",
         status="finished",
@@ -99,7 +102,8 @@ def test_a_request_without_origins_is_not_touched() -> None:
         (file(case=2), {}, "is finished with 2 test cases: there is no case 2"),
         (file("none"), {}, "test case 0 of submission 'old' has no output file 'none'"),
         (file("big"), {}, "the content of 'big' was left out of submission 'old', too large for output_file"),
-        (file("none", case=1), {}, "test case 1 of submission 'old' is hidden from this API key"),
+        (file("none", case=1), {}, "'none' of test case 1 of submission 'old' is hidden from"),
+        (file("in.txt"), {}, "'in.txt' of test case 0 of submission 'old' is hidden from this API key"),
     ],
 )
 def test_an_error_names_the_field_and_the_reason(

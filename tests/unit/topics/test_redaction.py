@@ -6,7 +6,14 @@ from topics.request.cases import CheckerComparison, TestCase
 from topics.request.files import File, FileOrigin
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
-from topics.submissions.redaction import HIDDEN_CHECKER, Concealment, concealment, redacted, redacted_request
+from topics.submissions.redaction import (
+    HIDDEN_CHECKER,
+    Concealment,
+    concealment,
+    is_hidden,
+    redacted,
+    redacted_request,
+)
 from topics.submissions.stage import CheckerStage, CompileStage, OutputFile, RunStage
 from topics.submissions.state import Submission
 
@@ -71,6 +78,20 @@ def test_an_input_file_of_a_hidden_case_is_emptied() -> None:
     assert shown.test_cases == (TestCase(input_file="in", hidden=True),)
     whole = a_request(files=files, test_cases=(TestCase(input_file="in"), HIDDEN))
     assert redacted_request(whole).files == files
+
+
+def test_no_case_shows_the_input_of_a_hidden_one_as_an_output_file() -> None:
+    files = (File(name="in", content=SECRET), File(name="out", content="shown"))
+    request = a_request(files=files, test_cases=(PLAIN, TestCase(input_file="in", hidden=True)))
+    wrote = stage("shown").replace(
+        outputs=(FILE.replace(name="in"), FILE.replace(name="out", content="shown"))
+    )
+    made = submission(request, wrote, wrote)
+    assert [[file.name for file in run.outputs] for run in redacted(made).run] == [["out"], []]
+    assert SECRET not in redacted(made).model_dump_json()
+    assert is_hidden(made, 0, "in")
+    assert not is_hidden(made, 0, "out")
+    assert is_hidden(made, 1, "out")
 
 
 def test_a_checker_is_hidden_with_any_case_and_so_are_its_failures() -> None:

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from topics.kafka.codec import encode
 from topics.request.errors import InvalidRequestError
 from topics.request.files import TEST_CASES
 from topics.request.limits import MiB
 from topics.request.parsing import parse_request
+from topics.submissions import shortening
 from topics.submissions.shortening import shortened
 from topics.submissions.stage import CheckerStage, CompileStage, OutputFile, RunStage
 from topics.submissions.state import Answer, Submission
@@ -105,6 +107,21 @@ def test_any_answer_is_cut_to_its_bound_and_no_further(
         assert any(stage.truncated or (stage.checker and stage.checker.truncated) for stage in cut.run) or (
             cut.compile and cut.compile.truncated
         )
+
+
+def test_each_stream_is_serialized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    serialized: list[str] = []
+
+    def counted(text: str) -> bytes:
+        serialized.append(text)
+        return to_json(text)
+
+    monkeypatch.setattr(shortening, "to_json", counted)
+    run = RunStage(stdout="a" * 1000, stderr="b" * 1000)
+    assert shortened(answer(run), MiB) == answer(run)
+    assert serialized == [run.stdout, run.stderr]
+    assert shortened(answer(run), 1500).run[0].truncated
+    assert serialized == [run.stdout, run.stderr] * 2
 
 
 def test_an_answer_needs_an_address() -> None:

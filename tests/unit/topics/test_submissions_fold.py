@@ -11,6 +11,7 @@ from tests.support.submissions import finished
 from tests.unit.topics import facts
 from topics.fold import Effect, Enqueue, Folded, Recorded, SendDeadLetter, SendReply, SendWebhook, Stop
 from topics.kafka.codec import encode
+from topics.request.cases import TestCase
 from topics.request.errors import FieldError
 from topics.request.limits import MiB
 from topics.request.model import SubmissionRequest
@@ -30,7 +31,7 @@ from topics.submissions.facts import (
 from topics.submissions.fold import apply
 from topics.submissions.stage import CompileStage, DependenciesStage, Outcome, RunStage
 from topics.submissions.state import FINAL, Answer, Status, Submission, Work
-from topics.submissions.webhook import Ended, EndedData, Webhook
+from topics.submissions.webhook import Ended, EndedData, Webhook, make_webhook
 
 REQUEST, HASH = parse_request(b'{"run": "true"}', MiB)
 STAGE = CompileStage(exit_code=0)
@@ -158,7 +159,9 @@ def assert_effects(folded: Folded[Submission], fact: SubmissionFact) -> None:
                     assert folded.state
                     assert (topic, answer) == (folded.state.reply_topic, folded.state.answer())
                 assert told.status in FINAL
-            case SendWebhook(id=id, webhook=Webhook() as webhook):
+            case SendWebhook(id=id, ended=Submission() as ended):
+                webhook = make_webhook(ended)
+                assert webhook
                 assert folded.refused is None, "an end is told when it comes"
                 assert folded.state
                 assert folded.state.request
@@ -419,7 +422,8 @@ def test_each_end_is_told_over_http_once(
         path="/submissions/id",
     )
     body = Ended(timestamp=data.finished_at, data=data)
-    assert notify == SendWebhook("id", Webhook(url=URL, body=body))
+    assert notify == SendWebhook("id", state(asked, *end)), "the body is made when it is sent"
+    assert make_webhook(state(asked, *end)) == Webhook(url=URL, body=body)
     for again in (asked, *end):
         assert not fold(asked, *end, again).effects
 
@@ -427,3 +431,17 @@ def test_each_end_is_told_over_http_once(
 def test_nobody_is_told_over_http_who_did_not_ask() -> None:
     assert fold(requested(), finished()).effects == ()
     assert not any(isinstance(effect, SendWebhook) for effect in fold(REJECTED).effects)
+
+
+@pytest.mark.parametrize(
+    "end", [[finished(outcome="compile_failed")], [ran(1), expired(1)]], ids=["not_compiled", "given_up"]
+)
+@pytest.mark.parametrize(("case", "score"), [(TestCase(points=2), 0.0), (TestCase(), None)])
+def test_a_submission_of_which_no_case_ran_scores_nothing(
+    end: list[SubmissionFact], case: TestCase, score: float | None
+) -> None:
+    asked = requested(request=REQUEST.replace(test_cases=(case,)), allowed_attempts=1)
+    assert state(asked).score is None
+    assert state(asked, *end).score == score
+    assert state(asked, Cancelled()).score is None
+    assert state(asked, finished(RunStage(score=1.5))).score == 1.5
