@@ -81,7 +81,7 @@ class OutputCollector:
     """Collector of the output that the events of one submission bring."""
 
     def __init__(self) -> None:
-        self._merger = OutputMerger(self._add, lambda attempt: None)
+        self._merger = OutputMerger(self._add, lambda _: None)
         self._new: list[PrintedOutput] = []
 
     def take(self, event: StreamEvent) -> list[PrintedOutput]:
