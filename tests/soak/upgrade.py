@@ -109,4 +109,4 @@ def _replace_roles(cluster: Cluster) -> None:
         pid = cluster.signal(role, signal.SIGTERM)
         cluster.restarted(role, pid)
     time.sleep(BETWEEN_ROLES_S)
-    eventually(lambda: cluster.http.get("/ready").is_success, "the system is ready", 60)
+    eventually(cluster.is_ready, "the system is ready", 60)
