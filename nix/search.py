@@ -1,6 +1,6 @@
 """Search for packages by name and description."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import partial
 from heapq import nsmallest
@@ -8,6 +8,12 @@ from heapq import nsmallest
 from nix.index import Index
 from nix.package_set import Names, open_once
 from nix.settings import NixSettings
+
+_LIBRARIES = (
+    *("python3-{}", "node-{}", "ruby-{}", "r-cran-{}", "lua-{}"),
+    *("lib{}-dev", "lib{}-perl", "lib{}-java", "lib{}-ocaml-dev"),
+)
+"""Debian's names of a library, by the name that it has in its language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,15 @@ class Search:
     def find(self, query: str, offset: int, limit: int) -> Page:
         """Return a page of the entries with every word of `query` in name or description, best first.
 
-        Names equal to the query come first, then names that begin with it, then names that contain it;
-        shorter names first. An empty query matches all entries.
+        Names equal to the query come first, then libraries of that name, such as python3-numpy for numpy.
+        Names that begin with the query follow, then names that contain it; shorter names first. An empty
+        query matches all entries.
         """
         wanted = query.lower().strip()
         words = wanted.split()
         found = [line for line in self._lines if _has_all(line, words)]
-        page = nsmallest(offset + limit, found, key=partial(_rank, wanted))[offset:]
+        libraries = {form.format(wanted) for form in _LIBRARIES}
+        page = nsmallest(offset + limit, found, key=partial(_rank, wanted, libraries))[offset:]
         return Page(len(found), [Found(*line.split("\t", 2)) for line in page])
 
 
@@ -76,7 +84,7 @@ def _has_all(line: str, words: Iterable[str]) -> bool:
     return all(word in name or word in description for word in words)
 
 
-def _rank(wanted: str, line: str) -> tuple[int, int, str]:
+def _rank(wanted: str, libraries: Set[str], line: str) -> tuple[int, int, str]:
     name = line.partition("\t")[0].lower()
-    kind = 0 if name == wanted else 1 if name.startswith(wanted) else 2 if wanted in name else 3
-    return kind, len(name), name
+    kinds = (name == wanted, name in libraries, name.startswith(wanted), wanted in name, True)
+    return kinds.index(True), len(name), name

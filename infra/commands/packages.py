@@ -12,7 +12,7 @@ from envicutor_client.calls import authorization
 from envicutor_client.cli.answers import printable
 from envicutor_client.cli.client import NO_ANSWER, Server, needs_key, no_answer, target
 from envicutor_client.cli.tables import plain_table, show_table
-from envicutor_client.failures import reason
+from envicutor_client.failures import why_no_response
 from infra.commands import broker
 from infra.commands.output import USAGE, fail, print_note
 from infra.package_sets import (
@@ -76,7 +76,7 @@ def search(
             answer = http.get("/packages", params=parameters, timeout=20.0)
         page = answer.json()
     except (httpx.HTTPError, ValueError) as error:
-        no_answer(f"no answer from {url}: {reason(error)}", error)
+        no_answer(f"no answer from {url}: {why_no_response(error)}", error)
     if answer.status_code == HTTPStatus.UNAUTHORIZED and not key:
         needs_key()
     if not answer.is_success:

@@ -26,11 +26,11 @@ from topics.submissions.facts import Requested
 OPTIONS = ("--workers", "2", "--store-processors", "2")
 ROLES = (
     *("submission-store-0", "submission-store-1", "build-store-0", "build-store-1"),
-    *("worker-0", "worker-1", "cache-builder-0"),
-    *("health-checker-submissions-0", "health-checker-dependencies-0"),
+    *("cache-builder-0", "worker-0", "worker-1"),
+    *("health-checker-submissions-0", "health-checker-dependencies-0", "sealer-0"),
     *("request-handler-0", "ingest-0"),
 )
-"""In the order of docs/architecture.md, Upgrading."""
+"""In the order of docs/operate.md, Upgrading."""
 BETWEEN_SUBMISSIONS_S = 0.25
 BETWEEN_ROLES_S = 3.0
 SETTLE_S = 240.0
@@ -109,4 +109,4 @@ def _replace_roles(cluster: Cluster) -> None:
         pid = cluster.signal(role, signal.SIGTERM)
         cluster.restarted(role, pid)
     time.sleep(BETWEEN_ROLES_S)
-    eventually(lambda: cluster.http.get("/ready").is_success, "the system is ready", 60)
+    eventually(cluster.is_ready, "the system is ready", 60)

@@ -10,7 +10,7 @@ import httpx
 from envicutor_client.calls import Call, http_arguments
 from envicutor_client.errors import UnavailableError
 from envicutor_client.events import END, RETRY_S, Resumption, StreamEvent, is_stream
-from envicutor_client.failures import reason
+from envicutor_client.failures import why_no_response
 from envicutor_client.retries import Pauses, Tries
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Connection:
                         return
                 why = "the stream ended early"
             except (httpx.TransportError, UnavailableError) as error:
-                why = reason(error)
+                why = why_no_response(error)
             if (pause_s := pauses.next_s()) is None:
                 raise UnavailableError(f"no more events of {id} from {self._url}: {why}")
             self._on_retry(f"no more events of {id}: {why}")
@@ -106,7 +106,7 @@ class AsyncConnection:
                         return
                 why = "the stream ended early"
             except (httpx.TransportError, UnavailableError) as error:
-                why = reason(error)
+                why = why_no_response(error)
             if (pause_s := pauses.next_s()) is None:
                 raise UnavailableError(f"no more events of {id} from {self._url}: {why}")
             await asyncio.sleep(pause_s)

@@ -48,7 +48,7 @@ def retry_after_s(response: httpx.Response) -> float:
     return float(given) if given.isdecimal() else 0.0
 
 
-def reason(error: Exception) -> str:
+def why_no_response(error: Exception) -> str:
     """Return why there was no response, without the operating system's error numbers."""
     why = without_number(error)
     return f"{why}; is it running there?" if isinstance(error, httpx.ConnectError) else why

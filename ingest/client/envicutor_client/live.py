@@ -1,6 +1,6 @@
 """Live output of a submission. Chunks are a preview without guarantee; the answer completes them."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -38,28 +38,29 @@ class OutputMerger:
     """Merger of chunks and answer: each byte of output is shown once, in the order of its stream."""
 
     def __init__(self, show: Callable[[OutputSource, bytes], None], restarted: Callable[[int], None]) -> None:
-        """Call `show` with source and bytes, and `restarted` with the number of each later attempt.
+        """Call `show` with source and bytes, and `restarted` with the number of an attempt.
 
-        A later attempt replaces the output that was shown before.
+        That attempt replaces the output that was shown before. It is not called if none was shown.
         """
         self._show, self._restarted = show, restarted
-        self._attempt = 1
+        self.attempt = 1
+        """Attempt whose output is shown, from 1."""
         self._worker: str | None = None
-        self._shown: defaultdict[OutputSource, int] = defaultdict(int)
+        self._shown: Counter[OutputSource] = Counter()
 
     def piece(self, chunk: OutputChunk) -> None:
         """Show a chunk if it continues the output that was shown."""
-        if chunk.attempt > self._attempt:
+        if chunk.attempt > self.attempt:
             self._begin(chunk.attempt)
         self._worker = self._worker or chunk.worker
         source = OutputSource(chunk.stage, chunk.case, chunk.stream)
-        current = (chunk.attempt, chunk.worker) == (self._attempt, self._worker)
+        current = (chunk.attempt, chunk.worker) == (self.attempt, self._worker)
         if current and chunk.offset_bytes == self._shown[source]:
             self._show_next(source, decoded(chunk.text, chunk.encoding))
 
     def end(self, answer: Answer) -> None:
         """Show the rest of the answer's output, which no chunk contained."""
-        if answer.attempt > self._attempt:
+        if answer.attempt > self.attempt:
             self._begin(answer.attempt)
         for source, text, encoding in _outputs(answer):
             if rest := decoded(text, encoding)[self._shown[source] :]:
@@ -68,7 +69,7 @@ class OutputMerger:
     def _begin(self, attempt: int) -> None:
         if self._shown:
             self._restarted(attempt)
-        self._attempt, self._worker = attempt, None
+        self.attempt, self._worker = attempt, None
         self._shown.clear()
 
     def _show_next(self, source: OutputSource, data: bytes) -> None:
@@ -80,8 +81,7 @@ class OutputCollector:
     """Collector of the output that the events of one submission bring."""
 
     def __init__(self) -> None:
-        self._merger = OutputMerger(self._add, self._restart)
-        self._attempt = 1
+        self._merger = OutputMerger(self._add, lambda _: None)
         self._new: list[PrintedOutput] = []
 
     def take(self, event: StreamEvent) -> list[PrintedOutput]:
@@ -94,10 +94,7 @@ class OutputCollector:
         return self._new
 
     def _add(self, source: OutputSource, data: bytes) -> None:
-        self._new.append(PrintedOutput(source, data, self._attempt))
-
-    def _restart(self, attempt: int) -> None:
-        self._attempt = attempt
+        self._new.append(PrintedOutput(source, data, self._merger.attempt))
 
 
 def _outputs(answer: Answer) -> Iterator[tuple[OutputSource, str, str]]:

@@ -13,8 +13,8 @@ from envicutor_client.failures import (
     RETRIED_STATUSES,
     failure,
     not_envicutor,
-    reason,
     retry_after_s,
+    why_no_response,
     without_number,
 )
 
@@ -89,7 +89,7 @@ class Tries(Generic[T]):
         """
         about = self._call.about
         if isinstance(outcome, httpx.TransportError):
-            why = reason(outcome)
+            why = why_no_response(outcome)
             raise UnavailableError(f"no answer about {about} from {self._base_url}: {why}") from outcome
         if not outcome.is_success:
             raise failure(about, outcome)

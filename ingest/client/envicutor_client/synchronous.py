@@ -3,10 +3,12 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from envicutor_client import calls, languages
+from envicutor_client.background import in_thread
 from envicutor_client.calls import Request
 from envicutor_client.connections import Connection
 from envicutor_client.events import StreamEvent
@@ -128,15 +130,15 @@ class Client:
         """Submit requests, up to `concurrency` at a time, and yield their results in the order of requests.
 
         An error of one request, as of `run`, ends the iteration. Requests with ids can be looked up then.
+        Submissions that were submitted when the iteration ends early are not cancelled.
         """
         running: deque[Future[RunResult]] = deque()
-        with ThreadPoolExecutor(concurrency) as pool:
-            for request in requests:
-                if len(running) == concurrency:
-                    yield running.popleft().result()
-                running.append(pool.submit(self.run_request, request, timeout_s=timeout_s))
-            while running:
+        for request in requests:
+            if len(running) == concurrency:
                 yield running.popleft().result()
+            running.append(in_thread(partial(self.run_request, request, timeout_s=timeout_s)))
+        while running:
+            yield running.popleft().result()
 
     def stream(self, id: str) -> Iterator[PrintedOutput]:
         """Yield what the program of a submission prints, while it runs; errors are those of `events`.

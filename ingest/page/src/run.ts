@@ -91,15 +91,21 @@ export class RunView {
     announce("Sending");
     const id = newId();
     const draft = this.#drafts.draft;
+    const sent = this.#drafts.sent();
     const request = withLanguage(requestOf(draft), draft.language, this.#chooser.languages);
     try {
       await submit({ ...request, id });
       addRun(id, this.#titleOf(draft));
-      this.#drafts.submitted(id);
-      history.pushState(null, "", `#/s/${id}`);
       // A language has limits of its own, which the stored request contains.
       const stored = request.language === undefined ? null : await getRequest(id).catch(() => null);
-      this.#show(id, stored ?? (await withLimits(request)));
+      const limited = stored ?? (await withLimits(request));
+      if (this.#drafts.submitted(sent, id)) {
+        history.pushState(null, "", `#/s/${id}`);
+        this.#show(id, limited);
+      } else {
+        this.#own.draw();
+        announce("Your program is among your runs");
+      }
     } catch (error) {
       const errors = error instanceof ProblemError ? error.errors : [];
       this.#form.showErrors((error as Error).message, errors);
@@ -132,13 +138,13 @@ export class RunView {
     this.#close();
     this.#shown = id;
     try {
-      const request = await getRequest(id);
-      if (this.#shown !== id) return;
+      const [request, limits] = await Promise.all([getRequest(id), standardLimits()]);
+      if (this.#shown !== id) return; // the user has gone elsewhere meanwhile
       // The draft of this submission may have been edited since.
-      if (this.#drafts.submission !== id)
-        this.#use(draftOf(structuredClone(request), await standardLimits()), id);
+      if (this.#drafts.submission !== id) this.#use(draftOf(structuredClone(request), limits), id);
       this.#show(id, request);
     } catch (error) {
+      if (this.#shown !== id) return;
       fill(
         this.#results,
         h(

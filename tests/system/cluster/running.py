@@ -172,6 +172,12 @@ class Cluster:
         """Wait until the supervisor has started it again."""
         eventually(lambda: self.pid(name) != old_pid, f"{name} is started again", 60)
 
+    def is_ready(self) -> bool:
+        """Whether HTTP answers, and a submission can run."""
+        with suppress(httpx.TransportError):  # ingest is being started again
+            return self.http.get("/ready").is_success
+        return False
+
     # -- submissions ---------------------------------------------------------------------------------
 
     def post(self, request: dict[str, Any], **parameters: Any) -> httpx.Response:

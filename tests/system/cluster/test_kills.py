@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.polling import eventually
@@ -38,13 +37,6 @@ def is_building(cluster: Cluster) -> bool:
             case Installed() | Failed():
                 building.discard(recorded.id)
     return bool(building)
-
-
-def is_ready(cluster: Cluster) -> bool:
-    try:
-        return cluster.http.get("/ready").status_code == 200
-    except httpx.TransportError:  # ingest is being started again
-        return False
 
 
 def all_answered(cluster: Cluster, ids: list[str]) -> None:
@@ -83,7 +75,7 @@ def test_a_process_under_load(cluster: Cluster, role: str) -> None:
     ids = [cluster.submit(short(number)) for number in range(10)]
     killed = cluster.kill(role)
     cluster.restarted(role, killed)
-    eventually(lambda: is_ready(cluster), "it is ready again", ANSWER_S)
+    eventually(cluster.is_ready, "it is ready again", ANSWER_S)
     all_answered(cluster, ids)
 
 
@@ -109,7 +101,7 @@ def test_the_broker_with_submissions_queued(cluster: Cluster) -> None:
     ids = [cluster.submit(short(number)) for number in range(20)]
     killed = cluster.kill("broker-0")
     cluster.restarted("broker-0", killed)
-    eventually(lambda: is_ready(cluster), "it is ready again", ANSWER_S)
+    eventually(cluster.is_ready, "it is ready again", ANSWER_S)
     all_answered(cluster, ids)
 
 

@@ -1,7 +1,10 @@
 """What the browser keeps: drafts, also of several tabs, and the user's own runs; and how drafts begin."""
 
+import re
+from collections.abc import Callable
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.polling import eventually
 from tests.system.cluster.running import Cluster
@@ -9,6 +12,7 @@ from tests.system.page.browser import choose, ends_as, run, run_script, write_co
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
+SUBMIT = re.compile(r"/submissions\?interactive")
 KEEP_S = 10
 """Time within which a draft is kept: many times the pause of 0.2 s after the first change."""
 
@@ -21,6 +25,20 @@ def another_tab(page: Page) -> Page:
 
 def kept_drafts(page: Page) -> str:
     return str(page.evaluate("JSON.stringify(localStorage)"))
+
+
+def run_unanswered(page: Page) -> Callable[[], None]:
+    """Click on Run; the server gets the request only when the result is called."""
+    requests: list[Route] = []
+
+    def hold(route: Route) -> None:
+        requests.append(route)
+
+    page.route(SUBMIT, hold)
+    with page.expect_request(SUBMIT):
+        page.get_by_role("button", name="Run", exact=False).first.click()
+    eventually(lambda: page.evaluate("true") and requests, "the request is held", KEEP_S)
+    return requests[0].continue_
 
 
 def test_a_closed_tab_loses_nothing(page: Page) -> None:
@@ -74,6 +92,28 @@ def test_a_server_without_languages_has_examples(page: Page) -> None:
     choose(page, "java")
     expect(page.get_by_role("tab")).to_have_text("Main.java")
     expect(page.get_by_label("Language")).to_be_hidden()
+
+
+def test_edits_while_the_server_accepts_a_program_are_kept(page: Page) -> None:
+    answer = run_unanswered(page)
+    write_code(page, "edited = 1")
+    eventually(lambda: "edited" in kept_drafts(page), "the draft is kept", KEEP_S)
+    answer()
+    page.wait_for_url("**/#/s/*")
+    page.get_by_label("Language").select_option("lua")
+    page.get_by_role("button", name="Go back to it").click()
+    expect(page.get_by_label("Content of main.py")).to_contain_text("edited = 1")
+
+
+def test_another_draft_is_not_what_the_server_accepts(page: Page) -> None:
+    answer = run_unanswered(page)
+    page.get_by_label("Language").select_option("lua")
+    write_code(page, "edited = 1", "main.lua")
+    answer()
+    expect(page.get_by_role("region", name="Your runs").get_by_role("listitem")).to_have_count(1)
+    page.get_by_label("Language").select_option("python")
+    page.get_by_role("button", name="Go back to it").click()
+    expect(page.get_by_label("Content of main.lua")).to_contain_text("edited = 1")
 
 
 def test_own_runs_are_listed_and_open_again(page: Page) -> None:

@@ -153,11 +153,15 @@ def test_a_plot_appears(page: Page, tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.fixture
-def locked(cluster: Cluster, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def locked(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Another ingest of the same system, that wants API keys."""
     url = f"http://127.0.0.1:{(port := choose_free_port())}"
-    settings = {"HTTP_KEYS": "true", "HTTP_PORT": str(port), "DATA_DIR": str(tmp_path)}
+    settings = {
+        "HTTP_KEYS": "true",
+        "HTTP_PORT": str(port),
+        "DATA_DIR": str(tmp_path_factory.mktemp("locked")),
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "infra.cli", "ingest", "--instance", "locked"],
         env=on_broker(cluster, **settings),
@@ -175,6 +179,12 @@ def on_broker(cluster: Cluster, **settings: str) -> dict[str, str]:
     return cluster.environment | {f"ENVICUTOR_{name}": value for name, value in ours.items()}
 
 
+def create_key(cluster: Cluster) -> str:
+    """A key that may read its own submissions, without what is hidden."""
+    command = [sys.executable, "-m", "infra.cli", "keys", "create", "tests"]
+    return subprocess.check_output(command, env=on_broker(cluster), text=True).split()[-1]
+
+
 def answers(url: str) -> bool:
     with suppress(httpx.TransportError):
         return httpx.get(f"{url}/submissions").status_code == httpx.codes.UNAUTHORIZED
@@ -184,9 +194,7 @@ def answers(url: str) -> bool:
 def test_a_key_is_asked_for_and_kept_in_this_tab_only(
     browser: Browser, cluster: Cluster, locked: str
 ) -> None:
-    key = subprocess.check_output(
-        [sys.executable, "-m", "infra.cli", "keys", "create", "tests"], env=on_broker(cluster), text=True
-    ).split()[-1]
+    key = create_key(cluster)
     kept = "Object.values(sessionStorage)"
     with visit(browser, locked) as page:
         page.keyboard.press("Control+Enter")
@@ -206,6 +214,27 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_only(
         expect(page.locator(".charts")).to_be_hidden()
         page.get_by_role("button", name="Forget key").click()
         page.wait_for_function(f"!{kept}.includes('{key}')")
+
+
+def test_a_key_without_the_right_does_not_see_hidden_cases(
+    browser: Browser, cluster: Cluster, locked: str
+) -> None:
+    key = create_key(cluster)
+    request = {"run": "cat", "test_cases": [{"input": "open"}, {"input": "secret", "hidden": True}]}
+    headers = {"Authorization": f"Bearer {key}"}
+    submitted = httpx.post(f"{locked}/submissions", json=request, headers=headers, timeout=60)
+    with visit(browser, locked) as page:
+        page.goto(f"/#/s/{submitted.json()['id']}")
+        page.get_by_label("API key", exact=True).fill(key)
+        page.keyboard.press("Enter")
+        ends_as(page, "OK, 2 of 2 passed")
+        page.get_by_role("button", name="Test case 2", exact=True).click()
+        expect(page.get_by_text("This test case is hidden")).to_be_visible()
+        expect(page.locator(".case-head").last).to_contain_text("hidden")
+        fields = "[...document.querySelectorAll('textarea, input')].map(field => field.value)"
+        shown = page.evaluate(f"[document.body.textContent, ...{fields}].join()")
+        assert "open" in shown
+        assert "secret" not in shown
 
 
 def test_another_name_of_this_machine_is_refused(cluster: Cluster) -> None:

@@ -1,6 +1,8 @@
 """The client against a real HTTP server that answers as told."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -150,6 +152,26 @@ def test_a_refused_request_of_many_is_raised(server: Server, client: Client) -> 
     server.replies = [finished(), problem(422)]
     with pytest.raises(RequestRefusedError):
         list(client.run_many([{"run": "true"}] * 3, concurrency=1))
+
+
+LEFT_EARLY = """
+import sys
+from envicutor_client import Client
+
+def requests():
+    yield {"run": "sleep 300"}
+    sys.exit("left early")
+
+list(Client(sys.argv[1]).run_many(requests()))
+"""
+
+
+def test_neither_iteration_nor_process_waits_for_results_that_are_not_wanted(server: Server) -> None:
+    server.replies = [reply("started")]  # for ever
+    process = subprocess.run(
+        [sys.executable, "-c", LEFT_EARLY, server.url], stderr=subprocess.PIPE, timeout=60
+    )
+    assert process.stderr == b"left early\n"
 
 
 def test_many_ids_are_asked_for_in_parts(server: Server, client: Client) -> None:

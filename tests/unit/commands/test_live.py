@@ -1,6 +1,7 @@
 """What is shown while a program runs, and at its end, is each byte once."""
 
-from envicutor_client.live import OutputMerger, OutputSource
+from envicutor_client.events import StreamEvent
+from envicutor_client.live import OutputCollector, OutputMerger, OutputSource, PrintedOutput
 from envicutor_client.models import Answer, OutputChunk, RunStage
 
 OUT = OutputSource("run", 0, "stdout")
@@ -65,3 +66,15 @@ def test_bytes_that_are_not_text() -> None:
     screen = Screen()
     screen.end(RunStage(stdout="/wA=", encoding="base64"))
     assert screen.shown == [(OUT, b"\xff\x00")]
+
+
+def test_output_names_its_attempt_though_earlier_ones_printed_nothing() -> None:
+    answer = Answer(id="a", status="finished", created_at="", attempt=2, run=[RunStage(stdout="hi")])
+    assert OutputCollector().take(StreamEvent("end", answer)) == [PrintedOutput(OUT, b"hi", 2)]
+
+
+def test_nothing_restarts_if_nothing_was_shown() -> None:
+    screen = Screen()
+    screen.piece(3, "late")  # the first piece is missing
+    screen.piece(0, "one", attempt=2)
+    assert (screen.shown, screen.restarts) == ([(OUT, b"one")], [])

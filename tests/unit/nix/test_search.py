@@ -27,6 +27,12 @@ def test_the_name_itself_comes_first_then_what_begins_with_it_then_what_has_it_t
     assert names("NUM") == ["numpy", "num-utils", "numptyphysics", "python3-numpy", "python3-pandas"]
 
 
+def test_libraries_of_the_name_come_before_longer_names() -> None:
+    ordered = ["numpy", "libnumpy-dev", "python3-numpy", "numpy-stl", "python3-numpy-dbg"]
+    search = Search(Found(name, "1", "") for name in reversed(ordered))
+    assert [found.name for found in search.find("Numpy", 0, 10).packages] == ordered
+
+
 def test_every_word_must_be_there() -> None:
     assert names("python3 numpy") == ["python3-numpy", "python3-pandas"]
     assert names("numpy game") == []

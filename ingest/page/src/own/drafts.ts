@@ -23,6 +23,9 @@ export interface KeptDraft {
   draft: Draft;
 }
 
+/** A draft at the moment when it was sent to the server. */
+export type SentDraft = Pick<KeptDraft, "id" | "stamp">;
+
 function made(draft: Draft, submission: string | null): KeptDraft {
   return { id: newId(), stamp: "", saved_at: Date.now(), changed: false, submission, draft };
 }
@@ -57,11 +60,24 @@ export class Drafts {
     this.#timer ??= setTimeout(() => this.flush(), PAUSE_MS);
   }
 
-  /** Note that the server has the draft as it is, as the submission `id`. */
-  submitted(id: string): void {
+  /** Keep the draft as it is sent to the server; `submitted` takes what this returns. */
+  sent(): SentDraft {
+    this.flush();
+    const { id, stamp } = this.#current;
+    return { id, stamp };
+  }
+
+  /**
+   * Note that the server has the draft as it was sent, as the submission `id`. It stays changed if the user has
+   * edited it since. Return whether it is still the draft of this tab.
+   */
+  submitted(sent: SentDraft, id: string): boolean {
+    this.flush();
+    if (this.#current.id !== sent.id) return false;
     this.#current.submission = id;
-    this.#current.changed = false;
+    if (this.#current.stamp === sent.stamp) this.#current.changed = false;
     this.#save();
+    return true;
   }
 
   /** Start another draft. Return the id of the draft before it if it was changed, and is kept. */
