@@ -6,116 +6,46 @@ produces  Requested, Cancelled, Rejected on `submissions.events`; `dead-letters`
 
 import asyncio
 import logging
-import re
 import threading
-from collections.abc import Callable, Collection
 from concurrent.futures import Future, wait
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
 from nix.registries.latest import LatestVersions
+from processors.request_records import handle, reply_topic_of
 from processors.resolving import Handled, needs_resolving, resolve_all
 from topics.catalogue import REQUEST_GROUP, Catalogue
 from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.codec import (
-    REPLY_TOPIC,
-    UNREADABLE_HEADERS,
     DecodeError,
     Headers,
     Record,
     carried,
     decode_key,
     encode_fact,
-    header,
     headers,
     make_dead_letter,
 )
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
-from topics.request.ceilings import DEFAULT_CEILINGS, Ceilings
-from topics.request.errors import FieldError, InvalidRequestError
-from topics.request.files import ID_PATTERN
+from topics.request.errors import InvalidRequestError
 from topics.request.limits import MiB
-from topics.request.parsing import check_chosen_id, parse_request
 from topics.settings import KafkaSettings
-from topics.submissions.acceptance import make_requested
-from topics.submissions.earlier_files import EarlierFiles, taken_bytes
-from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
+from topics.submissions.earlier_files import taken_bytes
+from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
 from topics.submissions.state import Submission, unfinished, unfinished_from
 from topics.views.package_sets import PackageSets
 from topics.views.view import View
 
 log = logging.getLogger(__name__)
 
-_ID = re.compile(ID_PATTERN)
 _BATCH = 500
 """Requests that are published together, if the client has prefetched so many; it prefetches up to 64 MiB."""
 _TAKEN_BYTES = 64 * MiB
 """Bytes of earlier submissions, and of contents that are taken from them, after which the rest of a batch
 waits. A request of 200 bytes can take as much as the largest one has."""
-
-
-def handle(
-    message: Message,
-    package_set: str,
-    request_bytes: int,
-    allowed_attempts: int = 3,
-    webhook_allow: Collection[str] = (),
-    refusal: Callable[[str], str | None] = lambda _: None,
-    find: Callable[[str], Submission | None] = lambda _: None,
-    ceilings: Ceilings = DEFAULT_CEILINGS,
-) -> tuple[str, SubmissionFact] | InvalidRequestError:
-    """Return what a record requests: an id and a fact about it, or what is wrong with the request.
-
-    `refusal` returns why a reply topic accepts no answer, or None if it accepts them. `find` returns an
-    earlier submission, from which a request may take files.
-
-    Raises:
-        DecodeError: the record has no valid id.
-    """
-    id = decode_key(message)
-    if not _ID.fullmatch(id):
-        raise DecodeError(f"the key {id[:80]!r} is not an id: 1-64 of A-Za-z0-9_-")
-    if unreadable := header(message, UNREADABLE_HEADERS):
-        return InvalidRequestError((FieldError(field="", message=f"headers: {unreadable}"),))
-    if header(message, "ce_type") == CANCEL:
-        return id, Cancelled()
-    value = message.value()
-    raw = value.encode() if isinstance(value, str) else value or b""
-    try:
-        reply_topic = _reply_topic(message, refusal)
-        request, content_hash = parse_request(raw, request_bytes, webhook_allow, ceilings)
-        check_chosen_id(id)
-        if request.id not in {None, id}:
-            raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))
-        files = EarlierFiles(find, "kafka", request_bytes)
-        request = files.complete(id, request, content_hash, len(raw))
-    except InvalidRequestError as error:
-        return error
-    return id, make_requested(
-        request,
-        content_hash,
-        package_set,
-        source="kafka",
-        allowed_attempts=allowed_attempts,
-        reply_topic=reply_topic,
-    )
-
-
-def _reply_topic(message: Message, refusal: Callable[[str], str | None]) -> str | None:
-    """Return the topic that the record names for its answer, or None if it names none.
-
-    Raises:
-        InvalidRequestError: no answer may be produced to that topic.
-    """
-    if REPLY_TOPIC not in dict(headers(message)):
-        return None
-    name = header(message, REPLY_TOPIC) or ""
-    if why := refusal(name):
-        raise InvalidRequestError((FieldError(field=REPLY_TOPIC, message=why),))
-    return name
 
 
 class Published(NamedTuple):
@@ -328,7 +258,7 @@ class RequestHandler:
     def _rejection_topic(self, message: Message) -> str | None:
         """Return the topic to which a rejection is produced, or None if no answer may be produced to it."""
         try:
-            return _reply_topic(message, self._replies.refusal)
+            return reply_topic_of(message, self._replies.refusal)
         except InvalidRequestError:
             return None
 

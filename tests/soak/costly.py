@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from confluent_kafka import Message
 
-from processors.request_handler import handle
+from processors.request_records import handle
 from tests.support.costly_requests import fill, ordinary
 from topics.request.limits import MiB
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.ids import derive_id
-from processors.request_handler import handle
+from processors.request_records import handle
 from tests.support.costly_requests import BYTES, RATIO, costly, ordinary
 from topics.kafka.codec import DecodeError
 from topics.request.errors import InvalidRequestError, NotJsonError, RequestTooLargeError
