@@ -26,7 +26,8 @@ SHARE_BYTES = 4 << 10
 """Beginning of each stream that is searched for a share. A search of megabytes of digits takes a second."""
 EXCERPT_CHARACTERS = 1000
 """Beginning of the output of a failed compilation that is quoted."""
-_SHARE = re.compile(rb"(?<![\w.+-])%b(?!\w)" % NUMBER)
+_SHARE = re.compile(rb"(?<![\w.,+/-])(?>%b)(?!\w|[.,/]\d)" % NUMBER)
+"""A number that stands alone, so neither `0.5pts` nor `0,5` nor `1/2`; none of them is cut to a part."""
 
 
 class CheckerFailedError(Exception):

@@ -6,6 +6,7 @@ Each comparison takes time in proportion to the outputs, and memory for one line
 import math
 import re
 from collections.abc import Iterator
+from decimal import Context, Decimal
 from io import BytesIO
 from itertools import starmap, zip_longest
 from operator import eq, itemgetter
@@ -16,6 +17,10 @@ _TOKEN = re.compile(rb"\S+")
 NUMBER = rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 """Regular expression of a decimal number; `float` accepts more, such as `1_000`, `nan` and `infinity`."""
 _WHOLE_NUMBER = re.compile(NUMBER)
+_NUMBER_BYTES = 1000
+"""Longest number; a longer token is compared as a word, since arithmetic with it would take long."""
+_DECIMALS = Context(prec=2 * _NUMBER_BYTES)
+"""Precision in which sums of two numbers of that length are exact, if their exponents are not far apart."""
 
 
 def is_same(
@@ -51,10 +56,13 @@ def _is_close(printed: bytes, expected: bytes, tolerance: FloatComparison) -> bo
     ours, theirs = _number(printed), _number(expected)
     if ours is None or theirs is None:
         return printed.lower() == expected.lower()
-    return abs(ours - theirs) <= max(tolerance.absolute, tolerance.relative * abs(theirs))
+    # As decimals: in binary, 1.1 differs from 1.0 by more than 0.1, and large integers are equal to others.
+    absolute, relative = (Decimal(repr(bound)) for bound in (tolerance.absolute, tolerance.relative))
+    return abs(_DECIMALS.subtract(ours, theirs)) <= max(absolute, _DECIMALS.multiply(relative, abs(theirs)))
 
 
-def _number(token: bytes) -> float | None:
-    """Return the value of a decimal number; None if it is none, or has no finite value, such as `1e400`."""
-    value = float(token) if _WHOLE_NUMBER.fullmatch(token) else math.inf
-    return value if math.isfinite(value) else None
+def _number(token: bytes) -> Decimal | None:
+    """Return the value of a decimal number; None if it is none, or beyond a double, such as `1e400`."""
+    if len(token) > _NUMBER_BYTES or not _WHOLE_NUMBER.fullmatch(token) or math.isinf(float(token)):
+        return None
+    return _DECIMALS.create_decimal(token.decode())

@@ -46,12 +46,15 @@ class Sources(NamedTuple):
     limits: RunLimits
     """Limits of the program; those of its box if there is nothing to compile."""
     env: Mapping[str, str]
+    is_kept: bool = True
+    """Whether the compilation may be kept. That another one was kept would disclose equal hidden files."""
 
     @classmethod
     def of_program(cls, request: SubmissionRequest, env: Mapping[str, str]) -> Self:
         """Return the sources of the program of a request."""
         limits = request.limits
-        return cls(request.files, request.compile, limits.compile, limits.run, env)
+        has_hidden_file = any(case.hidden and case.input_file is not None for case in request.test_cases)
+        return cls(request.files, request.compile, limits.compile, limits.run, env, not has_hidden_file)
 
     @classmethod
     def of_checker(cls, checker: CheckerComparison, env: Mapping[str, str]) -> Self:

@@ -50,7 +50,7 @@ class BoxCompiler:
             BoxTooSmallError: the files do not fit into the box.
         """
         key = None
-        if sources.compile and self._cache.enabled:
+        if sources.compile and sources.is_kept and self._cache.enabled:
             key = key_of(sources, job.work.owner, job.rootfs, self.answer_bytes)
             if before := await self._compiled_before(stack, key, sources.box_limits):
                 return before._replace(stage=before.stage and budget.compiled_before(before.stage))

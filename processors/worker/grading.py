@@ -30,7 +30,7 @@ def grade_of(request: SubmissionRequest, case: TestCase, verdict: Verdict, share
     is_judged = case.expected_output is not None or request.checker is not None
     return Grade(
         verdict,
-        None if case.points is None else round(case.points * share, SCORE_DIGITS),
+        None if case.points is None else abs(round(case.points * share, SCORE_DIGITS)),  # of -0
         verdict == "accepted" if is_judged else None,
     )
 

@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -174,13 +174,19 @@ def _filled(preset: Preset, command: str | None, limits: RunLimits, request: Sub
     if not names:
         message = f"is empty: {preset.name!r} needs a source file, such as {preset.source_file!r}"
         raise InvalidRequestError((FieldError(field="files", message=message),))
-    source = preset.source_file if preset.source_file in names else names[0]
+    source = _source(preset, names)
     here = "./" if source.startswith(("-", "@")) else ""  # it would be an option
     stem = PurePosixPath(source).with_suffix("")
     values = {"{source}": f"{here}{source}", "{stem}": f"{here}{stem}"}
     return re.sub(
         "{source}|{stem}", lambda place: shlex.quote(values[place[0]]), _with_memory(command, limits)
     )
+
+
+def _source(preset: Preset, names: Sequence[str]) -> str:
+    """Return the file with the expected name, else the first with a suffix of the preset, else the first."""
+    fits = (name for name in names if PurePosixPath(name).suffix in preset.suffixes)
+    return preset.source_file if preset.source_file in names else next(fits, names[0])
 
 
 def _with_memory(command: str, limits: RunLimits) -> str:

@@ -117,7 +117,7 @@ class SubmissionRequest(Model):
     ] = None
     """Name of a preset of `GET /languages`, such as `cpp`. It gives `dependencies`, `compile` and `run` if
     the request does not. Its source is the file with the name that the preset expects, else the first of
-    `files`. The stored request has what the preset gave."""
+    `files` with one of its suffixes, else the first. The stored request has what the preset gave."""
     files: Annotated[tuple[File, ...], Field(max_length=4096, fail_fast=True)] = ()
     """Files below /box: sources, data. All of them together are bounded by the size of the request."""
     dependencies: Dependencies | None = None

@@ -13,7 +13,7 @@ from topics.request.cases import CheckerComparison, TestCase
 from topics.request.files import File
 from topics.request.model import SubmissionRequest
 from topics.submissions.output import OutputChunk
-from topics.submissions.stage import RunStage
+from topics.submissions.stage import CheckerStage, RunStage
 from topics.submissions.state import Submission
 
 HIDDEN_CHECKER = "echo 'the checker is hidden from this API key' >&2; exit 3"
@@ -67,7 +67,7 @@ def redacted(submission: Submission) -> Submission:
     return submission.replace(
         request=redacted_request(request),
         run=tuple(
-            _run(stage) if n in hidden.cases else _without(stage, inputs)
+            _run(stage) if n in hidden.cases else _shown(stage, inputs)
             for n, stage in enumerate(submission.run)
         ),
         error=HIDDEN_ERROR if submission.error is not None and hidden.errors else submission.error,
@@ -95,14 +95,21 @@ def _inputs(request: SubmissionRequest) -> frozenset[str]:
     return frozenset(case.input_file for case in request.test_cases if case.hidden and case.input_file)
 
 
-def _without(stage: RunStage, inputs: frozenset[str]) -> RunStage:
-    """Return the stage of a case that is not hidden without these files, which `outputs` may match."""
-    return stage.replace(outputs=tuple(file for file in stage.outputs if file.name not in inputs))
+def _shown(stage: RunStage, inputs: frozenset[str]) -> RunStage:
+    """Return the stage of a case that is not hidden, without what discloses a hidden one.
+
+    These are hidden inputs that `outputs` match, and what the checker printed, which may quote itself.
+    """
+    outputs = tuple(file for file in stage.outputs if file.name not in inputs)
+    return stage.replace(outputs=outputs, checker=_checker_run(stage))
+
+
+def _checker_run(stage: RunStage) -> CheckerStage | None:
+    return stage.checker.replace(**_NO_OUTPUT) if stage.checker else None
 
 
 def _run(stage: RunStage) -> RunStage:
-    checker = stage.checker.replace(**_NO_OUTPUT) if stage.checker else None
-    return stage.replace(**_NO_OUTPUT, checker=checker, outputs=(), hidden=True)
+    return stage.replace(**_NO_OUTPUT, checker=_checker_run(stage), outputs=(), hidden=True)
 
 
 def _case(case: TestCase) -> TestCase:

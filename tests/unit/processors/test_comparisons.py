@@ -139,6 +139,14 @@ def test_tolerances_are_those_of_the_request() -> None:
     assert is_same(b"1e308", b"-1e308", FloatComparison(mode="floats", relative=1e308))
 
 
+def test_numbers_are_compared_as_decimals() -> None:
+    tenth = FloatComparison(mode="floats", absolute=0.1, relative=0)
+    assert is_same(b"1.1", b"1.0", tenth)
+    assert not is_same(b"1.1000000000000000000001", b"1.0", tenth)
+    strict = FloatComparison(mode="floats", absolute=0, relative=0)
+    assert not is_same(b"9007199254740993", b"9007199254740992", strict)
+
+
 SIZE = 1 << 18
 HUGE = {
     "lines": b"a \n" * (SIZE // 3),

@@ -37,6 +37,15 @@ def test_keys_are_those_of_earlier_versions() -> None:
     assert key(work(owner="somebody")) == "8cc5efe231a79ae24bc826d6c243aaea70ef5778045616f540f3767fb35d7266"
 
 
+def test_a_request_with_a_hidden_file_is_not_kept() -> None:
+    def is_kept(case: TestCase) -> bool:
+        return Sources.of_program(REQUEST.replace(test_cases=(case,)), {}).is_kept
+
+    assert not is_kept(TestCase(input_file="a.c", hidden=True))
+    assert is_kept(TestCase(input_file="a.c"))
+    assert is_kept(TestCase(input="1", hidden=True))
+
+
 def test_what_changes_nothing_of_the_compile_stage_does_not_change_its_key() -> None:
     shuffled = REQUEST.replace(
         files=REQUEST.files[::-1],

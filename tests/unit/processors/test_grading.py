@@ -180,7 +180,22 @@ class NoRoom:
 
 
 @pytest.mark.parametrize(
-    "printed", [b"", b"half", b"1.5", b"-0.5", b"50 0.5", b"nan", b"1e9", b"x1", b"\xff"]
+    "printed",
+    [
+        b"",
+        b"half",
+        b"1.5",
+        b"-0.5",
+        b"50 0.5",
+        b"nan",
+        b"1e9",
+        b"x1",
+        b"\xff",
+        b"0.5pts",
+        b"1.5x",
+        b"0,5",
+        b"1/2",
+    ],
 )
 def test_a_share_must_be_a_number_from_0_to_1(printed: bytes) -> None:
     with pytest.raises(CheckerFailedError, match="needs a number from 0 to 1"):

@@ -73,6 +73,8 @@ def test_a_request_has_what_its_language_gives() -> None:
         (["a.py"], "a.py"),
         (["a.py", "main.py"], "main.py"),
         (["b.py", "a.py"], "b.py"),
+        (["data.txt", "a.py"], "a.py"),
+        (["program"], "program"),
         (["my folder/it's.py"], """'my folder/it'"'"'s.py'"""),
         (["-c.py"], "./-c.py"),
     ],

@@ -107,6 +107,11 @@ def test_a_checker_is_hidden_with_any_case_and_so_are_its_failures() -> None:
     seen = failed.replace(request=a_request(comparison=checker, test_cases=(PLAIN,)))
     assert redacted(seen) == seen
     assert redacted(failed.replace(request=a_request())).error == SECRET
+    printed = RunStage(checker=CheckerStage(stdout=SECRET, stderr=SECRET))
+    open_case = failed.replace(
+        request=a_request(comparison=checker, test_cases=(PLAIN, HIDDEN)), run=(printed,)
+    )
+    assert SECRET not in redacted(open_case).run[0].model_dump_json()
     assert concealment(failed.request).errors
 
 
