@@ -43,7 +43,7 @@ def test_each_end_has_its_verdict_and_score(laboratory: Laboratory) -> None:
         "head -c 8M /dev/zero > file": "runtime_error",
     }
     limits = RunLimits(
-        cpu_time_s=0.5, wall_time_s=2, memory_bytes=64 * MiB, stdout_bytes=MiB, file_size_bytes=4 * MiB
+        cpu_time_s=1.5, wall_time_s=4, memory_bytes=64 * MiB, stdout_bytes=MiB, file_size_bytes=4 * MiB
     )
     request = SubmissionRequest(
         run='eval "$1"',
@@ -126,7 +126,7 @@ def test_a_checker_decides(laboratory: Laboratory) -> None:
             DECIDES,
             files=(File(name="source", content=""),),
             compile="mv source of-checker",
-            limits=RunLimits(cpu_time_s=0.5),
+            limits=RunLimits(cpu_time_s=1.5),
         ),
     )
     result = executed(laboratory, request)
