@@ -28,7 +28,7 @@ from topics.views.package_sets import PackageSetInForce
 Direction = Literal["read", "written"]
 """Direction of the documents of a schema, as this system sees it."""
 
-CONTRACT_VERSION = "2.0.0"
+CONTRACT_VERSION = "2.1.0"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PREFIX = "envicutor."
