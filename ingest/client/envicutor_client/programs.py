@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from envicutor_client.content import encoded
+from envicutor_client.content import encoded, read_file
 from envicutor_client.models import Language, Limits
 
 NAMELESS = "main"
@@ -56,6 +56,7 @@ def program(code: str | bytes, language: Language | None, options: ProgramOption
     """Return the request that runs `code`.
 
     Raises:
+        ValueError: a local file is larger than any request may be.
         OSError: a local file cannot be read.
     """
     source = options.get("source") or (language.source_file if language else NAMELESS)
@@ -72,7 +73,7 @@ def program(code: str | bytes, language: Language | None, options: ProgramOption
 
 
 def _data(content: Content) -> bytes | str:
-    return content.read_bytes() if isinstance(content, Path) else content
+    return read_file(content) if isinstance(content, Path) else content
 
 
 def _dependencies(language: Language | None, options: ProgramOptions) -> dict[str, Any]:

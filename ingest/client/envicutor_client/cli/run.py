@@ -12,6 +12,7 @@ from envicutor_client.cli.client import Server, client
 from envicutor_client.cli.output import USAGE, fail, reason
 from envicutor_client.cli.submit import OutputDir, check_output_dir, end, interruptible
 from envicutor_client.cli.watch import follow
+from envicutor_client.content import read_bounded, read_file
 from envicutor_client.languages import NoSuchLanguageError, find, of_file
 from envicutor_client.models import Language
 from envicutor_client.programs import ProgramOptions, program
@@ -57,9 +58,9 @@ def run(
     if output_dir is not None:
         options["outputs"] = output or ["**"]
     try:
-        code = file.read_bytes()
+        code = read_file(file)
         if not sys.stdin.isatty():
-            options["input"] = sys.stdin.buffer.read()
+            options["input"] = read_bounded(sys.stdin.buffer, "standard input")
         check_output_dir(output_dir)
     except (ValueError, OSError) as error:
         fail(reason(error), USAGE)
