@@ -34,6 +34,7 @@ def test_a_file_runs_in_the_language_of_its_suffix(tmp_path: Path) -> None:
         )
         (_, path, body) = server.asked[1]
     assert (code, output.startswith("42\n"), "run_failed  one" in output) == (1, True, True)
+    assert "\nenvicutor: run: runtime_error, exit code 1\n" in output
     assert path == "/submissions?interactive=true"
     assert body.pop("id")
     assert body == {
