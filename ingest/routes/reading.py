@@ -29,7 +29,10 @@ from topics.submissions.state import Submission
 
 IfNoneMatch = Annotated[
     str | None,
-    Header(description="`ETag` of a previous response; if it still matches, the response is a 304."),
+    Header(
+        alias="If-None-Match",
+        description="`ETag` of a previous response; if it still matches, the response is a 304.",
+    ),
 ]
 
 

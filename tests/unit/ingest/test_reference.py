@@ -42,6 +42,13 @@ def test_each_operation_and_parameter_is_described(openapi: dict[str, Any]) -> N
     assert bare == []
 
 
+def test_each_parameter_has_a_name_of_http(openapi: dict[str, Any]) -> None:
+    operations = [operation for each in openapi["paths"].values() for operation in each.values()]
+    names = {parameter["name"] for each in operations for parameter in each.get("parameters", [])}
+    assert "If-None-Match" in names
+    assert not {name for name in names if not name[:1].isalpha()}
+
+
 def test_each_model_and_field_is_described(openapi: dict[str, Any]) -> None:
     schemas = openapi["components"]["schemas"]
     assert [bare for name, schema in schemas.items() for bare in of_model(name, schema)] == []
