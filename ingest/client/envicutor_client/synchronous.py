@@ -94,6 +94,7 @@ class Client:
             TimeoutError: the submission has not ended after `timeout_s`; it is not cancelled.
             RequestRefusedError: the server refused the request; `errors` name the fields.
             UnavailableError: the server did not answer.
+            NoSuchLanguageError: the server has no preset of this name.
             TypeError: there is no such option, or the content of a file is of another type.
             ValueError: a local file of `files` is larger than any request may be.
             OSError: a local file of `files` cannot be read.

@@ -13,7 +13,8 @@ from envicutor_client.cli.output import USAGE, fail, reason
 from envicutor_client.cli.submit import OutputDir, check_output_dir, end, interruptible
 from envicutor_client.cli.watch import follow
 from envicutor_client.content import read_bounded, read_file
-from envicutor_client.languages import NoSuchLanguageError, find, of_file
+from envicutor_client.errors import NoSuchLanguageError
+from envicutor_client.languages import find, of_file
 from envicutor_client.models import Language
 from envicutor_client.programs import ProgramOptions, program
 
