@@ -113,6 +113,7 @@ class Client:
     ) -> Iterator[RunResult]:
         """Run a program with each of `inputs`, and yield the results in their order.
 
+        Nothing is submitted until the first result is asked for.
         Arguments and errors are those of `run` and `run_many`.
         """
         chosen = self._language(language)
@@ -258,7 +259,7 @@ class Client:
         return self._connection.ask(calls.system())
 
     def wait(
-        self, id: str, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None = None
+        self, id: str, timeout_s: float = 300.0, on_waiting: Callable[[SubmissionWait], None] | None = None
     ) -> Answer:
         """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for.
 

@@ -58,7 +58,7 @@ def test_a_models_request_is_sent_as_it_was_made(server: Server, client: Client)
 
 def test_wait_asks_until_it_is_final(server: Server, client: Client) -> None:
     server.replies = [reply("queued"), reply("started"), reply("finished")]
-    assert client.wait("a/b", 60).status == "finished"
+    assert client.wait("a/b").status == "finished"
     path = "/submissions/a%2Fb?wait=true&wait_timeout_s=30.0"
     assert server.asked == [("GET", path, None)] * 3
 
