@@ -57,6 +57,12 @@ def test_a_suffix_that_no_language_has(tmp_path: Path) -> None:
     assert (code, "none.cpp: No such file" in output) == (2, True)
 
 
+def test_output_files_need_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "a.cpp").touch()
+    code, output = run_command("run", str(tmp_path / "a.cpp"), "--output", "*.txt")
+    assert (code, "--output needs --output-dir" in output) == (2, True)
+
+
 def test_the_languages() -> None:
     with serving() as server:
         server.replies = [languages(CPP)]

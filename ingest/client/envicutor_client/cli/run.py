@@ -52,6 +52,8 @@ def run(
 
     Exit codes: those of `submit`.
     """
+    if output and output_dir is None:
+        fail("--output needs --output-dir, which names the new directory for the files", USAGE)
     options: ProgramOptions = {"source": file.name, "args": args or ()}
     options |= {"packages": package or (), "pypi": pypi or ()}
     if time is not None:
