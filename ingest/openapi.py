@@ -26,7 +26,17 @@ _MODELS: tuple[type[BaseModel], ...] = (
     OutputChunk,
     Problem,
 )
+_RETRIED = {429, 503}
 _REFERENCE = "#/components/schemas/{model}"
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {name: {"description": description, "schema": {"type": "string"}}}
+
+
+_RETRY_AFTER = _header("Retry-After", "Seconds after which the request may be sent again.")
+_LOCATION = _header("Location", "Path of the submission.")
+_ETAG = _header("ETag", "Tag for `If-None-Match`; only that of a submission that has ended.")
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -57,7 +67,11 @@ def batch_body(most: int) -> dict[str, Any]:
 def problems(*statuses: int) -> Responses:
     """Return the OpenAPI entries for error responses with these statuses."""
     content = {"application/problem+json": {"schema": _schema(Problem)}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        | ({"headers": _RETRY_AFTER} if status in _RETRIED else {})
+        for status in statuses
+    }
 
 
 LIST_OR_SUBMISSIONS = {
@@ -68,11 +82,18 @@ LIST_OR_SUBMISSIONS = {
 }
 A_SUBMISSION = {
     "description": "The submission, or with `fields` an object with only these.",
+    "headers": _ETAG,
     "content": {"application/json": {"schema": {"anyOf": [_schema(SubmissionShown), {"type": "object"}]}}},
 }
-NOT_MODIFIED: Responses = {304: {"description": "The `ETag` of `If-None-Match` still matches."}}
+NOT_MODIFIED: Responses = {
+    304: {"description": "The `ETag` of `If-None-Match` still matches.", "headers": _ETAG}
+}
+A_REQUEST = {"description": "The request.", "headers": _ETAG}
+ACCEPTED = {"description": "The submission, which is accepted and has not ended yet.", "headers": _LOCATION}
+ENDED = {"description": "The final submission (with `wait`).", "headers": _LOCATION}
 FILE = {
     "description": "The file: inline if it is an image, otherwise as an attachment.",
+    "headers": _ETAG,
     "content": {
         media_type: {"schema": {"type": "string", "format": "binary"}}
         for media_type in ("application/octet-stream", "image/png", "image/jpeg", "image/gif", "image/webp")

@@ -1,7 +1,7 @@
 """`envicutor keys`: API keys, which HTTP requires if ENVICUTOR_HTTP_KEYS is on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from infra.commands.output import USAGE, fail, print_note
 from topics.catalogue import catalogue
 from topics.kafka.codec import decode, decode_key
 from topics.kafka.scan import read_to_end
+from topics.request.ceilings import Ceilings, range_of
 from topics.security.api_keys import ApiKey, Quotas, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
 from topics.times import now, now_ms, rfc3339
@@ -103,11 +104,12 @@ def create(
         created_at=now(),
         expires_at=None if expires_in_days is None else _in_days(expires_in_days),
     )
-    key = new_key()
-    _put(connect(bootstrap_servers), digest(key), record)
-    print_note(
-        f"key {record.id} of {printable(name)}: {', '.join(_rights(record))}; it is shown only this once:"
-    )
+    key, kafka = new_key(), connect(bootstrap_servers)
+    _put(kafka, digest(key), record)
+    for note in without_effect(record.quotas.ceilings, kafka.ceilings):
+        print_note(note)
+    allowed = "; ".join([", ".join(_rights(record)), *_bounds(record)])
+    print_note(f"key {record.id} of {printable(name)}: {allowed}; it is shown only this once:")
     typer.echo(key)
     if url := _open_to_all():
         print_note(f"{url} requires no keys yet: start it with ENVICUTOR_HTTP_KEYS=true")
@@ -181,15 +183,30 @@ def rotate(
 
 def line(record: ApiKey) -> str:
     """Return a key as a line of text."""
+    columns = f"{record.id}  {record.state(now()):7}  {record.name:24}  {','.join(_rights(record)):24}"
+    return printable(f"{columns}  {'; '.join(_bounds(record))}".rstrip()).replace("\n", "\\n")
+
+
+def without_effect(of_key: Mapping[str, float], ceilings: Ceilings) -> Iterator[str]:
+    """Yield a note for each ceiling of a key that is not below that of the system."""
+    for path, value in of_key.items():
+        allowed = range_of(path.split("."), ceilings)
+        if allowed and value >= allowed.ceiling:
+            yield (
+                f"{path}={value} has no effect, unless the system's ENVICUTOR_CEILINGS allows more than "
+                f"{allowed.ceiling}"
+            )
+
+
+def _bounds(record: ApiKey) -> tuple[str, ...]:
     quotas = record.quotas
-    bounds = [
+    bounds = (
         f"{quotas.requests_per_s:g}/s, {quotas.burst} at once" if quotas.requests_per_s else "",
         f"{quotas.unfinished} unfinished" if quotas.unfinished else "",
         *(f"{path} at most {value}" for path, value in quotas.ceilings.items()),
         f"until {record.expires_at}" if record.expires_at else "",
-    ]
-    columns = f"{record.id}  {record.state(now()):7}  {record.name:24}  {','.join(_rights(record)):24}"
-    return printable(f"{columns}  {'; '.join(filter(None, bounds))}".rstrip()).replace("\n", "\\n")
+    )
+    return tuple(filter(None, bounds))
 
 
 def _rights(record: ApiKey) -> tuple[str, ...]:

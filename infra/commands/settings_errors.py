@@ -47,11 +47,12 @@ def explain(error: ValidationError, settings: type[BaseSettings]) -> Iterator[st
             yield message
             continue
         name, *below = location = [*map(str, details["loc"])]
-        if details["type"] == "extra_forbidden" and below:
+        is_unknown = details["type"] == "extra_forbidden"
+        if is_unknown and below:
             message = unknown_field(settings, location)
         where = "".join(f", {part}" for part in below if part != "[key]")
         given = str(details["input"])[:_SHOWN_CHARACTERS]
-        shown = "" if repr(given) in message else f", not {given!r}"
+        shown = "" if is_unknown or repr(given) in message else f", not {given!r}"
         yield f"{prefix}{name.upper()}{where}: {message}{shown}"
 
 

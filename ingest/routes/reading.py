@@ -17,7 +17,15 @@ from ingest.events import POSITION, EventStreams, Position
 from ingest.fields import select
 from ingest.ids import NAMESPACE
 from ingest.models import END
-from ingest.openapi import A_SUBMISSION, EVENT_STREAM, FILE, LIST_OR_SUBMISSIONS, NOT_MODIFIED, problems
+from ingest.openapi import (
+    A_REQUEST,
+    A_SUBMISSION,
+    EVENT_STREAM,
+    FILE,
+    LIST_OR_SUBMISSIONS,
+    NOT_MODIFIED,
+    problems,
+)
 from ingest.problems import ProblemError
 from ingest.routes.router import Id, submissions_router
 from ingest.settings import IngestSettings
@@ -29,7 +37,10 @@ from topics.submissions.state import Submission
 
 IfNoneMatch = Annotated[
     str | None,
-    Header(description="`ETag` of a previous response; if it still matches, the response is a 304."),
+    Header(
+        alias="If-None-Match",
+        description="`ETag` of a previous response; if it still matches, the response is a 304.",
+    ),
 ]
 
 
@@ -105,7 +116,7 @@ def reading_routes(
     @router.get(
         "/{id}/request",
         response_model=SubmissionRequest,
-        responses=problems(404) | NOT_MODIFIED,
+        responses={**problems(404), **NOT_MODIFIED, 200: A_REQUEST},
         summary="Request of a submission, with the limits that defaults gave it",
     )
     async def get_request(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from ingest import batch
 from ingest.access import Access, Caller
 from ingest.models import BatchResults
-from ingest.openapi import batch_body, problems, request_body
+from ingest.openapi import ACCEPTED, ENDED, batch_body, problems, request_body
 from ingest.request_body import json_body
 from ingest.routes.router import Id, submissions_router
 from ingest.settings import IngestSettings
@@ -32,7 +32,8 @@ def submit_routes(
         response_model=Answer,
         responses={
             **problems(400, 408, 409, 413, 415),
-            200: {"model": Answer, "description": "The final submission (with `wait`)."},
+            200: {"model": Answer, **ENDED},
+            202: ACCEPTED,
         },
     )
     async def post_submission(

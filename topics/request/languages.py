@@ -20,10 +20,12 @@ from topics.request.model import LANGUAGE_PATTERN, Dependencies, Env, Submission
 
 ALL = "all"
 """Name that stands for all languages, in settings and options."""
+_OTHER_NAMES = {"cplusplus": "cpp", "golang": "go", "node": "javascript", "nodejs": "javascript"}
+"""Names of languages that are neither their titles nor suffixes of their files, for advice."""
 
 
 class UnknownLanguageError(ValueError):
-    """There is no language of this name. The message has the nearest name."""
+    """There is no language of this name. The message has the nearest name, or all names."""
 
 
 class Preset(Model):
@@ -59,6 +61,12 @@ class Preset(Model):
         return Dependencies(packages=self.packages)
 
     @property
+    def titles(self) -> tuple[str, ...]:
+        """Title without version and compiler, and suffixes without their dots, all in lower case."""
+        title = self.title.partition(" (")[0].removesuffix(" {version}")
+        return (title.lower(), *(suffix[1:].lower() for suffix in self.suffixes))
+
+    @property
     def version_package(self) -> str:
         """The Debian package whose version is shown."""
         return self.version_of or self.packages[0]
@@ -92,10 +100,18 @@ def find(name: str) -> Preset:
     known = presets()
     if preset := known.get(name):
         return preset
-    near = [preset.name for preset in known.values() if f".{name}" in preset.suffixes]
+    near = _near(name.lower())
+    advice = f"; the nearest is {near!r}" if near else f": there are {', '.join(known)}"
+    raise UnknownLanguageError(f"there is no language {name!r} in `GET /languages`{advice}")
+
+
+def _near(name: str) -> str | None:
+    """Return the language that `name` may mean: its title, the suffix of its files, or a similar name."""
+    known = presets()
+    near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else []
+    near += [preset.name for preset in known.values() if name in preset.titles]
     near += get_close_matches(name, known, n=1)
-    nearest = f"; the nearest is {near[0]!r}" if near else ""
-    raise UnknownLanguageError(f"there is no language {name!r} in `GET /languages`{nearest}")
+    return next(iter(near), None)
 
 
 def _known(name: str) -> str:

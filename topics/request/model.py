@@ -144,7 +144,8 @@ class SubmissionRequest(Model):
     stop_at_first_failure: Annotated[bool, Field(exclude_if=lambda stop: not stop)] = False
     """Whether the test cases after the first that is not accepted do not run; their verdict is `not_run`."""
     outputs: Annotated[tuple[OutputPattern, ...], Field(max_length=OUTPUT_PATTERNS, fail_fast=True)] = ()
-    """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
+    """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`.
+    Files of the request that match come back as well."""
     limits: Limits = Limits()
     """Limits of each stage. A limit that is not given has its default."""
     # No tags are left out, so that events of versions without tags are folded to the same bytes.

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -201,27 +203,52 @@ def field_errors(
 
 
 _COMMANDS = (["run"], ["compile"], ["comparison", "run"], ["comparison", "compile"])
+_EXAMPLES = {"dependencies": '{"packages": ["python3"]}', "comparison": '{"mode": "floats"}'}
+"""Examples of objects by field, for clients that give another type."""
+_COMPARED_CHARACTERS = 100
+"""Characters of a word that are compared with others: the time grows with their square."""
 _BOUNDS = ("le", "lt", "ge", "gt", "max_length", "min_length", "pattern")
 
 
 def _field_error(details: Any, root: type[pydantic.BaseModel], ceilings: Ceilings) -> FieldError:
     location = _without_tags(list(map(str, details["loc"])))
     context = details.get("ctx", {})
-    message = details["msg"].removeprefix("Value error, ")
-    if details["type"] == "extra_forbidden":
-        message = unknown_field(root, list(map(str, details["loc"])))
-    if location in _COMMANDS and details["type"].endswith("_type"):
-        message = (
-            'must be a script, such as "python3 main.py", or a list of words, such as ["python3", "main.py"]'
-        )
-    if location == ["dependencies"] and details["type"].endswith("_type"):
-        message += ', such as {"packages": ["python3"]}'
+    message = _message(details, location, root)
     if allowed := range_at(location, ceilings):
         if details["type"] == "greater_than_equal":
             return out_of_range(".".join(location), allowed, allowed.floor, "must be")
         return out_of_range(".".join(location), allowed, allowed.ceiling, f"{message},")
     limit = next((context[name] for name in _BOUNDS if name in context), None)
     return FieldError(field=_shown(".".join(location)), message=_shown(message), limit=limit)
+
+
+def _message(details: Any, location: list[str], root: type[pydantic.BaseModel]) -> str:
+    message: str = details["msg"].removeprefix("Value error, ")
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        return unknown_field(root, list(map(str, details["loc"])))
+    if kind.startswith("union_tag_"):
+        return _wrong_mode(details["ctx"])
+    if kind == "missing" and location[-3:-2] == ["files"] and location[-1] == "content":
+        return "is missing: give content or from"
+    if kind.endswith("_type"):
+        if location in _COMMANDS:
+            return (
+                'must be a script, such as "python3 main.py", or a list of words, such as '
+                '["python3", "main.py"]'
+            )
+        if example := _EXAMPLES.get(".".join(location)):
+            return f"{message}, such as {example}"
+    return message
+
+
+def _wrong_mode(context: Mapping[str, str]) -> str:
+    """Return a message about a `mode` that is missing, or that there is not."""
+    if "tag" not in context:
+        return "has no `mode`, such as " + _EXAMPLES["comparison"]
+    mode, known = context["tag"], context["expected_tags"]
+    near = get_close_matches(mode[:_COMPARED_CHARACTERS], re.findall(r"'(\w+)'", known), n=1)
+    return f"there is no mode {mode!r}" + (f"; did you mean {near[0]!r}?" if near else f": there are {known}")
 
 
 def _without_tags(location: list[str]) -> list[str]:

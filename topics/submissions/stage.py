@@ -75,14 +75,7 @@ Verdict = Literal[
     "not_run",
     "checker_error",
 ]
-"""Result of a test case as one word.
-
-`accepted`: it exited with 0 within its limits, and its output is right or not compared. `wrong_output`: it
-exited so, but its output is not right. `time_limit`: `cpu_time_s` or `wall_time_s` was exceeded.
-`memory_limit`: `memory_bytes` was. `output_limit`: `stdout_bytes` or `stderr_bytes` was. `runtime_error`: it
-ended otherwise, by another exit code, a signal or another limit. `not_run`: an earlier case was not accepted,
-and the request has `stop_at_first_failure`. `checker_error`: the checker failed.
-"""
+"""Result of a test case as one word; `RunStage.verdict` describes each."""
 
 
 class CheckerStage(StageResult):
@@ -94,7 +87,13 @@ class RunStage(StageResult):
 
     # Fields of later versions are left out if they are None, so that old events fold to the same bytes.
     verdict: Annotated[Verdict | None, Field(exclude_if=lambda verdict: verdict is None)] = None
-    """Result as one word; None only for submissions of versions that had no verdicts."""
+    """Result as one word; None only for submissions of versions that had no verdicts.
+
+    `accepted`: exit code 0 within the limits, and the output is right or not compared. `wrong_output`: exit
+    code 0, but the output is not right. `time_limit`: `cpu_time_s` or `wall_time_s` was exceeded.
+    `memory_limit`: `memory_bytes`. `output_limit`: `stdout_bytes` or `stderr_bytes`. `runtime_error`: another
+    exit code, a signal or another limit. `not_run`: an earlier case failed (`stop_at_first_failure`).
+    `checker_error`: the checker failed."""
     score: Annotated[float | None, Field(exclude_if=lambda score: score is None)] = None
     """Points that the case scored; None if the request gives it no `points`."""
     checker: Annotated[CheckerStage | None, Field(exclude_if=lambda checker: checker is None)] = None

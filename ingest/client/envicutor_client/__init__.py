@@ -10,7 +10,7 @@ answers.
 """
 
 from envicutor_client.asynchronous import AsyncClient
-from envicutor_client.errors import ClientError, RequestRefusedError, UnavailableError
+from envicutor_client.errors import ClientError, NoSuchLanguageError, RequestRefusedError, UnavailableError
 from envicutor_client.events import StreamEvent
 from envicutor_client.live import PrintedOutput
 from envicutor_client.models import Answer, Language, SubmissionRequest
@@ -24,6 +24,7 @@ __all__ = [
     "Client",
     "ClientError",
     "Language",
+    "NoSuchLanguageError",
     "OutputImage",
     "PrintedOutput",
     "ProgramOptions",

@@ -167,7 +167,7 @@ class AsyncClient:
         return await self._connection.ask(calls.system())
 
     async def wait(
-        self, id: str, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None = None
+        self, id: str, timeout_s: float = 300.0, on_waiting: Callable[[SubmissionWait], None] | None = None
     ) -> Answer:
         """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for."""
         polls = Polls(timeout_s, on_waiting)

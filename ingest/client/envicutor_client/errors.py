@@ -20,6 +20,10 @@ class RequestRefusedError(ClientError):
         """Fields that are wrong, if the error concerns any."""
 
 
+class NoSuchLanguageError(ClientError, ValueError):
+    """The server has no preset with a name, or for files with a suffix; the message has the names."""
+
+
 class UnavailableError(ClientError):
     """The server did not answer, or has no capacity now (429, 503).
 

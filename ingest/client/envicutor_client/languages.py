@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from envicutor_client.errors import NoSuchLanguageError
 from envicutor_client.models import Language
-
-
-class NoSuchLanguageError(ValueError):
-    """Error: the server has no preset with a name, or for files with a suffix."""
 
 
 def find(known: Sequence[Language], name: str) -> Language:

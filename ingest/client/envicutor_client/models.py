@@ -314,7 +314,8 @@ class SubmissionRequest(WireModel):
     stop_at_first_failure: bool = False
     """Whether the test cases after the first that is not accepted do not run; their verdict is `not_run`."""
     outputs: Sequence[str] = ()
-    """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`."""
+    """Files below /box to be sent back after each test case, such as `plot.png`, `out/*.csv`, `logs/**`.
+    Files of the request that match come back as well."""
     limits: Limits = Limits()
     """Limits of each stage. A limit that is not given has its default."""
     tags: Sequence[str] = ()
@@ -405,7 +406,14 @@ class RunStage(StageResult):
     """Result of one test case."""
 
     verdict: Verdict | None = None
-    """Result as one word; None only for submissions of versions that had no verdicts."""
+    """Result as one word; None only for submissions of versions that had no verdicts.
+
+    `accepted`: exit code 0 within the limits, and the output is right or not compared. `wrong_output`: exit
+    code 0, but the output is not right. `time_limit`: `cpu_time_s` or `wall_time_s` was exceeded.
+    `memory_limit`: `memory_bytes`. `output_limit`: `stdout_bytes` or `stderr_bytes`. `runtime_error`: another
+    exit code, a signal or another limit. `not_run`: an earlier case failed (`stop_at_first_failure`).
+    `checker_error`: the checker failed.
+    """
     score: float | None = None
     """Points that the case scored; None if the request gives it no `points`."""
     checker: CheckerStage | None = None

@@ -1,10 +1,11 @@
 """Requests made of a program's code and keyword arguments."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypedDict
 
-from envicutor_client.content import encoded
+from envicutor_client.content import encoded, read_file
 from envicutor_client.models import Language, Limits
 
 NAMELESS = "main"
@@ -13,6 +14,8 @@ Content = str | bytes | Path
 """Content of a file: text, bytes, or the path of a local file that has it."""
 _REGISTRIES = ("pypi", "npm")
 _SENT_AS_GIVEN = ("id", "compile", "run", "env", "tags", "outputs")
+_OF_THE_METHODS = ("language", "timeout_s")
+"""Keyword arguments beside those of `ProgramOptions`, which may be misspelt as well."""
 
 
 class ProgramOptions(TypedDict, total=False):
@@ -56,12 +59,15 @@ def program(code: str | bytes, language: Language | None, options: ProgramOption
     """Return the request that runs `code`.
 
     Raises:
+        TypeError: there is no such option, or the content of a file is of another type.
+        ValueError: a local file is larger than any request may be.
         OSError: a local file cannot be read.
     """
+    _check_names(options)
     source = options.get("source") or (language.source_file if language else NAMELESS)
     files: dict[str, Content] = {source: code, **options.get("files", {})}
     body: dict[str, Any] = {"language": language.name} if language else {}
-    body["files"] = [{"name": name} | encoded(_data(content)) for name, content in files.items()]
+    body["files"] = [{"name": name} | encoded(_data(name, content)) for name, content in files.items()]
     body |= {name: options[name] for name in _SENT_AS_GIVEN if options.get(name)}  # type: ignore[literal-required]
     if dependencies := _dependencies(language, options):
         body["dependencies"] = dependencies
@@ -71,8 +77,22 @@ def program(code: str | bytes, language: Language | None, options: ProgramOption
     return body
 
 
-def _data(content: Content) -> bytes | str:
-    return content.read_bytes() if isinstance(content, Path) else content
+def _check_names(options: Mapping[str, object]) -> None:
+    known = ProgramOptions.__optional_keys__
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, [*sorted(known), *_OF_THE_METHODS], n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(sorted(known))}"
+            raise TypeError(f"there is no keyword argument {name!r}{hint}")
+
+
+def _data(name: str, content: Content) -> bytes | str:
+    if isinstance(content, Path):
+        return read_file(content)
+    if isinstance(content, (str, bytes)):
+        return content
+    found = type(content).__name__
+    raise TypeError(f"the content of the file {name!r} must be str, bytes or Path, not {found}")
 
 
 def _dependencies(language: Language | None, options: ProgramOptions) -> dict[str, Any]:

@@ -94,6 +94,9 @@ class Client:
             TimeoutError: the submission has not ended after `timeout_s`; it is not cancelled.
             RequestRefusedError: the server refused the request; `errors` name the fields.
             UnavailableError: the server did not answer.
+            NoSuchLanguageError: the server has no preset of this name.
+            TypeError: there is no such option, or the content of a file is of another type.
+            ValueError: a local file of `files` is larger than any request may be.
             OSError: a local file of `files` cannot be read.
         """
         return self.run_request(program(code, self._language(language), options), timeout_s=timeout_s)
@@ -110,6 +113,7 @@ class Client:
     ) -> Iterator[RunResult]:
         """Run a program with each of `inputs`, and yield the results in their order.
 
+        Nothing is submitted until the first result is asked for.
         Arguments and errors are those of `run` and `run_many`.
         """
         chosen = self._language(language)
@@ -255,7 +259,7 @@ class Client:
         return self._connection.ask(calls.system())
 
     def wait(
-        self, id: str, timeout_s: float, on_waiting: Callable[[SubmissionWait], None] | None = None
+        self, id: str, timeout_s: float = 300.0, on_waiting: Callable[[SubmissionWait], None] | None = None
     ) -> Answer:
         """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for.
 

@@ -1,6 +1,7 @@
 """The client against a real HTTP server that answers as told."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ def test_a_models_request_is_sent_as_it_was_made(server: Server, client: Client)
 
 def test_wait_asks_until_it_is_final(server: Server, client: Client) -> None:
     server.replies = [reply("queued"), reply("started"), reply("finished")]
-    assert client.wait("a/b", 60).status == "finished"
+    assert client.wait("a/b").status == "finished"
     path = "/submissions/a%2Fb?wait=true&wait_timeout_s=30.0"
     assert server.asked == [("GET", path, None)] * 3
 
@@ -139,6 +140,26 @@ def test_local_files_are_sent(server: Server, client: Client, tmp_path: Path) ->
         {"name": "b", "content": "bytes"},
         {"name": "c", "content": "/w==", "encoding": "base64"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": ["a"]}, "no keyword argument 'inputs'; did you mean 'input'?"),
+        ({"timeout": 5}, "no keyword argument 'timeout'; did you mean 'timeout_s'?"),
+        ({"zzz": 1}, "no keyword argument 'zzz': there are args, compile, env, "),
+        ({"files": {"d": 123}}, "the content of the file 'd' must be str, bytes or Path, not int"),
+    ],
+)
+def test_wrong_arguments_are_named(client: Client, options: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        client.run("", language=None, **options)
+
+
+def test_wrong_arguments_of_map_are_named(client: Client) -> None:
+    wrong: Any = {"memory": 5}
+    with pytest.raises(TypeError, match="no keyword argument 'memory'; did you mean 'memory_bytes'"):
+        next(client.map("", ["1"], language=None, **wrong))
 
 
 def test_no_more_requests_run_at_a_time_than_allowed(server: Server, client: Client) -> None:

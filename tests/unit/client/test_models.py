@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from envicutor_client import ClientError, NoSuchLanguageError
 from envicutor_client.calls import dump
-from envicutor_client.languages import NoSuchLanguageError, of_file
+from envicutor_client.languages import of_file
 from envicutor_client.models import (
     Answer,
     ExactComparison,
@@ -81,5 +82,6 @@ def test_the_suffix_names_the_language(file: str, name: str) -> None:
 
 @pytest.mark.parametrize("file", ["a.rs", "Makefile"])
 def test_a_suffix_of_no_language(file: str) -> None:
-    with pytest.raises(NoSuchLanguageError, match="there are cpp, pypy, python"):
+    with pytest.raises(NoSuchLanguageError, match="there are cpp, pypy, python") as raised:
         of_file(KNOWN, file)
+    assert isinstance(raised.value, ClientError)

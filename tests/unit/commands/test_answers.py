@@ -5,7 +5,14 @@ from typing import get_args
 
 from rich.console import Console
 
-from envicutor_client.cli.answers import EXIT_CODES, how_it_ended, outcome_or_status, print_answer, printable
+from envicutor_client.cli.answers import (
+    EXIT_CODES,
+    failures,
+    how_it_ended,
+    outcome_or_status,
+    print_answer,
+    printable,
+)
 from envicutor_client.models import (
     Answer,
     CompileStage,
@@ -52,6 +59,22 @@ def test_answer_says_what_happened_and_what_it_cost() -> None:
         "  stderr",
         "    \\xff",
     ]
+
+
+def test_each_failure_is_one_line() -> None:
+    killed = RunStage(verdict="time_limit", signal="SIGKILL", limit_exceeded="wall_time_s")
+    right, not_run = RunStage(verdict="accepted", exit_code=0), RunStage(verdict="not_run")
+    answer = Answer(id="one", status="finished", created_at="", outcome="run_failed", run=[killed])
+    assert [*failures(answer)] == ["run: time_limit, SIGKILL, over wall_time_s"]
+    wrong = RunStage(verdict="wrong_output", exit_code=0)
+    answer = answer.model_copy(update={"run": [right, wrong, killed, not_run]})
+    assert [*failures(answer)] == ["run 2: wrong_output", "run 3: time_limit, SIGKILL, over wall_time_s"]
+    answer = answer.model_copy(update={"run": [], "compile": CompileStage(exit_code=1)})
+    assert [*failures(answer)] == ["compile: exit code 1"]
+    missing = DependenciesStage(id="d", cached=False, explanation="no package x", log="a\x1b\n")
+    answer = Answer(id="one", status="finished", created_at="", dependencies=missing)
+    assert [*failures(answer)] == ["dependencies: no package x", "dependencies: a\\x1b"]
+    assert [*failures(Answer(id="one", status="finished", created_at="", run=[right]))] == []
 
 
 def test_output_files_are_told_of_line_by_line() -> None:

@@ -1,6 +1,7 @@
-"""Lines of `envicutor keys list`."""
+"""Lines of `envicutor keys`."""
 
-from infra.commands.keys import line
+from infra.commands.keys import line, without_effect
+from topics.request.ceilings import Ceilings, RunCeilings
 from topics.request.limits import MiB
 from topics.security.api_keys import ApiKey, Quotas, Scope
 
@@ -12,3 +13,11 @@ def test_ceilings_are_shown_as_they_are() -> None:
     )
     read = ApiKey.read(key.model_dump_json())
     assert line(read).endswith("  run.memory_bytes at most 268435456; run.wall_time_s at most 0.5")
+
+
+def test_a_ceiling_that_is_not_below_that_of_the_system_has_no_effect() -> None:
+    of_key = {"run.wall_time_s": 300.0, "run.processes": 2}
+    assert list(without_effect(of_key, Ceilings())) == [
+        "run.wall_time_s=300.0 has no effect, unless the system's ENVICUTOR_CEILINGS allows more than 60.0"
+    ]
+    assert not list(without_effect(of_key, Ceilings(run=RunCeilings(wall_time_s=600))))

@@ -102,3 +102,13 @@ def test_a_directory_that_is_no_program_is_not_read_to_its_end(
         (tmp_path / str(number)).mkdir()
     with pytest.raises(ValueError, match="more than 3 files and folders: name"):
         read_directory(tmp_path)
+
+
+def test_what_has_no_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "is larger than 4194304 bytes, which no request may exceed"
+    with pytest.raises(ValueError, match=f"/dev/zero {message}"):
+        read_request("/dev/zero")
+    with open("/dev/zero") as zeros:
+        monkeypatch.setattr("sys.stdin", zeros)
+        with pytest.raises(ValueError, match=f"standard input {message}"):
+            read_request("-")

@@ -34,6 +34,7 @@ def test_a_file_runs_in_the_language_of_its_suffix(tmp_path: Path) -> None:
         )
         (_, path, body) = server.asked[1]
     assert (code, output.startswith("42\n"), "run_failed  one" in output) == (1, True, True)
+    assert "\nenvicutor: run: runtime_error, exit code 1\n" in output
     assert path == "/submissions?interactive=true"
     assert body.pop("id")
     assert body == {
@@ -54,6 +55,12 @@ def test_a_suffix_that_no_language_has(tmp_path: Path) -> None:
     assert "the suffix of 'a.rs' is that of no language: there are cpp; choose one with --language" in output
     code, output = run_command("run", str(tmp_path / "none.cpp"), "--server", server.url)
     assert (code, "none.cpp: No such file" in output) == (2, True)
+
+
+def test_output_files_need_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "a.cpp").touch()
+    code, output = run_command("run", str(tmp_path / "a.cpp"), "--output", "*.txt")
+    assert (code, "--output needs --output-dir" in output) == (2, True)
 
 
 def test_the_languages() -> None:

@@ -1,19 +1,21 @@
 """The documents of HTTP and of the topics describe everything that they name."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from infra.documents.schemas import documents
 from ingest.app import make_app
 from ingest.examples import REQUESTS
+from ingest.openapi import ACCEPTED
 from ingest.settings import IngestSettings
 from nix.settings import NixSettings
 from topics.catalogue import catalogue
 from topics.contract.schemas import asyncapi
 from topics.request.parsing import parse_json
 from topics.settings import KafkaSettings
+from topics.submissions.stage import Verdict
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,26 @@ def test_each_operation_and_parameter_is_described(openapi: dict[str, Any]) -> N
             bare += [f"{method} {path}" for part in described if not part.get("description")]
             assert operation["summary"] != operation["operationId"]
     assert bare == []
+
+
+def test_each_parameter_has_a_name_of_http(openapi: dict[str, Any]) -> None:
+    operations = [operation for each in openapi["paths"].values() for operation in each.values()]
+    names = {parameter["name"] for each in operations for parameter in each.get("parameters", [])}
+    assert "If-None-Match" in names
+    assert not {name for name in names if not name[:1].isalpha()}
+
+
+def test_headers_of_responses_and_words_of_verdicts_are_described(openapi: dict[str, Any]) -> None:
+    accepted = openapi["paths"]["/submissions"]["post"]["responses"]
+    assert {"Location"} == accepted["202"]["headers"].keys() == accepted["200"]["headers"].keys()
+    assert accepted["202"]["description"] == ACCEPTED["description"]
+    assert accepted["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Answer"}
+    assert "Retry-After" in accepted["503"]["headers"]
+    for path in ("/submissions/{id}", "/submissions/{id}/request", "/submissions/{id}/outputs/{case}/{name}"):
+        responses = openapi["paths"][path]["get"]["responses"]
+        assert "ETag" in responses["200"]["headers"].keys() & responses["304"]["headers"].keys()
+    verdict = openapi["components"]["schemas"]["RunStage"]["properties"]["verdict"]
+    assert [word for word in get_args(Verdict) if f"`{word}`:" not in verdict["description"]] == []
 
 
 def test_each_model_and_field_is_described(openapi: dict[str, Any]) -> None:

@@ -117,13 +117,22 @@ def test_without_a_language_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("pyhton", "'python'"), ("js", "'javascript'"), ("c++", "'cpp'"), ("zzz", None)]
+    ("name", "near"),
+    [
+        ("pyhton", "python"),
+        ("js", "javascript"),
+        ("c++", "cpp"),
+        ("cplusplus", "cpp"),
+        ("golang", "go"),
+        ("sql", "sqlite"),
+        ("zzz", None),
+    ],
 )
 def test_an_unknown_language_is_refused_with_the_nearest(name: str, near: str | None) -> None:
     error = refused(language=name, files=sources("a"))
     assert error.field == "language"
-    nearest = f"; the nearest is {near}" if near else ""
-    assert error.message == f"there is no language {name!r} in `GET /languages`{nearest}"
+    advice = f"; the nearest is {near!r}" if near else f": there are {', '.join(presets())}"
+    assert error.message == f"there is no language {name!r} in `GET /languages`{advice}"
 
 
 def test_a_source_is_needed_unless_no_command_uses_it() -> None:

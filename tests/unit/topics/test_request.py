@@ -335,9 +335,22 @@ def test_a_checker_may_have_files_with_similar_names() -> None:
 
 def test_a_comparison_is_one_of_the_modes() -> None:
     assert parse(comparison={"mode": "lines"}) == parse()
-    [error] = refused(comparison={"mode": "line"})
-    assert error.field == "comparison"
-    assert "'lines', 'exact', 'tokens', 'floats', 'checker'" in error.message
+    assert str(refused(comparison={"mode": "float"})[0]) == (
+        "comparison: there is no mode 'float'; did you mean 'floats'?"
+    )
+    assert str(refused(comparison={"mode": 1})[0]) == (
+        "comparison: there is no mode '1': there are 'lines', 'exact', 'tokens', 'floats', 'checker'"
+    )
+    assert str(refused(comparison={})[0]) == 'comparison: has no `mode`, such as {"mode": "floats"}'
+    assert str(refused(comparison="floats")[0]) == (
+        'comparison: Input should be an object, such as {"mode": "floats"}'
+    )
+
+
+def test_a_file_has_content_or_an_origin() -> None:
+    assert str(refused(files=[{"name": "a"}])[0]) == "files.0.content: is missing: give content or from"
+    [error] = refused(comparison={"mode": "checker", "run": "true", "files": [{"name": "a"}]})
+    assert str(error) == "comparison.files.0.content: is missing: give content or from"
 
 
 # -- dependencies, the older convention ------------------------------------------------------------

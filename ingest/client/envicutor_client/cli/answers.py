@@ -94,6 +94,25 @@ def _stage(name: str, stage: StageResult) -> Iterator[Text]:
         yield Text("  (output is missing: it was too much)", "yellow")
 
 
+def failures(answer: Answer) -> Iterator[str]:
+    """Yield a line for each reason for which a submission failed, such as `run 2: time_limit, SIGKILL, …`.
+
+    Cases that did not run have no line.
+    """
+    for error in answer.errors:
+        yield printable(str(error))
+    if answer.dependencies and answer.dependencies.explanation:
+        yield printable(f"dependencies: {answer.dependencies.explanation}")
+        if answer.dependencies.log:
+            yield printable(f"dependencies: {answer.dependencies.log}".rstrip())
+    if answer.compile and not _good(answer.compile):
+        yield f"compile: {how_it_ended(answer.compile)}"
+    for number, run in enumerate(answer.run, 1):
+        if not _good(run) and run.verdict != "not_run":
+            name = "run" if len(answer.run) == 1 else f"run {number}"
+            yield f"{name}: {how_it_ended(run)}"
+
+
 def about_output(file: OutputFile) -> str:
     """Return name, type and size of an output file, and the reason if it has no content."""
     # The program chose the name, which must stay on one line.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from envicutor_client.content import encoded
+from envicutor_client.content import encoded, read_bounded, read_file
 from envicutor_client.models import FILES_OF_FIELDS, REQUEST_BYTES_CEILING
 
 LOOKED_AT = 10_000
@@ -20,14 +20,14 @@ def read_request(path: str) -> dict[str, Any]:
     """Return the request of a directory, of a JSON file, or of standard input (`-`).
 
     Raises:
-        ValueError: it does not form a request. The message has the reason.
+        ValueError: it does not form a request, or is larger than any may be. The message has the reason.
         OSError: a file cannot be read.
     """
     if path == "-":
-        return _object(sys.stdin.buffer.read(), "standard input")
+        return _object(read_bounded(sys.stdin.buffer, "standard input"), "standard input")
     if Path(path).is_dir():
         return read_directory(Path(path))
-    return _object(Path(path).read_bytes(), path)
+    return _object(read_file(Path(path)), path)
 
 
 def read_directory(directory: Path) -> dict[str, Any]:
@@ -39,12 +39,12 @@ def read_directory(directory: Path) -> dict[str, Any]:
         ValueError, OSError: see `read_request`.
     """
     other = directory / OTHER_FIELDS_FILE
-    fields = _object(other.read_bytes(), str(other)) if other.exists() else {}
+    fields = _object(read_file(other), str(other)) if other.exists() else {}
     if "files" in fields:
         raise ValueError(f"{other}: remove `files`, since the files of the directory are sent")
     paths = sorted(path for path in _files(directory) if path != other)
     names = [path.relative_to(directory).as_posix() for path in paths]
-    files = [{"name": name} | encoded(path.read_bytes()) for name, path in zip(names, paths, strict=True)]
+    files = [{"name": name} | encoded(read_file(path)) for name, path in zip(names, paths, strict=True)]
     return {"files": files} | _older_convention_fields(directory) | fields
 
 

@@ -12,7 +12,9 @@ from envicutor_client.cli.client import Server, client
 from envicutor_client.cli.output import USAGE, fail, reason
 from envicutor_client.cli.submit import OutputDir, check_output_dir, end, interruptible
 from envicutor_client.cli.watch import follow
-from envicutor_client.languages import NoSuchLanguageError, find, of_file
+from envicutor_client.content import read_bounded, read_file
+from envicutor_client.errors import NoSuchLanguageError
+from envicutor_client.languages import find, of_file
 from envicutor_client.models import Language
 from envicutor_client.programs import ProgramOptions, program
 
@@ -50,6 +52,8 @@ def run(
 
     Exit codes: those of `submit`.
     """
+    if output and output_dir is None:
+        fail("--output needs --output-dir, which names the new directory for the files", USAGE)
     options: ProgramOptions = {"source": file.name, "args": args or ()}
     options |= {"packages": package or (), "pypi": pypi or ()}
     if time is not None:
@@ -57,9 +61,9 @@ def run(
     if output_dir is not None:
         options["outputs"] = output or ["**"]
     try:
-        code = file.read_bytes()
+        code = read_file(file)
         if not sys.stdin.isatty():
-            options["input"] = sys.stdin.buffer.read()
+            options["input"] = read_bounded(sys.stdin.buffer, "standard input")
         check_output_dir(output_dir)
     except (ValueError, OSError) as error:
         fail(reason(error), USAGE)

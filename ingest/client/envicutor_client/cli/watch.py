@@ -8,7 +8,14 @@ import typer
 
 from envicutor_client import Client
 from envicutor_client.calls import dump
-from envicutor_client.cli.answers import about_output, exit_code, outcome_or_status, printable, score_of
+from envicutor_client.cli.answers import (
+    about_output,
+    exit_code,
+    failures,
+    outcome_or_status,
+    printable,
+    score_of,
+)
 from envicutor_client.cli.client import AsJson, Server, client
 from envicutor_client.cli.output import print_note
 from envicutor_client.live import OutputMerger, OutputSource
@@ -63,10 +70,7 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
                 if not as_json:
                     live.end(answer)
                     _print_output_files(answer)
-                    print_note(
-                        f"{outcome_or_status(answer)}  {id}{score_of(answer)}"
-                        + (f": {answer.error}" if answer.error else "")
-                    )
+                    _print_end(answer)
                 return answer
     raise AssertionError("the last event is the end")
 
@@ -94,6 +98,13 @@ def _print_output_files(answer: Answer) -> None:
         where = "output file" if len(answer.run) == 1 else f"output file of run {case}"
         for file in run.outputs:
             print_note(f"{where}: {about_output(file)}")
+
+
+def _print_end(answer: Answer) -> None:
+    error = f": {answer.error}" if answer.error else ""
+    print_note(f"{outcome_or_status(answer)}  {answer.id}{score_of(answer)}{error}")
+    for line in failures(answer):
+        print_note(line)
 
 
 class _Printer:
