@@ -28,6 +28,7 @@ while [ $# -gt 0 ] && [ "$1" != --user-namespace ]; do
 done
 result=passed
 if [ ${#on_host[@]} -gt 0 ]; then "${pytest[@]}" "${on_host[@]}" </dev/null || result=failed; fi
+rm -rf /tmp/pytest-of-root # of another owner there
 if [ $# -gt 0 ]; then tests/system/uml/user_namespace.sh "${pytest[@]}" "${@:2}" </dev/null || result=failed; fi
 echo "uml: $result"
 poweroff --force --no-wtmp
