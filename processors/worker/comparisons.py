@@ -40,7 +40,11 @@ def is_same(
             return all(starmap(eq, zip_longest(_tokens(printed), _tokens(expected))))
         case FloatComparison():
             pairs = zip_longest(_tokens(printed), _tokens(expected), fillvalue=b"")  # no token is empty
-            return all(ours == theirs or _is_close(ours, theirs, comparison) for ours, theirs in pairs)
+            # As decimals: in binary, 1.1 differs from 1.0 by more than 0.1, and large integers equal others.
+            absolute, relative = (
+                Decimal(repr(bound)) for bound in (comparison.absolute, comparison.relative)
+            )
+            return all(one == other or _is_close(one, other, absolute, relative) for one, other in pairs)
 
 
 def _lines(output: bytes) -> Iterator[bytes]:
@@ -52,12 +56,10 @@ def _tokens(output: bytes) -> Iterator[bytes]:
     return map(itemgetter(0), _TOKEN.finditer(output))
 
 
-def _is_close(printed: bytes, expected: bytes, tolerance: FloatComparison) -> bool:
+def _is_close(printed: bytes, expected: bytes, absolute: Decimal, relative: Decimal) -> bool:
     ours, theirs = _number(printed), _number(expected)
     if ours is None or theirs is None:
         return printed.lower() == expected.lower()
-    # As decimals: in binary, 1.1 differs from 1.0 by more than 0.1, and large integers are equal to others.
-    absolute, relative = (Decimal(repr(bound)) for bound in (tolerance.absolute, tolerance.relative))
     return abs(_DECIMALS.subtract(ours, theirs)) <= max(absolute, _DECIMALS.multiply(relative, abs(theirs)))
 
 
