@@ -68,13 +68,18 @@ def program(code: str | bytes, language: Language | None, options: ProgramOption
     files: dict[str, Content] = {source: code, **options.get("files", {})}
     body: dict[str, Any] = {"language": language.name} if language else {}
     body["files"] = [{"name": name} | encoded(_data(name, content)) for name, content in files.items()]
-    body |= {name: options[name] for name in _SENT_AS_GIVEN if options.get(name)}  # type: ignore[literal-required]
+    body |= _given(options, _SENT_AS_GIVEN)
     if dependencies := _dependencies(language, options):
         body["dependencies"] = dependencies
     if limits := _limits(options):
         body["limits"] = limits
     body["test_cases"] = [encoded(options.get("input", ""), "input") | {"args": [*options.get("args", ())]}]
     return body
+
+
+def _given(options: Mapping[str, object], names: Sequence[str]) -> dict[str, Any]:
+    """Return the options with these names that have a value."""
+    return {name: value for name in names if (value := options.get(name))}
 
 
 def _check_names(options: Mapping[str, object]) -> None:
@@ -97,7 +102,7 @@ def _data(name: str, content: Content) -> bytes | str:
 
 def _dependencies(language: Language | None, options: ProgramOptions) -> dict[str, Any]:
     """Return what to install, or nothing if that is what the language needs: the server knows it."""
-    own = {name: options[name] for name in _REGISTRIES if options.get(name)}  # type: ignore[literal-required]
+    own = _given(options, _REGISTRIES)
     packages = list(options.get("packages", ()))
     if not own and not packages:
         return {}
