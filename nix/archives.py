@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from nix import locks
 from nix.errors import CacheError, DependenciesError
 from nix.index import Package
 from nix.package_set import APT_HELPER, PackageSet
+from nix.progress import Progress, Step
 from nix.settings import NixSettings
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ async def fetch(
     folder: Path,
     package_set: PackageSet,
     settings: NixSettings,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     """Link archives into a build's folder; apt, with its proxies and credentials, downloads missing ones.
 
@@ -78,7 +79,7 @@ async def fetch(
     )
     if not missing:
         return
-    progress(f"fetching {len(missing)} archives, {sum(p.archive_bytes for p in missing) >> 20} MiB")
+    progress(Step("fetching", 0, len(missing)))
     uris = await _repositories()
     drafts = folder / "drafts"
     drafts.mkdir()

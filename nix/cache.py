@@ -14,7 +14,7 @@ that they share a build and a store path.
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,17 +33,17 @@ from nix.index import Package
 from nix.nix_store import NixStore
 from nix.package_set import OpenPackageSet, load
 from nix.programs import check_programs
+from nix.progress import Progress, Step
 from nix.registries import pinned
 from nix.registries.sandbox import Registries
 from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
+from nix.turns import Turns, Unlimited
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
 TREE = ("", "usr", "etc", "var", "var/lib")
 """The folders of an environment that sandboxes mount, with their parents."""
-
-Progress = Callable[[str], None]
 
 
 class Cache:
@@ -91,6 +91,7 @@ class Cache:
         *,
         again: bool = False,
         resolution: Sequence[ResolvedArtifact] = (),
+        turns: Turns | None = None,
     ) -> InstalledEnvironment:
         """Evaluate, resolve, download, build, root and publish, once for all processes of the host.
 
@@ -99,23 +100,26 @@ class Cache:
             pin: the package set to resolve them in.
             limits: `wall_time_s` bounds all steps together, but not waiting for another process that
                 installs the same environment.
-            progress: receives a line at the beginning of each step.
+            progress: receives the steps.
             announce: if given, other environments are evicted when the build needs room.
             again: publish even if the environment is published, because a host could not fetch it.
             resolution: archives that the pinned packages resolved to before; only these are installed.
+            turns: slots of the steps; without it none is waited for.
 
         Raises:
             LimitError: the dependencies hit a limit.
             DependenciesError: the dependencies are wrong or cannot be built.
             CacheError: a host error.
         """
+        turns = turns or Unlimited()
         try:
-            progress("resolving")
             package_set = await asyncio.to_thread(load, self._settings, pin)
             deadline = Deadline(limits)
-            evaluated = await self._evaluate(dependencies, package_set, deadline)
+            evaluated = await self._evaluate(dependencies, package_set, deadline, progress, turns)
             roots = package_set.names.base + evaluated.packages + pinned.needed(dependencies.pinned)
             packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
+            if dependencies.pinned and not resolution:
+                progress(Step("resolving"))
             artifacts = tuple(resolution) or await pinned.resolve(
                 dependencies.pinned, packages, self._registries, deadline
             )
@@ -124,10 +128,13 @@ class Cache:
             async with self._exclusive(contents.key(), deadline) as work:
                 installed = await self._environments.known(contents.key())
                 if not installed:
-                    installed = await self._build(contents, package_set, work, deadline, progress, announce)
+                    installed = await self._build(
+                        contents, package_set, work, deadline, progress, turns, announce
+                    )
                     # A GC root in `work` keeps the environment until it has its own.
                     await self._environments.add(contents.key(), installed)
                 if self._binary_cache:
+                    progress(Step("publishing"))
                     with self._environments.held(installed.store_path):
                         await self._binary_cache.publish(installed.store_path, work, again=again)
         except OSError as error:
@@ -174,7 +181,7 @@ class Cache:
             _check_format(tree)
             yield tree
 
-    async def publish(self, progress: Progress) -> int:
+    async def publish(self, progress: Callable[[str], None]) -> int:
         """Publish the environments that are not yet in the binary cache; return how many were published.
 
         Environments of older formats are left out, since no host would use them.
@@ -246,17 +253,24 @@ class Cache:
             shutil.rmtree(work, ignore_errors=True)
 
     async def _evaluate(
-        self, dependencies: Dependencies, package_set: OpenPackageSet, deadline: Deadline
+        self,
+        dependencies: Dependencies,
+        package_set: OpenPackageSet,
+        deadline: Deadline,
+        progress: Progress,
+        turns: Turns,
     ) -> Evaluated:
         if isinstance(dependencies, Packages):
             found = await asyncio.to_thread(
                 resolve.debian_names, dependencies.names, package_set.index, package_set.names
             )
             return Evaluated.model_construct(packages=found, variables={})
-        limits = deadline.limits()
-        return await evaluate(
-            dependencies.text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
-        )
+        async with _turn(turns.evaluation(), deadline):
+            progress(Step("evaluating"))
+            limits = deadline.limits()
+            return await evaluate(
+                dependencies.text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
+            )
 
     async def _build(
         self,
@@ -265,6 +279,7 @@ class Cache:
         work: Path,
         deadline: Deadline,
         progress: Progress,
+        turns: Turns,
         announce: Announce | None,
     ) -> InstalledEnvironment:
         size_bytes = self._check_size(contents.packages)
@@ -275,14 +290,15 @@ class Cache:
             async with deadline.step("fetching"):
                 await archives.fetch(contents.packages, folder, package_set.set, self._settings, progress)
             layer = await pinned.layer(contents, folder, self._registries, deadline, progress)
-            progress(f"building an environment of {len(contents.packages)} packages")
-            try:
-                realised = await self._store.realise(
-                    contents, folder, work, deadline.given, left_s=deadline.left_s(), layer=layer
-                )
-            except CacheError:
-                await asyncio.to_thread(archives.remove_damaged, contents.packages, self._settings)
-                raise
+            async with _turn(turns.build(), deadline):
+                progress(Step("building"))
+                try:
+                    realised = await self._store.realise(
+                        contents, folder, work, deadline.given, left_s=deadline.left_s(), layer=layer
+                    )
+                except CacheError:
+                    await asyncio.to_thread(archives.remove_damaged, contents.packages, self._settings)
+                    raise
         _check_tree(self._store.physical(realised.store_path))
         return InstalledEnvironment(
             store_path=realised.store_path,
@@ -306,6 +322,15 @@ class Cache:
                 "(environment_bytes)"
             )
         return size
+
+
+@asynccontextmanager
+async def _turn(slot: AbstractAsyncContextManager[None], deadline: Deadline) -> AsyncIterator[None]:
+    """Hold a slot, without charging the wait to the deadline."""
+    async with AsyncExitStack() as stack:
+        with deadline.stopped():
+            await stack.enter_async_context(slot)
+        yield
 
 
 def _check_format(tree: Path) -> None:

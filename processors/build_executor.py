@@ -67,7 +67,7 @@ class BuildExecutor:
                 from_json(work.dependencies.model_dump(exclude_none=True)),
                 work.package_set,
                 BuildLimits(**work.limits.model_dump()),
-                lambda message: log.info("building %s: %s", work.id, message),
+                lambda step: log.info("building %s: %s", work.id, step),
                 self._evictions.announce,
                 again=work.generation > 1,
                 resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],

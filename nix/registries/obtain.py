@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from nix import archives
 from nix.artifacts import ResolvedArtifact, hosts
 from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, LimitError
+from nix.progress import Progress, Step
 from nix.registries.answers import read_answer
 from nix.registries.deposit import LIMIT, Deposit
 from nix.registries.inside.unpack import REFUSED
@@ -35,7 +36,7 @@ async def fetch(
     folder: Path,
     registries: Registries,
     deadline: Deadline,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     """Link archives into a build's folder; fetch those that the pool lacks from the registries.
 
@@ -49,7 +50,7 @@ async def fetch(
     for registry in ("pypi", "npm"):
         those = [artifact for artifact in missing if artifact.registry == registry]
         if those:
-            progress(f"fetching {len(those)} archives from {registry}")
+            progress(Step("fetching", 0, len(those)))
             await _fetch(those, folder, registries, deadline)
 
 

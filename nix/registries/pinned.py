@@ -1,7 +1,7 @@
 """The pinned packages of one environment, from the request's names to the tar that its build adds."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from nix.artifacts import Registry, ResolvedArtifact, address_of, check, switched_off
@@ -10,6 +10,7 @@ from nix.deadline import Deadline
 from nix.dependencies import Pinned
 from nix.errors import DependenciesError
 from nix.index import Package
+from nix.progress import Progress
 from nix.registries import npm, obtain, pypi
 from nix.registries.sandbox import Registries
 
@@ -53,7 +54,7 @@ async def layer(
     folder: Path,
     registries: Registries,
     deadline: Deadline,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> str:
     """Write `layer.tar` into a build's folder and return its sha256, empty if no package is pinned.
 

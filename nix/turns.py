@@ -1,0 +1,28 @@
+"""The interface by which installations of one process take turns; processors implement it."""
+
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Protocol
+
+
+class Turns(Protocol):
+    """Slots of one installation's steps. Waiting for a slot is not charged to the installation's time."""
+
+    def evaluation(self) -> AbstractAsyncContextManager[None]:
+        """Hold a slot in which one expression is evaluated."""
+        ...
+
+    def build(self) -> AbstractAsyncContextManager[None]:
+        """Hold a slot in which one environment is unpacked and built. Downloads need none."""
+        ...
+
+
+class Unlimited:
+    """Turns of a process that installs one environment at a time."""
+
+    def evaluation(self) -> AbstractAsyncContextManager[None]:
+        """Return a context without a limit."""
+        return nullcontext()
+
+    def build(self) -> AbstractAsyncContextManager[None]:
+        """Return a context without a limit."""
+        return nullcontext()
