@@ -15,8 +15,8 @@ from processors.sandbox import Sandboxes
 from processors.sandbox.settings import SandboxSettings
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def say(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
