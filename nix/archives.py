@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,6 +33,10 @@ YOUNG_S = 60.0
 """Age up to which a build's folder is not swept, since its builder may not have locked it yet."""
 KINDS = ("*.deb", "*.pypi", "*.npm")
 """File name patterns of archives: those of Debian and of other registries (see nix.registries)."""
+CONNECTIONS = 4
+"""Processes of apt that download for one build at the same time."""
+GROUP_FILES, GROUP_BYTES = 8, 8 << 20
+"""Archives that one process of apt downloads: few, since they are unpacked when the last of them is there."""
 BLOCK_BYTES = 512
 """Unit of `st_blocks` (stat(2))."""
 
@@ -62,44 +66,55 @@ def folder_of_a_build(settings: NixSettings) -> Iterator[Path]:
 
 
 async def fetch(
-    packages: Iterable[Package],
+    packages: Sequence[Package],
     folder: Path,
     package_set: PackageSet,
     settings: NixSettings,
     progress: Progress,
-) -> None:
-    """Link archives into a build's folder; apt, with its proxies and credentials, downloads missing ones.
+) -> AsyncGenerator[list[Package], None]:
+    """Link archives into a build's folder, and yield them as they arrive; those of the pool come first.
+
+    apt, with its proxies and credentials, downloads missing ones, several files at once. A damaged archive of
+    the pool is downloaded again.
 
     Raises:
         DependenciesError: the distribution no longer has an archive.
         CacheError: an archive could not be downloaded.
     """
-    missing = await asyncio.to_thread(
-        lambda: [package for package in packages if not _link_from_pool(package, folder)]
+    pooled = await asyncio.to_thread(
+        lambda: [package for package in packages if _link_from_pool(package, folder)]
     )
+    if pooled:
+        yield pooled
+    missing = [package for package in packages if package not in pooled]
     if not missing:
         return
     progress(Step("fetching", 0, len(missing)))
-    uris = await _repositories()
     drafts = folder / "drafts"
     drafts.mkdir()
     shutil.chown(drafts, "_apt")  # apt downloads as this unprivileged user
-    arguments = [argument for package in missing for argument in _download(package, uris, drafts)]
-    complaints = await _run(APT_HELPER, "-q", "download-file", *arguments)
-    lost = [package for package in missing if not await asyncio.to_thread(_accept, package, drafts, folder)]
+    uris = await _repositories()
+    slots = asyncio.Semaphore(CONNECTIONS)
+    tasks = [asyncio.create_task(_download(group, uris, drafts, slots)) for group in _groups(missing, uris)]
+    done, lost, complaints = 0, list[Package](), ""
+    try:
+        for task in asyncio.as_completed(tasks):
+            group, output = await task
+            accepted = [one for one in group if await asyncio.to_thread(_accept, one, drafts, folder)]
+            lost += [one for one in group if one not in accepted]
+            complaints += output
+            done += len(accepted)
+            progress(Step("fetching", done, len(missing)))
+            if accepted:
+                yield accepted
+    finally:
+        for pending in tasks:
+            pending.cancel()
+        await asyncio.wait(tasks)
     await asyncio.to_thread(shutil.rmtree, drafts)
     await asyncio.to_thread(trim, folder.parent, settings.archives_limit_bytes)
     if lost:
         raise _explain(lost, complaints, package_set)
-
-
-def remove_damaged(packages: Iterable[Package], settings: NixSettings) -> None:
-    """Remove archives whose digest is not their name from the pool, so that the next build fetches them."""
-    for package in packages:
-        file = pool(settings) / _file(package)
-        if file.exists() and not _intact(file, package):
-            log.warning("removing the damaged archive %s", file)
-            file.unlink(missing_ok=True)
 
 
 def trim(archives: Path, limit_bytes: int) -> None:
@@ -127,13 +142,15 @@ def _sweep(folder: Path) -> None:
 
 
 def _link_from_pool(package: Package, folder: Path) -> bool:
-    """Link an archive from the pool; return False if it is missing, or truncated by a crash of the host."""
+    """Link an archive from the pool; return False if it is missing. A damaged one is removed."""
     pooled, linked = folder.parent / _file(package), folder / _file(package)
     try:
         os.link(pooled, linked)
     except FileNotFoundError:
         return False
-    if linked.stat().st_size != package.archive_bytes:
+    if not _intact(linked, package):
+        log.warning("removing the damaged archive %s", pooled)
+        pooled.unlink(missing_ok=True)
         linked.unlink()
         return False
     os.utime(linked)
@@ -144,11 +161,35 @@ def _file(package: Package) -> str:
     return f"{package.sha256}.deb"
 
 
-def _download(package: Package, uris: dict[str, str], drafts: Path) -> tuple[str, str, str]:
-    if package.repository not in uris:
-        raise CacheError(f"apt on this host has no source for {package.repository}")
-    uri = uris[package.repository] + package.filename
-    return uri, str(drafts / _file(package)), f"SHA256:{package.sha256}"
+def _groups(packages: Iterable[Package], uris: Mapping[str, str]) -> list[list[Package]]:
+    """Return packages in groups that one process of apt downloads, the largest archives first.
+
+    Raises:
+        CacheError: apt on this host has no source for a package.
+    """
+    groups: list[list[Package]] = []
+    size = GROUP_BYTES
+    for package in sorted(packages, key=lambda package: -package.archive_bytes):
+        if package.repository not in uris:
+            raise CacheError(f"apt on this host has no source for {package.repository}")
+        if size + package.archive_bytes > GROUP_BYTES or len(groups[-1]) == GROUP_FILES:
+            groups.append([])
+            size = 0
+        groups[-1].append(package)
+        size += package.archive_bytes
+    return groups
+
+
+async def _download(
+    group: list[Package], uris: Mapping[str, str], drafts: Path, slots: asyncio.Semaphore
+) -> tuple[list[Package], str]:
+    """Download archives within a slot; return them with the output of apt."""
+    arguments: list[str] = []
+    for package in group:
+        uri = uris[package.repository] + package.filename
+        arguments += [uri, str(drafts / _file(package)), f"SHA256:{package.sha256}"]
+    async with slots:
+        return group, await _run(APT_HELPER, "-q", "download-file", *arguments)
 
 
 def _accept(package: Package, drafts: Path, folder: Path) -> bool:

@@ -12,38 +12,44 @@ that they share a build and a store path.
 """
 
 import asyncio
+import logging
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from nix import archives, locks, resolve
 from nix.artifacts import ResolvedArtifact
+from nix.assembly import Layer, assemble
 from nix.binary_cache import BinaryCache, checked_secret_key_file
 from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
 from nix.dependencies import Dependencies, Packages
 from nix.environments import STORE_PATH, Environments, InstalledEnvironment
-from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
+from nix.errors import CacheError, EnvironmentNotFoundError, LimitError
 from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
 from nix.eviction import Announce, Eviction
 from nix.index import Package
+from nix.installation import Installation
 from nix.nix_store import NixStore
-from nix.package_set import OpenPackageSet, load
+from nix.package_set import load
 from nix.programs import check_programs
 from nix.progress import Progress, Step
 from nix.registries import pinned
 from nix.registries.sandbox import Registries
 from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
+from nix.trees import TreeRemovedError, Trees, archive_tree, fresh
 from nix.turns import Turns, Unlimited
+
+log = logging.getLogger(__name__)
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
-TREE = ("", "usr", "etc", "var", "var/lib")
-"""The folders of an environment that sandboxes mount, with their parents."""
+TRIES = 3
+"""Attempts to link unpacked archives; those that no environment uses may be removed meanwhile."""
 
 
 class Cache:
@@ -57,7 +63,8 @@ class Cache:
         self._work.mkdir(parents=True, exist_ok=True)
         self._store = NixStore(settings.nix_root, runner, settings.environment_bytes)
         self._environments = Environments(settings.nix_root, self._store.roots)
-        self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
+        self._trees = Trees(settings, runner)
+        self._eviction = Eviction(self._store, self._environments, self._trees, settings.cache_limit_bytes)
         folder = settings.binary_cache_dir
         self._binary_cache = folder and BinaryCache(folder, settings, self._store)
 
@@ -111,11 +118,11 @@ class Cache:
             DependenciesError: the dependencies are wrong or cannot be built.
             CacheError: a host error.
         """
-        turns = turns or Unlimited()
         try:
             package_set = await asyncio.to_thread(load, self._settings, pin)
             deadline = Deadline(limits)
-            evaluated = await self._evaluate(dependencies, package_set, deadline, progress, turns)
+            installation = Installation(package_set, deadline, progress, turns or Unlimited())
+            evaluated = await self._evaluate(dependencies, installation)
             roots = package_set.names.base + evaluated.packages + pinned.needed(dependencies.pinned)
             packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
             if dependencies.pinned and not resolution:
@@ -128,11 +135,7 @@ class Cache:
             async with self._exclusive(contents.key(), deadline) as work:
                 installed = await self._environments.known(contents.key())
                 if not installed:
-                    installed = await self._build(
-                        contents, package_set, work, deadline, progress, turns, announce
-                    )
-                    # A GC root in `work` keeps the environment until it has its own.
-                    await self._environments.add(contents.key(), installed)
+                    installed = await self._build(contents, work, installation, announce)
                 if self._binary_cache:
                     progress(Step("publishing"))
                     with self._environments.held(installed.store_path):
@@ -252,62 +255,68 @@ class Cache:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    async def _evaluate(
-        self,
-        dependencies: Dependencies,
-        package_set: OpenPackageSet,
-        deadline: Deadline,
-        progress: Progress,
-        turns: Turns,
-    ) -> Evaluated:
+    async def _evaluate(self, dependencies: Dependencies, installation: Installation) -> Evaluated:
+        package_set = installation.package_set
         if isinstance(dependencies, Packages):
             found = await asyncio.to_thread(
                 resolve.debian_names, dependencies.names, package_set.index, package_set.names
             )
             return Evaluated.model_construct(packages=found, variables={})
-        async with _turn(turns.evaluation(), deadline):
-            progress(Step("evaluating"))
-            limits = deadline.limits()
+        async with installation.evaluation():
+            installation.progress(Step("evaluating"))
+            limits = installation.deadline.limits()
             return await evaluate(
                 dependencies.text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
             )
 
     async def _build(
-        self,
-        contents: Contents,
-        package_set: OpenPackageSet,
-        work: Path,
-        deadline: Deadline,
-        progress: Progress,
-        turns: Turns,
-        announce: Announce | None,
+        self, contents: Contents, work: Path, installation: Installation, announce: Announce | None
     ) -> InstalledEnvironment:
+        """Build an environment and add it to the installed ones."""
         size_bytes = self._check_size(contents.packages)
         if announce:
-            with deadline.stopped():
+            with installation.deadline.stopped():
                 await self._eviction.make_room(size_bytes, announce)
         with archives.folder_of_a_build(self._settings) as folder:
-            async with deadline.step("fetching"):
-                await archives.fetch(contents.packages, folder, package_set.set, self._settings, progress)
-            layer = await pinned.layer(contents, folder, self._registries, deadline, progress)
-            async with _turn(turns.build(), deadline):
-                progress(Step("building"))
+            digest = await pinned.layer(
+                contents, folder, self._registries, installation.deadline, installation.progress
+            )
+            layer = Layer(folder / "layer.tar", digest) if digest else None
+            for _ in range(TRIES):
                 try:
-                    realised = await self._store.realise(
-                        contents, folder, work, deadline.given, left_s=deadline.left_s(), layer=layer
+                    await self._unpack(contents.packages, folder, work, installation)
+                    assembled = await assemble(
+                        contents, layer, self._trees, self._store, fresh(work / "assembly"), installation
                     )
-                except CacheError:
-                    await asyncio.to_thread(archives.remove_damaged, contents.packages, self._settings)
-                    raise
-        _check_tree(self._store.physical(realised.store_path))
-        return InstalledEnvironment(
-            store_path=realised.store_path,
-            variables={},
-            packages=sorted(package.name for package in contents.packages)
-            + sorted(artifact.label for artifact in contents.artifacts),
-            size_bytes=await self._store.size_bytes(realised.store_path, work),
-            log=realised.log,
-        )
+                    break
+                except TreeRemovedError as error:
+                    log.warning("%s before its files were linked", error)
+            else:
+                raise CacheError("unpacked archives are removed faster than their files are linked")
+        async with self._store.uncollected():
+            size_bytes = await self._store.register(assembled.tree, assembled.store_path, work)
+            installed = InstalledEnvironment(
+                store_path=assembled.store_path,
+                variables={},
+                packages=sorted(package.name for package in contents.packages)
+                + sorted(artifact.label for artifact in contents.artifacts),
+                size_bytes=size_bytes,
+                log=assembled.log,
+            )
+            await self._environments.add(contents.key(), installed)
+        return installed
+
+    async def _unpack(
+        self, packages: Sequence[Package], folder: Path, work: Path, installation: Installation
+    ) -> None:
+        """Unpack the archives that this host has not unpacked yet, while others of them are downloaded."""
+        missing = [package for package in packages if self._trees.find(archive_tree(package)) is None]
+        if not missing:
+            return
+        package_set, progress = installation.package_set.set, installation.progress
+        arriving = archives.fetch(missing, folder, package_set, self._settings, progress)
+        async with installation.deadline.step("fetching"), aclosing(arriving):
+            await self._trees.unpack(arriving, folder, len(missing), work, installation)
 
     def _check_size(self, packages: list[Package]) -> int:
         """Return the sum of the installed sizes that the packages declare.
@@ -324,15 +333,6 @@ class Cache:
         return size
 
 
-@asynccontextmanager
-async def _turn(slot: AbstractAsyncContextManager[None], deadline: Deadline) -> AsyncIterator[None]:
-    """Hold a slot, without charging the wait to the deadline."""
-    async with AsyncExitStack() as stack:
-        with deadline.stopped():
-            await stack.enter_async_context(slot)
-        yield
-
-
 def _check_format(tree: Path) -> None:
     """Raise EnvironmentNotFoundError for an environment of an older format, so that it is built again.
 
@@ -347,14 +347,3 @@ def _check_format(tree: Path) -> None:
             f"{tree.name} was built in format {found}, and this host needs format {ENVIRONMENT_FORMAT}; "
             "upgrade all cache builders if this message repeats"
         )
-
-
-def _check_tree(tree: Path) -> None:
-    """Refuse a tree whose folders are links, since a mount would follow them to folders of the host.
-
-    Raises:
-        DependenciesError: a folder of `TREE` is a link or is missing.
-    """
-    for folder in TREE:
-        if (tree / folder).is_symlink() or not (tree / folder).is_dir():
-            raise DependenciesError(f"the packages make /{folder} something else than a folder")

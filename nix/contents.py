@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from nix.artifacts import ResolvedArtifact
 from nix.index import Package
 
-ENVIRONMENT_FORMAT = 2
+ENVIRONMENT_FORMAT = 3
 """Version of the tree that a build makes of given contents: raise it with each change of the build.
 
 The format is part of an environment's key and store path, and is written into its `FORMAT_FILE`. Environments

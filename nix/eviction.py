@@ -11,6 +11,7 @@ from pathlib import Path
 from nix import locks
 from nix.environments import Environments
 from nix.nix_store import NixStore
+from nix.trees import Trees
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ BLOCK_BYTES = 512
 class Eviction:
     """Keeps one Nix store within a limit; a lock admits one process of the host at a time."""
 
-    def __init__(self, store: NixStore, environments: Environments, limit_bytes: int) -> None:
-        self._store, self._environments, self._limit_bytes = store, environments, limit_bytes
+    def __init__(self, store: NixStore, environments: Environments, trees: Trees, limit_bytes: int) -> None:
+        self._store, self._environments, self._trees = store, environments, trees
+        self._limit_bytes = limit_bytes
         self._lock = store.root / "locks/eviction.lock"
 
     async def make_room(self, needed_bytes: int, announce: Announce) -> None:
@@ -41,12 +43,17 @@ class Eviction:
         if await self._excess_bytes(needed_bytes) <= 0:
             return
         async with locks.exclusive(self._lock):
-            await self._store.collect_garbage()  # remains of killed builds first, before environments
+            await self._collect(needed_bytes)  # before environments: remains of builds, and unused trees
             while await self._excess_bytes(needed_bytes) > 0:
                 if not await self._evict_some(needed_bytes, announce):
                     log.warning("the cache is over its limit, and all environments are in use")
                     return
-                await self._store.collect_garbage()
+                await self._collect(needed_bytes)
+
+    async def _collect(self, needed_bytes: int) -> None:
+        """Delete what no environment needs: store paths, then as many trees as necessary."""
+        await self._store.collect_garbage()
+        await self._trees.remove_unused(await self._excess_bytes(needed_bytes, self._limit_bytes * ROOM))
 
     async def evict(self, store_path: str, announce: Announce) -> bool:
         """Evict an environment; return False if it is absent, in use, or refused by `announce`.
@@ -74,14 +81,14 @@ class Eviction:
         return evicted
 
     async def _excess_bytes(self, needed_bytes: int, limit_bytes: float | None = None) -> float:
-        used = await asyncio.to_thread(disk_bytes, self._store)
+        used = await asyncio.to_thread(lambda: disk_bytes(self._store) + self._trees.size_bytes())
         return used + needed_bytes - (self._limit_bytes if limit_bytes is None else limit_bytes)
 
 
 def disk_bytes(store: NixStore) -> int:
-    """Return the disk usage of a store in bytes; files that environments share are counted once.
+    """Return the disk usage of a store in bytes without its trees; shared files are counted once.
 
-    Nix links every file into one folder. Folders themselves, about 1 %, are not counted.
+    Nix links every file that it built or fetched into one folder. Folders, about 1 %, are not counted.
     """
     total = 0
     with suppress(FileNotFoundError), os.scandir(store.root / "nix/store/.links") as files:
@@ -92,7 +99,7 @@ def disk_bytes(store: NixStore) -> int:
 
 
 def _own_bytes(tree: Path) -> int:
-    """Return the bytes of files that no other tree shares: they have one link here, and one of Nix."""
+    """Return the bytes of files that no other environment has: one link is here, and one of Nix or a tree."""
     total = 0
     for folder, _, names in os.walk(tree):
         for name in names:

@@ -1,26 +1,32 @@
 """The Nix store that holds the environments, `nix_root/nix/store`, apart from any other on the host."""
 
 import asyncio
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
+from nix import locks
+from nix.deadline import Deadline
 from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
 from nix.runner import BuildLimits, Ran, Runner
 
-DERIVATION = Path(__file__).with_name("environment.nix")
+BUILDER = Path(__file__).with_name("builder")
+"""Folder of the derivations, which are the only ones that are ever realised; all of their inputs are ours."""
 BUSYBOX = Path("/usr/bin/busybox")
 """Shell of the builds, from Debian's busybox-static."""
 BUILD_FAILED = 100
 """Nix's exit code if a builder fails; all others are host errors."""
-OUR_FAULTS = ("No space left on device", "archive is damaged")
+OUR_FAULTS = ("No space left on device", "archive is damaged", "mounting overlay")
 BUILD_LIMITS = {
-    "hit the limit environment_bytes": "environment_bytes",  # message of environment.sh
+    "hit the limit environment_bytes": "environment_bytes",  # message of common.sh
     "bytes of log output": "stderr_bytes",  # message of Nix
-    "the build is not watched any more": "processes",  # environment.sh could not fork
+    "the build is not watched any more": "processes",  # common.sh could not fork
 }
 PROCESSES = 1024
 """Limit of processes of one Nix command, which unpacks on all cores."""
@@ -49,70 +55,100 @@ path is too long. Every environment in use has a GC root, so that open files do 
 
 
 @dataclass(frozen=True)
-class Realised:
-    """An environment that was just built, with the log of its build."""
+class Built:
+    """The outputs of a derivation that was just built, with the log of its build."""
 
-    store_path: str
+    store_paths: list[str]
     log: str
 
 
 class NixStore:
     """Runs the commands of one Nix store."""
 
-    def __init__(self, root: Path, runner: Runner, environment_bytes: int) -> None:
-        """Create the store below `root`; a build may write `environment_bytes` to disk."""
+    def __init__(self, root: Path, runner: Runner, environment_bytes: int, *, optimise: bool = True) -> None:
+        """Create the store below `root`; a build may write `environment_bytes` to disk.
+
+        With `optimise`, Nix keeps equal files of its store paths once.
+        """
         self.root = root
-        self._environment_bytes = environment_bytes
+        self.environment_bytes = environment_bytes
+        self._optimise = optimise
         self.roots = root / "nix/var/nix/gcroots/envicutor"
-        """Folder of GC roots: a link to each installed environment, with the environment's name."""
+        """Folder of GC roots: a link to each installed environment or tree, with a name for it."""
         self._runner = runner
+        self._collecting = root / "locks/garbage.lock"
+        """Exclusive during garbage collection."""
+        for folder in (self.roots, self._collecting.parent):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def physical(self, store_path: str) -> Path:
         """Return the path of a store path on this host."""
         return self.root / store_path.removeprefix("/")
 
-    async def realise(
+    async def build(
         self,
-        contents: Contents,
-        archives: Path,
+        derivation: str,
+        arguments: Mapping[str, str],
+        mounts: Mapping[str, Path],
         work: Path,
-        limits: BuildLimits,
-        *,
-        left_s: float,
-        layer: str = "",
-    ) -> Realised:
-        """Build an environment from the archives in a folder, within the remaining `left_s` seconds.
+        deadline: Deadline,
+    ) -> Built:
+        """Build the derivations of a file of the folder `builder`, with `mounts` at paths of their sandbox.
 
-        `layer` is the SHA-256 of the folder's `layer.tar`, unpacked below /usr/local; empty for none.
-        A GC root in the folder `work`, which also gets the build's own files, keeps the environment.
+        GC roots in the folder `work`, which also gets the build's own files, keep the outputs.
 
         Raises:
             LimitError: the build hit a limit.
             DependenciesError: the build failed.
             CacheError: a host error.
         """
-        listed, files, bounds = work / "archives", work / "files", work / "bounds"
-        listed.write_text(manifest(contents.packages))
-        _write_files(files, contents)
-        bounds.write_text(f"{self._environment_bytes >> 10}\n")
-        bounds.chmod(0o644)  # independent of the umask, since the build reads it as another user
-        arguments = {
-            "archives": str(listed),
-            "files": str(files),
-            "architecture": contents.architecture,
-            "busybox": str(BUSYBOX),
-            "format": str(ENVIRONMENT_FORMAT),
-            "layer": layer,
-        }
-        options = [option for name, value in arguments.items() for option in ("--argstr", name, value)]
-        command = ["nix-build", str(DERIVATION), *options, "--out-link", str(work / "result")]
-        # The size limit is no input of the build, since it does not change the store path.
-        mounted = {"sandbox-paths": f"/archives={archives} /bounds={bounds}"}
-        ran = await self._nix(command, work, replace(limits, wall_time_s=left_s), mounted)
+        limit = work / "bounds"
+        limit.write_text(f"{self.environment_bytes >> 10}\n")
+        limit.chmod(0o644)  # independent of the umask, since the build reads it as another user
+        given = {"busybox": str(BUSYBOX), **arguments}
+        options = [option for name, value in given.items() for option in ("--argstr", name, value)]
+        result = work / f"result-{derivation}"
+        command = ["nix-build", str(BUILDER / derivation), *options, "--out-link", str(result)]
+        # What is mounted is no input of the build; the size limit does not change what it makes.
+        paths = {"/bounds": limit, **mounts}
+        mounted = {"sandbox-paths": " ".join(f"{inside}={path}" for inside, path in paths.items())}
+        ran = await self._nix(command, work, deadline.limits(), mounted)
         log = ran.stderr.decode(errors="replace")
         if ran.exit_code != 0 or ran.limit_exceeded:
-            raise self._explain(ran, log, limits)
-        return Realised(ran.stdout.decode().strip(), NOISE.sub("", log))
+            raise self._explain(ran, log, deadline.given)
+        return Built(ran.stdout.decode().split(), NOISE.sub("", log))
+
+    async def register(self, tree: Path, store_path: str, work: Path) -> int:
+        """Make a sealed tree a valid path of this store, without references; return its size in bytes.
+
+        The tree is moved. If the path is valid already, it stays, since programs may use it. Call this within
+        `uncollected`, and give the path a GC root there.
+
+        Raises:
+            CacheError: Nix failed.
+        """
+        place = self.physical(store_path)
+        if place.exists():
+            if await self._is_valid(store_path, work):
+                return await self.size_bytes(store_path, work)
+            await asyncio.to_thread(shutil.rmtree, place)  # of a process that was killed here
+        digest, size_bytes = await asyncio.to_thread(_nar_digest, tree)
+        await asyncio.to_thread(tree.rename, place)
+        info = f"{store_path}\n{digest}\n{size_bytes}\n\n0\n"
+        ran = await self._nix(["nix-store", "--load-db"], work, QUERY_LIMITS, stdin=info.encode())
+        if ran.exit_code != 0:
+            raise CacheError(f"nix-store failed: {_complaint(ran)}")
+        return size_bytes
+
+    @asynccontextmanager
+    async def uncollected(self) -> AsyncIterator[None]:
+        """Hold off garbage collection, which would remove a path that is not valid yet or has no root yet."""
+        async with locks.shared(self._collecting):
+            yield
+
+    async def _is_valid(self, store_path: str, work: Path) -> bool:
+        ran = await self._nix(["nix-store", "--check-validity", store_path], work, QUERY_LIMITS)
+        return ran.exit_code == 0
 
     async def size_bytes(self, store_path: str, work: Path) -> int:
         """Return the size of a store path in bytes.
@@ -131,9 +167,9 @@ class NixStore:
         Raises:
             CacheError: Nix failed.
         """
-        ran = await self._nix(
-            ["nix-store", "--gc", "--quiet"], self.root, GARBAGE_LIMITS, wrapper=WITHOUT_OTHER_PROCESSES
-        )
+        command = ["nix-store", "--gc", "--quiet"]
+        async with locks.exclusive(self._collecting):
+            ran = await self._nix(command, self.root, GARBAGE_LIMITS, wrapper=WITHOUT_OTHER_PROCESSES)
         if ran.exit_code != 0:
             raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')[-4000:]}")
 
@@ -174,9 +210,10 @@ class NixStore:
         settings: Mapping[str, str] | None = None,
         *,
         wrapper: Sequence[str] = (),
+        stdin: bytes = b"",
     ) -> Ran:
         for _ in range(BUSY_TRIES):
-            ran = await self._nix_once(command, work, limits, settings or {}, wrapper)
+            ran = await self._nix_once(command, work, limits, settings or {}, wrapper, stdin)
             if ran.exit_code != 1 or BUSY not in ran.stderr:
                 break
             await asyncio.sleep(BUSY_PAUSE_S)
@@ -189,7 +226,9 @@ class NixStore:
         limits: BuildLimits,
         settings: Mapping[str, str],
         wrapper: Sequence[str],
+        stdin: bytes,
     ) -> Ran:
+        own = {"auto-optimise-store": str(self._optimise).lower()}
         program, *arguments = command
         return await self._runner.bounded(
             [*wrapper, program, "--store", f"local?root={self.root}", *arguments],
@@ -198,10 +237,11 @@ class NixStore:
                 "HOME": "/nonexistent",
                 "TMPDIR": str(work),
                 "NIX_CONF_DIR": "/nonexistent",
-                "NIX_CONFIG": configuration(limits.stderr_bytes, settings),
+                "NIX_CONFIG": configuration(limits.stderr_bytes, {**own, **settings}),
             },
             limits=limits,
             processes=PROCESSES,
+            stdin=stdin,
         )
 
     def _explain(self, ran: Ran, log: str, limits: BuildLimits) -> Exception:
@@ -210,19 +250,24 @@ class NixStore:
         if ran.exit_code != 0:
             limit = limit or next((name for message, name in BUILD_LIMITS.items() if message in log), None)
         if limit:
-            values = vars(limits) | {"environment_bytes": self._environment_bytes, "processes": PROCESSES}
+            values = vars(limits) | {"environment_bytes": self.environment_bytes, "processes": PROCESSES}
             return LimitError(f"building hit the limit {limit} = {values[limit]}")
         if ran.exit_code == BUILD_FAILED and not any(fault in log for fault in OUR_FAULTS):
             return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
         return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
 
 
-def _write_files(folder: Path, contents: Contents) -> None:
-    folder.mkdir()
-    for path, file in contents.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(file.text)
-        (folder / path).chmod(0o755 if file.executable else 0o644)
+def _nar_digest(tree: Path) -> tuple[str, int]:
+    """Return the SHA-256 of a tree in Nix's archive format, hexadecimal, and the size of that archive."""
+    digest, size_bytes = hashlib.sha256(), 0
+    with subprocess.Popen(["nix-store", "--dump", str(tree)], stdout=subprocess.PIPE) as dump:
+        assert dump.stdout
+        while block := dump.stdout.read(1 << 20):
+            digest.update(block)
+            size_bytes += len(block)
+    if dump.returncode != 0:
+        raise CacheError(f"nix-store --dump ended with {dump.returncode}")
+    return digest.hexdigest(), size_bytes
 
 
 def configuration(log_bytes: int, settings: Mapping[str, str]) -> str:

@@ -61,6 +61,7 @@ class Runner(Protocol):
         env: Mapping[str, str],
         limits: BuildLimits,
         processes: int,
+        stdin: bytes = b"",
     ) -> Ran:
         """Run a trusted command as root in a cgroup of its own: no network, environment exactly `env`."""
         ...

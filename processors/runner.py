@@ -52,10 +52,13 @@ class SandboxRunner:
         env: Mapping[str, str],
         limits: BuildLimits,
         processes: int,
+        stdin: bytes = b"",
     ) -> Ran:
         """Run a trusted command as root, under limits, without network, with only the variables in `env`."""
         bounds = Bounds(**asdict(limits))
-        return _ran(await self._sandboxes.run_bounded(argv, env=env, bounds=bounds, processes=processes))
+        return _ran(
+            await self._sandboxes.run_bounded(argv, env=env, bounds=bounds, processes=processes, stdin=stdin)
+        )
 
 
 def _ran(completed: Completed) -> Ran:

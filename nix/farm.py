@@ -1,0 +1,71 @@
+"""Folders of hard links, made as a layout says. Nothing here follows a link that an archive brought."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from nix.layout import Entry, Layout
+
+_ANOTHER_COPY = (errno.EXDEV, errno.EMLINK)
+"""Errors of link(2) after which a copy is made: another file system, or no more links of this file."""
+
+
+def write(folder: Path, before: Layout, after: Layout) -> None:
+    """Turn the files of a folder, which are those of the layout `before`, into those of `after`.
+
+    Every entry is created in a folder that this function created itself, since the parents of a layout's
+    paths are folders.
+
+    Raises:
+        FileNotFoundError: a file to link was removed meanwhile.
+    """
+    root = str(folder)
+    for path in sorted(before, reverse=True):
+        if not _stays(before[path], after.get(path)):
+            _remove(f"{root}/{path}", before[path])
+    for path in sorted(after, key=lambda path: path.split("/")):
+        if not _stays(before.get(path), after[path]):
+            _create(f"{root}/{path}", after[path])
+
+
+def seal(folder: Path, layout: Layout) -> None:
+    """Give folders and links the modes and times that Nix gives them; files have these already."""
+    root = str(folder)
+    for path, entry in layout.items():
+        if entry.kind == "link":
+            os.utime(f"{root}/{path}", (1, 1), follow_symlinks=False)
+        elif entry.kind == "folder":
+            _seal_folder(f"{root}/{path}")
+    _seal_folder(root)
+
+
+def _seal_folder(place: str) -> None:
+    os.chmod(place, 0o555)  # noqa: PTH101, S103 - thousands of times; all may read it
+    os.utime(place, (1, 1))
+
+
+def _stays(before: Entry | None, after: Entry | None) -> bool:
+    return before is not None and before == after
+
+
+def _remove(place: str, entry: Entry) -> None:
+    if entry.kind == "folder":
+        os.rmdir(place)  # noqa: PTH106
+    else:
+        os.unlink(place)  # noqa: PTH108
+
+
+def _create(place: str, entry: Entry) -> None:
+    if entry.kind == "folder":
+        os.mkdir(place)  # noqa: PTH102
+        os.chmod(place, 0o755)  # noqa: PTH101, S103 - whatever the umask: build users read it
+    elif entry.kind == "link":
+        os.symlink(entry.source, place)  # noqa: PTH211
+    else:
+        try:
+            os.link(entry.source, place)
+        except OSError as error:
+            if error.errno not in _ANOTHER_COPY:
+                raise
+            shutil.copy2(entry.source, place)

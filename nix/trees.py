@@ -1,0 +1,223 @@
+"""Unpacked archives, and the bytecode of their modules: each made once for all environments of a host.
+
+Below `cache_dir/trees`, a Nix store of its own, which all Nix stores of the host use:
+
+    nix/                                the trees, as store paths
+    nix/var/nix/gcroots/envicutor/NAME  a link to each tree; its mtime is the time of the tree's last use
+    locks/NAME.lock                     exclusive while the tree of that name is made
+
+A tree is named by the digest of what it is made of. Environments consist of hard links to the files of trees.
+So the link count of a tree's files says whether an environment uses it.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from nix import locks
+from nix.contents import manifest
+from nix.index import Package
+from nix.installation import Installation
+from nix.nix_store import NixStore
+from nix.progress import Step
+from nix.runner import Runner
+from nix.settings import NixSettings
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Version of the trees that builds make of given archives: raise it with each change of `builder/unpack.sh`,
+`builder/bytecode.sh` and `builder/compile_modules.py`, and raise ENVIRONMENT_FORMAT as well."""
+MOST_AT_ONCE = 64
+"""Trees that one build makes at most, so that progress is seen and a command line remains short."""
+YOUNG_S = 60.0
+"""Time after its last use in which a tree is not removed, since a build may be about to link its files."""
+BLOCK_BYTES = 512
+"""Unit of `st_blocks` (stat(2))."""
+
+ItemT = TypeVar("ItemT")
+
+
+class TreeRemovedError(Exception):
+    """A tree was removed before the files of an environment were linked; it must be made again."""
+
+
+def archive_tree(package: Package) -> str:
+    """Return the name of the tree of a Debian archive."""
+    return f"{FORMAT}.{package.sha256}"
+
+
+class Trees:
+    """The trees of a host, shared by its processes."""
+
+    def __init__(self, settings: NixSettings, runner: Runner) -> None:
+        root = settings.cache_dir / "trees"
+        self.store = NixStore(root, runner, settings.environment_bytes, optimise=False)
+        self._locks = root / "locks"
+
+    def find(self, name: str) -> Path | None:
+        """Return the folder of a tree and note its use; None if it is not there."""
+        root = self.store.roots / name
+        try:
+            os.utime(root, follow_symlinks=False)
+            return self.store.physical(os.readlink(root))  # noqa: PTH115 - a path would lose nothing but time
+        except FileNotFoundError:
+            return None
+
+    async def make(
+        self, wanted: Mapping[str, ItemT], build: Callable[[list[ItemT]], Awaitable[Sequence[str]]]
+    ) -> None:
+        """Make the trees that are missing, each once for all processes of the host.
+
+        `build` gets the items of missing names and returns the store paths of their trees in the same order.
+        GC roots must keep these until it is called again or the caller ends.
+        """
+        while missing := [name for name in wanted if self.find(name) is None]:
+            with ExitStack() as stack:
+                held = [
+                    name
+                    for name in missing[:MOST_AT_ONCE]
+                    if stack.enter_context(locks.try_exclusive(self._lock(name)))
+                ]
+                # Another process may have made some before the lock was held.
+                mine = [name for name in held if self.find(name) is None]
+                if mine:
+                    store_paths = await build([wanted[name] for name in mine])
+                    for name, store_path in zip(mine, store_paths, strict=True):
+                        self._keep(name, store_path)
+            if not held:
+                async with locks.exclusive(self._lock(missing[0])):
+                    pass  # another process makes it
+
+    async def unpack(
+        self,
+        arriving: AsyncIterator[list[Package]],
+        archives: Path,
+        total: int,
+        work: Path,
+        installation: Installation,
+    ) -> None:
+        """Unpack archives as they arrive in a folder, within the slots of builds.
+
+        Raises:
+            LimitError: the archives hit a limit.
+            DependenciesError: an archive cannot be unpacked.
+            CacheError: a host error.
+        """
+        done = 0
+
+        async def build(packages: list[Package]) -> Sequence[str]:
+            nonlocal done
+            async with installation.build():
+                installation.progress(Step("unpacking", done, total))
+                store_paths = await self._unpack(packages, archives, work, installation)
+            done += len(packages)
+            installation.progress(Step("unpacking", done, total))
+            return store_paths
+
+        async for packages in arriving:
+            # The largest first, so that no core waits for the last one.
+            ordered = sorted(packages, key=lambda package: -package.archive_bytes)
+            await self.make({archive_tree(package): package for package in ordered}, build)
+
+    def size_bytes(self) -> int:
+        """Return the disk space of all trees; files that environments link count here."""
+        return sum(self._size_bytes(name) for name in self._names())
+
+    async def remove_unused(self, excess_bytes: float) -> bool:
+        """Remove trees that no environment uses, least recently used first, until enough is free.
+
+        Return whether any was removed.
+
+        Raises:
+            CacheError: Nix cannot collect garbage.
+        """
+        removed = await asyncio.to_thread(self._remove_roots, excess_bytes)
+        if removed:
+            await self.store.collect_garbage()
+            log.info("removed %d unpacked archives", removed)
+        return removed > 0
+
+    def _remove_roots(self, excess_bytes: float) -> int:
+        removed = 0
+        for used_at, name in sorted((self._last_use(name), name) for name in self._names()):
+            if excess_bytes <= 0 or used_at > time.time() - YOUNG_S:
+                break
+            root = self.store.roots / name
+            with suppress(FileNotFoundError):
+                if not _is_linked(self.store.physical(os.readlink(root))):  # noqa: PTH115
+                    excess_bytes -= self._size_bytes(name)
+                    root.unlink()
+                    removed += 1
+        return removed
+
+    async def _unpack(
+        self, packages: list[Package], archives: Path, work: Path, installation: Installation
+    ) -> Sequence[str]:
+        folder = fresh(work / "unpack")
+        arguments = {
+            "archives": manifest(packages),
+            "architecture": installation.package_set.set.architecture,
+        }
+        mounts = {"/archives": archives}
+        built = await self.store.build("trees.nix", arguments, mounts, folder, installation.deadline)
+        return built.store_paths
+
+    def _names(self) -> list[str]:
+        return [root.name for root in self.store.roots.iterdir() if not root.name.startswith(".")]
+
+    def _size_bytes(self, name: str) -> int:
+        """Return the disk space of a tree, which is measured once and then noted beside the locks."""
+        note = self._locks / f"{name}.bytes"
+        with suppress(FileNotFoundError, ValueError):
+            return int(note.read_text())
+        with suppress(FileNotFoundError):
+            size = _disk_bytes(self.store.physical(os.readlink(self.store.roots / name)))  # noqa: PTH115
+            note.write_text(str(size))
+            return size
+        return 0
+
+    def _keep(self, name: str, store_path: str) -> None:
+        draft = self.store.roots / f".{name}.{os.getpid()}"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(store_path)
+        draft.rename(self.store.roots / name)
+
+    def _last_use(self, name: str) -> float:
+        try:
+            return (self.store.roots / name).lstat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def _lock(self, name: str) -> Path:
+        return self._locks / f"{name}.lock"
+
+
+def fresh(folder: Path) -> Path:
+    """Return the folder, made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def _is_linked(tree: Path) -> bool:
+    """Return whether an environment has hard links to files of a tree."""
+    for folder, _, names in os.walk(tree):
+        for name in names:
+            if os.lstat(os.path.join(folder, name)).st_nlink > 1:  # noqa: PTH118 - ten thousand times
+                return True
+    return False
+
+
+def _disk_bytes(tree: Path) -> int:
+    total = 0
+    for folder, folders, names in os.walk(tree):
+        for name in (*folders, *names):
+            total += os.lstat(os.path.join(folder, name)).st_blocks * BLOCK_BYTES  # noqa: PTH118
+    return total
