@@ -15,7 +15,7 @@ from nix.installation import Installation
 from nix.layout import Entry
 from nix.nix_store import NixStore
 from nix.progress import Step
-from nix.trees import TreeRemovedError, Trees, archive_tree
+from nix.trees import BuildTrees, archive_tree
 
 FOLDERS = ("usr", "etc", "var", "var/lib")
 """The folders of an environment that sandboxes mount, with their parents."""
@@ -54,25 +54,21 @@ class Lower:
 async def assemble(
     contents: Contents,
     layer: Layer | None,
-    trees: Trees,
+    trees: BuildTrees,
     store: NixStore,
     work: Path,
     installation: Installation,
 ) -> Assembled:
-    """Make the tree of an environment whose archives are unpacked, in a folder of its own.
+    """Make the tree of an environment in a folder of its own; its archives are unpacked.
 
     Raises:
         LimitError: the build hit a limit.
         DependenciesError: the packages do not make an environment.
-        TreeRemovedError: a tree was removed meanwhile.
         CacheError: a host error.
     """
     tree = work / "tree"
-    try:
-        lower = await _lower(contents.packages, trees, work, installation)
-        await asyncio.to_thread(_write_lower, tree, lower, store.environment_bytes)
-    except FileNotFoundError as error:
-        raise TreeRemovedError(f"a tree was removed: {error}") from error
+    lower = await _lower(contents.packages, trees, work, installation)
+    await asyncio.to_thread(_write_lower, tree, lower, store.environment_bytes)
     _write_inputs(work, lower, contents)
     mounts = {"/lower": tree, "/scripts": work / "scripts", "/compiled": work / "compiled"}
     arguments = {
@@ -92,8 +88,10 @@ async def assemble(
     return Assembled(tree, store_path.replace("-changes", "-environment"), built.log)
 
 
-async def _lower(packages: Sequence[Package], trees: Trees, work: Path, installation: Installation) -> Lower:
-    places = {package.sha256: _tree(trees, archive_tree(package)) for package in packages}
+async def _lower(
+    packages: Sequence[Package], trees: BuildTrees, work: Path, installation: Installation
+) -> Lower:
+    places = {package.sha256: trees.folder(archive_tree(package)) for package in packages}
     found = await asyncio.to_thread(
         lambda: {digest: list(layout.scan(tree / "files")) for digest, tree in places.items()}
     )
@@ -115,18 +113,11 @@ async def _lower(packages: Sequence[Package], trees: Trees, work: Path, installa
             module
             for digest, (package, tree) in archives.items()
             for module in bytecode.add(
-                files, modules[digest], tree, _tree(trees, interpreter.tree_of(package))
+                files, modules[digest], tree, trees.folder(interpreter.tree_of(package))
             )
         ]
     scripts = {digest: tree / "postinst" for digest, tree in places.items() if (tree / "postinst").is_file()}
     return Lower(files, compiled, scripts)
-
-
-def _tree(trees: Trees, name: str) -> Path:
-    tree = trees.find(name)
-    if tree is None:
-        raise TreeRemovedError(f"the tree {name} was removed")
-    return tree
 
 
 def _write_lower(tree: Path, lower: Lower, environment_bytes: int) -> None:

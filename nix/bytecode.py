@@ -13,7 +13,7 @@ from nix.errors import DependenciesError
 from nix.index import Package
 from nix.installation import Installation
 from nix.layout import Entry, Layout
-from nix.trees import Trees, archive_tree, fresh
+from nix.trees import BuildTrees, archive_tree, fresh
 
 _INTERPRETER = re.compile(r"(python3\.[0-9]+)-minimal")
 """Package that has the program /usr/bin/python3.N."""
@@ -72,7 +72,7 @@ def interpreters(packages: Sequence[Package], installation: Installation) -> lis
 async def make(
     interpreter: Interpreter,
     archives: Mapping[str, tuple[Package, Path]],
-    trees: Trees,
+    trees: BuildTrees,
     work: Path,
     installation: Installation,
 ) -> None:
@@ -87,7 +87,7 @@ async def make(
     async def build(those: list[tuple[Package, Path]]) -> Sequence[str]:
         folder = fresh(work / "bytecode")
         root = folder / "interpreter"
-        parts = [tree for package in interpreter.packages if (tree := trees.find(archive_tree(package)))]
+        parts = [trees.folder(archive_tree(package)) for package in interpreter.packages]
         await asyncio.to_thread(_write_root, root, parts)
         mounts = {"/interpreter": root} | {
             f"/trees/{package.sha256}": tree / "files" for package, tree in those

@@ -12,7 +12,6 @@ that they share a build and a store path.
 """
 
 import asyncio
-import logging
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -41,15 +40,10 @@ from nix.registries import pinned
 from nix.registries.sandbox import Registries
 from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
-from nix.trees import TreeRemovedError, Trees, archive_tree, fresh
+from nix.trees import BuildTrees, Trees, archive_tree
 from nix.turns import Turns, Unlimited
 
-log = logging.getLogger(__name__)
-
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
-
-TRIES = 3
-"""Attempts to link unpacked archives; those that no environment uses may be removed meanwhile."""
 
 
 class Cache:
@@ -125,10 +119,8 @@ class Cache:
             evaluated = await self._evaluate(dependencies, installation)
             roots = package_set.names.base + evaluated.packages + pinned.needed(dependencies.pinned)
             packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
-            if dependencies.pinned and not resolution:
-                progress(Step("resolving"))
             artifacts = tuple(resolution) or await pinned.resolve(
-                dependencies.pinned, packages, self._registries, deadline
+                dependencies.pinned, packages, self._registries, deadline, progress
             )
             pinned.check(artifacts, self._settings)
             contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
@@ -282,17 +274,9 @@ class Cache:
                 contents, folder, self._registries, installation.deadline, installation.progress
             )
             layer = Layer(folder / "layer.tar", digest) if digest else None
-            for _ in range(TRIES):
-                try:
-                    await self._unpack(contents.packages, folder, work, installation)
-                    assembled = await assemble(
-                        contents, layer, self._trees, self._store, fresh(work / "assembly"), installation
-                    )
-                    break
-                except TreeRemovedError as error:
-                    log.warning("%s before its files were linked", error)
-            else:
-                raise CacheError("unpacked archives are removed faster than their files are linked")
+            trees = BuildTrees(self._trees, pins=folder)
+            await self._unpack(contents.packages, trees, folder, work, installation)
+            assembled = await assemble(contents, layer, trees, self._store, work, installation)
         async with self._store.uncollected():
             size_bytes = await self._store.register(assembled.tree, assembled.store_path, work)
             installed = InstalledEnvironment(
@@ -307,16 +291,22 @@ class Cache:
         return installed
 
     async def _unpack(
-        self, packages: Sequence[Package], folder: Path, work: Path, installation: Installation
+        self,
+        packages: Sequence[Package],
+        trees: BuildTrees,
+        folder: Path,
+        work: Path,
+        installation: Installation,
     ) -> None:
         """Unpack the archives that this host has not unpacked yet, while others of them are downloaded."""
-        missing = [package for package in packages if self._trees.find(archive_tree(package)) is None]
+        named = {archive_tree(package): package for package in packages}
+        missing = [named[name] for name in await trees.pin(named)]
         if not missing:
             return
         package_set, progress = installation.package_set.set, installation.progress
         arriving = archives.fetch(missing, folder, package_set, self._settings, progress)
         async with installation.deadline.step("fetching"), aclosing(arriving):
-            await self._trees.unpack(arriving, folder, len(missing), work, installation)
+            await trees.unpack(arriving, folder, len(missing), work, installation)
 
     def _check_size(self, packages: list[Package]) -> int:
         """Return the sum of the installed sizes that the packages declare.

@@ -80,8 +80,12 @@ class Eviction:
                 freed, evicted = freed + own_bytes, True
         return evicted
 
+    def used_bytes(self) -> int:
+        """Return the disk usage of environments and trees in bytes; blocks for the time of many `stat`s."""
+        return disk_bytes(self._store) + self._trees.size_bytes()
+
     async def _excess_bytes(self, needed_bytes: int, limit_bytes: float | None = None) -> float:
-        used = await asyncio.to_thread(lambda: disk_bytes(self._store) + self._trees.size_bytes())
+        used = await asyncio.to_thread(self.used_bytes)
         return used + needed_bytes - (self._limit_bytes if limit_bytes is None else limit_bytes)
 
 

@@ -5,23 +5,25 @@ Below `cache_dir/trees`, a Nix store of its own, which all Nix stores of the hos
     nix/                                the trees, as store paths
     nix/var/nix/gcroots/envicutor/NAME  a link to each tree; its mtime is the time of the tree's last use
     locks/NAME.lock                     exclusive while the tree of that name is made
+    locks/NAME.bytes                    disk space of the tree
 
-A tree is named by the digest of what it is made of. Environments consist of hard links to the files of trees.
-So the link count of a tree's files says whether an environment uses it.
+A tree is named by the digest of what it is made of. Environments consist of hard links to the files of trees,
+and a build links a file of each tree that it needs. So the link counts of its files say whether a tree is in
+use.
 """
 
 import asyncio
 import logging
 import os
 import shutil
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from nix import locks
 from nix.contents import manifest
+from nix.errors import CacheError
 from nix.index import Package
 from nix.installation import Installation
 from nix.nix_store import NixStore
@@ -36,16 +38,12 @@ FORMAT = 1
 `builder/bytecode.sh` and `builder/compile_modules.py`, and raise ENVIRONMENT_FORMAT as well."""
 MOST_AT_ONCE = 64
 """Trees that one build makes at most, so that progress is seen and a command line remains short."""
-YOUNG_S = 60.0
-"""Time after its last use in which a tree is not removed, since a build may be about to link its files."""
+MARK = "mark"
+"""File of each tree to which a build that needs the tree has a hard link."""
 BLOCK_BYTES = 512
 """Unit of `st_blocks` (stat(2))."""
 
 ItemT = TypeVar("ItemT")
-
-
-class TreeRemovedError(Exception):
-    """A tree was removed before the files of an environment were linked; it must be made again."""
 
 
 def archive_tree(package: Package) -> str:
@@ -60,39 +58,131 @@ class Trees:
         root = settings.cache_dir / "trees"
         self.store = NixStore(root, runner, settings.environment_bytes, optimise=False)
         self._locks = root / "locks"
+        self.removing = self._locks / "removing.lock"
+        """Lock file, exclusive while trees are removed, shared while some are pinned."""
 
     def find(self, name: str) -> Path | None:
-        """Return the folder of a tree and note its use; None if it is not there."""
-        root = self.store.roots / name
+        """Return the folder of a tree; None if it is not there."""
         try:
-            os.utime(root, follow_symlinks=False)
-            return self.store.physical(os.readlink(root))  # noqa: PTH115 - a path would lose nothing but time
+            return self.store.physical(os.readlink(self.store.roots / name))  # noqa: PTH115 - Path normalizes
         except FileNotFoundError:
             return None
 
+    def size_bytes(self) -> int:
+        """Return the disk space of all trees; files that environments link count here."""
+        return sum(self._size_bytes(name) for name in self.names())
+
+    async def remove_unused(self, excess_bytes: float) -> bool:
+        """Remove trees that no environment uses, least recently used first, until enough is free.
+
+        Return whether any was removed.
+
+        Raises:
+            CacheError: Nix cannot collect garbage.
+        """
+        async with locks.exclusive(self.removing):
+            removed = await asyncio.to_thread(self._remove_roots, excess_bytes)
+        if removed:
+            await self.store.collect_garbage()
+            log.info("removed %d unpacked archives", removed)
+        return removed > 0
+
+    def _remove_roots(self, excess_bytes: float) -> int:
+        removed = 0
+        for _, name in sorted((self._last_use(name), name) for name in self.names()):
+            if excess_bytes <= 0:
+                break
+            root = self.store.roots / name
+            tree = self.find(name)
+            if tree and not _is_linked(tree):
+                excess_bytes -= self._size_bytes(name)
+                root.unlink()
+                removed += 1
+        return removed
+
+    def names(self) -> list[str]:
+        """Return the names of all trees."""
+        return [root.name for root in self.store.roots.iterdir() if not root.name.startswith(".")]
+
+    def _size_bytes(self, name: str) -> int:
+        """Return the disk space of a tree, which is measured once and then noted beside the locks."""
+        note = self._locks / f"{name}.bytes"
+        with suppress(FileNotFoundError, ValueError):
+            return int(note.read_text())
+        tree = self.find(name)
+        if tree is None:
+            return 0
+        size = _disk_bytes(tree)
+        note.write_text(str(size))
+        return size
+
+    def keep(self, name: str, store_path: str) -> None:
+        """Give a tree its name."""
+        draft = self.store.roots / f".{name}.{os.getpid()}"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(store_path)
+        draft.rename(self.store.roots / name)
+
+    def _last_use(self, name: str) -> float:
+        try:
+            return (self.store.roots / name).lstat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def lock(self, name: str) -> Path:
+        """Return the lock file of a tree."""
+        return self._locks / f"{name}.lock"
+
+
+class BuildTrees:
+    """The trees that one build needs, kept from removal by links in a folder that ends with the build."""
+
+    def __init__(self, trees: Trees, pins: Path) -> None:
+        """`pins` is a folder on the file system of the trees."""
+        self._trees, self._pins = trees, pins
+        self.store = trees.store
+
+    async def pin(self, names: Iterable[str]) -> list[str]:
+        """Pin those of the trees that are there; return the names of the others."""
+        async with locks.shared(self._trees.removing):
+            return await asyncio.to_thread(lambda: [name for name in names if not self._pin(name)])
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a tree that is pinned.
+
+        Raises:
+            CacheError: it is missing all the same, since something else than this program removed it.
+        """
+        tree = self._trees.find(name)
+        if tree is None:
+            raise CacheError(f"the unpacked archive {name} is missing")
+        return tree
+
     async def make(
-        self, wanted: Mapping[str, ItemT], build: Callable[[list[ItemT]], Awaitable[Sequence[str]]]
+        self,
+        wanted: Mapping[str, ItemT],
+        build: Callable[[list[ItemT]], Awaitable[Sequence[str]]],
     ) -> None:
-        """Make the trees that are missing, each once for all processes of the host.
+        """Make the trees that are missing, each once for all processes of the host, and pin all of them.
 
         `build` gets the items of missing names and returns the store paths of their trees in the same order.
         GC roots must keep these until it is called again or the caller ends.
         """
-        while missing := [name for name in wanted if self.find(name) is None]:
+        while missing := await self.pin(wanted):
             with ExitStack() as stack:
                 held = [
                     name
                     for name in missing[:MOST_AT_ONCE]
-                    if stack.enter_context(locks.try_exclusive(self._lock(name)))
+                    if stack.enter_context(locks.try_exclusive(self._trees.lock(name)))
                 ]
                 # Another process may have made some before the lock was held.
-                mine = [name for name in held if self.find(name) is None]
-                if mine:
+                if mine := await self.pin(held):
                     store_paths = await build([wanted[name] for name in mine])
                     for name, store_path in zip(mine, store_paths, strict=True):
-                        self._keep(name, store_path)
+                        os.link(self.store.physical(store_path) / MARK, self._pins / name)
+                        self._trees.keep(name, store_path)
             if not held:
-                async with locks.exclusive(self._lock(missing[0])):
+                async with locks.exclusive(self._trees.lock(missing[0])):
                     pass  # another process makes it
 
     async def unpack(
@@ -103,7 +193,7 @@ class Trees:
         work: Path,
         installation: Installation,
     ) -> None:
-        """Unpack archives as they arrive in a folder, within the slots of builds.
+        """Unpack archives as they arrive in the folder `archives`, within the slots of builds.
 
         Raises:
             LimitError: the archives hit a limit.
@@ -126,36 +216,13 @@ class Trees:
             ordered = sorted(packages, key=lambda package: -package.archive_bytes)
             await self.make({archive_tree(package): package for package in ordered}, build)
 
-    def size_bytes(self) -> int:
-        """Return the disk space of all trees; files that environments link count here."""
-        return sum(self._size_bytes(name) for name in self._names())
-
-    async def remove_unused(self, excess_bytes: float) -> bool:
-        """Remove trees that no environment uses, least recently used first, until enough is free.
-
-        Return whether any was removed.
-
-        Raises:
-            CacheError: Nix cannot collect garbage.
-        """
-        removed = await asyncio.to_thread(self._remove_roots, excess_bytes)
-        if removed:
-            await self.store.collect_garbage()
-            log.info("removed %d unpacked archives", removed)
-        return removed > 0
-
-    def _remove_roots(self, excess_bytes: float) -> int:
-        removed = 0
-        for used_at, name in sorted((self._last_use(name), name) for name in self._names()):
-            if excess_bytes <= 0 or used_at > time.time() - YOUNG_S:
-                break
-            root = self.store.roots / name
-            with suppress(FileNotFoundError):
-                if not _is_linked(self.store.physical(os.readlink(root))):  # noqa: PTH115
-                    excess_bytes -= self._size_bytes(name)
-                    root.unlink()
-                    removed += 1
-        return removed
+    def _pin(self, name: str) -> bool:
+        """Pin a tree and note its use; return False if it is not there."""
+        tree = self._trees.find(name)
+        if tree and not (self._pins / name).exists():
+            os.utime(self._trees.store.roots / name, follow_symlinks=False)
+            os.link(tree / MARK, self._pins / name)
+        return tree is not None
 
     async def _unpack(
         self, packages: list[Package], archives: Path, work: Path, installation: Installation
@@ -168,35 +235,6 @@ class Trees:
         mounts = {"/archives": archives}
         built = await self.store.build("trees.nix", arguments, mounts, folder, installation.deadline)
         return built.store_paths
-
-    def _names(self) -> list[str]:
-        return [root.name for root in self.store.roots.iterdir() if not root.name.startswith(".")]
-
-    def _size_bytes(self, name: str) -> int:
-        """Return the disk space of a tree, which is measured once and then noted beside the locks."""
-        note = self._locks / f"{name}.bytes"
-        with suppress(FileNotFoundError, ValueError):
-            return int(note.read_text())
-        with suppress(FileNotFoundError):
-            size = _disk_bytes(self.store.physical(os.readlink(self.store.roots / name)))  # noqa: PTH115
-            note.write_text(str(size))
-            return size
-        return 0
-
-    def _keep(self, name: str, store_path: str) -> None:
-        draft = self.store.roots / f".{name}.{os.getpid()}"
-        draft.unlink(missing_ok=True)
-        draft.symlink_to(store_path)
-        draft.rename(self.store.roots / name)
-
-    def _last_use(self, name: str) -> float:
-        try:
-            return (self.store.roots / name).lstat().st_mtime
-        except FileNotFoundError:
-            return 0.0
-
-    def _lock(self, name: str) -> Path:
-        return self._locks / f"{name}.lock"
 
 
 def fresh(folder: Path) -> Path:

@@ -1,4 +1,5 @@
 # Compiles the Python modules of archives, each archive into an output of its own: files/usr/lib/…/__pycache__/….pyc.
+# The file `mark` beside is for links that say that the tree is needed.
 #
 # Given by the derivation: $busybox, $common, $python (such as python3.11), $program (compile_modules.py),
 # $archivesPath (the digests of the archives), and an output for each archive. Mounted are /interpreter, an environment
@@ -18,6 +19,7 @@ main() {
         folder=$(output_of "$digest")
         folders="$folders $folder"
         mkdir -p "$folder/files"
+        echo tree > "$folder/mark"
         list_modules "$digest"
     done < "$archivesPath"
     # shellcheck disable=SC2086 # a list of folders without spaces

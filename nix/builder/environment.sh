@@ -298,7 +298,7 @@ done
 cd /
 $b rm -rf usr/share/doc usr/share/info usr/share/lintian usr/share/locale usr/share/man format
 $b cp .configure/format format
-[ -e usr/bin/sh ] || $b ln -s dash usr/bin/sh # what the maintainer script of a later dash would do
+[ -e usr/bin/sh ] || $b ln -s dash usr/bin/sh 2> /dev/null || true # what the maintainer script of a later dash would do
 for folder in *; do
     # What is mounted from here stays; of the rest only what a package put something into.
     case $folder in usr | etc | var) ;; *) [ -L "$folder" ] || $b rmdir "$folder" 2> /dev/null || true ;; esac

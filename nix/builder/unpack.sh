@@ -2,6 +2,7 @@
 #
 #   files/    what belongs below the root folder of an environment, without manuals, documentation and translations
 #   postinst  the maintainer script, if the archive has one
+#   mark      a file for links that say that the tree is needed
 #
 # Given by the derivation: $busybox, $common, $archivesPath (a file of lines `name sha256`), and an output for each
 # archive. The archives are mounted in /archives; the digest of each was checked before.
@@ -15,6 +16,7 @@ main() {
         eval "folder=\$$output"
         folders="$folders $folder"
         mkdir -p "$folder"
+        echo tree > "$folder/mark"
     done
     # shellcheck disable=SC2086 # a list of folders without spaces
     bound_disk $folders

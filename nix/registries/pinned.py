@@ -10,7 +10,7 @@ from nix.deadline import Deadline
 from nix.dependencies import Pinned
 from nix.errors import DependenciesError
 from nix.index import Package
-from nix.progress import Progress
+from nix.progress import Progress, Step
 from nix.registries import npm, obtain, pypi
 from nix.registries.sandbox import Registries
 
@@ -26,7 +26,11 @@ def needed(pinned: Pinned) -> list[str]:
 
 
 async def resolve(
-    pinned: Pinned, packages: Sequence[Package], registries: Registries, deadline: Deadline
+    pinned: Pinned,
+    packages: Sequence[Package],
+    registries: Registries,
+    deadline: Deadline,
+    progress: Progress,
 ) -> tuple[ResolvedArtifact, ...]:
     """Return the archives of pinned packages and of all their dependencies.
 
@@ -42,6 +46,8 @@ async def resolve(
         if getattr(pinned, registry) and not address_of(registries.settings, registry):
             raise switched_off(registry)
     found: list[ResolvedArtifact] = []
+    if pinned.pypi or pinned.npm:
+        progress(Step("resolving"))
     if pinned.pypi:
         found += await pypi.resolve(pinned.pypi, _python_version(packages), registries, deadline)
     if pinned.npm:

@@ -21,7 +21,6 @@ SUFFIXES = {".py", ".md"} | C | MARKUP | SHELL
 SHELL_NAMES = {"Dockerfile", "Makefile", "kafka-run"}
 """Files without a suffix whose comments begin with `#`."""
 PINNED = {
-    "nix/environment.sh": "part of the store path of every environment",
     "nix/pkgs/default.nix": "part of the pin of every package set",
 }
 """Files whose bytes are frozen, comments included, and why: a change would build everything again."""

@@ -47,10 +47,11 @@ class Distribution:
         return self.loop.run(cache.install(Packages((name,)), self.pin, BuildLimits(), print))
 
     def forget(self, installed: InstalledEnvironment) -> None:
-        """Evict it."""
+        """Evict it, and remove what was unpacked for it."""
         cache = Cache(self.settings, self.runner)
         assert self.loop.run(cache.evict(installed.store_path, _agree))
         self.loop.run(cache._store.collect_garbage())
+        self.loop.run(cache._trees.remove_unused(float("inf")))
 
     def archive(self, name: str) -> Path:
         package = package_set.load(self.settings, self.pin).index.package(name)
@@ -102,9 +103,6 @@ def test_a_damaged_archive_is_fetched_again(distribution: Distribution) -> None:
     with distribution.archive("p0").open("r+b") as archive:
         archive.seek(SIZE // 2)
         archive.write(b"damaged")
-    with pytest.raises(CacheError, match="p0: the archive is damaged"):
-        distribution.install("p0")
-    assert not distribution.archive("p0").exists()
     assert distribution.install("p0")
     assert distribution.archive("p0").stat().st_nlink == 1
 

@@ -17,6 +17,7 @@ from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages
 from nix.errors import EnvironmentNotFoundError
 from nix.settings import NixSettings
+from nix.trees import BuildTrees
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
 from tests.system.nix.archives import Member, deb, make_package_set
@@ -29,13 +30,13 @@ LIMIT = 6 * SIZE
 
 
 class Small:
-    """A Cache of its own, and packages of 1 MiB each, with 1 MiB that is the same in all of them."""
+    """A Cache of its own, packages of 1 MiB each, and one of 1 MiB that each environment has."""
 
     def __init__(self, host: Host, sandboxes: Sandboxes, root: Path) -> None:
         self.settings = NixSettings(nix_root=root / "nix", cache_dir=root / "cache", cache_limit_bytes=LIMIT)
         own = {f"p{n}": Member(f"./usr/own{n}", bytes([n]) + os.urandom(SIZE)) for n in range(NUMBER)}
-        debs = {name: deb([Member("./usr/shared", SHARED), member]) for name, member in own.items()}
-        self.pin = make_package_set(self.settings, debs)
+        members = {**own, "shared": Member("./usr/shared", SHARED)}
+        self.pin = make_package_set(self.settings, {name: deb([one]) for name, one in members.items()})
         self.loop = host.loop
         self.runner = SandboxRunner(sandboxes)
         self.cache = Cache(self.settings, self.runner)
@@ -47,8 +48,15 @@ class Small:
         return store_path not in self.kept
 
     def install(self, name: str) -> InstalledEnvironment:
-        work = self.cache.install(Packages((name,)), self.pin, BuildLimits(), lambda _: None, self.announce)
+        wanted = Packages((name, "shared"))
+        work = self.cache.install(wanted, self.pin, BuildLimits(), lambda _: None, self.announce)
         return self.loop.run(work)
+
+    def used_bytes(self) -> int:
+        return self.cache._eviction.used_bytes()
+
+    def trees(self) -> set[str]:
+        return set(self.cache._trees.names())
 
     def make_room(self) -> None:
         self.loop.run(self.cache.make_room(self.announce))
@@ -67,16 +75,11 @@ class Small:
         return (self.settings.nix_root / installed.store_path[1:]).exists()
 
     def verify(self) -> None:
-        command = [
-            "nix-store",
-            "--store",
-            f"local?root={self.settings.nix_root}",
-            "--verify",
-            "--check-contents",
-        ]
-        ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
-        assert "error" not in ran.stderr
-        assert "modified" not in ran.stderr
+        for root in (self.settings.nix_root, self.settings.cache_dir / "trees"):
+            command = ["nix-store", "--store", f"local?root={root}", "--verify", "--check-contents"]
+            ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+            assert "error" not in ran.stderr
+            assert "modified" not in ran.stderr
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_what_was_used_longest_ago_goes_and_the_limit_holds(small: Small) -> Non
         if n:
             assert small.has(installed[0])  # which uses it
     small.make_room()
-    assert eviction.disk_bytes(small.cache._store) <= LIMIT
+    assert small.used_bytes() <= LIMIT
     there = [n for n, one in enumerate(installed) if small.has(one)]
     assert there[0] == 0
     assert there[1:] == list(range(NUMBER - len(there) + 1, NUMBER))
@@ -109,14 +112,16 @@ def test_what_was_used_longest_ago_goes_and_the_limit_holds(small: Small) -> Non
 
 def test_what_is_shared_counts_once_and_stays(small: Small) -> None:
     first = small.install("p0")
-    one = eviction.disk_bytes(small.cache._store)
+    one = small.used_bytes()
     second = small.install("p1")
-    two = eviction.disk_bytes(small.cache._store)
+    two = small.used_bytes()
     assert SIZE <= two - one < 1.5 * SIZE
     assert small.evict(first)
     small.loop.run(small.cache._store.collect_garbage())
-    assert eviction.disk_bytes(small.cache._store) < two - 0.9 * SIZE
+    small.loop.run(small.cache._trees.remove_unused(float("inf")))
+    assert small.used_bytes() < two - 0.9 * SIZE
     assert small.has(second)
+    assert len(small.trees()) == 2
 
 
 HOLDER = """
@@ -202,6 +207,33 @@ def test_garbage_goes_before_what_can_be_used(small: Small) -> None:
     small.install("p6")
     assert not small.on_disk(installed[0])
     assert all(map(small.has, installed[1:]))
+
+
+def test_unpacked_archives_that_no_environment_uses_go_first(small: Small) -> None:
+    first = small.install("p0")
+    assert small.evict(first)
+    installed = [small.install(f"p{n}") for n in (1, 2, 3)]
+    assert len(small.trees()) == 5
+    installed.append(small.install("p4"))
+    small.make_room()
+    assert all(map(small.has, installed))
+    assert len(small.trees()) == 5
+    assert small.told == [first.store_path]
+
+
+def test_an_archive_that_a_build_needs_stays_unpacked(small: Small, tmp_path: Path) -> None:
+    small.install("p0")
+    trees = small.cache._trees
+    (small.settings.cache_dir / "pins").mkdir()
+    pinned = BuildTrees(trees, small.settings.cache_dir / "pins")
+    names = sorted(small.trees())
+    assert small.loop.run(pinned.pin(names)) == []
+    small.evict(small.install("p0"))
+    small.loop.run(small.cache._store.collect_garbage())
+    assert not small.loop.run(trees.remove_unused(float("inf")))
+    shutil.rmtree(small.settings.cache_dir / "pins")
+    assert small.loop.run(trees.remove_unused(float("inf")))
+    assert small.loop.run(pinned.pin(names)) == names
 
 
 def test_finding_and_using_cost_next_to_nothing(small: Small) -> None:

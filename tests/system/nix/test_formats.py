@@ -29,13 +29,14 @@ async def build_in_format_1(
     cache: Cache, settings: NixSettings, pin: str, names: tuple[str, ...], folder: Path
 ) -> InstalledEnvironment:
     """Build packages as the first version did: by another script, for a key without a format."""
-    shutil.copy(nix_store.DERIVATION, folder / "environment.nix")
-    script = nix_store.DERIVATION.with_name("environment.sh").read_text()
-    (folder / "environment.sh").write_text(
-        "".join(line for line in script.splitlines(keepends=True) if "> format" not in line) + "# older\n"
+    builder = folder / "builder"
+    shutil.copytree(nix_store.BUILDER, builder)
+    script = (builder / "environment.sh").read_text()
+    (builder / "environment.sh").write_text(
+        "".join(line for line in script.splitlines(keepends=True) if "/format" not in line) + "# older\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nix_store, "DERIVATION", folder / "environment.nix")
+        patch.setattr(nix_store, "BUILDER", builder)
         installed = await cache.install(Packages(names), pin, BuildLimits(), print)
     package_set = load(settings, pin)
     packages = closure([*package_set.names.base, *names], package_set.index)
