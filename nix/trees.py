@@ -13,11 +13,13 @@ use.
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,16 +28,26 @@ from nix.contents import manifest
 from nix.errors import CacheError
 from nix.index import Package
 from nix.installation import Installation
-from nix.nix_store import NixStore
+from nix.nix_store import BUILDER, NixStore
 from nix.progress import Step
 from nix.runner import Runner
 from nix.settings import NixSettings
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Version of the trees that builds make of given archives: raise it with each change of `builder/unpack.sh`,
-`builder/bytecode.sh` and `builder/compile_modules.py`, and raise ENVIRONMENT_FORMAT as well."""
+SCRIPTS = (
+    "common.nix",
+    "common.sh",
+    "trees.nix",
+    "unpack.sh",
+    "bytecode.nix",
+    "bytecode.sh",
+    "compile_modules.py",
+)
+"""Files of the folder `builder` that determine what a tree is.
+
+With a change of one all trees are made again, and ENVIRONMENT_FORMAT must be raised.
+"""
 MOST_AT_ONCE = 64
 """Trees that one build makes at most, so that progress is seen and a command line remains short."""
 MARK = "mark"
@@ -48,7 +60,14 @@ ItemT = TypeVar("ItemT")
 
 def archive_tree(package: Package) -> str:
     """Return the name of the tree of a Debian archive."""
-    return f"{FORMAT}.{package.sha256}"
+    return f"{_format()}.{package.sha256}"
+
+
+@cache
+def _format() -> str:
+    """Return 8 hex digits of a hash of the scripts that make trees."""
+    digest = hashlib.sha256(b"".join((BUILDER / name).read_bytes() for name in SCRIPTS))
+    return digest.hexdigest()[:8]
 
 
 class Trees:
