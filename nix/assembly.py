@@ -98,11 +98,9 @@ async def _lower(
     files = layout.merge(found.values())
     compiled = {}
     for interpreter in bytecode.interpreters(packages, installation):
-        modules = {
-            package.sha256: those
-            for package in packages
-            if (those := interpreter.modules(path for path, _ in found[package.sha256]))
-        }
+        modules = interpreter.modules(
+            {digest: [path for path, _ in entries] for digest, entries in found.items()}
+        )
         archives = {
             package.sha256: (package, places[package.sha256])
             for package in packages

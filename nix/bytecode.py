@@ -38,14 +38,27 @@ class Interpreter:
         """Return the name of the tree with the bytecode of an archive's modules."""
         return f"{archive_tree(package)}.{self.digest}"
 
-    def modules(self, tree: Iterable[str]) -> list[str]:
-        """Return those of the paths that are modules for this Python, except for those of tests."""
+    def modules(self, trees: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Return the modules of archives for this Python, by the digest of the archive.
+
+        `trees` are the paths of each archive. Modules of tests are left out, and those of other archives at a
+        path of the interpreter's own.
+        """
         folders = ("usr/lib/python3/", f"usr/lib/{self.name}/")
-        return [
-            path
-            for path in tree
-            if path.startswith(folders) and path.endswith(".py") and "/tests/" not in path
-        ]
+        own = {package.sha256 for package in self.packages}
+        taken = {path for digest in own for path in trees.get(digest, ())}
+        found = {
+            digest: [
+                path
+                for path in paths
+                if path.startswith(folders)
+                and path.endswith(".py")
+                and "/tests/" not in path
+                and (digest in own or path not in taken)
+            ]
+            for digest, paths in trees.items()
+        }
+        return {digest: those for digest, those in found.items() if those}
 
 
 def interpreters(packages: Sequence[Package], installation: Installation) -> list[Interpreter]:

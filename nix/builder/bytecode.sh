@@ -5,7 +5,8 @@
 # $archivesPath (the digests of the archives), and an output for each archive. Mounted are /interpreter, an environment
 # with that Python, and /trees/DIGEST, the files of each archive.
 #
-# Bytecode depends on the archive and the interpreter alone: each archive is compiled in a root folder of these two.
+# Bytecode depends on the archive and the interpreter alone: each archive is compiled in a root folder of these two, in
+# which the interpreter's files come first. A module that has a file of the interpreter before it is not of use.
 # The modules of one process are always the same ones, whatever the number of cores, since bytecode may depend on what
 # was compiled before it. Folders `tests` are left out: a third of all modules, which only tests import.
 set -eu
@@ -43,13 +44,13 @@ write_compile_script() {
 while read -r digest; do
     root=/build/roots/$digest
     mkdir "$root"
-    mount -t overlay overlay -o "lowerdir=/trees/$digest:/interpreter" "$root"
+    mount -t overlay overlay -o "lowerdir=/interpreter:/trees/$digest" "$root"
     mount -o rbind /dev "$root/dev"
     mount -o bind "$(output_of "$digest")/files" "$root/mnt"
 done < "$archivesPath"
 export text="$(cat "$program")"
 ls -S /build/lists | xargs -r -n 1 -P "$NIX_BUILD_CORES" sh -c '
-    chroot "/build/roots/${0%.*}" "/usr/bin/$python" -I -S -c "$text" /mnt < "/build/lists/$0"'
+    chroot "/build/roots/${0%.*}" "/usr/bin/$python" -I -S -c "$text" /mnt < "/build/lists/$0"' || true
 END
 }
 
