@@ -21,7 +21,7 @@ class LocalSettings(BaseSettings):
     local tables of ingest and the other roles."""
     cache_dir: Path = Path("/var/cache/envicutor")
     """Folder of files that can be downloaded or built again, shared by all systems of the machine: Kafka's
-    jars, package sets, archives."""
+    jars, package sets, archives and what they unpack to."""
     http_port: int = Field(default=8000, ge=0, le=65535)
     """TCP port of HTTP; 0 chooses a free one."""
     kafka_port: int = Field(default=9092, ge=0, le=65535)

@@ -32,7 +32,7 @@ class Assembled:
 
 
 @dataclass(frozen=True)
-class Layer:
+class RegistryLayer:
     """An archive of packages of other registries, which is unpacked below /usr/local."""
 
     archive: Path
@@ -53,7 +53,7 @@ class Lower:
 
 async def assemble(
     contents: Contents,
-    layer: Layer | None,
+    layer: RegistryLayer | None,
     trees: BuildTrees,
     store: NixStore,
     work: Path,

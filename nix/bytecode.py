@@ -26,7 +26,7 @@ class Interpreter:
     """A Python of an environment, with the archives that it consists of."""
 
     name: str
-    """Such as `python3.11`."""
+    """Name of its program in /usr/bin, such as `python3.11`."""
     packages: Sequence[Package]
 
     @property

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nix import archives, locks, resolve
 from nix.artifacts import ResolvedArtifact
-from nix.assembly import Layer, assemble
+from nix.assembly import RegistryLayer, assemble
 from nix.binary_cache import BinaryCache, checked_secret_key_file
 from nix.contents import ENVIRONMENT_FORMAT, Contents, format_of
 from nix.deadline import Deadline
@@ -273,7 +273,7 @@ class Cache:
             digest = await pinned.layer(
                 contents, folder, self._registries, installation.deadline, installation.progress
             )
-            layer = Layer(folder / "layer.tar", digest) if digest else None
+            layer = RegistryLayer(folder / "layer.tar", digest) if digest else None
             trees = BuildTrees(self._trees, pins=folder)
             await self._unpack(contents.packages, trees, folder, work, installation)
             assembled = await assemble(contents, layer, trees, self._store, work, installation)

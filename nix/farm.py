@@ -1,4 +1,4 @@
-"""Folders of hard links, made as a layout says. Nothing here follows a link that an archive brought."""
+"""Folders of hard links, made after a layout. Nothing here follows a link that an archive brought."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What the steps of one installation share."""
+"""One installation of an environment, as its steps share it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

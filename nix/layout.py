@@ -32,7 +32,7 @@ SKELETON: Layout = (
     | {f"usr/{name}": FOLDER for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin")}
     | {name: Entry("link", f"usr/{name}") for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin")}
 )
-"""What every environment begins with. Files of /bin and of /usr/bin are in one folder, as in Debian."""
+"""Folders and links that every environment has. Files of /bin and /usr/bin share a folder, as in Debian."""
 
 
 def scan(folder: Path) -> Iterator[tuple[str, Entry]]:
@@ -62,7 +62,7 @@ def merge(trees: Iterable[Tree]) -> dict[str, Entry]:
     """
     layout = dict(SKELETON)
     for tree in trees:
-        places = {"": ""}  # folders of this tree, and where they are in the layout
+        places = {"": ""}  # folders of this tree, with their places in the layout
         for path, entry in tree:
             parent, _, name = path.rpartition("/")
             if parent not in places:

@@ -1,11 +1,11 @@
-"""The steps of one installation, as whoever waits for it sees them."""
+"""The steps of one installation, for clients that wait for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 Stage = Literal["evaluating", "resolving", "fetching", "unpacking", "building", "publishing"]
-"""What an installation does at the moment, in this order; stages without work are left out.
+"""Stage of an installation. Stages follow in this order; those without work are left out.
 
 evaluating  an expression becomes a list of packages
 resolving   packages of PyPI or npm become a list of archives

@@ -8,7 +8,7 @@ Below `cache_dir/trees`, a Nix store of its own, which all Nix stores of the hos
     locks/NAME.bytes                    disk space of the tree
 
 A tree is named by the digest of what it is made of. Environments consist of hard links to the files of trees,
-and a build links a file of each tree that it needs. So the link counts of its files say whether a tree is in
+and a build links a file of each tree that it needs. The link counts of its files show whether a tree is in
 use.
 """
 

@@ -1,5 +1,5 @@
 # Compiles the Python modules of archives, each archive into an output of its own: files/usr/lib/…/__pycache__/….pyc.
-# The file `mark` beside is for links that say that the tree is needed.
+# Builds that need the tree link the file `mark` beside.
 #
 # Given by the derivation: $busybox, $common, $python (such as python3.11), $program (compile_modules.py),
 # $archivesPath (the digests of the archives), and an output for each archive. Mounted are /interpreter, an environment

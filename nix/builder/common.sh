@@ -1,5 +1,5 @@
 # Functions of all builders, which run as a build user inside Nix's sandbox: no network, no files but those that are
-# mounted for them, busybox, and the scripts. /bounds says how many KiB may be written.
+# mounted for them, busybox, and the scripts. /bounds has the number of KiB that may be written.
 
 # Every command is busybox.
 mkdir_tools() {

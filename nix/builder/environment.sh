@@ -259,8 +259,8 @@ if [ -x /usr/bin/update-mime-database ]; then
 fi
 
 # Fontconfig believes its cache while the folder of the fonts has the time that it had then, which Nix will set to 1.
-# Programs see /var/lib, not /var/cache. Fonts that packages of other registries bring are not in the cache, nor is it
-# to say that there are none. fc-list makes the cache as well as fc-cache does, which sleeps for 2 s.
+# Programs see /var/lib, not /var/cache. Fonts that packages of other registries bring are not in the cache, and it must
+# not claim that there are none. fc-list makes the cache as well as fc-cache does, which sleeps for 2 s.
 if [ -x /usr/bin/fc-list ]; then
     $b sed -i 's|<cachedir>/var/cache/fontconfig<|<cachedir>/var/lib/fontconfig<|' /etc/fonts/fonts.conf
     $b rm -rf /var/cache/fontconfig
@@ -272,7 +272,7 @@ fi
 END
 }
 
-# Small files of the expression, after all else: what they say is not run here. Then what only installation needed goes,
+# Small files of the expression, after all else: none of them is run here. Then what only installation needed goes,
 # and the paths that are left are listed.
 add_files() {
     mkdir .configure

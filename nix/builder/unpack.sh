@@ -2,7 +2,7 @@
 #
 #   files/    what belongs below the root folder of an environment, without manuals, documentation and translations
 #   postinst  the maintainer script, if the archive has one
-#   mark      a file for links that say that the tree is needed
+#   mark      a file that builds link which need the tree
 #
 # Given by the derivation: $busybox, $common, $archivesPath (a file of lines `name sha256`), and an output for each
 # archive. The archives are mounted in /archives; the digest of each was checked before.
