@@ -35,7 +35,7 @@ class BuildSteps:
         await self._tail.start()
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop to read `dependencies.steps`."""
         await self._tail.close()
 
     def of(self, id: str, row: bytes | None) -> BuildStep | None:

@@ -12,7 +12,7 @@ STEP = "envicutor.dependencies.step.v1"
 
 
 class BuildStep(Model):
-    """What the build of an environment does at the moment."""
+    """The present step of the build of an environment."""
 
     stage: Literal["evaluating", "resolving", "fetching", "unpacking", "building", "publishing"]
     """Stage of the build. Stages have this order, and stages without work are left out: `evaluating` (an

@@ -473,7 +473,7 @@ class Answer(WireModel):
 
 
 class BuildStep(WireModel):
-    """What the build of an environment does at the moment."""
+    """The present step of the build of an environment."""
 
     stage: Literal["evaluating", "resolving", "fetching", "unpacking", "building", "publishing"] | str
     """Stage of the build. Stages have this order, and stages without work are left out: `evaluating` (an
