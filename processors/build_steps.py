@@ -91,15 +91,17 @@ class _AttemptSteps:
         self._throttle = StepThrottle()
         self._timer: asyncio.TimerHandle | None = None
         self._last: asyncio.Future[Message] | None = None
+        self._is_closed = False
 
     def add(self, step: Step) -> None:
         """Publish the step now or later, unless another one comes before."""
         self._throttle.add(step)
-        if self._timer is None:
+        if self._timer is None and not self._is_closed:
             self._publish_due()
 
     def close(self) -> None:
-        """Publish no further step."""
+        """Publish no further step, not even one that is added later."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
 

@@ -1,12 +1,13 @@
 """What a submission waits for, as clients learn it."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from envicutor_client import Client
+from envicutor_client import AsyncClient, Client
 from envicutor_client.cli.watch import WaitingNotes
 from envicutor_client.models import EventPayload, SubmissionWait
 from tests.integration.http.nodes import Nodes
@@ -79,6 +80,16 @@ def test_a_submission_that_waits_for_its_environment_does_not_run(nodes: Nodes) 
         nodes.finish(id)
 
 
+async def first_wait(url: str, id: str) -> SubmissionWait:
+    """What the client for asyncio passes to `on_waiting`."""
+    waits: asyncio.Queue[SubmissionWait] = asyncio.Queue()
+    async with AsyncClient(url) as client:
+        waiting = asyncio.create_task(client.wait(id, 60.0, waits.put_nowait))
+        first = await waits.get()
+        waiting.cancel()
+        return first
+
+
 def test_clients_see_the_steps_of_the_build_that_they_wait_for(nodes: Nodes) -> None:
     request = {"run": "true", "dependencies": {"packages": ["python3"]}}
     id = nodes.submit(request)
@@ -100,9 +111,9 @@ def test_clients_see_the_steps_of_the_build_that_they_wait_for(nodes: Nodes) -> 
         assert (shown["status"], shown["step"]) == ("started", fetching.model_dump())
         nodes.step(environment, building, attempt=2)
         assert next(str(step) for step in steps if step and step.stage != "fetching") == "building"
-        waiting = client.get(id).waiting
-        assert waiting is not None
-        assert str(waiting.step) == "building"
+        for waiting in (client.get(id).waiting, asyncio.run(first_wait(str(http.base_url), id))):
+            assert waiting is not None
+            assert str(waiting.step) == "building"
         nodes.build(id, status="installed", builder="b", attempt=2)
         eventually(lambda: client.get(id).waiting is None, "it waits no more")
         assert "step" not in http.get(f"/dependencies/{environment}").json()

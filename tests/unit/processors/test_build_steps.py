@@ -130,6 +130,10 @@ def test_no_step_is_published_before_the_last_one_is_acknowledged_nor_after_the_
             progress(Step("publishing"))
         await asyncio.sleep(3 * PERIOD_S)
         assert topic.published.empty()
+        with publisher(topic).of(WORK) as progress:
+            pass
+        progress(fetching(3))
+        assert topic.published.empty()
 
     asyncio.run(scenario())
 
