@@ -1,7 +1,8 @@
 """Ingest: the HTTP interface, which reads local tables and appends events to the log.
 
 consumes  `submissions.events`, `submissions.store` (as the projection); `package-sets`,
-          `dependencies.store`, `api-keys` (as views); `submissions.output` (as a journal)
+          `dependencies.store`, `api-keys` (as views); `submissions.output` (as a journal);
+          `dependencies.steps`
 produces  Requested, Cancelled on `submissions.events`
 """
 
@@ -19,6 +20,7 @@ from fastapi_offline import FastAPIOffline
 from ingest import metrics as measured
 from ingest import problems
 from ingest.access import Access
+from ingest.build_steps import BuildSteps
 from ingest.events import EventStreams
 from ingest.languages import Languages
 from ingest.middleware import REQUEST_ID, HostChecked, Observed, ProxiesRefused
@@ -88,7 +90,8 @@ def make_app(
         status_of=unfinished,
         consumer=consumer,
     )
-    waits = WaitReasons(submissions.waiting, environments)
+    steps = BuildSteps(kafka, catalogue.steps.name, consumer)
+    waits = WaitReasons(submissions.waiting, environments, steps)
     events = EventStreams(submissions.projection, output, waits, settings.http_streams_per_key)
     readiness = Readiness(kafka, catalogue, submissions, environments, access)
 
@@ -102,8 +105,11 @@ def make_app(
         await submissions.start()
         await output.start()
         await environments.start()
+        await steps.start()
         yield
-        await asyncio.gather(environments.close(), output.close(), submissions.close(), access.close())
+        await asyncio.gather(
+            *(steps.close(), environments.close(), output.close(), submissions.close(), access.close())
+        )
 
     app: FastAPI = FastAPIOffline(
         title="Envicutor",
@@ -148,7 +154,9 @@ def make_app(
 
     app.include_router(submit_routes(submissions, access, settings, kafka.request_bytes))
     app.include_router(reading_routes(submissions, access, events, waits, settings))
-    app.include_router(environment_routes(environments, submissions.package_sets, access, nix, settings))
+    app.include_router(
+        environment_routes(environments, steps, submissions.package_sets, access, nix, settings)
+    )
     languages = Languages(submissions.package_sets, nix, settings.languages)
     app.include_router(language_routes(languages, access, settings))
     overview = Overview(submissions, waits, environments, readiness.workers)

@@ -1,6 +1,6 @@
 """Streams of server-sent events: the facts and the live output of one submission, as they are published.
 
-consumes  `submissions.events` (as the projection), `submissions.output` (as a journal)
+consumes  `submissions.events` (as the projection), `submissions.output` (as a journal), `dependencies.steps`
 
 An open stream holds only its position in both topics. New records wake the stream, which reads them from the
 local tables. A client may therefore connect to any node at any time, and may read slowly.
@@ -23,6 +23,7 @@ from ingest.problems import ProblemError
 from ingest.projection import Projection
 from ingest.timeline import Timeline
 from ingest.wait_reasons import WaitReasons
+from topics.dependencies.steps import BuildStep
 from topics.submissions.state import Status, Submission
 from topics.times import now
 from topics.views.journal import Journal
@@ -30,7 +31,8 @@ from topics.views.journal import Journal
 KEEP_ALIVE_S = 15.0
 """Longest time without an event or a comment, since proxies close silent connections."""
 _WAITING_S = 2.0
-"""Time without events after which `waiting` or a comment is sent, until the program runs."""
+"""Time without events after which `waiting` or a comment is sent, until the program runs. A new step of the
+build of its environment is sent at once."""
 RECONNECT_MS = 1000
 """Pause before clients reconnect, sent as `retry`."""
 POSITION = rf"^([0-9]{{1,18}}-[0-9]{{1,18}}|{END})$"
@@ -113,8 +115,10 @@ class EventStreams:
         id, changed = submission.id, asyncio.Event()
         hidden, silent_s = caller.concealment(submission), 0.0
         timeline = Timeline(id, submission.owner, hides_errors=hidden.errors)
-        del submission  # many streams would keep many large requests in memory
+        step: BuildStep | None = None
         with ExitStack() as stack:
+            stack.enter_context(self._waits.subscribe(submission, changed))
+            del submission  # many streams would keep many large requests in memory
             self._listeners.add(changed)
             stack.callback(self._listeners.discard, changed)
             for source in (self._submissions, self._output):
@@ -133,11 +137,16 @@ class EventStreams:
                     position = position._replace(output=piece.offset + 1)
                     if hidden.shows(piece.value):
                         yield _event("output", piece.value.decode(), position)
+                waiting = self._waits.of_environment(timeline.state)
+                if waiting and waiting.step and waiting.step != step:
+                    step = waiting.step
+                    yield _waiting_event(waiting)
                 period_s = _WAITING_S if timeline.may_wait else KEEP_ALIVE_S
                 silent_s = 0.0 if await _within(period_s, changed) else silent_s + period_s
                 changed.clear()
                 if silent_s:
                     waiting = self._waits.of(timeline.state)
+                    step = waiting.step if waiting else None
                     yield _waiting_event(waiting) if waiting else b": still there\n\n"
 
     def _end_data(self, id: str, caller: Caller) -> str | None:

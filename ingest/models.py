@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from topics.dependencies.state import EnvironmentState
+from topics.dependencies.steps import BuildStep
 from topics.request.errors import FieldError
 from topics.submissions.stage import Outcome
 from topics.submissions.state import Answer, Status
@@ -75,6 +77,9 @@ class SubmissionWait(Body):
     """Estimated time until a worker starts it, in seconds, from the starts of the last minute; null if there
     were none, if the oldest submission began to wait less than 0.5 s ago, and while it waits for its
     environment."""
+    step: Annotated[BuildStep | None, Field(exclude_if=lambda step: step is None)] = None
+    """Step that the build of its environment has reached; left out while none is known, and while the
+    submission waits for a worker."""
 
 
 class SubmissionShown(Answer):
@@ -82,6 +87,13 @@ class SubmissionShown(Answer):
 
     waiting: Annotated[SubmissionWait | None, Field(exclude_if=lambda waiting: waiting is None)] = None
     """Reason why its program does not run yet; left out if it runs or the submission has ended."""
+
+
+class EnvironmentShown(EnvironmentState):
+    """The state of an environment, and the step of its build."""
+
+    step: Annotated[BuildStep | None, Field(exclude_if=lambda step: step is None)] = None
+    """Step that the build has reached; left out if it is not being built, or no step is known."""
 
 
 class SubmissionsById(Body):

@@ -109,8 +109,8 @@ EVENT_STREAM: Responses = {
     200: {
         "description": "Server-sent events: each fact under its name (`requested`, `started`, `finished` …), "
         "with an EventPayload as data; `waiting`, with an EventPayload whose `fact` is a SubmissionWait and "
-        "without an id, until the program runs; `output`, with an OutputChunk, while it runs; finally `end`, "
-        "with the final submission.",
+        "without an id, until the program runs, also at each step of the build of its environment; `output`, "
+        "with an OutputChunk, while it runs; finally `end`, with the final submission.",
         "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {

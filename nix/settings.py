@@ -19,13 +19,13 @@ class NixSettings(BaseSettings):
     """Root of the Nix store that holds the environments. All cache builders and workers of a host share
     it. `up` sets it to `DATA_DIR/nix`."""
     cache_dir: Path = Path("/var/cache/envicutor")
-    """Folder of package sets, downloaded archives and unpacked archives, shared by all Nix stores of a host. On
-    the file system of `nix_root`, environments link the files of unpacked archives; else they copy them."""
+    """Folder of package sets, downloaded archives and unpacked archives, shared by all Nix stores of a host.
+    On the file system of `nix_root`, environments link the files of unpacked archives; else they copy them."""
     environment_bytes: int = 4 << 30
     """Largest environment, by the sizes that its packages state. Larger environments are refused."""
     cache_limit_bytes: int = 20 << 30
     """Disk space of all environments and unpacked archives of a host; shared files count once. Beyond it the
-    least recently used ones are removed: first unpacked archives without an environment, then environments."""
+    least recently used are removed: first unpacked archives without an environment, then environments."""
     archives_limit_bytes: int = 10 << 30
     """Disk space of downloaded archives. Beyond it the least recently used archives are deleted."""
     binary_cache_dir: Path | None = None

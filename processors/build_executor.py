@@ -8,6 +8,7 @@ from nix.artifacts import ResolvedArtifact
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError, LimitError, TransientError
+from processors.build_steps import BuildStepPublisher
 from processors.evictions import Evictions
 from processors.queue.attempt import Attempt
 from processors.settings import WorkSettings
@@ -25,11 +26,18 @@ class BuildExecutor:
     """The `JobExecutor` of a cache builder."""
 
     def __init__(
-        self, name: str, settings: WorkSettings, cache: Cache, evictions: Evictions, *, memory_bytes: int
+        self,
+        name: str,
+        settings: WorkSettings,
+        cache: Cache,
+        evictions: Evictions,
+        steps: BuildStepPublisher,
+        *,
+        memory_bytes: int,
     ) -> None:
         """`name` is the builder's process; a build may have up to `memory_bytes` here."""
         self._name, self._settings, self._cache = name, settings, cache
-        self._evictions, self._memory_bytes = evictions, memory_bytes
+        self._evictions, self._steps, self._memory_bytes = evictions, steps, memory_bytes
 
     def started(self, work: Build) -> Started:
         """Return the fact that this builder started the attempt."""
@@ -63,15 +71,16 @@ class BuildExecutor:
         started_s = loop.time()
         log.info("building %s: %s", work.id, work.dependencies.model_dump_json(exclude_none=True)[:200])
         try:
-            installed = await self._cache.install(
-                from_json(work.dependencies.model_dump(exclude_none=True)),
-                work.package_set,
-                BuildLimits(**work.limits.model_dump()),
-                lambda step: log.info("building %s: %s", work.id, step),
-                self._evictions.announce,
-                again=work.generation > 1,
-                resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],
-            )
+            with self._steps.of(work) as progress:
+                installed = await self._cache.install(
+                    from_json(work.dependencies.model_dump(exclude_none=True)),
+                    work.package_set,
+                    BuildLimits(**work.limits.model_dump()),
+                    progress,
+                    self._evictions.announce,
+                    again=work.generation > 1,
+                    resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],
+                )
         except DependenciesError as error:
             log.info(
                 "building %s: failed: %.500r", work.id, str(error)

@@ -3,7 +3,8 @@
 consumes  `dependencies.queue` (consumer group), `dependencies.store` (as a view)
 does      installs each set of dependencies in the Cache, publishes it to the other hosts, and evicts
           environments when the Cache is over its limit
-produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.events`; leases
+produces  Started, Installed, Failed, HandedBack, Evicted on `dependencies.events`; leases; steps on
+          `dependencies.steps`
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from concurrent.futures import Future
 
 from nix.cache import Cache
 from processors.build_executor import BuildExecutor
+from processors.build_steps import BuildStepPublisher
 from processors.evictions import Evictions
 from processors.queue.attempts import FLUSH_S, Attempts, WorkerIdentity, process_name
 from processors.sandbox import Sandboxes, capabilities
@@ -56,7 +58,14 @@ class CacheBuilder:
         events = FactPublisher(self._producer, catalogue.dependencies.events.name, FACTS, source)
         self._evictions = Evictions(self._view, events, host=settings.host)
         self._attempts = Attempts(
-            BuildExecutor(name, settings, cache, self._evictions, memory_bytes=sandboxes.total_memory_bytes),
+            BuildExecutor(
+                name,
+                settings,
+                cache,
+                self._evictions,
+                BuildStepPublisher(self._producer, catalogue.steps.name, name),
+                memory_bytes=sandboxes.total_memory_bytes,
+            ),
             Build,
             FACTS,
             WorkerIdentity(

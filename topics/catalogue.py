@@ -28,6 +28,7 @@ class Catalogue:
     dependencies: Family
     stops: Topic
     output: Topic
+    steps: Topic
     package_sets: Topic
     api_keys: Topic
     dead_letters: Topic
@@ -174,6 +175,15 @@ _CATALOGUE = Catalogue(
         local_partitions=1,
         cluster_partitions=6,
         writers=("worker",),
+        readers=("ingest",),
+        retention_ms=HOUR_MS,
+    ),
+    steps=Topic(
+        "dependencies.steps",
+        "Steps of builds that still run.",
+        local_partitions=1,
+        cluster_partitions=3,
+        writers=("cache-builder",),
         readers=("ingest",),
         retention_ms=HOUR_MS,
     ),

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from ingest.languages import LanguageList
 from ingest.models import BatchResults, EventPayload, Problem, SubmissionPage, SubmissionShown, System
+from topics.dependencies.steps import BuildStep
 from topics.request.errors import FieldError
 from topics.request.files import File
 from topics.request.model import FILES_OF_FIELDS, REQUEST_BYTES_CEILING, SubmissionRequest
@@ -42,6 +43,7 @@ _WORDS_ARE = {
 _METHODS: dict[type[BaseModel], list[Any]] = {
     StageResult: [StageResult.__dict__["ok"].fget],
     FieldError: [FieldError.__str__],
+    BuildStep: [BuildStep.__str__],
 }
 """Methods that the client has as well."""
 _OPTIONAL: dict[tuple[type[BaseModel], str], str] = {(File, "content"): '""'}

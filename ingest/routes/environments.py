@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from ingest.access import Access
-from ingest.models import Body
+from ingest.build_steps import BuildSteps
+from ingest.models import Body, EnvironmentShown
 from ingest.openapi import problems
 from ingest.problems import ProblemError
 from ingest.settings import IngestSettings
 from nix import search
 from nix.errors import CacheError
 from nix.settings import NixSettings
-from topics.dependencies.state import EnvironmentState
 from topics.views.package_sets import PackageSets
 from topics.views.view import View
 
@@ -78,7 +78,12 @@ class PackageSearch:
 
 
 def environment_routes(
-    environments: View, package_sets: PackageSets, access: Access, nix: NixSettings, settings: IngestSettings
+    environments: View,
+    steps: BuildSteps,
+    package_sets: PackageSets,
+    access: Access,
+    nix: NixSettings,
+    settings: IngestSettings,
 ) -> APIRouter:
     """Return the routes; `environments` is a view of `dependencies.store`."""
     routes = APIRouter(dependencies=[Depends(access.needs())], responses=problems(401, 421, 422, 429, 503))
@@ -90,17 +95,20 @@ def environment_routes(
 
     @routes.get(
         "/dependencies/{id}",
-        response_model=EnvironmentState,
+        response_model=EnvironmentShown,
         responses=problems(404),
         summary="State of dependencies",
     )
     async def get_dependencies(id: Id) -> Response:
         """Return the state of an environment: whether it is queued, built, installed, failed or gone.
 
-        Its id is `dependencies.id` of a submission that has started.
+        Its id is `dependencies.id` of a submission that has started. While it is built, `step` has what the
+        build does at the moment.
         """
         raw = environments.get(id)
         if raw is not None:
+            if step := steps.of(id, raw):
+                raw = EnvironmentShown.read(raw).replace(step=step).model_dump_json().encode()
             return Response(raw, media_type="application/json")
         if not environments.caught_up:
             raise unavailable("the store is still being read")

@@ -54,7 +54,7 @@ WRITES = {
     },
     "cache-builder": {
         *("dependencies.events", "dependencies.queue", "dependencies.leases", "dependencies.slots"),
-        "dead-letters",
+        *("dependencies.steps", "dead-letters"),
     },
     "health-checker": {
         *("submissions.events", "submissions.leases", "dependencies.events", "dependencies.leases"),
@@ -71,7 +71,7 @@ WRITES = {
 READS = {
     "ingest": {
         *("submissions.events", "submissions.store", "submissions.output", "package-sets"),
-        *("submissions.slots", "dependencies.store", "api-keys"),
+        *("submissions.slots", "dependencies.store", "dependencies.steps", "api-keys"),
     },
     "request-handler": {"submissions.requests", "submissions.store", "package-sets"},
     "submission-store": {"submissions.events", "submissions.store", "submissions.slots"},

@@ -100,8 +100,9 @@ def start_builder(world: "World", process: Process) -> None:
     settings = WorkSettings(
         host=HOST, failure_expires_s=FAILURE_EXPIRES_S, other_failure_expires_s=FAILURE_EXPIRES_S
     )
+    steps = _module(world, "build_steps").BuildStepPublisher(producer, CATALOGUE.steps.name, process.name)
     executor = _module(world, "build_executor").BuildExecutor(
-        process.name, settings, VirtualCache(world), _NoEvictions(), memory_bytes=1 << 40
+        process.name, settings, VirtualCache(world), _NoEvictions(), steps, memory_bytes=1 << 40
     )
     identity = _identity(world, process, BUILDER_SLOTS)
     attempts = _attempts(world, family, executor, Build, identity, clients, producer)

@@ -21,6 +21,7 @@ from tests.chaos.log import read_log, read_store
 from tests.chaos.submissions import Planned, submissions
 from tests.support.polling import eventually
 from tests.system.cluster.running import Cluster
+from topics.kafka.admin import ensure_topics
 from topics.submissions.facts import Requested
 
 OPTIONS = ("--workers", "2", "--store-processors", "2")
@@ -51,6 +52,7 @@ def soak(before: str) -> list[str]:
         package_set = cluster.stored(cluster.answer({"run": "true"})["id"]).package_set
         code.rename(folder / "earlier")
         later.rename(code)
+        ensure_topics(cluster.kafka, cluster.topics.topics())  # as `envicutor init` does
         return asyncio.run(_upgrade(cluster, package_set))
     finally:
         with suppress(Exception):

@@ -169,7 +169,10 @@ class AsyncClient:
     async def wait(
         self, id: str, timeout_s: float = 300.0, on_waiting: Callable[[SubmissionWait], None] | None = None
     ) -> Answer:
-        """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for."""
+        """Wait until a submission has ended, and return it.
+
+        `on_waiting` is called every two seconds with what the submission waits for, as `Client.wait` does.
+        """
         polls = Polls(timeout_s, on_waiting)
         while True:
             answer = await self.get(id, wait_s=polls.wait_s())

@@ -472,6 +472,24 @@ class Answer(WireModel):
     """Errors of the request if the submission was rejected."""
 
 
+class BuildStep(WireModel):
+    """The present step of the build of an environment."""
+
+    stage: Literal["evaluating", "resolving", "fetching", "unpacking", "building", "publishing"] | str
+    """Stage of the build. Stages have this order, and stages without work are left out: `evaluating` (an
+    expression becomes a list of packages), `resolving` (packages of PyPI or npm become a list of archives),
+    `fetching` (archives are downloaded), `unpacking` (archives that the host has not unpacked before),
+    `building` (the environment is made of them), `publishing` (it is copied into the binary cache)."""
+    done: int = 0
+    """Number of archives of this stage that are finished; 0 if the stage does not count."""
+    total: int = 0
+    """Number of archives of this stage; 0 if the stage does not count."""
+
+    def __str__(self) -> str:
+        """Return the step for people, such as `fetching 12 of 55`, or `building`."""
+        return f"{self.stage} {self.done} of {self.total}" if self.total else str(self.stage)
+
+
 class SubmissionWait(WireModel):
     """The reason why the program of a submission does not run yet."""
 
@@ -484,6 +502,9 @@ class SubmissionWait(WireModel):
     """Estimated time until a worker starts it, in seconds, from the starts of the last minute; null if there
     were none, if the oldest submission began to wait less than 0.5 s ago, and while it waits for its
     environment."""
+    step: BuildStep | None = None
+    """Step that the build of its environment has reached; left out while none is known, and while the
+    submission waits for a worker."""
 
 
 class SubmissionShown(Answer):

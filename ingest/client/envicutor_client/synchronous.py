@@ -261,9 +261,11 @@ class Client:
     def wait(
         self, id: str, timeout_s: float = 300.0, on_waiting: Callable[[SubmissionWait], None] | None = None
     ) -> Answer:
-        """Wait until a submission has ended, and return it; `on_waiting` learns what it waits for.
+        """Wait until a submission has ended, and return it.
 
-        `on_waiting` is called every two seconds, as long as no program runs.
+        `on_waiting` is called every two seconds, as long as no program runs, with what the submission waits
+        for. Its `step` is the step that the build of the environment has reached, such as
+        `fetching 12 of 55`; None while none is known. `events` has each step as it is published.
 
         Raises:
             TimeoutError: the submission has not ended after `timeout_s`; it is not cancelled.

@@ -152,11 +152,20 @@ export interface EventPayload {
   fact: Record<string, unknown>;
 }
 
+/** What the build of an environment does; `total` is 0 if the stage does not count archives. */
+export interface BuildStep {
+  stage: string;
+  done: number;
+  total: number;
+}
+
 /** What a submission waits for: the data of the event `waiting`. */
 export interface SubmissionWait {
   reason: "worker" | "environment";
   before: number | null;
   estimate_s: number | null;
+  /** Absent while no step is known. */
+  step?: BuildStep;
 }
 
 export interface OutputChunk {

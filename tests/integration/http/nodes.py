@@ -25,14 +25,20 @@ from tests.support.polling import eventually
 from tests.support.roles import role_environment
 from tests.support.submissions import finished, package_set
 from topics.catalogue import catalogue
+from topics.dependencies.state import EnvironmentState
+from topics.dependencies.steps import STEP, BuildProgress, BuildStep
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer, connection
 from topics.kafka.codec import Record, cloud_event, encode, encode_fact
+from topics.kafka.scan import read_to_end
+from topics.request.limits import DependenciesLimits
+from topics.request.model import Dependencies
 from topics.security.api_keys import ApiKey, Scope, digest, new_id, new_key
 from topics.settings import KafkaSettings
 from topics.submissions.facts import FACTS, Started, SubmissionFact
 from topics.submissions.output import OUTPUT, OutputChunk
 from topics.submissions.stage import Outcome, RunStage
+from topics.submissions.state import Submission
 from topics.times import now
 
 DEADLINE_S = 60.0
@@ -129,6 +135,32 @@ class Nodes:
         chunk = OutputChunk.model_validate(where | {"sequence": 0, "offset_bytes": 0, "text": text} | fields)
         headers = cloud_event(OUTPUT, uuid.uuid4().hex, id, "worker/w")
         self.produce(Record(self.topics.output.name, id, encode(chunk), headers))
+
+    def build(self, id: str, **fields: Any) -> str:
+        """What the build store and a cache builder do for a submission: the id of its dependencies."""
+        row = Submission.read(eventually(lambda: self._stored(id), "the store has the submission"))
+        state = EnvironmentState(
+            id=row.dependencies_id,
+            requested_at_ms=0,
+            created_at=row.created_at,
+            dependencies=Dependencies(packages=("python3",)),
+            package_set=row.package_set,
+            system="x86_64-linux",
+            limits=DependenciesLimits(),
+            **{"status": "queued"} | fields,
+        )
+        self.produce(Record(self.topics.dependencies.store.name, state.id, encode(state), []))
+        return state.id
+
+    def _stored(self, id: str) -> str | bytes | None:
+        store = read_to_end(self.kafka, self.topics.submissions.store.name)
+        return next((message.value() for message in store if message.key() == id.encode()), None)
+
+    def step(self, dependencies_id: str, step: BuildStep, attempt: int = 1) -> None:
+        """What a cache builder publishes of a build."""
+        progress = BuildProgress(attempt=attempt, builder="b", step=step)
+        headers = cloud_event(STEP, uuid.uuid4().hex, dependencies_id, "cache-builder/b")
+        self.produce(Record(self.topics.steps.name, dependencies_id, encode(progress), headers))
 
     def start(self, id: str, attempt: int = 1) -> None:
         self.say(id, Started(attempt=attempt, worker="w"))

@@ -1,22 +1,18 @@
 """What a submission waits for, as clients learn it."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from envicutor_client import Client
+from envicutor_client import AsyncClient, Client
 from envicutor_client.cli.watch import WaitingNotes
-from envicutor_client.models import SubmissionWait
+from envicutor_client.models import EventPayload, SubmissionWait
 from tests.integration.http.nodes import Nodes
 from tests.support.polling import eventually
-from topics.dependencies.state import EnvironmentState
-from topics.kafka.codec import Record, encode
-from topics.kafka.scan import read_to_end
-from topics.request.limits import DependenciesLimits
-from topics.request.model import Dependencies
-from topics.submissions.state import Submission
+from topics.dependencies.steps import BuildStep
 
 pytestmark = pytest.mark.xdist_group("http")
 
@@ -67,7 +63,6 @@ def test_clients_learn_their_place_until_a_worker_starts_the_submission(
 
 
 def test_a_submission_that_waits_for_its_environment_does_not_run(nodes: Nodes) -> None:
-    dependencies = Dependencies(packages=("python3",))
     request = {"run": "true", "dependencies": {"packages": ["python3"]}}
     with Client(str(nodes.clients[0].base_url)) as client:
         id = nodes.submit(request)
@@ -75,28 +70,53 @@ def test_a_submission_that_waits_for_its_environment_does_not_run(nodes: Nodes) 
         eventually(lambda: client.get(id).status == "started", "it is started")
         assert client.get(id).waiting is None, "the environment may be there"
         running = client.system().running
-        row = next(
-            Submission.read(message.value() or b"")
-            for message in read_to_end(nodes.kafka, nodes.topics.submissions.store.name)
-            if message.key() == id.encode()
-        )
-        build = EnvironmentState(
-            id=row.dependencies_id,
-            status="queued",
-            requested_at_ms=0,
-            created_at=row.created_at,
-            dependencies=dependencies,
-            package_set=row.package_set,
-            system="x86_64-linux",
-            limits=DependenciesLimits(),
-        )
-        nodes.produce(Record(nodes.topics.dependencies.store.name, build.id, encode(build), []))
+        nodes.build(id)
         waiting = eventually(lambda: client.get(id).waiting, "it waits for its environment")
         assert waiting == SubmissionWait(reason="environment")
         system = eventually(
             lambda: (now := client.system()).waiting_for_environment == 1 and now, "it does not run"
         )
         assert system.running < running or running == 0
+        nodes.finish(id)
+
+
+async def first_wait(url: str, id: str) -> SubmissionWait:
+    """What the client for asyncio passes to `on_waiting`."""
+    waits: asyncio.Queue[SubmissionWait] = asyncio.Queue()
+    async with AsyncClient(url) as client:
+        waiting = asyncio.create_task(client.wait(id, 60.0, waits.put_nowait))
+        first = await waits.get()
+        waiting.cancel()
+        return first
+
+
+def test_clients_see_the_steps_of_the_build_that_they_wait_for(nodes: Nodes) -> None:
+    request = {"run": "true", "dependencies": {"packages": ["python3"]}}
+    id = nodes.submit(request)
+    nodes.start(id)
+    http = nodes.clients[1]
+    eventually(lambda: http.get(f"/submissions/{id}").json()["status"] == "started", "it is started")
+    fetching, building = BuildStep(stage="fetching", done=12, total=55), BuildStep(stage="building")
+    with Client(str(http.base_url)) as client:
+        steps = (
+            SubmissionWait.model_validate(event.data.fact).step
+            for event in client.events(id)
+            if isinstance(event.data, EventPayload) and event.name == "waiting"
+        )
+        environment = nodes.build(id, status="started", builder="b", attempt=2)
+        nodes.step(environment, BuildStep(stage="publishing"), attempt=1)  # of an attempt that is over
+        nodes.step(environment, fetching, attempt=2)
+        assert str(next(filter(None, steps))) == "fetching 12 of 55"
+        shown = http.get(f"/dependencies/{environment}").json()
+        assert (shown["status"], shown["step"]) == ("started", fetching.model_dump())
+        nodes.step(environment, building, attempt=2)
+        assert next(str(step) for step in steps if step and step.stage != "fetching") == "building"
+        for waiting in (client.get(id).waiting, asyncio.run(first_wait(str(http.base_url), id))):
+            assert waiting is not None
+            assert str(waiting.step) == "building"
+        nodes.build(id, status="installed", builder="b", attempt=2)
+        eventually(lambda: client.get(id).waiting is None, "it waits no more")
+        assert "step" not in http.get(f"/dependencies/{environment}").json()
         nodes.finish(id)
 
 

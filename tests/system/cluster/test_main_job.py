@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from envicutor_client import Client
+from envicutor_client.calls import dump
 from tests.support.polling import eventually
 from tests.system.cluster.running import ANSWER_S, NUMPY, Cluster
 
@@ -52,10 +54,10 @@ def test_metrics_tell_prepared_sandboxes_from_others(cluster: Cluster) -> None:
 
 
 def test_an_expression_with_a_variable(cluster: Cluster) -> None:
-    expression = (
-        '{ pkgs ? import <pkgs> {} }: pkgs.mkShell { packages = [ pkgs.perl ]; A = "nix"; B = "nix"; }'
-    )
-    answer = cluster.answer(
+    own = '(pkgs.writeTextDir "share/own" "no other test has this environment")'
+    packages = f"packages = [ pkgs.perl {own} ]"
+    expression = f'{{ pkgs ? import <pkgs> {{}} }}: pkgs.mkShell {{ {packages}; A = "nix"; B = "nix"; }}'
+    id = cluster.submit(
         {
             "dependencies": {"nix": expression},
             "run": ["perl", "-e", 'print "$ENV{A} $ENV{B} @ARGV"'],
@@ -63,6 +65,10 @@ def test_an_expression_with_a_variable(cluster: Cluster) -> None:
             "test_cases": [{"args": ["x"], "expected_output": "nix mine x"}],
         }
     )
+    with Client(str(cluster.http.base_url)) as client:
+        waits = [dump(event.data)["fact"] for event in client.events(id) if event.name == "waiting"]
+    assert "building" in {wait["step"]["stage"] for wait in waits if wait.get("step")}
+    answer = cluster.get(id)
     assert answer["outcome"] == "ok", answer
 
 

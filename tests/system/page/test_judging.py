@@ -5,8 +5,11 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.system.cluster.running import Cluster
+from tests.system.cluster.running import ANSWER_S, Cluster
 from tests.system.page.browser import ends_as, fits, run, run_script
+from topics.dependencies.steps import STEP, BuildProgress, BuildStep
+from topics.kafka.clients import EventProducer
+from topics.kafka.codec import Record, cloud_event, encode
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -22,6 +25,16 @@ CASES = [
 def submit(cluster: Cluster, **more: object) -> str:
     request = {"files": [{"name": "main.py", "content": "a\nb\n"}], "run": SCRIPT, "test_cases": CASES}
     return cluster.submit({**request, "comparison": {"mode": "floats"}, **more})
+
+
+def publish_step(cluster: Cluster, id: str, step: BuildStep) -> None:
+    """What a cache builder publishes, as if one built the environment of a submission."""
+    environment = cluster.stored(id).dependencies_id
+    progress = encode(BuildProgress(attempt=1, builder="tests", step=step))
+    headers = cloud_event(STEP, "tests", environment, "cache-builder/tests")
+    producer = EventProducer(cluster.kafka)
+    producer.produce(Record(cluster.topics.steps.name, environment, progress, headers)).result(ANSWER_S)
+    producer.close()
 
 
 def test_verdicts_and_scores(page: Page, cluster: Cluster) -> None:
@@ -112,5 +125,8 @@ def test_what_a_submission_waits_for(page: Page, cluster: Cluster) -> None:
         run(page)
         expect(page.locator(".result .pill")).to_have_text("Installing packages…")
         expect(note).to_contain_text(re.compile(r"for \d+ (ms|s) so far"))
+        publish_step(cluster, page.url.rsplit("/", 1)[1], BuildStep(stage="fetching", done=12, total=55))
+        expect(note).to_contain_text("(fetching 12 of 55)")
+        expect(page.get_by_role("list", name="Steps")).to_contain_text("fetching 12 of 55")
         page.get_by_role("button", name="Cancel").click()
         ends_as(page, "Cancelled")

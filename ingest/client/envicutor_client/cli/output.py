@@ -1,6 +1,7 @@
 """Output of commands: notes and errors on standard error, results on standard output."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,46 @@ def program_name() -> str:
     return name if name == "envicutor-client" else "envicutor"
 
 
+class _StatusLine:
+    """Line of the terminal on standard error that the next one replaces."""
+
+    def __init__(self) -> None:
+        self._length = 0
+        """Number of characters that stand on the line; 0 if there is no such line."""
+
+    def show(self, text: str) -> None:
+        """Replace the line. A longer text than the terminal is wide is cut, as a wrapped line would stay."""
+        text = text[: shutil.get_terminal_size().columns - 1]
+        typer.echo(f"\r{text.ljust(self._length)}", err=True, nl=False)
+        self._length = len(text)
+
+    def end(self) -> None:
+        """Leave the line as it is, and go to the next one."""
+        if self._length:
+            typer.echo(err=True)
+        self._length = 0
+
+
+_STATUS_LINE = _StatusLine()
+
+
 def print_note(message: str) -> None:
     """Print a line of progress, or a note, to standard error."""
+    end_status()
     typer.echo(f"{program_name()}: {message}", err=True)
+
+
+def print_status(message: str) -> None:
+    """Print a line to standard error, a terminal, that replaces the last one of this function.
+
+    Call `end_status` before anything is printed by other functions than those of this module.
+    """
+    _STATUS_LINE.show(f"{program_name()}: {message}")
+
+
+def end_status() -> None:
+    """Go to the next line, if `print_status` has printed the last one."""
+    _STATUS_LINE.end()
 
 
 def reason(error: Exception) -> str:

@@ -15,7 +15,15 @@ from envicutor_client.calls import dump, with_id
 from envicutor_client.cli import output_files
 from envicutor_client.cli.answers import exit_code, print_answer, printable
 from envicutor_client.cli.client import AsJson, Server, client
-from envicutor_client.cli.output import USAGE, broken_pipe_ignored, fail, print_note, program_name, reason
+from envicutor_client.cli.output import (
+    USAGE,
+    broken_pipe_ignored,
+    end_status,
+    fail,
+    print_note,
+    program_name,
+    reason,
+)
 from envicutor_client.cli.requests import read_request
 from envicutor_client.cli.watch import WaitingNotes, follow
 from envicutor_client.models import FINAL, Answer
@@ -103,4 +111,6 @@ def _answer(client: Client, request: dict[str, Any], timeout_s: float) -> Answer
     answer = client.submit(request, wait_s=min(timeout_s, WAITING_POLL_S))
     if answer.status in FINAL:
         return answer
-    return client.wait(answer.id, deadline - time.monotonic(), WaitingNotes().show)
+    answer = client.wait(answer.id, deadline - time.monotonic(), WaitingNotes().show)
+    end_status()
+    return answer

@@ -17,7 +17,7 @@ from envicutor_client.cli.answers import (
     score_of,
 )
 from envicutor_client.cli.client import AsJson, Server, client
-from envicutor_client.cli.output import print_note
+from envicutor_client.cli.output import end_status, print_note, print_status
 from envicutor_client.live import OutputMerger, OutputSource
 from envicutor_client.models import Answer, EventPayload, OutputChunk, SubmissionWait
 
@@ -40,16 +40,26 @@ def watch(
 
 
 class WaitingNotes:
-    """Notes about what a submission waits for, on standard error; the same note is printed once."""
+    """Notes about what a submission waits for, on standard error.
+
+    On a terminal each note replaces the one before. Elsewhere the same note is printed once, and one note for
+    each stage of the build of its environment.
+    """
 
     def __init__(self) -> None:
         self._printed = ""
 
     def show(self, waiting: SubmissionWait) -> None:
-        """Print a note, if it differs from the last one."""
-        if (text := _words(waiting)) != self._printed:
+        """Print a note, unless it was the last one."""
+        text, is_terminal = _words(waiting), sys.stderr.isatty()
+        subject = waiting.step.stage if waiting.step and not is_terminal else text
+        if subject == self._printed:
+            return
+        self._printed = subject
+        if is_terminal:
+            print_status(text)
+        else:
             print_note(text)
-        self._printed = text
 
 
 def follow(client: Client, id: str, *, as_json: bool) -> Answer:
@@ -77,7 +87,8 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
 
 def _words(waiting: SubmissionWait) -> str:
     if waiting.reason == "environment":
-        return "its environment is being built"
+        step = f": {printable(str(waiting.step))}" if waiting.step else ""
+        return f"its environment is being built{step}"
     estimate = "" if waiting.estimate_s is None else f", about {waiting.estimate_s:.0f} s"
     return f"waiting for a worker: {waiting.before} before it{estimate}"
 
@@ -114,6 +125,7 @@ class _Printer:
         self._last: tuple[str, int | None] = ("run", 0)
 
     def show(self, source: OutputSource, data: bytes) -> None:
+        end_status()
         if (source.stage, source.case) != self._last:
             self._last = (source.stage, source.case)
             print_note(source.stage if source.case is None else f"{source.stage} {source.case + 1}")

@@ -17,7 +17,7 @@ import { harmless } from "../text";
 import { type Place, Places } from "./places";
 import { Stages, summary } from "./stages";
 import { Steps } from "./steps";
-import { BuildClock, turnWords } from "./waits";
+import { BuildClock, stepWords, turnWords } from "./waits";
 
 const TOOLBAR_PX = 60; // height of the toolbar, which stays at the top
 
@@ -55,9 +55,11 @@ export class ResultView {
     const names = (request.files ?? []).map(({ name }) => name);
     this.#stages = new Stages(request, new Places(names, listeners.goTo));
     this.#steps = new Steps(this.#stages.compiles);
-    this.#clock = new BuildClock((words) => {
-      this.#steps.progress("packages", `${words} so far`);
-      this.#say(`The packages are being installed, for ${words} so far. They are kept for later runs.`);
+    this.#clock = new BuildClock((words, step) => {
+      const reached = step === undefined ? "" : stepWords(step);
+      this.#steps.progress("packages", reached || `${words} so far`);
+      const now = reached && ` (${reached})`;
+      this.#say(`The packages are being installed${now}, for ${words} so far. They are kept for later runs.`);
     });
     this.element = h(
       "section",
@@ -133,7 +135,7 @@ export class ResultView {
 
   #waits(wait: SubmissionWait, at: number): void {
     if (wait.reason === "environment") {
-      this.#clock.reads(at);
+      this.#clock.reads(at, wait.step);
       return;
     }
     const turn = turnWords(wait);
