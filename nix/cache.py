@@ -6,6 +6,7 @@ Below `nix_root`:
     environments/, locks/   see nix.environments
     locks/NAME.lock         exclusive while the environment of that key is installed or fetched
     work/NAME/              files of one installation; eviction removes those of killed processes
+    evaluations/            results of expressions, see nix.evaluations
 
 A key is the hash of contents (see nix.contents): different spellings of one environment have the same key, so
 that they share a build and a store path.
@@ -28,6 +29,7 @@ from nix.environments import STORE_PATH, Environments, InstalledEnvironment
 from nix.errors import CacheError, DependenciesError, EnvironmentNotFoundError, LimitError
 from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
+from nix.evaluations import Evaluations
 from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.nix_store import NixStore
@@ -58,6 +60,7 @@ class Cache:
         self._store = NixStore(settings.nix_root, runner, settings.environment_bytes)
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._eviction = Eviction(self._store, self._environments, settings.cache_limit_bytes)
+        self._evaluations = Evaluations(settings.nix_root / "evaluations")
         folder = settings.binary_cache_dir
         self._binary_cache = folder and BinaryCache(folder, settings, self._store)
 
@@ -265,12 +268,17 @@ class Cache:
                 resolve.debian_names, dependencies.names, package_set.index, package_set.names
             )
             return Evaluated.model_construct(packages=found, variables={})
+        text, pin = dependencies.text, package_set.set.pin
+        if known := await asyncio.to_thread(self._evaluations.get, text, pin):
+            return known
         async with _turn(turns.evaluation(), deadline):
             progress(Step("evaluating"))
             limits = deadline.limits()
-            return await evaluate(
-                dependencies.text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
+            evaluated = await evaluate(
+                text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
             )
+        await asyncio.to_thread(self._evaluations.put, text, pin, evaluated)
+        return evaluated
 
     async def _build(
         self,
