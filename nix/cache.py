@@ -121,14 +121,19 @@ class Cache:
             evaluated = await self._evaluate(dependencies, package_set, deadline, progress, turns)
             roots = package_set.names.base + evaluated.packages + pinned.needed(dependencies.pinned)
             packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
-            if dependencies.pinned and not resolution:
-                progress(Step("resolving"))
-            artifacts = tuple(resolution) or await pinned.resolve(
-                dependencies.pinned, packages, self._registries, deadline
-            )
+            artifacts = tuple(resolution)
+            if dependencies.pinned and not artifacts:
+                async with _turn(turns.preparation(), deadline):
+                    progress(Step("resolving"))
+                    artifacts = await pinned.resolve(
+                        dependencies.pinned, packages, self._registries, deadline
+                    )
             pinned.check(artifacts, self._settings)
             contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
-            async with self._exclusive(contents.key(), deadline) as work:
+            async with (
+                _turn(turns.preparation(), deadline),
+                self._exclusive(contents.key(), deadline) as work,
+            ):
                 installed = await self._environments.known(contents.key())
                 if not installed:
                     installed = await self._build(

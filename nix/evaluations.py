@@ -17,7 +17,7 @@ from nix.evaluated import Evaluated, validate
 log = logging.getLogger(__name__)
 
 EVALUATOR = 1
-"""Version of what an evaluation makes of equal text and pin: raise it with each change of `nix.evaluation`."""
+"""Version of what an evaluation makes of equal text and pin. Raise it if `nix.evaluation` changes that."""
 KEPT = 1000
 """Results that are kept. One takes 4 KiB on disk as a rule, and 0.8 MiB at most."""
 SWEPT = 0.9

@@ -11,8 +11,12 @@ class Turns(Protocol):
         """Hold a slot in which one expression is evaluated."""
         ...
 
+    def preparation(self) -> AbstractAsyncContextManager[None]:
+        """Hold a slot in which archives are found, or one environment is fetched, built and published."""
+        ...
+
     def build(self) -> AbstractAsyncContextManager[None]:
-        """Hold a slot in which one environment is unpacked and built. Downloads need none."""
+        """Hold a slot in which one environment is unpacked and built, besides one of `preparation`."""
         ...
 
 
@@ -20,6 +24,10 @@ class Unlimited:
     """Turns of a process that installs one environment at a time."""
 
     def evaluation(self) -> AbstractAsyncContextManager[None]:
+        """Return a context without a limit."""
+        return nullcontext()
+
+    def preparation(self) -> AbstractAsyncContextManager[None]:
         """Return a context without a limit."""
         return nullcontext()
 

@@ -8,6 +8,7 @@ from nix.artifacts import ResolvedArtifact
 from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError, LimitError, TransientError
+from processors.build_turns import BuildTurns
 from processors.evictions import Evictions
 from processors.queue.attempt import Attempt
 from processors.settings import WorkSettings
@@ -25,10 +26,17 @@ class BuildExecutor:
     """The `JobExecutor` of a cache builder."""
 
     def __init__(
-        self, name: str, settings: WorkSettings, cache: Cache, evictions: Evictions, *, memory_bytes: int
+        self,
+        name: str,
+        settings: WorkSettings,
+        cache: Cache,
+        evictions: Evictions,
+        turns: BuildTurns,
+        *,
+        memory_bytes: int,
     ) -> None:
         """`name` is the builder's process; a build may have up to `memory_bytes` here."""
-        self._name, self._settings, self._cache = name, settings, cache
+        self._name, self._settings, self._cache, self._turns = name, settings, cache, turns
         self._evictions, self._memory_bytes = evictions, memory_bytes
 
     def started(self, work: Build) -> Started:
@@ -48,7 +56,10 @@ class BuildExecutor:
         return False
 
     async def execute(self, attempt: Attempt[Build]) -> None:
-        """Install the dependencies in the Cache and complete the attempt with the result."""
+        """Install the dependencies in the Cache and complete the attempt with the result.
+
+        The attempt's own slot only bounds how many are held. The installation takes turns for others.
+        """
         await attempt.wait_until_allowed()
         async with attempt.slot():
             attempt.complete(await self._built(attempt.work))
@@ -71,6 +82,7 @@ class BuildExecutor:
                 self._evictions.announce,
                 again=work.generation > 1,
                 resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],
+                turns=self._turns.of(work.owner),
             )
         except DependenciesError as error:
             log.info(

@@ -72,6 +72,7 @@ def _generation(
         package_set=fact.package_set,
         system=fact.system,
         limits=fact.limits,
+        owner=fact.owner,
     )
 
 
@@ -180,6 +181,7 @@ def enqueue(state: EnvironmentState) -> Enqueue:
         system=state.system,
         limits=state.limits,
         resolution=state.resolution,
+        owner=state.owner,
         alone=0 < state.charged_attempts == state.allowed_attempts - 1,
     )
     return Enqueue(state.id, build)

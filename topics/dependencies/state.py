@@ -1,6 +1,6 @@
 """States of sets of dependencies (`dependencies.store`), and records for builders (`dependencies.queue`)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_core import from_json
@@ -82,6 +82,9 @@ class EnvironmentState(Model):
     """Reason of a failure, for people."""
     log: str = ""
     """End of the build's log, if the build failed."""
+    owner: Annotated[str, Field(exclude_if=lambda owner: not owner)] = ""
+    """Owner of the generation's first request, with whose other builds this one takes turns; empty if the
+    operator requested it."""
 
     @property
     def final(self) -> bool:
@@ -111,3 +114,5 @@ class Build(QueuedWork):
     limits: DependenciesLimits
     resolution: Resolution = ()
     """Archives to install, if the dependencies were installed before; then nothing is resolved again."""
+    owner: Annotated[str, Field(exclude_if=lambda owner: not owner)] = ""
+    """Owner with whose other builds this one takes turns; empty if the operator requested it."""

@@ -67,6 +67,9 @@ class Handler:
     def free_slots(self) -> int:
         return self.slots - len(self.started)
 
+    def room(self) -> int:
+        return self.free_slots()
+
     def start(self, delivery: Delivery[Work], *, is_first_delivery: bool) -> Awaitable[object] | None:
         self.started.append(delivery)
         self.has_started.set()
