@@ -1,5 +1,6 @@
 """States of sets of dependencies (`dependencies.store`), and records for builders (`dependencies.queue`)."""
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -96,12 +97,26 @@ class EnvironmentState(Model):
         return self.fault == "limit" and self.limits.joined(limits) != self.limits
 
 
-def unfinished(stored: bytes) -> str | None:
-    """Return the status in a row of `dependencies.store` if it is `queued` or `started`, else None."""
+def unfinished_by_owner(stored: bytes) -> str | None:
+    """Return status and owner in a row of `dependencies.store`, if the status is `queued` or `started`.
+
+    Return None for all other rows. `unfinished_in` and `unfinished_of` take counts of the results.
+    """
     try:
-        return {"queued": "queued", "started": "started"}.get(from_json(stored)["status"])
+        row = from_json(stored)
+        return f"{row['status']} {row.get('owner', '')}" if row["status"] in {"queued", "started"} else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def unfinished_in(status: Literal["queued", "started"], counts: Mapping[str, int]) -> int:
+    """Return how many of the rows that were counted by `unfinished_by_owner` have a status."""
+    return sum(count for label, count in counts.items() if label.partition(" ")[0] == status)
+
+
+def unfinished_of(owner: str, count: Callable[[str], int]) -> int:
+    """Return how many rows are of an owner; `count` returns how many have a result of that function."""
+    return count(f"queued {owner}") + count(f"started {owner}")
 
 
 class Build(QueuedWork):
