@@ -85,7 +85,7 @@ class EnvironmentState(Model):
     """End of the build's log, if the build failed."""
     owner: Annotated[str, Field(exclude_if=lambda owner: not owner)] = ""
     """Owner of the generation's first request, with whose other builds this one takes turns; empty if the
-    operator requested it."""
+    operator requested it. Absent over HTTP."""
 
     @property
     def final(self) -> bool:
