@@ -10,8 +10,8 @@ from topics.request.errors import FieldError
 from topics.request.limits import DependenciesLimits
 
 
-class Environments(Protocol):
-    """Rows of `dependencies.store`; a `View` whose `status_of` is `unfinished_by_owner` is one."""
+class EnvironmentRows(Protocol):
+    """`dependencies.store`; a `View` whose `status_of` is `unfinished_by_owner` is one."""
 
     def get(self, key: str) -> bytes | None:
         """Return the row of these dependencies, or None."""
@@ -29,7 +29,9 @@ class BuildQuota:
     accepted it counts it. So several processes may accept more than the bound together.
     """
 
-    def __init__(self, most: int, environments: Environments, is_unfinished: Callable[[str], bool]) -> None:
+    def __init__(
+        self, most: int, environments: EnvironmentRows, is_unfinished: Callable[[str], bool]
+    ) -> None:
         """Allow each owner `most` builds; `is_unfinished` returns whether a submission has no end yet."""
         self._most, self._environments, self._is_unfinished = most, environments, is_unfinished
         self._accepted: defaultdict[str, dict[str, str]] = defaultdict(dict)
