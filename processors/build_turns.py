@@ -18,6 +18,8 @@ EVALUATIONS_PER_CPU = 4
 an honest expression, which takes 0.3 s, takes 1.2 s beside others that never end."""
 LEAST_EVALUATIONS = 2
 """Slots of evaluations that any process has: one owner leaves one to the others."""
+MOST_EVALUATIONS = 32
+"""Slots of evaluations that no process exceeds: half of its 64 boxes, as preparations need some, too."""
 PREPARED = 4
 """Slots of preparations besides two for each slot of builds: an environment keeps its slot of preparations
 until it is published, and the archives of the next ones are downloaded meanwhile."""
@@ -25,7 +27,8 @@ until it is published, and the archives of the next ones are downloaded meanwhil
 
 def evaluation_slots(cpus: int, memory_bytes: int, evaluation_bytes: int) -> int:
     """Return how many expressions may be evaluated at once, each with up to `evaluation_bytes` of memory."""
-    return max(LEAST_EVALUATIONS, min(cpus * EVALUATIONS_PER_CPU, memory_bytes // evaluation_bytes))
+    wanted = min(cpus * EVALUATIONS_PER_CPU, memory_bytes // evaluation_bytes, MOST_EVALUATIONS)
+    return max(LEAST_EVALUATIONS, wanted)
 
 
 def next_owner(

@@ -71,7 +71,15 @@ def test_the_owner_with_the_fewest_slots_goes_first_then_who_was_served_least_re
 
 @pytest.mark.parametrize(
     ("cpus", "memory_bytes", "slots"),
-    [(2, 16 * GiB, 8), (1, 16 * GiB, 4), (8, 100 * GiB, 32), (2, 3 * GiB, 3), (2, GiB, 2), (1, 1, 2)],
+    [
+        (2, 16 * GiB, 8),
+        (1, 16 * GiB, 4),
+        (6, 100 * GiB, 24),
+        (64, 999 * GiB, 32),
+        (2, 3 * GiB, 3),
+        (2, GiB, 2),
+        (1, 1, 2),
+    ],
 )
 def test_evaluations_are_bounded_by_cpus_and_by_memory(cpus: int, memory_bytes: int, slots: int) -> None:
     assert evaluation_slots(cpus, memory_bytes, GiB) == slots
