@@ -42,7 +42,7 @@ from nix.registries.latest import LatestVersions
 from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.contract.schemas import CONTRACT_VERSION, asyncapi
-from topics.dependencies.state import unfinished
+from topics.dependencies.state import unfinished_by_owner
 from topics.kafka.tail import TailConsumer
 from topics.settings import KafkaSettings
 from topics.views.journal import Journal
@@ -67,6 +67,13 @@ def make_app(
     tables, consumer = kafka.data_dir / "views", TailConsumer(kafka)
     access = Access(kafka, catalogue, settings, tables / f"ingest-{instance}-keys", consumer)
     metrics = measured.Metrics()
+    environments = View(
+        kafka,
+        catalogue.dependencies.store.name,
+        tables / f"ingest-{instance}-environments",
+        status_of=unfinished_by_owner,
+        consumer=consumer,
+    )
     submissions = Submissions(
         kafka,
         catalogue,
@@ -74,6 +81,7 @@ def make_app(
         instance,
         consumer,
         LatestVersions(nix),
+        environments,
         on_started=metrics.observe_queue_wait,
     )
     output = Journal(
@@ -81,13 +89,6 @@ def make_app(
         catalogue.output.name,
         tables / f"ingest-{instance}-output",
         kept_s=catalogue.output.retention_ms // 1000,
-        consumer=consumer,
-    )
-    environments = View(
-        kafka,
-        catalogue.dependencies.store.name,
-        tables / f"ingest-{instance}-environments",
-        status_of=unfinished,
         consumer=consumer,
     )
     steps = BuildSteps(kafka, catalogue.steps.name, consumer)

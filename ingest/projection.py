@@ -180,6 +180,10 @@ class Projection:
             of == owner and not self._table.counts(id) for id, of in self._appending
         )
 
+    def is_unfinished(self, id: str) -> bool:
+        """Return whether a submission over HTTP has no end yet, or is on its way to the log."""
+        return self._table.counts(id) or any(id == appending for appending, _ in self._appending)
+
     @property
     def unfinished_at_most(self) -> int:
         """Upper bound of `all_unfinished`, which costs little."""

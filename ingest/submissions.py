@@ -21,6 +21,8 @@ from ingest.waiting import WaitingSubmissions
 from nix.errors import CacheError
 from nix.registries.latest import LatestVersions
 from topics.catalogue import Catalogue
+from topics.dependencies import build_owner
+from topics.dependencies.quota import BuildQuota
 from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Headers
@@ -37,6 +39,7 @@ from topics.submissions.facts import FACTS, Cancelled, Requested, SubmissionFact
 from topics.submissions.state import Submission
 from topics.times import milliseconds, now_ms
 from topics.views.package_sets import PackageSets
+from topics.views.view import View
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,13 @@ class Submissions:
         instance: str,
         consumer: TailConsumer,
         latest: LatestVersions,
+        environments: View,
         on_started: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Prepare to read with `consumer`, and to append; `start` begins.
 
-        `latest` resolves packages of PyPI that have no version.
+        `latest` resolves packages of PyPI that have no version. `environments` is a view of
+        `dependencies.store` that counts `unfinished_by_owner`.
         `on_started` is called, in the consumer's thread, with the queue wait of each submission in seconds.
         """
         self._on_started, self._latest = on_started, latest
@@ -90,6 +95,7 @@ class Submissions:
             on_opened=lambda states: self.waiting.load(states, now_ms()),
             on_settled=self.waiting.correct,
         )
+        self._builds = BuildQuota(kafka.max_unfinished_builds, environments, self.projection.is_unfinished)
         directory = views / f"ingest-{instance}-package-sets"
         self.package_sets = PackageSets(kafka, catalogue, directory, consumer)
 
@@ -127,8 +133,8 @@ class Submissions:
             interactive: whether the client waits for the answer.
 
         Raises:
-            ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 429 beyond the caller's quota,
-                503 if the system cannot accept requests now.
+            ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 429 beyond the caller's quota
+                or `max_unfinished_builds`, 503 if the system cannot accept requests now.
         """
         try:
             request, content_hash = parse_request(
@@ -163,6 +169,7 @@ class Submissions:
             if wanted := to_resolve(fact):
                 fact = as_before(fact, self.projection.get(id)) or await self._resolved(fact, wanted)
             self._check_load(caller)  # others may have been accepted meanwhile
+            self._check_builds(id, fact)
             submission = await self._append_request(
                 id, fact, extra_headers, is_new=is_new, interactive=interactive
             )
@@ -293,6 +300,21 @@ class Submissions:
             raise ProblemError(429, "too-many-unfinished", detail, headers=headers)
         if self.projection.unfinished_at_most >= bound and self.projection.all_unfinished >= bound:
             raise self._unavailable(f"{bound} submissions are unfinished, which is the limit", None)
+
+    def _check_builds(self, id: str, fact: Requested) -> None:
+        """Refuse a request for a new environment if its client has too many that are not built yet.
+
+        Raises:
+            ProblemError: 429.
+        """
+        owner, limits = build_owner(fact.owner), fact.request.limits.dependencies
+        if not (
+            self._builds.admits(owner, fact.dependencies_id, limits, now_ms()) or self.projection.knows(id)
+        ):
+            error = self._builds.refusal()
+            headers = {"Retry-After": str(self._settings.retry_after_s)}
+            raise ProblemError(429, "too-many-builds", str(error), errors=(error,), headers=headers)
+        self._builds.note(owner, fact.dependencies_id, id)
 
     async def get(self, id: str, caller: Caller) -> Submission:
         """Return the submission; it is found if any node has acknowledged its request before this call.

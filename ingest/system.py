@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from ingest.models import Builds, System
 from ingest.submissions import Submissions
 from ingest.wait_reasons import WaitReasons
+from topics.dependencies.state import unfinished_in
 from topics.submissions.state import Status
 from topics.times import now, now_ms
 from topics.views.view import View
@@ -30,7 +31,7 @@ class Overview:
         environments: View,
         workers: Callable[[], Awaitable[int]],
     ) -> None:
-        """Read `environments`, a view of `dependencies.store` that counts unfinished rows by status."""
+        """Read `environments`, a view of `dependencies.store` that counts `unfinished_by_owner`."""
         self._submissions, self._recent = submissions.projection, submissions.recent
         self._waits, self._environments, self._workers = waits, environments, workers
         self._lock = asyncio.Lock()
@@ -56,7 +57,8 @@ class Overview:
         # No state is kept: there may be thousands, each with its request.
         workers_of = Counter(state.worker for state in states if state and not self._waits.of(state))
         running = workers_of.total()
-        waiting_builds, builds = map(self._environments.count, ("queued", "started"))
+        counts = self._environments.counts()
+        waiting_builds, builds = unfinished_in("queued", counts), unfinished_in("started", counts)
         return System(
             time=now(),
             unfinished={"queued": waiting} | started,

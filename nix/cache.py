@@ -6,6 +6,7 @@ Below `nix_root`:
     environments/, locks/   see nix.environments
     locks/NAME.lock         exclusive while the environment of that key is installed or fetched
     work/NAME/              files of one installation; eviction removes those of killed processes
+    evaluations/            results of expressions, see nix.evaluations
 
 A key is the hash of contents (see nix.contents): different spellings of one environment have the same key, so
 that they share a build and a store path.
@@ -29,6 +30,7 @@ from nix.environments import STORE_PATH, Environments, InstalledEnvironment
 from nix.errors import CacheError, EnvironmentNotFoundError, LimitError
 from nix.evaluated import Evaluated
 from nix.evaluation import check, evaluate
+from nix.evaluations import Evaluations
 from nix.eviction import Announce, Eviction
 from nix.index import Package
 from nix.installation import Installation
@@ -41,7 +43,7 @@ from nix.registries.sandbox import Registries
 from nix.runner import BuildLimits, Runner
 from nix.settings import NixSettings
 from nix.trees import BuildTrees, Trees, archive_tree
-from nix.turns import Turns, Unlimited
+from nix.turns import InstallationTurns, Unlimited
 
 __all__ = ["BuildLimits", "Cache", "InstalledEnvironment"]
 
@@ -59,6 +61,7 @@ class Cache:
         self._environments = Environments(settings.nix_root, self._store.roots)
         self._trees = Trees(settings, runner)
         self._eviction = Eviction(self._store, self._environments, self._trees, settings.cache_limit_bytes)
+        self._evaluations = Evaluations(settings.nix_root / "evaluations")
         folder = settings.binary_cache_dir
         self._binary_cache = folder and BinaryCache(folder, settings, self._store)
 
@@ -92,7 +95,7 @@ class Cache:
         *,
         again: bool = False,
         resolution: Sequence[ResolvedArtifact] = (),
-        turns: Turns | None = None,
+        turns: InstallationTurns | None = None,
     ) -> InstalledEnvironment:
         """Evaluate, resolve, download, build, root and publish, once for all processes of the host.
 
@@ -119,12 +122,18 @@ class Cache:
             evaluated = await self._evaluate(dependencies, installation)
             roots = package_set.names.base + evaluated.packages + pinned.needed(dependencies.pinned)
             packages = await asyncio.to_thread(resolve.closure, roots, package_set.index)
-            artifacts = tuple(resolution) or await pinned.resolve(
-                dependencies.pinned, packages, self._registries, deadline, progress
-            )
+            artifacts = tuple(resolution)
+            if dependencies.pinned and not artifacts:
+                async with installation.preparation():
+                    artifacts = await pinned.resolve(
+                        dependencies.pinned, packages, self._registries, deadline, progress
+                    )
             pinned.check(artifacts, self._settings)
             contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
-            async with self._exclusive(contents.key(), deadline) as work:
+            async with (
+                installation.preparation(),
+                self._exclusive(contents.key(), deadline) as work,
+            ):
                 installed = await self._environments.known(contents.key())
                 if not installed:
                     installed = await self._build(contents, work, installation, announce)
@@ -254,12 +263,17 @@ class Cache:
                 resolve.debian_names, dependencies.names, package_set.index, package_set.names
             )
             return Evaluated.model_construct(packages=found, variables={})
+        text, pin = dependencies.text, package_set.set.pin
+        if known := await asyncio.to_thread(self._evaluations.get, text, pin):
+            return known
         async with installation.evaluation():
             installation.progress(Step("evaluating"))
             limits = installation.deadline.limits()
-            return await evaluate(
-                dependencies.text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
+            evaluated = await evaluate(
+                text, package_set, self._runner, limits.wall_time_s, limits.memory_bytes
             )
+        await asyncio.to_thread(self._evaluations.put, text, pin, evaluated)
+        return evaluated
 
     async def _build(
         self, contents: Contents, work: Path, installation: Installation, announce: Announce | None

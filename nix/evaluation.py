@@ -11,6 +11,9 @@ from nix.runner import Ran, Runner
 
 WALL_TIME_S = 30.0
 """Upper bound of an evaluation, besides the request's limit. An honest expression takes 0.3 s."""
+CPU_TIME_S = 5.0
+"""CPU time of an evaluation. An honest expression takes 0.3 s, so that this suffices on a host ten times as
+slow, while one that never ends keeps its slot for a few seconds only."""
 MEMORY_BYTES = 1 << 30
 """Upper bound of an evaluation, besides the request's limit. An honest expression takes 0.1 GiB."""
 EXPRESSION_BYTES = 256 << 10
@@ -80,10 +83,15 @@ async def evaluate(
         mounts={"/pkgs": package_set.expressions},
         files={EXPRESSION: text},
         wall_time_s=wall_time_s,
+        cpu_time_s=CPU_TIME_S,
         memory_bytes=memory_bytes,
     )
     if ran.limit_exceeded:
-        limits = {"wall_time_s": f"{wall_time_s:g}", "memory_bytes": f"{memory_bytes}"}
+        limits = {
+            "wall_time_s": f"{wall_time_s:g}",
+            "cpu_time_s": f"{CPU_TIME_S:g}",
+            "memory_bytes": f"{memory_bytes}",
+        }
         limit = f"{ran.limit_exceeded} = {limits.get(ran.limit_exceeded, 'its maximum')}"
         raise LimitError(f"evaluating the expression hit the limit {limit}")
     # Nix may print part of the JSON before an error: it is complete only if the exit code is 0.

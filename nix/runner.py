@@ -30,7 +30,7 @@ class Ran:
     signal: str | None
     """Name of the signal that ended the command, such as SIGSEGV."""
     limit_exceeded: str | None
-    """Name of the limit that ended the command (`wall_time_s`, `memory_bytes`, `stdout_bytes`, ...)."""
+    """Name of the limit that ended the command (`wall_time_s`, `cpu_time_s`, `memory_bytes`, ...)."""
 
 
 class Runner(Protocol):
@@ -44,13 +44,15 @@ class Runner(Protocol):
         files: Mapping[str, bytes],
         wall_time_s: float,
         memory_bytes: int,
+        cpu_time_s: float | None = None,
         box_bytes: int = BOX_BYTES,
         on_user: Callable[[int], None] | None = None,
     ) -> Ran:
         """Run an untrusted command: unprivileged uid, no network, no /nix; host /usr and `mounts` read-only.
 
-        `files` are in its working directory, /box; /box and /tmp may hold `box_bytes` each. `on_user` is
-        called before the command starts, with the id of its user on the host, which no other process has.
+        `files` are in its working directory, /box; /box and /tmp may hold `box_bytes` each. `cpu_time_s`
+        bounds the CPU time of its processes together; without it that is bounded by `wall_time_s`. `on_user`
+        is called before the command starts, with the id of its user on the host, which no other process has.
         """
         ...
 

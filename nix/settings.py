@@ -20,7 +20,7 @@ class NixSettings(BaseSettings):
     it. `up` sets it to `DATA_DIR/nix`."""
     cache_dir: Path = Path("/var/cache/envicutor")
     """Folder of package sets, downloaded archives and unpacked archives, shared by all Nix stores of a host.
-    On the file system of `nix_root`, environments link the files of unpacked archives; else they copy them."""
+    On the file system of `nix_root`, environments link files of unpacked archives; else they copy them."""
     environment_bytes: int = 4 << 30
     """Largest environment, by the sizes that its packages state. Larger environments are refused."""
     cache_limit_bytes: int = 20 << 30

@@ -9,6 +9,7 @@ from nix.cache import BuildLimits, Cache
 from nix.dependencies import from_json
 from nix.errors import DependenciesError, LimitError, TransientError
 from processors.build_steps import BuildStepPublisher
+from processors.build_turns import BuildTurns
 from processors.evictions import Evictions
 from processors.queue.attempt import Attempt
 from processors.settings import WorkSettings
@@ -32,11 +33,12 @@ class BuildExecutor:
         cache: Cache,
         evictions: Evictions,
         steps: BuildStepPublisher,
+        turns: BuildTurns,
         *,
         memory_bytes: int,
     ) -> None:
         """`name` is the builder's process; a build may have up to `memory_bytes` here."""
-        self._name, self._settings, self._cache = name, settings, cache
+        self._name, self._settings, self._cache, self._turns = name, settings, cache, turns
         self._evictions, self._steps, self._memory_bytes = evictions, steps, memory_bytes
 
     def started(self, work: Build) -> Started:
@@ -56,7 +58,10 @@ class BuildExecutor:
         return False
 
     async def execute(self, attempt: Attempt[Build]) -> None:
-        """Install the dependencies in the Cache and complete the attempt with the result."""
+        """Install the dependencies in the Cache and complete the attempt with the result.
+
+        The attempt's own slot only bounds how many are held. The installation takes turns for others.
+        """
         await attempt.wait_until_allowed()
         async with attempt.slot():
             attempt.complete(await self._built(attempt.work))
@@ -80,6 +85,7 @@ class BuildExecutor:
                     self._evictions.announce,
                     again=work.generation > 1,
                     resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],
+                    turns=self._turns.of(work.owner),
                 )
         except DependenciesError as error:
             log.info(

@@ -12,11 +12,14 @@ import logging
 from concurrent.futures import Future
 
 from nix.cache import Cache
+from nix.evaluation import MEMORY_BYTES
 from processors.build_executor import BuildExecutor
 from processors.build_steps import BuildStepPublisher
+from processors.build_turns import BuildTurns, evaluation_slots
 from processors.evictions import Evictions
 from processors.queue.attempts import FLUSH_S, Attempts, WorkerIdentity, process_name
 from processors.sandbox import Sandboxes, capabilities
+from processors.sandbox.cgroups.share import processors
 from processors.settings import WorkSettings
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import FACTS
@@ -56,6 +59,8 @@ class CacheBuilder:
             kafka.data_dir / "views" / f"cache-builder-{settings.instance}",
         )
         events = FactPublisher(self._producer, catalogue.dependencies.events.name, FACTS, source)
+        memory_bytes = sandboxes.total_memory_bytes
+        evaluations = evaluation_slots(processors(), memory_bytes, MEMORY_BYTES)
         self._evictions = Evictions(self._view, events, host=settings.host)
         self._attempts = Attempts(
             BuildExecutor(
@@ -64,7 +69,8 @@ class CacheBuilder:
                 cache,
                 self._evictions,
                 BuildStepPublisher(self._producer, catalogue.steps.name, name),
-                memory_bytes=sandboxes.total_memory_bytes,
+                BuildTurns(builds=settings.builder_slots, evaluations=evaluations),
+                memory_bytes=memory_bytes,
             ),
             Build,
             FACTS,
@@ -72,6 +78,7 @@ class CacheBuilder:
                 name=name,
                 source=source,
                 slots=settings.builder_slots,
+                backlog=settings.held_builds,
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=settings.grace_s,
             ),

@@ -1,6 +1,7 @@
 """RequestHandler for Kafka: turns requests on a topic into events.
 
-consumes  `submissions.requests` (consumer group): requests in the format of HTTP, and cancellations
+consumes  `submissions.requests` (consumer group): requests in the format of HTTP, and cancellations;
+          `submissions.store`, `dependencies.store` (as views)
 produces  Requested, Cancelled, Rejected on `submissions.events`; `dead-letters`
 """
 
@@ -16,6 +17,9 @@ from nix.registries.latest import LatestVersions
 from processors.request_records import handle, reply_topic_of
 from processors.resolving import Handled, needs_resolving, resolve_all
 from topics.catalogue import REQUEST_GROUP, Catalogue
+from topics.dependencies import build_owner
+from topics.dependencies.quota import BuildQuota
+from topics.dependencies.state import unfinished_by_owner
 from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.codec import (
     DecodeError,
@@ -36,6 +40,7 @@ from topics.settings import KafkaSettings
 from topics.submissions.earlier_files import taken_bytes
 from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
 from topics.submissions.state import Submission, unfinished, unfinished_from
+from topics.times import now_ms
 from topics.views.package_sets import PackageSets
 from topics.views.view import View
 
@@ -84,6 +89,13 @@ class RequestHandler:
             status_of=unfinished_from("kafka"),
             in_batches=True,  # ids that the view does not contain yet are counted as unfinished
         )
+        self._environments = View(
+            settings,
+            catalogue.dependencies.store.name,
+            views / f"request-handler-{instance}-environments",
+            status_of=unfinished_by_owner,
+        )
+        self._builds = BuildQuota(settings.max_unfinished_builds, self._environments, self._is_unfinished)
         self._unseen: set[str] = set()
         """Ids that were published, and that the view of the store does not contain yet."""
         self._is_store_read = False
@@ -107,6 +119,7 @@ class RequestHandler:
         self._event_loop = asyncio.get_running_loop()
         await self._package_sets.start()
         await self._store.start()
+        await self._environments.start()
         self._consumer.subscribe([self._catalogue.requests.name], on_assign=self._pause_control.on_assign)
         try:
             await asyncio.to_thread(self._loop)
@@ -114,6 +127,7 @@ class RequestHandler:
             leave(self._consumer)
             await self._package_sets.close()
             await self._store.close()
+            await self._environments.close()
             await self._latest.close()
             self._producer.close()
 
@@ -161,7 +175,7 @@ class RequestHandler:
             handled = asyncio.run_coroutine_threadsafe(resolution, self._event_loop).result()
         acknowledgements = [
             self._producer.produce(record)
-            for message, result in zip(messages, handled, strict=True)
+            for message, result in zip(messages, map(self._within_quota, handled), strict=True)
             for record in self._records(message, result)
         ]
         return Published(messages, acknowledgements)
@@ -212,6 +226,26 @@ class RequestHandler:
         if isinstance(handled, tuple) and isinstance(fact := handled[1], Requested):
             self._taken_bytes += taken_bytes(fact.request)
         return handled
+
+    def _within_quota(self, handled: Handled) -> Handled:
+        """Return a request as it is, or why its environment is one too many that is not built yet.
+
+        A request that was accepted before, and is consumed again, stays as it is.
+        """
+        if not isinstance(handled, tuple) or not isinstance(fact := handled[1], Requested):
+            return handled
+        id, owner, limits = handled[0], build_owner(fact.owner), fact.request.limits.dependencies
+        admitted = self._builds.admits(owner, fact.dependencies_id, limits, now_ms())
+        if not (admitted or id in self._unseen or self._store.get(id)):
+            return InvalidRequestError((self._builds.refusal(),))
+        self._builds.note(owner, fact.dependencies_id, id)
+        return handled
+
+    def _is_unfinished(self, id: str) -> bool:
+        """Return whether a submission from Kafka has no end yet, as far as this process knows."""
+        if self._store.status(id) is not None:
+            return True
+        return id in self._unseen and self._store.get(id) is None
 
     def _records(self, message: Message, handled: Handled) -> list[Record]:
         letters = self._catalogue.dead_letters.name

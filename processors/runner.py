@@ -23,17 +23,18 @@ class SandboxRunner:
         files: Mapping[str, bytes],
         wall_time_s: float,
         memory_bytes: int,
+        cpu_time_s: float | None = None,
         box_bytes: int = BOX_BYTES,
         on_user: Callable[[int], None] | None = None,
     ) -> Ran:
         """Run an untrusted command in a sandbox: unprivileged, and without network.
 
-        The host's /usr and `mounts` are mounted read-only. `on_user` is called with the user id of the
-        sandbox before the command starts.
+        The host's /usr and `mounts` are mounted read-only. `cpu_time_s` bounds the CPU time, by default as
+        `wall_time_s` does. `on_user` is called with the user id of the sandbox before the command starts.
         """
         limits = CompileLimits(
             wall_time_s=wall_time_s,
-            cpu_time_s=wall_time_s,
+            cpu_time_s=wall_time_s if cpu_time_s is None else cpu_time_s,
             memory_bytes=memory_bytes,
             stdout_bytes=4 << 20,
             file_size_bytes=box_bytes,

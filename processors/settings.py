@@ -7,12 +7,24 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from topics.request.limits import DependenciesLimits
+
+_BUILD_USERS = 8
+"""Most builds at the same time by default: half of Nix's 16 build users, which a host's builders share."""
+
 
 def _processors() -> int:
     # Only workers and builders need the sandbox's modules; every role imports this one.
     from processors.sandbox.cgroups.share import processors
 
     return processors()
+
+
+def _builds() -> int:
+    from processors.sandbox.cgroups import share
+
+    builds_in_memory = share.left_for_stages(share.memory_limit()) // DependenciesLimits().memory_bytes
+    return max(1, min(share.processors(), builds_in_memory, _BUILD_USERS))
 
 
 class LeaseSettings(BaseSettings):
@@ -46,8 +58,13 @@ class WorkSettings(LeaseSettings):
     worker_slots: int = Field(default_factory=_processors, ge=1)
     """Submissions that one worker runs at the same time. By default the number of CPUs that it may use,
     or the CPU quota of its control group if that is less. Each needs two of `SANDBOX_BOXES`."""
-    builder_slots: int = Field(default=1, ge=1)
-    """Environments that one cache builder builds at the same time."""
+    builder_slots: int = Field(default_factory=_builds, ge=1)
+    """Environments that one cache builder unpacks and builds at the same time. By default the number of CPUs
+    that it may use, but no more than builds with 2 GiB each fit into its memory, and at most 8. Evaluations
+    and downloads have slots of their own, see [dependencies.md](dependencies.md#turns)."""
+    held_builds: int = Field(default=256, ge=0)
+    """Attempts beyond `BUILDER_SLOTS` that one cache builder evaluates and downloads, or that wait there for
+    a slot. More than `MAX_UNFINISHED_BUILDS`, so that builds of one owner leave room for others."""
     waiting_per_worker: int = Field(default=256, ge=1)
     """Submissions that may wait for their dependencies at one worker. Beyond it the worker stops
     consuming."""

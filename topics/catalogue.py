@@ -141,7 +141,7 @@ _DEPENDENCIES = _family(
     consumer="cache-builder",
     event_writers=("worker", "cache-builder", "health-checker", "operator"),
     event_readers=("build-store", "sealer", "operator"),
-    store_readers=("worker", "cache-builder", "build-store", "ingest", "operator"),
+    store_readers=("worker", "cache-builder", "build-store", "ingest", "request-handler", "operator"),
     partitions={"events": (1, 3), "store": (1, 3), "queue": (2, 6), "leases": (1, 3), "slots": (1, 1)},
 )
 _CATALOGUE = Catalogue(

@@ -52,6 +52,10 @@ class SubmissionSettings(BaseSettings):
     max_unfinished_from_kafka: int = Field(default=1_000, ge=1)
     """Submissions from `submissions.requests` that may be accepted and not finished. Beyond it the
     request handler stops reading the topic, which keeps the requests."""
+    max_unfinished_builds: int = Field(default=128, ge=1)
+    """Environments of one API key that may be requested and not built yet. All clients without a key count
+    as one, over HTTP and Kafka. Beyond it a request for a new environment is refused, over HTTP with a 429,
+    see [dependencies.md](dependencies.md#turns)."""
     dispatch: Literal["turns", "off"] = "turns"
     """`turns`: submissions wait for a free slot in turns by owner, and ingest enqueues one itself if a slot
     is free. `off`: the store processor enqueues each submission at once, as earlier versions did. Set it to

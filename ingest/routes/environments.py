@@ -15,6 +15,7 @@ from ingest.settings import IngestSettings
 from nix import search
 from nix.errors import CacheError
 from nix.settings import NixSettings
+from topics.dependencies.state import EnvironmentState
 from topics.views.package_sets import PackageSets
 from topics.views.view import View
 
@@ -77,6 +78,13 @@ class PackageSearch:
         return PackagesPage(package_set=in_force.pin, total=page.total, offset=offset, packages=found)
 
 
+def _without_owner(raw: bytes) -> bytes:
+    """Return a row of `dependencies.store` without the API key that requested it, which others may read."""
+    if b'"owner":' not in raw:  # as in most rows of earlier versions, which need no parsing
+        return raw
+    return EnvironmentState.read(raw).replace(owner="").model_dump_json().encode()
+
+
 def environment_routes(
     environments: View,
     steps: BuildSteps,
@@ -107,9 +115,10 @@ def environment_routes(
         """
         raw = environments.get(id)
         if raw is not None:
+            shown = _without_owner(raw)
             if step := steps.of(id, raw):
-                raw = EnvironmentShown.read(raw).replace(step=step).model_dump_json().encode()
-            return Response(raw, media_type="application/json")
+                shown = EnvironmentShown.read(shown).replace(step=step).model_dump_json().encode()
+            return Response(shown, media_type="application/json")
         if not environments.caught_up:
             raise unavailable("the store is still being read")
         raise ProblemError(404, "not-found", f"there are no dependencies {id!r}")

@@ -67,6 +67,9 @@ class WorkerIdentity:
     source: str
     """CloudEvents source of the events that the process publishes."""
     slots: int
+    backlog: int = 0
+    """Attempts beyond `slots` that are started if no other process has a free slot for them. They take turns
+    for slots of another kind, which the executor has, so that they can prepare meanwhile."""
     max_waiting: int = 0
     """Attempts that may wait for other processes at the same time."""
     lease_renewal_s: float
@@ -101,7 +104,7 @@ class Attempts(Generic[WorkT]):
         """
         self._executor, self._process, self._queue = executor, process, family.queue.name
         self._events = FactPublisher(producer, family.events.name, facts, process.source)
-        self.slots = Slots(process.slots)
+        self.slots = Slots(process.slots + process.backlog)
         self._held: dict[tuple[str, int], Attempt[WorkT]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -277,13 +280,20 @@ class Attempts(Generic[WorkT]):
 
         Return 0 during the pause after a host error.
         """
+        return self._free_of(self._process.slots)
+
+    def room(self) -> int:
+        """Return how many attempts may be started if no other process has a free slot: see `backlog`."""
+        return self._free_of(self._process.slots + self._process.backlog)
+
+    def _free_of(self, slots: int) -> int:
         if asyncio.get_running_loop().time() < self._paused_until_s:
             return 0
         held = self._held.values()
         if any(attempt.work.alone for attempt in held):
             return 0
         waiting = sum(attempt.is_waiting for attempt in held)
-        free = self._process.slots - (len(held) - waiting)
+        free = slots - (len(held) - waiting)
         return min(free, self._process.max_waiting - waiting) if waiting else free
 
     def start(self, delivery: Delivery[WorkT], *, is_first_delivery: bool) -> Awaitable[object] | None:

@@ -1,8 +1,8 @@
 """Consumption of a queue. Only the consumer group distributes the records.
 
-A record is started only if there is a free slot. Otherwise it waits in memory, and is redirected if another
-worker has a free slot. If a partition is revoked, running work of it is leased and committed first (rule 4),
-and waiting records are dropped.
+A record is started only if there is a free slot, or room to prepare it while it waits for one. Otherwise it
+waits in memory, and is redirected if another worker has a free slot. If a partition is revoked, running work
+of it is leased and committed first (rule 4), and waiting records are dropped.
 """
 
 import asyncio
@@ -46,7 +46,14 @@ class WorkHandler(Protocol[WorkT]):
     """Receiver of the consumed work."""
 
     def free_slots(self) -> int:
-        """Return how many records may be started now."""
+        """Return how many records may be started now, in any case."""
+        ...
+
+    def room(self) -> int:
+        """Return how many records may be started now if no other process has a free slot.
+
+        That is `free_slots`, or more if work can be prepared while it waits for a slot.
+        """
         ...
 
     def start(self, delivery: Delivery[WorkT], *, is_first_delivery: bool) -> Awaitable[object] | None:
@@ -153,10 +160,12 @@ class QueueConsumer(Generic[WorkT]):
     async def _step(self) -> None:
         self._changed.clear()
         self._announce()
-        free = self._handler.free_slots()
-        if free > 0 and self._waiting and _now_s() >= self._undecided_until_s:
-            starting, self._waiting = self._waiting[:free], self._waiting[free:]
-            await self._start([each.message for each in starting])
+        free, room = self._handler.free_slots(), self._handler.room()
+        if room > 0 and self._waiting and _now_s() >= self._undecided_until_s:
+            if free > 0 or not await self._redirect():
+                number = free if free > 0 else room
+                starting, self._waiting = self._waiting[:number], self._waiting[number:]
+                await self._start([each.message for each in starting])
         elif not self._waiting:
             self._consumer.resume()
             await self._read(max(free, 1), self._patience_s())

@@ -12,6 +12,7 @@ from nix.cache import Cache
 from nix.errors import EnvironmentNotFoundError
 from processors.evictions import Evictions
 from processors.queue.attempt import Attempt
+from topics.dependencies import build_owner
 from topics.dependencies.facts import DependenciesFact, Lost, Requested
 from topics.dependencies.state import EnvironmentState
 from topics.kafka.fact_publisher import FactPublisher
@@ -171,6 +172,7 @@ class EnvironmentClient:
             package_set=work.package_set,
             system=SYSTEM,
             limits=request.limits.dependencies,
+            owner=build_owner(work.owner),
         )
 
     async def _publish(self, id: str, fact: DependenciesFact) -> int:

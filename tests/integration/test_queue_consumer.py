@@ -114,6 +114,9 @@ class Owner:
     def free_slots(self) -> int:
         return self.places - len(self.begun)
 
+    def room(self) -> int:
+        return self.free_slots()
+
     def start(self, delivery: Delivery[StopOrder], *, is_first_delivery: bool) -> Awaitable[object] | None:
         assert delivery.work
         self.begun.append(delivery.work.id)

@@ -93,6 +93,10 @@ class HandledRequests:
         ).replace(**fields)
         self._send(Record(self.topics.submissions.store.name, id, encode(row), []))
 
+    def is_stored(self, id: str) -> bool:
+        """Whether the handler has read this row."""
+        return self._handler._store.get(id) is not None
+
     def read(self, topic: Topic, count: int) -> list[Message]:
         """All records of a topic, as soon as there are `count`."""
         what = f"{count} records of {topic.name}"
@@ -281,3 +285,33 @@ def test_versions_of_packages_are_resolved_and_a_silent_index_holds_nothing_back
     assert [str(error) for error in rejected.errors] == [
         "dependencies.pypi.0: wards: the index has no package of this name"
     ]
+
+
+def test_a_request_for_one_build_too_many_is_told_and_kept(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path, max_unfinished_builds=2
+    )
+    system = HandledRequests(settings, NixSettings(cache_dir=tmp_path))
+    try:
+        system.publish_package_set()
+        for id, package in [("a", "gcc"), ("b", "ghc"), ("c", "go"), ("d", "gcc")]:
+            request = {"run": "true", "dependencies": {"packages": [package]}}
+            system.ask(id.encode(), json.dumps(request).encode())
+        facts = dict(system.facts(4))
+        assert {id for id, fact in facts.items() if isinstance(fact, Requested)} == {"a", "b", "d"}
+        assert isinstance(rejected := facts["c"], Rejected)
+        assert [(error.field, error.limit) for error in rejected.errors] == [("dependencies", 2)]
+        (letter,) = system.read(system.topics.dead_letters, 1)
+        assert letter.key() == b"c"
+        assert "max_unfinished_builds" in str(header(letter, "dead_letter_reason"))
+
+        system.store("a", finished=True)
+        system.store("d", finished=True)
+        system.store("b", finished=False)
+        eventually(lambda: system.is_stored("d"), "the handler has read the store")
+        system.ask(b"e", json.dumps({"run": "true", "dependencies": {"packages": ["go"]}}).encode())
+        assert isinstance(dict(system.facts(5))["e"], Requested)
+    finally:
+        system.close()

@@ -73,7 +73,9 @@ READS = {
         *("submissions.events", "submissions.store", "submissions.output", "package-sets"),
         *("submissions.slots", "dependencies.store", "dependencies.steps", "api-keys"),
     },
-    "request-handler": {"submissions.requests", "submissions.store", "package-sets"},
+    "request-handler": {
+        *("submissions.requests", "submissions.store", "dependencies.store", "package-sets"),
+    },
     "submission-store": {"submissions.events", "submissions.store", "submissions.slots"},
     "build-store": {"dependencies.events", "dependencies.store"},
     "worker": {"submissions.queue", "submissions.slots", "submissions.stops", "dependencies.store"},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 SLOTS, BUILDER_SLOTS = 2, 1
-MAX_WAITING = 4
+MAX_WAITING = HELD_BUILDS = 4
 RENEWAL_S, GRACE_S = 1.0, 5.0
 FAILURE_EXPIRES_S = 20.0
 SMALL_BYTES, LARGE_BYTES = 64 * MiB, 1024 * MiB
@@ -102,9 +102,15 @@ def start_builder(world: "World", process: Process) -> None:
     )
     steps = _module(world, "build_steps").BuildStepPublisher(producer, CATALOGUE.steps.name, process.name)
     executor = _module(world, "build_executor").BuildExecutor(
-        process.name, settings, VirtualCache(world), _NoEvictions(), steps, memory_bytes=1 << 40
+        process.name,
+        settings,
+        VirtualCache(world),
+        _NoEvictions(),
+        steps,
+        _module(world, "build_turns").BuildTurns(builds=BUILDER_SLOTS, evaluations=2),
+        memory_bytes=1 << 40,
     )
-    identity = _identity(world, process, BUILDER_SLOTS)
+    identity = _identity(world, process, BUILDER_SLOTS, backlog=HELD_BUILDS)
     attempts = _attempts(world, family, executor, Build, identity, clients, producer)
     process.stop.when_done(attempts.stop)
     run(world, loop, attempts.run())

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 from nix.dependencies import Expression
 from nix.environments import InstalledEnvironment
 from nix.errors import DependenciesError, EnvironmentNotFoundError
+from nix.turns import InstallationTurns
 from tests.simulator.broker import Log
 from tests.simulator.invariants import ViolationError
 from tests.simulator.network import Network
@@ -81,10 +82,19 @@ class VirtualCache:
         raise EnvironmentNotFoundError(f"{store_path}: no other host has it")
 
     async def install(
-        self, dependencies: Any, pin: str, *_: object, again: bool, resolution: object
+        self,
+        dependencies: Any,
+        pin: str,
+        *_: object,
+        again: bool,
+        resolution: object,
+        turns: InstallationTurns,
     ) -> InstalledEnvironment:
         random = self._world.random
-        await asyncio.sleep(random.random() * random.choice((0.1, 3.0)))
+        async with turns.evaluation():
+            await asyncio.sleep(random.random() * 0.1)
+        async with turns.preparation(), turns.build():
+            await asyncio.sleep(random.random() * random.choice((0.1, 3.0)))
         if random.random() < self._world.plan.host_fault_chance:
             raise HostFaultError("disk full")
         if isinstance(dependencies, Expression):

@@ -14,6 +14,7 @@ UNDER_PORTS = (
     "processors/queue",
     "processors/worker",
     "processors/build_executor.py",
+    "processors/build_turns.py",
     "processors/cache_builder.py",
 )
 PRODUCTION_ONLY = {

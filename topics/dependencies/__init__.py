@@ -20,3 +20,11 @@ def dependencies_id(dependencies: Dependencies, package_set: str, system: str) -
         identity += [dependencies.pypi, dependencies.npm]
     text = json.dumps(identity, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def build_owner(key_id: str | None) -> str:
+    """Return the owner with whose other builds a build takes turns, given the id of the API key.
+
+    Everything without a key, over HTTP or Kafka, has one owner.
+    """
+    return f"key/{key_id}" if key_id else "no-key"

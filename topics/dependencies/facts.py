@@ -1,6 +1,8 @@
 """Facts about sets of dependencies; each is a record on `dependencies.events` whose key is the set's id."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from topics.dependencies.artifacts import Resolution
 from topics.fold import ProgressFact
@@ -27,6 +29,9 @@ class Requested(Model):
     """Attempts that may end by an expired lease before the build is given up."""
     allowed_host_faults: int = 10
     """Attempts that may end by a host error before the build is given up."""
+    owner: Annotated[str, Field(exclude_if=lambda owner: not owner)] = ""
+    """Owner with whose other builds this one takes turns: `key/` and the id of the API key, `no-key` without
+    one (over Kafka as well), or empty if the operator requested it."""
 
 
 class Started(ProgressFact):

@@ -13,6 +13,7 @@ from topics.dependencies.facts import (
 )
 from topics.dependencies.state import Build, EnvironmentState
 from topics.fold import Enqueue, Folded, Recorded, Stop
+from topics.request.limits import DependenciesLimits
 
 AttemptFact = Started | Installed | Failed | HandedBack | LeaseExpired
 
@@ -36,7 +37,7 @@ def _requested(
 ) -> Folded[EnvironmentState]:
     if state is None:
         return _queued(_generation(fact, recorded, generation=1, attempt=1))
-    if state.status == "gone" or _expired(state, recorded) or state.failed_below(fact.limits):
+    if starts_build(state, fact.limits, recorded.time_ms):
         if state.fault == "limit":
             # Take the larger of each limit: requests that raise different limits would alternate for ever.
             fact = fact.replace(limits=state.limits.joined(fact.limits))
@@ -52,8 +53,14 @@ def _answered_until_ms(state: EnvironmentState, recorded: Recorded[DependenciesF
     return max(state.requested_at_ms, recorded.time_ms)
 
 
-def _expired(state: EnvironmentState, recorded: Recorded[DependenciesFact]) -> bool:
-    return state.expires_at_ms is not None and recorded.time_ms >= state.expires_at_ms
+def starts_build(state: EnvironmentState | None, limits: DependenciesLimits, time_ms: int) -> bool:
+    """Return whether a request at this time, with these limits, starts a build.
+
+    Otherwise the present state answers it, or the end of the build that is queued or runs.
+    """
+    if state is None or state.status == "gone" or state.failed_below(limits):
+        return True
+    return state.expires_at_ms is not None and time_ms >= state.expires_at_ms
 
 
 def _generation(
@@ -72,6 +79,7 @@ def _generation(
         package_set=fact.package_set,
         system=fact.system,
         limits=fact.limits,
+        owner=fact.owner,
     )
 
 
@@ -180,6 +188,7 @@ def enqueue(state: EnvironmentState) -> Enqueue:
         system=state.system,
         limits=state.limits,
         resolution=state.resolution,
+        owner=state.owner,
         alone=0 < state.charged_attempts == state.allowed_attempts - 1,
     )
     return Enqueue(state.id, build)

@@ -1,6 +1,7 @@
 """States of sets of dependencies (`dependencies.store`), and records for builders (`dependencies.queue`)."""
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_core import from_json
@@ -82,6 +83,9 @@ class EnvironmentState(Model):
     """Reason of a failure, for people."""
     log: str = ""
     """End of the build's log, if the build failed."""
+    owner: Annotated[str, Field(exclude_if=lambda owner: not owner)] = ""
+    """Owner of the generation's first request, with whose other builds this one takes turns; empty if the
+    operator requested it. Absent over HTTP."""
 
     @property
     def final(self) -> bool:
@@ -93,12 +97,26 @@ class EnvironmentState(Model):
         return self.fault == "limit" and self.limits.joined(limits) != self.limits
 
 
-def unfinished(stored: bytes) -> str | None:
-    """Return the status in a row of `dependencies.store` if it is `queued` or `started`, else None."""
+def unfinished_by_owner(stored: bytes) -> str | None:
+    """Return status and owner in a row of `dependencies.store`, if the status is `queued` or `started`.
+
+    Return None for all other rows. `unfinished_in` and `unfinished_of` take counts of the results.
+    """
     try:
-        return {"queued": "queued", "started": "started"}.get(from_json(stored)["status"])
+        row = from_json(stored)
+        return f"{row['status']} {row.get('owner', '')}" if row["status"] in {"queued", "started"} else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def unfinished_in(status: Literal["queued", "started"], counts: Mapping[str, int]) -> int:
+    """Return how many of the rows that were counted by `unfinished_by_owner` have a status."""
+    return sum(count for label, count in counts.items() if label.partition(" ")[0] == status)
+
+
+def unfinished_of(owner: str, count: Callable[[str], int]) -> int:
+    """Return how many rows are of an owner; `count` returns how many have a result of that function."""
+    return count(f"queued {owner}") + count(f"started {owner}")
 
 
 class Build(QueuedWork):
@@ -111,3 +129,5 @@ class Build(QueuedWork):
     limits: DependenciesLimits
     resolution: Resolution = ()
     """Archives to install, if the dependencies were installed before; then nothing is resolved again."""
+    owner: Annotated[str, Field(exclude_if=lambda owner: not owner)] = ""
+    """Owner with whose other builds this one takes turns; empty if the operator requested it."""

@@ -1,7 +1,7 @@
 """A compacted topic as a local table, so that a look-up needs no network and a restart resumes."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -82,6 +82,10 @@ class View:
     def count(self, status: str) -> int:
         """Return the number of rows to which `status_of` gives this status."""
         return self._table.counts[status.encode()]
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the number of rows by the status that `status_of` gives them; some numbers may be 0."""
+        return {status.decode(): number for status, number in dict(self._table.counts).items()}
 
     def get(self, key: str) -> bytes | None:
         """Return the latest value of `key`, or None if there is none (yet)."""

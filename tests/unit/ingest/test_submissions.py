@@ -19,8 +19,15 @@ from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
 from topics.submissions.facts import Requested
 from topics.submissions.state import Submission
+from topics.views.view import View
 
 TAKING = b'{"run": "true", "files": [{"name": "b", "from": {"submission": "s", "name": "a"}}]}'
+
+
+def make_node(kafka: KafkaSettings, settings: IngestSettings) -> Submissions:
+    topics, consumer = catalogue(kafka), TailConsumer(kafka)
+    environments = View(kafka, topics.dependencies.store.name, kafka.data_dir / "environments")
+    return Submissions(kafka, topics, settings, "0", consumer, LatestVersions(NixSettings()), environments)
 
 
 def test_few_requests_at_a_time_take_files_and_others_go_before_them(
@@ -45,9 +52,7 @@ def test_few_requests_at_a_time_take_files_and_others_go_before_them(
             )
 
         kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", data_dir=tmp_path)
-        node = Submissions(
-            kafka, catalogue(kafka), IngestSettings(), "0", TailConsumer(kafka), LatestVersions(NixSettings())
-        )
+        node = make_node(kafka, IngestSettings())
         readable = SimpleNamespace(readable=True, unfinished_at_most=0)
         monkeypatch.setattr(node, "package_sets", SimpleNamespace(in_force=SimpleNamespace(pin="pin")))
         monkeypatch.setattr(node, "projection", readable)
@@ -71,9 +76,7 @@ def test_a_node_with_a_new_table_appends_nothing(tmp_path: Path, monkeypatch: py
     async def scenario() -> None:
         kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", data_dir=tmp_path)
         settings = IngestSettings(acknowledge_timeout_s=0.1)
-        node = Submissions(
-            kafka, catalogue(kafka), settings, "0", TailConsumer(kafka), LatestVersions(NixSettings())
-        )
+        node = make_node(kafka, settings)
         monkeypatch.setattr(node, "package_sets", SimpleNamespace(in_force=SimpleNamespace(pin="pin")))
         appended: list[Any] = []
         monkeypatch.setattr(node._producer, "publish", appended.append)

@@ -168,7 +168,7 @@ class Sleeper:
 class AttemptsOfOneProcess:
     """One process, in a running event loop."""
 
-    def __init__(self, slots: int, *, grace_s: float = 60.0) -> None:
+    def __init__(self, slots: int, *, backlog: int = 0, grace_s: float = 60.0) -> None:
         topics = catalogue(NOWHERE)
         self.producer, self.clients, self.craft = Acknowledged(), NoClients(), Sleeper()
         self._offset = 0
@@ -177,7 +177,13 @@ class AttemptsOfOneProcess:
             Work,
             FACTS,
             WorkerIdentity(
-                name="w", source="worker/w", slots=slots, max_waiting=2, lease_renewal_s=1.0, grace_s=grace_s
+                name="w",
+                source="worker/w",
+                slots=slots,
+                backlog=backlog,
+                max_waiting=2,
+                lease_renewal_s=1.0,
+                grace_s=grace_s,
             ),
             clients=self.clients,
             catalogue=topics,
@@ -311,6 +317,18 @@ def test_beside_what_is_to_be_alone_nothing_is_taken(alone: bool, room: int) -> 
         async with system.running():
             system.give(work("0.2", alone=alone))
             assert system.attempts.free_slots() == room
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+@pytest.mark.parametrize(("alone", "free", "room"), [(False, -1, 4), (True, 0, 0)])
+def test_a_process_with_a_backlog_has_room_beyond_its_slots(alone: bool, free: int, room: int) -> None:
+    async def test() -> None:
+        system = AttemptsOfOneProcess(slots=1, backlog=5)
+        async with system.running():
+            system.give(work("0.2"), work("0.3", alone=alone))
+            assert (system.attempts.free_slots(), system.attempts.room()) == (free, room)
+        assert len(system.craft.ran) == 2
 
     asyncio.run(asyncio.wait_for(test(), 30))
 

@@ -4,14 +4,18 @@ at a time."""
 import asyncio
 from collections.abc import Awaitable, Collection, Mapping
 
+import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 from typing_extensions import override
 
 from processors.queue.commits import COMMIT_LINGER_S, OffsetCommitter
 from processors.queue.consumer import QueueConsumer
 from processors.queue.offsets import Delivery, Offsets
-from tests.unit.processors.test_attempts import Acknowledged, NoConsumer, work
+from processors.queue.redistribution import PATIENCE_S, QueueRedistribution
+from tests.unit.processors.test_attempts import NOWHERE, Acknowledged, NoClients, NoConsumer, work
+from topics.catalogue import catalogue
 from topics.kafka.codec import encode
+from topics.leases import CapacityReport
 from topics.submissions.state import Work
 
 WORK = work("0.0")
@@ -57,15 +61,18 @@ class FailsOnce(NoConsumer):
 
 
 class Handler:
-    """A process with `slots` slots, whose work never ends."""
+    """A process with `slots` slots and room for a `backlog`, whose work never ends."""
 
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, backlog: int = 0) -> None:
+        self.slots, self.backlog = slots, backlog
         self.started: list[Delivery[Work]] = []
         self.has_started = asyncio.Event()
 
     def free_slots(self) -> int:
         return self.slots - len(self.started)
+
+    def room(self) -> int:
+        return self.free_slots() + self.backlog
 
     def start(self, delivery: Delivery[Work], *, is_first_delivery: bool) -> Awaitable[object] | None:
         self.started.append(delivery)
@@ -120,5 +127,39 @@ def test_a_full_process_polls_however_often_slots_of_others_change() -> None:
         assert client.polls >= 2
         consumer.stop()
         await consuming
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+@pytest.mark.parametrize(("others", "started"), [(0, 3), (2, 1)])
+def test_what_has_no_slot_here_goes_to_a_free_process_or_starts_in_the_backlog(
+    others: int, started: int
+) -> None:
+    async def test() -> None:
+        client, handler, producer = OneCallAtATime(), Handler(slots=0, backlog=9), Acknowledged()
+        redistribution = QueueRedistribution(
+            NoClients(), catalogue(NOWHERE).dependencies, producer, "w", lambda: None, all_partitions=None
+        )
+        consumer = QueueConsumer(
+            client, producer, handler, Work, queue="q", dead_letters="d", redistribution=redistribution
+        )
+        report = CapacityReport(worker="other", partitions=(1,), free=others)
+        redistribution._apply([Message("slots", 0, 0, b"other", encode(report))])
+        redistribution.update(frozenset({0}), 0, idle=False)
+        await asyncio.sleep(2 * PATIENCE_S)
+        client.arrived.set()
+        client.answer.set()
+        consuming = asyncio.create_task(consumer.run())
+
+        def redirected() -> int:
+            return sum(record.topic == "q" for record in producer.said)
+
+        async with asyncio.timeout(20):
+            while len(handler.started) + redirected() < 3:  # noqa: ASYNC110 - two places may change
+                await asyncio.sleep(0.01)
+        assert (len(handler.started), redirected()) == (started, 3 - started)
+        consumer.stop()
+        await consuming
+        await redistribution.close()
 
     asyncio.run(asyncio.wait_for(test(), 30))

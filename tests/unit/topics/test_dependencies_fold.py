@@ -283,3 +283,21 @@ def test_two_who_allow_more_of_different_things_come_to_an_end() -> None:
     tried = state(*log)
     assert (tried.status, tried.limits) == ("failed", allowing(9, 4 << 30).limits)
     assert [state(*log, asked).status for asked in (slow, large)] == ["failed", "failed"]
+
+
+def test_a_build_has_the_owner_of_its_generations_first_request() -> None:
+    first, second = (REQUESTED.replace(owner=owner) for owner in ("key/1", "key/2"))
+    folded = fold(first)
+    assert isinstance(folded.effects[0], Enqueue)
+    assert isinstance(build := folded.effects[0].work, Build)
+    assert build.owner == "key/1"
+    assert state(first, second).owner == "key/1"
+    assert state(first, installed(), Evicted(generation=1, host="h"), second).owner == "key/2"
+
+
+def test_without_an_owner_the_bytes_are_those_of_earlier_versions() -> None:
+    folded = fold(REQUESTED)
+    assert folded.state
+    assert isinstance(folded.effects[0], Enqueue)
+    for model in (REQUESTED, folded.state, folded.effects[0].work):
+        assert b"owner" not in encode(model)
