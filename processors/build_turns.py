@@ -1,4 +1,4 @@
-"""InstallationTurns of builds: which installation of a cache builder gets the next slot.
+"""Turns of builds: which installation of a cache builder gets the next slot.
 
 Evaluations, preparations and builds have slots of their own, so that archives of the next environments are
 downloaded while others are built, and an expression that never ends holds up no build. A slot that becomes
