@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nix import locks
+from nix import apt, locks
 from nix.errors import CacheError, DependenciesError
 from nix.index import Package
-from nix.package_set import APT_HELPER, PackageSet
+from nix.package_set import PackageSet
 from nix.progress import Progress, Step
 from nix.settings import NixSettings
 
@@ -80,12 +80,12 @@ async def fetch(
     if not missing:
         return
     progress(Step("fetching", 0, len(missing)))
-    uris = await _repositories()
+    uris = await _repositories(package_set, settings)
     drafts = folder / "drafts"
     drafts.mkdir()
     shutil.chown(drafts, "_apt")  # apt downloads as this unprivileged user
     arguments = [argument for package in missing for argument in _download(package, uris, drafts)]
-    complaints = await _run(APT_HELPER, "-q", "download-file", *arguments)
+    complaints = await _run(apt.HELPER, "-q", "download-file", *arguments)
     lost = [package for package in missing if not await asyncio.to_thread(_accept, package, drafts, folder)]
     await asyncio.to_thread(shutil.rmtree, drafts)
     await asyncio.to_thread(trim, folder.parent, settings.archives_limit_bytes)
@@ -182,11 +182,13 @@ def _explain(lost: list[Package], complaints: str, package_set: PackageSet) -> E
     return CacheError(f"{names}: could not be fetched: {complaints[-2000:]}")
 
 
-async def _repositories() -> dict[str, str]:
-    """Return the address of each repository that apt on this host has as a source."""
-    form = "$(CODENAME)/$(COMPONENT) $(REPO_URI)"
-    lines = (await _run("apt-get", "indextargets", "--format", form, "Created-By: Packages")).splitlines()
-    return dict(line.split(" ", 1) for line in lines)
+async def _repositories(package_set: PackageSet, settings: NixSettings) -> dict[str, str]:
+    """Return the address of each repository that the package set's apt has as a source.
+
+    Raises:
+        CacheError: it has none, or cannot reach them.
+    """
+    return await asyncio.to_thread(apt.repositories, settings, package_set.name)
 
 
 async def _run(*argv: str) -> str:
