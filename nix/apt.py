@@ -1,9 +1,9 @@
 """apt of a package set: its sources, its lists of packages, the addresses of its repositories.
 
-The set of the host's own release has the host's apt, whose lists the operator updates. Each other set has an apt of
-its own in `cache_dir/apt/NAME`, with the proxies and credentials of the host's:
+The set of the host's own release has the host's apt, whose lists the operator updates. Each other set has an
+apt of its own in `cache_dir/apt/NAME`, with the proxies and credentials of the host's:
 
-    NAME.sources    the host's sources for another release, unless the setting `package_set_sources` has a file
+    NAME.sources    the host's sources for another release, unless `package_set_sources` has a file
     lists/          see apt(8); empty until the first update
     lock            held while lists are updated and read
 """
@@ -11,7 +11,7 @@ its own in `cache_dir/apt/NAME`, with the proxies and credentials of the host's:
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -53,7 +53,11 @@ class Target:
 @cache
 def host_set() -> str:
     """Return the name of the package set of this host's own release, such as `debian-12`."""
-    release = _os_release()
+    return set_of_release(_os_release())
+
+
+def set_of_release(release: Mapping[str, str]) -> str:
+    """Return the name of the package set of a release; `release` has the fields of os-release(5)."""
     return "-".join(filter(None, (release.get("ID", EARLIER_NAME), release.get("VERSION_ID"))))
 
 
@@ -63,7 +67,14 @@ def targets(settings: NixSettings, name: str) -> list[Target]:
     Raises:
         CacheError: apt is not installed, or failed.
     """
-    command = ["apt-get", "indextargets", *_options(settings, name), "--format", _FORM, "Created-By: Packages"]
+    command = [
+        "apt-get",
+        "indextargets",
+        *_options(settings, name),
+        "--format",
+        _FORM,
+        "Created-By: Packages",
+    ]
     return [Target(*line.split("|")) for line in output(*command).splitlines()]
 
 
@@ -121,8 +132,8 @@ def derive_sources(known: Iterable[Target], host_codename: str, codename: str) -
                 components.append(target.component)
     if not wanted:
         raise CacheError(
-            f"apt on this host has no list of Debian {host_codename!r} that tells the mirror of {codename}: run "
-            "`apt-get update`, or set ENVICUTOR_PACKAGE_SET_SOURCES"
+            f"apt on this host has no lists of Debian {host_codename!r}, so the mirror of {codename} is not "
+            "known: run `apt-get update`, or set ENVICUTOR_PACKAGE_SET_SOURCES"
         )
     return "\n".join(
         f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {' '.join(components)}\nTargets: Packages\n"
