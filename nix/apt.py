@@ -30,7 +30,7 @@ _FORM = "$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(ARCHITECTURE)|$(ORIGIN)|$(FILENA
 
 
 @dataclass(frozen=True)
-class Target:
+class PackageList:
     """A list of packages that apt has."""
 
     codename: str
@@ -61,7 +61,7 @@ def set_of_release(release: Mapping[str, str]) -> str:
     return "-".join(filter(None, (release.get("ID", EARLIER_NAME), release.get("VERSION_ID"))))
 
 
-def targets(settings: NixSettings, name: str) -> list[Target]:
+def package_lists(settings: NixSettings, name: str) -> list[PackageList]:
     """Return the lists that apt has for a package set.
 
     Raises:
@@ -75,7 +75,7 @@ def targets(settings: NixSettings, name: str) -> list[Target]:
         _FORM,
         "Created-By: Packages",
     ]
-    return [Target(*line.split("|")) for line in output(*command).splitlines()]
+    return [PackageList(*line.split("|")) for line in output(*command).splitlines()]
 
 
 def repositories(settings: NixSettings, name: str) -> dict[str, str]:
@@ -84,11 +84,11 @@ def repositories(settings: NixSettings, name: str) -> dict[str, str]:
     Raises:
         CacheError: apt is not installed, has no sources for the set, or cannot reach them.
     """
-    known = targets(settings, name)
+    known = package_lists(settings, name)
     if not known and not _is_hosts(settings, name):
         with updated(settings, name):
-            known = targets(settings, name)
-    return {target.repository: target.uri for target in known}
+            known = package_lists(settings, name)
+    return {found.repository: found.uri for found in known}
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def updated(settings: NixSettings, name: str) -> Iterator[None]:
         yield
 
 
-def derive_sources(known: Iterable[Target], host_codename: str, codename: str) -> str:
+def derive_sources(known: Iterable[PackageList], host_codename: str, codename: str) -> str:
     """Return sources of another release, from the same mirrors as the lists that the host's apt has.
 
     The suites of the host's release, of its updates and of its security repository count.
@@ -123,13 +123,13 @@ def derive_sources(known: Iterable[Target], host_codename: str, codename: str) -
         CacheError: there is none.
     """
     wanted: dict[tuple[str, str], list[str]] = {}
-    for target in known:
-        base, _, kind = target.codename.partition("-")
-        if target.origin == "Debian" and base == host_codename and kind in ("", "updates", "security"):
+    for found in known:
+        base, _, kind = found.codename.partition("-")
+        if found.origin == "Debian" and base == host_codename and kind in ("", "updates", "security"):
             suite = "-".join(filter(None, (codename, kind)))
-            components = wanted.setdefault((target.uri, suite), [])
-            if target.component not in components:
-                components.append(target.component)
+            components = wanted.setdefault((found.uri, suite), [])
+            if found.component not in components:
+                components.append(found.component)
     if not wanted:
         raise CacheError(
             f"apt on this host has no lists of Debian {host_codename!r}, so the mirror of {codename} is not "
@@ -188,7 +188,9 @@ def _derived(settings: NixSettings, name: str) -> str:
         raise CacheError(f"there are no sources of the package set {name}: set ENVICUTOR_PACKAGE_SET_SOURCES")
     if not Path(KEYRING).is_file():
         raise CacheError(f"{KEYRING} is missing: run `apt-get install debian-archive-keyring`")
-    return derive_sources(targets(settings, host_set()), _os_release().get("VERSION_CODENAME", ""), codename)
+    return derive_sources(
+        package_lists(settings, host_set()), _os_release().get("VERSION_CODENAME", ""), codename
+    )
 
 
 def _os_release() -> dict[str, str]:

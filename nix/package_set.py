@@ -157,8 +157,8 @@ def refresh(settings: NixSettings, progress: Callable[[str], None], name: str | 
     """Make a package set of apt's lists; the same lists give the same pin. Blocks for seconds.
 
     `name` is that of a set such as `debian-13`, by default that of the host's own release. The lists of the
-    host's release are taken as they are, others are updated before. A set that was made of the same lists
-    before, for another system of this host, is used again.
+    host's release are taken as they are; those of other releases are updated first. A set that was made of
+    the same lists before, for another system of this host, is used again.
 
     Raises:
         CacheError: apt has no lists or sources, cannot reach them, or is not installed.
@@ -166,21 +166,23 @@ def refresh(settings: NixSettings, progress: Callable[[str], None], name: str | 
     name = name or apt.host_set()
     architecture = apt.output("dpkg", "--print-architecture").strip()
     with apt.updated(settings, name):
-        targets = [
-            target for target in apt.targets(settings, name) if target.architecture in (architecture, "all")
+        lists = [
+            known
+            for known in apt.package_lists(settings, name)
+            if known.architecture in (architecture, "all")
         ]
-        if not targets:
+        if not lists:
             raise CacheError(f"apt has no package lists of {name}: run `apt-get update`")
-        note = settings.cache_dir / "package-sets" / f"{_digest(name, architecture, targets)}.made"
+        note = settings.cache_dir / "package-sets" / f"{_digest(name, architecture, lists)}.made"
         files = _made_before(settings.cache_dir, note)
         if files is None:
-            progress(f"reading {len(targets)} package lists of {name}")
-            lists = [
-                (target.repository, apt.output(apt.HELPER, "cat-file", target.filename)) for target in targets
+            progress(f"reading {len(lists)} package lists of {name}")
+            texts = [
+                (known.repository, apt.output(apt.HELPER, "cat-file", known.filename)) for known in lists
             ]
             progress("writing the index")
-            files = _make(lists)
-        date = _release_date(Path(target.filename).parent for target in targets)
+            files = _make(texts)
+        date = _release_date(Path(known.filename).parent for known in lists)
     package_set = _describe(name, date, architecture, files)
     for cache in filter(None, (settings.cache_dir, settings.binary_cache_dir)):
         _publish(_folder(cache, package_set.pin), package_set, files)
@@ -189,12 +191,12 @@ def refresh(settings: NixSettings, progress: Callable[[str], None], name: str | 
     return package_set
 
 
-def _digest(set_name: str, architecture: str, targets: Iterable[apt.Target]) -> str:
+def _digest(set_name: str, architecture: str, lists: Iterable[apt.PackageList]) -> str:
     """Return a digest of a package set's inputs: apt's lists, debian.toml, and the code that reads them."""
     digest = hashlib.sha256(f"{set_name}\0{architecture}".encode())
-    for target in targets:
-        content = hashlib.sha256(Path(target.filename).read_bytes()).digest()
-        digest.update(f"\0{target.repository}\0".encode() + content)
+    for known in lists:
+        content = hashlib.sha256(Path(known.filename).read_bytes()).digest()
+        digest.update(f"\0{known.repository}\0".encode() + content)
     for name in ("debian.toml", "pkgs/default.nix", "index.py", "package_set.py"):
         digest.update(hashlib.sha256((SOURCES / name).read_bytes()).digest())
     return digest.hexdigest()

@@ -60,7 +60,7 @@ class PackageSearch:
         self._package_sets, self._nix = package_sets, nix
         self._lock = asyncio.Lock()
         self._loaded: dict[str, search.Search] = {}
-        """By pin; of those in force alone."""
+        """Loaded sets in force, by pin."""
 
     async def find(self, query: str, offset: int, limit: int, name: str | None = None) -> PackagesPage:
         """Search a package set in force, by default the default one.

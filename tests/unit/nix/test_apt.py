@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from nix import apt
-from nix.apt import Target, derive_sources
+from nix.apt import PackageList, derive_sources
 from nix.errors import CacheError
 from nix.settings import NixSettings
 
 MIRROR, SECURITY = "http://mirror.test/debian/", "http://mirror.test/debian-security/"
 
 
-def known(codename: str, uri: str = MIRROR, **fields: Any) -> Target:
+def known(codename: str, uri: str = MIRROR, **fields: Any) -> PackageList:
     plain = {"component": "main", "architecture": "amd64", "origin": "Debian", "filename": "/lists/a"}
-    return Target(codename=codename, uri=uri, **plain | fields)
+    return PackageList(codename=codename, uri=uri, **plain | fields)
 
 
 def test_sources_of_another_release_have_the_mirrors_of_the_host_s() -> None:
