@@ -687,9 +687,9 @@ class Language(WireModel):
 
 
 class LanguageList(WireModel):
-    """All languages whose packages are in the package set in force, sorted by name."""
+    """All languages whose packages are in the default package set, sorted by name."""
 
     package_set: str
-    """Pin of the package set in force."""
+    """Pin of the default package set."""
     languages: Sequence[Language]
     """Presets that `language` of a request may name."""
