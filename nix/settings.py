@@ -79,8 +79,10 @@ class NixSettings(BaseSettings):
     @field_validator("package_sets", "package_set_sources")
     @classmethod
     def _names_of_package_sets(cls, named: Names) -> Names:
-        if wrong := [name for name in named if not re.fullmatch(PACKAGE_SET, name)]:
-            raise ValueError(f"{wrong[0]!r} is not a name such as debian-13: 1-32 of a-z 0-9 . + -")
+        if wrong := [name for name in named if name == "debian" or not re.fullmatch(PACKAGE_SET, name)]:
+            raise ValueError(
+                f"{wrong[0]!r} is not a name such as debian-13: 1-32 of a-z 0-9 . + -, not debian"
+            )
         if len(set(named)) < len(named):
             raise ValueError("a package set is named twice")
         return named

@@ -38,7 +38,9 @@ def test_what_is_no_key_is_told_from_one() -> None:
         public_half("test-1:not base64")
 
 
-@pytest.mark.parametrize("names", [("Debian 13",), ("../x",), ("debian-12", "debian-13", "debian-12")])
+@pytest.mark.parametrize(
+    "names", [("Debian 13",), ("../x",), ("debian",), ("debian-12", "debian-13", "debian-12")]
+)
 def test_names_of_package_sets_are_plain_and_given_once(names: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match=r"is not a name such as debian-13|is named twice"):
         NixSettings(package_sets=names)
