@@ -65,7 +65,11 @@ def test_an_environment_in_both_spellings(
     assert (ran.stdout.decode(), ran.limit_exceeded) == (environment["prints"], None), ran.stderr.decode()
 
 
-@pytest.mark.parametrize("preset", [preset for preset in presets().values() if preset.name not in ABSENT])
+@pytest.mark.parametrize(
+    "preset",
+    [preset for preset in presets().values() if preset.name not in ABSENT],
+    ids=lambda preset: preset.name,
+)
 def test_a_language_greets(debian_13: Host, sandboxes: Sandboxes, preset: Preset) -> None:
     installed = debian_13.install(Packages(preset.packages), LIMITS)
     asked = SubmissionRequest.model_validate(
@@ -74,7 +78,9 @@ def test_a_language_greets(debian_13: Host, sandboxes: Sandboxes, preset: Preset
     )
     request = with_commands(with_limits(asked))
     variables = "".join(f"export {name}='{value}'\n" for name, value in request.env.items())
-    script = f"{variables}set -e\n{request.compile or ':'}\n{request.run} <<< Ada"
+    script = (
+        f"{variables}set -e\n{{\n{request.compile or ':'}\n}} >&2\nprintf 'Ada\\n' | {{\n{request.run}\n}}"
+    )
     ran = run(debian_13, sandboxes, installed.store_path, script, **{preset.source_file: preset.hello})
     assert ran.stdout.decode() == "Hello, Ada!\n", ran.stderr.decode()
 
