@@ -25,7 +25,7 @@ from infra.kafka.keeper import keep_alive
 from infra.kafka.ports import choose_free_port, claim, is_free
 from infra.kafka.properties import replicas_of
 from infra.kafka.tls import Tls
-from infra.package_sets import ensure_package_set, prebuilt_environments, request_environments
+from infra.package_sets import ensure_package_sets, prebuilt_environments, request_environments
 from infra.secret_files import write_secret
 from infra.service_user import can_run, guard_command, role_umask, service_account
 from infra.settings import LocalSettings
@@ -145,7 +145,7 @@ class LocalCluster:
             self._progress("putting users and rights in force")
             self._credentials.put_in_force(self._brokers[0].admin_connection, self.kafka, topics)
         ensure_topics(self.kafka, self._topics(topics))
-        pin = await asyncio.to_thread(ensure_package_set, self.kafka, topics, nix, self._progress)
+        pin = await asyncio.to_thread(ensure_package_sets, self.kafka, topics, nix, self._progress)
         for program in self._programs(user):
             self._supervisor.start(program)
         request_environments(self.kafka, topics, pin, environments)

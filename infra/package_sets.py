@@ -1,11 +1,12 @@
 """Package sets that are put in force, and environments that are built before a submission needs them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from infra.settings import LocalSettings
+from nix.apt import host_set
 from nix.errors import CacheError
 from nix.package_set import load, refresh
 from nix.settings import NixSettings
@@ -13,7 +14,7 @@ from topics.catalogue import Catalogue
 from topics.dependencies import dependencies_id
 from topics.dependencies.facts import FACTS, Requested
 from topics.kafka.clients import EventProducer
-from topics.kafka.codec import Record, cloud_event, decode, encode, encode_fact
+from topics.kafka.codec import Record, cloud_event, decode, decode_key, encode, encode_fact
 from topics.kafka.scan import read_to_end
 from topics.request.languages import chosen
 from topics.request.limits import DependenciesLimits
@@ -23,58 +24,122 @@ from topics.request.pins import is_pin
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import SYSTEM
 from topics.times import now
-from topics.views.package_sets import DEBIAN, PackageSetInForce
+from topics.views.package_sets import DEBIAN, PackageSetInForce, named_sets
 
 
 class EnvironmentsFileError(Exception):
     """A file does not list dependencies. The message has the place and the reason."""
 
 
-def refresh_package_set(
-    kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
-) -> str:
-    """Make a package set of the distribution as it is now, put it in force, and return its pin.
+def package_set_names(nix: NixSettings) -> tuple[str, ...]:
+    """Return the names of the package sets that requests may give, the default one first."""
+    return nix.package_sets or (host_set(),)
+
+
+def refresh_package_sets(
+    kafka: KafkaSettings,
+    topics: Catalogue,
+    nix: NixSettings,
+    progress: Callable[[str], None],
+    only: str | None = None,
+) -> dict[str, str]:
+    """Make the package sets of the settings anew, put them in force, and return their pins by name.
+
+    With `only`, this set alone, and those that were not in force yet. Sets that the settings do not name are
+    no longer offered to requests.
 
     Raises:
-        CacheError: it cannot be made on this machine.
-        KafkaException: the broker did not acknowledge it.
+        CacheError: one cannot be made on this machine. All are in force as before.
+        KafkaException: the broker did not answer.
     """
-    made = refresh(nix, progress)
-    in_force = PackageSetInForce(name=DEBIAN, pin=made.pin, index_digest=made.index_digest, created_at=now())
-    headers = cloud_event("envicutor.package_set.refreshed.v1", made.pin, DEBIAN, "packages")
-    _produce(kafka, Record(topics.package_sets.name, DEBIAN.encode(), encode(in_force), headers))
-    return made.pin
+    names = package_set_names(nix)
+    known = sets_in_force(kafka, topics)
+    wanted = [name for name in names if only in (None, name) or _known(known, name) is None]
+    made = {name: _made(nix, progress, name) for name in wanted}
+    kept = {name: found for name in names if name not in made and (found := _known(known, name))}
+    _put_in_force(kafka, topics, [(made | kept)[name] for name in names])
+    return {name: record.pin for name, record in made.items()}
 
 
-def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
-    """Return the pin of the package set in force, or None if there is none yet.
+def sets_in_force(kafka: KafkaSettings, topics: Catalogue) -> dict[str, PackageSetInForce]:
+    """Return the package sets that requests may name, the default one first; none if none is in force.
 
     Raises:
         KafkaException: the broker does not answer.
     """
-    pin = None
-    for message in read_to_end(kafka, topics.package_sets.name):
-        pin = decode(PackageSetInForce, message.value()).pin
-    return pin
+    records = {
+        decode_key(message): decode(PackageSetInForce, message.value())
+        for message in read_to_end(kafka, topics.package_sets.name)
+    }
+    return named_sets(records.get)
 
 
-def ensure_package_set(
+def pin_in_force(kafka: KafkaSettings, topics: Catalogue) -> str | None:
+    """Return the pin of the default package set, or None if there is none yet.
+
+    Raises:
+        KafkaException: the broker does not answer.
+    """
+    return next((record.pin for record in sets_in_force(kafka, topics).values()), None)
+
+
+def ensure_package_sets(
     kafka: KafkaSettings, topics: Catalogue, nix: NixSettings, progress: Callable[[str], None]
 ) -> str:
-    """Return the pin in force. Make a package set if there is none, or if this host has lost it.
+    """Return the pin of the default package set. Make those that are missing, or that this host has lost.
 
     Raises:
         CacheError: a package set cannot be made on this machine.
         KafkaException: the broker does not answer.
     """
-    pin = pin_in_force(kafka, topics)
+    names = package_set_names(nix)
+    known = sets_in_force(kafka, topics)
+    wanted = [_kept(nix, progress, known, name) or _made(nix, progress, name) for name in names]
+    if [*known.items()] != [*zip(names, wanted, strict=True)]:
+        _put_in_force(kafka, topics, wanted)
+    return wanted[0].pin
+
+
+def _known(known: Mapping[str, PackageSetInForce], name: str) -> PackageSetInForce | None:
+    """Return the record of a package set; that of an earlier version stands for the host's own release."""
+    earlier = known.get(DEBIAN) if name == host_set() else None
+    return known.get(name) or (earlier.replace(name=name) if earlier else None)
+
+
+def _kept(
+    nix: NixSettings, progress: Callable[[str], None], known: Mapping[str, PackageSetInForce], name: str
+) -> PackageSetInForce | None:
+    """Return the record of a package set, or None if there is none or neither host nor binary cache has it.
+
+    The reason is reported to `progress`.
+    """
+    found = _known(known, name)
     try:
-        if pin is not None:
-            load(nix, pin)
-            return pin
+        if found is not None:
+            load(nix, found.pin)
+        return found
     except CacheError as error:
         progress(str(error))
-    return refresh_package_set(kafka, topics, nix, progress)
+        return None
+
+
+def _made(nix: NixSettings, progress: Callable[[str], None], name: str) -> PackageSetInForce:
+    made = refresh(nix, progress, name)
+    return PackageSetInForce(name=name, pin=made.pin, index_digest=made.index_digest, created_at=now())
+
+
+def _put_in_force(kafka: KafkaSettings, topics: Catalogue, sets: Sequence[PackageSetInForce]) -> None:
+    """Publish package sets, the default one first in `sets`: a record of each, then that of the default one.
+
+    Earlier versions read the last record alone.
+    """
+    default = sets[0].replace(name=DEBIAN, offered=tuple(record.name for record in sets))
+    _produce(kafka, *(_record(topics, record) for record in (*sets, default)))
+
+
+def _record(topics: Catalogue, record: PackageSetInForce) -> Record:
+    headers = cloud_event("envicutor.package_set.refreshed.v1", record.pin, record.name, "packages")
+    return Record(topics.package_sets.name, record.name.encode(), encode(record), headers)
 
 
 def request_environments(

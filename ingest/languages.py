@@ -1,4 +1,4 @@
-"""The languages of the package set in force, with their versions."""
+"""The languages of the default package set, with their versions."""
 
 import asyncio
 from collections.abc import Collection
@@ -41,16 +41,16 @@ class Language(Body):
 
 
 class LanguageList(Body):
-    """All languages whose packages are in the package set in force, sorted by name."""
+    """All languages whose packages are in the default package set, sorted by name."""
 
     package_set: str
-    """Pin of the package set in force."""
+    """Pin of the default package set."""
     languages: list[Language]
     """Presets that `language` of a request may name."""
 
 
 class Languages:
-    """The languages of the package set in force, whose versions are read at the first request."""
+    """The languages of the default package set, whose versions are read at the first request."""
 
     def __init__(self, package_sets: PackageSets, nix: NixSettings, prebuilt: Collection[str]) -> None:
         """`prebuilt` are the names of `ENVICUTOR_LANGUAGES`."""
@@ -60,7 +60,7 @@ class Languages:
         self._listed = LanguageList(package_set="", languages=[])
 
     async def listed(self) -> LanguageList:
-        """Return the languages of the package set in force.
+        """Return the languages of the default package set.
 
         Raises:
             CacheError: no package set is in force yet, or this host does not have it.

@@ -144,11 +144,9 @@ class Submissions:
                 self._kafka.ceilings,
                 caller.ceilings,
             )
+            package_set = self._pin(request.package_set)
         except InvalidRequestError as error:
             raise invalid(error) from None
-        package_set = self.package_sets.in_force
-        if package_set is None:
-            raise self._unavailable("no package set is in force yet", None)
         if not self.projection.readable:  # quotas and earlier submissions of a key would be unknown
             async with self._while_reading():
                 await self.projection.wait_readable()
@@ -161,7 +159,7 @@ class Submissions:
             fact = make_requested(
                 request,
                 content_hash,
-                package_set.pin,
+                package_set,
                 source="http",
                 owner=caller.owner,
                 allowed_attempts=self._kafka.allowed_attempts,
@@ -174,6 +172,18 @@ class Submissions:
                 id, fact, extra_headers, is_new=is_new, interactive=interactive
             )
         return caller.shown(_require_same(submission, fact, named))
+
+    def _pin(self, name: str | None) -> str:
+        """Return the pin of the package set that a request names, or of the default one.
+
+        Raises:
+            InvalidRequestError: there is no package set of this name.
+            ProblemError: 503 if none is in force yet.
+        """
+        offered = self.package_sets.offered
+        if offered is None:
+            raise self._unavailable("no package set is in force yet", None)
+        return offered.pin_of_request(name)
 
     async def _complete(
         self, id: str, request: SubmissionRequest, content_hash: str, sent_bytes: int, caller: Caller

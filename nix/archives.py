@@ -18,10 +18,10 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nix import locks
+from nix import apt, locks
 from nix.errors import CacheError, DependenciesError
 from nix.index import Package
-from nix.package_set import APT_HELPER, PackageSet
+from nix.package_set import PackageSet
 from nix.progress import Progress, Step
 from nix.settings import NixSettings
 
@@ -93,7 +93,7 @@ async def fetch(
     drafts = folder / "drafts"
     drafts.mkdir()
     shutil.chown(drafts, "_apt")  # apt downloads as this unprivileged user
-    uris = await _repositories()
+    uris = await _repositories(package_set, settings)
     slots = asyncio.Semaphore(CONNECTIONS)
     tasks = [asyncio.create_task(_download(group, uris, drafts, slots)) for group in _groups(missing, uris)]
     done, lost, complaints = 0, list[Package](), ""
@@ -189,7 +189,7 @@ async def _download(
         uri = uris[package.repository] + package.filename
         arguments += [uri, str(drafts / _file(package)), f"SHA256:{package.sha256}"]
     async with slots:
-        return group, await _run(APT_HELPER, "-q", "download-file", *arguments)
+        return group, await _run(apt.HELPER, "-q", "download-file", *arguments)
 
 
 def _accept(package: Package, drafts: Path, folder: Path) -> bool:
@@ -223,11 +223,13 @@ def _explain(lost: list[Package], complaints: str, package_set: PackageSet) -> E
     return CacheError(f"{names}: could not be fetched: {complaints[-2000:]}")
 
 
-async def _repositories() -> dict[str, str]:
-    """Return the address of each repository that apt on this host has as a source."""
-    form = "$(CODENAME)/$(COMPONENT) $(REPO_URI)"
-    lines = (await _run("apt-get", "indextargets", "--format", form, "Created-By: Packages")).splitlines()
-    return dict(line.split(" ", 1) for line in lines)
+async def _repositories(package_set: PackageSet, settings: NixSettings) -> dict[str, str]:
+    """Return the address of each repository that the package set's apt has as a source.
+
+    Raises:
+        CacheError: it has none, or cannot reach them.
+    """
+    return await asyncio.to_thread(apt.repositories, settings, package_set.name)
 
 
 async def _run(*argv: str) -> str:

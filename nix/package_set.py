@@ -13,23 +13,21 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from nix import index
+from nix import apt, index
 from nix.errors import CacheError
 from nix.index import Index
 from nix.settings import NixSettings
 
 SOURCES = Path(__file__).parent
-APT_HELPER = "/usr/lib/apt/apt-helper"
 CONTENT = ("index", "pkgs/names.json", "pkgs/default.nix")
 """The files whose contents the pin is a hash of."""
 
@@ -39,9 +37,9 @@ class PackageSet:
     """Description of a package set, as set.json holds it."""
 
     name: str
-    """Name of the distribution, `debian`."""
+    """Name of the set, such as `debian-13`; `debian` is the host's, as earlier versions made it."""
     pin: str
-    """Name of the set in submissions and on topics, derived from its date and contents."""
+    """Identifier of the set in submissions and on topics, derived from its name, date and contents."""
     index_digest: str
     """SHA-256 of the index, hexadecimal."""
     date: str
@@ -102,7 +100,7 @@ def load(settings: NixSettings, pin: str) -> OpenPackageSet:
     return _load(settings.cache_dir, settings.binary_cache_dir, pin)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _load(cache_dir: Path, binary_cache_dir: Path | None, pin: str) -> OpenPackageSet:
     return open_once(cache_dir, binary_cache_dir, pin)
 
@@ -146,7 +144,7 @@ def _fetch(source: Path, pin: str, folder: Path) -> None:
         files = {name: (source / name).read_bytes() for name in CONTENT}
     except (OSError, ValueError, TypeError) as error:
         raise CacheError(f"the package set {pin} in {source.parent} cannot be read: {error}") from error
-    package_set = _describe(described.date, described.architecture, files)
+    package_set = _describe(described.name, described.date, described.architecture, files)
     if package_set.pin != pin:
         raise CacheError(f"the contents of {source} do not match its pin: remove it")
     try:
@@ -155,26 +153,37 @@ def _fetch(source: Path, pin: str, folder: Path) -> None:
         raise CacheError(f"the package set {pin} cannot be kept in {folder.parent}: {error}") from error
 
 
-def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSet:
-    """Make a package set of apt's present lists; the same lists give the same pin. Blocks for seconds.
+def refresh(settings: NixSettings, progress: Callable[[str], None], name: str | None = None) -> PackageSet:
+    """Make a package set of apt's lists; the same lists give the same pin. Blocks for seconds.
 
-    A set that was made of the same lists before, for another system of this host, is used again.
+    `name` is that of a set such as `debian-13`, by default that of the host's own release. The lists of the
+    host's release are taken as they are; those of other releases are updated first. A set that was made of
+    the same lists before, for another system of this host, is used again.
 
     Raises:
-        CacheError: apt has no lists, or is not installed.
+        CacheError: apt has no lists or sources, cannot reach them, or is not installed.
     """
-    architecture = _output("dpkg", "--print-architecture").strip()
-    targets = list(_targets(architecture))
-    if not targets:
-        raise CacheError("apt has no package lists: run `apt-get update`")
-    note = settings.cache_dir / "package-sets" / f"{_digest(architecture, targets)}.made"
-    files = _made_before(settings.cache_dir, note)
-    if files is None:
-        progress(f"reading {len(targets)} package lists")
-        lists = [(repository, _output(APT_HELPER, "cat-file", filename)) for repository, filename in targets]
-        progress("writing the index")
-        files = _make(lists)
-    package_set = _describe(_release_date(Path(list_).parent for _, list_ in targets), architecture, files)
+    name = name or apt.host_set()
+    architecture = apt.output("dpkg", "--print-architecture").strip()
+    with apt.updated(settings, name):
+        lists = [
+            known
+            for known in apt.package_lists(settings, name)
+            if known.architecture in (architecture, "all")
+        ]
+        if not lists:
+            raise CacheError(f"apt has no package lists of {name}: run `apt-get update`")
+        note = settings.cache_dir / "package-sets" / f"{_digest(name, architecture, lists)}.made"
+        files = _made_before(settings.cache_dir, note)
+        if files is None:
+            progress(f"reading {len(lists)} package lists of {name}")
+            texts = [
+                (known.repository, apt.output(apt.HELPER, "cat-file", known.filename)) for known in lists
+            ]
+            progress("writing the index")
+            files = _make(texts)
+        date = _release_date(Path(known.filename).parent for known in lists)
+    package_set = _describe(name, date, architecture, files)
     for cache in filter(None, (settings.cache_dir, settings.binary_cache_dir)):
         _publish(_folder(cache, package_set.pin), package_set, files)
     note.write_text(package_set.pin)
@@ -182,11 +191,12 @@ def refresh(settings: NixSettings, progress: Callable[[str], None]) -> PackageSe
     return package_set
 
 
-def _digest(architecture: str, targets: Iterable[tuple[str, str]]) -> str:
+def _digest(set_name: str, architecture: str, lists: Iterable[apt.PackageList]) -> str:
     """Return a digest of a package set's inputs: apt's lists, debian.toml, and the code that reads them."""
-    digest = hashlib.sha256(architecture.encode())
-    for repository, filename in targets:
-        digest.update(f"\0{repository}\0".encode() + hashlib.sha256(Path(filename).read_bytes()).digest())
+    digest = hashlib.sha256(f"{set_name}\0{architecture}".encode())
+    for known in lists:
+        content = hashlib.sha256(Path(known.filename).read_bytes()).digest()
+        digest.update(f"\0{known.repository}\0".encode() + content)
     for name in ("debian.toml", "pkgs/default.nix", "index.py", "package_set.py"):
         digest.update(hashlib.sha256((SOURCES / name).read_bytes()).digest())
     return digest.hexdigest()
@@ -201,7 +211,8 @@ def _made_before(cache_dir: Path, note: Path) -> dict[str, bytes] | None:
         files = {name: (folder / name).read_bytes() for name in CONTENT}
     except (OSError, ValueError, TypeError):
         return None
-    return files if _describe(described.date, described.architecture, files).pin == pin else None
+    described = _describe(described.name, described.date, described.architecture, files)
+    return files if described.pin == pin else None
 
 
 def _make(lists: Iterable[tuple[str, str]]) -> dict[str, bytes]:
@@ -212,25 +223,31 @@ def _make(lists: Iterable[tuple[str, str]]) -> dict[str, bytes]:
     return {"index": content, "pkgs/default.nix": expressions, "pkgs/names.json": names.encode()}
 
 
-def _describe(date: str, architecture: str, files: Mapping[str, bytes]) -> PackageSet:
+def _describe(name: str, date: str, architecture: str, files: Mapping[str, bytes]) -> PackageSet:
     """Describe files. The pin has 128 bits of a hash, since other hosts verify the files by it."""
     index_digest = hashlib.sha256(files["index"]).hexdigest()
-    parts = [index_digest, *(files[name].decode() for name in CONTENT[1:]), architecture]
+    parts = [index_digest, *(files[file].decode() for file in CONTENT[1:]), architecture]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return PackageSet("debian", f"debian-{date}-{digest[:32]}", index_digest, date, architecture)
+    return PackageSet(name, f"{name}-{date}-{digest[:32]}", index_digest, date, architecture)
 
 
 def make_names(packages: Index, choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value of names.json: the index's names, and aliases and sets whose packages it has."""
     aliases = {
         name: targets for name, targets in choices["aliases"].items() if all(map(packages.package, targets))
-    }
+    } | {name: targets for name, targets in choices["versions"].items() if _is_version(packages, *targets)}
     sets = {
         name: {"package": rule["package"], "members": _members(packages, rule)}
         for name, rule in choices["sets"].items()
         if packages.package(rule["package"])
     }
     return {"base": choices["base"], "packages": [*packages.names()], "aliases": aliases, "sets": sets}
+
+
+def _is_version(packages: Index, name: str, version: str) -> bool:
+    """Return whether the package `name` is of the version that the package `version` has: needs that one."""
+    package = packages.package(name)
+    return package is not None and (version,) in package.depends
 
 
 def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:
@@ -245,29 +262,11 @@ def _members(packages: Index, rule: Mapping[str, Any]) -> dict[str, str]:
     return members | {name: target for name, target in own.items() if packages.package(target)}
 
 
-def _targets(architecture: str) -> Iterator[tuple[str, str]]:
-    """Yield `(repository, file name)` of each of apt's lists for the architecture."""
-    form = "$(ARCHITECTURE)|$(CODENAME)/$(COMPONENT)|$(FILENAME)"
-    for line in _output("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines():
-        target, repository, filename = line.split("|")
-        if target in (architecture, "all"):
-            yield repository, filename
-
-
 def _release_date(folders: Iterable[Path]) -> str:
     """Return the latest date of the Release files among apt's lists, or `undated`."""
     releases = [file.read_text() for folder in set(folders) for file in folder.glob("*Release")]
     dates = [match.group(1) for text in releases if (match := re.search(r"^Date: (.+)$", text, re.MULTILINE))]
     return max((parsedate_to_datetime(date).date().isoformat() for date in dates), default="undated")
-
-
-def _output(*argv: str) -> str:
-    try:
-        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-    except FileNotFoundError as error:
-        raise CacheError(f"{argv[0]} is not installed: package sets are made on Debian") from error
-    except subprocess.CalledProcessError as error:
-        raise CacheError(f"{' '.join(argv[:2])} failed: {error.stderr.strip()}") from error
 
 
 def _folder(cache_dir: Path, pin: str) -> Path:

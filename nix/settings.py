@@ -2,12 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 HOST = r"[A-Za-z0-9.-]+(:[0-9]{1,5})?"
+PACKAGE_SET = r"[a-z0-9][a-z0-9.+-]{0,31}"
+"""Name of a package set, such as `debian-13`."""
+CODENAMES = {"debian-12": "bookworm", "debian-13": "trixie"}
+"""Codename of the release of each package set whose sources are derived from those of the host's apt."""
+
+Names = TypeVar("Names", tuple[str, ...], dict[str, Path])
 
 
 class NixSettings(BaseSettings):
@@ -21,6 +27,14 @@ class NixSettings(BaseSettings):
     cache_dir: Path = Path("/var/cache/envicutor")
     """Folder of package sets, downloaded archives and unpacked archives, shared by all Nix stores of a host.
     On the file system of `nix_root`, environments link files of unpacked archives; else they copy them."""
+    package_sets: tuple[str, ...] = ()
+    """Names of the package sets that requests may name, such as `["debian-12", "debian-13"]`; the first is
+    that of requests without `package_set`. By default there is one, of the host's own Debian release. `up`,
+    `init` and `packages refresh` read it. See [dependencies.md](dependencies.md#the-package-set)."""
+    package_set_sources: dict[str, Path] = {}
+    """Files with sources of apt (sources.list(5)) by name of a package set, such as
+    `{"debian-13": "/etc/envicutor/debian-13.sources"}`. A set without such a file has the host's own sources,
+    for its release. Cache builders read it too."""
     environment_bytes: int = 4 << 30
     """Largest environment, by the sizes that its packages state. Larger environments are refused."""
     cache_limit_bytes: int = 20 << 30
@@ -62,6 +76,17 @@ class NixSettings(BaseSettings):
         if wrong := [host for host in hosts if not re.fullmatch(HOST, host)]:
             raise ValueError(f"{wrong[0]!r} is not a host such as NAME or NAME:PORT")
         return hosts
+
+    @field_validator("package_sets", "package_set_sources")
+    @classmethod
+    def _names_of_package_sets(cls, named: Names) -> Names:
+        if wrong := [name for name in named if name == "debian" or not re.fullmatch(PACKAGE_SET, name)]:
+            raise ValueError(
+                f"{wrong[0]!r} is not a name such as debian-13: 1-32 of a-z 0-9 . + -, not debian"
+            )
+        if len(set(named)) < len(named):
+            raise ValueError("a package set is named twice")
+        return named
 
     @model_validator(mode="after")
     def _binary_cache_is_whole(self) -> Self:

@@ -36,6 +36,7 @@ from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
 from topics.request.errors import InvalidRequestError
 from topics.request.limits import MiB
+from topics.request.package_sets import OfferedPackageSets
 from topics.settings import KafkaSettings
 from topics.submissions.earlier_files import taken_bytes
 from topics.submissions.facts import FACTS, Rejected, Requested, SubmissionFact
@@ -135,16 +136,16 @@ class RequestHandler:
         earlier: Published | None = None
         logged = None
         while not self._stopping.is_set():
-            package_set = self._package_sets.in_force
+            package_sets = self._package_sets.offered
             if (doing := self._doing()) != logged:
                 logged = doing
                 log.info("request-handler: %s", doing)
-            if package_set is None or not self._store.caught_up:  # the records wait on their topic
+            if package_sets is None or not self._store.caught_up:  # the records wait on their topic
                 self._stopping.wait(0.1)
                 continue
             messages = self._next(0 if earlier else 0.1)
             try:
-                published = self._publish(messages, package_set.pin) if messages else None
+                published = self._publish(messages, package_sets) if messages else None
             except _StoppingError:  # nothing of this batch was published: it is consumed again
                 published = None
             if earlier:  # the broker acknowledged them while the next batch was parsed
@@ -161,12 +162,12 @@ class RequestHandler:
             return "waits for a package set: `envicutor packages refresh` puts one in force"
         return f"takes requests from {self._catalogue.requests.name}"
 
-    def _publish(self, messages: list[Message], package_set: str) -> Published:
+    def _publish(self, messages: list[Message], package_sets: OfferedPackageSets) -> Published:
         """Publish as many as are a batch; the others wait."""
         self._is_store_read, self._taken_bytes = False, 0
         handled: list[Handled] = []
         for message in messages:
-            handled.append(self._handle(message, package_set))
+            handled.append(self._handle(message, package_sets))
             if self._taken_bytes >= _TAKEN_BYTES:
                 break
         messages, self._waiting = messages[: len(handled)], messages[len(handled) :]
@@ -209,11 +210,11 @@ class RequestHandler:
     def _room(self) -> int:
         return self._settings.max_unfinished_from_kafka - self._store.with_status - len(self._unseen)
 
-    def _handle(self, message: Message, package_set: str) -> Handled:
+    def _handle(self, message: Message, package_sets: OfferedPackageSets) -> Handled:
         try:
             handled = handle(
                 message,
-                package_set,
+                package_sets,
                 self._settings.request_bytes,
                 self._settings.allowed_attempts,
                 self._settings.webhook_allow,

@@ -9,6 +9,7 @@ from topics.kafka.codec import REPLY_TOPIC, UNREADABLE_HEADERS, DecodeError, dec
 from topics.request.ceilings import DEFAULT_CEILINGS, Ceilings
 from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.files import ID_PATTERN
+from topics.request.package_sets import OfferedPackageSets
 from topics.request.parsing import check_chosen_id, parse_request
 from topics.submissions.acceptance import make_requested
 from topics.submissions.earlier_files import EarlierFiles
@@ -20,7 +21,7 @@ _ID = re.compile(ID_PATTERN)
 
 def handle(
     message: Message,
-    package_set: str,
+    package_sets: OfferedPackageSets,
     request_bytes: int,
     allowed_attempts: int = 3,
     webhook_allow: Collection[str] = (),
@@ -30,8 +31,8 @@ def handle(
 ) -> tuple[str, SubmissionFact] | InvalidRequestError:
     """Return what a record requests: an id and a fact about it, or what is wrong with the request.
 
-    `refusal` returns why a reply topic accepts no answer, or None if it accepts them. `find` returns an
-    earlier submission, from which a request may take files.
+    `package_sets` are those that a request may name. `refusal` returns why a reply topic accepts no answer,
+    or None if it accepts them. `find` returns an earlier submission, from which a request may take files.
 
     Raises:
         DecodeError: the record has no valid id.
@@ -48,6 +49,7 @@ def handle(
     try:
         reply_topic = reply_topic_of(message, refusal)
         request, content_hash = parse_request(raw, request_bytes, webhook_allow, ceilings)
+        package_set = package_sets.pin_of_request(request.package_set)
         check_chosen_id(id)
         if request.id not in {None, id}:
             raise InvalidRequestError((FieldError(field="id", message=f"differs from the key {id!r}"),))

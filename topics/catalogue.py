@@ -189,7 +189,7 @@ _CATALOGUE = Catalogue(
     ),
     package_sets=Topic(
         "package-sets",
-        "The package set in force, by name.",
+        "The package sets in force, by name.",
         local_partitions=1,
         cluster_partitions=1,
         writers=("operator",),

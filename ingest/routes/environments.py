@@ -16,6 +16,9 @@ from nix import search
 from nix.errors import CacheError
 from nix.settings import NixSettings
 from topics.dependencies.state import EnvironmentState
+from topics.request.errors import FieldError
+from topics.request.model import PACKAGE_SET_PATTERN
+from topics.request.package_sets import UnknownPackageSetError
 from topics.views.package_sets import PackageSets
 from topics.views.view import View
 
@@ -42,7 +45,7 @@ class PackagesPage(Body):
     """Page of the packages that were found, best matches first."""
 
     package_set: str
-    """Pin of the package set in force, which was searched."""
+    """Pin of the package set that was searched."""
     total: int
     """Number of packages that were found."""
     offset: int
@@ -52,30 +55,35 @@ class PackagesPage(Body):
 
 
 class PackageSearch:
-    """Search in the package set in force, whose index is loaded at the first request."""
+    """Search in the package sets in force, each of which is loaded at its first request."""
 
     def __init__(self, package_sets: PackageSets, nix: NixSettings) -> None:
         self._package_sets, self._nix = package_sets, nix
         self._lock = asyncio.Lock()
-        self._pin: str | None = None
-        self._search = search.Search(())
+        self._loaded: dict[str, search.Search] = {}
+        """Loaded sets in force, by pin."""
 
-    async def find(self, query: str, offset: int, limit: int) -> PackagesPage:
-        """Search the package set in force.
+    async def find(self, query: str, offset: int, limit: int, name: str | None = None) -> PackagesPage:
+        """Search a package set in force, by default the default one.
 
         Raises:
+            UnknownPackageSetError: there is no package set of this name.
             CacheError: no package set is in force yet, or this host does not have it.
         """
-        in_force = self._package_sets.in_force
-        if in_force is None:
+        offered = self._package_sets.offered
+        if offered is None:
             raise CacheError("no package set is in force yet")
+        pin = offered.pin(name)
         async with self._lock:
-            if self._pin != in_force.pin:
-                self._search = await asyncio.to_thread(search.load, self._nix, in_force.pin)
-                self._pin = in_force.pin
-        page = await asyncio.to_thread(self._search.find, query, offset, limit)
+            self._loaded = {
+                pin: loaded for pin, loaded in self._loaded.items() if pin in offered.pins.values()
+            }
+            if pin not in self._loaded:
+                self._loaded[pin] = await asyncio.to_thread(search.load, self._nix, pin)
+            loaded = self._loaded[pin]
+        page = await asyncio.to_thread(loaded.find, query, offset, limit)
         found = [PackageFound(**asdict(package)) for package in page.packages]
-        return PackagesPage(package_set=in_force.pin, total=page.total, offset=offset, packages=found)
+        return PackagesPage(package_set=pin, total=page.total, offset=offset, packages=found)
 
 
 def _without_owner(raw: bytes) -> bytes:
@@ -132,13 +140,25 @@ def environment_routes(
             int, Query(ge=0, le=1_000_000, description="Packages to skip: `offset + limit` of the last page.")
         ] = 0,
         limit: Annotated[int, Query(ge=1, le=1000, description="Packages on a page, at most.")] = 50,
+        package_set: Annotated[
+            str | None,
+            Query(
+                pattern=PACKAGE_SET_PATTERN,
+                description="Name of the package set, such as `debian-13`. By default the default one.",
+            ),
+        ] = None,
     ) -> PackagesPage:
         """Find Debian packages by words of their names and descriptions, the best matches first.
 
         The names found are those that `dependencies.packages` takes.
         """
         try:
-            return await packages.find(q, offset, limit)
+            return await packages.find(q, offset, limit, package_set)
+        except UnknownPackageSetError as error:
+            errors = [FieldError(field="query.package_set", message=str(error))]
+            raise ProblemError(
+                422, "invalid-parameters", f"query.package_set: {error}", errors=errors
+            ) from None
         except CacheError as error:
             raise unavailable(str(error)) from None
 

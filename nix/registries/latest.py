@@ -221,7 +221,7 @@ def pin_of(requirement: Requirement, versions: Sequence[str], target: WheelTarge
     return f"{requirement.name}{extras}=={found}"
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def target_of(cache_dir: Path, binary_cache_dir: Path | None, package_set: str) -> WheelTarget:
     """Return what wheels must fit in the environments of a package set; blocks for a second the first time.
 

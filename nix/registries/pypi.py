@@ -73,7 +73,8 @@ async def resolve(
 
     Raises:
         DependenciesError: the packages cannot be resolved.
-        TransientError: something is on a host that is not configured, or the index refuses to list its files.
+        TransientError: the host has another version of Python, something is on a host that is not configured,
+            or the index refuses to list its files.
         LimitError: the resolution hit a limit.
         CacheError: the index failed.
     """
@@ -81,23 +82,33 @@ async def resolve(
     arguments = [settings.pypi_index, *pins]
     tools = {"/tools/pip": await asyncio.to_thread(pip, settings)}
     found, relay = await ask(registries, "pypi", arguments, PypiResolution, deadline=deadline, mounts=tools)
+    check_python(found.python_version, python_version)
     if found.exit_code != 0:
         raise explain(found, python_version, relay)
-    return artifacts(found, python_version)
+    return artifacts(found)
 
 
-def artifacts(found: PypiResolution, python_version: str) -> list[ResolvedArtifact]:
+def check_python(host: str, environment: str) -> None:
+    """Accept an environment whose Python has the version of this host's, such as 3.11.
+
+    Raises:
+        TransientError: they differ, so that pip would choose other wheels.
+    """
+    if host != environment:
+        raise TransientError(
+            f"packages of PyPI cannot be installed for the package set's Python {environment}: the cache "
+            f"builder has Python {host}, and only the same version can decide which wheels fit. Request a "
+            f"`package_set` with Python {host}, or Debian's own packages, such as python3-numpy"
+        )
+
+
+def artifacts(found: PypiResolution) -> list[ResolvedArtifact]:
     """Return the wheels that pip would install.
 
     Raises:
         DependenciesError: a wheel was withdrawn (yanked).
-        CacheError: the host has another version of Python, or pip named no wheel.
+        CacheError: pip named no wheel.
     """
-    if found.python_version != python_version:
-        raise CacheError(
-            f"this host has Python {found.python_version} and the environment {python_version}: only "
-            "the same version can decide which wheels fit"
-        )
     if not found.artifacts:
         raise CacheError("pip succeeded and named no wheel")
     reasons = {_plain(name): why for name, why in YANKED.findall(found.messages)}

@@ -17,7 +17,7 @@ from processors import request_handler
 from processors.request_handler import Published, RequestHandler
 from tests.support.polling import at_least, eventually
 from tests.support.registry import put_python, registry
-from tests.support.submissions import GOOD, package_set
+from tests.support.submissions import GOOD, PINS, package_set, package_sets
 from topics.catalogue import catalogue
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
@@ -72,13 +72,13 @@ class HandledRequests:
         self._producer.close()
 
     def publish_package_set(self) -> None:
-        self._send(package_set(self.topics))
+        self.send(package_set(self.topics))
 
     def ask(self, key: bytes | None, value: bytes | None, ce_type: str | None = None) -> None:
         headers: list[tuple[str, str | bytes | None]] = [("ce_type", ce_type)] if ce_type else []
-        self._send(Record(self.topics.requests.name, key, value, headers))
+        self.send(Record(self.topics.requests.name, key, value, headers))
 
-    def _send(self, record: Record) -> None:
+    def send(self, record: Record) -> None:
         self._producer.produce(record).result(DEADLINE_S)
 
     def store(self, id: str, *, finished: bool, **fields: Any) -> None:
@@ -91,7 +91,7 @@ class HandledRequests:
             created_at=at,
             finished_at=at if finished else None,
         ).replace(**fields)
-        self._send(Record(self.topics.submissions.store.name, id, encode(row), []))
+        self.send(Record(self.topics.submissions.store.name, id, encode(row), []))
 
     def is_stored(self, id: str) -> bool:
         """Whether the handler has read this row."""
@@ -152,6 +152,22 @@ def test_requests_become_facts_and_bad_ones_are_told_and_kept(system: HandledReq
     for letter in letters:
         assert str(header(letter, "dead_letter_from")).startswith(system.topics.requests.name + "/")
         assert header(letter, "dead_letter_reason")
+
+
+def test_a_request_names_its_package_set(system: HandledRequests) -> None:
+    for record in package_sets(system.topics, PINS.pins):
+        system.send(record)
+    for id, name in (("old", "debian-12"), ("new", "debian-13"), ("none", "debian-14")):
+        system.ask(id.encode(), json.dumps({"run": "true", "package_set": name}).encode())
+    (_, old), (_, new), (_, rejected) = system.facts(3)
+    assert isinstance(old, Requested)
+    assert isinstance(new, Requested)
+    assert (old.package_set, new.package_set) == ("pin", "pin-13")
+    assert old.dependencies_id != new.dependencies_id
+    assert isinstance(rejected, Rejected)
+    assert [str(error) for error in rejected.errors] == [
+        "package_set: there is no package set 'debian-14': there are debian-12, debian-13"
+    ]
 
 
 def test_requests_wait_for_a_package_set_and_are_handled_once_over_a_restart(system: HandledRequests) -> None:

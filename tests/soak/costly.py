@@ -13,6 +13,7 @@ from confluent_kafka import Message
 
 from processors.request_records import handle
 from tests.support.costly_requests import fill, ordinary
+from tests.support.submissions import PINS
 from topics.request.limits import MiB
 
 X = '{"run":"x",'
@@ -105,7 +106,7 @@ def cpu_s(value: bytes, tries: int = 2) -> float:
     took_s = []
     for _ in range(tries):
         started = time.process_time()
-        handle(Message("requests", 0, 0, b"a", value, []), "pin", MiB)
+        handle(Message("requests", 0, 0, b"a", value, []), PINS, MiB)
         took_s.append(time.process_time() - started)
     return min(took_s)
 

@@ -1,5 +1,6 @@
 """Requests and facts of submissions as tests write them."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from confluent_kafka import Message
@@ -7,6 +8,7 @@ from confluent_kafka import Message
 from topics.catalogue import Catalogue, catalogue
 from topics.kafka.codec import Record, encode, encode_fact
 from topics.request.limits import MiB
+from topics.request.package_sets import OfferedPackageSets
 from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
 from topics.submissions.acceptance import make_requested
@@ -16,6 +18,8 @@ from topics.views.package_sets import DEBIAN, PackageSetInForce
 
 GOOD = b'{"run": "true"}'
 """The value of a request that is accepted."""
+PINS = OfferedPackageSets({"debian-12": "pin", "debian-13": "pin-13"})
+"""Package sets that a request may name."""
 STARTED = Started(attempt=1, worker="w")
 
 
@@ -33,6 +37,18 @@ def package_set(topics: Catalogue) -> Record:
     """Return the record that puts a package set in force, without which no request is accepted."""
     in_force = PackageSetInForce(name=DEBIAN, pin="pin", index_digest="d", created_at="now")
     return Record(topics.package_sets.name, DEBIAN, encode(in_force), [])
+
+
+def package_sets(topics: Catalogue, pins: Mapping[str, str]) -> list[Record]:
+    """Return the records that put package sets in force, by name with the default one first."""
+    records = [
+        PackageSetInForce(name=name, pin=pin, index_digest="d", created_at="now")
+        for name, pin in pins.items()
+    ]
+    default = records[0].replace(name=DEBIAN, offered=tuple(pins))
+    return [
+        Record(topics.package_sets.name, record.name, encode(record), []) for record in (*records, default)
+    ]
 
 
 def message_of(record: Record) -> Message:

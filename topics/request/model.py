@@ -97,6 +97,7 @@ OutputPattern = Annotated[str, AfterValidator(check_output_pattern)]
 
 
 LANGUAGE_PATTERN = "^[a-z0-9][a-z0-9.+#-]{0,31}$"
+PACKAGE_SET_PATTERN = "^[a-z0-9][a-z0-9.+-]{0,31}$"
 
 Env = Annotated[dict[VariableName, str], Field(fail_fast=True)]
 
@@ -123,6 +124,12 @@ class SubmissionRequest(Model):
     dependencies: Dependencies | None = None
     """Packages that the program needs, installed once and then kept. Without it the program sees the base
     environment: bash, coreutils and the like."""
+    package_set: Annotated[
+        Annotated[str, Field(pattern=PACKAGE_SET_PATTERN)] | None,
+        Field(exclude_if=lambda package_set: package_set is None),
+    ] = None
+    """Name of the package set from which the packages are taken, such as `debian-13`. Without it that is the
+    one which the operator has put first. A name that is not offered is refused, with the names that are."""
     compile: ShellOrArgv | None = None
     """Command that prepares the box, such as `g++ -O2 -o main main.cpp`. A text is a script, run as
     `bash -c SCRIPT compile`; a list is an argument vector, executed without a shell. It runs once, before the

@@ -285,6 +285,9 @@ class SubmissionRequest(WireModel):
     dependencies: Dependencies | None = None
     """Packages that the program needs, installed once and then kept. Without it the program sees the base
     environment: bash, coreutils and the like."""
+    package_set: str | None = None
+    """Name of the package set from which the packages are taken, such as `debian-13`. Without it that is the
+    one which the operator has put first. A name that is not offered is refused, with the names that are."""
     compile: str | Sequence[str] | None = None
     """Command that prepares the box, such as `g++ -O2 -o main main.cpp`. A text is a script, run as
     `bash -c SCRIPT compile`; a list is an argument vector, executed without a shell. It runs once, before the
@@ -705,9 +708,9 @@ class Language(WireModel):
 
 
 class LanguageList(WireModel):
-    """All languages whose packages are in the package set in force, sorted by name."""
+    """All languages whose packages are in the default package set, sorted by name."""
 
     package_set: str
-    """Pin of the package set in force."""
+    """Pin of the default package set."""
     languages: Sequence[Language]
     """Presets that `language` of a request may name."""

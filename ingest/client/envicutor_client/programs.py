@@ -13,7 +13,7 @@ NAMELESS = "main"
 Content = str | bytes | Path
 """Content of a file: text, bytes, or the path of a local file that has it."""
 _REGISTRIES = ("pypi", "npm")
-_SENT_AS_GIVEN = ("id", "compile", "run", "env", "tags", "outputs")
+_SENT_AS_GIVEN = ("id", "package_set", "compile", "run", "env", "tags", "outputs")
 _OF_THE_METHODS = ("language", "timeout_s")
 """Keyword arguments beside those of `ProgramOptions`, which may be misspelt as well."""
 
@@ -35,6 +35,8 @@ class ProgramOptions(TypedDict, total=False):
     """Packages of PyPI, such as `requests==2.32.5`."""
     npm: Sequence[str]
     """Packages of npm, such as `lodash@4.17.21`."""
+    package_set: str
+    """Name of the package set from which the packages are taken, such as `debian-13`."""
     compile: str | Sequence[str]
     """Command that compiles, instead of that of the language: a script or an argument vector."""
     run: str | Sequence[str]

@@ -2,7 +2,7 @@
 
 exit_code       exit code of pip
 messages        end of pip's error output
-python_version  such as 3.11; only if the exit code is 0
+python_version  such as 3.11
 artifacts       name, version, url, sha256 (may be null) and yanked (withdrawn) of each wheel; only if the
                 exit code is 0
 missing         requirement without a candidate, if there is one: its name, and the files that the index
@@ -50,10 +50,13 @@ def main(index: str, *pins: str) -> None:
         text=True,
         check=False,
     )
-    found: dict[str, object] = {"exit_code": ran.returncode, "messages": ran.stderr[-MESSAGES_CHARACTERS:]}
+    found: dict[str, object] = {
+        "exit_code": ran.returncode,
+        "messages": ran.stderr[-MESSAGES_CHARACTERS:],
+        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
     if ran.returncode == 0:
         report = json.loads(ran.stdout)
-        found["python_version"] = report["environment"]["python_version"]
         found["artifacts"] = [_artifact(item) for item in report["install"]]
     elif missing := NO_CANDIDATE.search(ran.stderr):
         try:

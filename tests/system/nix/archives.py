@@ -47,7 +47,9 @@ def make_package_set(settings: NixSettings, debs: dict[str, bytes]) -> str:
     folder = settings.cache_dir / "package-sets" / pin
     (folder / "pkgs").mkdir(parents=True)
     (folder / "index").write_bytes(content)
-    names = package_set.make_names(index.Index(io.BytesIO(content)), {"base": [], "aliases": {}, "sets": {}})
+    names = package_set.make_names(
+        index.Index(io.BytesIO(content)), {"base": [], "aliases": {}, "versions": {}, "sets": {}}
+    )
     (folder / "pkgs/names.json").write_text(json.dumps(names))
     (folder / "pkgs/default.nix").write_text((SOURCES / "pkgs/default.nix").read_text())
     description = {

@@ -17,6 +17,8 @@ class Repository:
     def __init__(self, folder: Path, port: int, *, beside_the_host_s: bool) -> None:
         """Alone, or beside the repositories that the host's apt has."""
         self._public, self._apt = folder / "public", folder / "apt"
+        self.sources = self._apt / "ours.list"
+        """A file that lets apt know this repository and no other."""
         for made in (self._public / "pool", self._apt / "lists/partial", self._apt / "none"):
             made.mkdir(parents=True)
         ours = f"deb [trusted=yes] http://127.0.0.1:{port} test main\n"
@@ -25,7 +27,7 @@ class Repository:
             self._link_lists()
             ours += "".join(f.read_text() for f in [Path("/etc/apt/sources.list")] if f.exists())
         (self._apt / "sources.list").write_text(ours)
-        (self._apt / "ours.list").write_text(ours.splitlines()[0] + "\n")
+        self.sources.write_text(ours.splitlines()[0] + "\n")
         (self._apt / "apt.conf").write_text(
             f'Dir::Etc::sourcelist "{self._apt}/sources.list"; Dir::Etc::sourceparts "{others}";\n'
             f'Dir::State::lists "{self._apt}/lists"; Dir::Cache "{self._apt}";\n'
@@ -52,7 +54,7 @@ class Repository:
             "Suite: test\nCodename: test\nDate: Sat, 01 Jan 2000 00:00:00 UTC\nArchitectures: amd64\n"
             f"Components: main\nSHA256:\n {digest} {len(packages)} main/binary-amd64/Packages\n"
         )
-        command = ["apt-get", "update", "-o", f"Dir::Etc::sourcelist={self._apt}/ours.list"]
+        command = ["apt-get", "update", "-o", f"Dir::Etc::sourcelist={self.sources}"]
         others = ["-o", "Dir::Etc::sourceparts=-", "-o", "APT::Get::List-Cleanup=0"]
         subprocess.run([*command, *others], env=os.environ | self.environment, check=True, timeout=100)
 

@@ -23,10 +23,12 @@ import pytest
 from nix import archives
 from nix.artifacts import ResolvedArtifact, host_of
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
+from nix.deadline import Deadline
 from nix.dependencies import Packages, Pinned
 from nix.errors import CacheError, DependenciesError, LimitError, TransientError
+from nix.registries import pypi
 from nix.registries.relay import Relay
-from nix.registries.sandbox import sockets
+from nix.registries.sandbox import Registries, sockets
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
 from tests.support.polling import eventually
@@ -90,6 +92,18 @@ def test_what_is_pinned_is_installed_with_all_that_it_needs(install: Install, ho
     served = set((host.settings.nix_root / "sockets").iterdir())  # by builds of other tests, if any
     folder = host.settings.nix_root / "sockets"
     eventually(lambda: not served & set(folder.iterdir()), "sockets are removed", BuildLimits().wall_time_s)
+
+
+@pytest.mark.parametrize("pin", ["greeting==1.0", "absent==1.0"])
+def test_packages_for_another_python_than_the_host_s_are_refused_with_both_versions(
+    host: Host, sandboxes: Sandboxes, served: Registry, pin: str
+) -> None:
+    """As those of a package set of another release than the host's; before pip's own errors."""
+    registries = Registries(with_registry(host.settings, served), SandboxRunner(sandboxes))
+    with pytest.raises(
+        TransientError, match=r"Python 3\.99: the cache builder has Python 3\.\d+, .* `package_set`"
+    ):
+        host.loop.run(pypi.resolve([pin], "3.99", registries, Deadline(BuildLimits())))
 
 
 def test_the_same_resolution_is_the_same_environment_whatever_the_registry_has_by_then(

@@ -121,11 +121,14 @@ def test_run_is_one_line(server: Server, client: Client) -> None:
 
 def test_the_languages_are_asked_for_once(server: Server, client: Client) -> None:
     server.replies = [languages(CPP), finished()]
-    results = list(client.map("", ["1", b"\xff"], language="cpp", packages=["libgmp-dev"]))
+    results = list(
+        client.map("", ["1", b"\xff"], language="cpp", packages=["libgmp-dev"], package_set="debian-13")
+    )
     assert [result.ok for result in results] == [True, True]
     bodies = [body for _, _, body in server.asked[1:]]
     assert len(bodies) == 2
     assert bodies[0]["dependencies"] == {"packages": ["g++", "libgmp-dev"]}
+    assert bodies[0]["package_set"] == "debian-13"
     assert sorted(body["test_cases"][0]["input"] for body in bodies) == ["/w==", "1"]
 
 

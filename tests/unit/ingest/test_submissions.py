@@ -13,6 +13,7 @@ from ingest.settings import IngestSettings
 from ingest.submissions import _TAKING, Submissions
 from nix.registries.latest import LatestVersions
 from nix.settings import NixSettings
+from tests.support.submissions import PINS
 from topics.catalogue import catalogue
 from topics.kafka.tail import TailConsumer
 from topics.request.model import SubmissionRequest
@@ -54,7 +55,7 @@ def test_few_requests_at_a_time_take_files_and_others_go_before_them(
         kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", data_dir=tmp_path)
         node = make_node(kafka, IngestSettings())
         readable = SimpleNamespace(readable=True, unfinished_at_most=0)
-        monkeypatch.setattr(node, "package_sets", SimpleNamespace(in_force=SimpleNamespace(pin="pin")))
+        monkeypatch.setattr(node, "package_sets", SimpleNamespace(offered=PINS))
         monkeypatch.setattr(node, "projection", readable)
         monkeypatch.setattr(node, "_complete", complete)
         monkeypatch.setattr(node, "_append_request", append)
@@ -77,7 +78,7 @@ def test_a_node_with_a_new_table_appends_nothing(tmp_path: Path, monkeypatch: py
         kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", data_dir=tmp_path)
         settings = IngestSettings(acknowledge_timeout_s=0.1)
         node = make_node(kafka, settings)
-        monkeypatch.setattr(node, "package_sets", SimpleNamespace(in_force=SimpleNamespace(pin="pin")))
+        monkeypatch.setattr(node, "package_sets", SimpleNamespace(offered=PINS))
         appended: list[Any] = []
         monkeypatch.setattr(node._producer, "publish", appended.append)
         with pytest.raises(ProblemError) as refused:

@@ -161,12 +161,16 @@ def failed(messages: str, **changes: Any) -> pypi.PypiResolution:
 
 
 def test_a_report_of_pip_is_read() -> None:
-    assert pypi.artifacts(found(), "3.11") == [wheel("https://files.test/a")]
-    assert pypi.artifacts(found(sha256=None), "3.11")[0].hash == ""
-    with pytest.raises(CacheError, match=r"this host has Python 3\.11 and the environment 3\.13"):
-        pypi.artifacts(found(), "3.13")
+    assert pypi.artifacts(found()) == [wheel("https://files.test/a")]
+    assert pypi.artifacts(found(sha256=None))[0].hash == ""
     with pytest.raises(DependenciesError, match=r"a==1\.0 was withdrawn .*: no reason is given"):
-        pypi.artifacts(found(yanked=True), "3.11")
+        pypi.artifacts(found(yanked=True))
+
+
+def test_the_host_s_python_must_be_that_of_the_package_set() -> None:
+    pypi.check_python("3.11", "3.11")
+    with pytest.raises(TransientError, match=r"for the package set's Python 3\.13: .* has Python 3\.11"):
+        pypi.check_python("3.11", "3.13")
 
 
 def explained(messages: str, files: list[str] | None) -> str:

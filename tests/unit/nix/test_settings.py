@@ -36,3 +36,16 @@ def test_the_public_half_is_what_nix_takes() -> None:
 def test_what_is_no_key_is_told_from_one() -> None:
     with pytest.raises(CacheError, match="is not one of Nix's"):
         public_half("test-1:not base64")
+
+
+@pytest.mark.parametrize(
+    "names", [("Debian 13",), ("../x",), ("debian",), ("debian-12", "debian-13", "debian-12")]
+)
+def test_names_of_package_sets_are_plain_and_given_once(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match=r"is not a name such as debian-13|is named twice"):
+        NixSettings(package_sets=names)
+
+
+def test_sources_are_those_of_names_of_package_sets() -> None:
+    with pytest.raises(ValidationError, match="is not a name such as debian-13"):
+        NixSettings(package_set_sources={"../x": Path("/etc/x.sources")})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ingest.ids import derive_id
 from processors.request_records import handle
 from tests.support.costly_requests import BYTES, RATIO, costly, ordinary
+from tests.support.submissions import PINS
 from topics.kafka.codec import DecodeError
 from topics.request.errors import InvalidRequestError, NotJsonError, RequestTooLargeError
 from topics.request.limits import MiB
@@ -23,7 +24,7 @@ REQUEST_BYTES = 1000
 
 def asked(key: bytes | None, value: bytes | None, ce_type: str | None = None) -> object:
     headers: list[tuple[str, str | bytes | None]] = [("ce_type", ce_type.encode())] if ce_type else []
-    return handle(Message("requests", 0, 0, key, value, headers), "pin", REQUEST_BYTES)
+    return handle(Message("requests", 0, 0, key, value, headers), PINS, REQUEST_BYTES)
 
 
 def body(**changes: object) -> bytes:
@@ -41,8 +42,23 @@ def test_a_good_request_is_accepted_under_its_key(value: bytes) -> None:
             pytest.fail(repr(other))
 
 
+def test_the_package_set_that_a_request_names_gives_its_pin() -> None:
+    match asked(b"a", body(package_set="debian-13")):
+        case ("a", Requested() as fact):
+            assert (fact.package_set, fact.request.package_set) == ("pin-13", "debian-13")
+        case other:
+            pytest.fail(repr(other))
+    match asked(b"a", body(package_set="debian-14")):
+        case InvalidRequestError() as refused:
+            (error,) = refused.errors
+            assert error.field == "package_set"
+            assert error.message == "there is no package set 'debian-14': there are debian-12, debian-13"
+        case other:
+            pytest.fail(repr(other))
+
+
 def test_how_many_attempts_are_allowed_is_written_down() -> None:
-    match handle(Message("requests", 0, 0, b"a", body(), []), "pin", REQUEST_BYTES, 7):
+    match handle(Message("requests", 0, 0, b"a", body(), []), PINS, REQUEST_BYTES, 7):
         case ("a", Requested() as fact):
             assert fact.allowed_attempts == 7
         case other:
@@ -51,12 +67,12 @@ def test_how_many_attempts_are_allowed_is_written_down() -> None:
 
 def test_a_callback_url_is_judged_before_it_is_on_the_log() -> None:
     message = Message("requests", 0, 0, b"a", body(callback_url="http://hooks.test/"), [])
-    match handle(message, "pin", REQUEST_BYTES):
+    match handle(message, PINS, REQUEST_BYTES):
         case InvalidRequestError() as refused:
             assert [error.field for error in refused.errors] == ["callback_url"]
         case other:
             pytest.fail(repr(other))
-    assert isinstance(handle(message, "pin", REQUEST_BYTES, webhook_allow=["hooks.test:80"]), tuple)
+    assert isinstance(handle(message, PINS, REQUEST_BYTES, webhook_allow=["hooks.test:80"]), tuple)
 
 
 def test_the_same_request_is_the_same_over_http_and_kafka() -> None:
@@ -120,7 +136,7 @@ def naming(topic: bytes | None) -> object:
     def refusal(name: str) -> str | None:
         return None if name == "replies.a" else f"{name!r} is not allowed"
 
-    return handle(message, "pin", REQUEST_BYTES, refusal=refusal)
+    return handle(message, PINS, REQUEST_BYTES, refusal=refusal)
 
 
 def test_a_reply_topic_that_is_allowed_is_written_down() -> None:
@@ -143,7 +159,7 @@ def cpu_s(value: bytes) -> float:
     taken_s = []
     for _ in range(2):
         started = time.process_time()
-        handle(Message("requests", 0, 0, b"a", value, []), "pin", MiB)
+        handle(Message("requests", 0, 0, b"a", value, []), PINS, MiB)
         taken_s.append(time.process_time() - started)
     return min(taken_s)
 

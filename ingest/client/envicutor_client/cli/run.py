@@ -34,6 +34,9 @@ def run(
     pypi: Annotated[
         list[str] | None, typer.Option(help="Package of PyPI, such as requests==2.32.5. Repeat for several.")
     ] = None,
+    package_set: Annotated[
+        str | None, typer.Option(help="Package set that the packages are taken from, such as debian-13.")
+    ] = None,
     time: Annotated[
         float | None, typer.Option(help="Limit of wall time and of CPU time, in seconds.", metavar="SECONDS")
     ] = None,
@@ -56,6 +59,8 @@ def run(
         fail("--output needs --output-dir, which names the new directory for the files", USAGE)
     options: ProgramOptions = {"source": file.name, "args": args or ()}
     options |= {"packages": package or (), "pypi": pypi or ()}
+    if package_set is not None:
+        options["package_set"] = package_set
     if time is not None:
         options["time_s"] = time
     if output_dir is not None:
