@@ -138,8 +138,8 @@ def measured(nix_root: Path, cache_dir: Path) -> Iterator[Counter[str]]:
 
     def watch() -> None:
         while not over.wait(SAMPLE_S):
-            sizes = _du(whole)
-            sizes["files"] = _du(limited).total()
+            sizes = disk_space(whole)
+            sizes["files"] = disk_space(limited).total()
             sizes["trees and environments"] = sizes["trees"] + sizes["environments"]
             for name, size in sizes.items():
                 largest[name] = max(largest[name], size)
@@ -153,7 +153,7 @@ def measured(nix_root: Path, cache_dir: Path) -> Iterator[Counter[str]]:
         watching.join()
 
 
-def _du(folders: Mapping[str, Path]) -> Counter[str]:
+def disk_space(folders: Mapping[str, Path]) -> Counter[str]:
     """Return the disk space of folders by their names; a file that is in two of them counts in the first."""
     command = ["nice", "du", "--summarize", "--block-size=1", *map(str, folders.values())]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # files go meanwhile
