@@ -45,10 +45,10 @@ def dependencies(
     rounds: Rounds = 3,
     package: Annotated[list[str] | None, typer.Option(help="Build these alone; may be repeated.")] = None,
 ) -> None:
-    """Environments built, found again, and fetched from another host. Needs root."""
-    from tests.benchmarks.dependencies import BUILD_S, measure
+    """First builds of environments, beside apt-get; found again; fetched from another host. Needs root."""
+    from tests.benchmarks.dependencies import measure
 
-    measure(rounds, package or list(BUILD_S))
+    measure(rounds, package or ())
 
 
 @app.command()

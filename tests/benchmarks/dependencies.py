@@ -1,25 +1,25 @@
 """How long environments take to build, to find again, and to come from another host."""
 
 import asyncio
-import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from infra.commands.output import print_note
-from nix.cache import BuildLimits, Cache, InstalledEnvironment
-from nix.dependencies import Dependencies, Expression, Packages
-from nix.package_set import refresh
-from nix.settings import NixSettings
-from processors.runner import SandboxRunner
+from nix import resolve
+from nix.cache import Cache, InstalledEnvironment
+from nix.dependencies import Expression, Packages
 from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
+from tests.benchmarks import first_builds
+from tests.benchmarks.apt import Apt
+from tests.benchmarks.first_builds import PYTHON, TARGETS_S
+from tests.benchmarks.hosts import Bench, Has, folder_of_hosts, written
 from tests.benchmarks.measuring import (
     Samples,
     Summary,
@@ -36,116 +36,122 @@ from topics.request.limits import DependenciesLimits, RunLimits
 from topics.request.model import Dependencies as Asked
 from topics.submissions.acceptance import SYSTEM
 
-BUILD_S: Mapping[str, str] = {"python3": "1.4-1.9", "gcc": "6.3", "nodejs": "2.5", "jdk17_headless": "6.1"}
-"""What is built, and the seconds that it took when the way to build was chosen, on 2 CPUs."""
 CACHED_AIM_S = 0.001
 """What an environment that is there adds to a submission."""
-FETCH_AIM_S = 1.0
+FETCH_AIM_S = 0.4
 """For python3, 70 MiB in 4,000 files."""
+APT_AIM = 1.0
+"""Most times that apt-get takes, for python3 with the archives in the pool."""
 LIMITS = RunLimits()
 
 
-class Bench:
-    """Hosts below one folder, which use the machine's pool of archives."""
-
-    def __init__(self, folder: Path, sandboxes: Sandboxes) -> None:
-        self._folder, self.sandboxes = folder, sandboxes
-        self._runner = SandboxRunner(sandboxes)
-        self._key_file = folder / "key"
-        command = ["nix-store", "--generate-binary-cache-key", "bench", str(self._key_file), "/dev/stdout"]
-        self._public_key = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        self.pin = refresh(NixSettings(), print_note).pin
-
-    def host(self, *, sharing: bool = False) -> Cache:
-        """A host with an empty Cache; one that shares publishes and fetches."""
-        root = Path(tempfile.mkdtemp(prefix="host-", dir=self._folder))
-        root.chmod(0o755)
-        settings = NixSettings(
-            nix_root=root,
-            binary_cache_dir=self._folder / "binary-cache" if sharing else None,
-            binary_cache_public_key=self._public_key,
-            binary_cache_secret_key_file=self._key_file,
-        )
-        return Cache(settings, self._runner)
-
-    async def install(
-        self, cache: Cache, dependencies: Dependencies, *, again: bool = False
-    ) -> InstalledEnvironment:
-        """Whatever it takes."""
-        return await cache.install(dependencies, self.pin, BuildLimits(), lambda _: None, again=again)
-
-
 def measure(rounds: int, packages: Sequence[str]) -> None:
-    """Measure everything, print it, write it."""
-    console = Console(width=100)
-    with own_settings() as settings, _folder() as folder:
+    """Measure these packages, or everything if there are none; print and write what was found."""
+    console = Console(width=120)
+    with own_settings() as settings, folder_of_hosts() as folder:
         found = asyncio.run(_measure(settings, folder, rounds, packages, console))
     print_note(f"wrote {write_results('dependencies', found)}")
 
 
 async def _measure(
     settings: SandboxSettings, folder: Path, rounds: int, packages: Sequence[str], console: Console
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     sandboxes = Sandboxes(settings)
     await sandboxes.start()
     try:
         bench = Bench(folder, sandboxes)
+        names = packages or first_builds.PACKAGES
+        rows = first_builds.rows(packages, bench.pin)
+        apt = await _apt(bench, folder / "apt") if PYTHON in names else None
         print_note("building")
-        built = await _builds(bench, rounds, packages)
-        _print_builds(console, built, packages)
+        built = await first_builds.measure(bench, rows, rounds, apt)
+        _print_builds(console, built, rows)
+        numbers = _print_apt(console, bench, apt, built) if apt else {}
+        print_note("asking again")
+        again = await _again(bench, rounds, names)
+        _print_again(console, again, names)
         print_note("finding what is there")
-        cached = await _cached(bench, rounds * 50, packages[0])
+        cached = await _cached(bench, rounds * 50, names[0])
         _print_cached(console, cached)
         print_note("from one host to another")
-        copied = await _copies(bench, rounds, packages[0])
+        copied = await _copies(bench, rounds, names[0])
         _print_copies(console, copied)
+        print_table(console, "aims", ["what", "aim", "measured", "reached"], aims(built, copied))
     finally:
         await sandboxes.close()
-    return {"builds_s": kept(built), "cached_s": kept(cached), "copies_s": kept(copied)}
+    return {
+        "builds_s": kept(built),
+        "again_s": kept(again),
+        "cached_s": kept(cached),
+        "copies_s": kept(copied),
+        "packages": numbers,
+    }
 
 
 # -- building --------------------------------------------------------------------------------------
 
 
-async def _builds(bench: Bench, rounds: int, packages: Sequence[str]) -> Samples:
-    """Each package into an empty Cache, beside those before it; then the same again, and otherwise spelt."""
-    archives = bench.host()
-    for name in packages:
-        await bench.install(archives, Packages((name,)))  # so that the pool has them
-    samples: Samples = {
-        f"{name}, {how}": [] for name in packages for how in ("cold", "warm", "as expression")
-    }
-    for _ in range(rounds):
-        cache = bench.host()
+async def _apt(bench: Bench, folder: Path) -> Apt:
+    apt = Apt(folder, bench.package_set, [PYTHON])
+    await apt.fetch_archives(bench.settings)
+    bench.keep_archives()
+    return apt
+
+
+def _print_builds(console: Console, samples: Samples, rows: Sequence[first_builds.Row]) -> None:
+    title = "first builds, each row on a host of its own on which nothing else was built before"
+    columns = ["environment", Has.TREES, "max", Has.ARCHIVES, "max", "aim", Has.NOTHING]
+    print_table(console, title, columns, first_builds.table(samples, rows))
+
+
+def _print_apt(console: Console, bench: Bench, apt: Apt, samples: Samples) -> dict[str, int]:
+    base = bench.package_set.names.base
+    ours = len(resolve.closure([*base, PYTHON], bench.package_set.index))
+    title = (
+        "beside apt-get, into an empty folder and with the archives there: "
+        f"apt-get installs {apt.packages} packages, the environment has {ours}"
+    )
+    columns = ["what", "p50", "max", "times apt-get"]
+    print_table(console, title, columns, first_builds.beside_apt(samples))
+    return {"apt-get": apt.packages, "environment": ours}
+
+
+# -- asking again ----------------------------------------------------------------------------------
+
+
+async def _again(bench: Bench, rounds: int, packages: Sequence[str]) -> Samples:
+    """Measure what a cache builder does with an environment that its host has, in several spellings."""
+    with ExitStack() as hosts:
+        variants: dict[str, Callable[[], Awaitable[float]]] = {}
         for name in packages:
-            spellings: dict[str, Dependencies] = {
-                "cold": Packages((name,)),
-                "warm": Packages((name,)),
-                "as expression": Expression(f"{{ pkgs }}: [ pkgs.{name} ]"),
+            wanted, seen = Packages((name,)), _expression(name, 0)
+            cache = hosts.enter_context(bench.host(Has.TREES))
+            for dependencies in (wanted, seen):
+                await bench.install(cache, dependencies)
+            variants |= {
+                f"{name}, asked again": partial(bench.timed_install, cache, wanted),
+                f"{name}, as expression": partial(_timed_unseen, bench, cache, name, count(1)),
+                f"{name}, as expression, seen before": partial(bench.timed_install, cache, seen),
             }
-            for how, dependencies in spellings.items():
-                samples[f"{name}, {how}"].append(await _timed_install(bench, cache, dependencies))
-    return samples
+        return await interleaved(variants, rounds)
 
 
-async def _timed_install(
-    bench: Bench, cache: Cache, dependencies: Dependencies, *, again: bool = False
-) -> float:
-    started = time.perf_counter()
-    await bench.install(cache, dependencies, again=again)
-    return time.perf_counter() - started
+async def _timed_unseen(bench: Bench, cache: Cache, name: str, numbers: Iterator[int]) -> float:
+    return await bench.timed_install(cache, _expression(name, next(numbers)))
 
 
-def _print_builds(console: Console, samples: Samples, packages: Sequence[str]) -> None:
-    rows = []
-    for name in packages:
-        cold, warm, other = (
-            Summary.of(samples[f"{name}, {how}"]) for how in ("cold", "warm", "as expression")
-        )
-        seconds = f"{cold.p50:.1f} s", f"{cold.max:.1f} s", f"{BUILD_S.get(name, '?')} s"
-        rows.append([name, *seconds, milliseconds(warm.p50), milliseconds(other.p50)])
-    columns = ["environment", "built, p50", "max", "as first measured", "warm", "warm, as expression"]
-    print_table(console, "the builder: archives in the pool, no environment there; then again", columns, rows)
+def _expression(name: str, number: int) -> Expression:
+    """Return an expression of one package, which differs from those with other numbers."""
+    return Expression(f"# {number}\n{{ pkgs }}: [ pkgs.{name} ]")
+
+
+def _print_again(console: Console, samples: Samples, packages: Sequence[str]) -> None:
+    ways = ("asked again", "as expression", "as expression, seen before")
+    rows = [
+        [name, *(milliseconds(Summary.of(samples[f"{name}, {way}"]).p50) for way in ways)]
+        for name in packages
+    ]
+    print_table(console, "an environment that the host has, p50", ["environment", *ways], rows)
 
 
 # -- finding what is there -------------------------------------------------------------------------
@@ -153,10 +159,12 @@ def _print_builds(console: Console, samples: Samples, packages: Sequence[str]) -
 
 async def _cached(bench: Bench, rounds: int, package: str) -> Samples:
     """What a worker does with dependencies that its view shows as installed."""
-    cache = bench.host()
-    installed = await bench.install(cache, Packages((package,)))
-    row = encode(_state(installed, bench.pin))
+    with bench.host(Has.TREES) as cache:
+        installed = await bench.install(cache, Packages((package,)))
+        return await _found(bench, cache, encode(_state(installed, bench.pin)), rounds)
 
+
+async def _found(bench: Bench, cache: Cache, row: bytes, rounds: int) -> Samples:
     async def look_up() -> float:
         started = time.perf_counter()
         with _held(cache, row):
@@ -219,23 +227,24 @@ def _print_cached(console: Console, samples: Samples) -> None:
 
 
 async def _copies(bench: Bench, rounds: int, package: str) -> Samples:
-    builder = bench.host(sharing=True)
     wanted = Packages((package,))
-    installed = await bench.install(builder, wanted)
+    with bench.host(Has.TREES, sharing=True) as builder:
+        installed = await bench.install(builder, wanted)
 
-    async def fetch() -> float:
-        cache = bench.host(sharing=True)
-        started = time.perf_counter()
-        await cache.fetch(installed.store_path, installed.size_bytes, _agree)
-        return time.perf_counter() - started
+        async def fetch() -> float:
+            with bench.host(Has.TREES, sharing=True) as cache:
+                await written()
+                started = time.perf_counter()
+                await cache.fetch(installed.store_path, installed.size_bytes, _agree)
+                return time.perf_counter() - started
 
-    return await interleaved(
-        {
-            f"publish {package}": partial(_timed_install, bench, builder, wanted, again=True),
-            f"fetch {package}": fetch,
-        },
-        rounds,
-    )
+        return await interleaved(
+            {
+                f"publish {package}": partial(bench.timed_install, builder, wanted, again=True),
+                f"fetch {package}": fetch,
+            },
+            rounds,
+        )
 
 
 async def _agree(_: str) -> bool:
@@ -245,18 +254,27 @@ async def _agree(_: str) -> bool:
 def _print_copies(console: Console, samples: Samples) -> None:
     summaries = {name: Summary.of(taken) for name, taken in samples.items()}
     rows = [[name, milliseconds(s.p50), milliseconds(s.max)] for name, s in summaries.items()]
-    title = f"through the binary cache, on a local disk (aim: fetched within {FETCH_AIM_S:.0f} s)"
+    title = f"through the binary cache, on a local disk (aim for {PYTHON}: fetched within {FETCH_AIM_S} s)"
     print_table(console, title, ["what", "p50", "max"], rows)
 
 
-# -- helpers ---------------------------------------------------------------------------------------
+# -- the aims --------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="envicutor-bench-nix-"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+def aims(built: Samples, copied: Samples) -> list[list[str]]:
+    """Return a line for each aim whose part was measured: its name, the aim, the median, `yes` or `no`."""
+    pooled = {name: built.get(f"{name}, {Has.ARCHIVES}") for name in TARGETS_S}
+    found = [
+        (f"{name}, {Has.ARCHIVES}", TARGETS_S[name], Summary.of(taken).p50, " s")
+        for name, taken in pooled.items()
+        if taken
+    ]
+    if first_builds.APT in built:
+        ratio = Summary.of(pooled[PYTHON] or []).p50 / Summary.of(built[first_builds.APT]).p50
+        found.insert(1, (f"{PYTHON}, times apt-get", APT_AIM, ratio, ""))
+    if fetched := copied.get(f"fetch {PYTHON}"):
+        found.append((f"fetch {PYTHON}", FETCH_AIM_S, Summary.of(fetched).p50, " s"))
+    return [
+        [what, f"{aim:g}{unit}", f"{measured:.2f}{unit}", "yes" if measured <= aim else "no"]
+        for what, aim, measured, unit in found
+    ]

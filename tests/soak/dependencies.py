@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
@@ -75,13 +75,14 @@ def _on_a_cluster(
         cluster.start()
         load = Load(cluster, digests)
         started = time.monotonic()
-        with measured(folder / "system/data/nix") as largest:
+        nix_root, cache_dir = folder / "system/data/nix", folder / "cache"
+        with measured(nix_root, cache_dir) as largest:
             load.run(environments)
         typer.echo(f"{environments} environments in {time.monotonic() - started:.0f} s")
         facts = _facts(cluster)
         typer.echo(f"said: {dict(Counter(type(fact.fact).__name__ for fact in facts))}")
-        complaints = load.complaints + _room(largest, folder / "cache/archives", limit_bytes, facts)
-        complaints += _verified(folder / "system/data/nix")
+        complaints = load.complaints + _room(largest, cache_dir / "archives", limit_bytes, facts)
+        complaints += _verified(nix_root) + _verified(cache_dir / "trees")
         complaints += _single_flight(cluster, load, clients)
         complaints += _disturbed(cluster)
         verified = cluster.verify()
@@ -125,15 +126,23 @@ class Load:
 
 
 @contextmanager
-def measured(nix_root: Path) -> Iterator[Counter[str]]:
-    """The largest that the files in the store were, each counted once, and with all folders, in bytes."""
+def measured(nix_root: Path, cache_dir: Path) -> Iterator[Counter[str]]:
+    """Yield the largest sizes in bytes: of the files that have a limit, of the pool, trees and environments.
+
+    Files that environments share with trees count once, as part of the trees.
+    """
+    limited = {"links": nix_root / "nix/store/.links", "unpacked": cache_dir / "trees/nix/store"}
+    whole = {"pool": cache_dir / "archives", "trees": cache_dir / "trees", "environments": nix_root}
     largest: Counter[str] = Counter()
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(SAMPLE_S):
-            largest["files"] = max(largest["files"], _du(nix_root / "nix/store/.links"))
-            largest["all"] = max(largest["all"], _du(nix_root))
+            sizes = disk_space(whole)
+            sizes["files"] = disk_space(limited).total()
+            sizes["trees and environments"] = sizes["trees"] + sizes["environments"]
+            for name, size in sizes.items():
+                largest[name] = max(largest[name], size)
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -144,10 +153,12 @@ def measured(nix_root: Path) -> Iterator[Counter[str]]:
         watching.join()
 
 
-def _du(folder: Path) -> int:
-    command = ["nice", "du", "--summarize", "--block-size=1", str(folder)]
+def disk_space(folders: Mapping[str, Path]) -> Counter[str]:
+    """Return the disk space of folders by their names; a file that is in two of them counts in the first."""
+    command = ["nice", "du", "--summarize", "--block-size=1", *map(str, folders.values())]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # files go meanwhile
-    return int((ran.stdout or "0").split()[0])
+    taken = {path: int(size) for size, _, path in (line.partition("\t") for line in ran.stdout.splitlines())}
+    return Counter({name: taken.get(str(folder), 0) for name, folder in folders.items()})
 
 
 def _room(
@@ -156,7 +167,10 @@ def _room(
     times = largest["files"] / limit_bytes
     pooled = sum(file.stat().st_size for file in pool.glob("*.deb"))
     typer.echo(f"the Cache's files took {times:.3f} of the limit at most, {pooled >> 20} MiB are in the pool")
-    typer.echo(f"with folders, database and work it took {largest['all'] / limit_bytes:.3f} of the limit")
+    both = largest["trees and environments"] / limit_bytes
+    typer.echo(f"with folders, database and work it took {both:.3f} of the limit")
+    most = (f"{name} {largest[name] >> 20} MiB" for name in ("pool", "trees", "environments"))
+    typer.echo(f"at most, each by itself: {', '.join(most)}")
     complaints = [f"the Cache took {times:.3f} of its limit"] if times > TOLERANCE else []
     if pooled > limit_bytes // 2 * TOLERANCE:
         complaints.append(f"the pool took {pooled} bytes")
@@ -167,11 +181,11 @@ def _room(
     return complaints
 
 
-def _verified(nix_root: Path) -> list[str]:
-    command = ["nix-store", "--store", f"local?root={nix_root}", "--verify", "--check-contents"]
+def _verified(root: Path) -> list[str]:
+    command = ["nix-store", "--store", f"local?root={root}", "--verify", "--check-contents"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     bad = [line for line in ran.stderr.splitlines() if "error" in line or "modified" in line]
-    typer.echo(f"nix-store --verify --check-contents: {bad or 'clean'}")
+    typer.echo(f"nix-store --verify --check-contents in {root.name}: {bad or 'clean'}")
     return bad if ran.returncode == 0 else [*bad, f"nix-store --verify ended with {ran.returncode}"]
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from nix.settings import NixSettings
+from tests.benchmarks.first_builds import APT, APT_ITSELF
+from tests.benchmarks.hosts import Has
 from tests.benchmarks.memory import AIM_PSS_BYTES, AIM_SEARCH_BYTES
 from tests.benchmarks.sandbox import AIM_S, ATTACKS, HIT
 
@@ -48,11 +51,17 @@ def test_ratios_are_measured(tmp_path: Path) -> None:
 
 
 def test_dependencies_are_measured(tmp_path: Path) -> None:
-    printed, found = run("dependencies", "--rounds", "1", "--package", "hello", folder=tmp_path)
-    assert set(found["builds_s"]) == {f"hello, {how}" for how in ("cold", "warm", "as expression")}
-    assert found["builds_s"]["hello, warm"]["p50"] < found["builds_s"]["hello, cold"]["p50"]
-    assert set(found["copies_s"]) == {"publish hello", "fetch hello"}
+    before = set(NixSettings().cache_dir.glob(".bench-*"))
+    printed, found = run("dependencies", "--rounds", "1", "--package", "python3", folder=tmp_path)
+    assert set(found["builds_s"]) == {f"python3, {has}" for has in Has} | {APT, APT_ITSELF}
+    assert 0 < found["packages"]["environment"] <= found["packages"]["apt-get"]
+    ways = ("asked again", "as expression", "as expression, seen before")
+    assert set(found["again_s"]) == {f"python3, {way}" for way in ways}
+    built, again = found["builds_s"][f"python3, {Has.ARCHIVES}"], found["again_s"]["python3, asked again"]
+    assert again["p50"] < built["p50"]
+    assert set(found["copies_s"]) == {"publish python3", "fetch python3"}
     assert "through the binary cache" in printed
+    assert set(NixSettings().cache_dir.glob(".bench-*")) <= before
 
 
 def test_the_sandbox_is_measured(tmp_path: Path) -> None:
