@@ -11,7 +11,7 @@ from infra.demo import load_examples, runnable
 from nix.cache import Cache
 from nix.dependencies import Dependencies, Packages, from_json
 from nix.settings import NixSettings
-from nix.turns import Unlimited
+from processors.build_turns import LEAST_EVALUATIONS, BuildTurns
 from processors.sandbox.cgroups.share import processors
 from tests.benchmarks.apt import Apt
 from tests.benchmarks.hosts import Bench, Has, written
@@ -40,17 +40,6 @@ class Row:
     """Environments that the host builds before, unmeasured."""
     downloads: bool = False
     """Whether the builds are measured once with downloads as well."""
-
-
-class BuildSlots(Unlimited):
-    """Turns of installations of one cache builder: so many builds at the same time."""
-
-    def __init__(self, builds: int) -> None:
-        self._builds = asyncio.Semaphore(builds)
-
-    def build(self) -> asyncio.Semaphore:
-        """Hold a slot in which one environment is unpacked and built."""
-        return self._builds
 
 
 def rows(packages: Sequence[str], pin: str) -> list[Row]:
@@ -120,7 +109,7 @@ async def _timed_apt(apt: Apt) -> float:
 
 
 async def _side_by_side(bench: Bench, cache: Cache, wanted: Sequence[Dependencies]) -> float:
-    turns = BuildSlots(processors())
+    turns = BuildTurns(builds=processors(), evaluations=LEAST_EVALUATIONS).of("demonstration")
     await written()
     started = time.perf_counter()
     async with asyncio.TaskGroup() as builds:

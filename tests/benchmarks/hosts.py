@@ -17,7 +17,7 @@ from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Dependencies
 from nix.package_set import OpenPackageSet, load, refresh
 from nix.settings import NixSettings
-from nix.turns import Turns
+from nix.turns import InstallationTurns
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
 
@@ -84,7 +84,12 @@ class Bench:
             shutil.rmtree(root)
 
     async def install(
-        self, cache: Cache, dependencies: Dependencies, *, again: bool = False, turns: Turns | None = None
+        self,
+        cache: Cache,
+        dependencies: Dependencies,
+        *,
+        again: bool = False,
+        turns: InstallationTurns | None = None,
     ) -> InstalledEnvironment:
         """Install an environment within the default limits."""
         return await cache.install(

@@ -1,6 +1,5 @@
 """What the benchmark of first builds derives: rows, environments of the examples, ratios and aims."""
 
-import asyncio
 from pathlib import Path
 
 from nix.dependencies import Expression, Packages
@@ -13,7 +12,6 @@ from tests.benchmarks.first_builds import (
     DEMO,
     NUMPY,
     PACKAGES,
-    BuildSlots,
     environments_of_examples,
     rows,
 )
@@ -75,24 +73,6 @@ def test_aims_are_compared_with_medians() -> None:
 
 def test_what_was_not_measured_has_no_aim() -> None:
     assert aims({f"hello, {Has.ARCHIVES}": [1.0]}, {"fetch hello": [9.0]}) == []
-
-
-def test_as_many_builds_run_as_there_are_slots() -> None:
-    async def most(builds: int, wanted: int) -> int:
-        slots, running, largest = BuildSlots(builds), 0, 0
-
-        async def build() -> None:
-            nonlocal running, largest
-            async with slots.build():
-                running += 1
-                largest = max(largest, running)
-                await asyncio.sleep(0)
-                running -= 1
-
-        await asyncio.gather(*(build() for _ in range(wanted)))
-        return largest
-
-    assert asyncio.run(most(2, 5)) == 2
 
 
 def test_apt_names_its_archives() -> None:
