@@ -1,13 +1,17 @@
 """One environment made of unpacked archives: their files in one tree, and what is computed over all."""
 
 import asyncio
+import errno
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from nix import bytecode, farm, layout
+from nix.bytecode import Archive
 from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
 from nix.errors import DependenciesError, LimitError
 from nix.index import Package
@@ -19,6 +23,8 @@ from nix.trees import BuildTrees, archive_tree
 
 FOLDERS = ("usr", "etc", "var", "var/lib")
 """The folders of an environment that sandboxes mount, with their parents."""
+MOST_PATHS = 1_000_000
+"""Files, folders and links of an environment; the whole of TeX Live has 250,000."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,33 @@ async def assemble(
         DependenciesError: the packages do not make an environment.
         CacheError: a host error.
     """
+    with _names_of_packages():
+        return await _assemble(contents, layer, trees, store, work, installation)
+
+
+@contextmanager
+def _names_of_packages() -> Iterator[None]:
+    """Turn errors that names of packages' files cause into a DependenciesError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise DependenciesError(f"the packages have a path that cannot be made: {error.strerror}") from error
+
+
+async def _assemble(
+    contents: Contents,
+    layer: RegistryLayer | None,
+    trees: BuildTrees,
+    store: NixStore,
+    work: Path,
+    installation: Installation,
+) -> Assembled:
     tree = work / "tree"
     lower = await _lower(contents.packages, trees, work, installation)
     await asyncio.to_thread(_write_lower, tree, lower, store.environment_bytes)
-    _write_inputs(work, lower, contents)
+    await asyncio.to_thread(_write_inputs, work, lower, contents)
     mounts = {"/lower": tree, "/scripts": work / "scripts", "/compiled": work / "compiled"}
     arguments = {
         "archives": manifest(contents.packages),
@@ -84,7 +113,8 @@ async def assemble(
         installation.progress(Step("building"))
         built = await store.build("environment.nix", arguments, mounts, work, installation.deadline)
     (store_path,) = built.store_paths
-    await asyncio.to_thread(_apply, tree, lower.layout, store.physical(store_path))
+    changes = store.physical(store_path)
+    await asyncio.to_thread(_apply, tree, lower.layout, changes, store.environment_bytes)
     return Assembled(tree, store_path.replace("-changes", "-environment"), built.log)
 
 
@@ -92,42 +122,77 @@ async def _lower(
     packages: Sequence[Package], trees: BuildTrees, work: Path, installation: Installation
 ) -> Lower:
     places = {package.sha256: trees.folder(archive_tree(package)) for package in packages}
-    found = await asyncio.to_thread(
-        lambda: {digest: list(layout.scan(tree / "files")) for digest, tree in places.items()}
-    )
-    files = layout.merge(found.values())
+    entries = await asyncio.to_thread(_scan, places)
     compiled = {}
     for interpreter in bytecode.interpreters(packages, installation):
-        modules = interpreter.modules(
-            {digest: [path for path, _ in entries] for digest, entries in found.items()}
-        )
+        modules = interpreter.modules(entries)
         archives = {
-            package.sha256: (package, places[package.sha256])
+            package.sha256: Archive(
+                package, places[package.sha256], dict(entries[package.sha256]), modules[package.sha256]
+            )
             for package in packages
             if package.sha256 in modules
         }
         await bytecode.make(interpreter, archives, trees, work, installation)
         compiled[interpreter.name] = [
-            module
-            for digest, (package, tree) in archives.items()
-            for module in bytecode.add(
-                files, modules[digest], tree, trees.folder(interpreter.tree_of(package))
-            )
+            (archive, trees.folder(interpreter.tree_of(archive.package))) for archive in archives.values()
         ]
-    scripts = {digest: tree / "postinst" for digest, tree in places.items() if (tree / "postinst").is_file()}
-    return Lower(files, compiled, scripts)
+    return await asyncio.to_thread(_merge, places, entries, compiled)
+
+
+def _scan(places: Mapping[str, Path]) -> dict[str, list[tuple[str, Entry]]]:
+    """Return the paths of unpacked archives, by digest.
+
+    Raises:
+        LimitError: there are too many.
+    """
+    found: dict[str, list[tuple[str, Entry]]] = {}
+    left = MOST_PATHS
+    for digest, tree in places.items():
+        found[digest] = _bounded(layout.scan(tree / "files"), left)
+        left -= len(found[digest])
+    return found
+
+
+def _bounded(entries: Iterable[tuple[str, Entry]], most: int) -> list[tuple[str, Entry]]:
+    found = list(islice(entries, most + 1))
+    if len(found) > most:
+        raise LimitError(f"the packages have more than {MOST_PATHS} files, the limit of an environment")
+    return found
+
+
+def _merge(
+    places: Mapping[str, Path],
+    entries: Mapping[str, Sequence[tuple[str, Entry]]],
+    compiled: Mapping[str, Sequence[tuple[Archive, Path]]],
+) -> Lower:
+    files = layout.merge(entries.values())
+    modules = {
+        python: [module for archive, tree in those for module in bytecode.add(files, archive, tree)]
+        for python, those in compiled.items()
+    }
+    scripts = {digest: script for digest, tree in places.items() if _is_file(script := tree / "postinst")}
+    return Lower(files, modules, scripts)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _write_lower(tree: Path, lower: Lower, environment_bytes: int) -> None:
-    size = sum(os.stat(entry.source).st_size for entry in lower.layout.values() if entry.kind == "file")  # noqa: PTH116
+    _check_size(lower.layout, environment_bytes)
+    tree.mkdir()
+    tree.chmod(0o755)
+    farm.write(tree, {}, lower.layout)
+
+
+def _check_size(files: Mapping[str, Entry], environment_bytes: int) -> None:
+    size = sum(os.stat(entry.source).st_size for entry in files.values() if entry.kind == "file")  # noqa: PTH116
     if size > environment_bytes:
         raise LimitError(
             f"the packages unpack to {size >> 20} MiB; an environment may take {environment_bytes >> 20} MiB "
             "(environment_bytes)"
         )
-    tree.mkdir()
-    tree.chmod(0o755)
-    farm.write(tree, {}, lower.layout)
 
 
 def _write_inputs(work: Path, lower: Lower, contents: Contents) -> None:
@@ -139,7 +204,7 @@ def _write_inputs(work: Path, lower: Lower, contents: Contents) -> None:
         shutil.copy(script, work / "scripts" / digest)
     for python, modules in lower.compiled.items():
         file = work / "compiled" / python
-        file.write_text("".join(f"{module}\n" for module in sorted(modules)))
+        file.write_bytes(b"".join(os.fsencode(module) + b"\n" for module in sorted(modules)))
         file.chmod(0o644)
     for path, small in contents.files.items():
         file = work / "files" / path
@@ -148,17 +213,23 @@ def _write_inputs(work: Path, lower: Lower, contents: Contents) -> None:
         file.chmod(0o755 if small.executable else 0o644)
 
 
-def _apply(tree: Path, lower: Mapping[str, Entry], changes: Path) -> None:
+def _apply(tree: Path, lower: Mapping[str, Entry], changes: Path, environment_bytes: int) -> None:
     """Put what the build changed into the tree, and seal it.
 
+    Packages can write anything into the output of the build, so nothing here follows a link in it.
+
     Raises:
-        DependenciesError: the packages made links of folders that sandboxes mount. Such a mount would lead to
-            folders of the host.
+        DependenciesError: the output is not what it should be; or the packages made links of folders that
+            sandboxes mount. Such a mount would lead to folders of the host.
+        LimitError: the environment is too large.
     """
-    paths = (changes / "removed").read_bytes().split(b"\0")
-    removed = {os.fsdecode(path).removeprefix("./") for path in paths if path}
-    final = layout.change(lower, removed, layout.scan(changes / "written"))
+    list_ = changes / "left"
+    if not _is_file(list_) or list_.stat().st_size > MOST_PATHS * 256:
+        raise DependenciesError("the packages damaged the list of files of the environment")
+    left = {os.fsdecode(path).removeprefix("./") for path in list_.read_bytes().split(b"\0")}
+    final = layout.change(lower, left, _bounded(layout.scan(changes / "written"), MOST_PATHS))
     if wrong := layout.not_folders(final, FOLDERS):
         raise DependenciesError(f"the packages make /{wrong[0]} something else than a folder")
+    _check_size(final, environment_bytes)
     farm.write(tree, lower, final)
     farm.seal(tree, final)

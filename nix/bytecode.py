@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,6 @@ from nix.trees import BuildTrees, archive_tree, fresh
 
 _INTERPRETER = re.compile(r"(python3\.[0-9]+)-minimal")
 """Package that has the program /usr/bin/python3.N."""
-_MOUNT_POINTS = ("dev", "mnt")
-"""Folders that the build of bytecode mounts something on."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +37,40 @@ class Interpreter:
         """Return the name of the tree with the bytecode of an archive's modules."""
         return f"{archive_tree(package)}.{self.digest}"
 
-    def modules(self, trees: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    def modules(self, trees: Mapping[str, Sequence[tuple[str, Entry]]]) -> dict[str, list[str]]:
         """Return the modules of archives for this Python, by the digest of the archive.
 
-        `trees` are the paths of each archive. Modules of tests are left out, and those of other archives at a
-        path of the interpreter's own.
+        `trees` are the paths of each archive. Left out are modules of tests, a third of all, which only tests
+        import; links, except for those of the Python's own; and modules at a path of the Python's own.
         """
         folders = ("usr/lib/python3/", f"usr/lib/{self.name}/")
         own = {package.sha256 for package in self.packages}
-        taken = {path for digest in own for path in trees.get(digest, ())}
+        taken = {path for digest in own for path, _ in trees.get(digest, ())}
         found = {
             digest: [
                 path
-                for path in paths
+                for path, entry in entries
                 if path.startswith(folders)
                 and path.endswith(".py")
                 and "/tests/" not in path
-                and (digest in own or path not in taken)
+                and entry.kind != "folder"
+                and (digest in own or (entry.kind == "file" and path not in taken))
             ]
-            for digest, paths in trees.items()
+            for digest, entries in trees.items()
         }
-        return {digest: those for digest, those in found.items() if those}
+        return {digest: paths for digest, paths in found.items() if paths}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An unpacked archive with modules."""
+
+    package: Package
+    tree: Path
+    entries: Mapping[str, Entry]
+    """Files of the archive by path."""
+    modules: Sequence[str]
+    """Paths of its modules for one Python."""
 
 
 def interpreters(packages: Sequence[Package], installation: Installation) -> list[Interpreter]:
@@ -84,12 +96,12 @@ def interpreters(packages: Sequence[Package], installation: Installation) -> lis
 
 async def make(
     interpreter: Interpreter,
-    archives: Mapping[str, tuple[Package, Path]],
+    archives: Mapping[str, Archive],
     trees: BuildTrees,
     work: Path,
     installation: Installation,
 ) -> None:
-    """Compile the modules of archives, given by digest with their trees, unless that was done before.
+    """Compile the modules of archives, given by digest, unless that was done before.
 
     Raises:
         LimitError: the build hit a limit.
@@ -97,16 +109,15 @@ async def make(
         CacheError: a host error.
     """
 
-    async def build(those: list[tuple[Package, Path]]) -> Sequence[str]:
+    async def build(missing: list[Archive]) -> Sequence[str]:
         folder = fresh(work / "bytecode")
-        root = folder / "interpreter"
         parts = [trees.folder(archive_tree(package)) for package in interpreter.packages]
-        await asyncio.to_thread(_write_root, root, parts)
-        mounts = {"/interpreter": root} | {
-            f"/trees/{package.sha256}": tree / "files" for package, tree in those
+        await asyncio.to_thread(_write_inputs, folder, parts, missing)
+        mounts = {"/interpreter": folder / "interpreter", "/modules": folder / "modules"} | {
+            f"/trees/{archive.package.sha256}": archive.tree / "files" for archive in missing
         }
         arguments = {
-            "archives": "".join(f"{package.sha256}\n" for package, _ in those),
+            "archives": "".join(f"{archive.package.sha256}\n" for archive in missing),
             "interpreter": manifest(interpreter.packages),
             "python": interpreter.name,
             "architecture": installation.package_set.set.architecture,
@@ -115,23 +126,30 @@ async def make(
             built = await trees.store.build("bytecode.nix", arguments, mounts, folder, installation.deadline)
         return built.store_paths
 
-    await trees.make(
-        {interpreter.tree_of(package): (package, tree) for package, tree in archives.values()}, build
-    )
+    wanted = {interpreter.tree_of(archive.package): archive for archive in archives.values()}
+    await trees.make(wanted, build)
 
 
-def add(target: dict[str, Entry], modules: Iterable[str], tree: Path, bytecode: Path) -> list[str]:
-    """Add the bytecode of an archive's modules to a layout; return those modules that the layout has.
+def add(target: dict[str, Entry], archive: Archive, bytecode: Path) -> list[str]:
+    """Add the bytecode of an archive's modules to a layout; return those modules that need no other.
 
-    A module that another archive has replaced is left out, with its bytecode.
+    A module that another archive has replaced is left out, and one whose `__pycache__` is no folder.
     """
-    here = {module for module in modules if target.get(module) == Entry("file", f"{tree}/files/{module}")}
+    added = {module for module in archive.modules if _is_there(target, module, archive)}
     for path, entry in layout.scan(bytecode / "files"):
         folder = PurePosixPath(path).parent
-        if entry.kind == "file" and f"{folder.parent}/{_stem(path)}.py" in here:
+        if entry.kind == "file" and f"{folder.parent}/{_stem(path)}.py" in added:
             target.setdefault(str(folder), layout.FOLDER)
             target[path] = entry
-    return sorted(here)
+    return sorted(added)
+
+
+def _is_there(target: Layout, module: str, archive: Archive) -> bool:
+    """Return whether a layout has a module of an archive, and room for its bytecode."""
+    entry, path = target.get(module), PurePosixPath(module)
+    cache = target.get(str(path.parent / "__pycache__"), layout.FOLDER)
+    is_own = entry is not None and entry == archive.entries.get(module)
+    return is_own and cache == layout.FOLDER
 
 
 def _stem(path: str) -> str:
@@ -139,9 +157,14 @@ def _stem(path: str) -> str:
     return PurePosixPath(path).name.rsplit(".", 2)[0]
 
 
-def _write_root(root: Path, parts: Sequence[Path]) -> None:
-    files: Layout = layout.merge(layout.scan(tree / "files") for tree in parts)
-    root.mkdir()
-    farm.write(root, {}, files)
-    for name in _MOUNT_POINTS:
-        (root / name).mkdir(exist_ok=True)
+def _write_inputs(folder: Path, parts: Sequence[Path], archives: Iterable[Archive]) -> None:
+    """Write what the build reads: the files of the interpreter, and lists of modules."""
+    root, lists = folder / "interpreter", folder / "modules"
+    for made in (root, lists):
+        made.mkdir()
+        made.chmod(0o755)  # whatever the umask: build users read it
+    farm.write(root, {}, layout.merge(layout.scan(tree / "files") for tree in parts))
+    for archive in archives:
+        file = lists / archive.package.sha256
+        file.write_bytes(b"".join(os.fsencode(module) + b"\n" for module in archive.modules))
+        file.chmod(0o644)

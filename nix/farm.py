@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from nix.layout import Entry, Layout
+from nix.layout import FOLDER, Entry, Layout
 
 _ANOTHER_COPY = (errno.EXDEV, errno.EMLINK)
 """Errors of link(2) after which a copy is made: another file system, or no more links of this file."""
@@ -14,13 +14,16 @@ _ANOTHER_COPY = (errno.EXDEV, errno.EMLINK)
 def write(folder: Path, before: Layout, after: Layout) -> None:
     """Turn the files of a folder, which are those of the layout `before`, into those of `after`.
 
-    Every entry is created in a folder that this function created itself, since the parents of a layout's
-    paths are folders.
+    Every entry is created in a folder that this function created itself, never below a link.
 
     Raises:
-        FileNotFoundError: a file to link was removed meanwhile.
+        ValueError: the parent of a path is no folder of the layout.
     """
     root = str(folder)
+    for path in after:
+        parent = path.rpartition("/")[0]
+        if parent and after.get(parent) != FOLDER:
+            raise ValueError(f"the parent of {path!r} is no folder")
     for path in sorted(before, reverse=True):
         if not _stays(before[path], after.get(path)):
             _remove(f"{root}/{path}", before[path])

@@ -36,7 +36,13 @@ SKELETON: Layout = (
 
 
 def scan(folder: Path) -> Iterator[tuple[str, Entry]]:
-    """Yield the folders, files and links below a folder, parents first, in the order of their names."""
+    """Yield the folders, files and links below a folder, parents first, in the order of their names.
+
+    Raises:
+        NotADirectoryError: it is something else than a folder, such as a link to one.
+    """
+    if folder.is_symlink():
+        raise NotADirectoryError(f"{folder} is a link")
     pending = [(str(folder), "")]
     while pending:
         place, path = pending.pop()
@@ -80,14 +86,14 @@ def merge(trees: Iterable[Tree]) -> dict[str, Entry]:
     return layout
 
 
-def change(layout: Layout, removed: Collection[str], written: Tree) -> dict[str, Entry]:
-    """Return a layout after paths were removed from it and a tree was written over it.
+def change(layout: Layout, left: Collection[str], written: Tree) -> dict[str, Entry]:
+    """Return a layout after all paths but those `left` were removed and a tree was written over it.
 
     Each path of the tree takes the place of what was there, with all that was below.
     """
-    changed = {path: entry for path, entry in layout.items() if path not in removed}
+    changed = {path: entry for path, entry in layout.items() if path in left}
     for path, entry in written:
-        if entry.kind != "folder" or changed.get(path, entry).kind != "folder" or path not in changed:
+        if entry.kind != "folder" or changed.get(path) != FOLDER:
             changed[path] = entry
     return _connected(changed)
 

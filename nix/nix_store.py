@@ -22,7 +22,9 @@ BUSYBOX = Path("/usr/bin/busybox")
 """Shell of the builds, from Debian's busybox-static."""
 BUILD_FAILED = 100
 """Nix's exit code if a builder fails; all others are host errors."""
-OUR_FAULTS = ("No space left on device", "archive is damaged", "mounting overlay")
+HOST_FAULT = "failed with exit code 75"
+"""End of the last line of Nix's log if the host is at fault: `HOST_FAULT` of `builder/common.sh`."""
+FULL_DISK = "No space left on device"
 BUILD_LIMITS = {
     "hit the limit environment_bytes": "environment_bytes",  # message of common.sh
     "bytes of log output": "stderr_bytes",  # message of Nix
@@ -252,7 +254,7 @@ class NixStore:
         if limit:
             values = vars(limits) | {"environment_bytes": self.environment_bytes, "processes": PROCESSES}
             return LimitError(f"building hit the limit {limit} = {values[limit]}")
-        if ran.exit_code == BUILD_FAILED and not any(fault in log for fault in OUR_FAULTS):
+        if ran.exit_code == BUILD_FAILED and not _host_is_at_fault(log):
             return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
         return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
 
@@ -290,6 +292,11 @@ def configuration(log_bytes: int, settings: Mapping[str, str]) -> str:
         "allow-import-from-derivation": "false",
     }
     return "".join(f"{name} = {value}\n" for name, value in {**values, **settings}.items())
+
+
+def _host_is_at_fault(log: str) -> bool:
+    """Return whether a build failed because of the host. Packages write all of the log but its last line."""
+    return FULL_DISK in log or log.rstrip().endswith(HOST_FAULT)
 
 
 def _complaint(ran: Ran) -> str:

@@ -1,6 +1,9 @@
 # Functions of all builders, which run as a build user inside Nix's sandbox: no network, no files but those that are
 # mounted for them, busybox, and the scripts. /bounds has the number of KiB that may be written.
 
+# Exit code of a builder if the host is at fault, which no package decides.
+HOST_FAULT=75
+
 # Every command is busybox.
 mkdir_tools() {
     "$busybox" mkdir /build/bin

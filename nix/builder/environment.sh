@@ -1,5 +1,5 @@
 # Makes what an environment has beside the files of its archives: $out/written is a tree to be put over them, and
-# $out/removed lists the paths to be removed before, each ended by a NUL.
+# $out/left lists the paths that the whole tree has then, each ended by a NUL.
 #
 # Runs as a build user inside Nix's sandbox: no network, no files but those mounted, busybox, and the scripts. Mounted
 # are /lower, the files of all archives in one tree; /scripts/SHA256, their maintainer scripts; /compiled, a list of the
@@ -24,9 +24,9 @@ main() {
     add_layer
     compile_python
     add_files
-    list_removed
     # Pipes and sockets, which a store cannot hold, and what the overlay notes of removed files.
     find . ! -type f ! -type d ! -type l -exec rm {} +
+    rm -r "$out/work"
     end_within_bounds
 }
 
@@ -45,23 +45,32 @@ configure() {
     cp "$archivesPath" .configure/archives
     write_stand_ins
     write_configure_script
-    run_in_tree || { echo "the maintainer scripts could not be run"; exit 1; }
+    run_in_tree || fail "the maintainer scripts could not be run"
 }
 
 # Runs /.configure/run in the overlay, and removes that folder.
 run_in_tree() {
     mkdir -p dev proc tmp
-    unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || return 1
+    unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || return
+. "$common"
 root=/build/root
-mount -t overlay overlay -o "lowerdir=/lower,upperdir=$out/written,workdir=$out/work,userxattr" "$root"
+mount -t overlay overlay -o "lowerdir=/lower,upperdir=$out/written,workdir=$out/work,userxattr" "$root" ||
+    exit "$HOST_FAULT"
 mount -o rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/tmp"
-exec chroot "$root" /.configure/busybox sh -eu /.configure/run
+chroot "$root" /.configure/busybox sh -eu /.configure/run || exit 1
 END
     rm -rf .configure
     rmdir dev proc tmp
     chmod -R u+rwX "$out/work" # the kernel's own folder in it is closed
+}
+
+# fail MESSAGE: ends the build after a failed run_in_tree.
+fail() {
+    status=$?
+    echo "$1"
+    exit "$status"
 }
 
 # Packages of other registries: plain files for /usr/local, which nothing here executes. In the tree as its root folder,
@@ -76,7 +85,7 @@ b=/.configure/busybox
 $b mkdir -p /usr/local
 $b tar -x -o -C /usr/local <&3
 END
-    run_in_tree 3< /layer.tar || { echo "the packages of other registries could not be added"; exit 1; }
+    run_in_tree 3< /layer.tar || fail "the packages of other registries could not be added"
 }
 
 # Bytecode of the Python modules that can be imported and have none of their archive's: those of other registries, those
@@ -102,7 +111,7 @@ for folder in /usr/lib/python3.* /usr/lib/pypy3.*; do
     } | $b sort -u | $b sed 's|^|/|' | /.configure/compile-python "/usr/bin/$python"
 done
 END
-    run_in_tree || { echo "Python's modules could not be compiled"; exit 1; }
+    run_in_tree || fail "Python's modules could not be compiled"
 }
 
 # /.configure/compile-python PYTHON compiles the modules whose paths are lines of its input. Python does so without
@@ -125,8 +134,7 @@ write_stand_ins() {
     for command in add-shell adduser addgroup chgrp chown deb-systemd-helper deb-systemd-invoke dpkg-divert \
         dpkg-maintscript-helper dpkg-realpath dpkg-statoverride dpkg-trigger fc-cache install-info invoke-rc.d mknod \
         py3clean pycompile remove-shell systemctl ucfr update-menus update-mime-database update-rc.d; do
-        stand_in "$command" << 'END'
-END
+        echo '#!/.configure/busybox true' > ".configure/bin/$command"
     done
 
     # py3compile [-p PACKAGE] [FOLDER]...: a package's modules below /usr/lib/python3 are compiled at the end.
@@ -305,19 +313,7 @@ for folder in *; do
 done
 $b find . \( -path ./.configure -o -path ./dev -o -path ./proc -o -path ./tmp \) -prune -o -print0 >&3
 END
-    run_in_tree 3> /build/left || { echo "the files of the expression could not be added"; exit 1; }
-}
-
-# What is in /lower and not in the tree any more. A path may hold a line feed, but no NUL.
-list_removed() {
-    (cd /lower && find . -print0) | by_lines > /build/before
-    by_lines < /build/left > /build/after
-    awk 'NR == FNR { after[$0]; next } !($0 in after)' /build/after /build/before | tr '\n\001' '\0\n' > "$out/removed"
-    rm -r "$out/work"
-}
-
-by_lines() {
-    tr '\n\0' '\001\n'
+    run_in_tree 3> "$out/left" || fail "the files of the expression could not be added"
 }
 
 main

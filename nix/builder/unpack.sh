@@ -15,7 +15,7 @@ main() {
     for output in $outputs; do
         eval "folder=\$$output"
         folders="$folders $folder"
-        mkdir -p "$folder"
+        mkdir -p "$folder/files"
         echo tree > "$folder/mark"
     done
     # shellcheck disable=SC2086 # a list of folders without spaces
@@ -33,33 +33,29 @@ set -eu -o pipefail
 name=$1
 archive=/archives/$2.deb
 tree=$(output_of "$2")
-extract() {
-    member=$(ar t "$archive" | grep "^$1\.tar")
+cd "$tree/files"
+
+control='' data=''
+for member in $(ar t "$archive"); do
     case $member in
-        *.xz) ar p "$archive" "$member" | unxz ;;
-        *.gz) ar p "$archive" "$member" | gunzip ;;
-        *.tar) ar p "$archive" "$member" ;;
-        *) echo "$name: cannot unpack $member"; exit 1 ;;
+        control.tar*) control=$member ;;
+        data.tar*) data=$member ;;
+    esac
+done
+extract() {
+    case $1 in
+        *.xz) ar p "$archive" "$1" | unxz ;;
+        *.gz) ar p "$archive" "$1" | gunzip ;;
+        *.tar) ar p "$archive" "$1" ;;
+        *) echo "$name: cannot unpack $1"; exit 1 ;;
     esac
 }
 
-# Archives bring files below /bin and /usr/bin alike; both are one folder.
-mkdir -p "$tree/files/usr" "$tree/files/etc" "$tree/files/var/lib"
-cd "$tree/files"
-for folder in bin sbin lib lib32 lib64 libx32; do
-    mkdir "usr/$folder"
-    ln -s "usr/$folder" "$folder"
-done
-extract data | tar -x -o
-for folder in bin sbin lib lib32 lib64 libx32; do
-    [ ! -L "$folder" ] || rm "$folder"
-    [ -L "usr/$folder" ] || rmdir "usr/$folder" 2> /dev/null || true
-done
-chmod -R u+rwX .
+extract "$data" | tar -x -o
 rm -rf usr/share/doc usr/share/info usr/share/lintian usr/share/locale usr/share/man
 find . ! -type f ! -type d ! -type l -exec rm {} + # devices and pipes, which a store cannot hold
 
-extract control | tar -x -O ./postinst > "$tree/postinst" 2> /dev/null || true
+extract "$control" | tar -x -O ./postinst > "$tree/postinst" 2> /dev/null || true
 [ -s "$tree/postinst" ] || rm -f "$tree/postinst"
 END
 }

@@ -1,5 +1,6 @@
 """Archives and their maintainer scripts are treated as if they were hostile."""
 
+import os
 import re
 import tarfile
 import tempfile
@@ -245,5 +246,43 @@ def test_an_archive_that_was_changed_is_not_unpacked(
     (archive,) = tmp_path.glob("archives/*.deb")
     archive.write_bytes(archive.read_bytes()[:-2] + b"xx")
     cache = Cache(settings, SandboxRunner(sandboxes))
-    with pytest.raises(CacheError, match="no source for test/main"):  # from which it would be fetched again
+    with pytest.raises(CacheError, match="no sources of the package set"):  # to fetch it again
         host.loop.run(cache.install(Packages(("good",)), pin, BuildLimits(), print))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "$b mv $out/written $out/away && $b ln -s SECRET $out/written",
+        "$b ln -sf /dev/zero $out/left",
+        "$b ln -sf SECRET/file $out/left",
+    ],
+)
+def test_what_a_build_leaves_is_not_followed_as_a_link(
+    build: Build, host: Host, tmp_path: Path, change: str
+) -> None:
+    """The maintainer script waits outside of its chroot until the build is nearly over."""
+    (tmp_path / "file").write_text("secret")
+    script = f"""
+        b=/build/root/.configure/busybox
+        $b cp $b /build/kept
+        b=/build/kept
+        {change.replace("SECRET", str(tmp_path))}
+    """
+    run = f"$b nsenter -m/proc/self/ns/mnt /build/root$b sh -c '{script}' 2>/dev/null"
+    try:
+        installed = build([Member("./usr/hello", b"hello")], f"b=/.configure/busybox; {run}")
+    except (DependenciesError, CacheError):
+        return
+    with host.cache.hold(installed.store_path) as tree:
+        assert "secret" not in "".join(
+            file.read_text(errors="replace") for file in tree.rglob("*") if file.is_file()
+        )
+
+
+def test_names_that_are_no_text_are_files_as_others(build: Build, host: Host) -> None:
+    name = b"./usr/lib/python3/dist-packages/\xff\n\x01.py".decode(errors="surrogateescape")
+    installed = build([Member(name, b"x")])
+    with host.cache.hold(installed.store_path) as tree:
+        (odd,) = (tree / "usr/lib/python3/dist-packages").iterdir()
+        assert os.fsencode(odd.name) == b"\xff\n\x01.py"

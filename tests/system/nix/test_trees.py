@@ -1,10 +1,13 @@
 """Archives are unpacked once for a host, and environments made of them are the same whoever builds them."""
 
 import asyncio
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +26,24 @@ from tests.system.nix.repository import repository
 
 POISON = b"def compile(*_, cfile, **__):\n    open(cfile, 'wb').write(b'poison')\n"
 """A py_compile that writes something else than bytecode."""
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    """An archive that Python imports from, if it is at the right place."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(name, content)
+    return archive.getvalue()
+
+
 PACKAGES = {
-    "evil": [Member(f"./usr/lib/python3.{n}/py_compile.py", POISON) for n in range(9, 15)],
+    "evil": [
+        *(Member(f"./usr/lib/python3.{n}/py_compile.py", POISON) for n in range(9, 15)),
+        *(Member(f"./usr/lib/python3{n}.zip", zipped("py_compile.py", POISON)) for n in range(9, 15)),
+        Member("./etc/ld.so.preload", b"/usr/lib/evil.so\n"),
+        Member("./usr/lib/python3/dist-packages/evil/module.py", b""),
+        Member("./usr/lib/python3/dist-packages/evil/__pycache__", type=tarfile.SYMTYPE, link="/tmp"),
+    ],
     "innocent": [Member("./usr/lib/python3/dist-packages/innocent.py", b"print(6 * 7)\n")],
 }
 
@@ -94,3 +113,4 @@ def test_an_environment_is_the_same_whatever_was_built_before(hosts: tuple[OwnHo
     assert "stale" not in loaded
     (bytecode,) = (other.tree(clean) / "usr/lib/python3/dist-packages/__pycache__").glob("innocent.*.pyc")
     assert b"poison" not in bytecode.read_bytes()
+    assert not list(Path("/tmp").glob("module.cpython-*.pyc"))

@@ -1,6 +1,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from nix import farm
 from nix.layout import FOLDER, SKELETON, Entry, change, merge, not_folders, scan
 
@@ -85,7 +87,7 @@ def test_a_folder_stays_whatever_comes_later_and_takes_the_place_of_a_file() -> 
 
 def test_what_is_removed_goes_with_all_that_is_below() -> None:
     layout = merge([tree("a", usr__x__y__z="file", usr__keep="file")])
-    changed = change(layout, {"usr/x"}, [])
+    changed = change(layout, layout.keys() - {"usr/x"}, [])
     assert sources(changed) == {"usr/keep": "/a/usr/keep"}
     assert "usr/x/y" not in changed
 
@@ -93,7 +95,7 @@ def test_what_is_removed_goes_with_all_that_is_below() -> None:
 def test_what_is_written_takes_the_place_of_what_was_there() -> None:
     layout = merge([tree("a", usr__folder__x="file", usr__file="file", usr__kept__x="file")])
     written = tree("w", usr__folder="-> /etc", usr__file__x="file", usr__kept__y="file", etc__new="file")
-    changed = change(layout, set(), written)
+    changed = change(layout, layout, written)
     assert sources(changed) == {
         "usr/folder": "/etc",
         "usr/file/x": "/w/usr/file/x",
@@ -104,7 +106,7 @@ def test_what_is_written_takes_the_place_of_what_was_there() -> None:
 
 
 def test_a_folder_that_became_something_else_is_found() -> None:
-    layout = change(merge([]), {"var/lib"}, tree("w", etc="-> /tmp"))
+    layout = change(SKELETON, SKELETON.keys() - {"var/lib"}, tree("w", etc="-> /tmp"))
     assert not_folders(layout, ("usr", "etc", "var", "var/lib")) == ["etc", "var/lib"]
 
 
@@ -126,7 +128,7 @@ def test_a_folder_of_links_becomes_what_the_layout_says(tmp_path: Path) -> None:
     (written / "usr/share/one/inside").write_text("inside")
     (written / "usr/link").mkdir()
     (written / "usr/link/passwd").write_text("mine")
-    after = change(before, {"usr/share/two"}, scan(written))
+    after = change(before, before.keys() - {"usr/share/two"}, scan(written))
     farm.write(farmed, before, after)
     farm.seal(farmed, after)
     assert {path: entry.kind for path, entry in scan(farmed)} == {p: e.kind for p, e in after.items()}
@@ -136,3 +138,17 @@ def test_a_folder_of_links_becomes_what_the_layout_says(tmp_path: Path) -> None:
     assert (source / "usr/share/one").read_text() == "one"
     assert (farmed / "usr").stat().st_mode & 0o777 == 0o555
     assert (farmed / "usr").stat().st_mtime == 1
+
+
+def test_nothing_is_created_below_a_link(tmp_path: Path) -> None:
+    layout = {"link": Entry("link", "/tmp"), "link/x": Entry("file", "/etc/passwd")}
+    with pytest.raises(ValueError, match="the parent of 'link/x' is no folder"):
+        farm.write(tmp_path, {}, layout)
+    with pytest.raises(ValueError, match="is no folder"):
+        farm.write(tmp_path, {}, {"gone/x": FOLDER})
+
+
+def test_a_link_to_a_folder_is_not_scanned(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    with pytest.raises(NotADirectoryError):
+        list(scan(tmp_path / "link"))
