@@ -263,15 +263,16 @@ def _print_copies(console: Console, samples: Samples) -> None:
 
 def aims(built: Samples, copied: Samples) -> list[list[str]]:
     """Return a line for each aim whose part was measured: its name, the aim, the median, `yes` or `no`."""
-    pooled = {name: built.get(f"{name}, {Has.ARCHIVES}") for name in TARGETS_S}
     found = [
-        (f"{name}, {Has.ARCHIVES}", TARGETS_S[name], Summary.of(taken).p50, " s")
-        for name, taken in pooled.items()
-        if taken
+        (key, aim_s, Summary.of(built[key]).p50, " s")
+        for has in (Has.TREES, Has.ARCHIVES)
+        for name, aim_s in TARGETS_S.items()
+        if (key := f"{name}, {has}") in built
     ]
-    if first_builds.APT in built:
-        ratio = Summary.of(pooled[PYTHON] or []).p50 / Summary.of(built[first_builds.APT]).p50
-        found.insert(1, (f"{PYTHON}, times apt-get", APT_AIM, ratio, ""))
+    if apt_s := built.get(first_builds.APT):
+        for has in (Has.TREES, Has.ARCHIVES):
+            ratio = Summary.of(built[f"{PYTHON}, {has}"]).p50 / Summary.of(apt_s).p50
+            found.append((f"{PYTHON}, {has}, times apt-get", APT_AIM, ratio, ""))
     if fetched := copied.get(f"fetch {PYTHON}"):
         found.append((f"fetch {PYTHON}", FETCH_AIM_S, Summary.of(fetched).p50, " s"))
     return [

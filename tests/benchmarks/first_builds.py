@@ -25,7 +25,7 @@ NUMPY = "python3 + numpy, after python3"
 APT, APT_ITSELF = "python3, apt-get", "python3, apt-get itself"
 """An installation by apt-get, with and without the base packages' files that were unpacked before."""
 TARGETS_S = {PYTHON: 1.2, NUMPY: 0.8, "gcc": 2.5, "nodejs": 1.5, "jdk17_headless": 3.0, DEMO: 30.0}
-"""Aims on 2 quiet CPUs with the archives in the pool, in seconds."""
+"""Aims on 2 quiet CPUs without downloads, in seconds."""
 PACKAGES = (PYTHON, "gcc", "nodejs", "jdk17_headless")
 """Packages that are built by default; gcc brings g++."""
 
