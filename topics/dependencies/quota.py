@@ -40,14 +40,14 @@ class BuildQuota:
         self._most, self._environments, self._is_unfinished = most, environments, is_unfinished
         self._accepted: defaultdict[str, dict[str, str]] = defaultdict(dict)
         """Dependencies of accepted submissions, with the last submission of each, by owner."""
-        self._recounted_ms: dict[str, int] = {}
-        """Time of the last recount that left an owner at the bound."""
+        self._recounts: dict[str, tuple[int, int]] = {}
+        """Time of the last recount that left an owner at the bound, and its builds in the store then."""
 
     def admits(self, owner: str, id: str, limits: DependenciesLimits, now_ms: int) -> bool:
         """Return whether a submission of `owner` with dependencies `id` may be accepted.
 
         That is so below the bound, and if they are built already, being built, or failed lately. At the bound
-        a build that needs none any more is noticed up to `RECOUNT_MS` late, unless the store shows its end.
+        an accepted submission that ended without a build is noticed up to `RECOUNT_MS` late.
         """
         return (
             self._is_below_bound(owner, now_ms)
@@ -73,18 +73,23 @@ class BuildQuota:
     def _is_below_bound(self, owner: str, now_ms: int) -> bool:
         if self._count(owner) < self._most:  # the usual case, which reads no row
             return True
-        if 0 <= now_ms - self._recounted_ms.get(owner, -RECOUNT_MS) < RECOUNT_MS:
+        in_store = self._in_store(owner)
+        recounted_ms, counted = self._recounts.pop(owner, (-RECOUNT_MS, in_store))
+        if in_store == counted and 0 <= now_ms - recounted_ms < RECOUNT_MS:
+            self._recounts[owner] = recounted_ms, counted
             return False
         self._forget_requested(owner, now_ms)
         if self._count(owner) < self._most:
-            self._recounted_ms.pop(owner, None)
             return True
-        self._recounted_ms[owner] = now_ms
+        self._recounts[owner] = now_ms, in_store
         return False
 
     def _count(self, owner: str) -> int:
         """Return an upper bound of the owner's unfinished builds."""
-        return unfinished_of(owner, self._environments.count) + len(self._accepted.get(owner, ()))
+        return self._in_store(owner) + len(self._accepted.get(owner, ()))
+
+    def _in_store(self, owner: str) -> int:
+        return unfinished_of(owner, self._environments.count)
 
     def _forget_requested(self, owner: str, now_ms: int) -> None:
         """Keep only dependencies that are not in the store as unfinished, and that will need a build."""
