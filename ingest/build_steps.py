@@ -4,6 +4,7 @@ consumes  `dependencies.steps`
 """
 
 import asyncio
+from collections import OrderedDict
 from contextlib import AbstractContextManager
 from functools import lru_cache
 
@@ -25,7 +26,8 @@ class BuildSteps:
 
     def __init__(self, settings: KafkaSettings, topic: str, consumer: TailConsumer) -> None:
         """Prepare the read model; `start` begins to read, with the client and thread of `consumer`."""
-        self._latest: dict[str, bytes] = {}
+        self._latest: OrderedDict[str, bytes] = OrderedDict()
+        """Latest records by id, in the order in which they were read."""
         self._notifier = KeyNotifier()
         self._tail = Tail(settings, topic, self._take, start_at=beginning, consumer=consumer)
 
@@ -59,12 +61,12 @@ class BuildSteps:
                 id = decode_key(message)
             except DecodeError:
                 continue  # no query can ask for it
-            self._latest.pop(id, None)
             value = message.value() or b""
             self._latest[id] = value.encode() if isinstance(value, str) else value
+            self._latest.move_to_end(id)  # after it was set, since `of` may be called at any time
             changed.add(id)
         while len(self._latest) > _MOST:
-            del self._latest[next(iter(self._latest))]
+            self._latest.popitem(last=False)
         self._notifier.notify(changed)
 
 

@@ -14,7 +14,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple, Self
 
 from ingest.access import Caller
@@ -113,7 +113,8 @@ class EventStreams:
         """
         yield f"retry: {RECONNECT_MS}\n\n".encode()
         id, changed = submission.id, asyncio.Event()
-        hidden, silent_s = caller.concealment(submission), 0.0
+        hidden = caller.concealment(submission)
+        event_s = sent_s = _now_s()  # of the last event, and of the last event or comment
         timeline = Timeline(id, submission.owner, hides_errors=hidden.errors)
         step: BuildStep | None = None
         with ExitStack() as stack:
@@ -129,38 +130,46 @@ class EventStreams:
                     if entry.offset >= position.events:
                         position = position._replace(events=entry.offset + 1)
                         yield _event(name, payload.model_dump_json(), position)
+                        event_s = sent_s = _now_s()
                 # Only the state has the end if the topic no longer has the first events of the submission.
-                if (timeline.final or silent_s >= KEEP_ALIVE_S) and (answer := self._end_data(id, caller)):
+                is_silent = _now_s() - event_s >= KEEP_ALIVE_S
+                if (timeline.final or is_silent) and (answer := self._end_data(id, caller)):
                     yield _event(END, answer, END)
                     return
                 for piece in () if timeline.final else self._output.since(id, position.output):
                     position = position._replace(output=piece.offset + 1)
                     if hidden.shows(piece.value):
                         yield _event("output", piece.value.decode(), position)
+                        event_s = sent_s = _now_s()
                 waiting = self._waits.of_environment(timeline.state)
                 if waiting and waiting.step and waiting.step != step:
                     step = waiting.step
                     yield _waiting_event(waiting)
+                    event_s = sent_s = _now_s()
+                # Measured from what was sent, since much that wakes the stream is not shown to its client.
                 period_s = _WAITING_S if timeline.may_wait else KEEP_ALIVE_S
-                silent_s = 0.0 if await _within(period_s, changed) else silent_s + period_s
-                changed.clear()
-                if silent_s:
+                if _now_s() - sent_s >= period_s:
                     waiting = self._waits.of(timeline.state)
                     step = waiting.step if waiting else None
                     yield _waiting_event(waiting) if waiting else b": still there\n\n"
+                    sent_s = _now_s()
+                await _within(sent_s + period_s - _now_s(), changed)
+                changed.clear()
 
     def _end_data(self, id: str, caller: Caller) -> str | None:
         state = self._submissions.get(id)
         return caller.shown(state).answer() if state is not None and state.final else None
 
 
-async def _within(timeout_s: float, changed: asyncio.Event) -> bool:
-    """Wait for `changed` and return True, or False if it was not set within `timeout_s`."""
-    try:
+async def _within(timeout_s: float, changed: asyncio.Event) -> None:
+    """Wait for `changed`, at most for `timeout_s`."""
+    with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            return await changed.wait()
-    except TimeoutError:
-        return False
+            await changed.wait()
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _waiting_event(waiting: SubmissionWait) -> bytes:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Stage = Literal["evaluating", "resolving", "fetching", "unpacking", "building", "publishing"]
-"""Stage of an installation. Stages follow in this order; those without work are left out.
+"""Stage of an installation. Stages begin in this order; those without work are left out. `fetching` and
+`unpacking` alternate, since archives are unpacked while others are downloaded.
 
 evaluating  an expression becomes a list of packages
 resolving   packages of PyPI or npm become a list of archives

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import asdict
+from functools import partial
 
 from nix.artifacts import ResolvedArtifact
 from nix.cache import BuildLimits, Cache
@@ -63,10 +64,23 @@ class BuildExecutor:
         The attempt's own slot only bounds how many are held. The installation takes turns for others.
         """
         await attempt.wait_until_allowed()
+        if attempt.work.alone:  # it waits until no other attempt runs here
+            self._note_wait(attempt, True)
         async with attempt.slot():
-            attempt.complete(await self._built(attempt.work))
+            if attempt.work.alone:
+                self._note_wait(attempt, False)
+            attempt.complete(await self._built(attempt))
 
-    async def _built(self, work: Build) -> Installed | Failed:
+    def _note_wait(self, attempt: Attempt[Build], is_waiting: bool) -> None:
+        """Note that nothing of the attempt runs, or that it runs.
+
+        So it is not charged if the process dies meanwhile, and handed back at once if the process stops.
+        """
+        attempt.has_started = not is_waiting
+        attempt.publish(self.started(attempt.work).replace(waiting=is_waiting))
+
+    async def _built(self, attempt: Attempt[Build]) -> Installed | Failed:
+        work = attempt.work
         wanted_bytes, most_bytes = work.limits.memory_bytes, self._memory_bytes
         if wanted_bytes > most_bytes:
             wanted = f"limits.dependencies.memory_bytes = {wanted_bytes}"
@@ -85,7 +99,7 @@ class BuildExecutor:
                     self._evictions.announce,
                     again=work.generation > 1,
                     resolution=[ResolvedArtifact(**artifact.model_dump()) for artifact in work.resolution],
-                    turns=self._turns.of(work.owner),
+                    turns=self._turns.of(work.owner, partial(self._note_wait, attempt)),
                 )
         except DependenciesError as error:
             log.info(

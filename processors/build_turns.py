@@ -10,7 +10,7 @@ All state is on the event loop. Each process has slots of its own.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 EVALUATIONS_PER_CPU = 4
@@ -59,15 +59,21 @@ class OwnerSlots:
         self._turns = 0
 
     @asynccontextmanager
-    async def take(self, owner: str) -> AsyncIterator[None]:
-        """Hold one slot within the context."""
+    async def take(self, owner: str, on_wait: Callable[[bool], None] = lambda _: None) -> AsyncIterator[None]:
+        """Hold one slot within the context.
+
+        Unless a slot is free, call `on_wait` with True now, and with False once the slot is held.
+        """
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(owner, deque()).append(turn)
         self._give()
         try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
+            if not turn.done():
+                on_wait(True)
+                await turn
+                on_wait(False)
+        except BaseException:
+            if turn.cancelled() or not turn.done():
                 self._leave(owner, turn)
             else:  # it was given a slot just before it was cancelled
                 self._release(owner)
@@ -125,27 +131,36 @@ class BuildTurns:
         self._preparations = OwnerSlots(preparations, most=preparations - 1)
         self._evaluations = OwnerSlots(evaluations, most=max(1, evaluations - 1))
 
-    def of(self, owner: str) -> "OwnerTurns":
-        """Return the turns of one owner's installations."""
-        return OwnerTurns(owner, self._builds, self._preparations, self._evaluations)
+    def of(self, owner: str, on_wait: Callable[[bool], None] = lambda _: None) -> "OwnerTurns":
+        """Return the turns of one installation of an owner.
+
+        `on_wait` is called with True when the installation begins to wait for a slot of evaluations or
+        preparations, so that nothing of it runs, and with False when it has the slot.
+        """
+        return OwnerTurns(owner, on_wait, self._builds, self._preparations, self._evaluations)
 
 
 class OwnerTurns:
-    """Implementation of `nix.turns.InstallationTurns` for the installations of one owner."""
+    """Implementation of `nix.turns.InstallationTurns` for one installation of an owner."""
 
     def __init__(
-        self, owner: str, builds: OwnerSlots, preparations: OwnerSlots, evaluations: OwnerSlots
+        self,
+        owner: str,
+        on_wait: Callable[[bool], None],
+        builds: OwnerSlots,
+        preparations: OwnerSlots,
+        evaluations: OwnerSlots,
     ) -> None:
-        self._owner = owner
+        self._owner, self._on_wait = owner, on_wait
         self._builds, self._preparations, self._evaluations = builds, preparations, evaluations
 
     def evaluation(self) -> AbstractAsyncContextManager[None]:
         """Hold a slot in which one expression is evaluated."""
-        return self._evaluations.take(self._owner)
+        return self._evaluations.take(self._owner, self._on_wait)
 
     def preparation(self) -> AbstractAsyncContextManager[None]:
         """Hold a slot in which archives are found, or one environment is fetched, built and published."""
-        return self._preparations.take(self._owner)
+        return self._preparations.take(self._owner, self._on_wait)
 
     def build(self) -> AbstractAsyncContextManager[None]:
         """Hold a slot in which one environment is unpacked and built, besides one of `preparation`."""

@@ -140,7 +140,7 @@ class RequestHandler:
             if (doing := self._doing()) != logged:
                 logged = doing
                 log.info("request-handler: %s", doing)
-            if package_sets is None or not self._store.caught_up:  # the records wait on their topic
+            if package_sets is None or self._unread_topics():  # the records wait on their topic
                 self._stopping.wait(0.1)
                 continue
             messages = self._next(0 if earlier else 0.1)
@@ -156,11 +156,22 @@ class RequestHandler:
 
     def _doing(self) -> str:
         """Return what this process does now, as a phrase for the log."""
-        if not self._store.caught_up:
-            return f"reads {self._catalogue.submissions.store.name}"
+        if topics := self._unread_topics():
+            return f"reads {' and '.join(topics)}"
         if self._package_sets.in_force is None:
             return "waits for a package set: `envicutor packages refresh` puts one in force"
         return f"takes requests from {self._catalogue.requests.name}"
+
+    def _unread_topics(self) -> list[str]:
+        """Return the topics of the views that do not contain yet what was on them at the start.
+
+        In such a view an installed environment looks absent, and the refusal of its submission is final.
+        """
+        views = {
+            self._catalogue.submissions.store.name: self._store,
+            self._catalogue.dependencies.store.name: self._environments,
+        }
+        return [topic for topic, view in views.items() if not view.caught_up]
 
     def _publish(self, messages: list[Message], package_sets: OfferedPackageSets) -> Published:
         """Publish as many as are a batch; the others wait."""

@@ -86,11 +86,14 @@ class PackageSearch:
         return PackagesPage(package_set=pin, total=page.total, offset=offset, packages=found)
 
 
-def _without_owner(raw: bytes) -> bytes:
-    """Return a row of `dependencies.store` without the API key that requested it, which others may read."""
-    if b'"owner":' not in raw:  # as in most rows of earlier versions, which need no parsing
+def _public_row(raw: bytes) -> bytes:
+    """Return a row of `dependencies.store` without the API key that requested it, which others may read.
+
+    `waiting` is left out as well, which clients of earlier versions do not know.
+    """
+    if b'"owner":' not in raw and b'"waiting":' not in raw:  # as in most rows of earlier versions
         return raw
-    return EnvironmentState.read(raw).replace(owner="").model_dump_json().encode()
+    return EnvironmentState.read(raw).replace(owner="", waiting=False).model_dump_json().encode()
 
 
 def environment_routes(
@@ -123,7 +126,7 @@ def environment_routes(
         """
         raw = environments.get(id)
         if raw is not None:
-            shown = _without_owner(raw)
+            shown = _public_row(raw)
             if step := steps.of(id, raw):
                 shown = EnvironmentShown.read(shown).replace(step=step).model_dump_json().encode()
             return Response(shown, media_type="application/json")

@@ -46,7 +46,8 @@ class Attempt(Generic[WorkT]):
         self.is_waiting = False
         """True while it waits for other processes, without a slot, so that another record can be consumed."""
         self.has_started = False
-        """True once it had its slot; others are handed back at once when this process stops."""
+        """True once it had its slot, except while it waits for a turn that its executor gives. Attempts that
+        have not started are handed back at once when this process stops."""
         self.end: asyncio.Future[Message] | None = None
         """Acknowledgement of its end, None until `complete`."""
         self.started: asyncio.Future[Message] | None = None

@@ -161,16 +161,31 @@ class QueueConsumer(Generic[WorkT]):
         self._changed.clear()
         self._announce()
         free, room = self._handler.free_slots(), self._handler.room()
-        if room > 0 and self._waiting and _now_s() >= self._undecided_until_s:
-            if free > 0 or not await self._redirect():
-                number = free if free > 0 else room
-                starting, self._waiting = self._waiting[:number], self._waiting[number:]
-                await self._start([each.message for each in starting])
+        if free > 0 and self._can_start():
+            await self._start_first(free)
+        elif room > 0 and self._can_start():
+            await self._redirect_or_start(room)
         elif not self._waiting:
             self._consumer.resume()
             await self._read(max(free, 1), self._patience_s())
         elif not await self._redirect():
             await self._wait_for_slot()
+
+    def _can_start(self) -> bool:
+        return bool(self._waiting) and _now_s() >= self._undecided_until_s
+
+    async def _start_first(self, number: int) -> None:
+        starting, self._waiting = self._waiting[:number], self._waiting[number:]
+        await self._start([each.message for each in starting])
+
+    async def _redirect_or_start(self, room: int) -> None:
+        """Start records beyond the free slots only if no other process would start them at once."""
+        if await self._redirect():
+            return
+        if self._redistribution and self._redistribution.is_too_early(self._waiting):
+            await self._wait_for_slot()
+        else:
+            await self._start_first(room)
 
     def _patience_s(self) -> float:
         """Return for how long a poll waits: not at all if free slots were not published, as more may wait."""

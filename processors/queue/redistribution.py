@@ -115,7 +115,7 @@ class Redirect(NamedTuple):
 def redirects(
     peers: PeerCapacity,
     waiting: Sequence[Waiting],
-    full_since_s: float,
+    full_since_s: float | None,
     now_s: float,
     memory_bytes: Callable[[Message], int] = lambda _: 0,
 ) -> list[Redirect]:
@@ -126,13 +126,18 @@ def redirects(
     """
     found: list[Redirect] = []
     for each in waiting:
-        if now_s - min(each.since_s, full_since_s) < PATIENCE_S:
+        if not _is_due(each, full_since_s, now_s):
             break
         record = redirected(each.message)
         if record is None or (choice := peers.choose(now_s, memory_bytes(each.message))) is None:
             break  # later records cannot be committed before this one
         found.append(Redirect(record, choice.partition))
     return found
+
+
+def _is_due(each: Waiting, full_since_s: float | None, now_s: float) -> bool:
+    since_s = each.since_s if full_since_s is None else min(each.since_s, full_since_s)
+    return now_s - since_s >= PATIENCE_S
 
 
 class QueueRedistribution:
@@ -210,10 +215,13 @@ class QueueRedistribution:
     def redirects(self, waiting: Sequence[Waiting]) -> list[Redirect]:
         """Return the redirects of the first waiting records, to be produced by the caller."""
         now_s = _now_s()
-        full_since_s = self._full_since_s or now_s
-        return redirects(
-            self._peers, waiting, full_since_s, now_s, partial(memory_bytes_of, model=self._model)
-        )
+        memory_bytes = partial(memory_bytes_of, model=self._model)
+        return redirects(self._peers, waiting, self._full_since_s, now_s, memory_bytes)
+
+    def is_too_early(self, waiting: Sequence[Waiting]) -> bool:
+        """Return whether other processes have free slots, and the first waiting record is not due yet."""
+        now_s = _now_s()
+        return bool(waiting) and self.elsewhere() > 0 and not _is_due(waiting[0], self._full_since_s, now_s)
 
     def is_too_large(self, memory_bytes: int) -> bool:
         """Return whether a memory limit is larger than this process can hold."""

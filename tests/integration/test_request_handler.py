@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -19,16 +20,21 @@ from tests.support.polling import at_least, eventually
 from tests.support.registry import put_python, registry
 from tests.support.submissions import GOOD, PINS, package_set, package_sets
 from topics.catalogue import catalogue
+from topics.dependencies.state import EnvironmentState
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, decode_fact, encode, header
 from topics.kafka.scan import read_to_end
-from topics.request.limits import KiB
+from topics.request.limits import KiB, MiB
+from topics.request.model import BASE
+from topics.request.parsing import parse_request
 from topics.settings import KafkaSettings
+from topics.submissions.acceptance import make_requested
 from topics.submissions.facts import CANCEL, FACTS, Cancelled, Rejected, Requested, SubmissionFact
 from topics.submissions.stage import OutputFile, RunStage
 from topics.submissions.state import Submission
 from topics.topic import Topic
+from topics.views.view import View
 
 DEADLINE_S = 60.0
 MAX_UNFINISHED = 5
@@ -92,6 +98,20 @@ class HandledRequests:
             finished_at=at if finished else None,
         ).replace(**fields)
         self.send(Record(self.topics.submissions.store.name, id, encode(row), []))
+
+    def build(self, needed: Requested, **fields: Any) -> None:
+        """As the build store would."""
+        row = EnvironmentState(
+            id=needed.dependencies_id,
+            requested_at_ms=0,
+            created_at="t",
+            dependencies=needed.request.dependencies or BASE,
+            package_set=needed.package_set,
+            system="x86_64-linux",
+            limits=needed.request.limits.dependencies,
+            **fields,
+        )
+        self.send(Record(self.topics.dependencies.store.name, row.id, encode(row), []))
 
     def is_stored(self, id: str) -> bool:
         """Whether the handler has read this row."""
@@ -303,6 +323,10 @@ def test_versions_of_packages_are_resolved_and_a_silent_index_holds_nothing_back
     ]
 
 
+def request_for(package: str) -> bytes:
+    return json.dumps({"run": "true", "dependencies": {"packages": [package]}}).encode()
+
+
 def test_a_request_for_one_build_too_many_is_told_and_kept(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
@@ -313,8 +337,7 @@ def test_a_request_for_one_build_too_many_is_told_and_kept(
     try:
         system.publish_package_set()
         for id, package in [("a", "gcc"), ("b", "ghc"), ("c", "go"), ("d", "gcc")]:
-            request = {"run": "true", "dependencies": {"packages": [package]}}
-            system.ask(id.encode(), json.dumps(request).encode())
+            system.ask(id.encode(), request_for(package))
         facts = dict(system.facts(4))
         assert {id for id, fact in facts.items() if isinstance(fact, Requested)} == {"a", "b", "d"}
         assert isinstance(rejected := facts["c"], Rejected)
@@ -327,7 +350,52 @@ def test_a_request_for_one_build_too_many_is_told_and_kept(
         system.store("d", finished=True)
         system.store("b", finished=False)
         eventually(lambda: system.is_stored("d"), "the handler has read the store")
-        system.ask(b"e", json.dumps({"run": "true", "dependencies": {"packages": ["go"]}}).encode())
+        system.ask(b"e", request_for("go"))
         assert isinstance(dict(system.facts(5))["e"], Requested)
     finally:
+        system.close()
+
+
+def test_no_request_is_judged_before_the_environments_are_read(
+    kafka: str,
+    topic_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An environment that is installed needs no build, however many others are not built yet."""
+    caplog.set_level(logging.INFO, request_handler.__name__)
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=topic_prefix, data_dir=tmp_path, max_unfinished_builds=1
+    )
+    environments, may_read = catalogue(settings).dependencies.store.name, threading.Event()
+
+    class SlowView(View):
+        """A view that reads the environments late, as one does that has many to read."""
+
+        async def start(self) -> None:
+            if self._tail.topic == environments:
+                self._starting = asyncio.create_task(self._start_late())
+            else:
+                await super().start()
+
+        async def _start_late(self) -> None:
+            await asyncio.to_thread(may_read.wait, DEADLINE_S)
+            await super().start()
+
+    monkeypatch.setattr(request_handler, "View", SlowView)
+    system = HandledRequests(settings, NixSettings(cache_dir=tmp_path))
+    try:
+        system.publish_package_set()
+        installed = make_requested(*parse_request(request_for("go"), MiB), "pin", source="kafka")
+        system.build(installed, status="installed", finished_at="t")
+        system.ask(b"new", request_for("gcc"))
+        system.ask(b"installed", request_for("go"))
+        eventually(
+            lambda: f"request-handler: reads {environments}" in caplog.messages, "it says what it reads"
+        )
+        may_read.set()
+        assert {id: type(fact) for id, fact in system.facts(2)} == {"new": Requested, "installed": Requested}
+    finally:
+        may_read.set()
         system.close()

@@ -26,21 +26,24 @@ class Requested(Model):
     limits: DependenciesLimits
     """Limits of evaluation and build."""
     allowed_attempts: int = 3
-    """Attempts that may end by an expired lease before the build is given up."""
+    """Attempts that may be charged before the build is given up."""
     allowed_host_faults: int = 10
-    """Attempts that may end by a host error before the build is given up."""
+    """Attempts that may end by faults of a host before the build is given up."""
     owner: Annotated[str, Field(exclude_if=lambda owner: not owner)] = ""
     """Owner with whose other builds this one takes turns: `key/` and the id of the API key, `no-key` without
     one (over Kafka as well), or empty if the operator requested it."""
 
 
 class Started(ProgressFact):
-    """A cache builder started the attempt."""
+    """A cache builder started the attempt; or the attempt began or ended to wait there for its turn."""
 
     attempt: int
     """Number of the attempt, from 1."""
     builder: str
     """Name of the cache builder process that has the attempt."""
+    waiting: Annotated[bool, Field(exclude_if=lambda waiting: not waiting)] = False
+    """Whether the attempt waits for its turn, so that nothing of it runs. An attempt that is lost meanwhile
+    is not charged."""
 
 
 class Installed(Model):

@@ -106,8 +106,8 @@ def _of_attempt(
     if fact.attempt != state.attempt:
         return Folded(state, refused=f"of attempt {fact.attempt}, now at {state.attempt}")
     match fact:
-        case Started(builder=builder):
-            return Folded(state.replace(status="started", builder=builder))
+        case Started(builder=builder, waiting=waiting):
+            return Folded(state.replace(status="started", builder=builder, waiting=waiting))
         case Installed():
             return Folded(_installed(state, fact, recorded))
         case Failed():
@@ -121,6 +121,7 @@ def _installed(
 ) -> EnvironmentState:
     return state.replace(
         status="installed",
+        waiting=False,
         finished_at=recorded.time,
         builder=fact.builder,
         host=fact.host,
@@ -137,6 +138,7 @@ def _installed(
 def _failed(state: EnvironmentState, fact: Failed, recorded: Recorded[DependenciesFact]) -> EnvironmentState:
     return state.replace(
         status="failed",
+        waiting=False,
         finished_at=recorded.time,
         expires_at_ms=recorded.time_ms + round(fact.expires_s * 1000),
         builder=fact.builder,
@@ -151,9 +153,11 @@ def _attempt_ended(
     state: EnvironmentState, fact: HandedBack | LeaseExpired, recorded: Recorded[DependenciesFact]
 ) -> Folded[EnvironmentState]:
     """Start the next attempt, or fail the build if no more attempts are allowed (rule 5)."""
-    charged = isinstance(fact, LeaseExpired)
-    reason = fact.reason if isinstance(fact, HandedBack) else "its builder was not heard of any more"
-    host_fault = isinstance(fact, HandedBack) and fact.host_fault
+    if isinstance(fact, HandedBack):
+        reason, charged, host_fault = fact.reason, False, fact.host_fault
+    else:
+        reason, charged = "its builder was not heard of any more", not state.waiting
+        host_fault = not charged
     state = state.replace(
         charged_attempts=state.charged_attempts + charged, host_faults=state.host_faults + host_fault
     )
@@ -169,7 +173,7 @@ def _attempt_ended(
             expires_s=_EXPIRES_AFTER_GIVING_UP_S,
         )
         return Folded(_failed(state, given_up, recorded), (stop,))
-    again = _queued(state.replace(status="queued", attempt=state.attempt + 1, builder=None))
+    again = _queued(state.replace(status="queued", attempt=state.attempt + 1, builder=None, waiting=False))
     return again._replace(effects=(stop, *again.effects))
 
 

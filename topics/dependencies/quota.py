@@ -9,6 +9,10 @@ from topics.dependencies.state import EnvironmentState, unfinished_of
 from topics.request.errors import FieldError
 from topics.request.limits import DependenciesLimits
 
+RECOUNT_MS = 100
+"""Shortest time between two counts, row by row, of an owner that is at the bound: each reads up to as many
+rows as the bound allows."""
+
 
 class EnvironmentRows(Protocol):
     """`dependencies.store`; a `View` whose `status_of` is `unfinished_by_owner` is one."""
@@ -36,23 +40,26 @@ class BuildQuota:
         self._most, self._environments, self._is_unfinished = most, environments, is_unfinished
         self._accepted: defaultdict[str, dict[str, str]] = defaultdict(dict)
         """Dependencies of accepted submissions, with the last submission of each, by owner."""
+        self._recounts: dict[str, tuple[int, int]] = {}
+        """Time of the last recount that left an owner at the bound, and its builds in the store then."""
 
     def admits(self, owner: str, id: str, limits: DependenciesLimits, now_ms: int) -> bool:
         """Return whether a submission of `owner` with dependencies `id` may be accepted.
 
-        That is so if they are built already, being built, or failed lately, and below the bound.
+        That is so below the bound, and if they are built already, being built, or failed lately. At the bound
+        an accepted submission that ended without a build is noticed up to `RECOUNT_MS` late.
         """
-        if self._count(owner) < self._most:  # the usual case, which reads no row
-            return True
-        self._forget_requested(owner, now_ms)
         return (
-            self._count(owner) < self._most
+            self._is_below_bound(owner, now_ms)
             or any(id in accepted for accepted in self._accepted.values())
             or not starts_build(self._state(id), limits, now_ms)
         )
 
     def note(self, owner: str, id: str, submission_id: str) -> None:
-        """Count the dependencies `id` of a submission that is accepted now, unless they need no build."""
+        """Count the dependencies `id` of a submission that is accepted now.
+
+        They count even if they need no build, until the owner is at the bound: this reads no row.
+        """
         self._accepted[owner][id] = submission_id
 
     def refusal(self) -> FieldError:
@@ -63,9 +70,26 @@ class BuildQuota:
         )
         return FieldError(field="dependencies", message=message, limit=self._most)
 
+    def _is_below_bound(self, owner: str, now_ms: int) -> bool:
+        if self._count(owner) < self._most:  # the usual case, which reads no row
+            return True
+        in_store = self._in_store(owner)
+        recounted_ms, counted = self._recounts.pop(owner, (-RECOUNT_MS, in_store))
+        if in_store == counted and 0 <= now_ms - recounted_ms < RECOUNT_MS:
+            self._recounts[owner] = recounted_ms, counted
+            return False
+        self._forget_requested(owner, now_ms)
+        if self._count(owner) < self._most:
+            return True
+        self._recounts[owner] = now_ms, in_store
+        return False
+
     def _count(self, owner: str) -> int:
         """Return an upper bound of the owner's unfinished builds."""
-        return unfinished_of(owner, self._environments.count) + len(self._accepted.get(owner, ()))
+        return self._in_store(owner) + len(self._accepted.get(owner, ()))
+
+    def _in_store(self, owner: str) -> int:
+        return unfinished_of(owner, self._environments.count)
 
     def _forget_requested(self, owner: str, now_ms: int) -> None:
         """Keep only dependencies that are not in the store as unfinished, and that will need a build."""

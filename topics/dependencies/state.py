@@ -34,13 +34,13 @@ class EnvironmentState(Model):
     attempt: int = 1
     """Number of the present attempt, from 1, across generations."""
     charged_attempts: int = 0
-    """Attempts of this generation that ended by an expired lease."""
+    """Attempts of this generation that ended by an expired lease, except those that waited for their turn."""
     host_faults: int = 0
-    """Attempts of this generation that ended by a host error."""
+    """Attempts of this generation that ended by a host error, or by an expired lease before their turn."""
     allowed_attempts: int = 3
-    """Attempts that may end by an expired lease before the build is given up."""
+    """Attempts that may be charged before the build is given up."""
     allowed_host_faults: int = 10
-    """Attempts that may end by a host error before the build is given up."""
+    """Attempts that may end by faults of a host before the build is given up."""
     requested_at_ms: int
     """Append time up to which requests are answered by this state: Unix time in milliseconds. It never
     decreases."""
@@ -60,6 +60,8 @@ class EnvironmentState(Model):
     """Limits of evaluation and build, the largest of all requests for it."""
     builder: str | None = None
     """Cache builder of the present or last attempt."""
+    waiting: Annotated[bool, Field(exclude_if=lambda waiting: not waiting)] = False
+    """Whether the present attempt waits for its turn at its builder, and nothing of it runs."""
     host: str | None = None
     """Host that built the environment."""
     published: bool = False

@@ -15,10 +15,11 @@ class BuildStep(Model):
     """The present step of the build of an environment."""
 
     stage: Literal["evaluating", "resolving", "fetching", "unpacking", "building", "publishing"]
-    """Stage of the build. Stages have this order, and stages without work are left out: `evaluating` (an
-    expression becomes a list of packages), `resolving` (packages of PyPI or npm become a list of archives),
-    `fetching` (archives are downloaded), `unpacking` (archives that the host has not unpacked before),
-    `building` (the environment is made of them), `publishing` (it is copied into the binary cache)."""
+    """Stage of the build: `evaluating` (an expression becomes a list of packages), `resolving` (packages of
+    PyPI or npm become a list of archives), `fetching` (archives are downloaded), `unpacking` (archives that
+    the host has not unpacked before), `building` (the environment is made of them), `publishing` (it is
+    copied into the binary cache). Stages begin in this order, and those without work are left out. `fetching`
+    and `unpacking` alternate, since archives are unpacked while others are downloaded."""
     done: int = 0
     """Number of archives of this stage that are finished; 0 if the stage does not count."""
     total: int = 0

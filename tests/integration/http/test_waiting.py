@@ -127,3 +127,27 @@ def test_a_client_that_goes_away_leaves_no_task(nodes: Nodes) -> None:
         nodes.clients[0].get(f"/submissions/{id}?wait=true&wait_timeout_s=300", timeout=0.5)
     eventually(lambda: len(tasks) <= before, "the task is over")
     nodes.finish(id)
+
+
+def test_steps_that_are_not_shown_delay_nothing_of_a_stream(nodes: Nodes) -> None:
+    """A submission that waits for a worker has the environment of one that waits for its build."""
+    id = nodes.submit({"run": "true", "dependencies": {"packages": ["python3"]}})
+    environment = nodes.build(id, status="started", builder="b")
+    ended = threading.Event()
+
+    def publish() -> None:
+        for done in range(300):
+            nodes.step(environment, BuildStep(stage="fetching", done=done, total=300))
+            if ended.wait(0.1):
+                break
+
+    with Client(str(nodes.clients[0].base_url)) as client, ThreadPoolExecutor() as pool:
+        publishing = pool.submit(publish)
+        waiting = next(event for event in client.events(id) if event.name == "waiting")
+        assert not publishing.done()
+        ended.set()
+        publishing.result(60)
+    assert isinstance(waiting.data, EventPayload)
+    assert waiting.data.fact["reason"] == "worker"
+    nodes.start(id)
+    nodes.finish(id)

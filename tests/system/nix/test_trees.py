@@ -1,4 +1,4 @@
-"""Archives are unpacked once for a host, and environments made of them are the same whoever builds them."""
+"""Archives are unpacked once for a host, and environments made of them are the same at each builder."""
 
 import asyncio
 import io

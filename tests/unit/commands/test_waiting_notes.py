@@ -53,6 +53,20 @@ def test_a_file_gets_one_line_for_each_stage(capsys: pytest.CaptureFixture[str])
     ]
 
 
+def test_stages_that_alternate_are_noted_once_for_each_attempt(capsys: pytest.CaptureFixture[str]) -> None:
+    notes = WaitingNotes()
+    for _ in range(2):
+        for done in range(3):
+            notes.show(at("fetching", done, 3))
+            notes.show(at("unpacking", done, 3))
+        notes.restart()
+    one_attempt = [
+        "envicutor: its environment is being built: fetching 0 of 3",
+        "envicutor: its environment is being built: unpacking 0 of 3",
+    ]
+    assert capsys.readouterr().err.splitlines() == 2 * one_attempt
+
+
 def read_some(terminal: int) -> bytes:
     """What was printed next; nothing at the end. A terminal passes output on in parts."""
     try:

@@ -4,17 +4,18 @@ import json
 
 import pytest
 
-from ingest.routes.environments import _without_owner
+from ingest.routes.environments import _public_row
 from topics.dependencies.state import EnvironmentState
 from topics.request.limits import DependenciesLimits
 from topics.request.model import Dependencies
 
 
-def row(owner: str, text: str) -> bytes:
+def row(owner: str, text: str, *, waiting: bool = False) -> bytes:
     state = EnvironmentState(
         id="d",
         status="queued",
         owner=owner,
+        waiting=waiting,
         requested_at_ms=0,
         created_at="t",
         dependencies=Dependencies(nix=text),
@@ -27,7 +28,11 @@ def row(owner: str, text: str) -> bytes:
 
 @pytest.mark.parametrize("text", ["[ ]", '{ "owner": 1; }'])
 def test_the_api_key_that_requested_an_environment_is_not_shown(text: str) -> None:
-    shown = _without_owner(row("key/secret", text))
+    shown = _public_row(row("key/secret", text))
     assert json.loads(shown) == json.loads(row("", text))
     assert b"secret" not in shown
-    assert _without_owner(row("", text)) == row("", text)
+    assert _public_row(row("", text)) == row("", text)
+
+
+def test_fields_that_earlier_clients_do_not_know_are_not_shown() -> None:
+    assert _public_row(row("", "[ ]", waiting=True)) == row("", "[ ]")

@@ -153,6 +153,20 @@ def test_an_owner_with_too_many_waits_although_a_slot_is_free() -> None:
     run(test())
 
 
+def test_only_an_installation_without_a_slot_waits() -> None:
+    async def test() -> None:
+        slots, waits = OwnerSlots(1), list[bool]()
+        async with slots.take("a", waits.append):
+            assert waits == []
+            waiting = asyncio.create_task(slots.take("b", waits.append).__aenter__())
+            await settle()
+            assert waits == [True]
+        await waiting
+        assert waits == [True, False]
+
+    run(test())
+
+
 @pytest.mark.parametrize("yields", [0, 1, 2, 20])
 def test_whatever_is_cancelled_leaves_its_slot_to_the_next(yields: int) -> None:
     async def test() -> None:

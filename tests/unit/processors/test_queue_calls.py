@@ -131,9 +131,10 @@ def test_a_full_process_polls_however_often_slots_of_others_change() -> None:
     asyncio.run(asyncio.wait_for(test(), 30))
 
 
+@pytest.mark.parametrize("full_for_s", [0.0, 2 * PATIENCE_S])
 @pytest.mark.parametrize(("others", "started"), [(0, 3), (2, 1)])
 def test_what_has_no_slot_here_goes_to_a_free_process_or_starts_in_the_backlog(
-    others: int, started: int
+    others: int, started: int, full_for_s: float
 ) -> None:
     async def test() -> None:
         client, handler, producer = OneCallAtATime(), Handler(slots=0, backlog=9), Acknowledged()
@@ -146,7 +147,7 @@ def test_what_has_no_slot_here_goes_to_a_free_process_or_starts_in_the_backlog(
         report = CapacityReport(worker="other", partitions=(1,), free=others)
         redistribution._apply([Message("slots", 0, 0, b"other", encode(report))])
         redistribution.update(frozenset({0}), 0, idle=False)
-        await asyncio.sleep(2 * PATIENCE_S)
+        await asyncio.sleep(full_for_s)
         client.arrived.set()
         client.answer.set()
         consuming = asyncio.create_task(consumer.run())

@@ -143,7 +143,7 @@ of_dependencies: st.SearchStrategy[dependencies.DependenciesFact] = st.one_of(
         allowed_attempts=allowed,
         allowed_host_faults=allowed,
     ),
-    st.builds(dependencies.Started, attempt=attempts, builder=workers),
+    st.builds(dependencies.Started, attempt=attempts, builder=workers, waiting=st.booleans()),
     installed,
     failed,
     st.builds(

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from topics.dependencies import build_owner
-from topics.dependencies.quota import BuildQuota
+from topics.dependencies.quota import RECOUNT_MS, BuildQuota
 from topics.dependencies.state import EnvironmentState, Status, unfinished_by_owner, unfinished_in
 from topics.request.limits import DependenciesLimits
 from topics.request.model import BASE
@@ -56,9 +56,9 @@ def quota(store: Store) -> BuildQuota:
     return BuildQuota(2, store, store.unfinished.__contains__)
 
 
-def accepts(quota: BuildQuota, store: Store, id: str, owner: str = OWNER) -> bool:
+def accepts(quota: BuildQuota, store: Store, id: str, owner: str = OWNER, *, now_ms: int = NOW_MS) -> bool:
     """As a request handler does; the submission is called as its dependencies."""
-    admitted = quota.admits(owner, id, LIMITS, NOW_MS)
+    admitted = quota.admits(owner, id, LIMITS, now_ms)
     if admitted:
         store.unfinished.add(f"for-{id}")
         quota.note(owner, id, f"for-{id}")
@@ -124,6 +124,34 @@ def test_no_row_is_read_below_the_bound(store: Store, quota: BuildQuota) -> None
     for _ in range(100):
         assert accepts(quota, store, "1")
     assert store.reads == 0
+
+
+def test_at_the_bound_rows_are_read_seldom(store: Store) -> None:
+    quota = BuildQuota(128, store, store.unfinished.__contains__)
+    for number in range(128):
+        assert accepts(quota, store, f"{number}")
+    for number in range(1000):
+        assert not accepts(quota, store, f"new-{number}")
+    assert store.reads <= 128 + 1000  # one for each new environment, and each of the others once
+    store.unfinished.discard("for-1")
+    assert not accepts(quota, store, "new", now_ms=NOW_MS + RECOUNT_MS - 1)
+    assert accepts(quota, store, "new", now_ms=NOW_MS + RECOUNT_MS)
+
+
+@pytest.mark.parametrize("later_ms", [RECOUNT_MS, -1])
+def test_a_clock_that_is_set_back_delays_no_recount(store: Store, quota: BuildQuota, later_ms: int) -> None:
+    assert [accepts(quota, store, id) for id in ("1", "2", "3")] == [True, True, False]
+    store.unfinished.discard("for-1")
+    assert accepts(quota, store, "3", now_ms=NOW_MS + later_ms)
+
+
+def test_the_end_of_a_build_counts_at_once(store: Store, quota: BuildQuota) -> None:
+    assert accepts(quota, store, "1")
+    assert accepts(quota, store, "2")
+    store.put("1", "started")
+    assert not accepts(quota, store, "3")
+    store.put("1", "installed")
+    assert accepts(quota, store, "3")
 
 
 def test_memory_is_bounded_however_many_environments_exist(store: Store, quota: BuildQuota) -> None:

@@ -253,6 +253,32 @@ def test_attempts_are_bounded_and_the_last_one_runs_alone() -> None:
     assert str(given_up.explanation).startswith("given up after 3 attempts")
 
 
+def waits(attempt: int, *, waiting: bool = True) -> Started:
+    return Started(attempt=attempt, builder="b", waiting=waiting)
+
+
+def test_an_attempt_that_is_lost_while_it_waits_for_its_turn_is_not_charged() -> None:
+    lost = LeaseExpired(attempt=1, checker="c")
+    before = state(REQUESTED, waits(1))
+    assert (before.status, before.builder, before.waiting) == ("started", "b", True)
+    again = fold(REQUESTED, waits(1), lost)
+    assert again.state
+    assert (again.state.charged_attempts, again.state.host_faults) == (0, 1)
+    assert not again.state.waiting
+    assert state(REQUESTED, waits(1), waits(1, waiting=False), lost).charged_attempts == 1
+    log = [fact for n in range(1, 11) for fact in (waits(n), lost.replace(attempt=n))]
+    assert not any(build.alone for build in builds(fold(REQUESTED, *log[:18]).effects))
+    assert (state(REQUESTED, *log).status, state(REQUESTED, *log).fault) == ("failed", "ours")
+
+
+def test_what_waits_for_no_turn_has_the_bytes_of_earlier_versions() -> None:
+    log = (REQUESTED, waits(1), waits(1, waiting=False))
+    assert b"waiting" not in encode(log[-1])
+    assert encode(state(*log)) == encode(state(REQUESTED, log[-1]))
+    for end in (installed(), failed()):
+        assert b"waiting" not in encode(state(REQUESTED, waits(1), end))
+
+
 def test_hand_backs_are_not_charged_but_host_faults_are_bounded() -> None:
     stop = [HandedBack(attempt=n, builder="b", reason="stops") for n in range(1, 21)]
     assert (state(REQUESTED, *stop).status, state(REQUESTED, *stop).attempt) == ("queued", 21)

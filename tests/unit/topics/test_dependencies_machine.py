@@ -82,9 +82,9 @@ class DependenciesMachine(RuleBasedStateMachine):
     def request(self) -> None:
         self.append(REQUESTED)
 
-    @rule(builder=facts.workers, behind=behind)
-    def start(self, builder: str, behind: int) -> None:
-        self.append(Started(attempt=self.state.attempt - behind, builder=builder))
+    @rule(builder=facts.workers, behind=behind, waiting=st.booleans())
+    def start(self, builder: str, behind: int, waiting: bool) -> None:
+        self.append(Started(attempt=self.state.attempt - behind, builder=builder, waiting=waiting))
 
     @rule(fact=facts.installed, behind=behind)
     def install(self, fact: Installed, behind: int) -> None:

@@ -42,24 +42,30 @@ def watch(
 class WaitingNotes:
     """Notes about what a submission waits for, on standard error.
 
-    On a terminal each note replaces the one before. Elsewhere the same note is printed once, and one note for
-    each stage of the build of its environment.
+    On a terminal each note replaces the one before. Elsewhere an attempt has each note at most once, and one
+    note for each stage of the build of its environment, whose stages may alternate.
     """
 
     def __init__(self) -> None:
-        self._printed = ""
+        self._printed: set[str] = set()
+        """Subjects of the notes of the present attempt; on a terminal of the last note alone."""
 
     def show(self, waiting: SubmissionWait) -> None:
-        """Print a note, unless it was the last one."""
+        """Print a note, unless it was printed before."""
         text, is_terminal = _words(waiting), sys.stderr.isatty()
         subject = waiting.step.stage if waiting.step and not is_terminal else text
-        if subject == self._printed:
+        if subject in self._printed:
             return
-        self._printed = subject
         if is_terminal:
+            self._printed = {subject}
             print_status(text)
         else:
+            self._printed.add(subject)
             print_note(text)
+
+    def restart(self) -> None:
+        """Print each note again, since a new attempt of the submission began."""
+        self._printed.clear()
 
 
 def follow(client: Client, id: str, *, as_json: bool) -> Answer:
@@ -76,6 +82,8 @@ def follow(client: Client, id: str, *, as_json: bool) -> Answer:
                 notes.show(SubmissionWait.model_validate(payload.fact))
             case EventPayload(refused=None) as fact if not as_json:
                 _print_event(event.name, fact)
+                if event.name == "started":
+                    notes.restart()
             case Answer() as answer:
                 if not as_json:
                     live.end(answer)
