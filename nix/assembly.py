@@ -24,7 +24,7 @@ from nix.trees import BuildTrees, archive_tree
 FOLDERS = ("usr", "etc", "var", "var/lib")
 """The folders of an environment that sandboxes mount, with their parents."""
 MOST_PATHS = 1_000_000
-"""Files, folders and links of an environment; the whole of TeX Live has 250,000."""
+"""Files, folders and links of an environment. Packages of empty files would fill the memory otherwise."""
 
 
 @dataclass(frozen=True)
