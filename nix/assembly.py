@@ -10,6 +10,7 @@ from pathlib import Path
 from nix import bytecode, farm, layout
 from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
 from nix.errors import DependenciesError, LimitError
+from nix.folders import make_readable
 from nix.index import Package
 from nix.installation import Installation
 from nix.layout import Entry
@@ -72,7 +73,7 @@ async def assemble(
     _write_inputs(work, lower, contents)
     mounts = {"/lower": tree, "/scripts": work / "scripts", "/compiled": work / "compiled"}
     arguments = {
-        "archives": manifest(contents.packages),
+        "archives": str(_write_manifest(work / "archives", contents.packages)),
         "files": str(work / "files"),
         "architecture": contents.architecture,
         "format": str(ENVIRONMENT_FORMAT),
@@ -125,8 +126,7 @@ def _write_lower(tree: Path, lower: Lower, environment_bytes: int) -> None:
             f"the packages unpack to {size >> 20} MiB; an environment may take {environment_bytes >> 20} MiB "
             "(environment_bytes)"
         )
-    tree.mkdir()
-    tree.chmod(0o755)
+    make_readable(tree)
     farm.write(tree, {}, lower.layout)
 
 
@@ -146,6 +146,12 @@ def _write_inputs(work: Path, lower: Lower, contents: Contents) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(small.text)
         file.chmod(0o755 if small.executable else 0o644)
+
+
+def _write_manifest(file: Path, packages: Sequence[Package]) -> Path:
+    """Write the list of archives, which may be longer than the kernel lets an argument be."""
+    file.write_text(manifest(packages))
+    return file
 
 
 def _apply(tree: Path, lower: Mapping[str, Entry], changes: Path) -> None:
