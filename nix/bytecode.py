@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from nix import farm, layout, resolve
 from nix.contents import manifest
 from nix.errors import DependenciesError
+from nix.folders import fresh, make_readable
 from nix.index import Package
 from nix.installation import Installation
 from nix.layout import Entry, Layout
-from nix.trees import BuildTrees, archive_tree, fresh
+from nix.trees import BuildTrees, archive_tree
 
 _INTERPRETER = re.compile(r"(python3\.[0-9]+)-minimal")
 """Package that has the program /usr/bin/python3.N."""
@@ -98,7 +99,7 @@ async def make(
     """
 
     async def build(those: list[tuple[Package, Path]]) -> Sequence[str]:
-        folder = fresh(work / "bytecode")
+        folder = await fresh(work / "bytecode")
         root = folder / "interpreter"
         parts = [trees.folder(archive_tree(package)) for package in interpreter.packages]
         await asyncio.to_thread(_write_root, root, parts)
@@ -111,13 +112,11 @@ async def make(
             "python": interpreter.name,
             "architecture": installation.package_set.set.architecture,
         }
-        async with installation.build():
-            built = await trees.store.build("bytecode.nix", arguments, mounts, folder, installation.deadline)
+        built = await trees.store.build("bytecode.nix", arguments, mounts, folder, installation.deadline)
         return built.store_paths
 
-    await trees.make(
-        {interpreter.tree_of(package): (package, tree) for package, tree in archives.values()}, build
-    )
+    wanted = {interpreter.tree_of(package): (package, tree) for package, tree in archives.values()}
+    await trees.make(wanted, build, installation)
 
 
 def add(target: dict[str, Entry], modules: Iterable[str], tree: Path, bytecode: Path) -> list[str]:
@@ -141,7 +140,7 @@ def _stem(path: str) -> str:
 
 def _write_root(root: Path, parts: Sequence[Path]) -> None:
     files: Layout = layout.merge(layout.scan(tree / "files") for tree in parts)
-    root.mkdir()
+    make_readable(root)
     farm.write(root, {}, files)
     for name in _MOUNT_POINTS:
         (root / name).mkdir(exist_ok=True)
