@@ -15,7 +15,7 @@ class Inode:
     """One file, folder or symbolic link, with the number of its names."""
 
     size_bytes: int
-    """Disk space."""
+    """Disk space that is allocated to it."""
     links: int
     """All names; 1 for folders."""
     names: int = 1
