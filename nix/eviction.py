@@ -40,6 +40,8 @@ class Eviction:
         """
         if await asyncio.to_thread(self._most_bytes) + needed_bytes <= self._limit_bytes:
             return  # without a look at each file of the trees
+        if await self._excess_bytes(needed_bytes) <= 0:
+            return
         async with locks.exclusive(self._lock):
             await self._collect(needed_bytes)  # before environments: remains of builds, and unused trees
             excess = await self._excess_bytes(needed_bytes)

@@ -25,7 +25,8 @@ class System:
     """A system's Nix store below a folder, on trees that it may share with others."""
 
     def __init__(self, root: Path, name: str, limit_bytes: int) -> None:
-        self.store = NixStore(root / name, Answers(), 1 << 30)
+        self.runner = Answers()
+        self.store = NixStore(root / name, self.runner, 1 << 30)
         self.environments = Environments(root / name, self.store.roots)
         self.trees = Trees(NixSettings(cache_dir=root), Answers())
         self.eviction = Eviction(self.store, self.environments, self.trees, limit_bytes)
@@ -86,6 +87,7 @@ def test_a_system_evicts_nothing_because_of_trees_that_only_others_use(tmp_path:
     assert 2 * SIZE <= one.eviction.used_bytes() < 2.5 * SIZE
     one.make_room()
     assert one.announced == []
+    assert one.runner.commands == []
     assert len(one.trees.names()) == 6
 
 
