@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nix import apt, locks
+from nix.disk_usage import allocated_bytes
 from nix.errors import CacheError, DependenciesError
 from nix.index import Package
 from nix.package_set import PackageSet
@@ -37,8 +38,6 @@ CONNECTIONS = 4
 """Processes of apt that download for one build at the same time."""
 GROUP_FILES, GROUP_BYTES = 8, 8 << 20
 """Archives that one process of apt downloads: few, since they are unpacked when the last of them is there."""
-BLOCK_BYTES = 512
-"""Unit of `st_blocks` (stat(2))."""
 
 
 def pool(settings: NixSettings) -> Path:
@@ -86,7 +85,8 @@ async def fetch(
     )
     if pooled:
         yield pooled
-    missing = [package for package in packages if package not in pooled]
+    linked = {package.sha256 for package in pooled}
+    missing = [package for package in packages if package.sha256 not in linked]
     if not missing:
         return
     progress(Step("fetching", 0, len(missing)))
@@ -123,7 +123,7 @@ def trim(archives: Path, limit_bytes: int) -> None:
     for file in (file for kind in KINDS for file in archives.glob(kind)):
         with suppress(FileNotFoundError):  # another builder trims the pool
             status = file.stat()
-            files.append((status.st_mtime, status.st_blocks * BLOCK_BYTES, file))
+            files.append((status.st_mtime, allocated_bytes(status), file))
     excess = sum(size for _, size, _ in files) - limit_bytes
     for _, size, file in sorted(files):
         if excess <= 0:

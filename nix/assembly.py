@@ -14,6 +14,7 @@ from nix import bytecode, farm, layout
 from nix.bytecode import Archive
 from nix.contents import ENVIRONMENT_FORMAT, Contents, manifest
 from nix.errors import DependenciesError, LimitError
+from nix.folders import make_readable
 from nix.index import Package
 from nix.installation import Installation
 from nix.layout import Entry
@@ -101,7 +102,7 @@ async def _assemble(
     await asyncio.to_thread(_write_inputs, work, lower, contents)
     mounts = {"/lower": tree, "/scripts": work / "scripts", "/compiled": work / "compiled"}
     arguments = {
-        "archives": manifest(contents.packages),
+        "archives": str(_write_manifest(work / "archives", contents.packages)),
         "files": str(work / "files"),
         "architecture": contents.architecture,
         "format": str(ENVIRONMENT_FORMAT),
@@ -181,8 +182,7 @@ def _is_file(path: Path) -> bool:
 
 def _write_lower(tree: Path, lower: Lower, environment_bytes: int) -> None:
     _check_size(lower.layout, environment_bytes)
-    tree.mkdir()
-    tree.chmod(0o755)
+    make_readable(tree)
     farm.write(tree, {}, lower.layout)
 
 
@@ -198,8 +198,7 @@ def _check_size(files: Mapping[str, Entry], environment_bytes: int) -> None:
 def _write_inputs(work: Path, lower: Lower, contents: Contents) -> None:
     """Write what the build reads besides the files of the archives."""
     for name in ("scripts", "compiled", "files"):
-        (work / name).mkdir()
-        (work / name).chmod(0o755)
+        make_readable(work / name)
     for digest, script in lower.scripts.items():
         shutil.copy(script, work / "scripts" / digest)
     for python, modules in lower.compiled.items():
@@ -211,6 +210,12 @@ def _write_inputs(work: Path, lower: Lower, contents: Contents) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(small.text)
         file.chmod(0o755 if small.executable else 0o644)
+
+
+def _write_manifest(file: Path, packages: Sequence[Package]) -> Path:
+    """Write the list of archives, which may be longer than the kernel lets an argument be."""
+    file.write_text(manifest(packages))
+    return file
 
 
 def _apply(tree: Path, lower: Mapping[str, Entry], changes: Path, environment_bytes: int) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from nix import farm, layout, resolve
 from nix.contents import manifest
 from nix.errors import DependenciesError
+from nix.folders import fresh, make_readable
 from nix.index import Package
 from nix.installation import Installation
 from nix.layout import Entry, Layout
-from nix.trees import BuildTrees, archive_tree, fresh
+from nix.trees import BuildTrees, archive_tree
 
 _INTERPRETER = re.compile(r"(python3\.[0-9]+)-minimal")
 """Package that has the program /usr/bin/python3.N."""
@@ -110,7 +111,7 @@ async def make(
     """
 
     async def build(missing: list[Archive]) -> Sequence[str]:
-        folder = fresh(work / "bytecode")
+        folder = await fresh(work / "bytecode")
         parts = [trees.folder(archive_tree(package)) for package in interpreter.packages]
         await asyncio.to_thread(_write_inputs, folder, parts, missing)
         mounts = {"/interpreter": folder / "interpreter", "/modules": folder / "modules"} | {
@@ -122,12 +123,11 @@ async def make(
             "python": interpreter.name,
             "architecture": installation.package_set.set.architecture,
         }
-        async with installation.build():
-            built = await trees.store.build("bytecode.nix", arguments, mounts, folder, installation.deadline)
+        built = await trees.store.build("bytecode.nix", arguments, mounts, folder, installation.deadline)
         return built.store_paths
 
     wanted = {interpreter.tree_of(archive.package): archive for archive in archives.values()}
-    await trees.make(wanted, build)
+    await trees.make(wanted, build, installation)
 
 
 def add(target: dict[str, Entry], archive: Archive, bytecode: Path) -> list[str]:
@@ -160,9 +160,8 @@ def _stem(path: str) -> str:
 def _write_inputs(folder: Path, parts: Sequence[Path], archives: Iterable[Archive]) -> None:
     """Write what the build reads: the files of the interpreter, and lists of modules."""
     root, lists = folder / "interpreter", folder / "modules"
-    for made in (root, lists):
-        made.mkdir()
-        made.chmod(0o755)  # whatever the umask: build users read it
+    make_readable(root)
+    make_readable(lists)
     farm.write(root, {}, layout.merge(layout.scan(tree / "files") for tree in parts))
     for archive in archives:
         file = lists / archive.package.sha256

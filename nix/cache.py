@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextman
 from dataclasses import replace
 from pathlib import Path
 
-from nix import archives, locks, resolve
+from nix import archives, disk_usage, folders, locks, resolve
 from nix.artifacts import ResolvedArtifact
 from nix.assembly import RegistryLayer, assemble
 from nix.binary_cache import BinaryCache, checked_secret_key_file
@@ -130,9 +130,10 @@ class Cache:
                     )
             pinned.check(artifacts, self._settings)
             contents = Contents(packages, package_set.set.architecture, evaluated.files, artifacts)
+            # In this order: what waits for another process's build of the same key needs no slot.
             async with (
-                installation.preparation(),
                 self._exclusive(contents.key(), deadline) as work,
+                installation.preparation(),
             ):
                 installed = await self._environments.known(contents.key())
                 if not installed:
@@ -165,7 +166,10 @@ class Cache:
                 if not self._binary_cache:
                     raise EnvironmentNotFoundError(f"{store_path} is not in the Cache of this host")
                 await self._eviction.make_room(size_bytes, announce)
-                async with self._workplace(name) as work:
+                async with self._workplace(name) as work, self._environments.adding(store_path):
+                    if self._environments.installed(store_path):  # a build has added it meanwhile
+                        _check_format(self._store.physical(store_path))
+                        return
                     await self._binary_cache.fetch(store_path, work)
                     _check_format(self._store.physical(store_path))
                     # A GC root in `work` keeps the environment until it has its own.
@@ -248,13 +252,11 @@ class Cache:
 
     @asynccontextmanager
     async def _workplace(self, name: str) -> AsyncIterator[Path]:
-        work = self._work / name
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+        work = await folders.fresh(self._work / name)
         try:
             yield work
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            await folders.remove(work)
 
     async def _evaluate(self, dependencies: Dependencies, installation: Installation) -> Evaluated:
         package_set = installation.package_set
@@ -291,8 +293,9 @@ class Cache:
             trees = BuildTrees(self._trees, pins=folder)
             await self._unpack(contents.packages, trees, folder, work, installation)
             assembled = await assemble(contents, layer, trees, self._store, work, installation)
-        async with self._store.uncollected():
+        async with self._environments.adding(assembled.store_path), self._store.uncollected():
             size_bytes = await self._store.register(assembled.tree, assembled.store_path, work)
+            place = self._store.physical(assembled.store_path)
             installed = InstalledEnvironment(
                 store_path=assembled.store_path,
                 variables={},
@@ -300,6 +303,8 @@ class Cache:
                 + sorted(artifact.label for artifact in contents.artifacts),
                 size_bytes=size_bytes,
                 log=assembled.log,
+                trees=sorted(trees.pinned),
+                own_bytes=await asyncio.to_thread(disk_usage.unshared_bytes, place),
             )
             await self._environments.add(contents.key(), installed)
         return installed
@@ -319,8 +324,11 @@ class Cache:
             return
         package_set, progress = installation.package_set.set, installation.progress
         arriving = archives.fetch(missing, folder, package_set, self._settings, progress)
-        async with installation.deadline.step("fetching"), aclosing(arriving):
-            await trees.unpack(arriving, folder, len(missing), work, installation)
+        async with (
+            aclosing(arriving),
+            aclosing(installation.deadline.arrivals("fetching", arriving)) as in_time,
+        ):
+            await trees.unpack(in_time, folder, len(missing), work, installation)
 
     def _check_size(self, packages: list[Package]) -> int:
         """Return the sum of the installed sizes that the packages declare.

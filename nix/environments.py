@@ -5,13 +5,14 @@ Below `nix_root`:
     environments/KEY.json           the environment built for a key; valid while its GC root exists
     locks/HASH-environment.lock     shared while an environment is in use, exclusive during eviction;
                                     its mtime is the time of the last use
+    locks/HASH-environment.path.lock  exclusive while its files are put into the Nix store
     nix/var/nix/gcroots/envicutor/  the GC roots: a link to each installed environment
 """
 
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ class InstalledEnvironment:
     """Output of the build, without lines of Nix about its derivation."""
     resolution: tuple[ResolvedArtifact, ...] = ()
     """Archives that the pinned packages resolved to; empty in the record of a key."""
+    trees: Sequence[str] = ()
+    """Names of the unpacked archives whose files it links (see nix.trees)."""
+    own_bytes: int = 0
+    """Disk space of its folders, and of files that it has copied since they could not be linked."""
 
 
 class Environments:
@@ -89,29 +94,43 @@ class Environments:
         """Return the lock file of a key."""
         return self._locks / f"{key}.lock"
 
+    @asynccontextmanager
+    async def adding(self, store_path: str) -> AsyncIterator[None]:
+        """Hold the exclusive lock under which the files of an environment are put into the Nix store."""
+        async with locks.exclusive(self._locks / f"{Path(store_path).name}.path.lock"):
+            yield
+
+    def recorded(self) -> list[InstalledEnvironment]:
+        """Return the installed environments that have a record, which those of the binary cache have not."""
+        read = filter(None, map(_read, self._records.glob("*.json")))
+        by_path = {one.store_path: one for one in read}
+        return [one for one in by_path.values() if self.installed(one.store_path)]
+
     async def known(self, key: str) -> InstalledEnvironment | None:
         """Return the environment of a key, or None if its record is damaged or it is not installed."""
-        try:
-            installed = InstalledEnvironment(**json.loads(self._record(key).read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
+        installed = _read(self._record(key))
+        if installed is None:
             return None
         async with locks.shared(self._lock(installed.store_path)):
             os.utime(self._lock(installed.store_path))
             return installed if self.installed(installed.store_path) else None
 
     async def add(self, key: str, installed: InstalledEnvironment) -> None:
-        """Create the GC root of an environment and its record for a key."""
+        """Create the GC root of an environment and its record for a key, within `adding`."""
         async with locks.shared(self._lock(installed.store_path)):
             os.utime(self._lock(installed.store_path))
             # In this order, since a record is valid only while the GC root exists.
-            _replace_link(self._root(installed.store_path), installed.store_path)
+            self._add_root(installed.store_path)
             _replace_file(self._record(key), json.dumps(asdict(installed)))
 
     async def add_root(self, store_path: str) -> None:
-        """Create the GC root of an environment fetched from the binary cache, which has no record here."""
+        """Create the GC root of an environment fetched from the binary cache, within `adding`.
+
+        The environment has no record here.
+        """
         async with locks.shared(self._lock(store_path)):
             os.utime(self._lock(store_path))
-            _replace_link(self._root(store_path), store_path)
+            self._add_root(store_path)
 
     def remove(self, store_path: str) -> None:
         """Remove the GC root and the records of an environment; garbage collection deletes the rest."""
@@ -120,6 +139,13 @@ class Environments:
             with suppress(FileNotFoundError):
                 if store_path in record.read_text():
                     record.unlink()
+
+    def _add_root(self, store_path: str) -> None:
+        # Not among the GC roots, where the draft of a killed process would keep the environment.
+        draft = self._locks / f"{Path(store_path).name}.draft"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(store_path)
+        draft.rename(self._root(store_path))
 
     def _record(self, key: str) -> Path:
         return self._records / f"{key}.json"
@@ -137,11 +163,12 @@ class Environments:
             return 0.0
 
 
-def _replace_link(link: Path, target: str) -> None:
-    draft = link.with_name(f".{link.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(target)
-    draft.rename(link)
+def _read(record: Path) -> InstalledEnvironment | None:
+    """Return what a record holds; None if it is absent or damaged."""
+    try:
+        return InstalledEnvironment(**json.loads(record.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def _replace_file(file: Path, content: str) -> None:

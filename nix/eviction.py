@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from nix import locks
+from nix import disk_usage, locks
 from nix.environments import Environments
 from nix.nix_store import NixStore
 from nix.trees import Trees
@@ -22,8 +22,6 @@ ROOM = 0.9
 """Eviction continues down to this part of the limit, so that not every build has to evict."""
 JUST_USED_S = 5.0
 """An environment is not evicted for this long after its last use, until its worker holds it."""
-BLOCK_BYTES = 512
-"""Unit of `st_blocks` (stat(2))."""
 
 
 class Eviction:
@@ -40,15 +38,22 @@ class Eviction:
         Raises:
             CacheError: Nix cannot collect garbage.
         """
+        if await asyncio.to_thread(self._most_bytes) + needed_bytes <= self._limit_bytes:
+            return  # without a look at each file of the trees
         if await self._excess_bytes(needed_bytes) <= 0:
             return
         async with locks.exclusive(self._lock):
             await self._collect(needed_bytes)  # before environments: remains of builds, and unused trees
-            while await self._excess_bytes(needed_bytes) > 0:
+            excess = await self._excess_bytes(needed_bytes)
+            while excess > 0:
                 if not await self._evict_some(needed_bytes, announce):
                     log.warning("the cache is over its limit, and all environments are in use")
                     return
                 await self._collect(needed_bytes)
+                before, excess = excess, await self._excess_bytes(needed_bytes)
+                if excess >= before:
+                    log.warning("the cache is over its limit, and an eviction freed nothing")
+                    return
 
     async def _collect(self, needed_bytes: int) -> None:
         """Delete what no environment needs: store paths, then as many trees as necessary."""
@@ -81,8 +86,20 @@ class Eviction:
         return evicted
 
     def used_bytes(self) -> int:
-        """Return the disk usage of environments and trees in bytes; blocks for the time of many `stat`s."""
-        return disk_bytes(self._store) + self._trees.size_bytes()
+        """Return the disk usage in bytes of environments, of their trees, and of trees that are not in use.
+
+        Trees that only other Nix stores of the host use do not count: their removal is up to those. Blocks
+        for the time of many `stat`s.
+        """
+        recorded = self._environments.recorded()
+        trees = {name for environment in recorded for name in environment.trees}
+        own_bytes = sum(environment.own_bytes for environment in recorded)
+        return disk_bytes(self._store) + own_bytes + self._trees.used_bytes(trees)
+
+    def _most_bytes(self) -> int:
+        """Return `used_bytes`, or more if other Nix stores use trees."""
+        own_bytes = sum(environment.own_bytes for environment in self._environments.recorded())
+        return disk_bytes(self._store) + own_bytes + self._trees.size_bytes()
 
     async def _excess_bytes(self, needed_bytes: int, limit_bytes: float | None = None) -> float:
         used = await asyncio.to_thread(self.used_bytes)
@@ -90,23 +107,21 @@ class Eviction:
 
 
 def disk_bytes(store: NixStore) -> int:
-    """Return the disk usage of a store in bytes without its trees; shared files are counted once.
+    """Return the disk usage of the files that Nix built or fetched in bytes; shared files are counted once.
 
-    Nix links every file that it built or fetched into one folder. Folders, about 1 %, are not counted.
+    Nix links each of them into one folder. Folders of fetched environments, about 1 %, are not counted.
     """
     total = 0
     with suppress(FileNotFoundError), os.scandir(store.root / "nix/store/.links") as files:
         for file in files:
             with suppress(FileNotFoundError):  # another process collects garbage
-                total += file.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+                total += disk_usage.allocated_bytes(file.stat(follow_symlinks=False))
     return total
 
 
 def _own_bytes(tree: Path) -> int:
-    """Return the bytes of files that no other environment has: one link is here, and one of Nix or a tree."""
-    total = 0
-    for folder, _, names in os.walk(tree):
-        for name in names:
-            status = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - ten thousand times
-            total += status.st_blocks * BLOCK_BYTES if status.st_nlink <= 2 else 0
-    return total
+    """Return the bytes of what no other environment has.
+
+    A file has its names in the environment, and besides as many in a tree, or one that Nix gave it.
+    """
+    return sum(inode.size_bytes for inode in disk_usage.inodes(tree) if inode.links <= 2 * inode.names)

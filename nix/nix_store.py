@@ -1,9 +1,11 @@
-"""The Nix store that holds the environments, `nix_root/nix/store`, apart from any other on the host."""
+"""Nix stores of this program, apart from any other on the host: of environments, and of unpacked archives.
+
+The store of environments is `nix_root/nix/store`, that of unpacked archives `cache_dir/trees/nix/store`.
+"""
 
 import asyncio
 import hashlib
 import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -42,10 +44,12 @@ COMPLAINT = re.compile(r"(error|warning): |don't know how")
 QUERY_LIMITS = BuildLimits()
 """Limits of queries, independent of the user's: a query must not fail a build that kept its limits."""
 COPY_LIMITS = BuildLimits(wall_time_s=900.0)
-"""Limits of a copy to or from the binary cache; 300 MiB take 5 s on a local disk."""
+"""Limits of reading or copying a whole environment; 300 MiB take 5 s on a local disk."""
 GARBAGE_LIMITS = BuildLimits(wall_time_s=3600.0, stdout_bytes=64 << 20, stderr_bytes=64 << 20)
 """Limits of garbage collection, which prints a line for each store path."""
 
+NOT_VALID = b"is not valid"
+"""Part of Nix's message about a store path that is not in its database."""
 BUSY, BUSY_TRIES, BUSY_PAUSE_S = b"db.sqlite' is busy", 5, 0.2
 """Nix waits for other users of its database, but fails at once if two open it at the same moment."""
 WITHOUT_OTHER_PROCESSES = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -123,8 +127,9 @@ class NixStore:
     async def register(self, tree: Path, store_path: str, work: Path) -> int:
         """Make a sealed tree a valid path of this store, without references; return its size in bytes.
 
-        The tree is moved. If the path is valid already, it stays, since programs may use it. Call this within
-        `uncollected`, and give the path a GC root there.
+        The tree is moved. If the path is valid already, it stays, since programs may use it. Remains of a
+        process that was killed here are moved into `work`. Call this within `uncollected`, and give the path
+        a GC root there. The caller holds a lock of the path, so that no other process adds it meanwhile.
 
         Raises:
             CacheError: Nix failed.
@@ -133,8 +138,9 @@ class NixStore:
         if place.exists():
             if await self._is_valid(store_path, work):
                 return await self.size_bytes(store_path, work)
-            await asyncio.to_thread(shutil.rmtree, place)  # of a process that was killed here
-        digest, size_bytes = await asyncio.to_thread(_nar_digest, tree)
+            await asyncio.to_thread(place.rename, work / "remains")
+        configured = configuration(COPY_LIMITS.stderr_bytes, {})
+        digest, size_bytes = await _nar_digest(tree, _environment(work, configured))
         await asyncio.to_thread(tree.rename, place)
         info = f"{store_path}\n{digest}\n{size_bytes}\n\n0\n"
         ran = await self._nix(["nix-store", "--load-db"], work, QUERY_LIMITS, stdin=info.encode())
@@ -149,8 +155,17 @@ class NixStore:
             yield
 
     async def _is_valid(self, store_path: str, work: Path) -> bool:
+        """Return whether Nix has a store path in its database.
+
+        Raises:
+            CacheError: Nix did not answer, for example because it hit a limit.
+        """
         ran = await self._nix(["nix-store", "--check-validity", store_path], work, QUERY_LIMITS)
-        return ran.exit_code == 0
+        if ran.exit_code == 1 and NOT_VALID in ran.stderr and not ran.limit_exceeded:
+            return False
+        if ran.exit_code != 0:
+            raise CacheError(f"{store_path} could not be looked up: {_complaint(ran)}")
+        return True
 
     async def size_bytes(self, store_path: str, work: Path) -> int:
         """Return the size of a store path in bytes.
@@ -174,6 +189,17 @@ class NixStore:
             ran = await self._nix(command, self.root, GARBAGE_LIMITS, wrapper=WITHOUT_OTHER_PROCESSES)
         if ran.exit_code != 0:
             raise CacheError(f"nix-store failed: {ran.stderr.decode(errors='replace')[-4000:]}")
+
+    async def delete(self, store_path: str) -> None:
+        """Delete a store path that no GC root keeps; its files may be gone already.
+
+        Raises:
+            CacheError: Nix failed.
+        """
+        command = ["nix-store", "--delete", store_path]
+        ran = await self._nix(command, self.root, GARBAGE_LIMITS, wrapper=WITHOUT_OTHER_PROCESSES)
+        if ran.exit_code != 0:
+            raise CacheError(f"{store_path} could not be deleted: {_complaint(ran)}")
 
     async def copy_to(self, folder: Path, secret_key_file: Path, store_path: str, work: Path) -> None:
         """Sign an environment and copy it into a binary cache.
@@ -234,13 +260,7 @@ class NixStore:
         program, *arguments = command
         return await self._runner.bounded(
             [*wrapper, program, "--store", f"local?root={self.root}", *arguments],
-            env={
-                "PATH": "/usr/bin:/bin",
-                "HOME": "/nonexistent",
-                "TMPDIR": str(work),
-                "NIX_CONF_DIR": "/nonexistent",
-                "NIX_CONFIG": configuration(limits.stderr_bytes, {**own, **settings}),
-            },
+            env=_environment(work, configuration(limits.stderr_bytes, {**own, **settings})),
             limits=limits,
             processes=PROCESSES,
             stdin=stdin,
@@ -259,10 +279,28 @@ class NixStore:
         return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")
 
 
-def _nar_digest(tree: Path) -> tuple[str, int]:
-    """Return the SHA-256 of a tree in Nix's archive format, hexadecimal, and the size of that archive."""
+async def _nar_digest(tree: Path, environment: Mapping[str, str]) -> tuple[str, int]:
+    """Return the SHA-256 of a tree in Nix's archive format, hexadecimal, and the size of that archive.
+
+    Raises:
+        CacheError: Nix failed or took too long.
+    """
+    command = ["nix-store", "--dump", str(tree)]
+    dump = subprocess.Popen(  # noqa: ASYNC220 - to start it takes a millisecond, and a thread reads it
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
+    )
+    try:
+        async with asyncio.timeout(COPY_LIMITS.wall_time_s):
+            return await asyncio.to_thread(_digest, dump)
+    except TimeoutError as error:
+        raise CacheError(f"nix-store --dump took longer than {COPY_LIMITS.wall_time_s:g} s") from error
+    finally:
+        dump.kill()  # after a cancellation the thread still reads
+
+
+def _digest(dump: subprocess.Popen[bytes]) -> tuple[str, int]:
     digest, size_bytes = hashlib.sha256(), 0
-    with subprocess.Popen(["nix-store", "--dump", str(tree)], stdout=subprocess.PIPE) as dump:
+    with dump:
         assert dump.stdout
         while block := dump.stdout.read(1 << 20):
             digest.update(block)
@@ -270,6 +308,17 @@ def _nar_digest(tree: Path) -> tuple[str, int]:
     if dump.returncode != 0:
         raise CacheError(f"nix-store --dump ended with {dump.returncode}")
     return digest.hexdigest(), size_bytes
+
+
+def _environment(work: Path, configured: str) -> dict[str, str]:
+    """Return the variables of Nix's commands, with nothing of this process's own."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/nonexistent",
+        "TMPDIR": str(work),
+        "NIX_CONF_DIR": "/nonexistent",
+        "NIX_CONFIG": configured,
+    }
 
 
 def configuration(log_bytes: int, settings: Mapping[str, str]) -> str:

@@ -26,7 +26,8 @@ class NixSettings(BaseSettings):
     it. `up` sets it to `DATA_DIR/nix`."""
     cache_dir: Path = Path("/var/cache/envicutor")
     """Folder of package sets, downloaded archives and unpacked archives, shared by all Nix stores of a host.
-    On the file system of `nix_root`, environments link files of unpacked archives; else they copy them."""
+    On the file system of `nix_root`, environments link files of unpacked archives; else they copy them,
+    which takes disk space for each environment."""
     package_sets: tuple[str, ...] = ()
     """Names of the package sets that requests may name, such as `["debian-12", "debian-13"]`; the first is
     that of requests without `package_set`. By default there is one, of the host's own Debian release. `up`,
@@ -38,8 +39,9 @@ class NixSettings(BaseSettings):
     environment_bytes: int = 4 << 30
     """Largest environment, by the sizes that its packages state. Larger environments are refused."""
     cache_limit_bytes: int = 20 << 30
-    """Disk space of all environments and unpacked archives of a host; shared files count once. Beyond it the
-    least recently used are removed: first unpacked archives without an environment, then environments."""
+    """Disk space of the environments below `nix_root`, of the unpacked archives that these use, and of those
+    that no environment uses; shared files count once. Beyond it the least recently used are removed: first
+    unpacked archives without an environment, then environments."""
     archives_limit_bytes: int = 10 << 30
     """Disk space of downloaded archives. Beyond it the least recently used archives are deleted."""
     binary_cache_dir: Path | None = None

@@ -135,6 +135,23 @@ def test_one_builds_and_the_other_fetches_once(hosts: Hosts, caplog: pytest.LogC
     assert not list(hosts.shared.glob(".draft-*"))
 
 
+def test_a_fetch_does_not_meet_a_build_in_the_store(hosts: Hosts, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    installed = hosts.install("one")
+
+    async def main() -> None:
+        async with hosts.other._environments.adding(installed.store_path):
+            wanted = hosts.other.fetch(installed.store_path, installed.size_bytes, agree)
+            fetching = asyncio.create_task(wanted)
+            await asyncio.sleep(1)
+            assert not hosts.other.has(installed.store_path)
+        await asyncio.wait_for(fetching, 20)
+
+    hosts.loop.run(main())
+    assert hosts.other.has(installed.store_path)
+    assert caplog.text.count("fetched ") == 1
+
+
 def test_what_is_not_signed_or_not_whole_is_refused_until_it_is_published_again(hosts: Hosts) -> None:
     installed = hosts.install("one")
     stranger = hosts.host("stranger", make_key(hosts.root / "another-key"))

@@ -1,5 +1,6 @@
 """The Cache keeps within its limit, takes nothing from anybody who uses it, and tells before it does."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -8,16 +9,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
-from nix import eviction
+from nix import eviction, locks
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Packages
 from nix.errors import EnvironmentNotFoundError
 from nix.settings import NixSettings
 from nix.trees import BuildTrees
+from nix.turns import Unlimited
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
 from tests.system.nix.archives import Member, deb, make_package_set
@@ -234,6 +237,67 @@ def test_an_archive_that_a_build_needs_stays_unpacked(small: Small, tmp_path: Pa
     shutil.rmtree(small.settings.cache_dir / "pins")
     assert small.loop.run(trees.remove_unused(float("inf")))
     assert small.loop.run(pinned.pin(names)) == names
+
+
+def test_what_a_crash_left_is_made_again(small: Small) -> None:
+    first = small.install("p0")
+    assert small.evict(first)
+    small.loop.run(small.cache._store.collect_garbage())
+    remains = small.settings.nix_root / first.store_path[1:]
+    remains.mkdir()  # a process was killed before Nix knew of it
+    (remains / "usr").touch()
+    for name in small.trees():  # a power failure
+        tree = small.cache._trees.find(name)
+        assert tree
+        shutil.rmtree(tree)
+    assert small.install("p0").store_path == first.store_path
+    assert small.has(first)
+    small.verify()
+
+
+def test_an_installation_that_waits_for_its_key_holds_no_slot(small: Small) -> None:
+    class Slots(Unlimited):
+        """Turns with one slot for preparations."""
+
+        def __init__(self) -> None:
+            self.preparations = asyncio.Semaphore(1)
+
+        def preparation(self) -> AbstractAsyncContextManager[None]:
+            return self.preparations
+
+    installed = small.install("p0")
+    (record,) = (small.settings.nix_root / "environments").glob("*.json")
+    key = small.settings.nix_root / "locks" / f"{record.stem}.lock"
+
+    async def main() -> InstalledEnvironment:
+        slots, wanted = Slots(), Packages(("p0", "shared"))
+        with locks.try_exclusive(key) as free:
+            assert free
+            again = asyncio.create_task(
+                small.cache.install(wanted, small.pin, BuildLimits(), lambda _: None, turns=slots)
+            )
+            await asyncio.sleep(1)
+            assert not again.done()
+            assert not slots.preparations.locked()
+        return await asyncio.wait_for(again, 10)
+
+    assert small.loop.run(main()).store_path == installed.store_path
+
+
+def test_environments_of_two_keys_do_not_meet_in_the_store(small: Small) -> None:
+    first = small.install("p0")
+    assert small.evict(first)
+
+    async def main() -> None:
+        wanted = Packages(("p0", "shared"))
+        async with small.cache._environments.adding(first.store_path):
+            again = asyncio.create_task(small.cache.install(wanted, small.pin, BuildLimits(), lambda _: None))
+            await asyncio.sleep(1.5)
+            assert not small.has(first)
+        await asyncio.wait_for(again, 100)
+
+    small.loop.run(main())
+    assert small.has(first)
 
 
 def test_finding_and_using_cost_next_to_nothing(small: Small) -> None:
