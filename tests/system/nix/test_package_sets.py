@@ -64,15 +64,15 @@ def test_environments_have_the_archives_of_their_package_set_s_release(
 
     # A builder on another host has neither the lists nor the environments.
     elsewhere = settings.model_copy(update={"nix_root": root / "nix2"})
-    shutil.rmtree(settings.cache_dir / "apt")
-    shutil.rmtree(archives.pool(settings))
+    for folder in (settings.cache_dir / "apt", settings.cache_dir / "trees", archives.pool(settings)):
+        shutil.rmtree(folder)
     cache = Cache(elsewhere, SandboxRunner(sandboxes))
     installed = host.loop.run(cache.install(Packages(("p0",)), theirs, BuildLimits(), print))
     assert (elsewhere.nix_root / installed.store_path[1:] / "usr/release").read_text() == "other"
 
     repositories[1].sources.unlink()
-    shutil.rmtree(settings.cache_dir / "apt")
-    shutil.rmtree(archives.pool(settings))
+    for folder in (settings.cache_dir / "apt", settings.cache_dir / "trees", archives.pool(settings)):
+        shutil.rmtree(folder)
     with pytest.raises(CacheError, match=r"ENVICUTOR_PACKAGE_SET_SOURCES: .* is no file"):
         host.loop.run(
             Cache(settings.model_copy(update={"nix_root": root / "nix3"}), SandboxRunner(sandboxes)).install(
