@@ -118,7 +118,7 @@ def test_a_nix_that_does_not_start_is_our_fault(host: Host, sandboxes: Sandboxes
     with pytest.raises(CacheError, match="nix-instantiate"):
         host.loop.run(without.check_builder())
     with pytest.raises(CacheError, match="nix-instantiate"):
-        host.loop.run(without.install(Expression("[ ]"), host.pin, BuildLimits(), print))
+        host.loop.run(without.install(Expression("[ ] ++ [ ]"), host.pin, BuildLimits(), print))
 
 
 def test_what_was_built_in_time_is_not_late(
