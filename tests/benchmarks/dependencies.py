@@ -19,7 +19,7 @@ from processors.sandbox import Command, Rootfs, Sandboxes, SandboxSettings
 from tests.benchmarks import first_builds
 from tests.benchmarks.apt import Apt
 from tests.benchmarks.first_builds import PYTHON, TARGETS_S
-from tests.benchmarks.hosts import Bench, Has, folder_of_hosts, written
+from tests.benchmarks.hosts import Bench, Has, folder_of_hosts
 from tests.benchmarks.measuring import (
     Samples,
     Summary,
@@ -233,7 +233,6 @@ async def _copies(bench: Bench, rounds: int, package: str) -> Samples:
 
         async def fetch() -> float:
             with bench.host(Has.TREES, sharing=True) as cache:
-                await written()
                 started = time.perf_counter()
                 await cache.fetch(installed.store_path, installed.size_bytes, _agree)
                 return time.perf_counter() - started

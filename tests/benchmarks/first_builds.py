@@ -14,7 +14,7 @@ from nix.settings import NixSettings
 from processors.build_turns import LEAST_EVALUATIONS, BuildTurns
 from processors.sandbox.cgroups.share import processors
 from tests.benchmarks.apt import Apt
-from tests.benchmarks.hosts import Bench, Has, written
+from tests.benchmarks.hosts import Bench, Has
 from tests.benchmarks.measuring import Samples, Summary, interleaved
 from topics.dependencies import dependencies_id
 from topics.request.parsing import parse_request
@@ -104,13 +104,11 @@ async def _timed(bench: Bench, row: Row, has: Has) -> float:
 
 
 async def _timed_apt(apt: Apt) -> float:
-    await written()
     return await asyncio.to_thread(apt.install)
 
 
 async def _side_by_side(bench: Bench, cache: Cache, wanted: Sequence[Dependencies]) -> float:
     turns = BuildTurns(builds=processors(), evaluations=LEAST_EVALUATIONS).of("demonstration")
-    await written()
     started = time.perf_counter()
     async with asyncio.TaskGroup() as builds:
         for dependencies in wanted:

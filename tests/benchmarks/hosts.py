@@ -1,6 +1,5 @@
 """Hosts of the benchmark of dependencies: Nix stores and caches in folders that end with the benchmark."""
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -98,7 +97,6 @@ class Bench:
 
     async def timed_install(self, cache: Cache, dependencies: Dependencies, *, again: bool = False) -> float:
         """Install an environment and return the seconds that it took."""
-        await written()
         started = time.perf_counter()
         await self.install(cache, dependencies, again=again)
         return time.perf_counter() - started
@@ -130,11 +128,6 @@ def folder_of_hosts() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-async def written() -> None:
-    """Wait until the kernel has written what earlier measurements left, which would slow the next one."""
-    await asyncio.to_thread(os.sync)
 
 
 def _link_archives(source: Path, target: Path) -> None:
