@@ -74,7 +74,27 @@ async def assemble(
         CacheError: a host error.
     """
     with _names_of_packages():
-        return await _assemble(contents, layer, trees, store, work, installation)
+        tree = work / "tree"
+        lower = await _lower(contents.packages, trees, work, installation)
+        await asyncio.to_thread(_write_lower, tree, lower, store.environment_bytes)
+        await asyncio.to_thread(_write_inputs, work, lower, contents)
+        mounts = {"/lower": tree, "/scripts": work / "scripts", "/compiled": work / "compiled"}
+        arguments = {
+            "archives": str(_write_manifest(work / "archives", contents.packages)),
+            "files": str(work / "files"),
+            "architecture": contents.architecture,
+            "format": str(ENVIRONMENT_FORMAT),
+            "layer": layer.digest if layer else "",
+        }
+        if layer:
+            mounts["/layer.tar"] = layer.archive
+        async with installation.build():
+            installation.progress(Step("building"))
+            built = await store.build("environment.nix", arguments, mounts, work, installation.deadline)
+        (store_path,) = built.store_paths
+        changes = store.physical(store_path)
+        await asyncio.to_thread(_apply, tree, lower.layout, changes, store.environment_bytes)
+        return Assembled(tree, store_path.replace("-changes", "-environment"), built.log)
 
 
 @contextmanager
@@ -86,37 +106,6 @@ def _names_of_packages() -> Iterator[None]:
         if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
             raise
         raise DependenciesError(f"the packages have a path that cannot be made: {error.strerror}") from error
-
-
-async def _assemble(
-    contents: Contents,
-    layer: RegistryLayer | None,
-    trees: BuildTrees,
-    store: NixStore,
-    work: Path,
-    installation: Installation,
-) -> Assembled:
-    tree = work / "tree"
-    lower = await _lower(contents.packages, trees, work, installation)
-    await asyncio.to_thread(_write_lower, tree, lower, store.environment_bytes)
-    await asyncio.to_thread(_write_inputs, work, lower, contents)
-    mounts = {"/lower": tree, "/scripts": work / "scripts", "/compiled": work / "compiled"}
-    arguments = {
-        "archives": str(_write_manifest(work / "archives", contents.packages)),
-        "files": str(work / "files"),
-        "architecture": contents.architecture,
-        "format": str(ENVIRONMENT_FORMAT),
-        "layer": layer.digest if layer else "",
-    }
-    if layer:
-        mounts["/layer.tar"] = layer.archive
-    async with installation.build():
-        installation.progress(Step("building"))
-        built = await store.build("environment.nix", arguments, mounts, work, installation.deadline)
-    (store_path,) = built.store_paths
-    changes = store.physical(store_path)
-    await asyncio.to_thread(_apply, tree, lower.layout, changes, store.environment_bytes)
-    return Assembled(tree, store_path.replace("-changes", "-environment"), built.log)
 
 
 async def _lower(
