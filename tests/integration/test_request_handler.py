@@ -186,7 +186,7 @@ def test_a_request_names_its_package_set(system: HandledRequests) -> None:
     assert old.dependencies_id != new.dependencies_id
     assert isinstance(rejected, Rejected)
     assert [str(error) for error in rejected.errors] == [
-        "package_set: there is no package set 'debian-14': there are debian-12, debian-13"
+        "package_set: there is no package set 'debian-14'; offered: debian-12, debian-13"
     ]
 
 

@@ -33,7 +33,7 @@ class OfferedPackageSets:
         found = self.pins.get(self.default if name is None else name)
         if found is None:
             raise UnknownPackageSetError(
-                f"there is no package set {name!r}: there are {', '.join(self.pins)}"
+                f"there is no package set {name!r}; offered: {', '.join(self.pins)}"
             )
         return found
 

@@ -14,7 +14,7 @@ from tests.unit.nix.packages import paragraph, write_package_set
 from topics.kafka.scan import read_to_end
 from topics.submissions.facts import Requested
 
-REFUSED = "there is no package set 'debian-14': there are debian-12, debian-13"
+REFUSED = "there is no package set 'debian-14'; offered: debian-12, debian-13"
 
 
 @pytest.fixture(scope="module", autouse=True)

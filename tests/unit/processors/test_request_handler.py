@@ -52,7 +52,7 @@ def test_the_package_set_that_a_request_names_gives_its_pin() -> None:
         case InvalidRequestError() as refused:
             (error,) = refused.errors
             assert error.field == "package_set"
-            assert error.message == "there is no package set 'debian-14': there are debian-12, debian-13"
+            assert error.message == "there is no package set 'debian-14'; offered: debian-12, debian-13"
         case other:
             pytest.fail(repr(other))
 

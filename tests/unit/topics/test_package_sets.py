@@ -24,7 +24,7 @@ def test_the_first_name_is_the_default() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_names_that_are_offered() -> None:
-    message = "there is no package set 'sid': there are debian-13, debian-12"
+    message = "there is no package set 'sid'; offered: debian-13, debian-12"
     with pytest.raises(UnknownPackageSetError) as error:
         OFFERED.pin("sid")
     assert str(error.value) == message

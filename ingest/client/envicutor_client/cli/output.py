@@ -28,8 +28,13 @@ class _StatusLine:
         """Number of characters that stand on the line; 0 if there is no such line."""
 
     def show(self, text: str) -> None:
-        """Replace the line. A longer text than the terminal is wide is cut, as a wrapped line would stay."""
-        text = text[: shutil.get_terminal_size().columns - 1]
+        """Replace the line. Of a text that is longer than the terminal is wide the end is shown.
+
+        A wrapped line would stay, and the end is what changes.
+        """
+        width = shutil.get_terminal_size().columns - 1
+        if len(text) > width:
+            text = f"…{text[1 - width :]}"
         typer.echo(f"\r{text.ljust(self._length)}", err=True, nl=False)
         self._length = len(text)
 
