@@ -28,6 +28,10 @@ MOST_PATHS = 1_000_000
 """Files, folders and links of an environment. Packages of empty files would fill the memory otherwise."""
 
 
+LONGEST_PATH = 4096
+"""Bytes of a path, as the kernel's PATH_MAX."""
+
+
 @dataclass(frozen=True)
 class Assembled:
     """A finished tree, which is to be registered as a path of the Nix store."""
@@ -103,7 +107,7 @@ def _names_of_packages() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
             raise
         raise DependenciesError(f"the packages have a path that cannot be made: {error.strerror}") from error
 
@@ -217,13 +221,24 @@ def _apply(tree: Path, lower: Mapping[str, Entry], changes: Path, environment_by
             sandboxes mount. Such a mount would lead to folders of the host.
         LimitError: the environment is too large.
     """
-    list_ = changes / "left"
-    if not _is_file(list_) or list_.stat().st_size > MOST_PATHS * 256:
-        raise DependenciesError("the packages damaged the list of files of the environment")
-    left = {os.fsdecode(path).removeprefix("./") for path in list_.read_bytes().split(b"\0")}
+    left = _left(changes / "left", lower)
     final = layout.change(lower, left, _bounded(layout.scan(changes / "written"), MOST_PATHS))
     if wrong := layout.not_folders(final, FOLDERS):
         raise DependenciesError(f"the packages make /{wrong[0]} something else than a folder")
     _check_size(final, environment_bytes)
     farm.write(tree, lower, final)
     farm.seal(tree, final)
+
+
+def _left(file: Path, lower: Mapping[str, Entry]) -> set[str]:
+    """Return those paths of the archives that a build has left. The file may hold anything."""
+    if not _is_file(file):
+        raise DependenciesError("the packages damaged the list of files of the environment")
+    left, rest = set(), b""
+    with file.open("rb") as list_:
+        while block := list_.read(1 << 20):
+            *paths, rest = (rest + block).split(b"\0")
+            left |= lower.keys() & {os.fsdecode(path).removeprefix("./") for path in paths}
+            if len(rest) > LONGEST_PATH:
+                raise DependenciesError("the packages damaged the list of files of the environment")
+    return left

@@ -13,7 +13,6 @@ that they share a build and a store path.
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -240,7 +239,7 @@ class Cache:
         for work in self._work.iterdir():
             with locks.try_exclusive(self._environments.key_lock(work.name)) as abandoned:
                 if abandoned:
-                    shutil.rmtree(work, ignore_errors=True)
+                    folders.remove_now(work)
 
     @asynccontextmanager
     async def _exclusive(self, key: str, deadline: Deadline) -> AsyncIterator[Path]:

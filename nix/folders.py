@@ -1,8 +1,11 @@
 """Folders of builds: readable for build users, and removed without blocking the event loop."""
 
 import asyncio
-import shutil
+import logging
+import subprocess
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def make_readable(folder: Path) -> None:
@@ -18,13 +21,24 @@ async def fresh(folder: Path) -> Path:
     return folder
 
 
+def remove_now(folder: Path) -> None:
+    """Remove a folder, if it is there, however deep it is: shutil.rmtree calls itself for each level.
+
+    A failure is logged, since what removes folders must go on with others.
+    """
+    command = ["rm", "-rf", "--one-file-system", "--", str(folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if ran.returncode != 0:
+        log.warning("%s could not be removed: %s", folder, ran.stderr[-1000:])
+
+
 async def remove(folder: Path) -> None:
-    """Remove a folder, if it is there, in a thread.
+    """Remove a folder as `remove_now` does, in a thread.
 
     A cancellation takes effect when the folder is removed: no thread is left that would remove what another
     task creates at its path.
     """
-    removal = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+    removal = asyncio.ensure_future(asyncio.to_thread(remove_now, folder))
     cancelled = False
     while not removal.done():
         try:

@@ -26,6 +26,8 @@ BUILD_FAILED = 100
 """Nix's exit code if a builder fails; all others are host errors."""
 HOST_FAULT = "failed with exit code 75"
 """End of the last line of Nix's log if the host is at fault: `HOST_FAULT` of `builder/common.sh`."""
+REFUSALS = ("is not allowed to refer to", "has an unsupported type", "File name too long")
+"""Parts of Nix's own last line if it refuses what a build wrote."""
 FULL_DISK = "No space left on device"
 BUILD_LIMITS = {
     "hit the limit environment_bytes": "environment_bytes",  # message of common.sh
@@ -122,7 +124,10 @@ class NixStore:
         log = ran.stderr.decode(errors="replace")
         if ran.exit_code != 0 or ran.limit_exceeded:
             raise self._explain(ran, log, deadline.given)
-        return Built(ran.stdout.decode().split(), NOISE.sub("", log))
+        store_paths = ran.stdout.decode().split()
+        if any(self.physical(store_path).is_symlink() for store_path in store_paths):
+            raise DependenciesError("the packages made the output of their build a link")
+        return Built(store_paths, NOISE.sub("", log))
 
     async def register(self, tree: Path, store_path: str, work: Path) -> int:
         """Make a sealed tree a valid path of this store, without references; return its size in bytes.
@@ -274,6 +279,8 @@ class NixStore:
         if limit:
             values = vars(limits) | {"environment_bytes": self.environment_bytes, "processes": PROCESSES}
             return LimitError(f"building hit the limit {limit} = {values[limit]}")
+        if any(refusal in log.rstrip().rpartition("\n")[2] for refusal in REFUSALS):
+            return DependenciesError(f"the packages made what a store path cannot be:\n{log[-4000:]}")
         if ran.exit_code == BUILD_FAILED and not _host_is_at_fault(log):
             return DependenciesError(f"building the environment failed:\n{NOISE.sub('', log)[-4000:]}")
         return CacheError(f"nix-build ended with {ran.signal or ran.exit_code}:\n{log[-4000:]}")

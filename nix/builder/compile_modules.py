@@ -14,8 +14,8 @@ folder = sys.argv[1]
 for line in sys.stdin.buffer.read().splitlines():
     module = "/" + line.decode(errors="surrogateescape")
     source = f"{folder}/source{module}"
-    if not Path(source).is_file():  # a link to what the archive does not have
-        continue
+    if not Path(source).is_file():  # a link of the interpreter's own to another of its archives
+        source = module
     try:
         py_compile.compile(
             source,
@@ -24,5 +24,5 @@ for line in sys.stdin.buffer.read().splitlines():
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
             doraise=True,
         )
-    except (ValueError, RecursionError, MemoryError, py_compile.PyCompileError):
+    except (FileNotFoundError, ValueError, RecursionError, MemoryError, py_compile.PyCompileError):
         continue

@@ -18,6 +18,7 @@ main() {
     mkdir_tools
     mkdir -p "$out/written" "$out/work" /build/root
     bound_disk "$out"
+    export mount_failed=$HOST_FAULT
     cd "$out/written"
     copy_up
     configure
@@ -54,13 +55,16 @@ run_in_tree() {
     unshare --user --map-root-user --mount --pid --fork sh -eu << 'END' || return
 . "$common"
 root=/build/root
-mount -t overlay overlay -o "lowerdir=/lower,upperdir=$out/written,workdir=$out/work,userxattr" "$root" ||
-    exit "$HOST_FAULT"
+# The present folder is $out/written, whatever a maintainer script has put in its place since.
+mount -t overlay overlay -o "lowerdir=/lower,upperdir=.,workdir=$out/work,userxattr" "$root" || exit "$mount_failed"
 mount -o rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/tmp"
-chroot "$root" /.configure/busybox sh -eu /.configure/run || exit 1
+# Without the variables of the build, which name the store.
+chroot "$root" /.configure/busybox env -i architecture="$architecture" /.configure/busybox sh -eu /.configure/run ||
+    exit 1
 END
+    export mount_failed=1 # packages have had their turn
     rm -rf .configure
     rmdir dev proc tmp
     chmod -R u+rwX "$out/work" # the kernel's own folder in it is closed

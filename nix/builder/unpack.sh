@@ -22,7 +22,9 @@ main() {
     bound_disk $folders
     export outputs
     write_unpack_one
-    xargs -n 2 -P "$NIX_BUILD_CORES" sh /build/unpack-one < "$archivesPath"
+    mkdir /build/roots
+    unshare --user --map-root-user --mount --pid --fork \
+        xargs -n 2 -P "$NIX_BUILD_CORES" sh /build/unpack-one < "$archivesPath"
     end_within_bounds
 }
 
@@ -51,7 +53,13 @@ extract() {
     esac
 }
 
-extract "$data" | tar -x -o
+# In a root folder without anything else: tar makes links as the archive has them, and then files through these links.
+root=/build/roots/$2
+mkdir -p "$root/files"
+: > "$root/busybox"
+mount -o bind "$busybox" "$root/busybox"
+mount -o bind "$tree/files" "$root/files"
+extract "$data" | chroot "$root" /busybox tar -x -o --no-same-permissions -C /files
 rm -rf usr/share/doc usr/share/info usr/share/lintian usr/share/locale usr/share/man
 find . ! -type f ! -type d ! -type l -exec rm {} + # devices and pipes, which a store cannot hold
 

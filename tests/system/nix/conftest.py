@@ -4,7 +4,6 @@ import asyncio
 import fcntl
 import http.server
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -18,6 +17,7 @@ import pytest
 from nix import package_set
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Dependencies
+from nix.folders import remove_now
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
@@ -75,7 +75,7 @@ def _shared_root(name: str) -> Iterator[Path]:
     except BlockingIOError:
         pass  # others are at it
     else:
-        shutil.rmtree(root)
+        remove_now(root)  # what hostile packages left may be deep
         root.with_suffix(".lock").unlink()
     finally:
         os.close(lock)

@@ -1,5 +1,6 @@
 """Archives and their maintainer scripts are treated as if they were hostile."""
 
+import contextlib
 import os
 import re
 import tarfile
@@ -13,6 +14,7 @@ import pytest
 from nix.cache import BuildLimits, Cache, InstalledEnvironment
 from nix.dependencies import Expression, Packages
 from nix.errors import CacheError, DependenciesError, LimitError
+from nix.folders import remove_now
 from nix.settings import NixSettings
 from processors.runner import SandboxRunner
 from processors.sandbox import Sandboxes
@@ -34,9 +36,10 @@ class Build(Protocol):
 @pytest.fixture
 def pool() -> Iterator[Path]:
     """Not below pytest's own folder, which is closed to the users of the sandbox."""
-    with tempfile.TemporaryDirectory(prefix="envicutor-pool-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+    folder = Path(tempfile.mkdtemp(prefix="envicutor-pool-"))
+    folder.chmod(0o755)
+    yield folder
+    remove_now(folder)  # what hostile packages left may be deep
 
 
 @pytest.fixture
@@ -254,6 +257,7 @@ def test_an_archive_that_was_changed_is_not_unpacked(
     "change",
     [
         "$b mv $out/written $out/away && $b ln -s SECRET $out/written",
+        "$b mv $out $out.away && $b ln -s SECRET $out",
         "$b ln -sf /dev/zero $out/left",
         "$b ln -sf SECRET/file $out/left",
     ],
@@ -267,6 +271,7 @@ def test_what_a_build_leaves_is_not_followed_as_a_link(
         b=/build/root/.configure/busybox
         $b cp $b /build/kept
         b=/build/kept
+        out=$(echo /nix/store/*-changes)
         {change.replace("SECRET", str(tmp_path))}
     """
     run = f"$b nsenter -m/proc/self/ns/mnt /build/root$b sh -c '{script}' 2>/dev/null"
@@ -286,3 +291,33 @@ def test_names_that_are_no_text_are_files_as_others(build: Build, host: Host) ->
     with host.cache.hold(installed.store_path) as tree:
         (odd,) = (tree / "usr/lib/python3/dist-packages").iterdir()
         assert os.fsencode(odd.name) == b"\xff\n\x01.py"
+
+
+def test_a_link_of_an_archive_does_not_reach_others_that_are_unpacked(build: Build, host: Host) -> None:
+    """Tar makes hard links last, and so could make them through links of the same archive."""
+    members = [
+        Member("./usr/bin/evil", b"#!/bin/sh\n"),
+        Member("./usr/Y", type=tarfile.SYMTYPE, link="X"),
+        Member("./usr/X", type=tarfile.SYMTYPE, link="/build"),
+        Member("./usr/Y/planted", type=tarfile.LNKTYPE, link="usr/bin/evil"),
+    ]
+    with pytest.raises(DependenciesError, match="planted"):
+        build(members)
+
+
+def test_a_folder_of_a_thousand_levels_holds_up_nothing(build: Build, host: Host) -> None:
+    deep = Member("./usr/" + "/".join(["a"] * 1010) + "/f", b"x")
+    for _ in range(2):  # the second does not find what the first left
+        with contextlib.suppress(DependenciesError):
+            build([deep], "/.configure/busybox mv /usr /var/away", wall_time_s=10)
+        host.loop.run(host.cache.make_room(_agree))
+
+
+async def _agree(_: str) -> bool:
+    return True
+
+
+def test_maintainer_scripts_do_not_get_the_variables_of_the_build(build: Build, host: Host) -> None:
+    installed = build([], "/.configure/busybox env > /etc/variables")
+    with host.cache.hold(installed.store_path) as tree:
+        assert "/nix/store" not in (tree / "etc/variables").read_text()

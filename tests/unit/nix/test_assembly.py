@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nix import farm
-from nix.assembly import _apply
+from nix.assembly import _apply, _left
 from nix.errors import DependenciesError, LimitError
 from nix.layout import SKELETON, Entry, scan
 
@@ -57,3 +57,11 @@ def test_what_was_written_counts_into_the_size(tmp_path: Path) -> None:
     (output / "written/large").write_bytes(bytes(BYTES + 1))
     with pytest.raises(LimitError, match="environment_bytes"):
         apply(tmp_path, output)
+
+
+def test_a_list_of_other_names_costs_no_memory_and_a_long_name_is_refused(tmp_path: Path) -> None:
+    output = changes(tmp_path, *PATHS, *(f"other{n}" for n in range(1000)))
+    assert _left(output / "left", SKELETON) == set(PATHS)
+    (output / "left").write_bytes(b"x" * (2 << 20))
+    with pytest.raises(DependenciesError, match="damaged the list"):
+        _left(output / "left", SKELETON)
