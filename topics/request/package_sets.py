@@ -32,9 +32,7 @@ class OfferedPackageSets:
         """
         found = self.pins.get(self.default if name is None else name)
         if found is None:
-            raise UnknownPackageSetError(
-                f"there is no package set {name!r}; offered: {', '.join(self.pins)}"
-            )
+            raise UnknownPackageSetError(f"there is no package set {name!r}; offered: {', '.join(self.pins)}")
         return found
 
     def pin_of_request(self, name: str | None) -> str:
