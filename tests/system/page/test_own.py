@@ -58,9 +58,8 @@ def test_two_tabs_keep_two_drafts(page: Page) -> None:
     eventually(lambda: "of_the_second" in kept_drafts(page), "the draft is kept", KEEP_S)
     write_code(page, "of_the_first = 1")
     expect(page.locator(".notice-line")).to_contain_text("Another tab changed this draft")
-    kept = kept_drafts(page)
-    assert "of_the_first" in kept
-    assert "of_the_second" in kept
+    eventually(lambda: "of_the_first" in kept_drafts(page), "the draft is kept", KEEP_S)
+    assert "of_the_second" in kept_drafts(page)
     opened.reload()
     expect(opened.get_by_label("Content of main.py")).to_contain_text("of_the_second")
     opened.get_by_role("button", name="Open the draft main.py").click()
