@@ -180,7 +180,7 @@ def _write_lower(tree: Path, lower: Lower, environment_bytes: int) -> None:
 
 
 def _check_size(files: Mapping[str, Entry], environment_bytes: int) -> None:
-    size = sum(os.stat(entry.source).st_size for entry in files.values() if entry.kind == "file")  # noqa: PTH116
+    size = sum(Path(entry.source).stat().st_size for entry in files.values() if entry.kind == "file")
     if size > environment_bytes:
         raise LimitError(
             f"the packages unpack to {size >> 20} MiB; an environment may take {environment_bytes >> 20} MiB "

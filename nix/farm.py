@@ -26,10 +26,10 @@ def write(folder: Path, before: Layout, after: Layout) -> None:
             raise ValueError(f"the parent of {path!r} is no folder")
     for path in sorted(before, reverse=True):
         if not _stays(before[path], after.get(path)):
-            _remove(f"{root}/{path}", before[path])
+            _remove(Path(root, path), before[path])
     for path in sorted(after, key=lambda path: path.split("/")):
         if not _stays(before.get(path), after[path]):
-            _create(f"{root}/{path}", after[path])
+            _create(Path(root, path), after[path])
 
 
 def seal(folder: Path, layout: Layout) -> None:
@@ -39,12 +39,12 @@ def seal(folder: Path, layout: Layout) -> None:
         if entry.kind == "link":
             os.utime(f"{root}/{path}", (1, 1), follow_symlinks=False)
         elif entry.kind == "folder":
-            _seal_folder(f"{root}/{path}")
-    _seal_folder(root)
+            _seal_folder(Path(root, path))
+    _seal_folder(folder)
 
 
-def _seal_folder(place: str) -> None:
-    os.chmod(place, 0o555)  # noqa: PTH101, S103 - thousands of times; all may read it
+def _seal_folder(place: Path) -> None:
+    place.chmod(0o555)
     os.utime(place, (1, 1))
 
 
@@ -52,23 +52,23 @@ def _stays(before: Entry | None, after: Entry | None) -> bool:
     return before is not None and before == after
 
 
-def _remove(place: str, entry: Entry) -> None:
+def _remove(place: Path, entry: Entry) -> None:
     if entry.kind == "folder":
-        os.rmdir(place)  # noqa: PTH106
+        place.rmdir()
     else:
-        os.unlink(place)  # noqa: PTH108
+        place.unlink()
 
 
-def _create(place: str, entry: Entry) -> None:
+def _create(place: Path, entry: Entry) -> None:
     if entry.kind == "folder":
-        os.mkdir(place)  # noqa: PTH102
-        os.chmod(place, 0o755)  # noqa: PTH101, S103 - whatever the umask: build users read it
+        place.mkdir()
+        place.chmod(0o755)  # whatever the umask: build users read it
     elif entry.kind == "link":
-        os.symlink(entry.source, place)  # noqa: PTH211
+        place.symlink_to(entry.source)
     else:
         try:
             os.link(entry.source, place)
         except OSError as error:
             if error.errno not in _ANOTHER_COPY:
                 raise
-            shutil.copy2(entry.source, place)
+            shutil.copy2(entry.source, place, follow_symlinks=False)

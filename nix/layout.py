@@ -51,7 +51,7 @@ def scan(folder: Path) -> Iterator[tuple[str, Entry]]:
         for child in children:
             below = f"{path}/{child.name}" if path else child.name
             if child.is_symlink():
-                yield below, Entry("link", os.readlink(child.path))  # noqa: PTH115 - ten thousand times
+                yield below, Entry("link", os.readlink(child.path))  # noqa: PTH115 - Path changes targets
             elif child.is_dir():
                 yield below, FOLDER
                 pending.append((child.path, below))
