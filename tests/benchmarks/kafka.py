@@ -170,7 +170,8 @@ def _pop(log: Log) -> None:
         message.partition(): message.offset() for message in read_to_end(log.settings, family.queue.name)
     }
     offsets = [TopicPartition(family.queue.name, p or 0, (at or 0) + 1) for p, at in popped.items()]
-    group.commit(offsets=offsets, asynchronous=False)
+    if offsets:  # an attempt whose end is folded before its turn comes is not enqueued
+        group.commit(offsets=offsets, asynchronous=False)
     group.close()
 
 

@@ -35,6 +35,8 @@ ROLES = (
 BETWEEN_SUBMISSIONS_S = 0.25
 BETWEEN_ROLES_S = 3.0
 SETTLE_S = 240.0
+AFTERWARDS = 5
+"""Submissions one after the other, once no other runs: the load alone may leave no slot free for ingest."""
 _SOURCE = Path(__file__).resolve().parents[2]
 _PAGE = Path("ingest/page/dist")
 
@@ -86,6 +88,8 @@ async def _upgrade(cluster: Cluster, package_set: str) -> list[str]:
             break
         await asyncio.sleep(1)
     await clients.close()
+    for _ in range(AFTERWARDS):
+        await asyncio.to_thread(cluster.answer, {"run": "true"})
     typer.echo(f"{len(clients.accepted.ids)} submissions over {len(ROLES)} replaced roles")
     audit = await asyncio.to_thread(cluster.verify)
     if audit.returncode != 0:
