@@ -24,10 +24,11 @@ for argument; do
 done
 folder=$(mktemp -d /tmp/envicutor-uml.XXXXXX)
 trap 'rm -rf "$folder"' EXIT
+gcc -O2 -Wall -Wextra -shared -fPIC -o "$folder/xstate.so" tests/system/uml/xstate.c
 say "starting Linux $(linux.uml --version), with cgroup version 2"
 # It ends with code 0 whatever came of the tests. Its memory is taken as it is used.
 timeout --foreground --kill-after=10 $seconds \
-  linux.uml mem=3G loglevel=1 uml_dir="$folder" root=/dev/root rootfstype=hostfs rootflags=/ ro \
+  env LD_PRELOAD="$folder/xstate.so" linux.uml mem=3G loglevel=1 uml_dir="$folder" root=/dev/root rootfstype=hostfs rootflags=/ ro \
   init="$PWD/tests/system/uml/init.sh" console=tty0 con=null con0=null,fd:1 -- "$PWD" "${arguments[@]}" 2>&1 |
   tee "$folder/log" | sed --unbuffered --quiet 's/\r$//; /^uml: Linux/,/^uml: \(passed\|failed\)/ p' || true
 if grep --quiet '^uml: passed' "$folder/log"; then exit; fi
