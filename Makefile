@@ -80,7 +80,7 @@ integration: setup ## run tests with a real broker
 system-tests: setup browser proxies ## run tests of the whole system: real builds, sandboxes, kills; needs root
 	$(BIN)/pytest -q -n 4 --dist loadgroup --durations=25 tests/system
 
-UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of or keys-of or multicast")
+UML_TESTS := tests/system/hostile $(if $(FULL),tests/system/sandbox,-k "heap or shm or sockets or connections or many or child-of or zombie or access-control or record-locks or datagrams-held or errors-of or keys-of or multicast or listings-of")
 
 USER_NAMESPACE_TESTS := $(if $(FULL),tests/system/hostile tests/system/sandbox,$(addprefix tests/system/sandbox/test_,boxes.py isolation.py) -k "devices or side_by_side")
 

@@ -39,6 +39,12 @@ def dependencies_checks(local: LocalSettings) -> list[Check]:
             lambda: _file(BUSYBOX),
         ),
         Check(
+            "overlayfs",
+            "maintainer scripts of packages see unpacked archives, which they must not change",
+            "modprobe overlay",
+            _overlayfs,
+        ),
+        Check(
             "package lists",
             "the package set is made from apt's lists",
             "apt-get update, on Debian",
@@ -95,6 +101,12 @@ def _members(group: str) -> str:
     if not members:
         raise AbsentError(f"the group {group} has no members")
     return f"{len(members)} in the group {group}"
+
+
+def _overlayfs() -> str:
+    if "overlay" not in Path("/proc/filesystems").read_text().split():
+        raise AbsentError("the kernel does not list it")
+    return "the kernel has it"
 
 
 def _file(path: Path) -> str:

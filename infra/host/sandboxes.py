@@ -2,11 +2,8 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from infra.host.check import TIMEOUT_S, AbsentError, Check
 from nix.errors import CacheError
@@ -18,7 +15,6 @@ from processors.sandbox import (
     capabilities,
     cgroups,
     launcher,
-    mounts,
     seccomp,
     user_ids,
 )
@@ -64,20 +60,6 @@ def sandbox_checks(settings: SandboxSettings, nix_root: Path) -> list[Check]:
             "sysctl user.max_user_namespaces=65536, and if the kernel has these: "
             "kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0",
             lambda: _user_namespaces(settings.first_uid),
-        ),
-        Check(
-            "overlayfs",
-            "each test case starts on an unchanged copy of the compiled box",
-            "modprobe overlay",
-            _overlayfs,
-        ),
-        Check(
-            "folders of compiled boxes",
-            "a test case may remove and rename those that it finds",
-            "in a user namespace Linux 6.6 or newer, so that they can be removed; to rename them, programs "
-            "must copy (as `mv` does), or the worker must run outside of a user namespace",
-            _folders_of_compiled_boxes,
-            required=False,
         ),
         Check(
             "state folder",
@@ -164,35 +146,6 @@ def _user_namespaces(uid: int) -> str:
     if tried.returncode != 0:
         raise AbsentError(f"user {uid} cannot make one: {tried.stderr.strip()}")
     return f"user {uid} can make them"
-
-
-def _overlayfs() -> str:
-    if "overlay" not in Path("/proc/filesystems").read_text().split():
-        raise AbsentError("the kernel does not list it")
-    return "the kernel has it"
-
-
-def _folders_of_compiled_boxes() -> str:
-    with TemporaryDirectory(prefix="envicutor-") as name:
-        root = Path(name).resolve()  # as the kernel writes it in its list of mounts
-        box, changes = root / "box", root / "changes"
-        for folder in (box / "removed/below", box / "renamed", changes):
-            folder.mkdir(parents=True)
-        try:
-            fork = mounts.mount_fork(box, changes, os.geteuid(), size_bytes=1 << 20, files=100)
-            _attempt("removed", lambda: shutil.rmtree(fork / "removed"))
-            _attempt("renamed", lambda: (fork / "renamed").rename(fork / "new"))
-        finally:
-            for point in mounts.mounts_below(root):
-                mounts.unmount(point)
-    return "can be removed and renamed"
-
-
-def _attempt(name: str, change: Callable[[], object]) -> None:
-    try:
-        change()
-    except OSError as error:
-        raise AbsentError(f"they cannot be {name}: {error.strerror}") from error
 
 
 def _state_dir(folder: Path) -> str:

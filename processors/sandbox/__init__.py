@@ -3,6 +3,7 @@
 from processors.sandbox.attribution import Bounds
 from processors.sandbox.boxes import Box
 from processors.sandbox.collect import Collected, CollectedFile
+from processors.sandbox.forks import Forks
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, OnOutput, Rootfs, SandboxError
 from processors.sandbox.sandboxes import Sandboxes
 from processors.sandbox.settings import SandboxSettings
@@ -16,6 +17,7 @@ __all__ = [
     "CollectedFile",
     "Command",
     "Completed",
+    "Forks",
     "OnOutput",
     "Rootfs",
     "SandboxError",

@@ -10,15 +10,16 @@ from pathlib import Path, PurePosixPath
 
 from processors.sandbox import mounts, snapshot
 from processors.sandbox.collect import WALK_S, Collected, collect
+from processors.sandbox.copying import copy_box
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.model import BoxTooSmallError, Command, Completed, Rootfs, SandboxError
 from processors.sandbox.stage import shielded
 from topics.request.limits import RunLimits
 
 FEW_FILES = 32
-"""Files that are written or removed on the event loop. More of them take a thread: they may be thousands."""
+"""Files that are written, copied or removed on the event loop. More take a thread: they may be thousands."""
 SMALL_BYTES = 1 << 20
-"""Content of a box that is removed on the event loop, with that many files at most."""
+"""Content of a box that is copied or removed on the event loop, with that many files at most."""
 
 Runner = Callable[["Box", Command, Rootfs, RunLimits], Awaitable[Completed]]
 
@@ -33,7 +34,7 @@ class Box:
         """User id, on the host, that owns the box and that its programs run as."""
         self._runner = runner
         self._forks = itertools.count()
-        self._living_forks = 0
+        self._copying = 0
 
     async def run(self, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         """Run `command` in /box and return when no process of it is left; cancellation kills them all.
@@ -41,32 +42,48 @@ class Box:
         Raises:
             SandboxError: the sandbox could not be set up.
             ValueError: `command` has no program, or a NUL in an argument or a variable.
-            RuntimeError: a fork of this box still exists.
+            RuntimeError: this box is being copied.
         """
-        if self._living_forks:
-            raise RuntimeError("a box must not change while there are forks of it")
+        if self._copying:
+            raise RuntimeError("a box must not change while it is copied")
         return await self._runner(self, command, rootfs, limits)
 
     @asynccontextmanager
     async def fork(self, limits: RunLimits) -> AsyncIterator["Box"]:
-        """Yield a box with the present content of this one; its changes are private and bounded by `limits`.
+        """Yield a copy of this box; what is added to it is bounded by `limits`.
 
         Raises:
-            SandboxError: the box could not be mounted or removed.
+            SandboxError: the box could not be made or removed.
         """
-        self._living_forks += 1
-        changes = self.path.with_name(f"{self.path.name}-{next(self._forks)}")
+        copy = Box(self.path.with_name(f"{self.path.name}-{next(self._forks)}"), self.uid, self._runner)
+        async with place_to_mount(copy.path):
+            self._copying += 1
+            try:
+                if _is_small(self.path):
+                    self._copy(copy, limits)
+                else:
+                    await shielded(asyncio.to_thread(self._copy, copy, limits))
+            finally:
+                self._copying -= 1
+            yield copy
+
+    def _copy(self, copy: "Box", limits: RunLimits) -> None:
+        held = os.statvfs(self.path)
+        held_bytes, held_files = (held.f_blocks - held.f_bfree) * held.f_frsize, held.f_files - held.f_ffree
+        # While files are copied, each hard link may have one more name.
+        mounts.mount_box(
+            copy.path, self.uid, held_bytes + limits.box_bytes, 2 * held_files + limits.box_files
+        )
         try:
-            async with place_to_mount(changes, has_layers=True):
-                box = mounts.mount_fork(self.path, changes, self.uid, limits.box_bytes, limits.box_files)
-                yield Box(box, self.uid, self._runner)
-        finally:
-            self._living_forks -= 1
+            copy_box(self.path, copy.path, self.uid)
+        except OSError as error:
+            raise SandboxError(f"a box cannot be copied: {error}") from error
+        copy.make_room(limits)
 
     def make_room(self, limits: RunLimits) -> None:
         """Bound by `limits` what is added from now on.
 
-        This replaces a fork if the box is not needed afterwards.
+        A program then has as much room as in a fork, whose copy is saved if the box is not needed afterwards.
 
         Raises:
             SandboxError: the box could not be mounted again.
@@ -161,10 +178,8 @@ class Box:
 
 
 @asynccontextmanager
-async def place_to_mount(folder: Path, *, has_layers: bool = False) -> AsyncIterator[None]:
+async def place_to_mount(folder: Path) -> AsyncIterator[None]:
     """Make a folder to mount on; unmount and remove it at the end.
-
-    A mount with layers may hold any number of names that programs looked for.
 
     Raises:
         SandboxError: the folder could not be made or removed.
@@ -173,7 +188,7 @@ async def place_to_mount(folder: Path, *, has_layers: bool = False) -> AsyncIter
     try:
         yield
     finally:
-        if not has_layers and _is_small(folder):
+        if _is_small(folder):
             _remove_box(folder)
         else:  # freeing hundreds of megabytes would block the event loop
             await shielded(asyncio.to_thread(_remove_box, folder))
@@ -187,7 +202,7 @@ def _make_place(folder: Path) -> None:
 
 
 def _is_small(folder: Path) -> bool:
-    """Return whether what is mounted on a folder is removed as quickly as a thread starts."""
+    """Return whether what is mounted on a folder is copied or removed as quickly as a thread starts."""
     try:
         held = os.statvfs(folder)
     except OSError:

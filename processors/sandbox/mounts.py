@@ -4,10 +4,8 @@ import ctypes
 import os
 import re
 import stat
-from functools import cache
 from pathlib import Path
 
-from processors.sandbox.descriptors import closing
 from processors.sandbox.model import SandboxError
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
@@ -15,8 +13,6 @@ MNT_DETACH = 2
 SYS_OPEN_TREE, SYS_OPENAT2 = 428, 437
 AT_FDCWD, AT_NO_AUTOMOUNT, AT_RECURSIVE, OPEN_TREE_CLONE = -100, 0x800, 0x8000, 1
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 1, 2, 4, 8
-INITIAL_USER_NAMESPACE = 0xEFFFFFFD
-"""Inode of the initial user namespace in every kernel (USER_NS_INIT_INO)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -170,41 +166,3 @@ def resize_box(target: Path, size_bytes: int, files: int) -> None:
     size_bytes += (now.f_blocks - now.f_bfree) * now.f_frsize
     inodes = now.f_files - now.f_ffree + files
     mount("tmpfs", target, MS_REMOUNT | MS_NOSUID | MS_NODEV, f"size={size_bytes},nr_inodes={inodes}")
-
-
-def mount_fork(original: Path, changes: Path, uid: int, size_bytes: int, files: int) -> Path:
-    """Mount a copy-on-write view of a box with a bounded file system for changes; return its path.
-
-    The mount options name the layers by descriptors, because the program can read them.
-
-    Raises:
-        SandboxError: the kernel refuses a mount.
-    """
-    box, upper, work = changes / "box", changes / "upper", changes / "work"
-    inodes = files + 1 + 5  # box, upper, work, and what overlayfs makes below work
-    for_a_moment = 16  # overlayfs probes the features of its layer when it is mounted
-    flags = MS_NOSUID | MS_NODEV
-    mount("tmpfs", changes, flags, f"size={size_bytes},nr_inodes={inodes + for_a_moment},mode=0711")
-    box.mkdir()
-    work.mkdir(0o700)
-    upper.mkdir(0o700)
-    os.chown(upper, uid, uid)
-    with closing(_open_path(original)) as lower, closing(_open_path(changes)) as layers:
-        layer = f"/proc/self/fd/{layers}"
-        options = (
-            f"lowerdir=/proc/self/fd/{lower},upperdir={layer}/upper,workdir={layer}/work,{_overlay_option()}"
-        )
-        mount("overlay", box, flags, options)
-    mount("tmpfs", changes, MS_REMOUNT | flags, f"nr_inodes={inodes}")
-    return box
-
-
-@cache
-def _overlay_option() -> str:
-    """Return the option for marks on changed folders. Only the initial user namespace may redirect."""
-    in_initial_namespace = Path("/proc/self/ns/user").stat().st_ino == INITIAL_USER_NAMESPACE
-    return "redirect_dir=on" if in_initial_namespace else "userxattr"
-
-
-def _open_path(folder: Path) -> int:
-    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

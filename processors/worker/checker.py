@@ -9,7 +9,7 @@ import re
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
-from processors.sandbox import Box, BoxTooSmallError, Command, Completed
+from processors.sandbox import Box, BoxTooSmallError, Command, Completed, Forks
 from processors.worker.answer_budget import AnswerBudget
 from processors.worker.comparisons import NUMBER
 from processors.worker.compile_cache import Sources
@@ -54,6 +54,7 @@ class OutputChecker:
         self._stack, self._job = stack, job
         self._compiled: CompiledBox | str | None = None
         """Box of the checker, or the reason why its files have none; None until a case needs it."""
+        self._forks: Forks | None = None
         self.failure: str | None = None
         """Reason why the checker first failed; None if it did not."""
 
@@ -65,8 +66,9 @@ class OutputChecker:
         """
         run = None
         try:
-            box = await self._box()
-            run = await self._run(box, (stdin, stdout, case.expected() or b""))
+            forks = self._forks = self._forks or await self._make_forks()
+            fork = await forks.take(another=number + 1 < len(self._job.work.request.cases))
+            run = await self._run(fork, (stdin, stdout, case.expected() or b""))
             return CheckedOutput(share_of(run), run)
         except CheckerFailedError as error:
             self.failure = self.failure or f"the checker failed at test_cases.{number}: {error}"
@@ -76,6 +78,11 @@ class OutputChecker:
         """Store the compiled checker in the compile cache."""
         if isinstance(self._compiled, CompiledBox):
             await self._compiler.keep(self._compiled)
+
+    async def _make_forks(self) -> Forks:
+        forks = Forks(await self._box(), self._comparison.limits)
+        self._stack.push_async_callback(forks.close)
+        return forks
 
     async def _box(self) -> Box:
         self._compiled = self._compiled or await self._compile()
@@ -95,20 +102,18 @@ class OutputChecker:
             name = "compile_limits" if sources.compile else "limits"
             return f"comparison.files exceed comparison.{name}.{error.limit}"
 
-    async def _run(self, box: Box, contents: tuple[bytes, bytes, bytes]) -> Completed:
-        limits = self._comparison.limits
+    async def _run(self, fork: Box, contents: tuple[bytes, bytes, bytes]) -> Completed:
         argv = argv_of(self._comparison.run, "run", CHECKER_FILES)
         command = Command(argv, self._job.variables, may_start=self._job.may_run)
-        async with box.fork(limits) as fork:
-            try:
-                await fork.write(dict(zip(CHECKER_FILES, contents, strict=True)))
-            except BoxTooSmallError as error:
-                raise CheckerFailedError(
-                    f"input, output and answer exceed comparison.limits.{error.limit}"
-                ) from error
-            except FileExistsError as error:
-                raise CheckerFailedError("comparison.compile made a file input, output or answer") from error
-            return await fork.run(command, self._job.rootfs, limits)
+        try:
+            await fork.write(dict(zip(CHECKER_FILES, contents, strict=True)))
+        except BoxTooSmallError as error:
+            raise CheckerFailedError(
+                f"input, output and answer exceed comparison.limits.{error.limit}"
+            ) from error
+        except FileExistsError as error:
+            raise CheckerFailedError("comparison.compile made a file input, output or answer") from error
+        return await fork.run(command, self._job.rootfs, self._comparison.limits)
 
 
 def share_of(run: Completed) -> float:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from processors.sandbox import Box, Command, Sandboxes
+from processors.sandbox import Box, Command, Forks, Sandboxes
 from processors.worker.answer_budget import AnswerBudget
 from processors.worker.checker import CheckedOutput, OutputChecker
 from processors.worker.comparisons import is_same
@@ -83,23 +83,26 @@ class _Cases:
         self._request: SubmissionRequest = job.work.request
 
     async def run(self, stack: AsyncExitStack) -> list[RunStage]:
-        """Run the test cases one after the other; the last box exists until `stack` closes."""
+        """Run the test cases one after the other; the last boxes exist until `stack` closes."""
         request, runs = self._request, list[RunStage]()
-        case_stack = await stack.enter_async_context(AsyncExitStack())
+        forks = Forks(self._compiled.box, request.limits.run)
+        stack.push_async_callback(forks.close)
         for number, case in enumerate(request.cases):
             if request.stop_at_first_failure and runs and runs[-1].verdict != "accepted":
                 runs.append(stage_not_run(request, case))
-                continue
-            await case_stack.aclose()  # the box of the case before
-            box = await self._box(case_stack, is_last=number == len(request.cases) - 1)
-            runs.append(await self._run_case(box, number, case))
+            else:
+                runs.append(await self._run_case(await self._box(forks, number), number, case))
         return runs
 
-    async def _box(self, stack: AsyncExitStack, *, is_last: bool) -> Box:
+    async def _box(self, forks: Forks, number: int) -> Box:
+        """Return the box of a case; the last one may change the compiled box, unless that is to be kept."""
         limits, box = self._request.limits.run, self._compiled.box
-        if not is_last or self._compiled.keep_as:
-            return await stack.enter_async_context(box.fork(limits))
-        box.make_room(limits)  # the box is not needed unchanged any more
+        last_fork = len(self._request.cases) - (1 if self._compiled.keep_as else 2)
+        if number <= last_fork:
+            return await forks.take(another=number < last_fork)
+        if number:
+            await forks.retire()
+        box.make_room(limits)
         return box
 
     async def _run_case(self, box: Box, number: int, case: TestCase) -> RunStage:

@@ -42,6 +42,7 @@ HIT: Mapping[str, float] = {
     "stdout_bytes": 64 * KiB,
 }
 """The limits that are run into."""
+LARGE_BOX = {f"{n % 20}/{n}": bytes([1]) * 50_000 for n in range(1000)}
 ROOMY = RunLimits(wall_time_s=30, cpu_time_s=30)
 DYING = RunLimits(wall_time_s=5)
 """The default limits, with enough time to fill them with processes that take long to die."""
@@ -178,7 +179,8 @@ def _layers(sandboxes: Sandboxes) -> dict[str, Callable[[], Awaitable[float]]]:
         PLAIN: partial(_spawn, ["true"]),
         BUBBLEWRAP: partial(_spawn, ["bwrap", "--unshare-all", *mounts, "true"]),
         "box": partial(_box, sandboxes),
-        "fork of a box": partial(_fork, sandboxes),
+        "fork of a box": partial(_fork, sandboxes, {}),
+        "fork of 1,000 files, 50 MB": partial(_fork, sandboxes, LARGE_BOX),
         "run in a box, prepared": partial(_run, sandboxes),
         "run in a box, not prepared": partial(_run_again, sandboxes),
         SANDBOX: partial(_box_and_run, sandboxes),
@@ -218,8 +220,8 @@ async def _box(sandboxes: Sandboxes) -> float:
     return time.perf_counter() - started
 
 
-async def _fork(sandboxes: Sandboxes) -> float:
-    async with sandboxes.box({}, ROOMY) as box:
+async def _fork(sandboxes: Sandboxes, files: Mapping[str, bytes]) -> float:
+    async with sandboxes.box(files, ROOMY) as box:
         started = time.perf_counter()
         async with box.fork(ROOMY):
             pass

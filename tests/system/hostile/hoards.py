@@ -192,6 +192,65 @@ SIGNALS_OF_PIPES = """
     for (int end = 0; end < 2; end++)
         if (ioctl(ends[end], FIOASYNC, &on) || fcntl(ends[end], F_SETOWN, getpid())) return -1;
 """
+LISTING = """
+    static char entries[1 << 16];
+    char name[32];
+    for (int n = i ? 4000 + i : 0; n <= 4000 + i; n++) {
+        sprintf(name, "%d", n);
+        close(open(name, O_CREAT | O_RDWR, 0600));
+    }
+    int folder = open("/box", O_RDONLY | O_DIRECTORY);
+    while (syscall(SYS_getdents64, folder, entries, sizeof entries) > 0);
+    return folder;
+"""
+UNREAD = """
+    static char data[8192];
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends)) return -1;
+    while (send(ends[0], data, sizeof data, MSG_DONTWAIT) >= 0);
+    return 0;
+"""
+UNREAD_OF_LOOPBACK = (
+    SOCKET_ADDRESS
+    + """
+    static char data[8192];
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (bind(fd, (void *)&address, length) || getsockname(fd, (void *)&address, &length)) return -1;
+    for (int n = 0; n < 30; n++)
+        if (sendto(fd, data, sizeof data, MSG_DONTWAIT, (void *)&address, length) < 0) return -1;
+    if (i % 4 == 0) usleep(1000);
+    return 0;
+"""
+)
+FULL_PIPE = """
+    static char data[4096];
+    int ends[2];
+    if (pipe2(ends, O_NONBLOCK)) return -1;
+    while (write(ends[1], data, sizeof data) > 0);
+    return 0;
+"""
+READER_OF_PROC = """
+    char byte;
+    const char *names[] = {"/proc/self/maps", "/proc/self/mountinfo", "/proc/self/status"};
+    return read(open(names[i % 3], O_RDONLY), &byte, 1);
+"""
+EPOLL = """
+    static int read_end;
+    int fd = epoll_create1(0), ends[2];
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    if (i % 1000 == 0 && pipe(ends) == 0) read_end = ends[0];
+    return epoll_ctl(fd, EPOLL_CTL_ADD, read_end, &event);
+"""
+TIMER = """
+    timer_t timer;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct itimerspec later = {.it_value.tv_sec = 1000};
+    return timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &later, NULL) ? -1 : 0;
+"""
+MAPPING = """
+    char *two = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return two == MAP_FAILED ? -1 : mprotect(two, 4096, PROT_NONE);
+"""
 UNDO = """
     struct sembuf up = {.sem_op = 1, .sem_flg = SEM_UNDO};
     int set = semget(IPC_PRIVATE, 1, 0600);
@@ -261,6 +320,18 @@ HOARDS = [
     Hoard("descriptors", DESCRIPTORS, 300),
     Hoard("locks-of-ended-processes", LOCKS_OF_ORPHANS, 20_000),
     Hoard("watches", WATCH, 20_000),
+    Hoard("listings-of-changing-folders", LISTING, 800),
+    Hoard("unread-datagrams-of-unix", UNREAD, 1_000, most_bytes=64 * MIB, in_pages=True),
+    Hoard("unread-datagrams-of-loopback", UNREAD_OF_LOOPBACK, 150, most_bytes=16 * MIB, in_pages=True),
+    Hoard("full-pipes", FULL_PIPE, 1_900, most_bytes=64 * MIB, in_pages=True),
+    Hoard("readers-of-proc", READER_OF_PROC, 4_000),
+    Hoard("epoll", EPOLL, 4_000),
+    Hoard("timers", TIMER, 4_000),
+    Hoard("mappings", MAPPING, 30_000),
+    Hoard("mount-namespaces", "return unshare(CLONE_NEWNS);", 1_000, "EPERM"),
+    Hoard("keys", 'return syscall(SYS_add_key, "user", "k", "x", 1, -3);', 1_000, "EPERM"),
+    Hoard("io-uring", "char ring[120] = {0}; return syscall(SYS_io_uring_setup, 64, ring);", 1_000, "EPERM"),
+    Hoard("bpf", "char map[120] = {1}; return syscall(SYS_bpf, 0, map, sizeof map);", 1_000, "EPERM"),
     Hoard("signals-of-pipes", SIGNALS_OF_PIPES, 20_000),
     Hoard("undone-semaphores", UNDO, 5_000),
     Hoard("ports-in-time-wait", TIME_WAIT, 120_000, TIME_WAIT_ENDS, most_bytes=24 * MIB),

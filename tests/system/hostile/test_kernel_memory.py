@@ -22,10 +22,15 @@ TRIES = 6
 """Other processes of the host use kernel memory, too; no try of a program that leaks is a good one."""
 
 
+def used_by_kernel(*names: str) -> int:
+    """The sum of these lines of /proc/meminfo, in bytes."""
+    values = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
+    return sum(int(values[name]) for name in names) * 1024
+
+
 def of_host() -> int:
     """What the kernel uses for itself: slabs, tables of pages, stacks and other large pieces."""
-    values = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
-    return sum(int(values[name]) for name in ("Slab", "PageTables", "VmallocUsed", "Percpu")) * 1024
+    return used_by_kernel("Slab", "PageTables", "VmallocUsed", "Percpu")
 
 
 def in_pages_of_host() -> int:
@@ -33,9 +38,8 @@ def in_pages_of_host() -> int:
 
     Builds of other tests fill the caches of inodes and names, which are reclaimable.
     """
-    values = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
-    others = sum(int(values[name]) for name in ("MemFree", "Buffers", "Cached", "AnonPages", "SReclaimable"))
-    return (int(values["MemTotal"]) - others) * 1024
+    others = used_by_kernel("MemFree", "Buffers", "Cached", "AnonPages", "SReclaimable")
+    return used_by_kernel("MemTotal") - others
 
 
 def counted(stages: Path) -> int:
@@ -72,7 +76,7 @@ async def watched(arena: Arena, hoard: Hoard, limits: RunLimits) -> Seen:
         return most
 
     program = c(PROGRAM % (hoard.operation, hoard.times, hoard.times))
-    async with arena.sandboxes.box(program.files(), limits) as box:
+    async with arena.sandboxes.box(program.files(), limits) as compiled, compiled.fork(limits) as box:
         command = Command(program.argv, on_output=lambda _, more: output.extend(more))
         running: asyncio.Task[Completed] = asyncio.create_task(
             box.run(command, Rootfs.of_host_tools(), limits)

@@ -8,7 +8,7 @@ import pytest
 
 from processors.sandbox import Collected, Sandboxes
 from processors.sandbox.collect import WALK_S
-from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash, needs_attributes
+from tests.system.sandbox.laboratory import LIMITS, Laboratory, bash
 from topics.request.output_patterns import OUTPUT_FILE_BYTES, OUTPUT_FILES
 
 MANY = LIMITS.replace(box_files=65536, memory_bytes=1 << 30)
@@ -47,13 +47,11 @@ def test_files_come_by_pattern_then_by_name(laboratory: Laboratory) -> None:
     assert found.complete
 
 
-@needs_attributes
 def test_what_the_program_changed_and_removed(laboratory: Laboratory) -> None:
     found = collected(laboratory, "rm -r compiled; mkdir compiled; echo new > compiled/y", ["compiled/*"])
     assert [(file.name, file.content) for file in found.files] == [("compiled/y", b"new\n")]
 
 
-@needs_attributes
 def test_only_regular_files_and_no_links(laboratory: Laboratory) -> None:
     script = """
     mkdir -p real; echo secret > real/file; ln real/file hard; chmod 000 hard

@@ -15,7 +15,6 @@ exec {source}<"$project" # which may be below a folder that is about to be cover
 for folder in /dev/shm /run /tmp; do mount -t tmpfs tmpfs $folder; done
 if [ ! -d "$project" ]; then mkdir -p "$project" && mount --no-canonicalize --bind "/proc/self/fd/$source" "$project"; fi
 mount -t cgroup2 cgroup /sys/fs/cgroup
-busybox insmod "$(find /usr/lib/uml/modules -name overlay.ko)"
 ip link set lo up
 
 cd "$project" || exit
