@@ -71,8 +71,9 @@ CONTAINER_TESTS := $(if $(FULL),tests/integration --ignore=tests/integration/htt
 test-containers: setup ## run some Kafka tests on the project's image of the broker; FULL=1: all of them
 	@infra/setup/with-docker.sh infra/kafka/test-image.sh $(CONTAINER_TESTS) || { code=$$?; [ $$code = 69 ] && echo "test-containers: NOT RUN" || exit $$code; }
 
-unit: setup ## run tests without services, in less than a minute
-	$(BIN)/pytest -q -n 2 tests/unit
+SIMULATOR_SEED ?= $(shell shuf --input-range=1-4294967295 --head-count=1)
+unit: setup ## run tests without services, in less than a minute; SIMULATOR_SEED=
+	SIMULATOR_SEED=$(SIMULATOR_SEED) $(BIN)/pytest -q -n 2 tests/unit
 
 integration: setup ## run tests with a real broker
 	$(BIN)/pytest -q -n 8 --dist loadgroup --durations=15 tests/integration
@@ -101,8 +102,10 @@ simulate: setup ## run the protocol in virtual time with faults at every step; S
 
 soak: soak-simulator soak-records soak-http soak-dependencies soak-courses soak-languages soak-upgrade soak-backup soak-client soak-bench soak-chaos ## run the long tests, of which `make test` runs a tenth or less; needs root
 
-soak-simulator: ## simulate a million steps
-	@$(MAKE) simulate STEPS=1000000
+SEEDS ?= 10
+soak-simulator: setup ## simulate a million steps for each of SEEDS= random seeds
+	@shuf --input-range=1-4294967295 --head-count=$(SEEDS) | \
+	  xargs --max-procs=$$(nproc) --replace=SEED $(BIN)/python -m tests.simulator --steps 1000000 --seed SEED
 
 soak-records: setup ## produce hostile records to submissions.requests
 	HOSTILE_RECORDS=100000 $(BIN)/pytest -q --timeout 7200 tests/integration/test_hostile_records.py

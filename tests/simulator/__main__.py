@@ -35,7 +35,7 @@ def main() -> int:
         if arguments.round is not None:
             break
         number += 1
-    say(survived.told())
+    say(f"seed {arguments.seed}: {survived.told()}")
     return 0
 
 

@@ -139,6 +139,10 @@ class Faults:
             case _:
                 self._to_the_broker(kind)
 
+    def disarm(self) -> None:
+        """Cease: what was to come within a transaction or a dispatch does not come any more."""
+        self._ambushes = self._dispatch_ambushes = 0
+
     def _to_the_broker(self, kind: str) -> None:
         broker, now_s = self._world.broker, self._world.scheduler.now_s
         family = self._random.choice(self._world.families)

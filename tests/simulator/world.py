@@ -23,6 +23,7 @@ from tests.simulator.virtual.consumer import VirtualConsumer
 from tests.simulator.virtual.loop import VirtualLoop
 from tests.simulator.worker_shells import start_builder, start_worker
 from topics.submissions.facts import Requested
+from topics.submissions.state import Submission
 
 _LONGEST_WAIT_S = 1.0
 _EXPIRE_S = 0.5
@@ -258,6 +259,7 @@ class World:
 
     def _calm_down(self) -> None:
         self.calm = True
+        self.faults.disarm()
         deadline_s = self.scheduler.now_s + _CALM_S
         while left := self.unfinished() or self.invariants.unfinished():
             if self.scheduler.now_s > deadline_s:
@@ -281,7 +283,7 @@ class World:
             honest = self.submitted[id].allowed_attempts == ENDLESS and id not in self.cancelled
             if honest and state.outcome not in {"ok", "dependencies_failed", "internal_error"}:
                 raise ViolationError(id, f"honest, and {state.status} {state.outcome}")
-            if honest and state.outcome == "internal_error" and str(state.error).startswith("given up"):
+            if honest and str(state.error).startswith("given up") and not _is_of_builders(state):
                 raise ViolationError(id, f"honest, and {state.error}")
 
     # -- telling ------------------------------------------------------------------------------------
@@ -294,3 +296,11 @@ class World:
         """What happened to `id`, and meanwhile to processes."""
         told = sorted([*self._traces[id], *self._traces[""]], key=lambda entry: entry[:2])[-last:]
         return [f"{now_s:10.3f} s  step {step:7d}  {what} {of!r}" for step, now_s, what, of in told]
+
+
+def _is_of_builders(state: Submission) -> bool:
+    """Whether its environment was given up. Chance may end all builders that an environment is allowed.
+
+    `Invariants.declared_dead` knows that each of them was disturbed while it built.
+    """
+    return state.dependencies is not None and state.dependencies.explanation == state.error

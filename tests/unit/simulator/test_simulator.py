@@ -1,5 +1,7 @@
 """The protocol holds in the simulator, and the simulator finds protocols that do not."""
 
+import os
+
 import pytest
 
 from tests.simulator.invariants import ViolationError
@@ -10,13 +12,24 @@ ROUND_STEPS = 20_000
 MUTANT_ROUNDS = 25
 
 
+FOUND = [
+    pytest.param("29895/5", id="chance ends all builders that an environment is allowed"),
+    pytest.param("1027217229/19", id="more faults within transactions than there are transactions"),
+]
+
+
 @pytest.mark.parametrize("round", range(5))
 def test_nothing_is_lost_stuck_or_done_twice(round: int) -> None:
-    """`python -m tests.simulator --seed ci --round N` tells the story of a failure."""
-    world = World(f"ci/{round}")
+    """`make unit` prints its seed; `python -m tests.simulator --seed SEED --round N` shows a failure."""
+    world = World(f"{os.environ.get('SIMULATOR_SEED', 'ci')}/{round}")
     world.run(ROUND_STEPS)
     assert world.accepted
     assert world.faults.counts
+
+
+@pytest.mark.parametrize("world", FOUND)
+def test_what_was_found_by_chance(world: str) -> None:
+    World(world).run(ROUND_STEPS)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
