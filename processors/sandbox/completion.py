@@ -3,7 +3,15 @@
 import os
 import signal
 
-from processors.sandbox.attribution import Bounds, Report, Usage, limit_exceeded, signal_name, was_full
+from processors.sandbox.attribution import (
+    LATE_S,
+    Bounds,
+    Report,
+    Usage,
+    limit_exceeded,
+    signal_name,
+    was_full,
+)
 from processors.sandbox.cgroups import Group
 from processors.sandbox.model import Completed, SandboxError
 from processors.sandbox.stage import StageRun
@@ -47,6 +55,9 @@ def evaluate(stage: StageRun, report: Report, group: Group, bounds: Bounds, full
         refused_forks=group.refused_forks(),
         full=full,
     )
+    limit = limit_exceeded(stage.stopped_for, usage, bounds)
+    if limit == "wall_time_s" and stage.punctuality.host_stood_still:
+        raise SandboxError(f"the host stood still while a program ran: a timer was more than {LATE_S} s late")
     return Completed(
         stdout=bytes(stage.stdout.kept),
         stderr=bytes(stage.stderr.kept),
@@ -55,6 +66,6 @@ def evaluate(stage: StageRun, report: Report, group: Group, bounds: Bounds, full
         wall_time_s=wall_time_s,
         cpu_time_s=usage.cpu_time_s,
         memory_bytes=memory_bytes + stage.uncounted_bytes,
-        limit_exceeded=limit_exceeded(stage.stopped_for, usage, bounds),
+        limit_exceeded=limit,
         truncated=stage.printed_too_much is not None,
     )

@@ -180,6 +180,10 @@ def tell(run: Run, faults: Faults, stopped_s: float) -> None:
     typer.echo(f"{len(planned)} submissions checked: {counted}")
     attempts = [state.attempt for state in run.log.store.values()]
     typer.echo(f"attempts of one submission: at most {max(attempts)}, altogether {sum(attempts)}")
+    reasons = [ended.reason for state in run.log.store.values() for ended in state.ended_attempts]
+    typer.echo(
+        f"handed back since the host stood still: {sum('stood still' in reason for reason in reasons)}"
+    )
     typer.echo(
         f"answers of HTTP: {dict(run.accepted.answers)}, the slowest after {run.accepted.slowest_s:.1f} s"
     )

@@ -12,6 +12,8 @@ POISON_ATTEMPTS = 3
 """How many workers a poison may kill."""
 POISON_SLEEP = "3600."
 """A poison is known by what it sleeps, with its number after the dot; whoever runs it is killed."""
+SPARE_S = 4.0
+"""What an honest program may take longer than it sleeps, on a busy machine; a standstill may be longer."""
 _WAYS: tuple[Way, ...] = ("http", "http without id", "kafka")
 _KINDS: tuple[Kind, ...] = ("plain", "dependencies", "cancelled")
 _CANCEL_WAYS: tuple[Literal["http", "kafka"], ...] = ("http", "kafka")
@@ -68,7 +70,11 @@ def _honest(seed: str, number: int, rng: random.Random, environments: Iterator[l
             after_s, cancel_way = rng.choice((0, 0.5, 2, 10)), rng.choice(_CANCEL_WAYS)
             way = "http" if way == "http without id" else way
             return Planned(number, id, kind, way, request, f"{number}\n", after_s, cancel_way)
-    request = {"compile": "echo compiled > it", "run": f"sleep {sleep_s}; cat it; echo {number}"}
+    request = {
+        "compile": "echo compiled > it",
+        "run": f"sleep {sleep_s}; cat it; echo {number}",
+        "limits": {"run": {"wall_time_s": sleep_s + SPARE_S}},
+    }
     return Planned(number, id, kind, way, request, f"compiled\n{number}\n")
 
 

@@ -10,9 +10,8 @@ import pytest
 from processors.sandbox import SandboxError, Sandboxes, SandboxSettings, sandboxes, stage
 from processors.sandbox.cgroups.files import read_pids, write
 from tests.support.polling import eventually
+from tests.support.standstill import FREEZERS
 from tests.system.sandbox.laboratory import DEADLINE_S, LIMITS, Laboratory, bash, groups_of
-
-FREEZERS = Path("/sys/fs/cgroup/freezer")
 
 
 @pytest.fixture
