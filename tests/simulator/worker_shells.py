@@ -39,18 +39,26 @@ class WatchedProducer(VirtualProducer):
     def __init__(self, loop: VirtualLoop, world: "World", leases: str) -> None:
         super().__init__(loop, world.network)
         self._process, self._leases = loop.process, leases
+        self._taken: set[tuple[str, int]] = set()
+        """Not released; a lease may be released before it is known to be held."""
 
     @override
     def publish(self, record: Record, *, partition: int = -1) -> "asyncio.Future[Message]":
         acknowledged = super().publish(record, partition=partition)
         if record.topic == self._leases:
-            lease, held = decode(Lease, record.value), self._process.leases
+            lease = decode(Lease, record.value)
+            key = (lease.id, lease.attempt)
             if lease.kind == "taken":
-                key = (lease.id, lease.attempt)
-                acknowledged.add_done_callback(lambda _: held.setdefault(key, self._loop.time()))
+                self._taken.add(key)
+                acknowledged.add_done_callback(lambda _: self._hold(key))
             elif lease.kind == "released":
-                held.pop((lease.id, lease.attempt), None)
+                self._taken.discard(key)
+                self._process.leases.pop(key, None)
         return acknowledged
+
+    def _hold(self, key: tuple[str, int]) -> None:
+        if key in self._taken:
+            self._process.leases.setdefault(key, self._loop.time())
 
 
 def start_worker(world: "World", process: Process, *, small: bool) -> None:

@@ -33,6 +33,7 @@ class VirtualTransactionalProducer(ports.TransactionalProducer):
         self._id, self._epoch = id, 0
         self._is_open = False
         self._queue: list[tuple[Record, int]] = []
+        """Records of the open transaction that have not left. Each transaction has a list of its own."""
         self._sending: list[asyncio.Task[None]] = []
         self._fatal: KafkaException | None = None
         self._operation: tuple[str, asyncio.Task[Any]] | None = None
@@ -60,7 +61,7 @@ class VirtualTransactionalProducer(ports.TransactionalProducer):
         if len(self._queue) >= _QUEUE_RECORDS:
             raise BufferError("Local: Queue full")
         if not self._queue:
-            sending = self._loop.create_task(self._send())
+            sending = self._loop.create_task(self._send(self._queue))
             sending.add_done_callback(_noted)
             self._sending.append(sending)
         self._queue.append((record, partition))
@@ -91,7 +92,7 @@ class VirtualTransactionalProducer(ports.TransactionalProducer):
 
     # -- in the background ----------------------------------------------------------------------------
 
-    async def _send(self) -> None:
+    async def _send(self, queue: list[tuple[Record, int]]) -> None:
         """Send what is queued, in order within each partition, once the last transaction is over."""
         epoch = self._epoch
         while True:
@@ -100,11 +101,11 @@ class VirtualTransactionalProducer(ports.TransactionalProducer):
                 break
             except BusyError:
                 await asyncio.sleep(_BUSY_S)
-        queue, self._queue = self._queue, []
         by_log: defaultdict[Log, list[Record]] = defaultdict(list)
         for record, partition in queue:
             key = record.key.encode() if isinstance(record.key, str) else record.key
             by_log[self._broker.log_of(record.topic, key, partition)].append(record)
+        queue.clear()
         sent = [self._loop.answer(self._append(epoch, *each)) for each in by_log.items()]
         for result in await asyncio.gather(*sent, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -128,7 +129,7 @@ class VirtualTransactionalProducer(ports.TransactionalProducer):
         self._is_open = False
 
     async def _abort(self) -> None:
-        self._queue = []  # what has not left
+        self._queue.clear()  # what has not left
         for sending in self._sending:
             with suppress(BrokerError):
                 await sending
