@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Mapping, MutableMapping
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -17,6 +18,19 @@ _BATCH = 1000
 _READ_S = 1.0
 _DOUBTS = 3
 """Times that an empty store is doubted although events were folded. It is empty if no event could be read."""
+
+
+class _Position(NamedTuple):
+    """Where one partition stands; all offsets are of one moment, in this order."""
+
+    committed: int
+    store_end: int
+    log_end: int
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the end may be the right one. A new leader may report 0 for a moment."""
+        return self.store_end > 0 or self.committed == 0
 
 
 class Restorer:
@@ -45,18 +59,18 @@ class Restorer:
         The order matters: committed offsets, then the end of the store, then everything below that end.
         """
         started_s = self._clock.now_s()
-        offsets, ends, log_ends = await self._committed_and_ends(partitions)
+        positions = await self._positions(partitions)
         restored = {
             p: Partition(
                 self._store,
                 self._make_states(p),
-                next_offset=offsets[p],
-                committed_offset=offsets[p],
-                log_end=log_ends[p],
+                next_offset=position.committed,
+                committed_offset=position.committed,
+                log_end=position.log_end,
             )
-            for p in partitions
+            for p, position in positions.items()
         }
-        await self._read(restored, ends)
+        await self._read(restored, {p: position.store_end for p, position in positions.items()})
         rows = sum(len(partition.states) for partition in restored.values())
         elapsed_ms = (self._clock.now_s() - started_s) * 1000
         log.info(
@@ -68,10 +82,22 @@ class Restorer:
         """Close the connections of the reader."""
         await self._reader.close()
 
-    async def _committed_and_ends(
-        self, partitions: Collection[int]
-    ) -> tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]]:
-        doubts, events = 0, self._store.aggregate.family.events.name
+    async def _positions(self, partitions: Collection[int]) -> dict[int, _Position]:
+        """Return the positions of partitions; ask again for those that are not plausible."""
+        found, positions = dict[int, _Position](), dict[int, _Position]()
+        for doubts in range(_DOUBTS + 1):
+            if doubts:
+                log.info("%s asks again for the end of its store, which seems to be empty", self._store.name)
+                await self._reader.reconnect()
+            positions = await self._ask_for_positions([p for p in partitions if p not in found])
+            found |= {p: position for p, position in positions.items() if position.is_plausible}
+            if len(found) == len(partitions):
+                break
+        return positions | found
+
+    async def _ask_for_positions(self, partitions: Collection[int]) -> dict[int, _Position]:
+        """Ask until the broker answers."""
+        events = self._store.aggregate.family.events.name
         while True:
             self._progress(alive=False)
             try:
@@ -79,13 +105,9 @@ class Restorer:
                 # Open transactions included: the end of committed records is below the first of them.
                 ends = await self._reader.end_offsets(partitions)
                 log_ends = await self._reader.end_offsets(partitions, events)
+                return {p: _Position(offsets[p], ends[p], log_ends[p]) for p in partitions}
             except KafkaException as error:
                 log.info("%s waits to restore: %s", self._store.name, error)
-            else:
-                if doubts == _DOUBTS or all(ends[p] > 0 or offsets[p] == 0 for p in partitions):
-                    return offsets, ends, log_ends
-                doubts += 1
-                log.info("%s asks again for the end of its store, which seems to be empty", self._store.name)
             await self._reader.reconnect()
 
     async def _read(self, restored: dict[int, Partition], ends: Mapping[int, int]) -> None:

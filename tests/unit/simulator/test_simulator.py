@@ -16,6 +16,7 @@ FOUND = [
     pytest.param("29895/5", id="chance ends all builders that an environment is allowed"),
     pytest.param("3688918303/17", id="a lease is released before it is known to be held"),
     pytest.param("2359175633/23", id="a transaction follows one that was fenced before it was sent"),
+    pytest.param("1010629202/2", id="a partition seems empty while another one is doubted, which is"),
     pytest.param("1027217229/19", id="more faults within transactions than there are transactions"),
 ]
 
