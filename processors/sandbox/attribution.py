@@ -10,8 +10,6 @@ CHARGE_BYTES = 1 << 20
 
 The recorded peak of a group that reached its limit lies at most this far below the limit.
 """
-LATE_S = 1.0
-"""Delay of a timer above which the host stood still: it was suspended, or gave the worker no processor."""
 BURST_S = 0.1
 """Period of the CPU quota: a stage may use up the quota of one period at once."""
 
@@ -58,23 +56,6 @@ class Usage:
     refused_forks: int
     full: str | None
     """`box_bytes` or `box_files` if the box had reached that limit at the end."""
-
-
-class Punctuality:
-    """Whether the timers of a stage, of which one is set at any time, fire when they are due.
-
-    One that is late by more than `LATE_S` shows that the host stood still. The wall time of the stage then
-    says nothing about its program.
-    """
-
-    def __init__(self) -> None:
-        self._due_s = float("inf")
-        self.host_stood_still = False
-
-    def timer_set(self, now_s: float, delay_s: float) -> None:
-        """Note that a timer is due in `delay_s`, instead of the one before, which fired or is not needed."""
-        self.host_stood_still |= now_s - self._due_s > LATE_S
-        self._due_s = now_s + delay_s
 
 
 def parse_report(text: bytes) -> Report:

@@ -26,6 +26,7 @@ from processors.sandbox.orders import (
 from processors.sandbox.prepared import PreparedSandboxes
 from processors.sandbox.settings import SandboxSettings
 from processors.sandbox.stage import StageRun, Teardown, shielded
+from processors.sandbox.standstill import StandstillWatch
 from processors.sandbox.uncounted import LockReader, Uncounted
 from processors.sandbox.user_ids import UserIds
 from processors.sandbox.workplace import Workplace
@@ -104,6 +105,8 @@ class Sandboxes:
             mounts.make_folder_for_boxes(self._boxes)
             self._lock_reader = LockReader()
             undo.callback(self._lock_reader.close)
+            self._standstill = StandstillWatch()
+            undo.callback(self._standstill.close)
             self._prepared = PreparedSandboxes(
                 self._server, root_orders(dev, self._boxes), ids.uids, self._settings.prepared
             )
@@ -245,15 +248,16 @@ class Sandboxes:
                 stdin=stdin,
                 groups=group.join_files(),
             )
-            stage = StageRun(launched, group, bounds)
-            try:
-                report = await stage.end()
-            finally:
-                if stage.teardown:
-                    await shielded(stage.teardown.wait())
-            if report.wait_status is None:
-                report = replace(report, wait_status=stage.exit_status)
-            return evaluate(stage, report, group, bounds, full=None)
+            with self._standstill.watching() as host_stood_still:
+                stage = StageRun(launched, group, bounds)
+                try:
+                    report = await stage.end()
+                finally:
+                    if stage.teardown:
+                        await shielded(stage.teardown.wait())
+                if report.wait_status is None:
+                    report = replace(report, wait_status=stage.exit_status)
+                return evaluate(stage, report, group, bounds, None, host_stood_still=host_stood_still())
 
     async def _run(self, box: Box, command: Command, rootfs: Rootfs, limits: RunLimits) -> Completed:
         bounds = Bounds(
@@ -283,15 +287,16 @@ class Sandboxes:
                     await asyncio.wait(earlier)
                 await command.may_start()
 
-            async with gate(may_start, launched.allow_start) as may_run:
-                uncounted = Uncounted(launched.channel, self._lock_reader)
-                stage = StageRun(launched, group, bounds, command.on_output, may_run, uncounted)
-                try:
-                    report = await stage.end()
-                finally:
-                    if stage.teardown:
-                        self._take_down(box.uid, stage.teardown)
-            return evaluate(stage, report, group, bounds, box.full())
+            with self._standstill.watching() as host_stood_still:
+                async with gate(may_start, launched.allow_start) as may_run:
+                    uncounted = Uncounted(launched.channel, self._lock_reader)
+                    stage = StageRun(launched, group, bounds, command.on_output, may_run, uncounted)
+                    try:
+                        report = await stage.end()
+                    finally:
+                        if stage.teardown:
+                            self._take_down(box.uid, stage.teardown)
+                return evaluate(stage, report, group, bounds, box.full(), host_stood_still=host_stood_still())
 
     def _take_down(self, uid: int, teardown: Teardown) -> None:
         self._teardowns[uid][teardown] = asyncio.create_task(teardown.wait())

@@ -8,14 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from processors.sandbox.attribution import (
-    Bounds,
-    Punctuality,
-    Report,
-    next_check_s,
-    parse_report,
-    time_exceeded,
-)
+from processors.sandbox.attribution import Bounds, Report, next_check_s, parse_report, time_exceeded
 from processors.sandbox.cgroups import Group
 from processors.sandbox.descriptors import release_unreachable
 from processors.sandbox.launcher import ChildProcess, Launched
@@ -152,7 +145,6 @@ class StageRun:
         """Limit for which the stage was killed."""
         self.uncounted_bytes = 0
         """Kernel memory, uncounted by the control group, for which the stage was killed."""
-        self.punctuality = Punctuality()
         self.wall_time_s = 0.0
         """Time from the start of the program to the end of its last process, as this process saw them."""
         self._watched_cpu_s = 0.0
@@ -179,8 +171,7 @@ class StageRun:
         self._out_of_memory = False
         if self._oom_event is not None:
             self._loop.add_reader(self._oom_event, self._notice_oom)
-        self._timer = self._loop.call_later(WATCH_S, self._check)
-        self.punctuality.timer_set(self._born, WATCH_S)
+        self._timer = self._loop.call_later(SETUP_S, self._check)
 
     async def end(self) -> Report:
         """Wait until all processes of the program have ended, and return the launcher's report.
@@ -285,7 +276,6 @@ class StageRun:
             self._check_in(delay_s)
 
     def _check_in(self, delay_s: float) -> None:
-        self.punctuality.timer_set(self._loop.time(), delay_s)
         self._timer.cancel()
         self._timer = self._loop.call_later(delay_s, self._check)
 
@@ -319,7 +309,7 @@ class StageRun:
         since_s = now - self._born
         if since_s > SETUP_S:
             self.stop(None)
-        return WATCH_S  # the program may have started, and the host stand still before this process knows
+        return max(SETUP_S - since_s, 0)
 
     def _while_running(self, wall_time_s: float) -> float:
         cpu_time_s = self.cpu_time_s

@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.sandbox.attribution import (
-    LATE_S,
     SOON_S,
     Bounds,
-    Punctuality,
     Report,
     Usage,
     limit_exceeded,
@@ -120,13 +118,3 @@ def test_names_of_signals() -> None:
         "SIGRTMIN+6",
         "SIGRTMAX",
     ]
-
-
-def test_a_host_that_wakes_timers_late_stood_still() -> None:
-    punctuality = Punctuality()
-    for now_s in (100.0, 100.1, 100.19 + LATE_S):
-        punctuality.timer_set(now_s, 0.1)
-        assert not punctuality.host_stood_still
-    punctuality.timer_set(100.3 + 2 * LATE_S, 0.1)
-    punctuality.timer_set(100.32 + 2 * LATE_S, 0.1)
-    assert punctuality.host_stood_still
