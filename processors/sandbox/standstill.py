@@ -40,11 +40,12 @@ class StandstillWatch:
     """Thread that notices standstills. It is not the event loop's, which calls of the kernel may block."""
 
     def __init__(self) -> None:
-        self._stages, self._closed = 0, False
-        self._wanted = threading.Event()
+        self._stages = 0
+        self._wanted, self._closing = threading.Event(), threading.Event()
         self._beat_s = self._stood_still_s = float("-inf")
         """When the thread last woke, and when it last noticed a standstill, in monotonic time."""
-        threading.Thread(target=self._watch, name="standstill", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name="standstill", daemon=True)
+        self._thread.start()
 
     @contextmanager
     def watching(self) -> Iterator[Callable[[], bool]]:
@@ -58,9 +59,10 @@ class StandstillWatch:
             self._stages -= 1
 
     def close(self) -> None:
-        """End the thread, at the next time that it wakes."""
-        self._closed = True
+        """End the thread."""
+        self._closing.set()
         self._wanted.set()
+        self._thread.join()
 
     def _stood_still_since(self, began_s: float) -> bool:
         # After a standstill the event loop may be earlier than the thread.
@@ -68,28 +70,41 @@ class StandstillWatch:
         return is_late or self._stood_still_s >= began_s
 
     def _watch(self) -> None:
-        while not self._closed:
-            self._wanted.wait()
-            punctuality, left_s = Punctuality(), _IDLE_S
-            while left_s > 0 and not self._closed:
-                left_s = _IDLE_S if self._stages else left_s - _PERIOD_S
-                self._beat_s = time.monotonic()
-                if punctuality.timer_set(self._beat_s, _PERIOD_S, _busy_s()):
-                    self._stood_still_s = self._beat_s
-                time.sleep(_PERIOD_S)
-            self._wanted.clear()
-            if self._stages:  # one began just now
-                self._wanted.set()
+        with _busy_times() as busy_s:
+            while not self._closing.is_set():
+                self._wanted.wait()
+                self._watch_while_wanted(busy_s)
+                self._wanted.clear()
+                if self._stages:  # one began just now
+                    self._wanted.set()
+
+    def _watch_while_wanted(self, busy_s: Callable[[], float]) -> None:
+        punctuality, left_s, closing = Punctuality(), _IDLE_S, False
+        while left_s > 0 and not closing:
+            left_s = _IDLE_S if self._stages else left_s - _PERIOD_S
+            self._beat_s = time.monotonic()
+            if punctuality.timer_set(self._beat_s, _PERIOD_S, busy_s()):
+                self._stood_still_s = self._beat_s
+            closing = self._closing.wait(_PERIOD_S)
 
 
-def _busy_s() -> float:
-    """Return the time that this thread ever ran or waited for a processor.
+@contextmanager
+def _busy_times() -> Iterator[Callable[[], float]]:
+    """Yield a function that returns the time that this thread ever ran or waited for a processor.
 
     The kernel's `schedstat` begins with both, in nanoseconds (Documentation/scheduler/sched-stats.rst).
     A kernel without it gives the time that the thread ran.
     """
     try:
-        ran_ns, waited_ns, _ = Path("/proc/thread-self/schedstat").read_text().split()
+        schedstat = Path("/proc/thread-self/schedstat").open("rb", buffering=0)
     except OSError:
-        return time.thread_time()
-    return (int(ran_ns) + int(waited_ns)) / 1e9
+        yield time.thread_time
+        return
+    with schedstat:
+
+        def busy_s() -> float:
+            schedstat.seek(0)
+            ran_ns, waited_ns, _ = schedstat.read().split()
+            return (int(ran_ns) + int(waited_ns)) / 1e9
+
+        yield busy_s
