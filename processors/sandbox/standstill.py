@@ -13,6 +13,7 @@ LATE_S = 1.0
 """Delay of a timer above which the host stood still."""
 _PERIOD_S = 0.1
 """Time between two timers."""
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
 _IDLE_S = 2.0
 """Time for which the thread watches on after the last stage, since the next one often follows soon."""
 
@@ -95,12 +96,10 @@ def _busy_times() -> Iterator[Callable[[], float]]:
     The kernel's `schedstat` begins with both, in nanoseconds (Documentation/scheduler/sched-stats.rst).
     A kernel without it gives the time that the thread ran.
     """
-    try:
-        schedstat = Path("/proc/thread-self/schedstat").open("rb", buffering=0)
-    except OSError:
+    if not _SCHEDSTAT.exists():
         yield time.thread_time
         return
-    with schedstat:
+    with _SCHEDSTAT.open("rb", buffering=0) as schedstat:
 
         def busy_s() -> float:
             schedstat.seek(0)

@@ -96,7 +96,7 @@ def test_everybody_can_do_what_they_must(secure: Cluster) -> None:
     answer = secure.answer({"run": "echo over HTTP"})
     assert answer["outcome"] == "ok", answer
     for family in (secure.topics.submissions, secure.topics.dependencies):
-        eventually(lambda: has_tick(secure, family.leases.name), "its health checker ticks", ANSWER_S)
+        eventually(partial(has_tick, secure, family.leases.name), "its health checker ticks", ANSWER_S)
     verified = secure.command("audit", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert secure.command("dead-letters", "list").returncode == 0
