@@ -33,6 +33,7 @@ from infra.supervisor import Program, Supervisor, write_pid
 from ingest.settings import IngestSettings
 from nix.binary_cache import checked_secret_key_file
 from nix.settings import NixSettings
+from processors.sandbox import SandboxSettings
 from processors.webhooks.signing import new_secret
 from topics.audit.signing import FOLDER
 from topics.catalogue import Catalogue, catalogue
@@ -312,7 +313,19 @@ class LocalCluster:
         identity = () if role == "sealer" else ("--instance", str(instance))
         argv = [sys.executable, "-m", "infra.cli", role, *(arguments or identity)]
         environment = self._environment(role, user)
-        return Program(name, [*guard_command(user), *argv], environment, stop_order, umask=role_umask(user))
+        return Program(
+            name,
+            [*guard_command(user), *argv],
+            environment,
+            stop_order,
+            folders=self._written_at_start(role),
+            umask=role_umask(user),
+        )
+
+    def _written_at_start(self, role: str) -> tuple[Path, ...]:
+        data_dir = self._settings.data_dir
+        with_sandboxes = (self._root_data_dir, data_dir / "nix", SandboxSettings().state_dir)
+        return with_sandboxes if role in ("worker", "cache-builder") else (data_dir / "views",)
 
     def _environment(self, role: str, user: str | None) -> dict[str, str]:
         """Return the environment of a role: the operator's variables and those that `up` decides."""
@@ -323,6 +336,7 @@ class LocalCluster:
             "CACHE_DIR": self._settings.cache_dir,
             "NIX_ROOT": self._settings.data_dir / "nix",
             "SANDBOX_CACHE_DIR": self._settings.cache_dir,
+            "DISK_FOLDERS": json.dumps([str(folder) for folder in self._disk_folders()]),
             "HTTP_PORT": self._ingest.http_port,
             "LOG_LEVEL": self._settings.log_level,
         }
@@ -333,6 +347,12 @@ class LocalCluster:
             | {f"ENVICUTOR_{name}": str(value) for name, value in decided.items()}
             | {"PYTHONPATH": str(_SOURCE), "PYTHONUNBUFFERED": "1"}
         )
+
+    def _disk_folders(self) -> list[Path]:
+        """Return the folders that grow with use, of all roles; each may be a file system of its own."""
+        data_dir, cache_dir = self._settings.data_dir, self._settings.cache_dir
+        logs = [broker.data_dir for broker in self._brokers]
+        return [*logs, data_dir / "views", data_dir / "nix", cache_dir]
 
     async def _wait_ready(self) -> None:
         reported, deadline = "", time.monotonic() + READY_TIMEOUT_S

@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from topics.disk import DiskWatch
+
 log = logging.getLogger(__name__)
 
 _BACKOFF_MAX_S = 5.0
 _SETTLED_S = 10.0
 """Run time after which a process is restarted at once, without backoff."""
+_LOOK_S = 1.0
 
 
 def write_pid(file: Path, pid: int) -> None:
@@ -26,6 +29,12 @@ def write_pid(file: Path, pid: int) -> None:
         log.exception("the process id cannot be written to %s", file)
 
 
+async def wait_for_room(disk: DiskWatch) -> None:
+    """Wait until no folder is full, since a process that is started before would end at once."""
+    while disk.shortage():  # noqa: ASYNC110 - the kernel reports no room that becomes free
+        await asyncio.sleep(_LOOK_S)
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """Command line of a process that the supervisor keeps running."""
@@ -35,6 +44,8 @@ class Program:
     env: Mapping[str, str]
     stop_order: int = 0
     """Processes with lower numbers are stopped first."""
+    folders: tuple[Path, ...] = ()
+    """Folders that it writes to when it starts. It is not started while one of them is full."""
     umask: int = -1
     """Umask of the process; -1 keeps that of its parent."""
 
@@ -68,8 +79,10 @@ class Supervisor:
         self._children.clear()
 
     async def _keep(self, child: _Child) -> None:
+        disk = DiskWatch.against_full(*child.program.folders, waiting=f"the start of {child.program.name}")
         failures = 0
         while True:
+            await wait_for_room(disk)
             started = time.monotonic()
             try:
                 what = f"ended with {await self._run(child)}"

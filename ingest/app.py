@@ -43,6 +43,7 @@ from nix.settings import NixSettings
 from topics.catalogue import Catalogue
 from topics.contract.schemas import CONTRACT_VERSION, asyncapi
 from topics.dependencies.state import unfinished_by_owner
+from topics.disk import DiskSettings, DiskWatch
 from topics.kafka.tail import TailConsumer
 from topics.settings import KafkaSettings
 from topics.views.journal import Journal
@@ -74,6 +75,7 @@ def make_app(
         status_of=unfinished_by_owner,
         consumer=consumer,
     )
+    disk = DiskWatch.of_role(DiskSettings(), kafka.data_dir)
     submissions = Submissions(
         kafka,
         catalogue,
@@ -82,6 +84,7 @@ def make_app(
         consumer,
         LatestVersions(nix),
         environments,
+        disk,
         on_started=metrics.observe_queue_wait,
     )
     output = Journal(
@@ -94,7 +97,7 @@ def make_app(
     steps = BuildSteps(kafka, catalogue.steps.name, consumer)
     waits = WaitReasons(submissions.waiting, environments, steps)
     events = EventStreams(submissions.projection, output, waits, settings.http_streams_per_key)
-    readiness = Readiness(kafka, catalogue, submissions, environments, access)
+    readiness = Readiness(kafka, catalogue, submissions, environments, access, disk)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -126,6 +129,8 @@ def make_app(
             catalogue.submissions.store.name: submissions.projection.store_lag,
             catalogue.submissions.events.name: submissions.projection.events_lag,
         },
+        disk_free_bytes=disk.free_bytes,
+        disk_short=lambda: disk.shortage() is not None,
         submissions_unfinished=lambda: submissions.projection.all_unfinished,
         submissions_oldest_waiting_seconds=waits.oldest_s,
         http_event_streams=lambda: events.listeners,

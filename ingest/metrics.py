@@ -80,6 +80,8 @@ class Metrics:
 
 
 _GAUGES = {
+    "disk_free_bytes": "Free space of the file system with the least, of those that this node watches.",
+    "disk_short": "1 while no submission is accepted for want of disk space, else 0.",
     "submissions_unfinished": "Submissions that are accepted and not finished, as far as this node knows.",
     "submissions_oldest_waiting_seconds": "Longest wait of a submission that waits, 0 if none does.",
     "http_event_streams": "Clients that follow a submission.",

@@ -26,7 +26,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     OutputChunk,
     Problem,
 )
-_RETRIED = {429, 503}
+_RETRIED = {429, 503, 507}
 _REFERENCE = "#/components/schemas/{model}"
 
 

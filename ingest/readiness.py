@@ -11,6 +11,7 @@ from ingest.submissions import Submissions
 from topics.catalogue import Catalogue
 from topics.dependencies import dependencies_id
 from topics.dependencies.state import EnvironmentState
+from topics.disk import DiskWatch
 from topics.kafka.clients import connection
 from topics.request.model import BASE
 from topics.settings import KafkaSettings
@@ -33,9 +34,11 @@ class Readiness:
         submissions: Submissions,
         environments: View,
         access: Access,
+        disk: DiskWatch,
     ) -> None:
         """Look up the base environment in `environments`, a view of `dependencies.store`."""
         self._submissions, self._environments, self._access = submissions, environments, access
+        self._disk = disk
         self._connection = connection(kafka)
         self._admin: AdminClient | None = None
         self._group = kafka.topic_prefix + catalogue.submissions.work_group
@@ -45,6 +48,8 @@ class Readiness:
 
     async def missing(self) -> str | None:
         """Return the first thing that is missing before a submission can run, or None if nothing is."""
+        if shortage := self._disk.shortage():
+            return shortage
         if not self._submissions.projection.caught_up:
             return "the store: it is still being read"
         if not self._access.ready:

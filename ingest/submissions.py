@@ -23,6 +23,7 @@ from nix.registries.latest import LatestVersions
 from topics.catalogue import Catalogue
 from topics.dependencies import build_owner
 from topics.dependencies.quota import BuildQuota
+from topics.disk import DiskWatch
 from topics.fold import Recorded
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Headers
@@ -59,15 +60,17 @@ class Submissions:
         consumer: TailConsumer,
         latest: LatestVersions,
         environments: View,
+        disk: DiskWatch,
         on_started: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Prepare to read with `consumer`, and to append; `start` begins.
 
         `latest` resolves packages of PyPI that have no version. `environments` is a view of
-        `dependencies.store` that counts `unfinished_by_owner`.
+        `dependencies.store` that counts `unfinished_by_owner`. Nothing is accepted while `disk` has
+        a shortage.
         `on_started` is called, in the consumer's thread, with the queue wait of each submission in seconds.
         """
-        self._on_started, self._latest = on_started, latest
+        self._on_started, self._latest, self._disk = on_started, latest, disk
         self._kafka, self._settings = kafka, settings
         views = kafka.data_dir / "views"
         source = f"ingest/{instance}"
@@ -134,7 +137,8 @@ class Submissions:
 
         Raises:
             ProblemError: 400, 413, 422 for a bad request, 409 for a conflict, 429 beyond the caller's quota
-                or `max_unfinished_builds`, 503 if the system cannot accept requests now.
+                or `max_unfinished_builds`, 503 if the system cannot accept requests now, 507 for want of
+                disk space.
         """
         try:
             request, content_hash = parse_request(
@@ -301,8 +305,12 @@ class Submissions:
         """Refuse a request if too many submissions are unfinished, including those on their way to the log.
 
         Raises:
-            ProblemError: 429 beyond the caller's quota, 503 beyond `max_unfinished`.
+            ProblemError: 429 beyond the caller's quota, 503 beyond `max_unfinished`, 507 for want of disk
+                space.
         """
+        if shortage := self._disk.shortage():
+            headers = {"Retry-After": str(self._settings.retry_after_s)}
+            raise ProblemError(507, "insufficient-storage", shortage, headers=headers)
         quota, bound = caller.unfinished, self._kafka.max_unfinished
         if quota is not None and self.projection.unfinished(caller.owner) >= quota:
             detail = f"{quota} submissions of this API key are unfinished, which is its quota: wait for one"

@@ -24,6 +24,7 @@ from processors.settings import WorkSettings
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import FACTS
 from topics.dependencies.state import Build
+from topics.disk import DiskWatch
 from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentClients
 from topics.kafka.fact_publisher import FactPublisher
@@ -47,8 +48,12 @@ class CacheBuilder:
         sandboxes: Sandboxes,
         cache: Cache,
         topics: Future[None],
+        disk: DiskWatch,
     ) -> None:
-        """Prepare a cache builder; `topics` is done once the topics that it needs exist."""
+        """Prepare a cache builder; `topics` is done once the topics that it needs exist.
+
+        It begins no build while `disk` has a shortage.
+        """
         self._sandboxes, self._cache, self._topics = sandboxes, cache, topics
         name = process_name(settings.host, settings.instance)
         source = f"cache-builder/{name}"
@@ -81,6 +86,7 @@ class CacheBuilder:
                 backlog=settings.held_builds,
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=settings.grace_s,
+                shortage=disk.shortage,
             ),
             clients=ConfluentClients(kafka),
             catalogue=catalogue,

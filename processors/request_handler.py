@@ -20,6 +20,7 @@ from topics.catalogue import REQUEST_GROUP, Catalogue
 from topics.dependencies import build_owner
 from topics.dependencies.quota import BuildQuota
 from topics.dependencies.state import unfinished_by_owner
+from topics.disk import DiskSettings, DiskWatch
 from topics.kafka.clients import EventProducer, PauseControl, consume_batch, consumer_config, leave
 from topics.kafka.codec import (
     DecodeError,
@@ -34,7 +35,7 @@ from topics.kafka.codec import (
 from topics.kafka.liveness import with_liveness_check
 from topics.kafka.records import usable
 from topics.kafka.replies import ReplyTopics
-from topics.request.errors import InvalidRequestError
+from topics.request.errors import FieldError, InvalidRequestError
 from topics.request.limits import MiB
 from topics.request.package_sets import OfferedPackageSets
 from topics.settings import KafkaSettings
@@ -96,6 +97,7 @@ class RequestHandler:
             views / f"request-handler-{instance}-environments",
             status_of=unfinished_by_owner,
         )
+        self._disk = DiskWatch.of_role(DiskSettings(), settings.data_dir)
         self._builds = BuildQuota(settings.max_unfinished_builds, self._environments, self._is_unfinished)
         self._unseen: set[str] = set()
         """Ids that were published, and that the view of the store does not contain yet."""
@@ -187,7 +189,7 @@ class RequestHandler:
             handled = asyncio.run_coroutine_threadsafe(resolution, self._event_loop).result()
         acknowledgements = [
             self._producer.produce(record)
-            for message, result in zip(messages, map(self._within_quota, handled), strict=True)
+            for message, result in zip(messages, map(self._admitted, handled), strict=True)
             for record in self._records(message, result)
         ]
         return Published(messages, acknowledgements)
@@ -239,16 +241,18 @@ class RequestHandler:
             self._taken_bytes += taken_bytes(fact.request)
         return handled
 
-    def _within_quota(self, handled: Handled) -> Handled:
-        """Return a request as it is, or why its environment is one too many that is not built yet.
+    def _admitted(self, handled: Handled) -> Handled:
+        """Return a request as it is, or why there is no room for it, or for one more environment to be built.
 
         A request that was accepted before, and is consumed again, stays as it is.
         """
         if not isinstance(handled, tuple) or not isinstance(fact := handled[1], Requested):
             return handled
         id, owner, limits = handled[0], build_owner(fact.owner), fact.request.limits.dependencies
-        admitted = self._builds.admits(owner, fact.dependencies_id, limits, now_ms())
-        if not (admitted or id in self._unseen or self._store.get(id)):
+        is_new = id not in self._unseen and not self._store.get(id)
+        if is_new and (shortage := self._disk.shortage()):
+            return InvalidRequestError((FieldError(field="", message=shortage),))
+        if not self._builds.admits(owner, fact.dependencies_id, limits, now_ms()) and is_new:
             return InvalidRequestError((self._builds.refusal(),))
         self._builds.note(owner, fact.dependencies_id, id)
         return handled

@@ -229,13 +229,17 @@ def _run_with_cache(
     from processors.runner import SandboxRunner
     from processors.sandbox import SandboxError, Sandboxes, SandboxSettings
     from processors.settings import WorkSettings
+    from topics.disk import DiskSettings, DiskWatch
 
     settings = WorkSettings(instance=instance)
-    sandboxes = Sandboxes(SandboxSettings())
-    cache = Cache(NixSettings(), SandboxRunner(sandboxes))
+    sandbox_settings, nix = SandboxSettings(), NixSettings()
+    sandboxes = Sandboxes(sandbox_settings)
+    cache = Cache(nix, SandboxRunner(sandboxes))
+    folders = (kafka.data_dir, nix.nix_root, nix.cache_dir)
+    disk = DiskWatch.of_role(DiskSettings(), *folders, small=[sandbox_settings.state_dir])
 
     async def run() -> bool:
-        role = make(kafka, catalogue(kafka), settings, sandboxes, cache, topics)
+        role = make(kafka, catalogue(kafka), settings, sandboxes, cache, topics, disk)
         process.on_stop_in_loop(role.stop, within_s=max(DEADLINE_S, settings.grace_s + _AFTER_GRACE_S))
         return await role.run()
 

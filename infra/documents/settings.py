@@ -13,6 +13,7 @@ from nix.settings import NixSettings
 from processors.health_checker.settings import HealthCheckerSettings
 from processors.sandbox import SandboxSettings
 from processors.settings import LeaseSettings, SealerSettings, WebhookSettings, WorkSettings
+from topics.disk import DiskSettings
 from topics.settings import KafkaSettings, SubmissionSettings
 
 SECTIONS: dict[str, type[BaseSettings]] = {
@@ -23,6 +24,7 @@ SECTIONS: dict[str, type[BaseSettings]] = {
     "Workers and cache builders": WorkSettings,
     "Sandboxes": SandboxSettings,
     "Environments": NixSettings,
+    "Disk space": DiskSettings,
     "Kafka": KafkaSettings,
     "Connections of Kafka clients": GatewaySettings,
     "Health checkers": HealthCheckerSettings,

@@ -5,7 +5,8 @@ import logging
 from pathlib import Path
 
 from infra.kafka.embedded import EmbeddedKafka, KafkaStartError
-from infra.supervisor import write_pid
+from infra.supervisor import wait_for_room, write_pid
+from topics.disk import DiskWatch
 
 log = logging.getLogger(__name__)
 
@@ -14,10 +15,12 @@ _CHECK_S = 0.5
 
 async def keep_alive(broker: EmbeddedKafka, pid_file: Path) -> None:
     """Restart a broker whenever it ends, until cancelled. Write its new process id to `pid_file`."""
+    disk = DiskWatch.against_full(broker.data_dir, waiting="the start of the broker")
     while True:
         await asyncio.sleep(_CHECK_S)
         if not broker.running:
             log.warning("the broker has ended, restarting it")
+            await wait_for_room(disk)
             try:
                 await _start(broker, pid_file)
             except (KafkaStartError, OSError):

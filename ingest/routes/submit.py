@@ -31,7 +31,7 @@ def submit_routes(
         summary="Submit a program",
         response_model=Answer,
         responses={
-            **problems(400, 408, 409, 413, 415),
+            **problems(400, 408, 409, 413, 415, 507),
             200: {"model": Answer, **ENDED},
             202: ACCEPTED,
         },

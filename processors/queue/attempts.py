@@ -77,6 +77,8 @@ class WorkerIdentity:
     """Time for which work may continue after `stop`."""
     memory_bytes: int | None = None
     """The largest memory limit of a stage that this process can hold; None if it can hold any."""
+    shortage: Callable[[], str | None] = lambda: None
+    """Function that returns why the host can begin no more work now, None if it can."""
     prepared: Callable[[], PreparedCounts | None] = lambda: None
     """Function that returns the use of prepared sandboxes; None if the process has none."""
 
@@ -278,7 +280,7 @@ class Attempts(Generic[WorkT]):
     def free_slots(self) -> int:
         """Return the free slots, if not too many attempts wait and none is exclusive.
 
-        Return 0 during the pause after a host error.
+        Return 0 during the pause after a host error, and while the host has a shortage.
         """
         return self._free_of(self._process.slots)
 
@@ -287,7 +289,7 @@ class Attempts(Generic[WorkT]):
         return self._free_of(self._process.slots + self._process.backlog)
 
     def _free_of(self, slots: int) -> int:
-        if asyncio.get_running_loop().time() < self._paused_until_s:
+        if asyncio.get_running_loop().time() < self._paused_until_s or self._process.shortage():
             return 0
         held = self._held.values()
         if any(attempt.work.alone for attempt in held):

@@ -60,7 +60,7 @@ class StandstillWatch:
             self._stages -= 1
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and wait for its end."""
         self._closing.set()
         self._wanted.set()
         self._thread.join()

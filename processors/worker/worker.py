@@ -21,6 +21,7 @@ from processors.worker.executor import SubmissionExecutor
 from processors.worker.live_output import LiveOutputPublisher
 from topics.catalogue import Catalogue
 from topics.dependencies.facts import FACTS as DEPENDENCIES_FACTS
+from topics.disk import DiskWatch
 from topics.kafka.clients import EventProducer
 from topics.kafka.confluent import ConfluentClients
 from topics.kafka.fact_publisher import FactPublisher
@@ -42,8 +43,12 @@ class Worker:
         sandboxes: Sandboxes,
         cache: Cache,
         topics: Future[None],
+        disk: DiskWatch,
     ) -> None:
-        """Prepare a worker; `topics` is done once the topics that it needs exist."""
+        """Prepare a worker; `topics` is done once the topics that it needs exist.
+
+        It begins no work while `disk` has a shortage.
+        """
         self._sandboxes, self._cache, self._topics = sandboxes, cache, topics
         self._slots = settings.worker_slots
         name = process_name(settings.host, settings.instance)
@@ -80,6 +85,7 @@ class Worker:
                 lease_renewal_s=settings.lease_renewal_s,
                 grace_s=settings.grace_s,
                 memory_bytes=sandboxes.total_memory_bytes,
+                shortage=disk.shortage,
                 prepared=self._prepared,
             ),
             clients=clients,

@@ -21,6 +21,7 @@ from processors.sandbox import Box, Collected, Command, Completed, Rootfs, Sandb
 from processors.settings import WorkSettings
 from processors.worker.worker import Worker
 from topics.catalogue import catalogue
+from topics.disk import DiskSettings, DiskWatch
 from topics.kafka.waiting import topics_in_background, topics_of
 from topics.request.limits import RunLimits
 from topics.settings import KafkaSettings
@@ -126,8 +127,9 @@ async def _run() -> bool:
     marks = Marks(open(os.environ[MARKS], "a", buffering=1))  # noqa: ASYNC230, SIM115 - until the process ends
     sandboxes = MarkedBoxes(SandboxSettings(), marks)
     cache = Cache(NixSettings(), SandboxRunner(sandboxes))
+    disk = DiskWatch.of_role(DiskSettings(), kafka.data_dir)
     topics = topics_in_background(kafka, topics_of("worker", catalogue(kafka)), "worker")
-    worker = _marked(Worker(kafka, catalogue(kafka), WorkSettings(), sandboxes, cache, topics), marks)
+    worker = _marked(Worker(kafka, catalogue(kafka), WorkSettings(), sandboxes, cache, topics, disk), marks)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     return await worker.run()

@@ -15,6 +15,7 @@ from nix.settings import NixSettings
 from tests.support.submissions import finished, package_set
 from topics.catalogue import catalogue
 from topics.dependencies.state import EnvironmentState, unfinished_by_owner
+from topics.disk import DiskWatch
 from topics.kafka.admin import ensure_topics
 from topics.kafka.clients import EventProducer
 from topics.kafka.codec import Record, encode, encode_fact
@@ -46,6 +47,7 @@ async def started(
         consumer,
         LatestVersions(NixSettings()),
         environments or view_of_environments(settings),
+        DiskWatch({}),
     )
     await submissions.start()
     await submissions.package_sets.wait(DEADLINE_S)

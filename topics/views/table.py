@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
+from topics.disk import DiskWatch
 from topics.process import crash
 from topics.request.limits import MiB
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _ROW, _STATUS, _OFFSET, _META, _SUMMARY, _INDEX = b"=", b"~", b"@", b"!", b"%", b"#"
 _LAST = b"\xff"
+_LOOK_S = 1.0
+"""Time after which a full disk is looked at again."""
 _BUFFER_BYTES, _LEVEL_BYTES, _FILE_BYTES = 2 * MiB, 16 * MiB, 4 * MiB
 """Size of a write buffer, of which there are up to two in memory, of level 1, and of a file.
 
@@ -67,6 +70,7 @@ class Table:
         """
         self._directory, self._index, self._kept_s = directory, index, kept_s
         self._db: Rdict | None = None
+        self._disk = DiskWatch.against_full(directory, waiting="reading of its topic")
         self.statuses: dict[bytes, bytes] = {}
         """Statuses of the rows that have one, by key."""
         self.counts: Counter[bytes] = Counter()
@@ -139,9 +143,12 @@ class Table:
     ) -> None:
         """Apply changes in their order, and set the next offsets to read, in one atomic write.
 
-        `appended` are keys and values of rows that have neither status nor summary.
+        `appended` are keys and values of rows that have neither status nor summary. While the disk is full,
+        this waits: queries find what was written before.
         """
         assert self._db is not None
+        while self._disk.shortage():
+            time.sleep(_LOOK_S)
         batch = WriteBatch(raw_mode=True)
         summaries: dict[bytes, bytes | None] = {}
         for key, value in appended:

@@ -1,81 +1,219 @@
-"""A host whose disk is full says so, gets stuck nowhere, and works again once there is room."""
+"""A host whose disk is full takes no new work, ends what runs, answers questions, and resumes by itself."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from confluent_kafka import Producer
 
 from tests.support.polling import eventually
 from tests.system.cluster.running import ANSWER_S, Cluster
+from topics.request.limits import MiB
 
 pytestmark = pytest.mark.xdist_group("small disks")
 
-BOXES = "sandboxes"
-CACHE = "data/nix"
-SIZES = {BOXES: "16m", CACHE: "1g"}
+LOG, VIEWS, NIX, BOXES = "data/kafka", "data/views", "data/nix", "sandboxes"
+CACHE = "cache"
+"""Downloaded and unpacked archives, which are on one file system since there are hard links between them."""
+SIZES = {LOG: "512m", VIEWS: "512m", NIX: "1g", CACHE: "768m", BOXES: "128m"}
+WATCHED = [LOG, VIEWS, NIX, CACHE]
+"""Those for which a request is refused. A full disk of boxes concerns the workers of a host only."""
+WATERMARK_BYTES = 100 * MiB
+LOW_BYTES = 60 * MiB
+"""Space that is too little for new work, and enough for what runs."""
+STORES = ("submission-store-0", "build-store-0")
+"""Roles that may end once, where no byte is left for their rows or for the broker."""
+ROLES = ("worker-0", "cache-builder-0", "ingest-0", "request-handler-0", *STORES)
+
+
+def fill(filler: Path, left_bytes: int) -> bool:
+    """Whether so many bytes were left; a role may write meanwhile."""
+    with suppress(OSError), filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(filler.parent).free - left_bytes)
+        return True
+    return False
 
 
 class SmallDisks:
-    """A system of one worker and one builder, on disks that can be filled."""
+    """A system on disks that can be filled."""
 
-    def __init__(self, folder: Path, cache_dir: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.cluster = Cluster(folder, cache_dir)
+        self.cluster = Cluster(
+            folder,
+            folder / CACHE,
+            settings={"DISK_FREE_SHARE": 0, "DISK_FREE_BYTES": WATERMARK_BYTES},
+        )
 
     @contextmanager
-    def full(self, disk: str) -> Iterator[None]:
-        """No byte is left on it within the context."""
-        filler = self._folder / disk / "filler"
-        free = shutil.disk_usage(filler.parent).free
-        with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, free)
+    def filled(self, disk: str, left_bytes: int = 0) -> Iterator[Path]:
+        """So many bytes are left on it within the context, which gets its folder."""
+        folder = self._folder / disk
+        filler = folder / "filler"
         try:
-            yield
+            eventually(lambda: fill(filler, left_bytes), "the disk is filled")
+            yield folder
         finally:
             filler.unlink()
+
+    def pids(self, *but: str) -> dict[str, int]:
+        return {role: self.cluster.pid(role) for role in ROLES if role not in but}
+
+    def ends(self) -> Counter[str]:
+        """How often each role has ended so far."""
+        return Counter(re.findall(r"infra\.supervisor: (\S+) ended with", self.cluster.log.read_text()))
+
+    def refused(self) -> httpx.Response:
+        """The answer to a request that is refused for want of space."""
+        answer: httpx.Response = eventually(
+            lambda: self.cluster.post({"run": "true"}),
+            "a request is refused",
+            ANSWER_S,
+            enough=lambda answer: answer.status_code == 507,
+        )
+        return answer
+
+    def running(self) -> str:
+        """A submission that runs for some seconds; its id."""
+        id = self.cluster.submit({"run": "sleep 4; echo ended well"})
+        eventually(lambda: self.cluster.get(id)["status"] != "queued", "it runs", ANSWER_S)
+        return id
+
+    def resumes(self) -> None:
+        """New work runs, without a restart."""
+
+        def accepted() -> httpx.Response | None:
+            with suppress(httpx.TransportError):
+                return self.cluster.post({"run": "echo again"}, wait="true", wait_timeout_s=ANSWER_S)
+            return None
+
+        answer = eventually(
+            accepted, "work is accepted", ANSWER_S, enough=lambda answer: answer and answer.is_success
+        )
+        assert answer.json()["run"][0]["stdout"] == "again\n", answer.text
 
 
 @pytest.fixture(scope="module")
 def disks(cache_dir: Path) -> Iterator[SmallDisks]:
     folder = Path(tempfile.mkdtemp(prefix="envicutor-small-"))
     folder.chmod(0o755)
-    for disk, size in SIZES.items():
-        (folder / disk).mkdir(parents=True)
-        options = f"size={size},mode=755"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder / disk], check=True)
-    disks = SmallDisks(folder, cache_dir)
+    (folder / "data").mkdir(mode=0o711)
+    mounted = list[Path]()
     try:
-        disks.cluster.start()
-        yield disks
+        for disk, size in SIZES.items():
+            (folder / disk).mkdir(exist_ok=True)
+            options = f"size={size},mode=755"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder / disk], check=True)
+            mounted.append(folder / disk)
+            if disk == CACHE:
+                shutil.copytree(cache_dir / "kafka", folder / CACHE / "kafka", symlinks=True)
+        disks = SmallDisks(folder)
+        try:
+            disks.cluster.start()
+            yield disks
+        finally:
+            disks.cluster.stop()
     finally:
-        disks.cluster.stop()
-        for disk in SIZES:
-            subprocess.run(["umount", folder / disk], check=True)
+        for disk_folder in reversed(mounted):
+            subprocess.run(["umount", disk_folder], check=True)
         shutil.rmtree(folder)
 
 
-def test_at_a_worker(disks: SmallDisks) -> None:
-    with disks.full(BOXES):
-        answer = disks.cluster.answer({"files": [{"name": "a", "content": "a" * 100_000}], "run": "cat a"})
-    assert answer["outcome"] in {"ok", "internal_error"}, answer
-    if answer["outcome"] == "internal_error":
-        assert "No space left on device" in answer["error"]
-    assert disks.cluster.answer({"run": "echo again"})["run"][0]["stdout"] == "again\n"
+@pytest.mark.parametrize("disk", WATCHED)
+def test_below_the_watermark(disks: SmallDisks, disk: str) -> None:
+    cluster, pids, runs = disks.cluster, disks.pids(), disks.running()
+    with disks.filled(disk, LOW_BYTES) as folder:
+        problem = disks.refused()
+        assert int(problem.headers["Retry-After"]) > 0
+        why = f"disk space: {folder} has "
+        assert why in problem.json()["detail"], problem.text
+        assert "less than the watermark of 100 MiB" in problem.json()["detail"]
+        ready = cluster.http.get("/ready")
+        assert ready.status_code == 503
+        assert why in ready.json()["detail"]
+        metrics = cluster.http.get("/metrics").text.splitlines()
+        assert "envicutor_disk_short 1.0" in metrics
+        assert why in cluster.log.read_text()
+        ended = cluster.finished(runs)  # running work ends well, and reading goes on
+        assert (ended["outcome"], ended["run"][0]["stdout"]) == ("ok", "ended well\n")
+    disks.resumes()
+    assert disks.pids() == pids
 
 
-def test_at_a_cache_builder(disks: SmallDisks) -> None:
-    request = {"run": "echo 6*7 | bc", "dependencies": {"packages": ["bc"]}}
-    with disks.full(CACHE):
-        answer = disks.cluster.answer(request)
-    assert answer["outcome"] == "internal_error", answer
-    assert "No space left on device" in answer["error"]
+def test_a_request_on_kafka_is_rejected(disks: SmallDisks) -> None:
+    cluster = disks.cluster
+    with disks.filled(VIEWS, LOW_BYTES):
+        disks.refused()
+        producer = Producer({"bootstrap.servers": cluster.kafka.bootstrap_servers})
 
-    def again() -> bool:  # the failure was ours: it is remembered for ten seconds only
-        return bool(disks.cluster.answer(request)["outcome"] == "ok")
+        def rejected() -> dict[str, Any] | None:  # the request handler looks a moment later than ingest
+            id = f"kafka-{time.monotonic_ns()}"
+            producer.produce(cluster.topics.requests.name, b'{"run": "true"}', id.encode())
+            assert producer.flush(ANSWER_S) == 0
+            answer = cluster.finished(id) if cluster_knows(cluster, id) else None
+            return answer if answer and answer["status"] == "rejected" else None
 
-    eventually(again, "it can be built", ANSWER_S)
+        answer: dict[str, Any] = eventually(rejected, "it is rejected", ANSWER_S)
+    assert "disk space: " in answer["errors"][0]["message"]
+    disks.resumes()
+
+
+def cluster_knows(cluster: Cluster, id: str) -> bool:
+    return bool(
+        eventually(lambda: cluster.http.get(f"/submissions/{id}").is_success, "it is handled", ANSWER_S)
+    )
+
+
+@pytest.mark.parametrize("disk", [VIEWS, NIX, CACHE])
+def test_without_a_byte_left(disks: SmallDisks, disk: str) -> None:
+    """Views show what they had, and the end of what ran once there is room."""
+    cluster, pids, runs = disks.cluster, disks.pids(*STORES), disks.running()
+    with disks.filled(disk):
+        disks.refused()
+        time.sleep(5)  # what runs ends meanwhile
+        assert cluster.get(runs)["id"] == runs
+    assert cluster.finished(runs)["run"][0]["stdout"] == "ended well\n"
+    disks.resumes()
+    assert disks.pids(*STORES) == pids
+
+
+def test_without_a_byte_left_for_the_log(disks: SmallDisks) -> None:
+    """The broker ends, as Kafka's does, and is started again once there is room.
+
+    A role that it had under way may end once, such as by a group that fences it; none ends again and again.
+    """
+    cluster, before, runs = disks.cluster, disks.ends(), disks.running()
+    broker = cluster.pid("broker-0")
+    with disks.filled(LOG):
+        disks.refused()
+        waits = "the start of the broker waits"
+        eventually(lambda: waits in cluster.log.read_text(), "the broker has ended", ANSWER_S)
+        assert cluster.get(runs)["id"] == runs
+        assert cluster.pid("broker-0") == broker
+    assert cluster.finished(runs)["run"][0]["stdout"] == "ended well\n"
+    disks.resumes()
+    assert all(number <= 1 for number in (disks.ends() - before).values())
+
+
+def test_without_a_byte_left_for_boxes(disks: SmallDisks) -> None:
+    """A request is accepted, and waits for a host with room."""
+    cluster, pids, runs = disks.cluster, disks.pids(*STORES), disks.running()
+    with disks.filled(BOXES) as folder:
+        full = f"disk space: {folder} has 0 MiB free"
+        eventually(lambda: full in cluster.log.read_text(), "the worker notices", ANSWER_S)
+        assert cluster.finished(runs)["run"][0]["stdout"] == "ended well\n"
+        waits = cluster.submit({"files": [{"name": "a", "content": "a" * 100_000}], "run": "wc -c < a"})
+        time.sleep(1)
+        assert cluster.get(waits)["status"] == "queued"
+    assert cluster.finished(waits)["run"][0]["stdout"] == "100000\n"
+    assert disks.pids(*STORES) == pids

@@ -15,6 +15,7 @@ from nix.registries.latest import LatestVersions
 from nix.settings import NixSettings
 from tests.support.submissions import PINS
 from topics.catalogue import catalogue
+from topics.disk import DiskWatch
 from topics.kafka.tail import TailConsumer
 from topics.request.model import SubmissionRequest
 from topics.settings import KafkaSettings
@@ -28,7 +29,8 @@ TAKING = b'{"run": "true", "files": [{"name": "b", "from": {"submission": "s", "
 def make_node(kafka: KafkaSettings, settings: IngestSettings) -> Submissions:
     topics, consumer = catalogue(kafka), TailConsumer(kafka)
     environments = View(kafka, topics.dependencies.store.name, kafka.data_dir / "environments")
-    return Submissions(kafka, topics, settings, "0", consumer, LatestVersions(NixSettings()), environments)
+    latest, disk = LatestVersions(NixSettings()), DiskWatch({})
+    return Submissions(kafka, topics, settings, "0", consumer, latest, environments, disk)
 
 
 def test_few_requests_at_a_time_take_files_and_others_go_before_them(
