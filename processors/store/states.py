@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
-from rocksdict import Options, Rdict
+from rocksdict import Options, Rdict, WriteOptions
 
 _BUFFER_BYTES = 16 << 20
 
@@ -21,6 +21,10 @@ class States(MutableMapping[str, bytes]):
         options.set_write_buffer_size(_BUFFER_BYTES)
         self._folder = folder
         self._db = Rdict(str(folder), options)
+        in_memory_first = WriteOptions()
+        # No row outlives the process, and without a log a full disk refuses no write.
+        in_memory_first.disable_wal = True  # type: ignore[method-assign, assignment]  # its stub has a method
+        self._db.set_write_options(in_memory_first)
         self._rows = 0
 
     def close(self) -> None:

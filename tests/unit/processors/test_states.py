@@ -37,3 +37,12 @@ def test_a_new_one_is_empty_whatever_was_there(tmp_path: Path) -> None:
     assert dict(second) == {}
     second.close()
     assert not (tmp_path / "rows").exists()
+
+
+def test_rows_take_no_disk_before_memory_is_full(tmp_path: Path) -> None:
+    """So that a full disk does not end a store processor."""
+    states = States(tmp_path / "rows")
+    states["a"] = bytes(1 << 20)
+    logs = [file for file in (tmp_path / "rows").iterdir() if file.suffix == ".log"]
+    assert [file.stat().st_size for file in logs] == [0]
+    states.close()
