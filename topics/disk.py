@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from topics.request.limits import GiB, MiB
@@ -35,7 +35,19 @@ class DiskSettings(BaseSettings):
     """The same as a size. The larger one of the two applies."""
     disk_folders: tuple[Path, ...] = ()
     """Folders whose file systems a role watches beside those of its own folders. `up` sets those of all roles
-    of the host."""
+    of the host. A folder that a role may not reach is refused at its start."""
+
+    @field_validator("disk_folders")
+    @classmethod
+    def _reachable(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+        for folder in folders:
+            if not folder.is_absolute():
+                raise ValueError(f"{folder} is not an absolute path")
+            try:
+                space_of(folder)
+            except OSError as error:
+                raise ValueError(str(error)) from None
+        return folders
 
 
 class Space(NamedTuple):

@@ -1,10 +1,11 @@
 """When a file system has too little space, and when it has enough again."""
 
 import logging
-import shutil
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from topics.disk import FULL, DiskSettings, DiskWatch, Space, Watermark
 from topics.request.limits import GiB, MiB
@@ -31,8 +32,8 @@ def test_a_shortage_names_the_folder_and_the_watermark(
     enough, short = Watermark(0.0, 1), Watermark(0.0, 1 << 60)
     shortage = DiskWatch({tmp_path: enough, missing: short}, waiting="new work").shortage()
     assert shortage is not None
-    assert f"{missing} has {shutil.disk_usage(tmp_path).free >> 20}"[:-3] in shortage
-    assert f"less than the watermark of {(1 << 60) // MiB} MiB" in shortage
+    expected = rf"disk space: {missing} has \d+ MiB free, less than the watermark of {(1 << 60) // MiB} MiB"
+    assert re.fullmatch(expected, shortage)
     assert caplog.record_tuples == [("topics.disk", logging.WARNING, f"{shortage}: new work waits")]
 
 
@@ -43,6 +44,13 @@ def test_folders_of_the_settings_are_watched_beside_those_of_the_role(tmp_path: 
     assert DiskWatch.of_role(DiskSettings(disk_free_share=0, disk_free_bytes=0), tmp_path).shortage() is None
     assert FULL.of(1) == 32 * MiB
     assert watch.free_bytes() > 0
+
+
+@pytest.mark.parametrize("folder", ["relative", "/etc/hostname/below a file"])
+def test_folders_that_cannot_be_watched_are_refused_by_name(folder: str) -> None:
+    with pytest.raises(ValidationError, match="disk_folders") as refused:
+        DiskSettings(disk_folders=(Path(folder),))
+    assert folder in str(refused.value)
 
 
 def test_without_folders_nothing_is_short() -> None:
