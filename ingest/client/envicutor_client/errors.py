@@ -25,7 +25,7 @@ class NoSuchLanguageError(ClientError, ValueError):
 
 
 class UnavailableError(ClientError):
-    """The server did not answer, or has no capacity now (429, 503).
+    """The server did not answer, or has no capacity now (429, 503, 507).
 
     The same request may be sent again if it has an id.
     """

@@ -12,6 +12,7 @@ from envicutor_client.models import FieldError, WireModel
 RETRIED_STATUSES = {
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.INSUFFICIENT_STORAGE,
     HTTPStatus.BAD_GATEWAY,  # a proxy in front of a server that restarts
     HTTPStatus.GATEWAY_TIMEOUT,
 }

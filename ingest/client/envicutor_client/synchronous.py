@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Client:
     """Client of one server, which may be used by several threads.
 
-    A request that the server does not answer, or answers with 502 to 504 or 429, is sent again, until the
-    server has not been available for `retry_s`. Each request has an id by then, so that none runs twice.
+    A request that the server does not answer, or answers with 429, 502 to 504 or 507, is sent again, until
+    the server has not been available for `retry_s`. Each request has an id by then, so that none runs twice.
     """
 
     def __init__(

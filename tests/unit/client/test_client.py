@@ -86,11 +86,11 @@ def test_no_answer(server: Server, client: Client, answer: Reply) -> None:
 
 
 def test_who_waits_is_told_why_it_takes_longer(server: Server) -> None:
-    server.replies = [(503, {"Retry-After": "0"}, b""), reply("queued")]
+    server.replies = [(507, {"Retry-After": "0"}, b""), reply("queued")]
     told: list[str] = []
     with Client(server.url, on_retry=told.append) as client:
         client.get("one")
-    assert told == [f"{server.url} answers 503 Service Unavailable"]
+    assert told == [f"{server.url} answers 507 Insufficient Storage"]
 
 
 def test_nobody_there_names_the_submission(server: Server) -> None:
