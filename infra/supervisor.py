@@ -17,6 +17,7 @@ _BACKOFF_MAX_S = 5.0
 _SETTLED_S = 10.0
 """Run time after which a process is restarted at once, without backoff."""
 _LOOK_S = 1.0
+"""Time after which a full disk is looked at again."""
 
 
 def write_pid(file: Path, pid: int) -> None:
