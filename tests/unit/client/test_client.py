@@ -86,11 +86,13 @@ def test_no_answer(server: Server, client: Client, answer: Reply) -> None:
 
 
 def test_who_waits_is_told_why_it_takes_longer(server: Server) -> None:
-    server.replies = [(507, {"Retry-After": "0"}, b""), reply("queued")]
+    replies = [(503, {"Retry-After": "0"}, b""), (507, {"Retry-After": "0"}, b"")]
+    server.replies = [*replies, reply("queued")]
     told: list[str] = []
     with Client(server.url, on_retry=told.append) as client:
         client.get("one")
-    assert told == [f"{server.url} answers 507 Insufficient Storage"]
+    reasons = ["503 Service Unavailable", "507 Insufficient Storage"]
+    assert told == [f"{server.url} answers {reason}" for reason in reasons]
 
 
 def test_nobody_there_names_the_submission(server: Server) -> None:
